@@ -1,0 +1,71 @@
+package poller
+
+import (
+	"fmt"
+	"net"
+	"testing"
+)
+
+func BenchmarkPick(b *testing.B) {
+	remote := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 4}
+	for _, policy := range []Policy{RoundRobin, Random, LeastConnections, SourceHash} {
+		for _, size := range []int{1, 4, 32} {
+			b.Run(fmt.Sprintf("%v/%d", policy, size), func(b *testing.B) {
+				opener := &fakeOpener{kernels: make(map[*Poller]*fakeBackend), limit: -1}
+				g, err := newGroupWith(GroupConfig{Size: size, Policy: policy}, opener.open)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer g.Close()
+				for range size { // so that LeastConnections looks at all
+					if _, _, err := g.Add(remote, &recorder{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := g.Pick(remote); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkAddForget(b *testing.B) {
+	p, _ := openFake(Config{})
+	defer p.Close()
+	target := &recorder{}
+	b.ReportAllocs()
+	for b.Loop() {
+		token, err := p.Add(target)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Forget(token)
+	}
+}
+
+// BenchmarkBatch is the portable half's cost per event: table, dispatch, no kernel.
+func BenchmarkBatch(b *testing.B) {
+	p, _ := openFake(Config{})
+	p.Close() // the loop is gone: this goroutine plays it
+	p.phase = phaseOpen
+	count := 0
+	target := targetFunc(func(Readiness) { count++ })
+	events := make([]event, batchEvents)
+	slots := make([]*slot, batchEvents)
+	for i := range events {
+		events[i] = event{p.table.add(target), Readable}
+		slots[i] = p.table.lookup(events[i].token)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, s := range slots {
+			s.state = slotArmed
+		}
+		p.runBatch(events)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(count), "ns/event")
+}

@@ -1,0 +1,90 @@
+//go:build linux && !nopoller
+
+package poller
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestCloseWhileEventsFlow closes a poller under full load.
+func TestCloseWhileEventsFlow(t *testing.T) {
+	for range 20 {
+		batches, flowing := 0, make(chan struct{})
+		p, err := Open(Config{AfterBatch: func() {
+			if batches++; batches == 50 {
+				close(flowing)
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var closed atomic.Bool
+		var wg sync.WaitGroup
+		for range 4 {
+			local, _ := socketPair(t)
+			again := make(chan struct{}, 1)
+			token := mustAdd(t, p, targetFunc(func(Readiness) {
+				if closed.Load() {
+					t.Error("OnReady after Close")
+				}
+				select {
+				case again <- struct{}{}:
+				default:
+				}
+			}))
+			wg.Go(func() {
+				for p.Arm(local, token, InterestWrite) == nil {
+					p.Wake()
+					select {
+					case <-again:
+					case <-p.done:
+					}
+				}
+				if err := p.Remove(local, token); err != nil {
+					t.Errorf("Remove: %v", err)
+				}
+			})
+		}
+		<-flowing
+		if err := p.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		closed.Store(true)
+		wg.Wait()
+		if got := p.Len(); got != 0 {
+			t.Errorf("Len: got %d, want 0", got)
+		}
+	}
+}
+
+// TestManyDescriptors arms thousands of descriptors at once, fires them all and looks for each
+// one's single event.
+func TestManyDescriptors(t *testing.T) {
+	const pairs = 2000
+	p, _ := openPoller(t)
+	var fired sync.WaitGroup
+	fired.Add(pairs)
+	var peers []int
+	counts := make([]atomic.Int32, pairs)
+	for i := range pairs {
+		local, peer := socketPair(t)
+		token := mustAdd(t, p, targetFunc(func(Readiness) {
+			counts[i].Add(1)
+			fired.Done() // panics when below zero
+		}))
+		mustArm(t, p, local, token, InterestRead)
+		peers = append(peers, peer)
+	}
+	for _, peer := range peers {
+		send(t, peer, "x")
+		send(t, peer, "y")
+	}
+	fired.Wait()
+	for i := range counts {
+		if got := counts[i].Load(); got != 1 {
+			t.Errorf("descriptor %d: got %d events, want 1", i, got)
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package poller
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestOpenWithoutBackend says what Open returns where there is no backend; run it with
+// -tags nopoller.
+func TestOpenWithoutBackend(t *testing.T) {
+	p, err := Open(Config{})
+	if err == nil {
+		p.Close()
+		t.Skip("this build has a backend")
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Open: got %v, want %v", err, errors.ErrUnsupported)
+	}
+	if _, err := NewGroup(GroupConfig{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("NewGroup: got %v, want %v", err, errors.ErrUnsupported)
+	}
+}
