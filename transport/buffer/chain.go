@@ -1,0 +1,248 @@
+package buffer
+
+// This file holds every change to the chain of blocks and to what a block is a window on.
+// The other files only move r and w, and length and malloced with them.
+
+// push puts blk behind the tail.
+func (b *LinkBuffer) push(blk *block) {
+	if b.tail == nil {
+		b.head, b.read = blk, blk
+	} else {
+		b.tail.next = blk
+	}
+	b.tail = blk
+}
+
+// insertAfter puts blk behind prev, which is in the chain.
+func (b *LinkBuffer) insertAfter(prev, blk *block) {
+	blk.next = prev.next
+	prev.next = blk
+	if b.tail == prev {
+		b.tail = blk
+	}
+}
+
+// skipEmpty moves read to the first block that has bytes, or to the tail.
+func (b *LinkBuffer) skipEmpty() {
+	for b.read != b.tail && b.read.r == b.read.w {
+		b.read = b.read.next
+	}
+}
+
+// foreign returns a block on memory of the caller or the garbage collector, of which the
+// first n bytes are written and the others may be.
+func (b *LinkBuffer) foreign(p []byte, n int) *block {
+	node := b.newNode()
+	node.kind = kindForeign
+	node.mem, node.w, node.limit = p, n, len(p)
+	return node
+}
+
+// fork cuts blk off at offset at, r <= at <= w, and returns a block on what was behind
+// that, which is to be put into the same chain behind blk.
+func (b *LinkBuffer) fork(blk *block, at int) *block {
+	node := b.newNode()
+	node.mem, node.r, node.w, node.limit = blk.mem, at, blk.w, blk.limit
+	node.inserted = blk.inserted
+	switch blk.kind {
+	case kindRoot:
+		node.kind, node.owner = kindFragment, blk
+		blk.local++
+	case kindFragment:
+		node.kind, node.owner = kindFragment, blk.owner
+		blk.owner.local++
+	case kindView:
+		node.kind, node.owner = kindView, blk.owner
+		blk.owner.refs.Add(1)
+	case kindForeign:
+		node.kind = kindForeign
+	default:
+		panic("buffer: BUG: fork of a " + blk.kind.String() + " block")
+	}
+	blk.w, blk.limit = at, at
+	return node
+}
+
+// view puts a window on the next n bytes of blk behind the tail of b, another buffer than
+// the one blk is in.
+func (b *LinkBuffer) view(blk *block, n int) {
+	node := b.newNode()
+	node.mem, node.r, node.w, node.limit = blk.mem, blk.r, blk.r+n, blk.r+n
+	switch blk.kind {
+	case kindRoot:
+		node.kind, node.owner = kindView, blk
+		blk.refs.Add(1)
+	case kindFragment, kindView:
+		node.kind, node.owner = kindView, blk.owner
+		blk.owner.refs.Add(1)
+	case kindForeign:
+		node.kind = kindForeign
+	default:
+		panic("buffer: BUG: view of a " + blk.kind.String() + " block")
+	}
+	b.push(node)
+}
+
+// free gives a block back that is no longer in the chain.
+func (b *LinkBuffer) free(blk *block) {
+	blk.next = nil
+	switch owner := blk.owner; blk.kind {
+	case kindRoot:
+		blk.unrefLocal()
+	case kindFragment:
+		b.freeNode(blk)
+		owner.unrefLocal()
+	case kindView:
+		b.freeNode(blk)
+		owner.unref()
+	case kindForeign:
+		b.freeNode(blk)
+	default:
+		panic("buffer: BUG: a free block given back again")
+	}
+}
+
+// freeRead gives the blocks before read back.
+func (b *LinkBuffer) freeRead() {
+	for b.head != b.read {
+		blk := b.head
+		b.head = blk.next
+		if blk == b.spare {
+			b.spare = nil
+		}
+		b.free(blk)
+	}
+}
+
+// freeBehind gives the blocks behind blk back and makes it the tail.
+func (b *LinkBuffer) freeBehind(blk *block) {
+	next := blk.next
+	blk.next = nil
+	b.tail = blk
+	for next != nil {
+		freed := next
+		next = freed.next
+		b.free(freed)
+	}
+	b.cursor, b.spare, b.target = nil, nil, nil
+}
+
+// freeAll gives all blocks back, whatever is in them, and the pending one.
+func (b *LinkBuffer) freeAll() {
+	next := b.head
+	b.head, b.read, b.tail = nil, nil, nil
+	b.cursor, b.spare, b.target = nil, nil, nil
+	for next != nil {
+		freed := next
+		next = freed.next
+		b.free(freed)
+	}
+	b.dropPending()
+	b.returnNodes()
+}
+
+// dropPending takes the last Reserve back.
+func (b *LinkBuffer) dropPending() {
+	b.reserved = 0
+	if b.pending != nil {
+		b.free(b.pending)
+		b.pending = nil
+	}
+}
+
+// take removes all blocks from read on and returns the first and the last. The buffer is
+// then empty. It must have a chain.
+func (b *LinkBuffer) take() (first, last *block) {
+	b.skipEmpty()
+	b.freeRead()
+	first, last = b.head, b.tail
+	b.head, b.read, b.tail = nil, nil, nil
+	b.length, b.malloced, b.inserted = 0, 0, 0
+	b.freeAll()
+	return first, last
+}
+
+// join puts the first n readable bytes, which must fit, behind the bytes of the read
+// block, so that they are contiguous. n <= length.
+func (b *LinkBuffer) join(n int) {
+	into := b.read
+	b.moveBehind(into, into.next, n-into.size())
+}
+
+// rejoin puts the first n readable bytes into blk, which is not in the chain and has
+// room for them, and blk in front of what is left. The read block must hold fewer than n
+// of them, or all there are. unseen is the read block if nobody has seen its memory.
+func (b *LinkBuffer) rejoin(blk, unseen *block, n int) {
+	old := b.read
+	k := min(n, old.size())
+	b.move(blk, old, k)
+	b.insertAfter(old, blk)
+	b.read = blk
+	if old.size() != 0 {
+		panic("buffer: BUG: rejoin of bytes that are contiguous already")
+	}
+	b.moveBehind(blk, blk.next, n-k)
+	b.outgrow(old, unseen)
+}
+
+// moveBehind moves n bytes of the chain from `from` on, which follows into, to the end of
+// into. Blocks that have nothing left are given back at once: nobody has seen their memory.
+func (b *LinkBuffer) moveBehind(into, from *block, n int) {
+	for from != nil {
+		k := min(n, from.size())
+		b.move(into, from, k)
+		n -= k
+		if from.size() > 0 {
+			break
+		}
+		freed := from
+		from = from.next
+		if freed == b.spare {
+			b.spare = nil
+		}
+		b.free(freed)
+		if n == 0 && from != nil {
+			break
+		}
+	}
+	into.next = from
+	if from == nil {
+		b.tail = into
+	}
+}
+
+// move copies the next n bytes of from to the end of into.
+func (b *LinkBuffer) move(into, from *block, n int) {
+	into.w += copy(into.mem[into.w:into.limit], from.mem[from.r:from.r+n])
+	from.r += n
+	b.countCopied(n)
+}
+
+// outgrow decides about a block whose bytes were moved to a larger one before read.
+// Slices of a block that was read from may be in use until Release, so it stays, before
+// read. One that was itself made by growing would sum up to more than the message
+// if it stayed: it is left to the garbage collector, which knows whether a slice is in use.
+func (b *LinkBuffer) outgrow(old, unseen *block) {
+	reusable := old == unseen || old.kind == kindForeign
+	if !reusable && !old.grown {
+		return
+	}
+	if b.head == old {
+		b.head = old.next
+	} else {
+		prev := b.head
+		for prev.next != old {
+			prev = prev.next
+		}
+		prev.next = old.next
+	}
+	if old == b.spare {
+		b.spare = nil
+	}
+	if reusable {
+		b.free(old)
+		return
+	}
+	old.next = nil
+	checkAbandon(old)
+}
