@@ -1,0 +1,63 @@
+package conn
+
+import (
+	"context"
+	"time"
+)
+
+// Config is what the connections of a Server or a Dialer have in common. The
+// zero value has no callbacks, no limits and no time-outs. It is copied where
+// it is given and must not be changed through a connection.
+//
+// Callbacks of one connection never overlap, with one exception: OnDisconnect
+// runs while OnRequest still does. Their order is OnPrepare, OnConnect, any number of OnRequest,
+// OnDisconnect if it was the peer who closed, then the close callbacks, last added first. A callback
+// that panics ends its connection, with a *PanicError as the cause, and nothing else.
+type Config struct {
+	// OnPrepare is called before anything can be read, on the goroutine that
+	// accepts or dials, and must not block. It may set timeouts and callbacks and
+	// may Close the connection. The context it returns is the one of the other callbacks;
+	// nil means context.Background().
+	OnPrepare func(c *Conn) context.Context
+
+	// OnConnect is called once, before the first OnRequest, and may read,
+	// write, block and close. The context it returns replaces OnPrepare's; nil keeps it.
+	OnConnect func(ctx context.Context, c *Conn) context.Context
+
+	// OnRequest is called when there are unread bytes, as long as there are,
+	// and once more for bytes that came before the peer closed. It may block for as long as it
+	// likes: a blocked handler costs its own goroutine and holds nothing else up. If it returns without having
+	// taken anything it is called again when more has come. An error closes the connection.
+	// Everything read is released when it returns.
+	//
+	// Nil means that whoever has the connection reads it.
+	OnRequest func(ctx context.Context, c *Conn) error
+
+	// OnDisconnect is called once when the peer has closed, even while
+	// OnRequest runs, which is the way to tell a handler that waits for something else. It must not
+	// block. It is not called when this side closes first.
+	OnDisconnect func(ctx context.Context, c *Conn)
+
+	// OnPressure is called when a watermark is crossed, by the goroutine that
+	// writes; it must not block or use the Writer.
+	OnPressure func(c *Conn, p Pressure)
+
+	// WriteHighWatermark and WriteLowWatermark are counts of bytes that a Flush
+	// or Write under way has still to hand to the kernel: above the first
+	// OnPressure is called with PressureHigh, and when they have fallen to the second with
+	// PressureLow. Zero or less for the first means never.
+	WriteHighWatermark int
+	WriteLowWatermark  int
+
+	// ReadTimeout is how long a Reader method may wait; see Conn.SetReadTimeout.
+	// Zero or less means for ever.
+	ReadTimeout time.Duration
+
+	// WriteTimeout is how long a Flush or Write may wait for a peer that does
+	// not read; see Conn.SetWriteTimeout. Zero or less means for ever.
+	WriteTimeout time.Duration
+
+	// IdleTimeout closes a connection on which nothing was received for that
+	// long and no callback runs; see Conn.SetIdleTimeout. Zero or less means never.
+	IdleTimeout time.Duration
+}

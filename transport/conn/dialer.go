@@ -1,0 +1,44 @@
+package conn
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Dialer opens connections. Its zero value dials without a group. It must not
+// be changed while in use; its methods may be called from any goroutine.
+type Dialer struct {
+	// Net dials: source address, keep-alive, fallback and control are its.
+	Net net.Dialer
+
+	// Config is for every connection. Without an OnRequest the caller reads.
+	Config Config
+
+	// Group is where the connections live. Without one they have no poller: a
+	// connection that is put aside is asked for the peer's FIN only by
+	// IsActive, and SetOnRequest costs a goroutine per connection.
+	Group *Group
+}
+
+// DialContext connects to address on network ("tcp", "tcp4", "tcp6" or
+// "unix"). It blocks until it is connected, ctx is done or Net's timeout passes; the error is then a
+// *net.OpError, as from net.Dialer. The caller closes the connection.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
+	nc, err := d.Net.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return New(nc, d.Config, d.Group)
+}
+
+// DialTimeout is DialContext with a timeout; zero or less means none but Net's.
+func (d *Dialer) DialTimeout(network, address string, timeout time.Duration) (*Conn, error) {
+	ctx := context.Background()
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return d.DialContext(ctx, network, address)
+}

@@ -1,0 +1,184 @@
+package conn
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// dispatcher is the queue of connections with something to read, and the
+// workers that take from it.
+//
+// At most one wake-up is under way: whoever adds to the queue wakes a worker
+// only if none is waking already, and a worker that takes work and sees more
+// wakes one other before it begins. So a burst of N connections costs one or
+// two wake-ups where workers are quick, and a worker that blocks in a handler
+// holds nothing back. There is no limit on workers: each beyond the idle ones is inside a callback
+// or on its way there.
+type dispatcher struct {
+	maxIdle      int   // immutable: parked workers kept for the next burst
+	maxLingering int32 // immutable: goroutines that may wait on a socket
+
+	lingering atomic.Int32 // goroutines waiting on a socket
+	waiting   atomic.Int32 // len of the queue, for those who only want to know
+
+	workers sync.WaitGroup
+
+	mu     sync.Mutex // taken after any lock of a Conn
+	head   *Conn      // guarded by mu: the queue, linked by nextInQueue
+	tail   *Conn      // guarded by mu
+	tasks  []func()   // guarded by mu: rare work that is no connection's turn
+	idle   []*worker  // guarded by mu: parked workers, last parked last
+	waking bool       // guarded by mu: a worker was woken and has not looked at the queue yet
+	closed bool       // guarded by mu
+}
+
+// worker is one goroutine that takes from the queue.
+type worker struct {
+	wake chan struct{} // has room for one; a parked worker is sent to once
+}
+
+func newDispatcher(maxLingering int) *dispatcher {
+	procs := runtime.GOMAXPROCS(0)
+	return &dispatcher{maxIdle: 4 * procs, maxLingering: int32(maxLingering)}
+}
+
+// push puts c at the queue's end. The caller calls wake when it has pushed all it has.
+func (d *dispatcher) push(c *Conn) {
+	d.mu.Lock()
+	if d.tail == nil {
+		d.head = c
+	} else {
+		d.tail.nextInQueue = c
+	}
+	d.tail = c
+	d.waiting.Add(1)
+	d.mu.Unlock()
+}
+
+// do has f run on a worker.
+func (d *dispatcher) do(f func()) {
+	d.mu.Lock()
+	d.tasks = append(d.tasks, f)
+	d.mu.Unlock()
+	d.wake()
+}
+
+// wake wakes a worker, or starts one, if there is work and none is waking.
+func (d *dispatcher) wake() {
+	d.mu.Lock()
+	w, wanted := d.wakeLocked()
+	d.mu.Unlock()
+	d.rouse(w, wanted)
+}
+
+// wakeLocked decides whether a worker is to be woken, and which; nil stands for a new one.
+func (d *dispatcher) wakeLocked() (w *worker, wanted bool) {
+	if d.waking || d.head == nil && len(d.tasks) == 0 {
+		return nil, false
+	}
+	d.waking = true
+	if n := len(d.idle); n > 0 {
+		w = d.idle[n-1]
+		d.idle = d.idle[:n-1]
+		return w, true
+	}
+	d.workers.Add(1)
+	return nil, true
+}
+
+// rouse does what wakeLocked decided, without the lock.
+func (d *dispatcher) rouse(w *worker, wanted bool) {
+	switch {
+	case !wanted:
+	case w == nil:
+		go d.work()
+	default:
+		w.wake <- struct{}{}
+	}
+}
+
+// work is a worker's life. It ends when there is nothing to do and enough
+// others are parked, or when the dispatcher is closed and the queue is empty.
+func (d *dispatcher) work() {
+	defer d.workers.Done()
+	self := &worker{wake: make(chan struct{}, 1)}
+	woken := true
+	for {
+		c, task, ok := d.take(self, woken)
+		woken = false
+		switch {
+		case c != nil:
+			c.serve()
+		case task != nil:
+			task()
+		case !ok:
+			return
+		default:
+			<-self.wake
+			woken = true
+		}
+	}
+}
+
+// take returns the next piece of work. Without any, ok says whether self was
+// parked and is to wait for its wake-up, or has to end.
+func (d *dispatcher) take(self *worker, woken bool) (c *Conn, task func(), ok bool) {
+	d.mu.Lock()
+	if woken {
+		d.waking = false
+	}
+	switch {
+	case len(d.tasks) > 0:
+		task = d.tasks[0]
+		d.tasks = d.tasks[1:]
+	case d.head != nil:
+		c = d.head
+		d.head = c.nextInQueue
+		c.nextInQueue = nil
+		if d.head == nil {
+			d.tail = nil
+		}
+		d.waiting.Add(-1)
+	default:
+		ok = !d.closed && len(d.idle) < d.maxIdle
+		if ok {
+			d.idle = append(d.idle, self)
+		}
+		d.mu.Unlock()
+		return nil, nil, ok
+	}
+	w, wanted := d.wakeLocked()
+	d.mu.Unlock()
+	d.rouse(w, wanted)
+	return c, task, true
+}
+
+// startLingering reports whether the calling worker may wait on a socket, and
+// counts it if so: no connection waits for a worker, and the limit has room.
+func (d *dispatcher) startLingering() bool {
+	if d.waiting.Load() > 0 {
+		return false
+	}
+	if d.lingering.Add(1) > d.maxLingering {
+		d.lingering.Add(-1)
+		return false
+	}
+	return true
+}
+
+// stopLingering ends what startLingering began.
+func (d *dispatcher) stopLingering() { d.lingering.Add(-1) }
+
+// close ends the workers and waits for them.
+func (d *dispatcher) close() {
+	d.mu.Lock()
+	d.closed = true
+	parked := d.idle
+	d.idle = nil
+	d.mu.Unlock()
+	for _, w := range parked {
+		w.wake <- struct{}{}
+	}
+	d.workers.Wait()
+}

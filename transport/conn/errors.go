@@ -1,0 +1,124 @@
+package conn
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+var (
+	// ErrIdleTimeout is the cause of a connection that was closed because
+	// nothing was received on it for its idle timeout. It matches
+	// os.ErrDeadlineExceeded under errors.Is.
+	ErrIdleTimeout error = idleTimeoutError{}
+
+	// errWouldBlock is what a socket's try methods return when the kernel has
+	// nothing to give or no room to take. It never leaves the package.
+	errWouldBlock = errors.New("conn: would block")
+
+	// errNilHandler is returned for a request handler that is nil.
+	errNilHandler = errors.New("conn: nil request handler")
+
+	// errNoWatcher is returned where a connection has no poller.
+	errNoWatcher = errors.New("conn: no poller")
+)
+
+// OpError is the error of every failed operation on a connection, except that
+// the end of the stream is reported as a bare io.EOF (or io.ErrUnexpectedEOF
+// when it comes inside the bytes that were asked for), as the standard library does.
+//
+// Err is one of
+//   - net.ErrClosed: this side closed the connection;
+//   - os.ErrDeadlineExceeded: a deadline or a timeout passed;
+//   - *os.SyscallError: what the kernel said (ECONNRESET, EPIPE, ...);
+//   - any other error of a net.Conn that is not a plain socket.
+type OpError struct {
+	Op   string   // "read", "write", "dial", "accept", ...
+	Addr net.Addr // the peer; nil if there is none yet
+	Err  error    // never nil
+}
+
+var _ net.Error = (*OpError)(nil)
+
+// Error implements error.
+func (e *OpError) Error() string {
+	if e.Addr == nil {
+		return fmt.Sprintf("conn: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("conn: %s %s: %v", e.Op, e.Addr, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *OpError) Unwrap() error { return e.Err }
+
+// Timeout reports whether the operation ended because of a deadline.
+func (e *OpError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.Err, &t) && t.Timeout()
+}
+
+// Temporary is part of net.Error. It is always false: nothing in this package
+// asks its caller to guess whether to try again.
+func (e *OpError) Temporary() bool { return false }
+
+// PanicError is the cause of a connection that was closed because one of its
+// callbacks panicked.
+type PanicError struct {
+	Value any    // what was passed to panic
+	Stack []byte // the goroutine's stack at the panic, as debug.Stack prints it
+}
+
+// Error implements error.
+func (e *PanicError) Error() string { return fmt.Sprintf("conn: callback panicked: %v", e.Value) }
+
+// Unwrap returns the panic's value if it was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+type idleTimeoutError struct{}
+
+func (idleTimeoutError) Error() string        { return "conn: idle timeout" }
+func (idleTimeoutError) Timeout() bool        { return true }
+func (idleTimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// opError wraps err, and returns nil for nil and the bare end of stream for
+// the end of stream.
+func opError(op string, addr net.Addr, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return err
+	}
+	var own *OpError
+	if errors.As(err, &own) {
+		return err
+	}
+	return &OpError{Op: op, Addr: addr, Err: bareError(err)}
+}
+
+// bareError removes what net adds around the error that says what happened.
+func bareError(err error) error {
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return net.ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return os.ErrDeadlineExceeded
+	}
+	var kernel *os.SyscallError
+	if errors.As(err, &kernel) {
+		return kernel
+	}
+	return err
+}
+
+// isPeerGone reports whether err says that the peer ended the connection.
+func isPeerGone(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, io.ErrClosedPipe)
+}

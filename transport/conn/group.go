@@ -1,0 +1,106 @@
+package conn
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// GroupConfig says how large a Group is. The zero value fits most programs.
+type GroupConfig struct {
+	// Pollers is how many pollers there are at first; zero or less chooses
+	// from GOMAXPROCS. Group.Resize changes it.
+	Pollers int
+
+	// Policy says which poller gets a new connection.
+	Policy poller.Policy
+
+	// MaxLingering is how many goroutines may wait on busy connections'
+	// sockets at a time, instead of leaving them to a poller. Zero chooses
+	// from GOMAXPROCS; negative means none.
+	MaxLingering int
+
+	// SweepPeriod is how long a connection must be unused, once to twice,
+	// before its goroutine goes home or a poller watches over its user's back. Zero or
+	// less means 20 ms.
+	SweepPeriod time.Duration
+}
+
+const defaultSweepPeriod = 20 * time.Millisecond
+
+// Group is what connections share: pollers, the workers that serve them, and
+// the sweep. Whoever creates a Group closes it, after the connections in it.
+type Group struct {
+	pollers    *poller.Group // nil where the platform has none
+	dispatcher *dispatcher
+	sweeper    *sweeper
+
+	closeOnce sync.Once
+}
+
+// NewGroup starts a group. Where the platform has no poller its connections
+// have a goroutine each instead; that is not an error.
+func NewGroup(cfg GroupConfig) (*Group, error) {
+	if cfg.SweepPeriod <= 0 {
+		cfg.SweepPeriod = defaultSweepPeriod
+	}
+	if cfg.MaxLingering == 0 {
+		cfg.MaxLingering = lingeringPerProc * runtime.GOMAXPROCS(0)
+	}
+	d := newDispatcher(max(cfg.MaxLingering, 0))
+	g := &Group{dispatcher: d, sweeper: newSweeper(cfg.SweepPeriod)}
+	pollers, err := poller.NewGroup(poller.GroupConfig{Size: cfg.Pollers, Policy: cfg.Policy, AfterBatch: d.wake})
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, opError("start group", nil, err)
+	}
+	if err == nil {
+		g.pollers = pollers
+	}
+	return g, nil
+}
+
+// lingeringPerProc is how many goroutines may linger for each processor.
+const lingeringPerProc = 8
+
+// Resize makes the group have n pollers from now on, n > 0. Connections stay
+// with the poller they have: one too many serves its own to the end and gets no new ones.
+// It returns errors.ErrUnsupported where there are no pollers.
+func (g *Group) Resize(n int) error {
+	if g.pollers == nil {
+		return opError("resize group", nil, errors.ErrUnsupported)
+	}
+	return opError("resize group", nil, g.pollers.Resize(n))
+}
+
+// Close ends the pollers, the sweep and the workers, and waits for them; a
+// worker ends when its callback returns. The group's connections must have
+// been closed before: one that is open never hears of anything again.
+// Closing again does nothing.
+func (g *Group) Close() error {
+	var err error
+	g.closeOnce.Do(func() {
+		if g.pollers != nil {
+			err = opError("close group", nil, g.pollers.Close())
+		}
+		g.sweeper.stop()
+		g.dispatcher.close()
+	})
+	return err
+}
+
+// watch adds a new connection to remote to one of the pollers, which lives from
+// then on as long as the connection does, whatever Resize says; nil if there is none.
+func (g *Group) watch(remote net.Addr, t poller.Target) (watcher, poller.Token, error) {
+	if g.pollers == nil {
+		return nil, 0, nil
+	}
+	p, tok, err := g.pollers.Add(remote, t)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p, tok, nil
+}

@@ -1,0 +1,72 @@
+package conn
+
+import (
+	"net"
+	"time"
+)
+
+// SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once
+// nothing was read or written on it and no callback ran for d. Zero or less
+// removes the timeout. The time starts anew with the call.
+//
+// It costs one timer per connection, which is set again only when it fires, so
+// once per d and not per request; no goroutine waits for it.
+func (c *Conn) SetIdleTimeout(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !word(c.state.Load()).isOpen() {
+		return opError("set idle timeout", c.remote, net.ErrClosed)
+	}
+	c.idleTimeout = max(d, 0)
+	c.timed.Store(d > 0)
+	c.restedAt.Store(time.Now().UnixNano())
+	switch {
+	case d > 0 && c.idleTimer == nil:
+		c.idleTimer = time.AfterFunc(d, c.checkIdle)
+	case d > 0:
+		c.idleTimer.Reset(d)
+	case c.idleTimer != nil:
+		c.idleTimer.Stop()
+	}
+	return nil
+}
+
+// markUsed records when the connection was last in use, if anybody wants to know.
+func (c *Conn) markUsed() {
+	if c.timed.Load() {
+		c.restedAt.Store(time.Now().UnixNano())
+	}
+}
+
+// checkIdle runs when the idle timer fires. The timer was set for the earliest
+// time at which the connection could have been idle for long enough; if it was
+// used since, there is a new earliest time.
+func (c *Conn) checkIdle() {
+	c.mu.Lock()
+	timeout := c.idleTimeout
+	c.mu.Unlock()
+	if timeout == 0 {
+		return
+	}
+	left := timeout - time.Since(time.Unix(0, c.restedAt.Load()))
+	if left <= 0 {
+		left = timeout
+		if c.readers.Load() == 0 && c.pending.Load() == 0 {
+			c.endWith(eventIdle, ErrIdleTimeout)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idleTimeout > 0 && word(c.state.Load()).isOpen() {
+		c.idleTimer.Reset(left)
+	}
+}
+
+// stopIdleTimer gives the timer back when the connection ends.
+func (c *Conn) stopIdleTimer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idleTimer != nil {
+		c.idleTimer.Stop()
+	}
+}

@@ -1,0 +1,217 @@
+package conn
+
+import (
+	"context"
+	"io"
+	"net"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// New makes a Conn of nc, which it owns from then on, with cfg's callbacks and
+// limits. A plain TCP or Unix socket is watched by one of g's pollers; any other net.Conn,
+// and any at all where g is nil or the platform has no poller, has a goroutine of its own if it has a request handler.
+//
+// OnPrepare has returned when New returns. New does not block otherwise, and fails only if g is closed;
+// nc is closed then.
+func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
+	c, err := newConn(nc, &cfg, g, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.start()
+	return c, nil
+}
+
+func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
+	sock, raw := newSocket(nc)
+	c := &Conn{config: cfg, sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
+	if raw && g != nil {
+		w, tok, err := g.watch(c.remote, (*target)(c))
+		if err != nil {
+			_ = nc.Close()
+			return nil, opError("open", c.remote, err)
+		}
+		c.watcher, c.token = w, tok
+	}
+	return c, nil
+}
+
+// start prepares c and gives it to its first holder.
+func (c *Conn) start() {
+	c.armFD = c.arm
+	c.in.Bind((*source)(c), nil)
+	c.out.Bind(nil, (*sink)(c))
+	c.onDisconnect = c.config.OnDisconnect
+	c.connecting = c.config.OnConnect != nil
+	if c.config.OnRequest != nil {
+		c.onRequest.Store(&c.config.OnRequest)
+	}
+	_ = c.SetReadTimeout(c.config.ReadTimeout)
+	_ = c.SetWriteTimeout(c.config.WriteTimeout)
+	c.ctx = context.Background()
+	if c.config.OnPrepare != nil {
+		c.guard(func() {
+			if ctx := c.config.OnPrepare(c); ctx != nil {
+				c.ctx = ctx
+			}
+		})
+	}
+	if c.config.IdleTimeout > 0 && !c.timed.Load() {
+		_ = c.SetIdleTimeout(c.config.IdleTimeout)
+	}
+	c.open()
+}
+
+// open gives a prepared connection to its first holder: the poller, a worker,
+// or its user.
+func (c *Conn) open() {
+	handled := c.onRequest.Load() != nil
+	c.armMu.Lock()
+	var act action
+	var err error
+	switch {
+	case !handled && c.config.OnConnect == nil:
+		act = c.transition(eventOpenUser)
+	case c.config.OnConnect == nil && c.watcher != nil:
+		if act = c.transition(eventOpenDormant); act == actNone {
+			err = c.armLocked(poller.InterestRead)
+		}
+	default:
+		act = c.transition(eventOpenReady)
+	}
+	c.armMu.Unlock()
+	if err != nil {
+		c.closeWith(opError("arm", c.remote, err))
+	}
+	switch act {
+	case actTeardown:
+		c.teardown()
+	case actQueue:
+		c.enqueue()
+	case actNone:
+		c.touch()
+		c.adopt()
+	}
+}
+
+// enqueue has a worker take a connection that is ready.
+func (c *Conn) enqueue() {
+	if c.group == nil {
+		go c.serve()
+		return
+	}
+	c.group.dispatcher.push(c)
+	c.group.dispatcher.wake()
+}
+
+// SetOnRequest sets or replaces OnRequest. On a connection in its user's hands
+// it hands the reading side over to the handler, which is called at once if bytes wait;
+// nobody may be reading. It does not block.
+func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
+	if f == nil {
+		return opError("set handler", c.remote, errNilHandler)
+	}
+	c.onRequest.Store(&f)
+	if !word(c.state.Load()).isOpen() {
+		return opError("set handler", c.remote, net.ErrClosed)
+	}
+	c.adopt()
+	return nil
+}
+
+// adopt has a worker take a connection that is in its user's hands and has a
+// request handler. SetOnRequest calls it, and so does whoever gives a connection
+// to its user, who may have looked for a handler before it was set.
+func (c *Conn) adopt() {
+	if c.onRequest.Load() != nil && c.transition(eventAdopt)&actQueue != 0 {
+		c.enqueue()
+	}
+}
+
+// armLocked has the poller report the socket once. A connection that has been
+// torn down meanwhile is left alone.
+func (c *Conn) armLocked(in poller.Interest) error {
+	if word(c.state.Load()).holder() == holderClosed {
+		return nil
+	}
+	c.interest = in
+	if err := c.sock.withFD(c.armFD); err != nil {
+		return err
+	}
+	return c.armErr
+}
+
+// disarmLocked has the poller report nothing.
+func (c *Conn) disarmLocked() error {
+	if c.token == 0 {
+		return nil
+	}
+	c.interest = 0
+	if err := c.sock.withFD(c.armFD); err != nil {
+		return err
+	}
+	return c.armErr
+}
+
+// arm runs while the descriptor is held open.
+func (c *Conn) arm(fd uintptr) {
+	if c.interest == 0 {
+		c.armErr = c.watcher.Disarm(int(fd), c.token)
+		return
+	}
+	c.armErr = c.watcher.Arm(int(fd), c.token, c.interest)
+}
+
+// target is a Conn as its poller sees it. It keeps OnReady out of Conn's methods.
+type target Conn
+
+var _ poller.Target = (*target)(nil)
+
+// OnReady implements poller.Target: the poller's goroutine calls it, and it
+// does not block. What it says is a hint; the worker reads and sees.
+func (t *target) OnReady(r poller.Readiness) {
+	c := (*Conn)(t)
+	if r&poller.Hangup != 0 {
+		c.hangup(io.EOF)
+		return
+	}
+	switch c.transition(eventReadable) {
+	case actQueue:
+		c.group.dispatcher.push(c) // the poller's batch ends with a wake
+	default:
+		if word(c.state.Load()).has(flagUnread) {
+			c.touch() // the sweep arms for hang-up
+		}
+	}
+}
+
+// drain has the connection closed as soon as it has nothing left to read and no
+// callback runs.
+func (c *Conn) drain() {
+	act := c.transition(eventDrain)
+	switch {
+	case act&actQueue != 0:
+		c.enqueue()
+	case act&actKick != 0:
+		_ = c.readLimit.wakeUp(c.sock.SetReadDeadline) // fails only if the socket is closed
+	case act&actTeardown != 0:
+		c.setCause(net.ErrClosed)
+		c.stopIdleTimer()
+		_ = c.sock.Close()
+		c.teardown()
+	}
+}
+
+// use takes a watched connection back for its user.
+func (c *Conn) use() {
+	c.armMu.Lock()
+	var err error
+	if c.transition(eventUse)&actDisarm != 0 {
+		err = c.disarmLocked()
+	}
+	c.armMu.Unlock()
+	if err != nil {
+		c.closeWith(opError("disarm", c.remote, err))
+	}
+}

@@ -1,0 +1,57 @@
+package conn
+
+// Pressure says how much of what was flushed still waits for the peer.
+type Pressure uint8
+
+const (
+	// PressureLow: at most WriteLowWatermark bytes wait. A new connection is
+	// here, and one that was at PressureHigh returns here.
+	PressureLow Pressure = iota
+
+	// PressureHigh: more than WriteHighWatermark bytes wait, since the peer
+	// does not read as fast as this side writes.
+	PressureHigh
+)
+
+// String returns "low" or "high".
+func (p Pressure) String() string {
+	if p == PressureHigh {
+		return "high"
+	}
+	return "low"
+}
+
+// Pending returns how many bytes the Flush or Write under way has still to hand
+// to the kernel. It is safe from any goroutine.
+func (c *Conn) Pending() int { return int(c.pending.Load()) }
+
+// Pressure returns which watermark was crossed last. It is safe from any goroutine.
+func (c *Conn) Pressure() Pressure { return Pressure(c.pressure.Load()) }
+
+// setPendingLocked records that n bytes wait for the kernel and reports a crossed watermark.
+func (c *Conn) setPendingLocked(n int) {
+	c.pending.Store(int64(n))
+	if c.config.WriteHighWatermark <= 0 {
+		return
+	}
+	switch now := c.Pressure(); {
+	case now == PressureLow && n > c.config.WriteHighWatermark:
+		c.setPressure(PressureHigh)
+	case now == PressureHigh && n <= c.config.WriteLowWatermark:
+		c.setPressure(PressureLow)
+	}
+}
+
+func (c *Conn) setPressure(p Pressure) {
+	c.pressure.Store(uint32(p))
+	if c.config.OnPressure == nil {
+		return
+	}
+	c.mu.Lock()
+	open := c.beginAsideLocked()
+	c.mu.Unlock()
+	if open {
+		c.guard(func() { c.config.OnPressure(c, p) })
+		c.endAside()
+	}
+}

@@ -1,0 +1,143 @@
+package conn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// source is a Conn as its own Reader sees it. It keeps Fill out of Conn's methods.
+type source Conn
+
+var _ buffer.Source = (*source)(nil)
+
+// Fill implements buffer.Source: it waits until need bytes are readable, for
+// the read timeout as a whole.
+func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
+	c := (*Conn)(s)
+	end, err := c.beginRead()
+	if err != nil {
+		return err
+	}
+	c.readers.Add(1)
+	defer c.endRead()
+	for b.Len() < need {
+		n, err := c.readOnce(b.Reserve(0), end)
+		b.Commit(n)
+		c.received += uint64(n)
+		if err == io.EOF && b.Len() > 0 {
+			return io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read implements net.Conn. It takes what is buffered first, and otherwise
+// reads from the socket straight into p.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	if c.in.Len() > 0 {
+		n := min(len(p), c.in.Len())
+		buffered, err := c.in.Next(n)
+		copy(p, buffered)
+		return n, errors.Join(err, c.in.Release())
+	}
+	end, err := c.beginRead()
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	c.readers.Add(1)
+	defer c.endRead()
+	return c.readOnce(p, end)
+}
+
+// beginRead prepares a read for a user or a handler. It returns when the wait
+// has to end, zero for never.
+func (c *Conn) beginRead() (end time.Time, err error) {
+	w := word(c.state.Load())
+	if !w.isOpen() {
+		return end, opError("read", c.remote, net.ErrClosed)
+	}
+	if w.holder() == holderWatched || w.has(flagUnread) {
+		c.use()
+	}
+	c.touch()
+	end, err = c.readLimit.begin(c.sock.SetReadDeadline)
+	if err != nil {
+		return end, c.readFailed(err)
+	}
+	return end, nil
+}
+
+// endRead ends a read for a user or a handler, however long it waited.
+func (c *Conn) endRead() {
+	c.touch()
+	c.readers.Add(-1)
+}
+
+// readOnce waits for bytes and reads them into p. A deadline of the socket that
+// is not this wait's does not end it.
+func (c *Conn) readOnce(p []byte, end time.Time) (int, error) {
+	for {
+		n, err := c.sock.waitRead(p)
+		if err == nil || n > 0 {
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, c.readFailed(err)
+		}
+		if err := c.readExpired(end); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// readExpired decides on a wait for data that the socket's deadline ended. nil
+// means that the wait goes on.
+func (c *Conn) readExpired(end time.Time) error {
+	over, err := c.readLimit.expired(end, c.sock.SetReadDeadline)
+	switch {
+	case err != nil:
+		return c.readFailed(err)
+	case over:
+		return opError("read", c.remote, os.ErrDeadlineExceeded)
+	}
+	return nil
+}
+
+// readFailed records that the socket gave err and returns what the reader gets.
+func (c *Conn) readFailed(err error) error {
+	if !word(c.state.Load()).isOpen() {
+		return opError("read", c.remote, net.ErrClosed)
+	}
+	if isPeerGone(err) {
+		c.hangup(err)
+	}
+	return opError("read", c.remote, err)
+}
+
+// SetReadDeadline implements net.Conn. It replaces the read timeout.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return opError("set deadline", c.remote, c.readLimit.setDeadline(t, c.sock.SetReadDeadline))
+}
+
+// SetReadTimeout limits each later wait for data to d: a Reader method that
+// needs more than was received may take as long as d until the next bytes come,
+// again for each wait. Zero or less means no limit. It replaces the read deadline.
+func (c *Conn) SetReadTimeout(d time.Duration) error {
+	c.readLimit.setTimeout(d)
+	return nil
+}
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}

@@ -1,0 +1,327 @@
+package conn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// servingBudget is how many reads a worker gives one connection before it
+// looks whether others wait.
+const servingBudget = 16
+
+// serve runs on a worker that took c from the queue, until it lets go of it:
+// read, handle what was read, and again; then wait for more in the way that
+// fits (settle).
+func (c *Conn) serve() {
+	c.transition(eventServe)
+	c.touch()
+	if !c.connect() {
+		c.release()
+		return
+	}
+	if c.onRequest.Load() == nil {
+		c.yield()
+		return
+	}
+	// Bytes may be there already if a user read before SetOnRequest.
+	if c.received > c.offered && !c.handle() {
+		c.release()
+		return
+	}
+	next := settleNow
+	if c.watcher == nil {
+		next = settleLinger
+	}
+	for reads := 1; next != settleGone; reads++ {
+		n, err := c.receive(next)
+		switch {
+		case err == nil && !c.handle():
+			c.release()
+			return
+		case err == nil && n == c.lastSpace:
+			next = c.settleBusy(reads)
+		case err == nil:
+			next = c.settle()
+		case err == errWouldBlock && next == settleLinger:
+			next = c.settleKicked()
+		case err == errWouldBlock && c.drained():
+			next = c.closeDrained()
+		case err == errWouldBlock:
+			next = c.settle()
+		default:
+			c.end(err)
+			return
+		}
+	}
+}
+
+// settlement is what a worker does with a connection it has served.
+type settlement uint8
+
+const (
+	settleGone   settlement = iota // it was given to the poller or the queue, or is closed
+	settleNow                      // read again
+	settleLinger                   // wait on the socket
+)
+
+// settle decides how the next bytes are waited for after a read that emptied
+// the socket. The peer's end is read at once. Where other connections wait they come first,
+// and where they do not the goroutine stays on this socket, if the group's
+// limit has room: the next request then needs no poller and no queue.
+func (c *Conn) settle() settlement {
+	switch {
+	case word(c.state.Load()).has(flagHangup):
+		return settleNow
+	case c.watcher == nil || c.group.dispatcher.startLingering():
+		return settleLinger
+	}
+	c.markUsed()
+	return c.rest()
+}
+
+// settleBusy decides after a read that filled its space, so that there may be
+// more: a connection that has had its budget goes to the queue's end if others wait.
+func (c *Conn) settleBusy(reads int) settlement {
+	if c.watcher == nil {
+		return settleLinger
+	}
+	if reads%servingBudget != 0 || c.group.dispatcher.waiting.Load() == 0 {
+		return settleNow
+	}
+	switch c.transition(eventRequeue) {
+	case actQueue:
+		c.group.dispatcher.push(c)
+	case actTeardown:
+		c.teardown()
+	}
+	return settleGone
+}
+
+// settleKicked decides after the sweep has ended a lingering wait.
+func (c *Conn) settleKicked() settlement {
+	switch {
+	case c.watcher != nil:
+		return c.rest()
+	case c.drained() && c.raw:
+		return settleNow // a request may have come meanwhile
+	case c.drained():
+		return c.closeDrained()
+	}
+	return settleLinger
+}
+
+// drained reports whether the server shuts down and this connection, on which
+// there is nothing to read now, has no begun request in its buffer.
+func (c *Conn) drained() bool {
+	return word(c.state.Load()).has(flagDraining) && c.in.Len() == 0
+}
+
+// closeDrained ends a connection that its server has no more use for.
+func (c *Conn) closeDrained() settlement {
+	c.closeWith(net.ErrClosed)
+	c.release()
+	return settleGone
+}
+
+// yield gives a connection without a request handler to its user.
+func (c *Conn) yield() {
+	c.touch()
+	if c.transition(eventYield)&actTeardown != 0 {
+		c.teardown()
+		return
+	}
+	if word(c.state.Load()).has(flagHangup) {
+		c.disconnectElsewhere()
+	}
+	c.adopt()
+}
+
+// rest arms the poller and lets go of the connection. Arming looks at the
+// level: what came meanwhile is reported at once. A connection that is to be
+// drained is looked at once more instead.
+func (c *Conn) rest() settlement {
+	ev := eventRest
+	if c.in.Len() > 0 {
+		ev = eventRestPartial
+	}
+	c.armMu.Lock()
+	act := c.transition(ev)
+	var err error
+	if act == actNone {
+		err = c.armLocked(poller.InterestRead)
+	}
+	c.armMu.Unlock()
+	switch {
+	case act&actKick != 0:
+		return settleNow
+	case act&actTeardown != 0:
+		c.teardown()
+	case err != nil:
+		c.closeWith(opError("arm", c.remote, err))
+	}
+	return settleGone
+}
+
+// receive reads into the input buffer, in the way that how says.
+func (c *Conn) receive(how settlement) (int, error) {
+	if how == settleLinger {
+		return c.receiveLingering()
+	}
+	return c.receiveNow()
+}
+
+// receiveNow reads what is there.
+func (c *Conn) receiveNow() (int, error) {
+	space := c.in.Reserve(0)
+	n, err := c.sock.tryRead(space)
+	return c.commit(space, n, err)
+}
+
+// receiveLingering waits for data on the socket until there is some, or until
+// the sweep finds the wait not worth a goroutine: then the error is errWouldBlock.
+func (c *Conn) receiveLingering() (int, error) {
+	c.touch()
+	if !c.startLingering() {
+		return 0, errWouldBlock
+	}
+	space := c.in.Reserve(0)
+	n, err := c.sock.waitRead(space)
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		if c.readLimit.kicked(c.sock.SetReadDeadline) {
+			err = errWouldBlock
+			break
+		}
+		n, err = c.sock.waitRead(space)
+	}
+	c.stopLingering()
+	if n > 0 {
+		c.touch()
+	}
+	return c.commit(space, n, err)
+}
+
+// startLingering reports whether the worker may wait; not if the connection is
+// to be drained.
+func (c *Conn) startLingering() bool {
+	ev := eventLinger
+	if c.in.Len() > 0 {
+		ev = eventLingerPartial
+	}
+	if c.transition(ev)&actKick == 0 {
+		return true
+	}
+	if c.watcher != nil {
+		c.group.dispatcher.stopLingering()
+	}
+	return false
+}
+
+func (c *Conn) stopLingering() {
+	c.transition(eventResume)
+	if c.watcher != nil {
+		c.group.dispatcher.stopLingering()
+	}
+}
+
+// commit makes n bytes of space readable.
+func (c *Conn) commit(space []byte, n int, err error) (int, error) {
+	c.lastSpace = len(space)
+	c.in.Commit(n)
+	c.received += uint64(n)
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+// handle calls OnRequest as long as there is something to read and it takes
+// some of it. It reports whether the connection goes on.
+func (c *Conn) handle() bool {
+	for c.in.Len() > 0 {
+		consumed := c.received - uint64(c.in.Len())
+		if !c.request() {
+			return false
+		}
+		if c.received-uint64(c.in.Len()) == consumed {
+			return true // it needs more than has come
+		}
+	}
+	return true
+}
+
+// request calls OnRequest once. It reports whether the connection goes on.
+func (c *Conn) request() bool {
+	c.touch()
+	c.transition(eventHandle)
+	err := c.callOnRequest()
+	c.transition(eventHandled)
+	c.offered = c.received
+	if err != nil {
+		c.closeWith(err)
+	}
+	if !word(c.state.Load()).isOpen() {
+		return false
+	}
+	_ = c.in.Release()
+	return true
+}
+
+func (c *Conn) callOnRequest() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return (*c.onRequest.Load())(c.ctx, c)
+}
+
+// connect calls OnConnect if it was not called yet. It reports whether the
+// connection goes on.
+func (c *Conn) connect() bool {
+	onConnect := c.config.OnConnect
+	if onConnect == nil || c.connected {
+		return word(c.state.Load()).isOpen()
+	}
+	c.connected = true
+	c.transition(eventHandle)
+	c.guard(func() {
+		if ctx := onConnect(c.ctx, c); ctx != nil {
+			c.ctx = ctx
+		}
+	})
+	c.mu.Lock()
+	c.connecting = false
+	c.mu.Unlock()
+	c.transition(eventHandled)
+	w := word(c.state.Load())
+	if w.isOpen() && w.has(flagHangup) {
+		c.disconnectElsewhere()
+	}
+	return w.isOpen()
+}
+
+// end finishes a connection whose socket gave err. What came before the peer's
+// close is handled first, so that a message followed by a FIN is not lost.
+func (c *Conn) end(err error) {
+	cause := err
+	if !word(c.state.Load()).isOpen() {
+		cause = net.ErrClosed
+	} else {
+		c.hangup(err)
+		if c.in.Len() > 0 && !c.request() {
+			c.release()
+			return
+		}
+		c.disconnect()
+	}
+	if !errors.Is(cause, io.EOF) {
+		cause = opError("read", c.remote, cause)
+	}
+	c.closeWith(cause)
+	c.release()
+}

@@ -1,0 +1,68 @@
+package conn
+
+import (
+	"net"
+)
+
+// socket is the descriptor side of a connection: all it does to the kernel, so
+// that the state machine above runs over a fake one in tests.
+//
+// One goroutine at a time calls tryRead and waitRead, and one at a time calls
+// tryWrite and waitWrite; the others are safe from any goroutine. Errors are
+// those of the standard library, io.EOF for the end of the stream.
+//
+// There are two: a rawSocket reaches a TCP or Unix socket's descriptor through
+// syscall.RawConn, a plainSocket has only the Read and Write of any net.Conn
+// and therefore cannot try: its connection is never dormant.
+type socket interface {
+	net.Conn
+
+	// tryRead reads once into p without waiting; errWouldBlock if there is
+	// nothing to read.
+	tryRead(p []byte) (int, error)
+
+	// waitRead reads once into p, parked in Go's own poller until there is
+	// something, the read deadline passes or the socket is closed.
+	waitRead(p []byte) (int, error)
+
+	// tryWrite writes once without waiting, any number of p's bytes;
+	// errWouldBlock, with n == 0, if there is no room.
+	tryWrite(p []byte) (n int, err error)
+
+	// waitWrite writes all of vec, parked while there is no room, until done,
+	// the write deadline passes or the socket is closed. n counts what was
+	// written either way. It may modify vec's elements.
+	waitWrite(vec [][]byte) (n int64, err error)
+
+	// peek reports io.EOF if the peer has closed, errWouldBlock if there is
+	// nothing to read, nil if there is, and any other error as the kernel has it.
+	peek() error
+
+	// netConn returns the net.Conn below.
+	netConn() net.Conn
+
+	// withFD calls f with the descriptor, which stays open during the call.
+	withFD(f func(fd uintptr)) error
+}
+
+// plainSocket is any net.Conn.
+type plainSocket struct{ net.Conn }
+
+func (s plainSocket) tryRead([]byte) (int, error)         { return 0, errWouldBlock }
+func (s plainSocket) waitRead(p []byte) (int, error)      { return s.Conn.Read(p) }
+func (s plainSocket) tryWrite([]byte) (int, error)        { return 0, errWouldBlock }
+func (s plainSocket) withFD(func(fd uintptr)) error       { return errNoWatcher }
+func (s plainSocket) peek() error                         { return errWouldBlock }
+func (s plainSocket) waitWrite(v [][]byte) (int64, error) { return writeAll(s.Conn, v) }
+
+func (s plainSocket) netConn() net.Conn { return s.Conn }
+
+// writeAll writes every slice of vec to nc, with one writev where nc can.
+func writeAll(nc net.Conn, vec [][]byte) (int64, error) {
+	if len(vec) == 1 {
+		n, err := nc.Write(vec[0])
+		return int64(n), err
+	}
+	buffers := net.Buffers(vec)
+	return buffers.WriteTo(nc)
+}

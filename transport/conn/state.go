@@ -1,0 +1,280 @@
+package conn
+
+// holder says who has a connection's reading side. It is one half of the
+// connection's state word; the other half are the flags below.
+type holder uint32
+
+const (
+	// holderNew: OnPrepare runs, or the connection has not been opened yet.
+	// Held by the goroutine that creates it; left by open.
+	holderNew holder = iota
+
+	// holderDormant: armed for reading in a poller; no goroutine and no
+	// buffer. Left when the poller reports it, when it was idle for too long,
+	// or by Close.
+	holderDormant
+
+	// holderReady: in the dispatcher's queue; left when a worker takes it.
+	holderReady
+
+	// holderServing: a worker reads from the socket or decides what to do next.
+	holderServing
+
+	// holderHandling: a worker is inside OnConnect or OnRequest, whose
+	// goroutines may read. Left when the callback returns.
+	holderHandling
+
+	// holderLingering: a goroutine waits for data on the socket itself. Left
+	// when there is some, when the sweep finds it idle, or by Close.
+	holderLingering
+
+	// holderUser: no request handler; whoever uses the connection reads.
+	holderUser
+
+	// holderWatched: like holderUser, but nobody read for a tick of the sweep
+	// and the poller is armed, so that the peer's FIN is seen. Left by the
+	// next use, or when the poller reports it.
+	holderWatched
+
+	// holderClosed: torn down. Terminal.
+	holderClosed
+)
+
+// String returns the holder's name as the state diagram has it.
+func (h holder) String() string {
+	names := [...]string{"new", "dormant", "ready", "serving", "handling", "lingering", "user", "watched", "closed"}
+	if int(h) >= len(names) {
+		return "invalid"
+	}
+	return names[h]
+}
+
+// word is the state of a connection: a holder and flags, changed only by
+// Conn.transition, so that every change is one compare-and-swap.
+type word uint32
+
+const (
+	holderMask word = 0xff
+
+	// flagHangup: the peer has closed at least its writing side, or the socket
+	// failed. Set by whoever learns of it first; never cleared.
+	flagHangup word = 1 << 8
+
+	// flagClosing: this side decided to close and the socket is being closed.
+	// Set by Close; never cleared. The holder tears the connection down when
+	// it lets go of it; where nobody holds it the closer does.
+	flagClosing word = 1 << 9
+
+	// flagDraining: the server shuts down; whoever finds nothing more to read
+	// closes the connection. Set by Shutdown; never cleared.
+	flagDraining word = 1 << 10
+
+	// flagUnread: the poller reported data on a connection that nobody reads.
+	// Set so that the sweep arms for hang-up only; cleared by the next use and SetOnRequest.
+	flagUnread word = 1 << 11
+)
+
+func (w word) holder() holder     { return holder(w & holderMask) }
+func (w word) has(flag word) bool { return w&flag != 0 }
+func (w word) to(h holder) word   { return w&^holderMask | word(h) }
+func (w word) isOpen() bool       { return !w.has(flagClosing) && w.holder() != holderClosed }
+
+// event is something that happens to a connection.
+type event uint8
+
+const (
+	eventOpenDormant   event = iota // created; a poller will say when there is data
+	eventOpenReady                  // created; a worker runs OnConnect or the first read
+	eventOpenUser                   // created without a request handler
+	eventServe                      // a worker took it from the queue
+	eventHandle                     // the worker enters a callback
+	eventHandled                    // the callback returned
+	eventLinger                     // the worker is about to wait on the socket, with nothing in the buffer
+	eventLingerPartial              // the same, with the beginning of a request in the buffer
+	eventResume                     // that wait is over
+	eventRest                       // the worker arms the poller and leaves, with nothing in the buffer
+	eventRestPartial                // the same, with the beginning of a request in the buffer
+	eventRequeue                    // the worker puts it back at the queue's end
+	eventYield                      // OnConnect is done and there is no OnRequest
+	eventReadable                   // the poller: there is data
+	eventHangup                     // the peer closed, or the socket failed
+	eventIdle                       // the idle timer: nothing came for the idle timeout
+	eventWatch                      // the sweep: nobody used it for a tick
+	eventUse                        // its user reads, writes or asks for it
+	eventDrain                      // the server shuts down
+	eventAdopt                      // SetOnRequest on a user's connection
+	eventClose                      // Close, or a failure that ends the connection
+	eventRelease                    // the holder lets go of a connection that is closing
+)
+
+// action is what the one who made a transition has to do next.
+type action uint8
+
+const (
+	actNone        action = 0
+	actQueue       action = 1 << iota // put it into the dispatcher's queue
+	actDisconnect                     // have OnDisconnect called
+	actDisarm                         // disarm the poller
+	actKick                           // end the lingering wait; for the holder: do not wait, look once more
+	actCloseSocket                    // close the net.Conn
+	actTeardown                       // run the close callbacks and give everything back
+)
+
+// on returns the state after ev and what the caller has to do. An event that
+// does not concern the state leaves it as it is; an event that only the holder
+// may raise, raised in a state of another holder, is a bug.
+func (w word) on(ev event) (word, action) {
+	switch ev {
+	case eventReadable, eventHangup, eventIdle, eventWatch, eventUse:
+		return w.onOutside(ev)
+	case eventClose:
+		return w.onClose()
+	case eventDrain:
+		return w.onDrain()
+	case eventAdopt:
+		if h := w.holder(); (h == holderUser || h == holderWatched) && w.isOpen() {
+			return w.to(holderReady) &^ flagUnread, actQueue
+		}
+		return w, actNone
+	}
+	return w.onHolder(ev)
+}
+
+// onOutside handles what the poller, the sweep and users raise at any time.
+func (w word) onOutside(ev event) (word, action) {
+	h := w.holder()
+	switch {
+	case h == holderClosed:
+	case ev == eventReadable && h == holderDormant:
+		return w.to(holderReady), actQueue
+	case ev == eventReadable && h == holderWatched:
+		return w.to(holderUser) | flagUnread, actNone
+	case ev == eventHangup:
+		return w.onHangup()
+	case ev == eventIdle && (h == holderDormant || h == holderWatched || h == holderUser) && w.isOpen():
+		return w.to(holderClosed) | flagClosing, actCloseSocket | actTeardown
+	case ev == eventIdle && h == holderLingering && w.isOpen():
+		return w | flagClosing, actCloseSocket
+	case ev == eventWatch && h == holderUser && !w.has(flagHangup|flagClosing):
+		return w.to(holderWatched), actNone
+	case ev == eventUse && h == holderWatched:
+		return w.to(holderUser) &^ flagUnread, actDisarm
+	case ev == eventUse && h == holderUser:
+		return w &^ flagUnread, actNone
+	}
+	return w, actNone
+}
+
+// onHangup marks the peer as gone. A worker that has the connection meets the
+// end of the stream by itself; a handler, or a user who is not reading, has to be told.
+// Where this side has closed first it says nothing any more.
+func (w word) onHangup() (word, action) {
+	if w.has(flagClosing) {
+		return w, actNone
+	}
+	first := !w.has(flagHangup)
+	next := w | flagHangup
+	switch w.holder() {
+	case holderDormant:
+		return next.to(holderReady), actQueue
+	case holderHandling, holderUser:
+		if first {
+			return next, actDisconnect
+		}
+	case holderWatched:
+		return next.to(holderUser), actDisconnect
+	}
+	return next, actNone
+}
+
+// onClose marks the connection as closing. Without a holder the closer itself
+// tears it down.
+func (w word) onClose() (word, action) {
+	if !w.isOpen() {
+		return w, actNone
+	}
+	switch w.holder() {
+	case holderDormant, holderUser, holderWatched:
+		return w.to(holderClosed) | flagClosing, actCloseSocket | actTeardown
+	}
+	return w | flagClosing, actCloseSocket
+}
+
+// onDrain asks the holder to close the connection when nothing is left to read.
+// A dormant connection gets a holder for that; one in its user's hands, or with bytes that
+// its user has not read yet, is theirs to close.
+func (w word) onDrain() (word, action) {
+	next := w | flagDraining
+	switch w.holder() {
+	case holderDormant:
+		return next.to(holderReady), actQueue
+	case holderLingering:
+		return next, actKick
+	case holderWatched:
+		if !w.has(flagUnread) {
+			return next.to(holderClosed) | flagClosing, actCloseSocket | actTeardown
+		}
+	case holderClosed:
+		return w, actNone
+	}
+	return next, actNone
+}
+
+// onHolder handles what only the holder raises. A holder that wants to leave a
+// connection that is closing gets it back with actTeardown instead.
+func (w word) onHolder(ev event) (word, action) {
+	if ev == eventRelease {
+		return w.onRelease()
+	}
+	step := holderSteps[ev]
+	if w.holder() != step.from {
+		panic("conn: BUG: event in state of another holder: " + w.holder().String())
+	}
+	if w.has(flagClosing) && step.leaves {
+		return w.to(holderClosed), actTeardown
+	}
+	if w.has(flagDraining) {
+		switch ev {
+		case eventLinger, eventRest:
+			return w, actKick
+		case eventOpenDormant:
+			return w.to(holderReady), actQueue
+		}
+	}
+	next := w.to(step.to)
+	if step.to == holderReady {
+		return next, actQueue
+	}
+	return next, actNone
+}
+
+// onRelease ends a connection that its holder has finished with.
+func (w word) onRelease() (word, action) {
+	if !w.has(flagClosing) || w.holder() == holderClosed {
+		panic("conn: BUG: release of a connection that is not closing: " + w.holder().String())
+	}
+	return w.to(holderClosed), actTeardown
+}
+
+// holderStep is one arrow of the state diagram that the holder follows.
+type holderStep struct {
+	from, to holder
+	leaves   bool // after it the holder no longer has the connection
+}
+
+// holderSteps are the arrows of the diagram in doc.go that a holder follows.
+var holderSteps = [...]holderStep{
+	eventOpenDormant:   {holderNew, holderDormant, true},
+	eventOpenReady:     {holderNew, holderReady, true},
+	eventOpenUser:      {holderNew, holderUser, true},
+	eventServe:         {holderReady, holderServing, false},
+	eventHandle:        {holderServing, holderHandling, false},
+	eventHandled:       {holderHandling, holderServing, false},
+	eventLinger:        {holderServing, holderLingering, false},
+	eventLingerPartial: {holderServing, holderLingering, false},
+	eventResume:        {holderLingering, holderServing, false},
+	eventRest:          {holderServing, holderDormant, true},
+	eventRestPartial:   {holderServing, holderDormant, true},
+	eventRequeue:       {holderServing, holderReady, true},
+	eventYield:         {holderServing, holderUser, true},
+}

@@ -1,0 +1,180 @@
+package conn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// sweeper looks at the connections in use once per period, for what would cost
+// too much per request: a lingering goroutine whose wait has become long goes
+// home, a connection that its user has put aside and a handler that runs for long are
+// armed, so that the peer's FIN is seen.
+//
+// A connection is in the list from its first use until the second tick after its
+// last one. Without any there is no timer.
+type sweeper struct {
+	period time.Duration // immutable
+
+	tick atomic.Uint64 // how many sweeps there were, from 1
+
+	sweepMu sync.Mutex // held during a sweep; taken before mu
+
+	mu      sync.Mutex  // taken after any lock of a Conn
+	list    []*Conn     // guarded by mu
+	timer   *time.Timer // guarded by mu; nil before the first connection
+	running bool        // guarded by mu: the timer is set, or a sweep is under way
+	stopped bool        // guarded by mu
+
+	spare []*Conn // guarded by sweepMu: the other slice for list
+}
+
+func newSweeper(period time.Duration) *sweeper {
+	s := &sweeper{period: period}
+	s.tick.Store(1)
+	return s
+}
+
+// touch records that the connection is in use.
+func (c *Conn) touch() {
+	c.markUsed()
+	if c.group == nil {
+		return
+	}
+	s := c.group.sweeper
+	tick := s.tick.Load()
+	if c.lastTick.Load() == tick {
+		return
+	}
+	c.lastTick.Store(tick)
+	if c.swept.CompareAndSwap(false, true) {
+		s.add(c)
+	}
+}
+
+// add puts c into the list.
+func (s *sweeper) add(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	s.list = append(s.list, c)
+	if s.running {
+		return
+	}
+	s.running = true
+	if s.timer == nil {
+		s.timer = time.AfterFunc(s.period, s.sweep)
+		return
+	}
+	s.timer.Reset(s.period)
+}
+
+// sweep runs on the timer's goroutine.
+func (s *sweeper) sweep() {
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+	tick := s.tick.Add(1)
+	s.mu.Lock()
+	list := s.list
+	s.list = s.spare[:0]
+	s.mu.Unlock()
+
+	kept := list[:0]
+	for _, c := range list {
+		used := c.lastTick.Load()
+		if c.sweep(used, tick) {
+			kept = append(kept, c)
+			continue
+		}
+		c.swept.Store(false)
+		// It may have been used after that look at it and before it left the list.
+		if c.lastTick.Load() != used && c.swept.CompareAndSwap(false, true) {
+			kept = append(kept, c)
+		}
+	}
+	clear(list[len(kept):])
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	came := s.list
+	s.list = append(kept, came...)
+	clear(came)
+	s.spare = came[:0]
+	if s.running = len(s.list) > 0 && !s.stopped; s.running {
+		s.timer.Reset(s.period)
+	}
+}
+
+// stop ends the sweeps and waits for the one under way.
+func (s *sweeper) stop() {
+	s.mu.Lock()
+	s.stopped = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.list = nil
+	s.mu.Unlock()
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
+}
+
+// sweep does what is due at tick on a connection that was not used for a whole
+// period, used being the tick of its last use. It reports whether the connection
+// stays in the list.
+func (c *Conn) sweep(used, tick uint64) bool {
+	if used+1 >= tick {
+		return true
+	}
+	switch word(c.state.Load()).holder() {
+	case holderLingering:
+		if c.watcher != nil {
+			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
+		}
+	case holderHandling:
+		c.watchHandler()
+	case holderUser:
+		c.watchUser()
+	}
+	return false
+}
+
+// watchHandler arms for hang-up while a handler runs that reads nothing. One
+// that was entered with the hang-up known is told now that it takes its time.
+func (c *Conn) watchHandler() {
+	if word(c.state.Load()).has(flagHangup) {
+		c.disconnectElsewhere()
+		return
+	}
+	if c.watcher == nil || c.readers.Load() > 0 {
+		return
+	}
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
+		_ = c.armLocked(poller.InterestHangup) // not armed: the hang-up is found by the next read
+	}
+}
+
+// watchUser arms a connection that its user has put aside. Bytes that nobody
+// reads would be reported again and again: with them it is armed for hang-up only.
+func (c *Conn) watchUser() {
+	if c.watcher == nil || c.readers.Load() > 0 {
+		return
+	}
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	c.transition(eventWatch)
+	w := word(c.state.Load())
+	if w.holder() != holderWatched {
+		return
+	}
+	interest := poller.InterestRead
+	if w.has(flagUnread) {
+		interest = poller.InterestHangup
+	}
+	_ = c.armLocked(interest) // not armed: IsActive would not see the FIN, the next use does
+}

@@ -1,0 +1,197 @@
+package conn
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// flushSlices is how many slices of the output go to the kernel in one writev.
+const flushSlices = 64
+
+// sink is a Conn as its own Writer sees it. It keeps Drain out of Conn's methods.
+type sink Conn
+
+var _ buffer.Sink = (*sink)(nil)
+
+// Drain implements buffer.Sink: it hands everything that was written to the
+// kernel. After an error the stream is torn, since the peer cannot know where
+// the next frame would begin, so the connection is closed.
+func (s *sink) Drain(b *buffer.LinkBuffer) error {
+	c := (*Conn)(s)
+	err := c.drainOutput(b)
+	if err != nil {
+		c.closeWith(err) // without writeMu: it may run close callbacks
+	}
+	return err
+}
+
+func (c *Conn) drainOutput(b *buffer.LinkBuffer) error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if err := c.beginWrite(); err != nil {
+		return err
+	}
+	return c.drainLocked(b)
+}
+
+// drainLocked writes all of b: in one write(2) where it is one slice and the
+// kernel has room, which is nearly always.
+func (c *Conn) drainLocked(b *buffer.LinkBuffer) error {
+	if first := b.First(); c.raw && len(first) == b.Len() {
+		n, err := c.tryWrite(first)
+		b.Discard(n)
+		if err != nil || b.Len() == 0 {
+			return err
+		}
+	}
+	return c.drainSlowLocked(b)
+}
+
+// drainSlowLocked writes b in batches of slices, and gives each batch's memory
+// back before it takes the next.
+func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
+	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
+	if err != nil {
+		return c.writeFailed(err)
+	}
+	var scratch [flushSlices][]byte
+	for b.Len() > 0 {
+		c.setPendingLocked(b.Len())
+		var n int64
+		n, err = c.writeWait(b.Gather(scratch[:0], flushSlices), end)
+		b.Discard(int(n))
+		if err != nil {
+			break
+		}
+	}
+	c.touch() // the wait may have been long
+	c.setPendingLocked(0)
+	return err
+}
+
+// Write implements net.Conn. It returns when the kernel has taken all of p, and
+// does not keep it. Bytes of the Writer that were not flushed yet go first.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.out.MallocLen() > 0 {
+		return c.writeBehind(p)
+	}
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if err := c.beginWrite(); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	written := 0
+	if c.raw {
+		n, err := c.tryWrite(p)
+		if err != nil || n == len(p) {
+			return n, err
+		}
+		written = n
+	}
+	n, err := c.writeSlowLocked(p[written:])
+	return written + n, err
+}
+
+// writeSlowLocked writes p, waiting for room.
+func (c *Conn) writeSlowLocked(p []byte) (written int, err error) {
+	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
+	if err != nil {
+		return 0, c.writeFailed(err)
+	}
+	for written < len(p) {
+		c.setPendingLocked(len(p) - written)
+		rest := [1][]byte{p[written:]}
+		var n int64
+		n, err = c.writeWait(rest[:], end)
+		written += int(n)
+		if err != nil {
+			break
+		}
+	}
+	c.touch() // the wait may have been long
+	c.setPendingLocked(0)
+	return written, err
+}
+
+// writeBehind writes p behind what the Writer holds.
+func (c *Conn) writeBehind(p []byte) (int, error) {
+	if _, err := c.out.WriteBinary(p); err != nil {
+		return 0, err
+	}
+	if err := c.out.Flush(); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// beginWrite checks that the connection can be written to.
+func (c *Conn) beginWrite() error {
+	w := word(c.state.Load())
+	if !w.isOpen() {
+		return opError("write", c.remote, net.ErrClosed)
+	}
+	if c.writeLimit.isOver() {
+		return opError("write", c.remote, os.ErrDeadlineExceeded)
+	}
+	if w.holder() == holderWatched {
+		c.use()
+	}
+	c.touch()
+	return nil
+}
+
+// tryWrite writes p once without waiting; n may be anything up to len(p).
+func (c *Conn) tryWrite(p []byte) (n int, err error) {
+	n, err = c.sock.tryWrite(p)
+	if err != nil && err != errWouldBlock {
+		return n, c.writeFailed(err)
+	}
+	return n, nil
+}
+
+// writeWait writes vec. It returns early, without an error, where the socket's
+// deadline ended the wait but end has not come.
+func (c *Conn) writeWait(vec [][]byte, end time.Time) (int64, error) {
+	n, err := c.sock.waitWrite(vec)
+	if err == nil {
+		return n, nil
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, c.writeFailed(err)
+	}
+	over, err := c.writeLimit.expired(end, c.sock.SetWriteDeadline)
+	if err == nil && over {
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		err = c.writeFailed(err)
+	}
+	return n, err
+}
+
+// writeFailed records that the socket gave err and returns what the writer gets.
+func (c *Conn) writeFailed(err error) error {
+	if !word(c.state.Load()).isOpen() {
+		return opError("write", c.remote, net.ErrClosed)
+	}
+	if isPeerGone(err) {
+		c.hangup(err)
+	}
+	return opError("write", c.remote, err)
+}
+
+// SetWriteDeadline implements net.Conn. It replaces the write timeout.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return opError("set deadline", c.remote, c.writeLimit.setDeadline(t, c.sock.SetWriteDeadline))
+}
+
+// SetWriteTimeout limits each later Flush or Write to d from the moment the
+// kernel has no more room. Zero or less means no limit. It replaces the write deadline.
+func (c *Conn) SetWriteTimeout(d time.Duration) error {
+	c.writeLimit.setTimeout(d)
+	return nil
+}
