@@ -1,0 +1,113 @@
+package netpollconn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Conn is a conn.Conn with netpoll's methods. Make one with Of.
+type Conn struct {
+	*conn.Conn // net.Conn's addresses and Close, IsActive, Err and the rest of conn's own
+
+	reader reader
+	writer writer
+}
+
+// disconnectSetter is what Kitex's TTHeader streaming asserts, beyond netpoll.Connection.
+type disconnectSetter interface {
+	SetOnDisconnect(f netpoll.OnDisconnect) error
+}
+
+var (
+	_ netpoll.Connection = (*Conn)(nil)
+	_ disconnectSetter   = (*Conn)(nil)
+)
+
+// Of returns c as a netpoll.Connection: always the same for the same c. The
+// first call takes c's attachment, so nobody else may use it, and must have
+// returned before c's callbacks or other goroutines ask.
+func Of(c *conn.Conn) *Conn {
+	if nc, ok := c.Attachment().(*Conn); ok {
+		return nc
+	}
+	nc := &Conn{Conn: c}
+	nc.reader.from = c.Reader()
+	nc.writer.to = c.Writer()
+	c.SetAttachment(nc)
+	return nc
+}
+
+// Reader implements netpoll.Connection. See conn.Conn.Reader for what its
+// methods wait for and until when slices are valid.
+func (c *Conn) Reader() netpoll.Reader { return &c.reader }
+
+// Writer implements netpoll.Connection. See conn.Conn.Writer.
+func (c *Conn) Writer() netpoll.Writer { return &c.writer }
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = ReadError(err)
+	}
+	return n, err
+}
+
+// Write implements net.Conn. It returns when the kernel has taken all of p, and
+// does not keep it.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	return n, WriteError(err)
+}
+
+// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout.
+func (c *Conn) SetIdleTimeout(d time.Duration) error { return WriteError(c.Conn.SetIdleTimeout(d)) }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return ReadError(c.Conn.SetReadDeadline(t)) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return WriteError(c.Conn.SetWriteDeadline(t)) }
+
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error { return WriteError(c.Conn.SetDeadline(t)) }
+
+// SetOnRequest implements netpoll.Connection: it sets or replaces the request
+// handler, which is called at once if bytes wait. Nil changes nothing.
+func (c *Conn) SetOnRequest(on netpoll.OnRequest) error {
+	if on == nil {
+		return nil
+	}
+	return WriteError(c.Conn.SetOnRequest(func(ctx context.Context, _ *conn.Conn) error {
+		return on(ctx, c)
+	}))
+}
+
+// SetOnDisconnect sets what is called, once, when the peer has closed, even
+// while the request handler runs. Nil changes nothing.
+func (c *Conn) SetOnDisconnect(on netpoll.OnDisconnect) error {
+	if on != nil {
+		c.Conn.SetOnDisconnect(func(ctx context.Context, _ *conn.Conn) { on(ctx, c) })
+	}
+	return nil
+}
+
+// AddCloseCallback implements netpoll.Connection: f is called once, last added
+// first, when the connection has ended and no request handler runs. Its error is ignored. It fails with
+// ErrConnClosed when that has happened already.
+func (c *Conn) AddCloseCallback(f netpoll.CloseCallback) error {
+	if f == nil {
+		return nil
+	}
+	return WriteError(c.Conn.AddCloseCallback(func(*conn.Conn) { _ = f(c) }))
+}
+
+// NetConn returns the socket below; see conn.Conn.NetConn.
+func (c *Conn) NetConn() net.Conn { return c.Conn.NetConn() }
