@@ -1,0 +1,131 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	knetpoll "github.com/cloudwego/kitex/pkg/remote/trans/netpoll"
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+var (
+	errNotReadable = errors.New("kiteline: buffer is for writing only")
+	errNotWritable = errors.New("kiteline: buffer is for reading only")
+	errNotOurs     = errors.New("kiteline: append of another transport's buffer")
+
+	// ErrForeignConn is what a call fails with if a user's dialer returned a
+	// connection that is not a netpoll.Connection, which Kitex's handlers need.
+	ErrForeignConn = errors.New("kiteline: connection is not a netpoll.Connection")
+)
+
+// byteBuffer is a connection's Reader or Writer as a remote.ByteBuffer: what a
+// Kitex codec reads one message from or writes one to. It belongs to the
+// goroutine that handles the message, from the extension's New until Release,
+// after which it is reused: no method may be called then.
+//
+// Memory is the connection's: a slice from Next or Peek is valid until Release,
+// one from Malloc until Flush.
+type byteBuffer struct {
+	conn    *netpollconn.Conn // nil for a buffer of NewBuffer
+	reader  buffer.Reader     // nil if it cannot be read
+	writer  buffer.Writer     // nil if it cannot be written
+	readLen int               // bytes taken out since it was made
+}
+
+var (
+	_ remote.ByteBuffer   = (*byteBuffer)(nil)
+	_ remote.NocopyWrite  = (*byteBuffer)(nil)
+	_ buffer.FrameReader  = (*byteBuffer)(nil)
+	_ netpollReaderHolder = (*byteBuffer)(nil)
+)
+
+// netpollReaderHolder is what Kitex's codec asserts to skip an unframed struct
+// fast (codec/thrift/codec_apache.go).
+type netpollReaderHolder interface{ NetpollReader() netpoll.Reader }
+
+var byteBuffers = sync.Pool{New: func() any { return new(byteBuffer) }}
+
+func newReadBuffer(c *netpollconn.Conn) remote.ByteBuffer {
+	b := byteBuffers.Get().(*byteBuffer)
+	b.conn, b.reader = c, c.Conn.Reader()
+	return b
+}
+
+func newWriteBuffer(c *netpollconn.Conn) remote.ByteBuffer {
+	b := byteBuffers.Get().(*byteBuffer)
+	b.conn, b.writer = c, c.Conn.Writer()
+	return b
+}
+
+// newForeignReadBuffer is for a connection of another transport.
+func newForeignReadBuffer(c net.Conn) remote.ByteBuffer {
+	if nc, ok := c.(netpoll.Connection); ok {
+		return knetpoll.NewReaderByteBuffer(nc.Reader())
+	}
+	return knetpoll.NewReaderByteBuffer(netpoll.NewReader(refusing{}))
+}
+
+// newForeignWriteBuffer is for a connection of another transport.
+func newForeignWriteBuffer(c net.Conn) remote.ByteBuffer {
+	if nc, ok := c.(netpoll.Connection); ok {
+		return knetpoll.NewWriterByteBuffer(nc.Writer())
+	}
+	return knetpoll.NewWriterByteBuffer(netpoll.NewWriter(refusing{}))
+}
+
+// refusing stands for a connection that cannot be used.
+type refusing struct{}
+
+func (refusing) Read([]byte) (int, error)  { return 0, ErrForeignConn }
+func (refusing) Write([]byte) (int, error) { return 0, ErrForeignConn }
+
+// NetpollReader returns the connection's reader for Kitex's skip decoder, nil
+// if there is none.
+func (b *byteBuffer) NetpollReader() netpoll.Reader {
+	if b.reader == nil || b.conn == nil {
+		return nil
+	}
+	return b.conn.Reader()
+}
+
+// Release implements remote.ByteBuffer. What was read is released, and the
+// buffer is reused. After a failed write, cause being why, what was written and
+// not flushed is dropped: half a message must not go out with the next one.
+func (b *byteBuffer) Release(cause error) error {
+	var err error
+	if b.reader != nil {
+		err = b.reader.Release()
+	}
+	if b.writer != nil && cause != nil {
+		err = errors.Join(err, b.writer.MallocAck(0))
+	}
+	*b = byteBuffer{}
+	byteBuffers.Put(b)
+	return err
+}
+
+// NewBuffer implements remote.ByteBuffer: a buffer in memory, for AppendBuffer.
+func (b *byteBuffer) NewBuffer() remote.ByteBuffer {
+	n := byteBuffers.Get().(*byteBuffer)
+	n.writer = new(buffer.LinkBuffer)
+	return n
+}
+
+// AppendBuffer implements remote.ByteBuffer: it moves what was written to
+// another's NewBuffer behind what was written here, without a copy, and releases the other.
+func (b *byteBuffer) AppendBuffer(other remote.ByteBuffer) error {
+	o, ok := other.(*byteBuffer)
+	switch {
+	case !ok:
+		return errNotOurs
+	case b.writer == nil || o.writer == nil:
+		return errNotWritable
+	}
+	err := b.writer.Append(o.writer)
+	return errors.Join(err, o.Release(err))
+}

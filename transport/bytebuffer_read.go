@@ -1,0 +1,115 @@
+package transport
+
+import "github.com/kiteline/kiteline/transport/netpollconn"
+
+// The reading half of byteBuffer. Errors carry netpoll's values, by which
+// Kitex classifies them.
+
+// Next implements remote.ByteBuffer.
+func (b *byteBuffer) Next(n int) ([]byte, error) {
+	if b.reader == nil {
+		return nil, errNotReadable
+	}
+	p, err := b.reader.Next(n)
+	if err != nil {
+		return nil, netpollconn.ReadError(err)
+	}
+	b.readLen += n
+	return p, nil
+}
+
+// Peek implements remote.ByteBuffer.
+func (b *byteBuffer) Peek(n int) ([]byte, error) {
+	if b.reader == nil {
+		return nil, errNotReadable
+	}
+	p, err := b.reader.Peek(n)
+	if err != nil {
+		return nil, netpollconn.ReadError(err)
+	}
+	return p, nil
+}
+
+// Skip implements remote.ByteBuffer.
+func (b *byteBuffer) Skip(n int) error {
+	if b.reader == nil {
+		return errNotReadable
+	}
+	if err := b.reader.Skip(n); err != nil {
+		return netpollconn.ReadError(err)
+	}
+	b.readLen += n
+	return nil
+}
+
+// Read implements io.Reader: it waits for at least one byte and takes what
+// there is, up to len(p).
+func (b *byteBuffer) Read(p []byte) (int, error) {
+	if b.reader == nil {
+		return 0, errNotReadable
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if _, err := b.reader.Peek(1); err != nil {
+		return 0, netpollconn.ReadError(err)
+	}
+	return b.ReadBinary(p[:min(len(p), b.reader.Len())])
+}
+
+// ReadString implements remote.ByteBuffer.
+func (b *byteBuffer) ReadString(n int) (string, error) {
+	if b.reader == nil {
+		return "", errNotReadable
+	}
+	s, err := b.reader.ReadString(n)
+	if err != nil {
+		return "", netpollconn.ReadError(err)
+	}
+	b.readLen += n
+	return s, nil
+}
+
+// ReadBinary implements remote.ByteBuffer: it fills p.
+func (b *byteBuffer) ReadBinary(p []byte) (int, error) {
+	next, err := b.Next(len(p))
+	if err != nil {
+		return 0, err
+	}
+	return copy(p, next), nil
+}
+
+// ReadFrame implements buffer.FrameReader: the next n bytes as one slice of the
+// caller's own.
+func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
+	if b.reader == nil {
+		return nil, errNotReadable
+	}
+	p, err := readFrame(b.reader, n)
+	if err != nil {
+		return nil, netpollconn.ReadError(err)
+	}
+	b.readLen += n
+	return p, nil
+}
+
+// ReadableLen implements remote.ByteBuffer: -1 for a buffer that cannot be read.
+func (b *byteBuffer) ReadableLen() int {
+	if b.reader == nil {
+		return -1
+	}
+	return b.reader.Len()
+}
+
+// ReadLen implements remote.ByteBuffer.
+func (b *byteBuffer) ReadLen() int { return b.readLen }
+
+// Bytes implements remote.ByteBuffer: what can be read now, without taking it; for a
+// buffer of NewBuffer, what was written to it, which is submitted by that. The
+// slice is valid until Release.
+func (b *byteBuffer) Bytes() ([]byte, error) {
+	if b.reader != nil {
+		return b.Peek(b.reader.Len())
+	}
+	return b.writtenBytes()
+}

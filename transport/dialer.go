@@ -1,0 +1,43 @@
+package transport
+
+import (
+	"net"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// NewDialer returns Kiteline's dialer for client.WithDialer, for those who do
+// not use NewClientSuite. Its connections are *netpollconn.Conn.
+func NewDialer(opts ...Option) remote.Dialer {
+	return &dialer{settings: newSettings(opts)}
+}
+
+type dialer struct{ settings settings }
+
+// DialTimeout connects to address on network ("tcp", "tcp4", "tcp6" or "unix")
+// within timeout; zero or less means no limit. Its error is the *net.OpError of package net.
+// It may be called from any goroutine.
+func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	group, err := d.settings.groupOrDefault()
+	if err != nil {
+		return nil, err
+	}
+	inner := conn.Dialer{
+		Group: group,
+		Config: conn.Config{
+			WriteTimeout:       d.settings.writeTimeoutOr(0),
+			OnPressure:         d.settings.onPressure,
+			WriteHighWatermark: d.settings.highWatermark,
+			WriteLowWatermark:  d.settings.lowWatermark,
+		},
+	}
+	c, err := inner.DialTimeout(network, address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return netpollconn.Of(c), nil
+}

@@ -1,0 +1,39 @@
+// Package transport runs Kitex services and clients on Kiteline.
+//
+// Import it under a name of its own, since Kitex has a package transport too:
+//
+//	import kiteline "github.com/kiteline/kiteline/transport"
+//
+//	svr := echoservice.NewServer(handler, server.WithSuite(kiteline.NewServerSuite()))
+//	cli := echoservice.MustNewClient("echo", client.WithSuite(kiteline.NewClientSuite()))
+//
+// Either side works with any stock Kitex peer. Options given after a suite win
+// over it. The parts of a suite are there on their own too:
+// NewTransServerFactory, NewServerTransHandlerFactory, NewDialer,
+// NewClientTransHandlerFactory and NewPool.
+//
+// # What runs where
+//
+// On the server a connection of package conn calls Kitex's handlers when a
+// request has arrived: Kitex's detection, then its default handler with this package's extension and
+// buffers for Thrift and Protobuf, or Kitex's own handlers for gRPC and TTHeader streaming. On the client the
+// calling goroutine writes the request and reads the reply itself, on a connection from the Pool that it has
+// to itself meanwhile.
+//
+// # Concurrency and ownership
+//
+// Suites, factories, dialers and pools may be used from any goroutine. The
+// connections of all suites of a process live in one conn.Group, started on
+// first use, unless WithGroup names another; nothing else is shared. A Pool is closed by the Kitex client it was given to.
+//
+// # Errors
+//
+// Errors of connections match both the standard library's values and netpoll's
+// (see package netpollconn), so Kitex classifies them as it does over netpoll.
+//
+// # Limitations
+//
+// Kitex dials the connections of TTHeader streaming clients with its own
+// netpoll dialer and has no option for it; such a client runs over netpoll, against a Kiteline server as
+// against any other.
+package transport

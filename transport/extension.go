@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// extension is what Kitex's default handlers need to know of a transport. It
+// gives them the connection's own buffers; a connection that is not Kiteline's,
+// from a dialer that a user gave after the suite, is served through its netpoll interface.
+type extension struct{}
+
+var _ trans.Extension = extension{}
+
+// SetReadTimeout implements trans.Extension: on a client the RPC timeout with
+// Kitex's margin, on a server the read timeout.
+func (extension) SetReadTimeout(_ context.Context, c net.Conn, cfg rpcinfo.RPCConfig, role remote.RPCRole) {
+	timeout := cfg.ReadWriteTimeout()
+	if role == remote.Client {
+		timeout = trans.GetReadTimeout(cfg)
+	}
+	if t, ok := c.(interface{ SetReadTimeout(time.Duration) error }); ok {
+		_ = t.SetReadTimeout(timeout) // it only stores the duration
+	}
+}
+
+// NewWriteByteBuffer implements trans.Extension.
+func (extension) NewWriteByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
+	if nc, ok := c.(*netpollconn.Conn); ok {
+		return newWriteBuffer(nc)
+	}
+	return newForeignWriteBuffer(c)
+}
+
+// NewReadByteBuffer implements trans.Extension.
+func (extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
+	if nc, ok := c.(*netpollconn.Conn); ok {
+		return newReadBuffer(nc)
+	}
+	return newForeignReadBuffer(c)
+}
+
+// ReleaseBuffer implements trans.Extension.
+func (extension) ReleaseBuffer(b remote.ByteBuffer, err error) error {
+	if b == nil {
+		return nil
+	}
+	return b.Release(err)
+}
+
+// IsTimeoutErr implements trans.Extension: Kitex turns such an error of a read
+// into kerrors.ErrRPCTimeout.
+func (extension) IsTimeoutErr(err error) bool {
+	return err != nil && errors.Is(err, netpoll.ErrReadTimeout)
+}
+
+// IsRemoteClosedErr implements trans.Extension: Kitex does not count, nor log,
+// such an error as the server's. A connection that this side closed is one too,
+// as with netpoll. Only the connection's own errors carry netpoll's value, so
+// a payload that ends too soon inside its frame is not taken for a closed connection.
+func (extension) IsRemoteClosedErr(err error) bool {
+	return err != nil && (errors.Is(err, netpoll.ErrConnClosed) || errors.Is(err, syscall.EPIPE))
+}

@@ -1,0 +1,30 @@
+package transport
+
+import (
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans"
+)
+
+// NewServerTransHandlerFactory returns the factory of the handler that reads
+// and answers Thrift and Protobuf calls on a server's connections. For
+// server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
+// NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
+func NewServerTransHandlerFactory() remote.ServerTransHandlerFactory { return serverHandlerFactory{} }
+
+type serverHandlerFactory struct{}
+
+// NewTransHandler implements remote.ServerTransHandlerFactory.
+func (serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
+	return trans.NewDefaultSvrTransHandler(opt, extension{})
+}
+
+// NewClientTransHandlerFactory returns the factory of the handler that makes
+// calls over a client's connections, one at a time on each.
+func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return clientHandlerFactory{} }
+
+type clientHandlerFactory struct{}
+
+// NewTransHandler implements remote.ClientTransHandlerFactory.
+func (clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+	return trans.NewDefaultCliTransHandler(opt, extension{})
+}

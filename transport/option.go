@@ -1,0 +1,85 @@
+package transport
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Option changes how a suite, or one of its parts, runs its connections. The
+// same options go to either side; each says where it has a meaning.
+type Option func(*settings)
+
+// settings is what the options of one suite amount to. Immutable after newSettings.
+type settings struct {
+	group         *conn.Group // nil: the process's default group
+	acceptors     int
+	writeTimeout  time.Duration // negative: none; zero: the side's default
+	pool          *PoolConfig   // nil: what Kitex's own options say
+	onPressure    func(c *conn.Conn, p conn.Pressure)
+	highWatermark int
+	lowWatermark  int
+}
+
+func newSettings(opts []Option) settings {
+	var s settings
+	for _, opt := range opts {
+		opt(&s)
+	}
+	return s
+}
+
+// WithGroup runs the connections in g instead of the group that all suites of
+// the process share. Whoever made g closes it, after the servers and clients in it.
+func WithGroup(g *conn.Group) Option {
+	return func(s *settings) { s.group = g }
+}
+
+// WithAcceptors has n goroutines accept from the server's listener. The default
+// is one, which is enough unless connections come and go by the thousands per
+// second. It has no meaning for a client.
+func WithAcceptors(n int) Option {
+	return func(s *settings) { s.acceptors = n }
+}
+
+// WithWriteTimeout limits how long a message may wait for a peer that does not
+// read; then its connection is closed. The default is the server's
+// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call. A negative d means none.
+func WithWriteTimeout(d time.Duration) Option {
+	return func(s *settings) { s.writeTimeout = d }
+}
+
+// WithWatermarks has f called when more than high bytes of a connection's
+// message wait for its peer, and again when they have fallen to low; see conn.Config.OnPressure.
+func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option {
+	return func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f }
+}
+
+// WithPool has the client keep its connections in a pool of this
+// configuration. Without it the pool is configured by Kitex's own
+// WithLongConnection or WithShortConnection, or as Kitex's default is. It has no meaning for a server.
+func WithPool(cfg PoolConfig) Option {
+	return func(s *settings) { s.pool = &cfg }
+}
+
+func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
+	if s.writeTimeout != 0 {
+		return s.writeTimeout
+	}
+	return d
+}
+
+func (s *settings) groupOrDefault() (*conn.Group, error) {
+	if s.group != nil {
+		return s.group, nil
+	}
+	return defaultGroup()
+}
+
+// defaultGroup returns the group that suites share unless told otherwise. It is
+// started on first use and lives as long as the process: a client's connections
+// may outlive every object that knows of it.
+var defaultGroup = sync.OnceValues(func() (*conn.Group, error) {
+	return conn.NewGroup(conn.GroupConfig{})
+})

@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"errors"
+	"net"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/connpool"
+)
+
+var errNoConnection = errors.New("dialer returned neither a connection nor an error")
+
+// dial opens a connection in a slot that the caller has. If it fails, the slot
+// goes to the first waiter.
+func (pr *poolPeer) dial(opt remote.ConnOption) (*pooledConn, error) {
+	pr.mu.Lock()
+	epoch := pr.epoch
+	pr.mu.Unlock()
+	raw, err := pr.callDialer(opt)
+	if err != nil {
+		return nil, err
+	}
+	c := newPooledConn(pr, raw, epoch)
+	c.watch()
+	pr.mu.Lock()
+	pr.counts.Dials++
+	pr.counts.Dialing--
+	pr.counts.InUse++
+	closed := pr.state == peerClosed
+	pr.mu.Unlock()
+	pr.reportDial(nil)
+	if closed {
+		_ = pr.discardAs(c.current(), closedCleaned)
+		return nil, pr.opError("get connection", ErrPoolClosed)
+	}
+	return c, nil
+}
+
+// callDialer calls the user's dialer, which may panic.
+func (pr *poolPeer) callDialer(opt remote.ConnOption) (raw net.Conn, err error) {
+	err = errNoConnection
+	defer func() {
+		if err == nil {
+			return
+		}
+		pr.mu.Lock()
+		pr.counts.Dials++
+		pr.counts.DialErrors++
+		pr.counts.Dialing--
+		pr.counts.Open--
+		pr.slotFreedLocked()
+		pr.mu.Unlock()
+		pr.reportDial(err)
+	}()
+	raw, err = opt.Dialer.DialTimeout(pr.addr.network, pr.addr.address, opt.ConnectTimeout)
+	if err == nil && raw == nil {
+		err = errNoConnection
+	}
+	return raw, err
+}
+
+// reportDial tells the reporter how a dial has ended.
+func (pr *poolPeer) reportDial(err error) {
+	r := pr.pool.reporter.Load()
+	switch {
+	case r == nil:
+	case err != nil:
+		(*r).ConnFailed(connpool.Long, pr.pool.service, pr.name)
+	default:
+		(*r).ConnSucceed(connpool.Long, pr.pool.service, pr.name)
+	}
+}
+
+// reportReuse tells the reporter that a connection is used again.
+func (pr *poolPeer) reportReuse() {
+	if r := pr.pool.reporter.Load(); r != nil {
+		(*r).ReuseSucceed(connpool.Long, pr.pool.service, pr.name)
+	}
+}

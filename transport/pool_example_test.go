@@ -1,0 +1,40 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/transport"
+)
+
+// A Kitex client does this by itself, with the pool that client.WithConnPool or
+// the suite gave it.
+func ExampleNewPool() {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+
+	pool := transport.NewPool("echo", transport.PoolConfig{MaxConnsPerAddress: 64, MaxAge: 10 * time.Minute})
+	defer pool.Close()
+	opt := remote.ConnOption{Dialer: remote.NewDefaultDialer(), ConnectTimeout: time.Second}
+	for range 3 {
+		c, err := pool.Get(context.Background(), "tcp", ln.Addr().String(), opt)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := pool.Put(c); err != nil {
+			fmt.Println(err)
+		}
+	}
+	stats := pool.Stats()
+	fmt.Println("dials:", stats.Dials, "reuses:", stats.Reuses, "idle:", stats.Idle)
+	// Output: dials: 1 reuses: 2 idle: 1
+}

@@ -1,0 +1,199 @@
+package transport
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// instant is a point in time: how long after the pool was made.
+type instant = time.Duration
+
+// forever is an instant, or a duration, that does not come to an end.
+const forever time.Duration = math.MaxInt64
+
+// later returns the instant d after now.
+func later(now instant, d time.Duration) instant {
+	if d > forever-now {
+		return forever
+	}
+	return now + d
+}
+
+// now returns the time on the pool's clock.
+func (p *Pool) now() instant { return time.Since(p.start) }
+
+// ageEnd returns when a connection dialled now is over age.
+func (p *Pool) ageEnd() instant {
+	age := p.config.MaxAge
+	if age == forever {
+		return forever
+	}
+	if tenth := age / 10; tenth > 0 {
+		age += rand.N(2*tenth+1) - tenth
+	}
+	return later(p.now(), age)
+}
+
+// poolExpiry is the pool's only timer. It is set while something can expire,
+// for when the first does and a little more, so that what expires soon after is closed with it.
+type poolExpiry struct {
+	// immutable after init
+	expire func()
+	slack  time.Duration // the little more
+
+	// atomic: when the timer fires, an instant; forever: it is not set.
+	// Changed with mu held.
+	at atomic.Int64
+
+	mu      sync.Mutex  // taken last; nothing is called with it held
+	timer   *time.Timer // guarded by mu; nil before it is first needed
+	stopped bool        // guarded by mu
+}
+
+// expirySlack is the part of a timeout that may pass beyond it.
+const expirySlack = 20
+
+func (e *poolExpiry) start(cfg *PoolConfig, expire func()) {
+	e.expire = expire
+	e.slack = min(cfg.MaxIdleTimeout, cfg.MaxAge) / expirySlack
+	e.at.Store(int64(forever))
+}
+
+// schedule has expire called soon after due, if not earlier. It does not block.
+func (e *poolExpiry) schedule(due, now instant) {
+	if due == forever {
+		return
+	}
+	at := later(due, e.slack)
+	if int64(at) >= e.at.Load() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopped || int64(at) >= e.at.Load() {
+		return
+	}
+	e.at.Store(int64(at))
+	if e.timer == nil {
+		e.timer = time.AfterFunc(at-now, e.fire)
+		return
+	}
+	e.timer.Reset(at - now)
+}
+
+// fire runs on the timer's goroutine. What becomes idle from now on sets the
+// timer again.
+func (e *poolExpiry) fire() {
+	e.mu.Lock()
+	e.at.Store(int64(forever))
+	stopped := e.stopped
+	e.mu.Unlock()
+	if !stopped {
+		e.expire()
+	}
+}
+
+// stop ends the timer for good. An expire under way goes on.
+func (e *poolExpiry) stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
+
+// expire closes what has expired, forgets addresses without connections, and
+// sets the timer for what is left.
+func (p *Pool) expire() {
+	p.mu.RLock()
+	peers := make([]*poolPeer, 0, len(p.peers))
+	for _, pr := range p.peers {
+		peers = append(peers, pr)
+	}
+	p.mu.RUnlock()
+	now := p.now()
+	next := forever
+	for _, pr := range peers {
+		due, empty := pr.expire(now)
+		if empty && due <= now {
+			p.forget(pr)
+			continue
+		}
+		next = min(next, due)
+	}
+	p.expiry.schedule(next, now)
+}
+
+// expire closes the idle connections that have expired. It returns when the
+// next does or, if there is none and the peer is empty, when it may be forgotten.
+func (pr *poolPeer) expire(now instant) (due instant, empty bool) {
+	pr.mu.Lock()
+	n := 0
+	for len(pr.idle)-n > pr.pool.config.MinIdlePerAddress && pr.idle[n].idleEnd <= now {
+		n++
+	}
+	expired := pr.takeIdleLocked(n)
+	aged := pr.takeAgedLocked(now)
+	due, empty = pr.dueLocked()
+	pr.mu.Unlock()
+	for _, c := range expired {
+		_ = pr.closeOne(c, closedExpired)
+	}
+	for _, c := range aged {
+		_ = pr.closeOne(c, closedAge)
+	}
+	return due, empty
+}
+
+// takeAgedLocked takes the idle connections that are over age out, to be closed.
+func (pr *poolPeer) takeAgedLocked(now instant) []*pooledConn {
+	var aged []*pooledConn
+	pr.idle = slices.DeleteFunc(pr.idle, func(c *pooledConn) bool {
+		if now < c.ageEnd {
+			return false
+		}
+		c.state = pooledClosing
+		aged = append(aged, c)
+		return true
+	})
+	pr.leaveIdleLocked(len(aged))
+	return aged
+}
+
+// dueLocked returns when the peer is to be looked at next, and whether it is empty.
+func (pr *poolPeer) dueLocked() (due instant, empty bool) {
+	if pr.isEmptyLocked() {
+		return later(pr.emptySince, pr.pool.config.MaxIdleTimeout), true
+	}
+	due = forever
+	if len(pr.idle) > pr.pool.config.MinIdlePerAddress {
+		due = pr.idle[0].idleEnd
+	}
+	for _, c := range pr.idle {
+		due = min(due, c.ageEnd)
+	}
+	return due, false
+}
+
+// isEmptyLocked reports whether nobody has or wants a connection of the peer's.
+func (pr *poolPeer) isEmptyLocked() bool { return pr.counts.Open == 0 && pr.waiters.head == nil }
+
+// forget drops a peer that is empty, and keeps what it has counted.
+func (p *Pool) forget(pr *poolPeer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	if pr.state != peerServing || !pr.isEmptyLocked() {
+		return
+	}
+	pr.state = peerForgotten
+	delete(p.peers, pr.addr)
+	counts := pr.countsLocked()
+	p.forgotten.add(&counts)
+}

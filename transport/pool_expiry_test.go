@@ -1,0 +1,175 @@
+package transport
+
+import (
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPoolClosesWhatIsIdleInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = time.Minute
+		d := &fakePoolDialer{}
+		p := NewPool("test", PoolConfig{MaxIdlePerAddress: 1000, MaxIdleTimeout: timeout})
+		type rest struct {
+			c     *fakePoolConn
+			since time.Time
+		}
+		var resting []rest
+		var held []net.Conn
+		for range 100 {
+			held = append(held, mustGet(t, p, d))
+		}
+		for len(held) > 0 || len(resting) > 0 {
+			if len(held) > 0 {
+				must(p.Put(held[0]))
+				resting = append(resting, rest{fakeOf(held[0]), time.Now()})
+				held = held[1:]
+			}
+			time.Sleep(time.Second)
+			for len(resting) > 0 && resting[0].c.closed.Load() {
+				resting = resting[1:]
+			}
+			if len(resting) == 0 {
+				continue
+			}
+			if idle := time.Since(resting[0].since); idle > timeout*11/10 {
+				t.Fatalf("idle for %v", idle)
+			}
+			for _, r := range resting {
+				if r.c.closed.Load() && time.Since(r.since) < timeout {
+					t.Fatalf("closed after %v", time.Since(r.since))
+				}
+			}
+		}
+		if s := checkCounts(t, p); s.ClosedExpired != 100 || s.Open != 0 {
+			t.Fatalf("got %+v", s.PoolCounts)
+		}
+		time.Sleep(timeout * 11 / 10)
+		if s := checkCounts(t, p); len(s.Addresses) != 0 || s.Dials != 100 {
+			t.Fatalf("address not forgotten: %+v", s)
+		}
+		if p.expiry.at.Load() != int64(forever) {
+			t.Fatal("the timer is set although nothing can expire")
+		}
+		must(p.Put(mustGet(t, p, d))) // a forgotten address comes back
+		p.Close()
+	})
+}
+
+func TestPoolKeepsMinIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakePoolDialer{}
+		p := NewPool("test", PoolConfig{MinIdlePerAddress: 2, MaxIdleTimeout: time.Minute})
+		held := []net.Conn{mustGet(t, p, d), mustGet(t, p, d), mustGet(t, p, d), mustGet(t, p, d)}
+		for _, c := range held {
+			must(p.Put(c))
+		}
+		time.Sleep(time.Hour)
+		if s := checkCounts(t, p); s.Idle != 2 || s.ClosedExpired != 2 || fakeOf(held[3]).closed.Load() {
+			t.Fatalf("got %+v", s.PoolCounts)
+		}
+		if p.expiry.at.Load() != int64(forever) {
+			t.Fatal("the timer is set for what is to be kept")
+		}
+		if c := mustGet(t, p, d); fakeOf(c).id != 4 {
+			t.Fatal("one that was kept is not used")
+		} else {
+			must(p.Put(c))
+		}
+		// A third makes the one that was idle for an hour surplus.
+		a, b, c := mustGet(t, p, d), mustGet(t, p, d), mustGet(t, p, d)
+		must(p.Put(b))
+		time.Sleep(time.Hour)
+		must(p.Put(a))
+		must(p.Put(c))
+		time.Sleep(10 * time.Second)
+		if s := checkCounts(t, p); s.Idle != 2 || !fakeOf(b).closed.Load() {
+			t.Fatalf("got %+v", s.PoolCounts)
+		}
+		p.Close()
+	})
+}
+
+func TestPoolMaxAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const age, step = time.Hour, time.Minute
+		d := &fakePoolDialer{}
+		p := NewPool("test", PoolConfig{MaxIdlePerAddress: 200, MaxIdleTimeout: -1, MaxAge: age})
+		var held []net.Conn
+		for range 101 {
+			held = append(held, mustGet(t, p, d))
+		}
+		inUse := held[100]
+		held = held[:100]
+		for _, c := range held {
+			must(p.Put(c))
+		}
+		var first, last time.Duration
+		for now := time.Duration(0); now < 2*age; now += step {
+			time.Sleep(step)
+			n := 0
+			for _, c := range held {
+				if fakeOf(c).closed.Load() {
+					n++
+				}
+			}
+			if n > 0 && first == 0 {
+				first = now + step
+			}
+			if n == len(held) {
+				last = now + step
+				break
+			}
+		}
+		if first < age*9/10 || last > age*12/10 || last-first < age/10 {
+			t.Fatalf("closed from %v to %v", first, last)
+		}
+		time.Sleep(age)
+		if fakeOf(inUse).closed.Load() {
+			t.Fatal("closed while in use")
+		}
+		must(p.Put(inUse))
+		if s := checkCounts(t, p); s.ClosedAge != 101 || s.Open != 0 {
+			t.Fatalf("got %+v", s.PoolCounts)
+		}
+		p.Close()
+	})
+}
+
+// Where a connection cannot tell whether it is alive, it is not used once its time is over.
+func TestPoolWithoutIsActiveTrustsTimeOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakePoolDialer{plain: true}
+		p := NewPool("test", PoolConfig{MinIdlePerAddress: 5, MaxIdleTimeout: time.Minute})
+		must(p.Put(mustGet(t, p, d)))
+		time.Sleep(59 * time.Second)
+		must(p.Put(mustGet(t, p, d)))
+		if d.dialed() != 1 {
+			t.Fatal("not used again within its time")
+		}
+		time.Sleep(61 * time.Second)
+		must(p.Put(mustGet(t, p, d)))
+		if s := checkCounts(t, p); d.dialed() != 2 || s.ClosedExpired != 1 {
+			t.Fatalf("used again after its time: %+v", s.PoolCounts)
+		}
+		p.Close()
+	})
+}
+
+// What the timer has not come round to yet is not handed out.
+func TestPoolChecksAgeBeforeUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakePoolDialer{}
+		p := NewPool("test", PoolConfig{MaxAge: time.Hour})
+		c := mustGet(t, p, d)
+		must(p.Put(c))
+		checkoutOf(c).of.ageEnd = p.now()
+		must(p.Put(mustGet(t, p, d)))
+		if s := checkCounts(t, p); s.ClosedAge != 1 || s.Dials != 2 || s.Idle != 1 {
+			t.Fatalf("got %+v", s.PoolCounts)
+		}
+		must(p.Close())
+	})
+}

@@ -1,0 +1,203 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+)
+
+// poolAddr is an address of a pool; a net.Addr for reporters and errors.
+type poolAddr struct{ network, address string }
+
+// Network implements net.Addr.
+func (a poolAddr) Network() string { return a.network }
+
+// String implements net.Addr.
+func (a poolAddr) String() string { return a.address }
+
+// poolPeer is the connections to one address.
+//
+// A slot is the right to have one connection: as many as MaxConnsPerAddress
+// are counted in counts.Open. Whoever frees one gives it to the first waiter; so while
+// somebody waits no connection is idle and no slot is free, and nobody overtakes.
+//
+// Nothing of a net.Conn is called with mu held: it may make system calls, or
+// call back.
+type poolPeer struct {
+	// immutable after newPoolPeer
+	pool *Pool
+	addr poolAddr
+	name net.Addr // addr, made an interface once
+
+	reuses atomic.Uint64 // PoolCounts.Reuses
+
+	mu sync.Mutex // taken after Pool.mu, before poolExpiry.mu
+
+	// guarded by mu
+	state      peerState
+	epoch      uint64        // how often the address was cleaned; connections of an earlier one are closed
+	idle       []*pooledConn // in pooledIdle, the one used last at the end, so idleEnd never falls
+	waiters    waitQueue
+	counts     PoolCounts // without Reuses
+	emptySince instant    // when Open fell to zero last
+}
+
+// peerState says what a peer is there for.
+type peerState uint8
+
+const (
+	// peerServing: it gives connections. Left when it is forgotten, or by the
+	// pool's Close.
+	peerServing peerState = iota
+
+	// peerForgotten: it had no connections and is no longer the pool's; a Get
+	// that still found it looks again. Terminal.
+	peerForgotten
+
+	// peerClosed: the pool is closed; what comes back is closed. Terminal.
+	peerClosed
+)
+
+// String returns the state in a word.
+func (s peerState) String() string {
+	switch s {
+	case peerServing:
+		return "serving"
+	case peerForgotten:
+		return "forgotten"
+	case peerClosed:
+		return "closed"
+	}
+	return "invalid"
+}
+
+// errForgotten: the peer is no longer the pool's. Pool's methods look again.
+var errForgotten = errors.New("address forgotten")
+
+func newPoolPeer(p *Pool, addr poolAddr) *poolPeer {
+	return &poolPeer{pool: p, addr: addr, name: addr, emptySince: p.now()}
+}
+
+// opError returns err as an error of operation op on the peer's address.
+func (pr *poolPeer) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: pr.addr.network, Addr: pr.name, Err: err}
+}
+
+// get is Pool.Get for the peer's address. Its error is errForgotten as it is.
+func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, error) {
+	pr.mu.Lock()
+	got := pr.claimLocked()
+	pr.mu.Unlock()
+	if got.waiter != nil {
+		got = pr.await(ctx, got.waiter)
+	}
+	for got.conn != nil {
+		reason := got.conn.unfit(pr.pool.now())
+		if reason == notClosed {
+			pr.reuses.Add(1)
+			pr.reportReuse()
+			return got.conn.current(), nil
+		}
+		got = pr.replace(got.conn, reason)
+	}
+	if got.err != nil {
+		return nil, got.err
+	}
+	c, err := pr.dial(opt)
+	if err != nil {
+		return nil, err
+	}
+	return c.current(), nil
+}
+
+// claimLocked takes the newest idle connection, else a slot, else a place in the queue.
+func (pr *poolPeer) claimLocked() claim {
+	switch pr.state {
+	case peerForgotten:
+		return claim{err: errForgotten}
+	case peerClosed:
+		return claim{err: pr.opError("get connection", ErrPoolClosed)}
+	}
+	if last := len(pr.idle) - 1; last >= 0 {
+		c := pr.idle[last]
+		pr.idle[last] = nil
+		pr.idle = pr.idle[:last]
+		pr.leaveIdleLocked(1)
+		c.checkOutLocked()
+		return claim{conn: c}
+	}
+	if pr.counts.Open < pr.pool.config.MaxConnsPerAddress {
+		pr.counts.Open++
+		pr.counts.Dialing++
+		return claim{}
+	}
+	pr.counts.Waits++
+	pr.counts.Waiting++
+	return claim{waiter: pr.waiters.pushLocked()}
+}
+
+// replace closes a connection that was claimed and found unfit, and claims
+// another; it never has to wait, since its own slot is free.
+func (pr *poolPeer) replace(c *pooledConn, reason closeReason) claim {
+	pr.mu.Lock()
+	c.state = pooledClosing
+	pr.mu.Unlock()
+	_ = c.raw.Close()
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	pr.counts.InUse--
+	pr.counts.Open--
+	pr.counts.closed(reason)
+	got := pr.claimLocked()
+	if got.err != nil || got.conn != nil {
+		pr.slotFreedLocked()
+	}
+	return got
+}
+
+// leaveIdleLocked counts n connections as in use that were idle.
+func (pr *poolPeer) leaveIdleLocked(n int) {
+	pr.counts.Idle -= n
+	pr.counts.InUse += n
+	pr.pool.idle.Add(-int64(n))
+}
+
+// takeIdleLocked takes the first n of the idle connections out, to be closed.
+func (pr *poolPeer) takeIdleLocked(n int) []*pooledConn {
+	if n == 0 {
+		return nil
+	}
+	taken := slices.Clone(pr.idle[:n])
+	pr.idle = slices.Delete(pr.idle, 0, n)
+	pr.leaveIdleLocked(n)
+	for _, c := range taken {
+		c.state = pooledClosing
+	}
+	return taken
+}
+
+// clean closes what is idle, and what is in use when it comes back.
+func (pr *poolPeer) clean() {
+	pr.mu.Lock()
+	pr.epoch++
+	idle := pr.takeIdleLocked(len(pr.idle))
+	pr.mu.Unlock()
+	for _, c := range idle {
+		_ = pr.closeOne(c, closedCleaned)
+	}
+}
+
+// close is clean for good, and sends the waiters away.
+func (pr *poolPeer) close() {
+	pr.mu.Lock()
+	pr.state = peerClosed
+	for pr.grantLocked(claim{err: pr.opError("wait for connection", ErrPoolClosed)}) {
+	}
+	pr.mu.Unlock()
+	pr.clean()
+}

@@ -1,0 +1,147 @@
+package transport
+
+import (
+	"cmp"
+	"slices"
+)
+
+// PoolCounts is what a pool, or one address of it, has and has done. At every
+// moment Idle + InUse + Dialing == Open, and Dials - DialErrors == Idle + InUse + all that were closed or discarded.
+type PoolCounts struct {
+	Open    int // connections that are open or being opened: what MaxConnsPerAddress limits
+	Idle    int // connections in the pool
+	InUse   int // connections handed out, and those being checked or closed just now
+	Dialing int // connections being opened
+	Waiting int // calls of Get that wait for a connection
+
+	Dials        uint64 // dials that have ended
+	DialErrors   uint64 // of those, the ones that failed
+	Reuses       uint64 // calls of Get that got a connection used before
+	Waits        uint64 // calls of Get that had to wait
+	WaitTimeouts uint64 // of those, the ones whose context ended first
+
+	Discarded     uint64 // closed by Discard, or by Close of the connection
+	ClosedDead    uint64 // closed because the peer had closed, or bytes waited that nobody had asked for
+	ClosedExpired uint64 // closed because of MaxIdleTimeout
+	ClosedAge     uint64 // closed because of MaxAge
+	ClosedSurplus uint64 // closed because enough were idle
+	ClosedCleaned uint64 // closed because of Clean or the pool's Close
+}
+
+// PoolAddressStats is PoolCounts of one address.
+type PoolAddressStats struct {
+	Network string
+	Address string
+	PoolCounts
+}
+
+// PoolStats is a snapshot of a pool: the sum of all addresses, those forgotten
+// meanwhile included, and each address that is known now.
+type PoolStats struct {
+	PoolCounts
+	Addresses []PoolAddressStats // by network and address
+}
+
+// PoolDump is what Dump returns.
+type PoolDump struct {
+	Service string
+	Config  PoolConfig // with the defaults filled in
+	PoolStats
+}
+
+// closeReason says why the pool closes a connection.
+type closeReason uint8
+
+const (
+	notClosed     closeReason = iota // it is kept
+	closedDiscard                    // whoever used it does not want it back
+	closedDead                       // the peer has gone, or bytes wait that belong to nobody
+	closedExpired                    // it was idle for MaxIdleTimeout
+	closedAge                        // it is older than its MaxAge
+	closedSurplus                    // enough connections are idle
+	closedCleaned                    // its address was cleaned, or the pool is closed
+)
+
+// String returns the reason in a word.
+func (r closeReason) String() string {
+	names := [...]string{"not closed", "discarded", "dead", "expired", "aged", "surplus", "cleaned"}
+	if int(r) >= len(names) {
+		return "invalid"
+	}
+	return names[r]
+}
+
+// closed counts a connection that was closed for reason.
+func (c *PoolCounts) closed(reason closeReason) {
+	switch reason {
+	case closedDiscard:
+		c.Discarded++
+	case closedDead:
+		c.ClosedDead++
+	case closedExpired:
+		c.ClosedExpired++
+	case closedAge:
+		c.ClosedAge++
+	case closedSurplus:
+		c.ClosedSurplus++
+	case closedCleaned:
+		c.ClosedCleaned++
+	default:
+		panic("transport: BUG: connection closed without a reason: " + reason.String())
+	}
+}
+
+// add adds d to c.
+func (c *PoolCounts) add(d *PoolCounts) {
+	c.Open += d.Open
+	c.Idle += d.Idle
+	c.InUse += d.InUse
+	c.Dialing += d.Dialing
+	c.Waiting += d.Waiting
+	c.Dials += d.Dials
+	c.DialErrors += d.DialErrors
+	c.Reuses += d.Reuses
+	c.Waits += d.Waits
+	c.WaitTimeouts += d.WaitTimeouts
+	c.Discarded += d.Discarded
+	c.ClosedDead += d.ClosedDead
+	c.ClosedExpired += d.ClosedExpired
+	c.ClosedAge += d.ClosedAge
+	c.ClosedSurplus += d.ClosedSurplus
+	c.ClosedCleaned += d.ClosedCleaned
+}
+
+// Stats returns a snapshot. Each address is consistent in itself, and so the
+// sums are. It may be called from any goroutine, after Close too, and does not block.
+func (p *Pool) Stats() PoolStats {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	stats := PoolStats{PoolCounts: p.forgotten, Addresses: make([]PoolAddressStats, 0, len(p.peers))}
+	for _, pr := range p.peers {
+		counts := pr.snapshot()
+		stats.add(&counts)
+		stats.Addresses = append(stats.Addresses, PoolAddressStats{pr.addr.network, pr.addr.address, counts})
+	}
+	slices.SortFunc(stats.Addresses, func(a, b PoolAddressStats) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Address, b.Address))
+	})
+	return stats
+}
+
+// Dump returns a PoolDump, which Kitex's diagnosis service shows as JSON.
+func (p *Pool) Dump() any {
+	return PoolDump{Service: p.service, Config: p.config, PoolStats: p.Stats()}
+}
+
+// snapshot returns the peer's counts as they are now.
+func (pr *poolPeer) snapshot() PoolCounts {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	return pr.countsLocked()
+}
+
+func (pr *poolPeer) countsLocked() PoolCounts {
+	counts := pr.counts
+	counts.Reuses = pr.reuses.Load()
+	return counts
+}

@@ -1,0 +1,207 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans"
+	"github.com/cloudwego/kitex/pkg/utils"
+
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// shutdownGrace is how long an idle connection stays open after the server has
+// told its handlers to shut down: a request that is on its way is still
+// answered. Kitex's own server grants the same (netpoll/trans_server.go, Shutdown).
+const shutdownGrace = 100 * time.Millisecond
+
+// NewTransServerFactory returns the factory of Kiteline's transport server for
+// server.WithTransServerFactory, for those who do not use NewServerSuite.
+func NewTransServerFactory(opts ...Option) remote.TransServerFactory {
+	return &transServerFactory{settings: newSettings(opts)}
+}
+
+type transServerFactory struct{ settings settings }
+
+// NewTransServer implements remote.TransServerFactory.
+func (f *transServerFactory) NewTransServer(opt *remote.ServerOption, handler remote.ServerTransHandler) remote.TransServer {
+	return &transServer{opt: opt, handler: handler, settings: f.settings, listenConfig: trans.NewListenConfig(opt)}
+}
+
+// transServer runs Kitex's handlers on the connections of a conn.Server.
+type transServer struct {
+	opt          *remote.ServerOption // immutable; Kitex's
+	handler      remote.ServerTransHandler
+	settings     settings
+	listenConfig net.ListenConfig
+
+	connCount utils.AtomicInt
+	panics    logLimiter // of handlers' panics
+
+	mu     sync.Mutex
+	server *conn.Server // guarded by mu; nil before BootstrapServer
+	closed bool         // guarded by mu: Shutdown was called
+}
+
+var _ remote.TransServer = (*transServer)(nil)
+
+// CreateListener listens on addr, with SO_REUSEPORT if the server was given
+// WithReusePort. A Unix socket's file that an earlier process left is removed.
+func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
+	if addr.Network() == "unix" {
+		if err := removeSocket(addr.String()); err != nil {
+			return nil, err
+		}
+	}
+	return s.listenConfig.Listen(context.Background(), addr.Network(), addr.String())
+}
+
+// removeSocket removes path if it is a socket's file.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&os.ModeSocket == 0 {
+		return nil // nothing there, or not ours: listening says what is wrong with it
+	}
+	return os.Remove(path)
+}
+
+// BootstrapServer serves ln until Shutdown, and returns nil then.
+func (s *transServer) BootstrapServer(ln net.Listener) error {
+	if ln == nil {
+		return errors.New("kiteline: listener is nil")
+	}
+	server, err := s.start()
+	if err != nil || server == nil {
+		return errors.Join(err, ln.Close())
+	}
+	return server.Serve(ln)
+}
+
+// start makes the server. It returns nil if Shutdown came first.
+func (s *transServer) start() (*conn.Server, error) {
+	group, err := s.settings.groupOrDefault()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil
+	}
+	s.server, err = conn.NewServer(conn.ServerConfig{
+		Group:         group,
+		Acceptors:     s.settings.acceptors,
+		OnAcceptError: func(err error) { klog.Warnf("KITELINE: accept failed and is tried again: %v", err) },
+		Config: conn.Config{
+			OnPrepare:          s.onPrepare,
+			OnRequest:          s.onRequest,
+			ReadTimeout:        s.opt.ReadWriteTimeout,
+			WriteTimeout:       s.settings.writeTimeoutOr(s.opt.ReadWriteTimeout),
+			IdleTimeout:        s.opt.MaxConnectionIdleTime,
+			OnPressure:         s.settings.onPressure,
+			WriteHighWatermark: s.settings.highWatermark,
+			WriteLowWatermark:  s.settings.lowWatermark,
+		},
+	})
+	return s.server, err
+}
+
+// Shutdown stops the server: no new connections, the handlers are told, requests
+// on their way are granted a moment, and each connection is closed when it has nothing
+// left to do, at the latest when ExitWaitTime is over. It returns context.DeadlineExceeded in that case.
+func (s *transServer) Shutdown() error {
+	s.mu.Lock()
+	s.closed = true
+	server := s.server
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), s.opt.ExitWaitTime)
+	defer cancel()
+	if server != nil {
+		server.StopAccepting()
+	}
+	if g, ok := s.handler.(remote.GracefulShutdown); ok {
+		if err := g.GracefulShutdown(ctx); err != nil {
+			klog.Warnf("KITELINE: graceful shutdown of the handlers failed: %v", err)
+		}
+	}
+	if server == nil {
+		return nil
+	}
+	if server.ConnCount() > 0 {
+		wait(ctx, shutdownGrace)
+	}
+	return server.Shutdown(ctx)
+}
+
+// wait returns after d, or when ctx is done.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// ConnCount implements remote.TransServer.
+func (s *transServer) ConnCount() utils.AtomicInt {
+	return utils.AtomicInt(s.connCount.Value())
+}
+
+// onPrepare tells Kitex of a new connection. OnInactive is promised first, since
+// Kitex's connection limiter counts before it refuses (limiter/connection_limiter.go).
+func (s *transServer) onPrepare(c *conn.Conn) context.Context {
+	nc := netpollconn.Of(c)
+	ctx := context.Background()
+	_ = c.AddCloseCallback(func(*conn.Conn) { s.onInactive(ctx, nc) }) // it is open: it cannot fail
+	s.connCount.Inc()
+	defer s.logPanic(nc, "OnActive")
+	active, err := s.handler.OnActive(ctx, nc)
+	if err != nil {
+		s.handler.OnError(ctx, err, nc)
+		_ = nc.Close()
+		return ctx
+	}
+	ctx = active
+	return ctx
+}
+
+// onRequest has Kitex read and answer one request, or, for gRPC and TTHeader
+// streaming, run the connection to its end.
+func (s *transServer) onRequest(ctx context.Context, c *conn.Conn) error {
+	nc := netpollconn.Of(c)
+	defer s.logPanic(nc, "OnRead")
+	err := s.handler.OnRead(ctx, nc)
+	if err != nil {
+		s.handler.OnError(ctx, err, nc)
+	}
+	return err
+}
+
+func (s *transServer) onInactive(ctx context.Context, nc *netpollconn.Conn) {
+	s.connCount.Dec()
+	defer s.logPanic(nc, "OnInactive")
+	s.handler.OnInactive(ctx, nc)
+}
+
+// logPanic reports a panic of Kitex's handlers and lets it go on to the
+// connection, which ends with it.
+func (s *transServer) logPanic(nc *netpollconn.Conn, where string) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if n, ok := s.panics.allow(); ok {
+		klog.Errorf("KITELINE: panic in %s, remoteAddress=%s, error=%v (%d more not logged)\nstack=%s",
+			where, nc.RemoteAddr(), v, n, debug.Stack())
+	}
+	panic(v)
+}

@@ -1,0 +1,98 @@
+package transport
+
+import (
+	"fmt"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/connpool"
+	"github.com/cloudwego/kitex/pkg/remote/trans/detection"
+	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
+	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
+	"github.com/cloudwego/kitex/pkg/utils"
+	"github.com/cloudwego/kitex/server"
+)
+
+// The suites set Kitex's option structs directly: Kitex's own options for these
+// fields panic when given twice, depending on whether the compiler inlined them
+// (internal/configutil/once.go), which would make a suite clash with a user's option.
+
+// NewServerSuite returns the suite that runs a Kitex server on Kiteline, for
+// server.WithSuite. Everything else stays Kitex's: one port serves Thrift and Protobuf with or without
+// TTHeader, gRPC and TTHeader streaming. Options given to the server after the
+// suite win over it.
+func NewServerSuite(opts ...Option) server.Suite {
+	return serverSuite{settings: newSettings(opts)}
+}
+
+type serverSuite struct{ settings settings }
+
+// Options implements server.Suite.
+func (s serverSuite) Options() []server.Option {
+	return []server.Option{{F: func(o *server.Options, di *utils.Slice) {
+		di.Push("kiteline.NewServerSuite")
+		o.RemoteOpt.TransServerFactory = &transServerFactory{settings: s.settings}
+		o.RemoteOpt.SvrHandlerFactory = detection.NewSvrTransHandlerFactory(
+			NewServerTransHandlerFactory(),
+			nphttp2.NewSvrTransHandlerFactory(),
+			ttstream.NewSvrTransHandlerFactory(),
+		)
+	}}}
+}
+
+// String names the suite in Kitex's diagnosis.
+func (s serverSuite) String() string { return "kiteline" }
+
+// NewClientSuite returns the suite that runs a Kitex client on Kiteline with
+// pooled connections, for client.WithSuite. Options given to the client after the suite win over it: a dialer, a
+// handler factory, a connection pool; WithLongConnection and WithShortConnection configure the pool.
+// A gRPC client keeps Kitex's own connection pool and handlers and dials with Kiteline.
+func NewClientSuite(opts ...Option) client.Suite {
+	return clientSuite{settings: newSettings(opts)}
+}
+
+type clientSuite struct{ settings settings }
+
+// Options implements client.Suite. The pool waits for a TailOption, which runs
+// after the user's: Kitex takes the first pool it is given, and what WithLongConnection says is only
+// known then.
+func (s clientSuite) Options() []client.Option {
+	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
+		di.Push("kiteline.NewClientSuite")
+		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
+		o.RemoteOpt.CliHandlerFactory = NewClientTransHandlerFactory()
+	}}
+	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
+		if o.RemoteOpt.ConnPool != nil {
+			return
+		}
+		cfg, long := s.poolConfig(o.PoolCfg)
+		if !long {
+			return // short connections: Kitex's pool for them dials and closes, with our dialer
+		}
+		di.Push(fmt.Sprintf("kiteline.Pool(%+v)", cfg))
+		o.RemoteOpt.ConnPool = NewPool(o.Svr.ServiceName, cfg)
+	}})
+	return []client.Option{set, setPool}
+}
+
+// String names the suite in Kitex's diagnosis.
+func (s clientSuite) String() string { return "kiteline" }
+
+// poolConfig returns the pool's configuration, and whether there is to be one.
+// What the user said to Kitex wins over the suite's.
+func (s clientSuite) poolConfig(kitex *connpool.IdleConfig) (cfg PoolConfig, long bool) {
+	if s.settings.pool != nil {
+		cfg = *s.settings.pool
+	}
+	switch {
+	case kitex == nil:
+		return cfg, true
+	case *kitex == connpool.IdleConfig{}:
+		return cfg, false
+	}
+	cfg.MinIdlePerAddress = kitex.MinIdlePerAddress
+	cfg.MaxIdlePerAddress = kitex.MaxIdlePerAddress
+	cfg.MaxIdleGlobal = kitex.MaxIdleGlobal
+	cfg.MaxIdleTimeout = kitex.MaxIdleTimeout
+	return cfg, true
+}
