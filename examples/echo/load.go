@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// load is a number of callers, each of which calls again as soon as it has its answer.
+type load struct {
+	callers  int
+	duration time.Duration
+}
+
+// run makes the calls, shows its progress and prints what was measured.
+func (l load) run(cli echoservice.Client, pool *kiteline.Pool, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.duration)
+	defer cancel()
+	var calls atomic.Int64
+	results := make([]callerResult, l.callers)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() { results[i] = callUntil(ctx, cli, &calls) })
+	}
+	progress(ctx, &calls, out)
+	wg.Wait()
+	elapsed := time.Since(began)
+
+	total := newHistogram()
+	var errs []error
+	for _, r := range results {
+		total.Merge(r.latencies)
+		errs = append(errs, r.err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	stats := pool.Stats()
+	fmt.Fprintf(out, "%d callers: %d calls, %.0f calls/s, p50 %v, p99 %v, %d connections used\n",
+		l.callers, calls.Load(), float64(calls.Load())/elapsed.Seconds(),
+		time.Duration(total.ValueAtQuantile(50)), time.Duration(total.ValueAtQuantile(99)), stats.Open)
+	return nil
+}
+
+// callerResult is what one caller measured.
+type callerResult struct {
+	latencies *hdrhistogram.Histogram // nanoseconds
+	err       error                   // what ended it before its time
+}
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Minute), 3) }
+
+// callUntil calls until ctx is done.
+func callUntil(ctx context.Context, cli echoservice.Client, calls *atomic.Int64) callerResult {
+	result := callerResult{latencies: newHistogram()}
+	request := &echo.EchoRequest{Message: sampleMessage()}
+	for ctx.Err() == nil {
+		sent := time.Now()
+		// The call in flight when time is up is let finish: it has its own context.
+		if _, err := cli.Echo(context.Background(), request); err != nil {
+			result.err = err
+			return result
+		}
+		calls.Add(1)
+		if err := result.latencies.RecordValue(int64(time.Since(sent))); err != nil {
+			result.err = err
+			return result
+		}
+	}
+	return result
+}
+
+// progress prints how many calls there were, until ctx is done.
+func progress(ctx context.Context, calls *atomic.Int64, out io.Writer) {
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			fmt.Fprintf(out, "\r%d calls", calls.Load())
+		case <-ctx.Done():
+			fmt.Fprint(out, "\r")
+			return
+		}
+	}
+}

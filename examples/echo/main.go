@@ -1,0 +1,136 @@
+// Command echo is the smallest working service on Kiteline, and a client that
+// calls every method of it.
+//
+//	go run ./examples/echo                               # both, in one process
+//	go run ./examples/echo -server -addr 127.0.0.1:8888
+//	go run ./examples/echo -client -addr 127.0.0.1:8888
+//
+// The two halves are ordinary Kitex programs: either also talks to a peer that
+// runs on Kitex's own transport (idl/echo.thrift is the service).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// config is what the flags say.
+type config struct {
+	server, client bool
+	addr           string
+	load           load
+}
+
+func main() {
+	var cfg config
+	flag.BoolVar(&cfg.server, "server", false, "run only the server, until interrupted")
+	flag.BoolVar(&cfg.client, "client", false, "run only the client, against -addr")
+	flag.StringVar(&cfg.addr, "addr", "127.0.0.1:0", "address of the server; port 0 takes a free one")
+	flag.IntVar(&cfg.load.callers, "callers", 50, "concurrent callers")
+	flag.DurationVar(&cfg.load.duration, "duration", 3*time.Second, "how long they call")
+	flag.Parse()
+	klog.SetLevel(klog.LevelWarn)
+
+	if err := run(cfg, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "echo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(cfg config, out io.Writer) error {
+	switch {
+	case cfg.server && cfg.client:
+		return errors.New("-server and -client exclude each other; without either both run")
+	case cfg.server:
+		return runServer(cfg.addr, out)
+	case cfg.client:
+		return runClient(cfg.addr, cfg.load, out)
+	}
+	return runBoth(cfg, out)
+}
+
+// runServer serves addr until the process is interrupted.
+func runServer(addr string, out io.Writer) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	s := newServer(ln)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- s.Run() }()
+	fmt.Fprintf(out, "serving %s\n", ln.Addr())
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		fmt.Fprintln(out, "shutting down")
+		return errors.Join(s.Stop(), <-done)
+	}
+}
+
+// runBoth starts a server, runs the client against it and shuts down.
+func runBoth(cfg config, out io.Writer) error {
+	ln, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	s := newServer(ln)
+	done := make(chan error, 1)
+	go func() { done <- s.Run() }()
+	fmt.Fprintf(out, "serving %s\n", ln.Addr())
+	err = runClient(ln.Addr().String(), cfg.load, out)
+	began := time.Now()
+	err = errors.Join(err, s.Stop(), <-done)
+	fmt.Fprintf(out, "server shut down in %v\n", time.Since(began).Round(time.Millisecond))
+	return err
+}
+
+// newServer makes the service on Kiteline. Without the suite it is a stock Kitex server.
+func newServer(ln net.Listener) server.Server {
+	return echoservice.NewServer(newService(),
+		server.WithSuite(kiteline.NewServerSuite()),
+		server.WithListener(ln),
+		server.WithExitWaitTime(5*time.Second))
+}
+
+// runClient calls every method once and then many times at once.
+func runClient(addr string, l load, out io.Writer) error {
+	// A pool of our own, to be able to print what it holds; the suite makes one
+	// if the client has none.
+	pool := kiteline.NewPool("echo", kiteline.PoolConfig{MaxIdlePerAddress: l.callers, MaxIdleGlobal: l.callers})
+	cli, err := echoservice.NewClient("echo",
+		client.WithSuite(kiteline.NewClientSuite()),
+		client.WithConnPool(pool),
+		client.WithHostPorts(addr),
+		client.WithConnectTimeout(time.Second),
+		client.WithRPCTimeout(5*time.Second))
+	if err != nil {
+		return err
+	}
+	if closer, ok := cli.(io.Closer); ok {
+		defer closer.Close()
+	} else {
+		defer pool.Close()
+	}
+	if err := callEveryMethod(cli, out); err != nil {
+		return err
+	}
+	return l.run(cli, pool, out)
+}
