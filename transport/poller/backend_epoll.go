@@ -182,6 +182,9 @@ func (b *epollBackend) close() error {
 // epollMask translates in. EPOLLERR and EPOLLHUP are always reported.
 func epollMask(in Interest) uint32 {
 	mask := uint32(unix.EPOLLONESHOT)
+	if in&InterestStay != 0 {
+		mask = unix.EPOLLET
+	}
 	if in&InterestRead != 0 {
 		mask |= unix.EPOLLIN | unix.EPOLLRDHUP
 	}

@@ -21,7 +21,7 @@ import (
 // belongs to whoever last registered that descriptor under mu.
 //
 // Each interest is one EV_ONESHOT filter, gone after its event (NetBSD has no EV_DISPATCH in
-// x/sys); adding it again looks at the level. An arming with two filters may give two events,
+// x/sys), or, if it stays, one EV_CLEAR filter; adding it again looks at the level. An arming with two filters may give two events,
 // of which the table drops the second.
 type kqueueBackend struct {
 	// Immutable after openBackend.
@@ -42,8 +42,17 @@ type kqueueBackend struct {
 // watch is what the kqueue knows about a descriptor.
 type watch struct {
 	token Token
-	read  bool // EVFILT_READ may be there: it was added and has not fired
+	read  bool // EVFILT_READ may be there: it was added, and has not fired or stays
 	write bool // EVFILT_WRITE likewise
+	stay  bool // the filters are EV_CLEAR, not EV_ONESHOT
+}
+
+// flags returns the flags of a filter that is added.
+func (w *watch) flags() int {
+	if w.stay {
+		return unix.EV_ADD | unix.EV_ENABLE | unix.EV_CLEAR
+	}
+	return unix.EV_ADD | unix.EV_ENABLE | unix.EV_ONESHOT
 }
 
 // staleToken is in no use: no slot has the generation 0.
@@ -117,14 +126,21 @@ func (b *kqueueBackend) remove(fd int) error {
 	return b.applyLocked(fd, &w, 0)
 }
 
-// applyLocked makes the filters of fd those of in. The caller holds mu.
+// applyLocked makes the filters of fd those of in. The caller holds mu. Adding a
+// filter again leaves its flags as they are, so one of the other kind is dropped first.
 func (b *kqueueBackend) applyLocked(fd int, w *watch, in Interest) error {
+	if stay := in&InterestStay != 0; stay != w.stay && in != 0 {
+		if err := b.applyLocked(fd, w, 0); err != nil {
+			return err
+		}
+		w.stay = stay
+	}
 	if err := b.applyReadLocked(fd, w, in); err != nil {
 		return err
 	}
 	if in&InterestWrite != 0 {
 		w.write = true
-		return b.change(fd, unix.EVFILT_WRITE, addOnce, 0)
+		return b.change(fd, unix.EVFILT_WRITE, w.flags(), 0)
 	}
 	if !w.write {
 		return nil
@@ -138,19 +154,16 @@ func (b *kqueueBackend) applyReadLocked(fd int, w *watch, in Interest) error {
 	switch {
 	case in&InterestRead != 0:
 		w.read = true
-		return b.change(fd, unix.EVFILT_READ, addOnce, 0)
+		return b.change(fd, unix.EVFILT_READ, w.flags(), 0)
 	case in&InterestHangup != 0:
 		w.read = true
-		return b.change(fd, unix.EVFILT_READ, addOnce, hangupLowWater)
+		return b.change(fd, unix.EVFILT_READ, w.flags(), hangupLowWater)
 	case w.read:
 		w.read = false
 		return b.drop(fd, unix.EVFILT_READ)
 	}
 	return nil
 }
-
-// addOnce adds a filter, or replaces one that is there, until its first event.
-const addOnce = unix.EV_ADD | unix.EV_ENABLE | unix.EV_ONESHOT
 
 // hangupLowWater is more than a socket ever holds: EVFILT_READ then fires for EV_EOF only.
 const hangupLowWater = 1<<31 - 1
@@ -219,10 +232,10 @@ func (b *kqueueBackend) eventLocked(k *unix.Kevent_t) event {
 	}
 	e := event{token: w.token}
 	if int(k.Filter) == unix.EVFILT_READ {
-		w.read = false
+		w.read = w.stay
 		e.ready = Readable
 	} else {
-		w.write = false
+		w.write = w.stay
 		e.ready = Writable
 	}
 	b.watches[fd] = w

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// long makes the churn and ping-pong tests as long as ../shared/demands.md (B1, B13) asks:
+// long makes the churn and ping-pong tests as long as it takes to trust them:
 //
 //	go test ./transport/poller -run 'Churn|PingPong' -long -timeout 60m
 var long = flag.Bool("long", false, "run the churn and ping-pong tests at full length")

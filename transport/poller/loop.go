@@ -57,7 +57,7 @@ func (p *Poller) runBatch(events []event) bool {
 	return true
 }
 
-// resolve turns events into deliveries, under mu once for all of them. Each one ends its arming.
+// resolve turns events into deliveries, under mu once for all of them. Each one ends its arming, unless that stays.
 // Dropped are the waker's, those of tokens no longer in use, and those of tokens not armed. It
 // reports whether the poller is still to run.
 func (p *Poller) resolve(events []event) bool {
@@ -72,10 +72,12 @@ func (p *Poller) resolve(events []event) bool {
 			continue
 		}
 		s := p.table.lookup(e.token)
-		if s == nil || s.state != slotArmed {
+		if s == nil || !s.state.isArmed() {
 			continue
 		}
-		s.state = slotQuiet
+		if s.state == slotArmed {
+			s.state = slotQuiet
+		}
 		p.deliveries = append(p.deliveries, delivery{s.target, e.ready})
 	}
 	return true

@@ -20,13 +20,13 @@ func TestNames(t *testing.T) {
 		{Readable | Writable | Hangup, "readable|writable|hangup"},
 		{Readiness(8), "invalid"},
 		{InterestRead | InterestWrite, "read|write"},
-		{InterestHangup, "hangup"},
+		{InterestHangup, "hangup"}, {InterestRead | InterestStay, "read|stay"},
 		{RoundRobin, "round robin"},
 		{Random, "random"},
 		{LeastConnections, "least connections"},
 		{SourceHash, "source hash"},
 		{Policy(9), "invalid"},
-		{slotFree, "free"}, {slotAdded, "added"}, {slotArmed, "armed"}, {slotQuiet, "quiet"},
+		{slotFree, "free"}, {slotAdded, "added"}, {slotArmed, "armed"}, {slotStaying, "staying"}, {slotQuiet, "quiet"},
 		{slotState(9), "invalid"},
 		{phaseOpen, "open"}, {phaseRetired, "retired"}, {phaseStopping, "stopping"},
 		{phase(9), "invalid"},
@@ -42,7 +42,8 @@ func TestNames(t *testing.T) {
 func TestInterestValid(t *testing.T) {
 	for in, want := range map[Interest]bool{
 		0: false, InterestRead: true, InterestWrite: true, InterestHangup: true,
-		interestAll: true, 8: false, 8 | InterestRead: false,
+		interestAll: true, InterestStay: false, InterestStay | InterestRead: true,
+		16: false, 16 | InterestRead: false,
 	} {
 		if got := in.valid(); got != want {
 			t.Errorf("%v: got %v, want %v", in, got, want)

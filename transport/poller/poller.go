@@ -84,7 +84,7 @@ func (p *Poller) Add(target Target) (Token, error) {
 }
 
 // Arm makes the poller call the target's OnReady when fd becomes ready for in, once; then fd is
-// disarmed until armed again. What is ready already, also since the last report, is reported at
+// disarmed until armed again, but for InterestStay. What is ready already, also since the last report, is reported at
 // once. The first Arm of a token registers fd with the kernel.
 //
 // A token is for one descriptor. Arm may be called from any goroutine, also from OnReady, by one
@@ -98,7 +98,7 @@ func (p *Poller) Arm(fd int, token Token, in Interest) error {
 	}
 	p.kernelMu.RLock()
 	defer p.kernelMu.RUnlock()
-	before, err := p.beginArm(token)
+	before, err := p.beginArm(token, in)
 	if err != nil {
 		return opError("arm", err)
 	}
@@ -114,7 +114,7 @@ func (p *Poller) Arm(fd int, token Token, in Interest) error {
 }
 
 // beginArm marks the token armed, before the kernel can report it, and returns its state before.
-func (p *Poller) beginArm(token Token) (slotState, error) {
+func (p *Poller) beginArm(token Token, in Interest) (slotState, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.phase == phaseStopping {
@@ -125,7 +125,7 @@ func (p *Poller) beginArm(token Token) (slotState, error) {
 		return 0, ErrUnknownToken
 	}
 	before := s.state
-	s.state = slotArmed
+	s.state = armedFor(in)
 	return before, nil
 }
 
@@ -155,7 +155,7 @@ func (p *Poller) Disarm(fd int, token Token) error {
 	if err != nil {
 		return opError("disarm", err)
 	}
-	if before != slotArmed || !p.kernelOpen {
+	if !before.isArmed() || !p.kernelOpen {
 		return nil
 	}
 	return opError("disarm", p.backend.disarm(fd, token))
@@ -170,7 +170,7 @@ func (p *Poller) beginDisarm(token Token) (slotState, error) {
 		return 0, ErrUnknownToken
 	}
 	before := s.state
-	if before == slotArmed {
+	if before.isArmed() {
 		s.state = slotQuiet
 	}
 	return before, nil

@@ -3,7 +3,7 @@ package poller
 import "strings"
 
 // Interest is what one arming waits for, a set of bits. A hang-up or an error of the descriptor
-// ends every arming, whatever its interest.
+// is reported whatever the interest.
 type Interest uint8
 
 const (
@@ -19,17 +19,24 @@ const (
 	// data. With kqueue a descriptor other than a socket may report data nevertheless.
 	InterestHangup
 
-	interestAll = InterestRead | InterestWrite | InterestHangup
+	// InterestStay, with one of the others, makes an arming that stays: whatever comes
+	// next is reported too, once each time something new has come (edge-triggered: EPOLLET,
+	// EV_CLEAR), until a Disarm or an Arm without it. It is for a descriptor that is busy: it
+	// saves the system call of each Arm, and the target has to take what comes while it is
+	// still at work.
+	InterestStay
+
+	interestAll = InterestRead | InterestWrite | InterestHangup | InterestStay
 )
 
 // valid reports whether in names something to wait for and nothing unknown.
 func (in Interest) valid() bool {
-	return in != 0 && in&^interestAll == 0
+	return in&^InterestStay != 0 && in&^interestAll == 0
 }
 
 // String returns the names of the bits in in, joined by "|", or "none".
 func (in Interest) String() string {
-	return bitNames(uint8(in), "read", "write", "hangup")
+	return bitNames(uint8(in), "read", "write", "hangup", "stay")
 }
 
 // Readiness is what was found on a descriptor, a set of bits. It is a hint: it was true when the

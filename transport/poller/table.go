@@ -3,7 +3,8 @@ package poller
 // slotState says what the kernel knows about the descriptor of a slot's target.
 //
 //	free ──add──▶ added ──arm──▶ armed ──event, disarm──▶ quiet ──arm──▶ armed
-//	  ▲             │              │                        │
+//	  ▲             │    └─────▶ staying ──────disarm────▶─┘   └───────▶ staying
+//	  │             │              │                        │
 //	  └─────────────┴───────remove─┴────────────────────────┘
 type slotState uint8
 
@@ -18,6 +19,9 @@ const (
 	// slotArmed: the next event is for the target. Left by that event, disarm and remove.
 	slotArmed
 
+	// slotStaying: every event is for the target. Left by arm, disarm and remove.
+	slotStaying
+
 	// slotQuiet: the descriptor is registered, an event is dropped. Left by arm and remove.
 	slotQuiet
 )
@@ -31,10 +35,23 @@ func (s slotState) String() string {
 		return "added"
 	case slotArmed:
 		return "armed"
+	case slotStaying:
+		return "staying"
 	case slotQuiet:
 		return "quiet"
 	}
 	return "invalid"
+}
+
+// isArmed reports whether an event is for the target.
+func (s slotState) isArmed() bool { return s == slotArmed || s == slotStaying }
+
+// armedFor returns the state that an Arm for in leads to.
+func armedFor(in Interest) slotState {
+	if in&InterestStay != 0 {
+		return slotStaying
+	}
+	return slotArmed
 }
 
 // slot is a place for one target.

@@ -1,0 +1,70 @@
+//go:build linux && !nopoller
+
+package poller
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestStay holds an arming with InterestStay to its contract: each new thing is
+// reported, an old one not again, until Disarm, or an Arm that does not stay.
+func TestStay(t *testing.T) {
+	p, settle := openPoller(t)
+	local, peer := socketPair(t)
+	target := newChanTarget()
+	token := mustAdd(t, p, target)
+	mustArm(t, p, local, token, InterestRead|InterestStay)
+	settle()
+	target.checkNothing(t)
+
+	for range 3 {
+		send(t, peer, "a")
+		if got := target.next(t); got != Readable {
+			t.Errorf("got %v, want %v", got, Readable)
+		}
+		settle() // unread, and nothing new: reported once
+		target.checkNothing(t)
+	}
+
+	if err := p.Disarm(local, token); err != nil {
+		t.Fatalf("Disarm: %v", err)
+	}
+	send(t, peer, "b")
+	settle()
+	target.checkNothing(t)
+
+	mustArm(t, p, local, token, InterestRead|InterestStay) // level: what came meanwhile
+	if got := target.next(t); got != Readable {
+		t.Errorf("re-armed: got %v, want %v", got, Readable)
+	}
+
+	mustArm(t, p, local, token, InterestRead) // no longer stays
+	if got := target.next(t); got != Readable {
+		t.Errorf("armed once: got %v, want %v", got, Readable)
+	}
+	send(t, peer, "c")
+	settle()
+	target.checkNothing(t)
+}
+
+// TestStayHangup sees the FIN of a descriptor that is busy.
+func TestStayHangup(t *testing.T) {
+	p, _ := openPoller(t)
+	local, peer := socketPair(t)
+	target := newChanTarget()
+	token := mustAdd(t, p, target)
+	mustArm(t, p, local, token, InterestRead|InterestStay)
+	send(t, peer, "a")
+	if got := target.next(t); got != Readable {
+		t.Errorf("got %v, want %v", got, Readable)
+	}
+	if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := target.next(t), Readable|Hangup; got != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	p.Forget(token)
+}
