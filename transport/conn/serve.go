@@ -52,7 +52,7 @@ func (c *Conn) serve() {
 		case err == errWouldBlock && c.drained():
 			next = c.closeDrained()
 		case err == errWouldBlock:
-			next = c.settle()
+			next = c.settleEmpty()
 		default:
 			c.end(err)
 			return
@@ -70,13 +70,20 @@ const (
 )
 
 // settle decides how the next bytes are waited for after a read that emptied
-// the socket. The peer's end is read at once. Where other connections wait they come first,
-// and where they do not the goroutine stays on this socket, if the group's
-// limit has room: the next request then needs no poller and no queue.
+// the socket. The peer's end is read at once.
 func (c *Conn) settle() settlement {
-	switch {
-	case word(c.state.Load()).has(flagHangup):
+	if c.raw && word(c.state.Load()).has(flagHangup) {
 		return settleNow
+	}
+	return c.settleEmpty()
+}
+
+// settleEmpty decides after a look that found nothing, not even the peer's end.
+// Where other connections wait they come first, and where they do not the
+// goroutine stays on this socket, if the group's limit has room: the next
+// request then needs no poller and no queue.
+func (c *Conn) settleEmpty() settlement {
+	switch {
 	case c.watcher == nil || c.group.dispatcher.startLingering():
 		return settleLinger
 	}

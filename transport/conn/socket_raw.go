@@ -71,7 +71,7 @@ func newSocket(nc net.Conn) (socket, bool) {
 // readOnce is one read(2).
 func (s *rawSocket) readOnce(fd uintptr) {
 	for {
-		n, err := unix.Read(int(fd), s.in)
+		n, err := sysRead(fd, s.in)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -121,7 +121,7 @@ func (s *rawSocket) waitRead(p []byte) (int, error) {
 // writeOnce is one write(2).
 func (s *rawSocket) writeOnce(fd uintptr) {
 	for {
-		n, err := unix.Write(int(fd), s.out)
+		n, err := sysWrite(fd, s.out)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -165,7 +165,7 @@ func (s *rawSocket) peek() error {
 // peekOnce is one recvfrom(2).
 func (s *rawSocket) peekOnce(fd uintptr) {
 	for {
-		n, _, err := unix.Recvfrom(int(fd), s.peeked[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		n, err := sysPeek(fd, s.peeked[:])
 		switch {
 		case err == unix.EINTR:
 			continue

@@ -1,0 +1,188 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeListener hands out what it is sent, or fails.
+type fakeListener struct {
+	conns  chan net.Conn
+	fail   atomic.Pointer[error]
+	calls  atomic.Int32
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newFakeListener() *fakeListener {
+	return &fakeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	l.calls.Add(1)
+	if err := l.fail.Load(); err != nil {
+		return nil, &net.OpError{Op: "accept", Err: *err}
+	}
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *fakeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *fakeListener) Addr() net.Addr { return fakeAddr{} }
+
+func (l *fakeListener) failWith(err error) { l.fail.Store(&err) }
+
+// TestAcceptShortage: what passes is tried again after a growing pause, told
+// about once per second however many acceptors there are, and ends with Shutdown.
+func TestAcceptShortage(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+		for _, acceptors := range []int{1, 4} {
+			t.Run(errno.Error(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var told atomic.Int32
+					s, err := NewServer(ServerConfig{
+						Group: newFakeGroup(t, 1), Acceptors: acceptors,
+						OnAcceptError: func(err error) {
+							told.Add(1)
+							if !errors.Is(err, errno) {
+								t.Errorf("got %v, want %v", err, errno)
+							}
+						},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					ln := newFakeListener()
+					ln.failWith(os.NewSyscallError("accept4", errno))
+					served := make(chan error, 1)
+					go func() { served <- s.Serve(ln) }()
+					const seconds = 20
+					time.Sleep(seconds * time.Second)
+					if got := told.Load(); got < seconds/3 || got > seconds+1 {
+						t.Errorf("OnAcceptError was called %d times in %d s, want about once per second", got, seconds)
+					}
+					if got := int(ln.calls.Load()); got > acceptors*(seconds+12) {
+						t.Errorf("got %d attempts in %d s by %d acceptors, want few", got, seconds, acceptors)
+					}
+					// It recovers within a second.
+					ln.fail.Store(nil)
+					time.Sleep(time.Second)
+					before := ln.calls.Load()
+					a, b := net.Pipe()
+					ln.conns <- b
+					synctest.Wait()
+					if s.ConnCount() != 1 || ln.calls.Load() != before+1 {
+						t.Errorf("got %d connections after the recovery, want 1", s.ConnCount())
+					}
+					a.Close()
+					if err := s.Close(); err != nil {
+						t.Error(err)
+					}
+					if err := <-served; err != nil {
+						t.Errorf("Serve: got %v, want nil", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAcceptFails: what does not pass ends Serve.
+func TestAcceptFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 1), Acceptors: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken := errors.New("broken")
+		ln := newFakeListener()
+		ln.failWith(broken)
+		if err := s.Serve(ln); !errors.Is(err, broken) {
+			t.Errorf("got %v, want %v", err, broken)
+		}
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := s.Serve(newFakeListener()); err != nil {
+			t.Errorf("Serve after Shutdown: got %v, want nil", err)
+		}
+	})
+}
+
+// TestAcceptedDuringShutdown: a connection that Accept returns while the server
+// ends does not outlive it.
+func TestAcceptedDuringShutdown(t *testing.T) {
+	for _, how := range []string{"Shutdown", "Close", "expired Shutdown"} {
+		for _, handled := range []bool{true, false} {
+			t.Run(how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var c *Conn
+					preparing, release := make(chan struct{}), make(chan struct{})
+					cfg := ServerConfig{Group: newFakeGroup(t, 1)}
+					cfg.OnPrepare = func(pc *Conn) context.Context {
+						c = pc
+						close(preparing)
+						<-release
+						return nil
+					}
+					if handled {
+						cfg.OnRequest = (&record{}).config().OnRequest
+					}
+					s, err := NewServer(cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					ln := newFakeListener()
+					go func() { _ = s.Serve(ln) }()
+					client, server := net.Pipe()
+					defer client.Close()
+					ln.conns <- server
+					<-preparing
+					ended := make(chan error, 1)
+					go func() {
+						switch ctx, cancel := context.WithTimeout(context.Background(), time.Second); how {
+						case "Close":
+							cancel()
+							ended <- s.Close()
+						case "Shutdown":
+							cancel()
+							ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+							ended <- s.Shutdown(ctx)
+							cancel()
+						default:
+							_ = s.Shutdown(ctx)
+							ended <- nil
+							cancel()
+						}
+					}()
+					time.Sleep(2 * time.Second)
+					close(release)
+					time.Sleep(2 * time.Second)
+					if how == "Shutdown" && !handled {
+						c.Close() // it is its user's to close
+					}
+					if err := <-ended; err != nil {
+						t.Errorf("got %v, want nil", err)
+					}
+					synctest.Wait()
+					if got := s.ConnCount(); got != 0 || c.IsActive() {
+						t.Errorf("got %d connections, active %v, want none", got, c.IsActive())
+						c.Close()
+					}
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,413 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestCallbackOrder: OnPrepare, OnConnect, OnRequest, OnDisconnect, then the close
+// callbacks, last added first.
+func TestCallbackOrder(t *testing.T) {
+	type key struct{}
+	for _, byPeer := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &record{}
+			name := func(ctx context.Context) string { s, _ := ctx.Value(key{}).(string); return s }
+			cfg := Config{
+				OnPrepare: func(c *Conn) context.Context {
+					r.add("prepare")
+					for _, n := range []string{"close1", "close2"} {
+						if err := c.AddCloseCallback(func(*Conn) { r.add(n) }); err != nil {
+							t.Error(err)
+						}
+					}
+					return context.WithValue(context.Background(), key{}, "P")
+				},
+				OnConnect: func(ctx context.Context, c *Conn) context.Context {
+					r.add("connect" + name(ctx))
+					return context.WithValue(ctx, key{}, "C")
+				},
+				OnRequest: func(ctx context.Context, c *Conn) error {
+					r.add("request" + name(ctx))
+					return c.Reader().Skip(c.Reader().Len())
+				},
+				OnDisconnect: func(ctx context.Context, c *Conn) { r.add("disconnect" + name(ctx)) },
+			}
+			c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+			r.want(t, "prepare connectP requestC")
+			if byPeer {
+				c.sock.feed(data("b"), end)
+				r.want(t, "prepare connectP requestC requestC disconnectC close2 close1")
+			} else {
+				c.Close()
+				r.want(t, "prepare connectP requestC close2 close1")
+			}
+			if err := c.AddCloseCallback(func(*Conn) { r.add("late") }); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("AddCloseCallback on a closed connection: got %v, want %v", err, net.ErrClosed)
+			}
+			c.Close()
+		})
+	}
+}
+
+// TestDisconnectDuringRequest: a handler that waits for something else is told.
+func TestDisconnectDuringRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		told := make(chan struct{})
+		cfg := Config{
+			OnRequest: func(_ context.Context, c *Conn) error {
+				r.add("request")
+				<-told
+				if c.IsActive() {
+					t.Error("active after the peer's FIN")
+				}
+				r.add("done")
+				return c.Reader().Skip(c.Reader().Len())
+			},
+			OnDisconnect: func(context.Context, *Conn) { r.add("disconnect"); close(told) },
+		}
+		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+		r.onClose(t, c.Conn)
+		time.Sleep(3 * fakePeriod) // the sweep arms for hang-up
+		c.wantHolder(t, holderHandling)
+		if !c.IsActive() {
+			t.Error("not active before the FIN")
+		}
+		c.sock.feed(end)
+		r.want(t, "request disconnect done closed")
+	})
+}
+
+// TestDisconnectWaitsForConnect: OnDisconnect never overlaps OnConnect, however
+// the peer's end is learnt while that runs.
+func TestDisconnectWaitsForConnect(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		reads     bool // OnConnect reads, and meets the end
+		onRequest bool
+		steps     []fakeStep
+		want      string
+	}{
+		{"the sweep watches a long OnConnect", false, true, []fakeStep{end}, "connect connected disconnect closed"},
+		{"OnConnect reads the FIN", true, true, []fakeStep{end}, "connect connected disconnect closed"},
+		{"OnConnect reads the FIN, no handler", true, false, []fakeStep{end}, "connect connected disconnect"},
+		{"long OnConnect, no handler", false, false, []fakeStep{end}, "connect connected disconnect"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &record{}
+				cfg := r.config()
+				if !tc.onRequest {
+					cfg.OnRequest = nil
+				}
+				cfg.OnConnect = func(ctx context.Context, c *Conn) context.Context {
+					r.onClose(t, c)
+					r.add("connect")
+					if tc.reads {
+						if _, err := c.Reader().Peek(1); err != io.EOF {
+							t.Errorf("got %v, want %v", err, io.EOF)
+						}
+					}
+					time.Sleep(5 * fakePeriod)
+					r.add("connected")
+					return nil
+				}
+				newFakeConn(t, cfg, newFakeGroup(t, 1), tc.steps...)
+				time.Sleep(10 * fakePeriod)
+				r.want(t, tc.want)
+			})
+		})
+	}
+}
+
+// TestCloseInsideDisconnect: the close callbacks run when OnDisconnect has
+// returned, whoever has the connection.
+func TestCloseInsideDisconnect(t *testing.T) {
+	for _, user := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			if user {
+				cfg.OnRequest = nil
+			}
+			cfg.OnDisconnect = func(_ context.Context, c *Conn) {
+				r.add("disconnect")
+				c.Close()
+				time.Sleep(time.Second)
+				r.add("disconnected")
+			}
+			c := newFakeConn(t, cfg, newFakeGroup(t, 1))
+			r.onClose(t, c.Conn)
+			synctest.Wait()
+			c.sock.feed(end)
+			if user && c.IsActive() {
+				t.Error("active after the FIN")
+			}
+			time.Sleep(2 * time.Second)
+			r.want(t, "disconnect disconnected closed")
+			if got := c.Err(); got != io.EOF {
+				t.Errorf("got cause %v, want %v", got, io.EOF)
+			}
+		})
+	}
+}
+
+// TestCloseDuringDisconnect: a user who closes while OnDisconnect runs elsewhere
+// does not make the close callbacks overlap it.
+func TestCloseDuringDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		cfg := Config{OnDisconnect: func(context.Context, *Conn) {
+			r.add("disconnect")
+			time.Sleep(time.Second)
+			r.add("disconnected")
+		}}
+		c := newFakeConn(t, cfg, newFakeGroup(t, 1), end)
+		r.onClose(t, c.Conn)
+		if c.IsActive() {
+			t.Error("active after the FIN")
+		}
+		synctest.Wait()
+		c.Close()
+		time.Sleep(2 * time.Second)
+		r.want(t, "disconnect disconnected closed")
+	})
+}
+
+// TestNoDisconnectAfterClose: who closes first needs not be told.
+func TestNoDisconnectAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		cfg := r.config()
+		release := make(chan struct{})
+		cfg.OnRequest = func(_ context.Context, c *Conn) error {
+			c.Close()
+			<-release
+			return nil
+		}
+		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+		synctest.Wait()
+		(*target)(c.Conn).OnReady(4) // a hang-up that was on its way
+		close(release)
+		r.want(t, "")
+	})
+}
+
+// TestSetOnDisconnect: told late, but told, and only once.
+func TestSetOnDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		c := newFakeConn(t, Config{}, newFakeGroup(t, 1), end)
+		if c.IsActive() {
+			t.Error("active after the FIN")
+		}
+		tell := func(context.Context, *Conn) { r.add("told") }
+		c.SetOnDisconnect(tell)
+		r.want(t, "told")
+		c.SetOnDisconnect(tell)
+		r.want(t, "told")
+	})
+}
+
+// TestPanics: a panic in a callback ends its connection, with everything that belongs to an end.
+func TestPanics(t *testing.T) {
+	boom := errors.New("boom")
+	for _, where := range []string{"prepare", "connect", "request", "disconnect", "close"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &record{}
+				panics := func(here string) {
+					r.add(here)
+					if here == where {
+						panic(boom)
+					}
+				}
+				cfg := Config{
+					OnPrepare: func(c *Conn) context.Context {
+						r.onClose(t, c)
+						_ = c.AddCloseCallback(func(*Conn) { panics("close") })
+						panics("prepare")
+						return nil
+					},
+					OnConnect:    func(context.Context, *Conn) context.Context { panics("connect"); return nil },
+					OnRequest:    func(_ context.Context, c *Conn) error { panics("request"); return c.Reader().Skip(1) },
+					OnDisconnect: func(context.Context, *Conn) { panics("disconnect") },
+				}
+				c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"), end)
+				want := map[string]string{
+					"prepare":    "prepare close closed",
+					"connect":    "prepare connect close closed",
+					"request":    "prepare connect request close closed",
+					"disconnect": "prepare connect request disconnect close closed",
+					"close":      "prepare connect request disconnect close closed",
+				}[where]
+				synctest.Wait()
+				r.want(t, want)
+				var p *PanicError
+				if where == "prepare" || where == "connect" || where == "request" {
+					if !errors.As(c.Err(), &p) || !errors.Is(c.Err(), boom) {
+						t.Errorf("got cause %v, want a *PanicError with %v", c.Err(), boom)
+					}
+					if p != nil && len(p.Stack) == 0 {
+						t.Error("no stack")
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestCloseInsideCallbacks: from wherever Close is called, the close callbacks
+// run once, after that callback.
+func TestCloseInsideCallbacks(t *testing.T) {
+	for where, want := range map[string]string{
+		"prepare":  "prepare closed",
+		"connect":  "prepare connect closed",
+		"request":  "prepare connect request closed",
+		"close":    "prepare connect request closed",
+		"pressure": "prepare connect request pressure pressure closed",
+	} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &record{}
+				visit := func(here string, c *Conn) {
+					r.add(here)
+					if here == where {
+						if err := c.Close(); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				cfg := Config{
+					OnPrepare: func(c *Conn) context.Context {
+						r.onClose(t, c)
+						visit("prepare", c)
+						return nil
+					},
+					OnConnect: func(_ context.Context, c *Conn) context.Context { visit("connect", c); return nil },
+					OnRequest: func(_ context.Context, c *Conn) error {
+						visit("request", c)
+						if where == "pressure" {
+							_, err := c.Write(make([]byte, 100))
+							return err
+						}
+						if where == "close" {
+							return errors.New("enough")
+						}
+						return c.Reader().Skip(1)
+					},
+					OnPressure:         func(c *Conn, p Pressure) { visit("pressure", c) },
+					WriteHighWatermark: 10,
+				}
+				c := prepareFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+				c.sock.room = 20
+				c.start()
+				synctest.Wait()
+				r.want(t, want)
+			})
+		})
+	}
+}
+
+// TestAdoptRacesYield: a handler set while OnConnect is on its way out is not forgotten.
+func TestAdoptRacesYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		cfg := r.config()
+		handler := cfg.OnRequest
+		cfg.OnRequest = nil
+		c := prepareFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+		c.armFD = c.arm
+		c.in.Bind((*source)(c.Conn), nil)
+		c.ctx = context.Background()
+		// As in serve: no handler was there when the worker looked, and then one was set.
+		c.transition(eventOpenReady)
+		c.transition(eventServe)
+		if err := c.SetOnRequest(handler); err != nil {
+			t.Fatal(err)
+		}
+		c.yield()
+		r.want(t, "request:a")
+	})
+}
+
+// TestSetOnRequest hands a user's connection to a handler, wherever the bytes are.
+func TestSetOnRequest(t *testing.T) {
+	for _, where := range []string{"buffered", "in the socket", "in the socket and watched", "later", "buffered and in the socket"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &record{}
+				c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+				c.wantHolder(t, holderUser)
+				want := "request:ab"
+				switch where {
+				case "buffered":
+					c.sock.feed(data("ab"))
+					if _, err := c.Reader().Peek(1); err != nil {
+						t.Fatal(err)
+					}
+				case "in the socket":
+					c.sock.feed(data("ab"))
+				case "in the socket and watched":
+					time.Sleep(3 * fakePeriod)
+					c.wantHolder(t, holderWatched)
+					c.sock.feed(data("ab"))
+					time.Sleep(3 * fakePeriod)
+					if got, want := c.watcher.armed(), interestHangup; got != want {
+						t.Errorf("armed for %v with unread bytes, want %v", got, want)
+					}
+				case "buffered and in the socket":
+					c.sock.feed(data("a"))
+					if _, err := c.Reader().Peek(1); err != nil {
+						t.Fatal(err)
+					}
+					c.sock.feed(data("b"))
+					want = "request:a request:b"
+				}
+				if err := c.SetOnRequest(r.config().OnRequest); err != nil {
+					t.Fatal(err)
+				}
+				if where == "later" {
+					synctest.Wait()
+					c.sock.feed(data("ab"))
+				}
+				r.want(t, want)
+			})
+		})
+	}
+	c := &Conn{remote: fakeAddr{}}
+	if err := c.SetOnRequest(nil); !errors.Is(err, errNilHandler) {
+		t.Errorf("got %v, want %v", err, errNilHandler)
+	}
+}
+
+// TestCloseCallbackMayWrite: a close callback finds no lock of the writer held,
+// although it was a failed Flush that ended the connection.
+func TestCloseCallbackMayWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+		c.sock.writeErr = errors.New("broken")
+		_ = c.AddCloseCallback(func(c *Conn) {
+			if !c.writeMu.TryLock() {
+				r.add("locked")
+				return
+			}
+			c.writeMu.Unlock()
+			r.add("closed")
+		})
+		if _, err := c.Writer().WriteString("x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Writer().Flush(); !errors.Is(err, c.sock.writeErr) {
+			t.Errorf("got %v, want %v", err, c.sock.writeErr)
+		}
+		r.want(t, "closed")
+	})
+}

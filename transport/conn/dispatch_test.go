@@ -1,0 +1,175 @@
+package conn
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// wakeUps returns how many parked workers f has woken.
+func wakeUps(d *dispatcher, f func()) int {
+	before := parked(d)
+	f()
+	return before - parked(d)
+}
+
+func parked(d *dispatcher) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.idle)
+}
+
+// queued returns n ready connections whose handler is f.
+func queued(t *testing.T, g *Group, n int, f func()) []*fakeConn {
+	conns := make([]*fakeConn, n)
+	for i := range conns {
+		conns[i] = newFakeConn(t, Config{OnRequest: func(_ context.Context, c *Conn) error {
+			f()
+			return c.Reader().Skip(c.Reader().Len())
+		}}, g)
+	}
+	synctest.Wait()
+	return conns
+}
+
+// TestWakeUpsAreThrottled: until the worker that was woken has looked at the
+// queue, nothing that is added wakes another.
+func TestWakeUpsAreThrottled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(0)
+		g := &Group{dispatcher: d, sweeper: newSweeper(fakePeriod)}
+		t.Cleanup(func() { g.Close() })
+		var served atomic.Int32
+		conns := queued(t, g, 200, func() { served.Add(1) })
+		for _, c := range conns {
+			c.transition(eventReadable)
+			c.sock.steps = []fakeStep{data("x")}
+		}
+		// With the lock held no worker can look at the queue yet.
+		roused := 0
+		d.mu.Lock()
+		for i, c := range conns {
+			if i > 0 {
+				d.tail.nextInQueue = c.Conn
+			} else {
+				d.head = c.Conn
+			}
+			d.tail = c.Conn
+			d.waiting.Add(1)
+			w, wanted := d.wakeLocked()
+			if wanted {
+				roused++
+				go d.rouse(w, wanted)
+			}
+		}
+		d.mu.Unlock()
+		if roused != 1 {
+			t.Errorf("got %d wake-ups for a burst of 200, want 1", roused)
+		}
+		synctest.Wait()
+		if got := served.Load(); got != 200 {
+			t.Errorf("got %d served, want 200", got)
+		}
+	})
+}
+
+// TestBlockedHandlersHoldNothingBack: however many handlers block, the next
+// connection is served.
+func TestBlockedHandlersHoldNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t, 1)
+		release := make(chan struct{})
+		var entered atomic.Int32
+		conns := queued(t, g, 100, func() { entered.Add(1); <-release })
+		for i, c := range conns {
+			c.sock.feed(data("x"))
+			if i%2 == 0 {
+				synctest.Wait()
+				if got := int(entered.Load()); got != i+1 {
+					t.Fatalf("got %d handlers entered, want %d", got, i+1)
+				}
+			}
+		}
+		synctest.Wait()
+		if got := int(entered.Load()); got != len(conns) {
+			t.Errorf("got %d handlers entered, want %d", got, len(conns))
+		}
+		close(release)
+		synctest.Wait()
+		if got := parked(g.dispatcher); got > g.dispatcher.maxIdle {
+			t.Errorf("got %d parked workers, want at most %d", got, g.dispatcher.maxIdle)
+		}
+	})
+}
+
+// TestTasks: what is no connection's turn is run too, also while workers are busy.
+func TestTasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(0)
+		release := make(chan struct{})
+		var ran atomic.Int32
+		for range 50 {
+			d.do(func() { ran.Add(1); <-release })
+		}
+		synctest.Wait()
+		if got := ran.Load(); got != 50 {
+			t.Errorf("got %d tasks running, want 50", got)
+		}
+		close(release)
+		synctest.Wait()
+		if got := wakeUps(d, func() { d.wake() }); got != 0 {
+			t.Errorf("got %d workers woken for nothing, want 0", got)
+		}
+		d.close()
+		if got := parked(d); got != 0 {
+			t.Errorf("got %d parked workers after close, want 0", got)
+		}
+	})
+}
+
+// TestCloseWaitsForWorkers: close returns when the last callback has, and what was queued before was served.
+func TestCloseWaitsForWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher(0)
+		var done atomic.Int32
+		for range 10 {
+			d.do(func() { time.Sleep(time.Second); done.Add(1) })
+		}
+		start := time.Now()
+		d.close()
+		if got := done.Load(); got != 10 {
+			t.Errorf("got %d tasks done, want 10", got)
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("close took %v, want %v", took, time.Second)
+		}
+	})
+}
+
+// TestQueueIsFair: first come, first served.
+func TestQueueIsFair(t *testing.T) {
+	d := newDispatcher(0)
+	d.waking = true // nobody comes
+	conns := make([]*Conn, 10)
+	for i := range conns {
+		conns[i] = &Conn{}
+		d.push(conns[i])
+	}
+	if got := d.waiting.Load(); got != 10 {
+		t.Errorf("got %d waiting, want 10", got)
+	}
+	if d.startLingering() {
+		t.Error("lingering although others wait")
+	}
+	for i, want := range conns {
+		got, _, ok := d.take(&worker{}, false)
+		if got != want || !ok {
+			t.Errorf("take %d: got %p, want %p", i, got, want)
+		}
+	}
+	if d.head != nil || d.tail != nil || d.waiting.Load() != 0 {
+		t.Error("the queue is not empty")
+	}
+}

@@ -1,0 +1,166 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestDrain: a connection that is to be drained ends as soon as nothing is left
+// to read and no callback runs, and not before.
+func TestDrain(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		kinds  string // the first letters of those below for which the case makes sense
+		before []fakeStep
+		during []fakeStep // arrive in the same moment
+		after  []fakeStep // arrive later
+		want   string
+	}{
+		{"idle", "plrn", nil, nil, nil, "closed"},
+		{"idle after a request", "plrn", []fakeStep{data("a\n")}, nil, nil, "line:a closed"},
+		{"a request has just arrived", "plr", []fakeStep{data("a\n")}, []fakeStep{data("b\n")}, nil, "line:a line:b closed"},
+		{"half a request, then the rest", "plrn", []fakeStep{data("a\nb")}, nil, []fakeStep{data("c\n")}, "line:a partial:b line:bc closed"},
+		{"in a handler", "plrn", []fakeStep{data("sleep\n")}, nil, nil, "line:sleep closed"},
+		{"in a handler, more buffered", "plrn", []fakeStep{data("sleep\nb\n")}, nil, nil, "line:sleep line:b closed"},
+		{"in a handler, more in the socket", "plr", []fakeStep{data("sleep\n"), data("b\n"), data("c\n")}, nil, nil, "line:sleep line:b line:c closed"},
+		{"in a handler, more comes", "plr", []fakeStep{data("sleep\n")}, nil, []fakeStep{data("b\n")}, "line:sleep line:b closed"},
+	} {
+		for _, kind := range []string{"polled", "lingering", "raw without a group", "no poller and no try"} {
+			if !contains(tc.kinds, kind[0]) {
+				continue
+			}
+			t.Run(tc.name+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := &record{}
+					cfg := Config{OnRequest: func(ctx context.Context, c *Conn) error {
+						p, _ := c.Reader().Peek(1)
+						slow := string(p) == "s"
+						err := r.lineHandler(ctx, c)
+						if slow {
+							time.Sleep(time.Second)
+						}
+						return err
+					}}
+					c := newDrainConn(t, kind, cfg)
+					r.onClose(t, c.Conn)
+					c.sock.feed(tc.before...)
+					synctest.Wait()
+					c.sock.mu.Lock()
+					c.sock.steps = append(c.sock.steps, tc.during...) // nobody was told of them yet
+					c.sock.mu.Unlock()
+					c.drain()
+					time.Sleep(time.Second / 2)
+					c.sock.feed(tc.after...)
+					time.Sleep(time.Minute)
+					r.want(t, tc.want)
+					if !errors.Is(c.Err(), net.ErrClosed) {
+						t.Errorf("got cause %v, want %v", c.Err(), net.ErrClosed)
+					}
+				})
+			})
+		}
+	}
+}
+
+func contains(letters string, b byte) bool {
+	for i := range len(letters) {
+		if letters[i] == b {
+			return true
+		}
+	}
+	return false
+}
+
+func newDrainConn(t *testing.T, kind string, cfg Config) *fakeConn {
+	t.Helper()
+	switch kind[0] {
+	case 'p':
+		return newFakeConn(t, cfg, newFakeGroup(t, 0))
+	case 'l':
+		return newFakeConn(t, cfg, newFakeGroup(t, 1))
+	case 'r':
+		sock := newFakeSocket()
+		c := &Conn{config: &cfg, sock: sock, raw: true, remote: fakeAddr{}}
+		t.Cleanup(func() { c.Close() })
+		c.start()
+		return &fakeConn{Conn: c, sock: sock}
+	}
+	return newPlainFakeConn(t, cfg, newFakeGroup(t, 1))
+}
+
+// TestDrainInPrepare: the server shuts down while OnPrepare runs.
+func TestDrainInPrepare(t *testing.T) {
+	for name, steps := range map[string][]fakeStep{"nothing there": nil, "a request there": {data("a")}} {
+		for _, connect := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := &record{}
+					cfg := r.config()
+					if connect {
+						cfg.OnConnect = func(context.Context, *Conn) context.Context { return nil }
+					}
+					cfg.OnPrepare = func(c *Conn) context.Context {
+						r.onClose(t, c)
+						c.drain()
+						return nil
+					}
+					newFakeConn(t, cfg, newFakeGroup(t, 1), steps...)
+					want := "closed"
+					if steps != nil {
+						want = "request:a closed"
+					}
+					r.want(t, want)
+				})
+			})
+		}
+	}
+}
+
+// TestDrainOfUsers: a connection in its user's hands is theirs to close, unless
+// it lies idle with nothing to read.
+func TestDrainOfUsers(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		steps []fakeStep
+		idle  time.Duration
+		want  string
+	}{
+		{"just used", nil, 0, ""},
+		{"put aside", nil, 3 * fakePeriod, "closed"},
+		{"put aside with unread bytes", []fakeStep{data("a")}, 6 * fakePeriod, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &record{}
+				c := newFakeConn(t, Config{}, newFakeGroup(t, 1), tc.steps...)
+				r.onClose(t, c.Conn)
+				time.Sleep(tc.idle)
+				c.drain()
+				r.want(t, tc.want)
+			})
+		})
+	}
+}
+
+// TestDrainKickIsNotLost: somebody sets the read deadline in the very moment in
+// which the kick comes.
+func TestDrainKickIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		c := newFakeConn(t, r.config(), newFakeGroup(t, 1), data("a"))
+		c.wantHolder(t, holderLingering)
+		r.onClose(t, c.Conn)
+		c.readLimit.mu.Lock() // so that both come before the goroutine looks up
+		c.transition(eventDrain)
+		c.readLimit.mu.Unlock()
+		_ = c.readLimit.wakeUp(func(time.Time) error { return nil })
+		if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+			t.Error(err)
+		}
+		r.want(t, "request:a closed")
+	})
+}

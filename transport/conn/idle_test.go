@@ -1,0 +1,181 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// idleCheck waits until c has been closed and checks that this was because it was
+// idle, between T and 1.1 T after since.
+func idleCheck(t *testing.T, c *Conn, since time.Time, timeout time.Duration) {
+	t.Helper()
+	closed := make(chan time.Time, 1)
+	if err := c.AddCloseCallback(func(*Conn) { closed <- time.Now() }); err != nil {
+		t.Fatalf("closed too early: %v", c.Err())
+	}
+	select {
+	case at := <-closed:
+		if took := at.Sub(since); took < timeout || took > timeout*11/10 {
+			t.Errorf("closed after %v, want %v to %v", took, timeout, timeout*11/10)
+		}
+		if c.Err() != ErrIdleTimeout {
+			t.Errorf("got cause %v, want %v", c.Err(), ErrIdleTimeout)
+		}
+	case <-time.After(10 * timeout):
+		t.Errorf("still open after %v", 10*timeout)
+		c.Close()
+	}
+}
+
+var idleTimeouts = []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Second, time.Hour}
+
+// TestIdleTimeout closes what is idle, whoever has it, within [T, 1.1 T] of the last use.
+func TestIdleTimeout(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, c *fakeConn, timeout time.Duration){
+		"never used": func(*testing.T, *fakeConn, time.Duration) {},
+		"requests": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			for range 5 {
+				time.Sleep(timeout * 9 / 10)
+				c.sock.feed(data("x"))
+				synctest.Wait()
+			}
+		},
+		"a long request": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			time.Sleep(timeout / 2)
+			c.sock.feed(data("sleep"))
+			synctest.Wait()
+			time.Sleep(timeout*3 + timeout/3)
+			synctest.Wait()
+		},
+	} {
+		for _, lingering := range []int{0, 1} {
+			for _, timeout := range idleTimeouts {
+				t.Run(name+"/"+timeout.String(), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						cfg := Config{IdleTimeout: timeout, OnRequest: func(_ context.Context, c *Conn) error {
+							if c.Reader().Len() > 1 {
+								time.Sleep(timeout*3 + timeout/3)
+							}
+							return c.Reader().Skip(c.Reader().Len())
+						}}
+						c := newFakeConn(t, cfg, newFakeGroup(t, lingering))
+						use(t, c, timeout)
+						idleCheck(t, c.Conn, time.Now(), timeout)
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestIdleTimeoutOfUser is for connections without a handler: the time counts
+// from the end of the last read or write, not from its beginning.
+func TestIdleTimeoutOfUser(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, c *fakeConn, timeout time.Duration){
+		"never used": func(*testing.T, *fakeConn, time.Duration) {},
+		"read": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			time.AfterFunc(timeout*19/10, func() { c.sock.feed(data("x")) })
+			if _, err := c.Read(make([]byte, 1)); err != nil {
+				t.Error(err)
+			}
+		},
+		"reader": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			time.AfterFunc(timeout*19/10, func() { c.sock.feed(data("x")) })
+			if _, err := c.Reader().Next(1); err != nil {
+				t.Error(err)
+			}
+		},
+		"read that times out": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			_ = c.SetReadTimeout(timeout * 19 / 10)
+			if _, err := c.Reader().Next(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+			}
+		},
+		"write that waits": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			c.sock.change(func() { c.sock.room = 0 })
+			time.AfterFunc(timeout*19/10, func() { c.sock.change(func() { c.sock.room = -1 }) })
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Error(err)
+			}
+		},
+		"flush that waits": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			c.sock.change(func() { c.sock.room = 0 })
+			time.AfterFunc(timeout*19/10, func() { c.sock.change(func() { c.sock.room = -1 }) })
+			_, _ = c.Writer().WriteString("x")
+			if err := c.Writer().Flush(); err != nil {
+				t.Error(err)
+			}
+		},
+		"set anew": func(t *testing.T, c *fakeConn, timeout time.Duration) {
+			time.Sleep(timeout / 2)
+			if err := c.SetIdleTimeout(timeout); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		for _, timeout := range idleTimeouts {
+			t.Run(name+"/"+timeout.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newFakeConn(t, Config{IdleTimeout: timeout}, newFakeGroup(t, 1))
+					use(t, c, timeout)
+					idleCheck(t, c.Conn, time.Now(), timeout)
+				})
+			})
+		}
+	}
+}
+
+// TestIdleAfterOnConnect: the time that OnConnect takes does not count.
+func TestIdleAfterOnConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = time.Second
+		cfg := Config{IdleTimeout: timeout, OnConnect: func(context.Context, *Conn) context.Context {
+			time.Sleep(3*timeout + timeout/3)
+			return nil
+		}}
+		c := newFakeConn(t, cfg, newFakeGroup(t, 1))
+		time.Sleep(3*timeout + timeout/3)
+		c.wantHolder(t, holderUser)
+		idleCheck(t, c.Conn, time.Now(), timeout)
+	})
+}
+
+// TestIdleTimeoutRemoved: zero means never, also after it had a value.
+func TestIdleTimeoutRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeConn(t, Config{IdleTimeout: time.Second}, newFakeGroup(t, 1))
+		time.Sleep(time.Second / 2)
+		if err := c.SetIdleTimeout(0); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if !c.IsActive() {
+			t.Errorf("closed: %v", c.Err())
+		}
+		c.Close()
+		if err := c.SetIdleTimeout(time.Second); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v, want %v", err, net.ErrClosed)
+		}
+		// Any timer left would keep the bubble's clock running: see that none is.
+		if c.idleTimer.Stop() {
+			t.Error("the timer still runs after Close")
+		}
+	})
+}
+
+// TestIdleOptionOfOnPrepare: what OnPrepare sets wins over the configuration.
+func TestIdleOptionOfOnPrepare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{IdleTimeout: time.Second, OnPrepare: func(c *Conn) context.Context {
+			_ = c.SetIdleTimeout(time.Minute)
+			return nil
+		}}
+		c := newFakeConn(t, cfg, newFakeGroup(t, 1))
+		idleCheck(t, c.Conn, time.Now(), time.Minute)
+	})
+}

@@ -1,0 +1,215 @@
+package conn_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestShutdownLosesNothing: requests that have arrived are answered, whatever
+// their connections do when the server shuts down.
+func TestShutdownLosesNothing(t *testing.T) {
+	for _, network := range networks {
+		for round := range rounds(10) {
+			var mu sync.Mutex
+			handled := 0
+			s := startServer(t, network, conn.ServerConfig{Config: conn.Config{
+				OnRequest: func(ctx context.Context, c *conn.Conn) error {
+					mu.Lock()
+					handled++
+					n := handled
+					mu.Unlock()
+					if n%7 == 0 {
+						time.Sleep(time.Millisecond) // a slow handler, not a wait for something
+					}
+					return echoFrames(ctx, c)
+				},
+			}})
+			const pipelined = 50
+			one := frame("request")
+			var clients []net.Conn
+			for i := range 12 {
+				c := s.dial(t)
+				_ = c.SetDeadline(time.Now().Add(patience))
+				clients = append(clients, c)
+				if i%2 == 0 { // used before: dormant or lingering
+					if _, err := call(c, "x"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			wantSoon(t, "all accepted", func() bool { return s.ConnCount() == len(clients) })
+			for i, c := range clients {
+				if i%3 != 0 { // the others are idle
+					if _, err := c.Write(bytes.Repeat(one, pipelined)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			if err := s.Shutdown(ctx); err != nil {
+				t.Errorf("Shutdown: got %v, want nil", err)
+			}
+			cancel()
+			if n := s.ConnCount(); n != 0 {
+				t.Errorf("got %d connections after Shutdown, want 0", n)
+			}
+			for i, c := range clients {
+				want := pipelined * len(one)
+				if i%3 == 0 {
+					want = 0
+				}
+				if got, err := io.ReadAll(c); len(got) != want || err != nil {
+					t.Errorf("%s, round %d, client %d: got %d bytes, %v, want %d", network, round, i, len(got), err, want)
+				}
+			}
+			if _, err := net.Dial(network, s.address); err == nil {
+				t.Error("the listener is still open")
+			}
+		}
+	}
+}
+
+// TestShutdownExpires: what is not done when ctx ends is closed, and ctx's error returned.
+func TestShutdownExpires(t *testing.T) {
+	for _, how := range []string{"half a request", "handler"} {
+		t.Run(how, func(t *testing.T) {
+			entered := make(chan struct{}, 1)
+			s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{
+				OnRequest: func(ctx context.Context, c *conn.Conn) error {
+					if how == "handler" {
+						entered <- struct{}{}
+						_, err := c.Reader().Next(1000) // never comes
+						if !errors.Is(err, net.ErrClosed) {
+							t.Errorf("got %v, want %v", err, net.ErrClosed)
+						}
+						return err
+					}
+					err := echoFrames(ctx, c)
+					select {
+					case entered <- struct{}{}:
+					default:
+					}
+					return err
+				},
+			}})
+			c := s.dial(t)
+			_, _ = c.Write(frame("x")[:3])
+			receive(t, "request", entered)
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+			}
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Error("the connection is still open")
+			}
+		})
+	}
+}
+
+// TestServerClose ends everything at once, handlers included, which are waited for.
+func TestServerClose(t *testing.T) {
+	var mu sync.Mutex
+	running := 0
+	entered := make(chan struct{}, 10)
+	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{
+		OnRequest: func(_ context.Context, c *conn.Conn) error {
+			mu.Lock()
+			running++
+			mu.Unlock()
+			entered <- struct{}{}
+			_, err := c.Reader().Next(1000)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return err
+		},
+	}})
+	var clients []net.Conn
+	for range 5 {
+		c := s.dial(t)
+		_, _ = c.Write([]byte("x"))
+		receive(t, "request", entered)
+		clients = append(clients, c, s.dial(t))
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if running != 0 {
+		t.Errorf("got %d handlers running after Close, want 0", running)
+	}
+	for _, c := range clients {
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Error("a connection is still open")
+		}
+	}
+}
+
+// TestStopAccepting leaves open connections alone.
+func TestStopAccepting(t *testing.T) {
+	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}, Acceptors: 3})
+	c := s.dial(t)
+	if _, err := call(c, "x"); err != nil {
+		t.Fatal(err)
+	}
+	s.StopAccepting()
+	s.StopAccepting()
+	if err := receive(t, "Serve", s.served); err != nil {
+		t.Errorf("Serve: got %v, want nil", err)
+	}
+	s.served <- nil // for the cleanup
+	if got, err := call(c, "x"); got != "x" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestDialAndShutdownRace: clients connect while the server ends; nothing is left, nothing hangs.
+func TestDialAndShutdownRace(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		for range rounds(20) {
+			cfg := conn.ServerConfig{Acceptors: 2, Config: conn.Config{OnRequest: echoFrames}}
+			if shared {
+				cfg.Group = newGroup(t, conn.GroupConfig{})
+			}
+			s := startServer(t, "tcp", cfg)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for {
+						c, err := net.Dial("tcp", s.address)
+						if err != nil {
+							return
+						}
+						_ = c.SetDeadline(time.Now().Add(patience))
+						_, _ = call(c, "x")
+						c.Close()
+					}
+				})
+			}
+			c := s.dial(t)
+			_, _ = call(c, "x")
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			if err := s.Shutdown(ctx); err != nil {
+				t.Errorf("got %v, want nil", err)
+			}
+			cancel()
+			if n := s.ConnCount(); n != 0 {
+				t.Errorf("got %d connections after Shutdown, want 0", n)
+			}
+			wg.Wait()
+		}
+	}
+}

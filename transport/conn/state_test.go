@@ -1,0 +1,395 @@
+package conn
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// allHolders are the holders in the order of the columns of the tables below.
+var allHolders = []holder{
+	holderNew, holderDormant, holderReady, holderServing, holderHandling, holderLingering, holderUser, holderWatched, holderClosed,
+}
+
+var allFlags = []word{flagHangup, flagClosing, flagDraining, flagUnread}
+
+var eventNames = map[event]string{
+	eventOpenDormant: "open dormant", eventOpenReady: "open ready", eventOpenUser: "open user",
+	eventServe: "serve", eventHandle: "handle", eventHandled: "handled", eventLinger: "linger",
+	eventLingerPartial: "linger partial", eventResume: "resume", eventRest: "rest", eventRestPartial: "rest partial",
+	eventRequeue: "requeue", eventYield: "yield", eventReadable: "readable", eventHangup: "hangup", eventIdle: "idle",
+	eventWatch: "watch", eventUse: "use", eventDrain: "drain", eventAdopt: "adopt", eventClose: "close", eventRelease: "release",
+}
+
+// transitions is what the diagram says, one table per set of flags. A cell is
+// the new holder if it changes, the flags that come (+) and go (-), and the
+// actions; "." changes nothing and asks for nothing, "BUG" panics.
+var transitions = []struct {
+	flags word
+	rows  string
+}{
+	{0, `
+open dormant   | dormant       | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | ready queue   | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | user          | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG           | BUG           | serving | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG           | BUG           | BUG | handling | BUG | BUG | BUG | BUG | BUG
+handled        | BUG           | BUG           | BUG | BUG | serving | BUG | BUG | BUG | BUG
+linger         | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG
+resume         | BUG           | BUG           | BUG | BUG | BUG | serving | BUG | BUG | BUG
+rest           | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG           | BUG           | BUG | ready queue | BUG | BUG | BUG | BUG | BUG
+yield          | BUG           | BUG           | BUG | user | BUG | BUG | BUG | BUG | BUG
+readable       | .             | ready queue   | . | . | . | . | . | user +unread | .
+hangup         | +hangup       | ready +hangup queue | +hangup | +hangup | +hangup disconnect | +hangup | +hangup disconnect | user +hangup disconnect | .
+idle           | .             | closed +closing close teardown | . | . | . | +closing close | closed +closing close teardown | closed +closing close teardown | .
+watch          | .             | .             | . | . | . | . | watched | . | .
+use            | .             | .             | . | . | . | . | . | user disarm | .
+drain          | +draining     | ready +draining queue | +draining | +draining | +draining | +draining kick | +draining | closed +draining +closing close teardown | .
+adopt          | .             | .             | . | . | . | . | ready queue | ready queue | .
+close          | +closing close | closed +closing close teardown | +closing close | +closing close | +closing close | +closing close | closed +closing close teardown | closed +closing close teardown | .
+release        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG`},
+	{flagClosing, `
+open dormant   | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG
+handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
+linger         | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
+resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG
+rest           | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
+yield          | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
+readable       | . | - | . | . | . | . | - | - | .
+hangup         | . | - | . | . | . | . | - | - | .
+idle           | . | - | . | . | . | . | - | - | .
+watch          | . | - | . | . | . | . | - | - | .
+use            | . | - | . | . | . | . | - | - | .
+drain          | +draining | - | +draining | +draining | +draining | +draining kick | - | - | .
+adopt          | . | - | . | . | . | . | - | - | .
+close          | . | - | . | . | . | . | - | - | .
+release        | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | BUG`},
+	{flagDraining, `
+open dormant   | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | user        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG
+handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
+linger         | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
+resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG
+rest           | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG | BUG | BUG | ready queue | BUG | BUG | BUG | BUG | BUG
+yield          | BUG | BUG | BUG | user | BUG | BUG | BUG | BUG | BUG`},
+	{flagHangup, `
+hangup         | . | ready queue | . | . | . | . | . | user disconnect | .
+watch          | . | .           | . | . | . | . | . | . | .
+rest           | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG`},
+	{flagUnread, `
+readable       | - | - | - | - | - | - | . | user | .
+watch          | - | - | - | - | - | - | watched | . | .
+use            | - | - | - | - | - | - | -unread | user -unread disarm | .
+adopt          | - | - | - | - | - | - | ready -unread queue | ready -unread queue | .
+drain          | - | - | - | - | - | - | +draining | +draining | .`},
+}
+
+// TestTransitions holds word.on to the tables.
+func TestTransitions(t *testing.T) {
+	byName := make(map[string]event)
+	for ev, name := range eventNames {
+		byName[name] = ev
+	}
+	for _, table := range transitions {
+		for row := range strings.SplitSeq(strings.TrimSpace(table.rows), "\n") {
+			cells := strings.Split(row, "|")
+			name := strings.TrimSpace(cells[0])
+			ev, ok := byName[name]
+			if !ok || len(cells) != len(allHolders)+1 {
+				t.Fatalf("malformed row %q", row)
+			}
+			for i, h := range allHolders {
+				want := strings.Join(strings.Fields(cells[i+1]), " ")
+				if want == "-" {
+					continue // not reachable: see TestReachableStates
+				}
+				if got := describe(table.flags.to(h), ev); got != want {
+					t.Errorf("%s in %s with flags %v: got %q, want %q", name, h, flagNames(table.flags), got, want)
+				}
+			}
+		}
+	}
+}
+
+// describe applies ev to w and writes what happened as the tables do.
+func describe(w word, ev event) (s string) {
+	defer func() {
+		if v := recover(); v != nil {
+			s = "BUG"
+			if !strings.HasPrefix(fmt.Sprint(v), "conn: BUG: ") {
+				s = fmt.Sprint(v)
+			}
+		}
+	}()
+	next, act := w.on(ev)
+	var parts []string
+	if next.holder() != w.holder() {
+		parts = append(parts, next.holder().String())
+	}
+	for _, name := range flagNames(w &^ next) {
+		parts = append(parts, "-"+name)
+	}
+	for _, name := range flagNames(next &^ w) {
+		parts = append(parts, "+"+name)
+	}
+	parts = append(parts, actionNames(act)...)
+	if len(parts) == 0 {
+		return "."
+	}
+	return strings.Join(parts, " ")
+}
+
+func flagNames(w word) []string {
+	var names []string
+	for _, f := range []struct {
+		flag word
+		name string
+	}{{flagHangup, "hangup"}, {flagDraining, "draining"}, {flagClosing, "closing"}, {flagUnread, "unread"}} {
+		if w.has(f.flag) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func actionNames(a action) []string {
+	var names []string
+	for _, n := range []struct {
+		act  action
+		name string
+	}{{actQueue, "queue"}, {actDisconnect, "disconnect"}, {actDisarm, "disarm"}, {actKick, "kick"}, {actCloseSocket, "close"}, {actTeardown, "teardown"}} {
+		if a&n.act != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
+// isHeld reports whether somebody has the connection in w and will raise the
+// next holder's event.
+func isHeld(h holder) bool {
+	switch h {
+	case holderNew, holderReady, holderServing, holderHandling, holderLingering:
+		return true
+	}
+	return false
+}
+
+// apply is w.on with a panic as ok == false.
+func apply(w word, ev event) (next word, act action, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	next, act = w.on(ev)
+	return next, act, true
+}
+
+// TestEveryStateAndEvent checks, for every holder, set of flags and event, what
+// holds whatever the table says.
+func TestEveryStateAndEvent(t *testing.T) {
+	for _, h := range allHolders {
+		for bits := range 1 << len(allFlags) {
+			w := word(h)
+			for i, f := range allFlags {
+				if bits>>i&1 != 0 {
+					w |= f
+				}
+			}
+			if !possible(w) {
+				continue
+			}
+			for ev, name := range eventNames {
+				next, act, ok := apply(w, ev)
+				if !ok {
+					continue
+				}
+				where := fmt.Sprintf("%s in %s with %v", name, h, flagNames(w))
+				checkEdge(t, where, w, next, act)
+			}
+		}
+	}
+}
+
+// possible excludes what TestReachableStates shows that it never is.
+func possible(w word) bool {
+	h := w.holder()
+	if h == holderClosed {
+		return w.has(flagClosing)
+	}
+	if isHeld(h) || h == holderDormant {
+		return !w.has(flagUnread) && (h != holderDormant || !w.has(flagClosing))
+	}
+	return !w.has(flagClosing)
+}
+
+// checkEdge checks one transition.
+func checkEdge(t *testing.T, where string, w, next word, act action) {
+	t.Helper()
+	if lost := w &^ next & (flagClosing | flagHangup | flagDraining); lost != 0 {
+		t.Errorf("%s: lost %v", where, flagNames(lost))
+	}
+	if w.holder() == holderClosed && (next != w || act != actNone) {
+		t.Errorf("%s: left the closed state: %v, %v", where, next, actionNames(act))
+	}
+	if closes := act&actCloseSocket != 0; closes != (!w.has(flagClosing) && next.has(flagClosing)) {
+		t.Errorf("%s: the socket is closed: %v, but closing went from %v to %v", where, closes, w.has(flagClosing), next.has(flagClosing))
+	}
+	if tears := act&actTeardown != 0; tears != (w.holder() != holderClosed && next.holder() == holderClosed) {
+		t.Errorf("%s: teardown: %v, from %s to %s", where, tears, w.holder(), next.holder())
+	}
+	if queues := act&actQueue != 0; queues != (w.holder() != holderReady && next.holder() == holderReady) {
+		t.Errorf("%s: queued: %v, from %s to %s", where, queues, w.holder(), next.holder())
+	}
+	if next.holder() == holderClosed && !next.has(flagClosing) {
+		t.Errorf("%s: closed but not closing", where)
+	}
+	if act&actDisconnect != 0 && w.has(flagClosing) {
+		t.Errorf("%s: OnDisconnect although this side closed first", where)
+	}
+}
+
+// outsideEvents may be raised at any time, by the poller, the sweep, the timer,
+// the server, users and closers.
+var outsideEvents = []event{eventReadable, eventHangup, eventIdle, eventWatch, eventUse, eventDrain, eventAdopt, eventClose}
+
+// holderMoves are what a holder may do next, by serve.go and open.go.
+func holderMoves(w word) []event {
+	switch w.holder() {
+	case holderNew:
+		return []event{eventOpenDormant, eventOpenReady, eventOpenUser}
+	case holderReady:
+		return []event{eventServe}
+	case holderServing:
+		if w.has(flagClosing) {
+			return []event{eventHandle, eventLinger, eventLingerPartial, eventRest, eventRestPartial, eventRequeue, eventYield, eventRelease}
+		}
+		return []event{eventHandle, eventLinger, eventLingerPartial, eventRest, eventRestPartial, eventRequeue, eventYield}
+	case holderHandling:
+		return []event{eventHandled}
+	case holderLingering:
+		return []event{eventResume}
+	}
+	return nil
+}
+
+// TestReachableStates explores every interleaving of the holder with everybody
+// else, from a new connection on. Each edge is one party's compare-and-swap, so the
+// graph of words is all there is.
+func TestReachableStates(t *testing.T) {
+	seen := map[word]bool{}
+	queue := []word{word(holderNew)}
+	seen[queue[0]] = true
+	edges := 0
+	visit := func(w word, ev event, byHolder bool) {
+		next, act, ok := apply(w, ev)
+		where := fmt.Sprintf("%s in %s with %v", eventNames[ev], w.holder(), flagNames(w))
+		if !ok {
+			t.Errorf("%s: a legal event panics", where)
+			return
+		}
+		edges++
+		checkEdge(t, where, w, next, act)
+		if !byHolder && isHeld(w.holder()) && next.holder() != w.holder() {
+			t.Errorf("%s: took the connection away from its holder: %s", where, next.holder())
+		}
+		if !possible(next) {
+			t.Errorf("%s: got %s with %v, which should not be", where, next.holder(), flagNames(next))
+		}
+		if !isHeld(next.holder()) && next.holder() != holderClosed && next.has(flagClosing) {
+			t.Errorf("%s: closing and nobody left to tear it down: %s", where, next.holder())
+		}
+		if next.has(flagUnread) && isHeld(next.holder()) {
+			t.Errorf("%s: a holder has the connection and it is still marked unread", where)
+		}
+		if next != w && next.has(flagDraining) && next.holder() == holderDormant && ev != eventRestPartial {
+			t.Errorf("%s: asleep although it is to be drained", where)
+		}
+		if !seen[next] {
+			seen[next] = true
+			queue = append(queue, next)
+		}
+	}
+	for len(queue) > 0 {
+		w := queue[0]
+		queue = queue[1:]
+		for _, ev := range outsideEvents {
+			visit(w, ev, false)
+		}
+		for _, ev := range holderMoves(w) {
+			visit(w, ev, true)
+		}
+		if w.has(flagClosing) {
+			checkTeardown(t, w)
+		}
+	}
+	for _, h := range allHolders {
+		if !anyReached(seen, h) {
+			t.Errorf("%s was never reached", h)
+		}
+	}
+	if edges < 500 {
+		t.Errorf("got %d edges, want the whole graph", edges)
+	}
+	t.Logf("%d states, %d edges", len(seen), edges)
+}
+
+func anyReached(seen map[word]bool, h holder) bool {
+	for w := range seen {
+		if w.holder() == h {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTeardown follows the holder of a closing connection by every way out and
+// checks that each meets exactly one teardown.
+func checkTeardown(t *testing.T, w word) {
+	t.Helper()
+	for _, ev := range holderMoves(w) {
+		next, act, _ := apply(w, ev)
+		switch {
+		case act&actTeardown != 0:
+			for _, late := range outsideEvents {
+				if after, act, ok := apply(next, late); !ok || after != next || act != actNone {
+					t.Errorf("%s after the teardown: got %v, %v, want nothing", eventNames[late], after, actionNames(act))
+				}
+			}
+		case ev == eventRelease, ev == eventRest, ev == eventRestPartial, ev == eventRequeue, ev == eventYield:
+			if act&actKick == 0 {
+				t.Errorf("%s in %s with %v: no teardown", eventNames[ev], w.holder(), flagNames(w))
+			}
+		}
+	}
+}
+
+func TestHolderNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, h := range allHolders {
+		if name := h.String(); name == "invalid" || seen[name] {
+			t.Errorf("holder %d: got name %q, want one of its own", uint32(h), name)
+		}
+		seen[h.String()] = true
+	}
+	if got, want := holder(200).String(), "invalid"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
