@@ -53,11 +53,11 @@ type Config struct {
 	// Zero or less means for ever.
 	ReadTimeout time.Duration
 
-	// WriteTimeout is how long a Flush or Write may wait for a peer that does
-	// not read; see Conn.SetWriteTimeout. Zero or less means for ever.
+	// WriteTimeout is how long a Flush or Write may wait for a peer to take
+	// the next 256 KiB; see Conn.SetWriteTimeout. Zero or less means for ever.
 	WriteTimeout time.Duration
 
-	// IdleTimeout closes a connection on which nothing was received for that
-	// long and no callback runs; see Conn.SetIdleTimeout. Zero or less means never.
+	// IdleTimeout closes a connection on which nothing was read or written for
+	// that long and no callback runs; see Conn.SetIdleTimeout. Zero or less means never.
 	IdleTimeout time.Duration
 }

@@ -57,6 +57,7 @@ type Conn struct {
 	token    poller.Token    // guarded by armMu; zero: in no poller, or torn down
 	interest poller.Interest // guarded by armMu: what armFD arms for; zero disarms
 	armErr   error           // guarded by armMu: what armFD met
+	staying  bool            // it rests in an arming that stays; changed by the holder with armMu held
 
 	// atomic
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]

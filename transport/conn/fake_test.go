@@ -28,6 +28,7 @@ type fakeSocket struct {
 	writeErr      error         // what the next write meets
 	changed       chan struct{} // closed and replaced when any of that changes
 	watch         func()        // the armed watcher looks again; nil if none
+	edge          func()        // the next step has come; nil if none
 }
 
 // fakeStep is what one read meets: data, of which a read takes as much as fits,
@@ -86,8 +87,14 @@ func (s *fakeSocket) takeLocked(p []byte) (int, error) {
 
 func (s *fakeSocket) tryRead(p []byte) (int, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.takeLocked(p)
+	before := len(s.steps)
+	n, err := s.takeLocked(p)
+	left := len(s.steps)
+	s.mu.Unlock()
+	if left > 0 && left < before && s.edge != nil {
+		s.edge() // the next step is what comes after this one was read
+	}
+	return n, err
 }
 
 func (s *fakeSocket) waitRead(p []byte) (n int, err error) {
@@ -321,14 +328,22 @@ func (w *fakeWatcher) armed() poller.Interest {
 	return w.in
 }
 
-// look reports what is ready, if it is armed for that, and disarms.
+// edge reports what comes next to an arming that stays.
+func (w *fakeWatcher) edge() {
+	if w.armed()&poller.InterestStay != 0 {
+		w.look()
+	}
+}
+
+// look reports what is ready, if it is armed for that, and disarms, unless the
+// arming stays.
 func (w *fakeWatcher) look() {
 	w.sock.mu.Lock()
 	w.mu.Lock()
 	r := w.sock.readinessLocked(w.in)
 	target := w.target
 	fire := w.in != 0 && r != 0
-	if fire {
+	if fire && w.in&poller.InterestStay == 0 {
 		w.in = 0
 	}
 	w.mu.Unlock()
@@ -373,7 +388,7 @@ func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fak
 	w := &fakeWatcher{sock: sock, after: g.dispatcher.wake}
 	c := &Conn{config: &cfg, sock: sock, raw: true, group: g, watcher: w, remote: fakeAddr{}}
 	w.target, c.token = (*target)(c), 1
-	sock.watch = w.look
+	sock.watch, sock.edge = w.look, w.edge
 	t.Cleanup(func() { c.Close() })
 	return &fakeConn{Conn: c, sock: sock, watcher: w}
 }

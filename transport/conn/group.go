@@ -19,9 +19,9 @@ type GroupConfig struct {
 	// Policy says which poller gets a new connection.
 	Policy poller.Policy
 
-	// MaxLingering is how many goroutines may wait on busy connections'
-	// sockets at a time, instead of leaving them to a poller. Zero chooses
-	// from GOMAXPROCS; negative means none.
+	// MaxLingering is how many connections may be in use for their goroutines
+	// to wait on the sockets, instead of leaving them to a poller. Zero
+	// chooses from GOMAXPROCS; negative means none.
 	MaxLingering int
 
 	// SweepPeriod is how long a connection must be unused, once to twice,
@@ -65,6 +65,11 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 
 // lingeringPerProc is how many goroutines may linger for each processor.
 const lingeringPerProc = 8
+
+// isCrowded reports whether more connections are in use than may linger.
+func (g *Group) isCrowded() bool {
+	return g.sweeper.inUse.Load() > int64(g.dispatcher.maxLingering)
+}
 
 // Resize makes the group have n pollers from now on, n > 0. Connections stay
 // with the poller they have: one too many serves its own to the end and gets no new ones.

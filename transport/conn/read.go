@@ -44,7 +44,7 @@ func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
 func (c *Conn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
-	if c.in.Len() > 0 {
+	if c.in.Len() > 0 && word(c.state.Load()).isOpen() {
 		n := min(len(p), c.in.Len())
 		buffered, err := c.in.Next(n)
 		copy(p, buffered)
@@ -130,8 +130,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 }
 
 // SetReadTimeout limits each later wait for data to d: a Reader method that
-// needs more than was received may take as long as d until the next bytes come,
-// again for each wait. Zero or less means no limit. It replaces the read deadline.
+// needs more than was received may wait that long for all of it, a Read for the
+// first byte. Zero or less means no limit. It replaces the read deadline.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	c.readLimit.setTimeout(d)
 	return nil

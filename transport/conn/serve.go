@@ -79,12 +79,11 @@ func (c *Conn) settle() settlement {
 }
 
 // settleEmpty decides after a look that found nothing, not even the peer's end.
-// Where other connections wait they come first, and where they do not the
-// goroutine stays on this socket, if the group's limit has room: the next
-// request then needs no poller and no queue.
+// Where few connections are in use and none waits, the goroutine stays on this
+// socket: the next request then needs no poller and no queue. Where many are,
+// the poller reports them in batches, which costs less.
 func (c *Conn) settleEmpty() settlement {
-	switch {
-	case c.watcher == nil || c.group.dispatcher.startLingering():
+	if c.watcher == nil || !c.group.isCrowded() && c.group.dispatcher.startLingering() {
 		return settleLinger
 	}
 	c.markUsed()
@@ -138,6 +137,7 @@ func (c *Conn) closeDrained() settlement {
 // yield gives a connection without a request handler to its user.
 func (c *Conn) yield() {
 	c.touch()
+	c.markUsed()
 	if c.transition(eventYield)&actTeardown != 0 {
 		c.teardown()
 		return
@@ -150,7 +150,8 @@ func (c *Conn) yield() {
 
 // rest arms the poller and lets go of the connection. Arming looks at the
 // level: what came meanwhile is reported at once. A connection that is to be
-// drained is looked at once more instead.
+// drained, or of which an arming that stays has reported something meanwhile, is
+// looked at once more instead.
 func (c *Conn) rest() settlement {
 	ev := eventRest
 	if c.in.Len() > 0 {
@@ -159,8 +160,8 @@ func (c *Conn) rest() settlement {
 	c.armMu.Lock()
 	act := c.transition(ev)
 	var err error
-	if act == actNone {
-		err = c.armLocked(poller.InterestRead)
+	if act == actNone && !c.staying {
+		err = c.armToRestLocked()
 	}
 	c.armMu.Unlock()
 	switch {
@@ -172,6 +173,25 @@ func (c *Conn) rest() settlement {
 		c.closeWith(opError("arm", c.remote, err))
 	}
 	return settleGone
+}
+
+// armToRestLocked arms a connection that goes dormant. In a crowd it will be
+// back soon: the arming stays, and saves a system call each time.
+func (c *Conn) armToRestLocked() error {
+	if !c.group.isCrowded() {
+		return c.armLocked(poller.InterestRead)
+	}
+	c.staying = true
+	return c.armLocked(poller.InterestRead | poller.InterestStay)
+}
+
+// unstay ends an arming that stays, before the goroutine waits on the socket
+// itself: it would wake the poller for each request.
+func (c *Conn) unstay() {
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	c.staying = false
+	_ = c.disarmLocked() // armed still: it costs a wake-up of the poller, no more
 }
 
 // receive reads into the input buffer, in the way that how says.
@@ -193,6 +213,10 @@ func (c *Conn) receiveNow() (int, error) {
 // the sweep finds the wait not worth a goroutine: then the error is errWouldBlock.
 func (c *Conn) receiveLingering() (int, error) {
 	c.touch()
+	c.markUsed()
+	if c.staying {
+		c.unstay()
+	}
 	if !c.startLingering() {
 		return 0, errWouldBlock
 	}

@@ -78,7 +78,7 @@ func (s *rawSocket) readOnce(fd uintptr) {
 		case err == unix.EAGAIN:
 			s.inCount, s.inErr = 0, errWouldBlock
 		case err != nil:
-			s.inCount, s.inErr = 0, os.NewSyscallError("read", err)
+			s.inCount, s.inErr = 0, os.NewSyscallError("recvfrom", err)
 		case n == 0:
 			s.inCount, s.inErr = 0, io.EOF
 		default:
@@ -128,7 +128,7 @@ func (s *rawSocket) writeOnce(fd uintptr) {
 		case err == unix.EAGAIN:
 			s.outCount, s.outErr = 0, errWouldBlock
 		case err != nil:
-			s.outCount, s.outErr = 0, os.NewSyscallError("write", err)
+			s.outCount, s.outErr = 0, os.NewSyscallError("sendto", err)
 		default:
 			s.outCount, s.outErr = n, nil
 		}

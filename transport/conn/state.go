@@ -72,6 +72,11 @@ const (
 	// flagUnread: the poller reported data on a connection that nobody reads.
 	// Set so that the sweep arms for hang-up only; cleared by the next use and SetOnRequest.
 	flagUnread word = 1 << 11
+
+	// flagMore: the poller reported something while the connection was held,
+	// which happens with an arming that stays. Whoever wants to rest looks once more
+	// and clears it; so does whoever is about to read anyway.
+	flagMore word = 1 << 12
 )
 
 func (w word) holder() holder     { return holder(w & holderMask) }
@@ -147,6 +152,8 @@ func (w word) onOutside(ev event) (word, action) {
 	case h == holderClosed:
 	case ev == eventReadable && h == holderDormant:
 		return w.to(holderReady), actQueue
+	case ev == eventReadable && w.isBetweenRests():
+		return w | flagMore, actNone
 	case ev == eventReadable && h == holderWatched:
 		return w.to(holderUser) | flagUnread, actNone
 	case ev == eventHangup:
@@ -165,6 +172,15 @@ func (w word) onOutside(ev event) (word, action) {
 	return w, actNone
 }
 
+// isBetweenRests reports whether a worker has the connection or will have it.
+func (w word) isBetweenRests() bool {
+	switch w.holder() {
+	case holderReady, holderServing, holderHandling, holderLingering:
+		return true
+	}
+	return false
+}
+
 // onHangup marks the peer as gone. A worker that has the connection meets the
 // end of the stream by itself; a handler, or a user who is not reading, has to be told.
 // Where this side has closed first it says nothing any more.
@@ -174,6 +190,9 @@ func (w word) onHangup() (word, action) {
 	}
 	first := !w.has(flagHangup)
 	next := w | flagHangup
+	if w.isBetweenRests() {
+		next |= flagMore
+	}
 	switch w.holder() {
 	case holderDormant:
 		return next.to(holderReady), actQueue
@@ -232,6 +251,14 @@ func (w word) onHolder(ev event) (word, action) {
 	}
 	if w.has(flagClosing) && step.leaves {
 		return w.to(holderClosed), actTeardown
+	}
+	switch ev {
+	case eventServe, eventLinger, eventLingerPartial:
+		w &^= flagMore // what it told of is read next
+	case eventRest, eventRestPartial:
+		if w.has(flagMore) {
+			return w &^ flagMore, actKick
+		}
 	}
 	if w.has(flagDraining) {
 		switch ev {

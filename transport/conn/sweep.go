@@ -18,7 +18,8 @@ import (
 type sweeper struct {
 	period time.Duration // immutable
 
-	tick atomic.Uint64 // how many sweeps there were, from 1
+	tick  atomic.Uint64 // how many sweeps there were, from 1
+	inUse atomic.Int64  // connections in the list
 
 	sweepMu sync.Mutex // held during a sweep; taken before mu
 
@@ -37,9 +38,12 @@ func newSweeper(period time.Duration) *sweeper {
 	return s
 }
 
-// touch records that the connection is in use.
+// touch records that the connection is in use. The idle time of one that a
+// worker has begins when the worker lets go of it.
 func (c *Conn) touch() {
-	c.markUsed()
+	if !word(c.state.Load()).isBetweenRests() {
+		c.markUsed()
+	}
 	if c.group == nil {
 		return
 	}
@@ -62,6 +66,7 @@ func (s *sweeper) add(c *Conn) {
 		return
 	}
 	s.list = append(s.list, c)
+	s.inUse.Add(1)
 	if s.running {
 		return
 	}
@@ -96,6 +101,7 @@ func (s *sweeper) sweep() {
 			kept = append(kept, c)
 		}
 	}
+	s.inUse.Add(int64(len(kept) - len(list)))
 	clear(list[len(kept):])
 
 	s.mu.Lock()
@@ -154,6 +160,9 @@ func (c *Conn) watchHandler() {
 	}
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
+	if c.staying {
+		return // and reports the hang-up
+	}
 	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
 		_ = c.armLocked(poller.InterestHangup) // not armed: the hang-up is found by the next read
 	}

@@ -12,6 +12,10 @@ import (
 // flushSlices is how many slices of the output go to the kernel in one writev.
 const flushSlices = 64
 
+// timedBytes is how much the peer has to take within the write timeout. A
+// large message to a slow peer may take longer as a whole.
+const timedBytes = 256 << 10
+
 // sink is a Conn as its own Writer sees it. It keeps Drain out of Conn's methods.
 type sink Conn
 
@@ -54,19 +58,13 @@ func (c *Conn) drainLocked(b *buffer.LinkBuffer) error {
 // drainSlowLocked writes b in batches of slices, and gives each batch's memory
 // back before it takes the next.
 func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
-	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
-	if err != nil {
-		return c.writeFailed(err)
-	}
+	var err error
 	var scratch [flushSlices][]byte
-	for b.Len() > 0 {
+	for err == nil && b.Len() > 0 {
 		c.setPendingLocked(b.Len())
 		var n int64
-		n, err = c.writeWait(b.Gather(scratch[:0], flushSlices), end)
+		n, err = c.writeTimed(firstBytes(b.Gather(scratch[:0], flushSlices), timedBytes))
 		b.Discard(int(n))
-		if err != nil {
-			break
-		}
 	}
 	c.touch() // the wait may have been long
 	c.setPendingLocked(0)
@@ -98,19 +96,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // writeSlowLocked writes p, waiting for room.
 func (c *Conn) writeSlowLocked(p []byte) (written int, err error) {
-	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
-	if err != nil {
-		return 0, c.writeFailed(err)
-	}
-	for written < len(p) {
+	for err == nil && written < len(p) {
 		c.setPendingLocked(len(p) - written)
 		rest := [1][]byte{p[written:]}
 		var n int64
-		n, err = c.writeWait(rest[:], end)
+		n, err = c.writeTimed(firstBytes(rest[:], timedBytes))
 		written += int(n)
-		if err != nil {
-			break
-		}
 	}
 	c.touch() // the wait may have been long
 	c.setPendingLocked(0)
@@ -153,9 +144,25 @@ func (c *Conn) tryWrite(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// writeWait writes vec. It returns early, without an error, where the socket's
-// deadline ended the wait but end has not come.
-func (c *Conn) writeWait(vec [][]byte, end time.Time) (int64, error) {
+// firstBytes cuts vec down to its first n bytes.
+func firstBytes(vec [][]byte, n int) [][]byte {
+	for i, p := range vec {
+		if len(p) >= n {
+			vec[i] = p[:n]
+			return vec[:i+1]
+		}
+		n -= len(p)
+	}
+	return vec
+}
+
+// writeTimed writes vec within the write timeout or deadline. It returns early,
+// without an error, where the socket's deadline ended the wait but that time has not come.
+func (c *Conn) writeTimed(vec [][]byte) (int64, error) {
+	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
+	if err != nil {
+		return 0, c.writeFailed(err)
+	}
 	n, err := c.sock.waitWrite(vec)
 	if err == nil {
 		return n, nil
@@ -189,8 +196,9 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return opError("set deadline", c.remote, c.writeLimit.setDeadline(t, c.sock.SetWriteDeadline))
 }
 
-// SetWriteTimeout limits each later Flush or Write to d from the moment the
-// kernel has no more room. Zero or less means no limit. It replaces the write deadline.
+// SetWriteTimeout limits to d how long the peer may take for each 256 KiB of a
+// later Flush or Write once the kernel has no more room. Zero or less means no
+// limit. It replaces the write deadline.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	c.writeLimit.setTimeout(d)
 	return nil

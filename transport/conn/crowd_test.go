@@ -1,0 +1,102 @@
+package conn
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// skipAll is a handler that takes everything.
+func skipAll(_ context.Context, c *Conn) error { return c.Reader().Skip(c.Reader().Len()) }
+
+// TestCrowdArmsOnce serves a connection among more than may linger without
+// arming it for each request, and still sees the peer's end.
+func TestCrowdArmsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t, 0)
+		c := newFakeConn(t, Config{OnRequest: skipAll}, g)
+		for range 50 {
+			c.sock.feed(data("x"))
+			c.wantHolder(t, holderDormant)
+		}
+		if got, want := c.watcher.arms, 2; got != want { // when it was opened, and to stay
+			t.Errorf("got %d armings for 50 requests, want %d", got, want)
+		}
+		if got, want := c.watcher.armed(), poller.InterestRead|poller.InterestStay; got != want {
+			t.Errorf("armed for %v, want %v", got, want)
+		}
+		c.sock.feed(end)
+		c.wantHolder(t, holderClosed)
+	})
+}
+
+// TestCrowdDisperses lets a connection linger again once few are in use, which
+// ends the arming that stays.
+func TestCrowdDisperses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t, 1)
+		a := newFakeConn(t, Config{OnRequest: skipAll}, g)
+		b := newFakeConn(t, Config{OnRequest: skipAll}, g)
+		for _, c := range []*fakeConn{a, b, a} {
+			c.sock.feed(data("x"))
+			c.wantHolder(t, holderDormant)
+		}
+		if got := a.watcher.disarms; got != 0 {
+			t.Fatalf("got %d disarmings in a crowd, want none", got)
+		}
+		for range 10 {
+			time.Sleep(fakePeriod / 2)
+			a.sock.feed(data("x"))
+			synctest.Wait()
+		}
+		a.wantHolder(t, holderLingering)
+		if got, want := a.watcher.disarms, 1; got != want {
+			t.Errorf("got %d disarmings, want %d", got, want)
+		}
+		time.Sleep(4 * fakePeriod) // the sweep sends it home
+		a.wantHolder(t, holderDormant)
+		if got, want := a.watcher.armed(), poller.InterestRead; got != want {
+			t.Errorf("armed for %v, want %v", got, want)
+		}
+		a.sock.feed(data("x"))
+		b.sock.feed(data("x"))
+		synctest.Wait()
+	})
+}
+
+// TestStayingReportsWhileHeld looks once more where the poller reported
+// something while the worker was still at it, be it bytes or the peer's end.
+func TestStayingReportsWhileHeld(t *testing.T) {
+	for name, next := range map[string]fakeStep{"data": data("b"), "fin": end} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var c *fakeConn
+				requests := 0
+				c = newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
+					requests++
+					if requests == 2 { // by now the arming stays
+						c.sock.feed(next)
+						time.Sleep(time.Millisecond) // the report comes while the handler runs
+					}
+					return skipAll(ctx, own)
+				}}, newFakeGroup(t, 0))
+				for range 2 {
+					c.sock.feed(data("a"))
+					synctest.Wait()
+				}
+				time.Sleep(2 * time.Millisecond)
+				if next.err != nil {
+					c.wantHolder(t, holderClosed)
+					return
+				}
+				c.wantHolder(t, holderDormant)
+				if requests != 3 {
+					t.Errorf("got %d requests, want 3", requests)
+				}
+			})
+		})
+	}
+}
