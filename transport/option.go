@@ -80,6 +80,8 @@ func (s *settings) groupOrDefault() (*conn.Group, error) {
 // defaultGroup returns the group that suites share unless told otherwise. It is
 // started on first use and lives as long as the process: a client's connections
 // may outlive every object that knows of it.
+//
+//nolint:gochecknoglobals // the one thing that the suites of a process share
 var defaultGroup = sync.OnceValues(func() (*conn.Group, error) {
 	return conn.NewGroup(conn.GroupConfig{})
 })

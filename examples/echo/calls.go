@@ -94,7 +94,7 @@ func callFindMissing(ctx context.Context, cli echoservice.Client) error {
 	_, err := cli.Find(ctx, "nothing")
 	var notFound *echo.NotFound
 	if !errors.As(err, &notFound) {
-		return fmt.Errorf("got %v, want the declared exception", err)
+		return errors.Join(errors.New("want the declared exception"), err)
 	}
 	return same(notFound.Key, "nothing")
 }

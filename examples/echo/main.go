@@ -124,13 +124,9 @@ func runClient(addr string, l load, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if closer, ok := cli.(io.Closer); ok {
-		defer closer.Close()
-	} else {
-		defer pool.Close()
+	err = callEveryMethod(cli, out)
+	if err == nil {
+		err = l.run(cli, pool, out)
 	}
-	if err := callEveryMethod(cli, out); err != nil {
-		return err
-	}
-	return l.run(cli, pool, out)
+	return errors.Join(err, pool.Close())
 }

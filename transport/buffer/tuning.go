@@ -35,6 +35,8 @@ type tuning struct {
 }
 
 // defaults are the sizes in force outside of tests; never changed.
+//
+//nolint:gochecknoglobals // a constant table
 var defaults = tuning{
 	readMin: readMin, readMax: readMax, mallocMin: mallocMin, mallocMax: mallocMax,
 	linkMin: linkMin, joinMin: joinMin, trustMax: trustMax,

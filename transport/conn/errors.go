@@ -89,10 +89,8 @@ func (idleTimeoutError) Is(target error) bool { return target == os.ErrDeadlineE
 // opError wraps err, and returns nil for nil and the bare end of stream for
 // the end of stream.
 func opError(op string, addr net.Addr, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
+	switch err {
+	case nil, io.EOF, io.ErrUnexpectedEOF:
 		return err
 	}
 	var own *OpError

@@ -27,8 +27,8 @@ type limit struct {
 	kick     bool          // armed is in the past because of wakeUp
 }
 
-// longPast is a deadline that ends every wait.
-var longPast = time.Unix(1, 0)
+// longPast returns a deadline that ends every wait.
+func longPast() time.Time { return time.Unix(1, 0) }
 
 // setDeadline makes t the deadline of the wait under way and of all later
 // ones; the zero time removes it. It replaces the timeout.
@@ -38,7 +38,7 @@ func (l *limit) setDeadline(t time.Time, arm func(time.Time) error) error {
 	l.deadline, l.timeout = t, 0
 	l.end.Store(unixNano(t))
 	if l.armed = t; l.kick {
-		l.armed = longPast // whom wakeUp is for may not have looked up yet
+		l.armed = longPast() // whom wakeUp is for may not have looked up yet
 	}
 	return arm(l.armed)
 }
@@ -105,8 +105,8 @@ func (l *limit) wakeUp(arm func(time.Time) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kick = true
-	l.armed = longPast
-	return arm(longPast)
+	l.armed = longPast()
+	return arm(longPast())
 }
 
 // kicked is called when the socket's deadline ended a lingering wait, which has

@@ -38,26 +38,31 @@ func (c *Conn) serve() {
 		next = settleLinger
 	}
 	for reads := 1; next != settleGone; reads++ {
-		n, err := c.receive(next)
-		switch {
-		case err == nil && !c.handle():
-			c.release()
-			return
-		case err == nil && n == c.lastSpace:
-			next = c.settleBusy(reads)
-		case err == nil:
-			next = c.settle()
-		case err == errWouldBlock && next == settleLinger:
-			next = c.settleKicked()
-		case err == errWouldBlock && c.drained():
-			next = c.closeDrained()
-		case err == errWouldBlock:
-			next = c.settleEmpty()
-		default:
-			c.end(err)
-			return
-		}
+		next = c.serveOnce(next, reads)
 	}
+}
+
+// serveOnce reads in the way that how says, handles what came, and decides how
+// the next bytes are waited for.
+func (c *Conn) serveOnce(how settlement, reads int) settlement {
+	n, err := c.receive(how)
+	switch {
+	case err == nil && !c.handle():
+		c.release()
+		return settleGone
+	case err == nil && n == c.lastSpace:
+		return c.settleBusy(reads)
+	case err == nil:
+		return c.settle()
+	case err != errWouldBlock:
+		c.end(err)
+		return settleGone
+	case how == settleLinger:
+		return c.settleKicked()
+	case c.drained():
+		return c.closeDrained()
+	}
+	return c.settleEmpty()
 }
 
 // settlement is what a worker does with a connection it has served.

@@ -49,7 +49,7 @@ type socket interface {
 type plainSocket struct{ net.Conn }
 
 func (s plainSocket) tryRead([]byte) (int, error)         { return 0, errWouldBlock }
-func (s plainSocket) waitRead(p []byte) (int, error)      { return s.Conn.Read(p) }
+func (s plainSocket) waitRead(p []byte) (int, error)      { return s.Read(p) }
 func (s plainSocket) tryWrite([]byte) (int, error)        { return 0, errWouldBlock }
 func (s plainSocket) withFD(func(fd uintptr)) error       { return errNoWatcher }
 func (s plainSocket) peek() error                         { return errWouldBlock }

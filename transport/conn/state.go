@@ -147,26 +147,58 @@ func (w word) on(ev event) (word, action) {
 
 // onOutside handles what the poller, the sweep and users raise at any time.
 func (w word) onOutside(ev event) (word, action) {
-	h := w.holder()
-	switch {
-	case h == holderClosed:
-	case ev == eventReadable && h == holderDormant:
-		return w.to(holderReady), actQueue
-	case ev == eventReadable && w.isBetweenRests():
-		return w | flagMore, actNone
-	case ev == eventReadable && h == holderWatched:
-		return w.to(holderUser) | flagUnread, actNone
-	case ev == eventHangup:
+	if w.holder() == holderClosed {
+		return w, actNone
+	}
+	switch ev {
+	case eventReadable:
+		return w.onReadable()
+	case eventHangup:
 		return w.onHangup()
-	case ev == eventIdle && (h == holderDormant || h == holderWatched || h == holderUser) && w.isOpen():
+	case eventIdle:
+		return w.onIdle()
+	case eventWatch:
+		if w.holder() == holderUser && !w.has(flagHangup|flagClosing) {
+			return w.to(holderWatched), actNone
+		}
+		return w, actNone
+	}
+	return w.onUse()
+}
+
+// onReadable gives a connection with something to read to a worker, or notes it.
+func (w word) onReadable() (word, action) {
+	switch h := w.holder(); {
+	case h == holderDormant:
+		return w.to(holderReady), actQueue
+	case h == holderWatched:
+		return w.to(holderUser) | flagUnread, actNone
+	case w.isBetweenRests():
+		return w | flagMore, actNone
+	}
+	return w, actNone
+}
+
+// onIdle closes a connection that nobody is doing anything with.
+func (w word) onIdle() (word, action) {
+	if !w.isOpen() {
+		return w, actNone
+	}
+	switch w.holder() {
+	case holderDormant, holderWatched, holderUser:
 		return w.to(holderClosed) | flagClosing, actCloseSocket | actTeardown
-	case ev == eventIdle && h == holderLingering && w.isOpen():
+	case holderLingering:
 		return w | flagClosing, actCloseSocket
-	case ev == eventWatch && h == holderUser && !w.has(flagHangup|flagClosing):
-		return w.to(holderWatched), actNone
-	case ev == eventUse && h == holderWatched:
+	}
+	return w, actNone
+}
+
+// onUse takes a connection back from the poller for its user.
+func (w word) onUse() (word, action) {
+	switch w.holder() {
+	case holderWatched:
 		return w.to(holderUser) &^ flagUnread, actDisarm
-	case ev == eventUse && h == holderUser:
+	case holderUser:
 		return w &^ flagUnread, actNone
 	}
 	return w, actNone
