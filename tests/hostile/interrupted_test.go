@@ -1,0 +1,123 @@
+package hostile
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+// A request that ends after any number of bytes, by FIN or by RST, costs its
+// connection and nothing else.
+func TestRequestInterruptedAnywhere(t *testing.T) {
+	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(readTimeout))
+	ends := map[string]func(net.Conn){
+		"FIN": func(c net.Conn) { c.Close() },
+		"RST": func(c net.Conn) { harness.Reset(t, c) },
+	}
+	frame := harness.EchoFrame(t, "hello")
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			logs := harness.NewLogs(t)
+			b := newBystander(t, s)
+			base := harness.NewBaseline()
+			for sent := range len(frame) + 1 {
+				c := harness.Dial(t, s.Addr)
+				if _, err := c.Write(frame[:sent]); err != nil {
+					t.Fatal(err)
+				}
+				end(c)
+			}
+			harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+			b.finish(t)
+			base.Restored(t)
+			checkLogs(t, logs, false)
+		})
+	}
+}
+
+// A client that resets its connection while its handler runs does not disturb the
+// handler, nor the server; the reply is dropped.
+func TestResetDuringHandler(t *testing.T) {
+	const clients = 20
+	entered, proceed := make(chan struct{}, clients), make(chan struct{})
+	var finished sync.WaitGroup
+	finished.Add(clients)
+	s := harness.Echo(t, harness.Kiteline, &harness.Service{
+		OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+			defer finished.Done()
+			entered <- struct{}{}
+			<-proceed
+			return &echo.EchoResponse{Message: r.Message}, nil
+		},
+	})
+	logs := harness.NewLogs(t)
+	base := harness.NewBaseline()
+	for range clients {
+		c := harness.Dial(t, s.Addr)
+		if _, err := c.Write(harness.EchoFrame(t, "hello")); err != nil {
+			t.Fatal(err)
+		}
+		harness.Receive(t, "the handler runs", entered)
+		harness.Reset(t, c)
+	}
+	close(proceed)
+	finished.Wait()
+	harness.Settles(t, "open connections", s.Connections.Open, 0)
+	base.Restored(t)
+	checkLogs(t, logs, false)
+}
+
+// A client that sends requests and never reads the replies costs its own connection:
+// the write times out and the connection ends.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(readTimeout))
+	b := newBystander(t, s)
+	c := harness.Dial(t, s.Addr)
+	frame := harness.EchoFrame(t, string(make([]byte, harness.LargeBytes)))
+	began := time.Now()
+	for {
+		if _, err := c.Write(frame); err != nil { // blocks once both sides' buffers are full
+			break
+		}
+		if time.Since(began) > harness.Patience {
+			t.Fatalf("the server still reads after %v", harness.Patience)
+		}
+	}
+	harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+	b.finish(t)
+}
+
+// Connections that come and go without a word leave nothing behind.
+func TestSilentConnections(t *testing.T) {
+	const connections = 200
+	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	logs := harness.NewLogs(t)
+	b := newBystander(t, s)
+	base := harness.NewBaseline()
+	before := s.Connections.Accepted()
+	var open []net.Conn
+	for range connections {
+		open = append(open, harness.Dial(t, s.Addr))
+	}
+	harness.Settles(t, "connections", s.Connections.Accepted, before+connections)
+	for n, c := range open {
+		if n%2 == 0 {
+			harness.Reset(t, c)
+		} else {
+			c.Close()
+		}
+	}
+	harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+	b.finish(t)
+	base.Restored(t)
+	if got := logs.Matching(""); len(got) > 0 {
+		t.Errorf("got %d log lines, want none: %s", len(got), got[0])
+	}
+}

@@ -1,0 +1,104 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Main runs a package's tests with Kitex's log captured, and fails if goroutines or
+// sockets are left over. Use it as TestMain's body.
+func Main(m *testing.M) {
+	recordLogs()
+	code := m.Run()
+	if code == 0 {
+		code = checkLeaks()
+	}
+	os.Exit(code)
+}
+
+// immortals are goroutines that outlive every server and client by design.
+var immortals = []goleak.Option{
+	// The pollers of netpoll, started on first use and never stopped.
+	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
+	// Kitex keeps the load balancers of a resolver for the next client that has the same one.
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
+	// Kitex refreshes those load balancers by one ticker per interval, and evicts from its own pools by another.
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
+	// Kitex runs calls with a time-out in workers that wait for the next one, and a ticker, for a while.
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"),
+	// Kitex never stops the ticker of a rate limiter, which WithLimit with an UpdateControl makes.
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/limiter.(*qpsLimiter).startTicker"),
+	// Kitex's gRPC makes the streams of a client ahead of time.
+	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.preallocateForStream"),
+	// Kitex's TTHeader streaming sleeps for a minute before it looks at a connection put back.
+	goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/ttstream.(*muxConnTransPool).Put.func1"),
+	// The group that Kiteline's suites share lives as long as the process: its poller,
+	goleak.IgnoreAnyFunction("github.com/kiteline/kiteline/transport/poller.(*Poller).loop"),
+	// and its idle workers. A worker in a handler has another function on top.
+	goleak.IgnoreTopFunction("github.com/kiteline/kiteline/transport/conn.(*dispatcher).work"),
+}
+
+// findGoroutines returns an error if goroutines other than immortals are left. goleak looks for
+// about a second, which a busy machine may take longer than.
+func findGoroutines(options ...goleak.Option) (err error) {
+	options = append(options, immortals...)
+	holdsWithin(Patience, func() bool { err = goleak.Find(options...); return err == nil })
+	return err
+}
+
+func checkLeaks() int {
+	if err := findGoroutines(); err != nil {
+		fmt.Fprintf(os.Stderr, "goroutines left after all tests: %v\n", err)
+		return 1
+	}
+	var left []string
+	if !holdsWithin(Patience, func() bool { left = Sockets(); return len(left) == 0 }) {
+		fmt.Fprintf(os.Stderr, "sockets left after all tests: %v\n", left)
+		return 1
+	}
+	return 0
+}
+
+// Sockets returns the descriptors of the process that are sockets, as /proc
+// names them; nothing where there is no /proc.
+func Sockets() []string {
+	descriptors, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		return nil
+	}
+	var sockets []string
+	for _, d := range descriptors {
+		target, err := os.Readlink(d)
+		if err == nil && strings.HasPrefix(target, "socket:") {
+			sockets = append(sockets, filepath.Base(d)+"="+target)
+		}
+	}
+	return sockets
+}
+
+// Baseline is how many goroutines and sockets there were at a time.
+type Baseline struct {
+	goroutines goleak.Option
+	sockets    int
+}
+
+// NewBaseline takes the baseline for Restored.
+func NewBaseline() Baseline {
+	return Baseline{goroutines: goleak.IgnoreCurrent(), sockets: len(Sockets())}
+}
+
+// Restored waits until no goroutine is left that has started since, but for idle
+// workers, and no socket was gained; the test fails if that takes longer than Patience.
+func (b Baseline) Restored(t testing.TB) {
+	t.Helper()
+	if err := findGoroutines(b.goroutines); err != nil {
+		t.Errorf("goroutines left: %v", err)
+	}
+	Eventually(t, fmt.Sprintf("at most %d sockets", b.sockets), func() bool { return len(Sockets()) <= b.sockets })
+}

@@ -1,0 +1,175 @@
+package harness
+
+import (
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+)
+
+const (
+	exitWait       = 3 * time.Second
+	forcedExitWait = 50 * time.Millisecond // where connections are known to outlast any patience
+)
+
+// probePatience is how long one connection may take to be seen by a server.
+const probePatience = 50 * time.Millisecond
+
+// Server is a running Kitex server.
+type Server struct {
+	Transport   Transport
+	Addr        net.Addr
+	Connections *Connections
+
+	t       testing.TB
+	kitex   server.Server
+	forced  bool       // Stop ends with connections open
+	done    chan error // what Run returned
+	stopped bool
+}
+
+// ServerConfig says which server Start runs. The zero value is the echo service on
+// Kiteline at a free port.
+type ServerConfig struct {
+	Transport Transport
+	Listener  net.Listener // nil: a free port
+	Addr      net.Addr     // if not nil, Kitex listens there itself
+	New       func(...server.Option) server.Server
+	Options   []server.Option // after the transport's
+
+	// ForcedStop says that Stop finds connections that do not end by themselves: those of TTHeader
+	// streaming, which Kitex's handler keeps until the client goes (ttstream/server_handler.go).
+	ForcedStop bool
+}
+
+// Echo serves idl/echo.thrift at a free port until the test ends.
+func Echo(t testing.TB, tr Transport, handler echo.EchoService, opts ...server.Option) *Server {
+	t.Helper()
+	return Start(t, ServerConfig{Transport: tr, New: NewEcho(handler), Options: opts})
+}
+
+// NewEcho returns what makes a server of the echo service, for ServerConfig.
+func NewEcho(handler echo.EchoService) func(...server.Option) server.Server {
+	return func(opts ...server.Option) server.Server { return echoservice.NewServer(handler, opts...) }
+}
+
+// Start runs a server until the test ends, and returns when it serves.
+func Start(t testing.TB, cfg ServerConfig) *Server {
+	t.Helper()
+	s := &Server{Transport: cfg.Transport, Connections: newConnections(), t: t, done: make(chan error, 1)}
+	s.forced = cfg.ForcedStop || cfg.Transport == Gonet // which waits for idle connections in vain
+	opts := cfg.Transport.ServerOptions()
+	opts = append(opts,
+		server.WithBoundHandler(s.Connections),
+		server.WithExitSignal(func() <-chan error { return nil }), // Kitex's default leaves a goroutine for each server
+		server.WithExitWaitTime(exitWait))
+	if s.forced {
+		opts = append(opts, server.WithExitWaitTime(forcedExitWait))
+	}
+	if cfg.Addr != nil {
+		s.Addr = cfg.Addr
+		opts = append(opts, server.WithServiceAddr(cfg.Addr))
+	} else {
+		ln := cfg.Listener
+		if ln == nil {
+			ln = Listen(t, "tcp")
+		}
+		s.Addr = ln.Addr()
+		if cfg.Transport == Netpoll {
+			ln = newOnceListener(t, ln)
+		}
+		opts = append(opts, server.WithListener(ln))
+	}
+	s.kitex = cfg.New(append(opts, cfg.Options...)...)
+	go func() { s.done <- s.kitex.Run() }()
+	t.Cleanup(s.cleanup)
+	s.awaitServing()
+	return s
+}
+
+// Listen listens on a free address of network "tcp" or "unix".
+func Listen(t testing.TB, network string) net.Listener {
+	t.Helper()
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		address = filepath.Join(t.TempDir(), "s")
+	}
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// awaitServing makes a connection, waits until Kitex has seen it, and closes it:
+// before that a Stop would not reach a server that is about to start.
+func (s *Server) awaitServing() {
+	s.t.Helper()
+	var probe net.Conn
+	// More than one is needed where servers share a port.
+	Eventually(s.t, "server sees a connection", func() bool {
+		var err error
+		if probe, err = net.Dial(s.Addr.Network(), s.Addr.String()); err != nil {
+			return false
+		}
+		defer probe.Close()
+		return holdsWithin(probePatience, func() bool { return s.Connections.states(probe).active > 0 })
+	})
+	if s.Transport.keepsConnContract() {
+		Eventually(s.t, "server sees a connection end", func() bool { return s.Connections.states(probe).ended > 0 })
+	}
+}
+
+// Stop stops the server and returns how long that took and what Kitex's Stop returned. The test
+// fails if Run does not return nil.
+func (s *Server) Stop() (took time.Duration, err error) {
+	s.t.Helper()
+	s.stopped = true
+	began := time.Now()
+	err = s.kitex.Stop()
+	took = time.Since(began)
+	if runErr := Receive(s.t, "Run's result after Stop", s.done); runErr != nil {
+		s.t.Errorf("Run of a %v server: got %v, want nil", s.Transport, runErr)
+	}
+	return took, err
+}
+
+// MustStop stops the server and fails the test unless it stopped cleanly.
+func (s *Server) MustStop() time.Duration {
+	s.t.Helper()
+	took, err := s.Stop()
+	if !s.forced && err != nil {
+		s.t.Errorf("Stop of a %v server: got %v after %v, want nil", s.Transport, err, took)
+	}
+	return took
+}
+
+// Kitex returns the server itself.
+func (s *Server) Kitex() server.Server { return s.kitex }
+
+// CanDial reports whether somebody accepts, or will, at addr.
+func CanDial(addr net.Addr) bool {
+	c, err := net.Dial(addr.Network(), addr.String())
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+func (s *Server) cleanup() {
+	if !s.stopped {
+		s.MustStop()
+	}
+	if !s.Transport.keepsConnContract() {
+		return
+	}
+	var err error
+	if !holdsWithin(Patience, func() bool { err = s.Connections.check(); return err == nil }) {
+		s.t.Errorf("%v server: %v", s.Transport, err)
+	}
+}

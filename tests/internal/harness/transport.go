@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/remote/trans/gonet"
+	"github.com/cloudwego/kitex/server"
+
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// Transport is what carries a client's or a server's connections.
+type Transport int
+
+// The transports.
+const (
+	Kiteline Transport = iota // the project's own, by its suites
+	Netpoll                   // Kitex's default: no option at all
+	Gonet                     // Kitex's own on package net
+)
+
+// Both are the transports that have to agree: Kiteline, and stock Kitex, which says what is right.
+var Both = []Transport{Kiteline, Netpoll}
+
+// String returns the transport's name.
+func (tr Transport) String() string {
+	return [...]string{"kiteline", "netpoll", "gonet"}[tr]
+}
+
+// ServerOptions makes a server use the transport.
+func (tr Transport) ServerOptions() []server.Option {
+	switch tr {
+	case Kiteline:
+		return []server.Option{server.WithSuite(kiteline.NewServerSuite())}
+	case Gonet:
+		return []server.Option{
+			server.WithTransServerFactory(gonet.NewTransServerFactory()),
+			server.WithTransHandlerFactory(gonet.NewSvrTransHandlerFactory()),
+		}
+	}
+	return nil
+}
+
+// ClientOptions makes a client use the transport.
+func (tr Transport) ClientOptions() []client.Option {
+	switch tr {
+	case Kiteline:
+		return []client.Option{client.WithSuite(kiteline.NewClientSuite())}
+	case Gonet:
+		return []client.Option{
+			client.WithTransHandlerFactory(gonet.NewCliTransHandlerFactory()),
+			client.WithDialer(gonet.NewDialer()),
+		}
+	}
+	return nil
+}
+
+// keepsConnContract reports whether the transport calls OnInactive. Gonet does not.
+func (tr Transport) keepsConnContract() bool { return tr != Gonet }

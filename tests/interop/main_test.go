@@ -1,0 +1,22 @@
+package interop
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+var long = flag.Bool("long", false, "make 10,000 calls in each cell of the matrix")
+
+// TestMain fails if goroutines or sockets are left over.
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// callsPerCell returns how many calls a cell gets: enough to reuse connections and
+// to mix sizes, unless all of them are asked for.
+func callsPerCell() int {
+	if *long {
+		return 10_000
+	}
+	return 400
+}

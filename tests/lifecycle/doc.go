@@ -1,0 +1,3 @@
+// Package lifecycle checks how servers start, stop and are replaced, and how
+// connections end: which calls are finished, how long it takes, and what is left behind.
+package lifecycle

@@ -1,0 +1,134 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/transmeta"
+	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+// A server that was restarted on the same port costs no call, although the client's pool holds
+// connections to the old one: they are seen to be closed before they are used.
+func TestRestartWithPooledConnections(t *testing.T) {
+	t.Parallel()
+	for _, serverOn := range harness.Both {
+		t.Run(fmt.Sprintf("%v server", serverOn), func(t *testing.T) {
+			ln := harness.Listen(t, "tcp")
+			addr := ln.Addr()
+			s := harness.Start(t, harness.ServerConfig{Transport: serverOn, Listener: ln, New: harness.NewEcho(new(harness.Service))})
+			cli := harness.EchoClient(t, harness.Kiteline, addr)
+			for round := range 3 {
+				if err := callAtOnce(cli, 8); err != nil {
+					t.Errorf("round %d: %v", round, err)
+				}
+				s.MustStop()
+				s = harness.Start(t, harness.ServerConfig{
+					Transport: serverOn, Listener: relisten(t, addr), New: harness.NewEcho(new(harness.Service)),
+				})
+				if err := callAtOnce(cli, 8); err != nil {
+					t.Errorf("round %d, after the restart: %v", round, err)
+				}
+			}
+		})
+	}
+}
+
+func relisten(t *testing.T, addr net.Addr) net.Listener {
+	t.Helper()
+	ln, err := net.Listen(addr.Network(), addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+func callAtOnce(cli echoservice.Client, calls int) error {
+	errs := make([]error, calls)
+	var wg sync.WaitGroup
+	for n := range calls {
+		wg.Go(func() { errs[n] = harness.CallEcho(context.Background(), cli, n) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// With TTHeader and Kitex's meta handlers on both sides a server may stop under load without a failed
+// call, if another serves the same port: its last replies tell the client to
+// give up the connections (default_server_handler.go, crrst).
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now
+	cli := harness.EchoClient(t, harness.Kiteline, old.Addr, client.WithTransportProtocol(transport.TTHeader),
+		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(harness.Patience/2))
+	var calls atomic.Int64
+	stop := make(chan struct{})
+	results := make(chan error, 4)
+	for range cap(results) {
+		go func() { results <- callUntil(stop, cli, &calls) }()
+	}
+	harness.Eventually(t, "calls are made", func() bool { return calls.Load() > 100 })
+	startReusing(t, harness.Kiteline, old.Addr)
+	old.MustStop()
+	seen := calls.Load()
+	harness.Eventually(t, "calls go on", func() bool { return calls.Load() > seen+100 })
+	close(stop)
+	for range cap(results) {
+		if err := harness.Receive(t, "a caller's result", results); err != nil {
+			t.Errorf("a call failed: %v", err)
+		}
+	}
+}
+
+// startReusing starts a server that shares its port with others.
+func startReusing(t *testing.T, tr harness.Transport, addr net.Addr) *harness.Server {
+	t.Helper()
+	return harness.Start(t, harness.ServerConfig{
+		Transport: tr, Addr: addr, New: harness.NewEcho(new(harness.Service)),
+		Options: []server.Option{server.WithReusePort(true), server.WithMetaHandler(transmeta.ServerTTHeaderHandler)},
+	})
+}
+
+func callUntil(stop <-chan struct{}, cli echoservice.Client, calls *atomic.Int64) error {
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := harness.CallEcho(context.Background(), cli, n); err != nil {
+			return err
+		}
+		calls.Add(1)
+	}
+}
+
+// WithReusePort lets two servers share a port, and both get connections.
+func TestReusePort(t *testing.T) {
+	for _, tr := range harness.Both {
+		t.Run(tr.String(), func(t *testing.T) {
+			first := startReusing(t, tr, harness.Refused(t))
+			firstBefore := first.Connections.Accepted()
+			second := startReusing(t, tr, first.Addr)
+			cli := harness.EchoClient(t, tr, first.Addr, client.WithShortConnection())
+			n := 0
+			harness.Eventually(t, "both servers got calls", func() bool {
+				n++
+				if err := harness.CallEcho(context.Background(), cli, n); err != nil {
+					t.Fatal(err)
+				}
+				return first.Connections.Accepted() > firstBefore+5 && second.Connections.Accepted() > 5
+			})
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+// stopQuickly is more than the 100 ms of grace that Kitex's shutdown grants to idle
+// connections (netpoll/trans_server.go, Shutdown), and far less than ExitWaitTime.
+const stopQuickly = time.Second
+
+// A server without connections stops at once, one with idle connections soon.
+func TestStopWithIdleConnections(t *testing.T) {
+	t.Parallel()
+	for _, tr := range harness.Both {
+		for _, connections := range []int{0, 5} {
+			s := harness.Echo(t, tr, new(harness.Service))
+			for n := range connections {
+				cli := harness.EchoClient(t, tr, s.Addr)
+				if err := harness.CallEcho(context.Background(), cli, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if took := s.MustStop(); took > stopQuickly {
+				t.Errorf("%v, %d connections: Stop took %v, want less than %v", tr, connections, took, stopQuickly)
+			}
+			harness.Settles(t, "open connections after Stop", s.Connections.Open, 0)
+		}
+	}
+}
+
+// Connections that never sent anything, or half a request, do not hold Stop up for long either.
+func TestStopWithSilentConnections(t *testing.T) {
+	t.Parallel()
+	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	silent := harness.Dial(t, s.Addr)
+	harness.Settles(t, "open connections", s.Connections.Open, 1)
+	if took := s.MustStop(); took > stopQuickly {
+		t.Errorf("Stop took %v, want less than %v", took, stopQuickly)
+	}
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("read after Stop: got no error, want the connection closed")
+	}
+}
+
+// Calls in flight are answered before Stop returns.
+func TestStopFinishesCallsInFlight(t *testing.T) {
+	t.Parallel()
+	const calls = 8
+	for _, tr := range harness.Both {
+		t.Run(tr.String(), func(t *testing.T) {
+			g := newGate()
+			s := harness.Echo(t, tr, &harness.Service{OnEcho: g.echo})
+			cli := harness.EchoClient(t, tr, s.Addr)
+			results := make(chan error, calls)
+			for n := range calls {
+				go func() { results <- harness.CallEcho(context.Background(), cli, n) }()
+				harness.Receive(t, "a call arrived", g.entered)
+			}
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				s.MustStop()
+			}()
+			refusedSoon(t, s)
+			select {
+			case <-stopped:
+				t.Error("Stop returned with calls in flight")
+			default:
+			}
+			close(g.opened)
+			for range calls {
+				if err := harness.Receive(t, "a call's result", results); err != nil {
+					t.Errorf("call in flight: %v", err)
+				}
+			}
+			harness.Receive(t, "Stop", stopped)
+		})
+	}
+}
+
+// refusedSoon waits until the server accepts no more connections.
+func refusedSoon(t *testing.T, s *harness.Server) {
+	t.Helper()
+	harness.Eventually(t, "new connections are refused", func() bool { return !harness.CanDial(s.Addr) })
+}
+
+// With a handler that never ends, Stop returns when ExitWaitTime is over, and says so.
+func TestStopHonoursExitWaitTime(t *testing.T) {
+	t.Parallel()
+	const exitWait = 300 * time.Millisecond
+	for _, tr := range harness.Both {
+		t.Run(tr.String(), func(t *testing.T) {
+			g := newGate()
+			s := harness.Echo(t, tr, &harness.Service{OnEcho: g.echo}, server.WithExitWaitTime(exitWait))
+			cli := harness.EchoClient(t, tr, s.Addr)
+			result := make(chan error, 1)
+			go func() { result <- harness.CallEcho(context.Background(), cli, 0) }()
+			harness.Receive(t, "the call arrived", g.entered)
+			took, err := s.Stop()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Stop: got %v, want %v", err, context.DeadlineExceeded)
+			}
+			if took < exitWait || took > exitWait+stopQuickly {
+				t.Errorf("Stop took %v, want %v or a little more", took, exitWait)
+			}
+			close(g.opened)
+			_ = harness.Receive(t, "the call's result", result) // answered or not: stock keeps the connection, we close it
+		})
+	}
+}
+
+// Stopping twice does nothing the second time.
+func TestStopTwice(t *testing.T) {
+	t.Parallel()
+	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	s.MustStop()
+	if err := s.Kitex().Stop(); err != nil {
+		t.Errorf("second Stop: got %v, want nil", err)
+	}
+}
