@@ -15,16 +15,18 @@
 // # What runs where
 //
 // On the server a connection of package conn calls Kitex's handlers when a
-// request has arrived: Kitex's detection, then its default handler with this package's extension and
-// buffers for Thrift and Protobuf, or Kitex's own handlers for gRPC and TTHeader streaming. On the client the
-// calling goroutine writes the request and reads the reply itself, on a connection from the Pool that it has
-// to itself meanwhile.
+// request has arrived: Kitex's detection, then its default handler with this
+// package's extension and buffers for Thrift and Protobuf, or Kitex's own
+// handlers for gRPC and TTHeader streaming. On the client the calling goroutine
+// writes the request and reads the reply itself, on a connection from the Pool
+// that it has to itself meanwhile.
 //
 // # Concurrency and ownership
 //
 // Suites, factories, dialers and pools may be used from any goroutine. The
 // connections of all suites of a process live in one conn.Group, started on
-// first use, unless WithGroup names another; nothing else is shared. A Pool is closed by the Kitex client it was given to.
+// first use, unless WithGroup names another; nothing else is shared. A Pool is
+// closed by the Kitex client it was given to.
 //
 // # Errors
 //
@@ -34,6 +36,6 @@
 // # Limitations
 //
 // Kitex dials the connections of TTHeader streaming clients with its own
-// netpoll dialer and has no option for it; such a client runs over netpoll, against a Kiteline server as
-// against any other.
+// netpoll dialer and has no option for it; such a client runs over netpoll,
+// against a Kiteline server as against any other.
 package transport

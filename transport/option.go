@@ -45,7 +45,8 @@ func WithAcceptors(n int) Option {
 
 // WithWriteTimeout limits how long a message may wait for a peer that does not
 // read; then its connection is closed. The default is the server's
-// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call. A negative d means none.
+// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call. A
+// negative d means none.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(s *settings) { s.writeTimeout = d }
 }
@@ -56,9 +57,10 @@ func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option
 	return func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f }
 }
 
-// WithPool has the client keep its connections in a pool of this
-// configuration. Without it the pool is configured by Kitex's own
-// WithLongConnection or WithShortConnection, or as Kitex's default is. It has no meaning for a server.
+// WithPool has the client keep its connections in a pool of this configuration.
+// Without it the pool is configured by Kitex's own WithLongConnection or
+// WithShortConnection, or as Kitex's default is. It has no meaning for a
+// server.
 func WithPool(cfg PoolConfig) Option {
 	return func(s *settings) { s.pool = &cfg }
 }

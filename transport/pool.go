@@ -18,13 +18,16 @@ import (
 // net.ErrClosed under errors.Is.
 var ErrPoolClosed = fmt.Errorf("connection pool closed: %w", net.ErrClosed)
 
-// Pool keeps connections between the calls of a Kitex client, each used by one call
-// at a time. NewClientSuite makes one for each client; others make it with NewPool for client.WithConnPool.
+// Pool keeps connections between the calls of a Kitex client, each used by one
+// call at a time. NewClientSuite makes one for each client; others make it with
+// NewPool for client.WithConnPool.
 //
 // It differs from Kitex's long pool in that a connection whose peer has gone is
-// closed at once and never handed out, that connections can be limited in number and age, and that it
-// has Stats. For the first of these it takes the OnDisconnect of Kiteline's connections. Its methods may be called from any goroutine. A pool has no goroutine of its own, and
-// a timer only while a connection is idle or an address is without one.
+// closed at once and never handed out, that connections can be limited in
+// number and age, and that it has Stats. For the first of these it takes the
+// OnDisconnect of Kiteline's connections. Its methods may be called from any
+// goroutine. A pool has no goroutine of its own, and a timer only while a
+// connection is idle or an address is without one.
 //
 // # Lock order
 //
@@ -55,7 +58,8 @@ var (
 )
 
 // NewPool returns an empty pool for the client of the service of that name,
-// which reporters are told. Whoever makes it closes it; Kitex does so with a pool that it was given.
+// which reporters are told. Whoever makes it closes it; Kitex does so with a
+// pool that it was given.
 func NewPool(serviceName string, cfg PoolConfig) *Pool {
 	p := &Pool{
 		service: serviceName,
@@ -68,8 +72,9 @@ func NewPool(serviceName string, cfg PoolConfig) *Pool {
 }
 
 // Get returns a connection to address: the idle one that was used last, if it
-// is fit for use, otherwise one that opt.Dialer opens within opt.ConnectTimeout. With MaxConnsPerAddress
-// in use it waits, first come first served, for as long as ctx allows.
+// is fit for use, otherwise one that opt.Dialer opens within
+// opt.ConnectTimeout. With MaxConnsPerAddress in use it waits, first come first
+// served, for as long as ctx allows.
 //
 // The connection is the caller's until Put, Discard or its own Close. It has the methods of
 // remote.RawConn and remote.IsActive. An error is the dialer's, or a *net.OpError that wraps
@@ -88,9 +93,10 @@ func (p *Pool) Get(ctx context.Context, network, address string, opt remote.Conn
 }
 
 // Put takes back a connection that the next call may use; nc must not be used
-// after. It closes the connection if that has ended, is over age, has had its address cleaned, or if
-// enough are idle. A connection that is not from a Pool is closed. It does not
-// block; putting back a second time, or after Discard, does nothing.
+// after. It closes the connection if that has ended, is over age, has had its
+// address cleaned, or if enough are idle. A connection that is not from a Pool
+// is closed. It does not block; putting back a second time, or after Discard,
+// does nothing.
 func (p *Pool) Put(nc net.Conn) error {
 	if h, ok := nc.(*checkout); ok {
 		return h.of.peer.put(h)
@@ -103,9 +109,9 @@ func (p *Pool) Discard(nc net.Conn) error {
 	return nc.Close()
 }
 
-// Clean closes the connections to an address: the idle ones now, those in use when they
-// are put back. Calls that wait for one, and later ones, get new connections. Kitex calls it when the
-// address is gone from service discovery.
+// Clean closes the connections to an address: the idle ones now, those in use
+// when they are put back. Calls that wait for one, and later ones, get new
+// connections. Kitex calls it when the address is gone from service discovery.
 func (p *Pool) Clean(network, address string) {
 	p.mu.RLock()
 	pr := p.peers[poolAddr{network, address}]
@@ -116,8 +122,9 @@ func (p *Pool) Clean(network, address string) {
 	}
 }
 
-// Close closes the idle connections, and makes Get fail, waiting ones included. Connections
-// in use are closed when they are put back. It does not wait for them. Closing again does nothing. It always returns nil.
+// Close closes the idle connections, and makes Get fail, waiting ones included.
+// Connections in use are closed when they are put back. It does not wait for
+// them. Closing again does nothing. It always returns nil.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true

@@ -113,7 +113,7 @@ func BenchmarkPoolReuseReal(b *testing.B) {
 	defer ln.Close()
 	address := ln.Addr().String()
 	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
-		opt := remote.ConnOption{Dialer: NewDialer(), ConnectTimeout: time.Second}
+		opt := remote.ConnOption{Dialer: NewDialer(WithGroup(newTestGroup(b))), ConnectTimeout: time.Second}
 		b.ReportAllocs()
 		for b.Loop() {
 			c, err := p.Get(context.Background(), "tcp", address, opt)

@@ -19,7 +19,8 @@ type PoolConfig struct {
 	MaxIdlePerAddress int
 
 	// MaxIdleGlobal is how many idle connections are kept for all addresses of
-	// the pool together. Zero means 100, or MaxIdlePerAddress if that is more; negative means no limit.
+	// the pool together. Zero means 100, or MaxIdlePerAddress if that is more;
+	// negative means no limit.
 	MaxIdleGlobal int
 
 	// MaxConnsPerAddress is how many connections to an address may be open or
@@ -27,13 +28,16 @@ type PoolConfig struct {
 	MaxConnsPerAddress int
 
 	// MaxIdleTimeout is how long a connection may be idle; it is closed when
-	// between once and 1.1 times that have passed. Zero means a minute; negative means for ever. An
-	// address without connections is forgotten after the same time.
+	// between once and 1.1 times that have passed. Zero means a minute; negative
+	// means for ever. An address without connections is forgotten after the same
+	// time, or a minute where that is for ever.
 	MaxIdleTimeout time.Duration
 
-	// MaxAge is how long after it was dialled a connection is used, so that
-	// the load follows when there are more servers behind an address. Each connection has its own age, up to a tenth more
-	// or less, lest all end at once. A call under way is not disturbed: its connection is closed when put back. Zero or less means no limit.
+	// MaxAge is how long after it was dialled a connection is used, so that the
+	// load follows when there are more servers behind an address. Each
+	// connection has its own age, up to a tenth more or less, lest all end at
+	// once. A call under way is not disturbed: its connection is closed when
+	// put back. Zero or less means no limit.
 	MaxAge time.Duration
 }
 
@@ -76,4 +80,13 @@ func (cfg PoolConfig) normalized() PoolConfig {
 		cfg.MaxAge = forever
 	}
 	return cfg
+}
+
+// forgetAfter returns how long an address without connections is remembered, also
+// where idle connections are kept for ever.
+func (cfg *PoolConfig) forgetAfter() time.Duration {
+	if cfg.MaxIdleTimeout == forever {
+		return defaultMaxIdleTimeout
+	}
+	return cfg.MaxIdleTimeout
 }

@@ -66,7 +66,8 @@ const rememberedCheckouts = 4
 
 // checkout is what Get returns: a connection from Get to Put or Discard.
 // Consecutive checkouts of a connection are different values, allocated with
-// it, so that whoever puts back what he has put back before does not take it from whoever has it now.
+// it, so that whoever puts back what he has put back before does not take it
+// from whoever has it now.
 type checkout struct {
 	net.Conn // the dialer's
 	of       *pooledConn

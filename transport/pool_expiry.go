@@ -59,7 +59,7 @@ const expirySlack = 20
 
 func (e *poolExpiry) start(cfg *PoolConfig, expire func()) {
 	e.expire = expire
-	e.slack = min(cfg.MaxIdleTimeout, cfg.MaxAge) / expirySlack
+	e.slack = min(cfg.forgetAfter(), cfg.MaxAge) / expirySlack
 	e.at.Store(int64(forever))
 }
 
@@ -168,7 +168,7 @@ func (pr *poolPeer) takeAgedLocked(now instant) []*pooledConn {
 // dueLocked returns when the peer is to be looked at next, and whether it is empty.
 func (pr *poolPeer) dueLocked() (due instant, empty bool) {
 	if pr.isEmptyLocked() {
-		return later(pr.emptySince, pr.pool.config.MaxIdleTimeout), true
+		return later(pr.emptySince, pr.pool.config.forgetAfter()), true
 	}
 	due = forever
 	if len(pr.idle) > pr.pool.config.MinIdlePerAddress {

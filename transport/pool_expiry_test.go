@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -55,6 +57,25 @@ func TestPoolClosesWhatIsIdleInTime(t *testing.T) {
 		}
 		must(p.Put(mustGet(t, p, d))) // a forgotten address comes back
 		p.Close()
+	})
+}
+
+// TestPoolForgetsAddresses does not keep what it knew of addresses without
+// connections, even where idle connections are kept for ever.
+func TestPoolForgetsAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool("test", PoolConfig{MaxIdleTimeout: -1})
+		defer p.Close()
+		d := &fakePoolDialer{fail: func() error { return errFakeDial }}
+		for i := range 100 {
+			if _, err := p.Get(t.Context(), "tcp", fmt.Sprintf("peer:%d", i), d.option()); !errors.Is(err, errFakeDial) {
+				t.Fatalf("got %v, want %v", err, errFakeDial)
+			}
+		}
+		time.Sleep(2 * defaultMaxIdleTimeout)
+		if s := checkCounts(t, p); len(s.Addresses) != 0 || s.DialErrors != 100 {
+			t.Errorf("got %d addresses and %d failed dials, want 0 and 100", len(s.Addresses), s.DialErrors)
+		}
 	})
 }
 

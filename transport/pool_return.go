@@ -126,6 +126,6 @@ func (pr *poolPeer) slotFreedLocked() {
 	case pr.counts.Open == 0:
 		now := pr.pool.now()
 		pr.emptySince = now
-		pr.pool.expiry.schedule(later(now, pr.pool.config.MaxIdleTimeout), now)
+		pr.pool.expiry.schedule(later(now, pr.pool.config.forgetAfter()), now)
 	}
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // PoolCounts is what a pool, or one address of it, has and has done. At every
-// moment Idle + InUse + Dialing == Open, and Dials - DialErrors == Idle + InUse + all that were closed or discarded.
+// moment Idle + InUse + Dialing == Open, and Dials - DialErrors == Idle + InUse
+// + all that were closed or discarded.
 type PoolCounts struct {
 	Open    int // connections that are open or being opened: what MaxConnsPerAddress limits
 	Idle    int // connections in the pool

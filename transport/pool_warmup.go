@@ -10,9 +10,10 @@ import (
 )
 
 // WarmUp implements warmup.Pool: it opens connections until each target has
-// wuo.ConnNum of them, as far as the pool's limits allow, on wuo.Parallel goroutines, and blocks until all have
-// been dialled. With warmup.FailFast no dial begins after one has failed.
-// It returns the first error, or nil with warmup.IgnoreError.
+// wuo.ConnNum of them, as far as the pool's limits allow, on wuo.Parallel
+// goroutines, and blocks until all have been dialled. With warmup.FailFast no
+// dial begins after one has failed. It returns the first error, or nil with
+// warmup.IgnoreError.
 //
 // Kitex's warmup.PoolHelper takes all connections before it puts any back, which would
 // wait for itself where MaxConnsPerAddress is less than ConnNum.

@@ -114,9 +114,10 @@ func (s *transServer) start() (*conn.Server, error) {
 	return s.server, err
 }
 
-// Shutdown stops the server: no new connections, the handlers are told, requests
-// on their way are granted a moment, and each connection is closed when it has nothing
-// left to do, at the latest when ExitWaitTime is over. It returns context.DeadlineExceeded in that case.
+// Shutdown stops the server: no new connections, the handlers are told,
+// requests on their way are granted a moment, and each connection is closed
+// when it has nothing left to do, at the latest when ExitWaitTime is over. It
+// returns context.DeadlineExceeded in that case.
 func (s *transServer) Shutdown() error {
 	s.mu.Lock()
 	s.closed = true

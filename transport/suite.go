@@ -6,6 +6,7 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/connpool"
 	"github.com/cloudwego/kitex/pkg/remote/trans/detection"
+	"github.com/cloudwego/kitex/pkg/remote/trans/netpollmux"
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
 	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
 	"github.com/cloudwego/kitex/pkg/utils"
@@ -17,9 +18,9 @@ import (
 // (internal/configutil/once.go), which would make a suite clash with a user's option.
 
 // NewServerSuite returns the suite that runs a Kitex server on Kiteline, for
-// server.WithSuite. Everything else stays Kitex's: one port serves Thrift and Protobuf with or without
-// TTHeader, gRPC and TTHeader streaming. Options given to the server after the
-// suite win over it.
+// server.WithSuite. Everything else stays Kitex's: one port serves Thrift and
+// Protobuf with or without TTHeader, gRPC and TTHeader streaming. Options given
+// to the server after the suite win over it.
 func NewServerSuite(opts ...Option) server.Suite {
 	return serverSuite{settings: newSettings(opts)}
 }
@@ -43,9 +44,11 @@ func (s serverSuite) Options() []server.Option {
 func (s serverSuite) String() string { return "kiteline" }
 
 // NewClientSuite returns the suite that runs a Kitex client on Kiteline with
-// pooled connections, for client.WithSuite. Options given to the client after the suite win over it: a dialer, a
-// handler factory, a connection pool; WithLongConnection and WithShortConnection configure the pool.
-// A gRPC client keeps Kitex's own connection pool and handlers and dials with Kiteline.
+// pooled connections, for client.WithSuite. Options given to the client after
+// the suite win over it: a dialer, a handler factory, a connection pool;
+// WithLongConnection and WithShortConnection configure the pool. A gRPC client
+// keeps Kitex's own connection pool and handlers and dials with Kiteline, and
+// so does one with WithMuxConnection, before the suite or after it.
 func NewClientSuite(opts ...Option) client.Suite {
 	return clientSuite{settings: newSettings(opts)}
 }
@@ -53,13 +56,15 @@ func NewClientSuite(opts ...Option) client.Suite {
 type clientSuite struct{ settings settings }
 
 // Options implements client.Suite. The pool waits for a TailOption, which runs
-// after the user's: Kitex takes the first pool it is given, and what WithLongConnection says is only
-// known then.
+// after the user's: Kitex takes the first pool it is given, and what
+// WithLongConnection says is only known then.
 func (s clientSuite) Options() []client.Option {
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewClientSuite")
 		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
-		o.RemoteOpt.CliHandlerFactory = NewClientTransHandlerFactory()
+		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
+			o.RemoteOpt.CliHandlerFactory = NewClientTransHandlerFactory()
+		}
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		if o.RemoteOpt.ConnPool != nil {

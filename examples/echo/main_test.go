@@ -84,6 +84,8 @@ func serve(t *testing.T, s server.Server) {
 		if err := s.Stop(); err != nil {
 			t.Error(err)
 		}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -67,7 +67,8 @@ var errorCases = []errorCase{
 		options: []client.Option{client.WithConnectTimeout(shortTimeout / 5)},
 		want:    outcome{getConnection: true, remoteOrNet: true},
 		text:    "get connection error",
-		// netpoll and Kitex's pool for short connections hide the time-out; TestDialTimeoutIsVisible.
+		// netpoll and Kitex's pool for short connections hide the time-out;
+		// TestDialTimeoutIsVisible.
 		leaveOut: func(o *outcome) { o.networkTimeout, o.osTimeout = false, false },
 	},
 	{

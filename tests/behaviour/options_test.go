@@ -94,8 +94,9 @@ func callTwice(t *testing.T, cli echoClient) {
 	}
 }
 
-// A suite may be given twice, as by a template and by hand. Kitex's own options for the same fields panic
-// then, depending on whether the compiler inlined them; run with -gcflags=all=-l as well.
+// A suite may be given twice, as by a template and by hand. Kitex's own options
+// for the same fields panic then, depending on whether the compiler inlined
+// them; run with -gcflags=all=-l as well.
 func TestSuiteTwice(t *testing.T) {
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithSuite(kiteline.NewServerSuite()))
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr, client.WithSuite(kiteline.NewClientSuite()))

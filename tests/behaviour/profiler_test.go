@@ -70,8 +70,9 @@ func (p *countingProfiler) Untag(context.Context) { p.count("Untag") }
 // Lookup implements profiler.Profiler.
 func (p *countingProfiler) Lookup(context.Context, string) (string, bool) { return "", false }
 
-// The profiler's hooks come once for each request, with tags from the header and from the decoded message
-// (default_server_handler.go, startProfiler to finishProfiler).
+// The profiler's hooks come once for each request, with tags from the header
+// and from the decoded message (default_server_handler.go, startProfiler to
+// finishProfiler).
 func TestProfiler(t *testing.T) {
 	const calls = 5
 	want := map[string]int{"Prepare": calls, "Untag": calls, "Tag header": calls, "Tag message": calls}

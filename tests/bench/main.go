@@ -7,9 +7,9 @@
 //	cd tests/bench && go run . -set idle
 //
 // Every measurement has a server process and, for Kitex, a client process of
-// its own: this binary executed again with a role. Variants take turns within each round, so that a
-// noisy machine treats all alike, and each figure is the median of the rounds. README.md says how to
-// read the figures.
+// its own: this binary executed again with a role. Variants take turns within
+// each round, so that a noisy machine treats all alike, and each figure is the
+// median of the rounds. README.md says how to read the figures.
 package main
 
 import (

@@ -80,8 +80,9 @@ func repositoryRoot(t *testing.T) string {
 	return root
 }
 
-// input returns the path of a file that commands of this test read. It looks at the file so that the
-// go command, which sees what a test looks at, does not take an old result for one of a changed file.
+// input returns the path of a file that commands of this test read. It looks at
+// the file so that the go command, which sees what a test looks at, does not
+// take an old result for one of a changed file.
 func input(t *testing.T, root, name string) string {
 	t.Helper()
 	path := filepath.Join(root, filepath.FromSlash(name))
@@ -142,7 +143,8 @@ func checkCount(t *testing.T, path, text string, want int) {
 // goCommand runs the go command in a folder and returns what it printed.
 func goCommand(t *testing.T, folder string, arguments ...string) string {
 	t.Helper()
-	// A generator or a build that hangs is to fail with its output, not with the stacks of this test.
+	// A generator or a build that hangs is to fail with its output, not with
+	// the stacks of this test.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", arguments...)

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"context"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -74,24 +75,46 @@ func TestResetDuringHandler(t *testing.T) {
 	checkLogs(t, logs, false)
 }
 
-// A client that sends requests and never reads the replies costs its own connection:
-// the write times out and the connection ends.
+// A client that sends requests and does not read the replies, never or no more, costs its own
+// connection: the write times out and the connection ends.
 func TestPeerThatDoesNotRead(t *testing.T) {
-	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(readTimeout))
-	b := newBystander(t, s)
-	c := harness.Dial(t, s.Addr)
-	frame := harness.EchoFrame(t, string(make([]byte, harness.LargeBytes)))
-	began := time.Now()
+	tests := []struct {
+		name   string
+		stalls int // how often the peer lets the server wait for less than its time-out, and reads again
+	}{
+		{"from the start", 0},
+		{"after a stall", 1},
+		{"after several stalls", 3},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(readTimeout))
+			b := newBystander(t, s)
+			c := harness.Dial(t, s.Addr)
+			sent := make(chan error, 1)
+			go func() { sent <- sendUntilClosed(c, harness.EchoFrame(t, string(make([]byte, harness.LargeBytes)))) }()
+			for range tc.stalls {
+				timer := time.NewTimer(readTimeout / 2) // the server's writes wait meanwhile
+				<-timer.C
+				if _, err := io.CopyN(io.Discard, c, 8*harness.LargeBytes); err != nil {
+					t.Fatalf("reading what the server wrote: %v", err)
+				}
+			}
+			harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+			b.finish(t)
+			_ = harness.Receive(t, "the end of the connection", sent)
+		})
+	}
+}
+
+// sendUntilClosed sends a frame over and over, which blocks once both sides' buffers
+// are full, and returns the error that ends it.
+func sendUntilClosed(c net.Conn, frame []byte) error {
 	for {
-		if _, err := c.Write(frame); err != nil { // blocks once both sides' buffers are full
-			break
-		}
-		if time.Since(began) > harness.Patience {
-			t.Fatalf("the server still reads after %v", harness.Patience)
+		if _, err := c.Write(frame); err != nil {
+			return err
 		}
 	}
-	harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
-	b.finish(t)
 }
 
 // Connections that come and go without a word leave nothing behind.

@@ -20,7 +20,8 @@ const (
 	readTimeout = 100 * time.Millisecond
 )
 
-// request is what an attacker sends. The server has to close the connection, if need be after its read timeout.
+// request is what an attacker sends. The server has to close the connection, if
+// need be after its read timeout.
 type request struct {
 	name  string
 	bytes func(t testing.TB) []byte

@@ -75,7 +75,8 @@ var pbMessages = messages[echopb.Request, echopb.Response]{
 	read: func(r *echopb.Response) item { return item{r.Text, r.Data, r.Index} },
 }
 
-// gRPC, unary and in all directions of streaming, several streams at once on the client's connections.
+// gRPC, unary and in all directions of streaming, several streams at once on
+// the client's connections.
 func TestGRPCStreams(t *testing.T) {
 	for _, p := range grpcPairs {
 		t.Run(fmt.Sprintf("%v to %v", p.client, p.server), func(t *testing.T) {

@@ -63,9 +63,10 @@ func callAtOnce(cli echoservice.Client, calls int) error {
 	return errors.Join(errs...)
 }
 
-// With TTHeader and Kitex's meta handlers on both sides a server may stop under load without a failed
-// call, if another serves the same port: its last replies tell the client to
-// give up the connections (default_server_handler.go, crrst).
+// With TTHeader and Kitex's meta handlers on both sides a server may stop under
+// load without a failed call, if another serves the same port: its last replies
+// tell the client to give up the connections (default_server_handler.go,
+// crrst).
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now

@@ -12,7 +12,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// leaveSocketFile leaves a Unix socket's file without a listener, as a process that was killed does.
+// leaveSocketFile leaves a Unix socket's file without a listener, as a process
+// that was killed does.
 func leaveSocketFile(t *testing.T, path string) {
 	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -23,8 +24,9 @@ func leaveSocketFile(t *testing.T, path string) {
 	ln.Close()
 }
 
-// A socket's file from before is replaced (netpoll/trans_server.go, CreateListener), and a server can
-// be started again and again on the same path.
+// A socket's file from before is replaced (netpoll/trans_server.go,
+// CreateListener), and a server can be started again and again on the same
+// path.
 func TestUnixSocketIsReplaced(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {

@@ -24,7 +24,8 @@ const maxMagazineNodes = 64
 var (
 	// blockPools holds *block of kindFree with their memory, by size class.
 	blockPools [classCount]sync.Pool
-	// nodePool holds lists of blocks without memory, linked by next; r of the first is their number.
+	// nodePool holds lists of blocks without memory, linked by next; r of the
+	// first is their number.
 	nodePool sync.Pool
 )
 

@@ -114,7 +114,8 @@ func TestBufferedAfterFIN(t *testing.T) {
 	}
 }
 
-// TestSetOnRequestOverSockets hands connections to a handler with bytes in the buffer, in the socket, or later.
+// TestSetOnRequestOverSockets hands connections to a handler with bytes in the
+// buffer, in the socket, or later.
 func TestSetOnRequestOverSockets(t *testing.T) {
 	for _, network := range append(networks, "pipe") {
 		for _, grouped := range []bool{true, false} {

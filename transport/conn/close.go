@@ -2,14 +2,16 @@ package conn
 
 import (
 	"context"
+	"io"
 	"net"
 	"runtime/debug"
 )
 
 // Close ends the connection: reads and writes under way, and later ones, fail
-// with net.ErrClosed. The close callbacks run before Close returns, unless a callback of this
-// connection is running: then they run when that has returned. It does not wait for the peer. Closing again does nothing. It always
-// returns nil, and may be called from any goroutine, callbacks included.
+// with net.ErrClosed. The close callbacks run before Close returns, unless a
+// callback of this connection is running: then they run when that has returned.
+// It does not wait for the peer. Closing again does nothing. It always returns
+// nil, and may be called from any goroutine, callbacks included.
 func (c *Conn) Close() error {
 	c.closeWith(net.ErrClosed)
 	return nil
@@ -74,14 +76,15 @@ func (c *Conn) beginAsideLocked() bool {
 	return true
 }
 
-// endAside ends what beginAsideLocked began.
+// endAside ends what beginAsideLocked began. The close callbacks run elsewhere if
+// it is the last: the caller may hold the lock of a write.
 func (c *Conn) endAside() {
 	c.mu.Lock()
 	c.asides--
 	last := c.ended && c.asides == 0
 	c.mu.Unlock()
 	if last {
-		c.finish()
+		c.spawn(c.finish)
 	}
 }
 
@@ -99,10 +102,13 @@ func (c *Conn) finish() {
 	}
 }
 
-// hangup records that the peer has gone, err being how that was learnt.
+// hangup records that the peer has gone, err being how that was learnt; nil if
+// whoever has the connection will learn it from the socket.
 func (c *Conn) hangup(err error) {
 	act := c.transition(eventHangup)
-	c.setCause(opError("read", c.remote, err))
+	if err != nil {
+		c.setCause(opError("read", c.remote, err))
+	}
 	if act&actQueue != 0 {
 		c.group.dispatcher.push(c)
 		c.group.dispatcher.wake()
@@ -133,6 +139,9 @@ func (c *Conn) disconnect() {
 		return
 	}
 	c.told = true
+	if c.cause == nil {
+		c.cause = io.EOF // nobody has read and learnt more
+	}
 	c.mu.Unlock()
 	c.guard(func() { callback(c.ctx, c) })
 	c.endAside()

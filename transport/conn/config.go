@@ -10,9 +10,10 @@ import (
 // it is given and must not be changed through a connection.
 //
 // Callbacks of one connection never overlap, with one exception: OnDisconnect
-// runs while OnRequest still does. Their order is OnPrepare, OnConnect, any number of OnRequest,
-// OnDisconnect if it was the peer who closed, then the close callbacks, last added first. A callback
-// that panics ends its connection, with a *PanicError as the cause, and nothing else.
+// runs while OnRequest still does. Their order is OnPrepare, OnConnect, any
+// number of OnRequest, OnDisconnect if it was the peer who closed, then the
+// close callbacks, last added first. A callback that panics ends its
+// connection, with a *PanicError as the cause, and nothing else.
 type Config struct {
 	// OnPrepare is called before anything can be read, on the goroutine that
 	// accepts or dials, and must not block. It may set timeouts and callbacks and
@@ -25,9 +26,10 @@ type Config struct {
 	OnConnect func(ctx context.Context, c *Conn) context.Context
 
 	// OnRequest is called when there are unread bytes, as long as there are,
-	// and once more for bytes that came before the peer closed. It may block for as long as it
-	// likes: a blocked handler costs its own goroutine and holds nothing else up. If it returns without having
-	// taken anything it is called again when more has come. An error closes the connection.
+	// and once more for bytes that came before the peer closed. It may block
+	// for as long as it likes: a blocked handler costs its own goroutine and
+	// holds nothing else up. If it returns without having taken anything it is
+	// called again when more has come. An error closes the connection.
 	// Everything read is released when it returns.
 	//
 	// Nil means that whoever has the connection reads it.
@@ -39,7 +41,7 @@ type Config struct {
 	OnDisconnect func(ctx context.Context, c *Conn)
 
 	// OnPressure is called when a watermark is crossed, by the goroutine that
-	// writes; it must not block or use the Writer.
+	// writes; it must not block or write. It may Close the connection.
 	OnPressure func(c *Conn, p Pressure)
 
 	// WriteHighWatermark and WriteLowWatermark are counts of bytes that a Flush

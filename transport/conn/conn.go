@@ -15,10 +15,11 @@ import (
 // timeouts for each wait, an idle timeout, and a view of whether the peer is
 // still there.
 //
-// The methods of net.Conn may be called from any goroutine at any time. The
-// Reader has one owner at a time and so has the Writer: the running OnRequest
-// where there is one, otherwise whoever uses the connection. The two may be
-// used by different goroutines.
+// The Reader has one owner at a time and so has the Writer: the running
+// OnRequest where there is one, otherwise whoever uses the connection. The two may
+// be used by different goroutines. Read may be called from any goroutine while
+// nobody uses the Reader, whose bytes it takes and releases; Write while nobody
+// uses the Writer. All other methods may be called from any goroutine at any time.
 type Conn struct {
 	// immutable after newConn
 	config  *Config
@@ -57,10 +58,10 @@ type Conn struct {
 	token    poller.Token    // guarded by armMu; zero: in no poller, or torn down
 	interest poller.Interest // guarded by armMu: what armFD arms for; zero disarms
 	armErr   error           // guarded by armMu: what armFD met
-	staying  bool            // it rests in an arming that stays; changed by the holder with armMu held
 
 	// atomic
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]
+	staying   atomic.Bool   // its arming stays; changed with armMu held
 	readers   atomic.Int32  // goroutines that read for a user or a handler
 	pending   atomic.Int64  // bytes of the write under way that the kernel has not taken; set with writeMu held
 	pressure  atomic.Uint32 // a Pressure; set with writeMu held

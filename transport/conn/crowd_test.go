@@ -100,3 +100,47 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 		})
 	}
 }
+
+// TestStayingLooksAtTheLevel finds bytes that a short read left behind without
+// an edge to come, as at an urgent mark, when the sweep passes.
+func TestStayingLooksAtTheLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		c := newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
+			requests++
+			return skipAll(ctx, own)
+		}}, newFakeGroup(t, 0))
+		c.sock.feed(data("a"))
+		c.wantHolder(t, holderDormant) // the arming stays
+		c.sock.edge = nil              // no edge for what comes behind a short read
+		c.sock.feed(data("b"), data("c"))
+		c.wantHolder(t, holderDormant)
+		if requests != 2 {
+			t.Fatalf("got %d requests, want the bytes behind the short read left behind", requests)
+		}
+		time.Sleep(4 * fakePeriod)
+		c.wantHolder(t, holderDormant)
+		if requests != 3 {
+			t.Errorf("got %d requests after the sweep, want 3", requests)
+		}
+	})
+}
+
+// TestSweepSeesWhoBeganToLinger sends home a connection that two sweeps passed
+// between its request and its lingering.
+func TestSweepSeesWhoBeganToLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t, 1)
+		c := newFakeConn(t, Config{OnRequest: skipAll}, g)
+		g.sweeper.inUse.Add(10)
+		c.sock.feed(data("a"))
+		c.wantHolder(t, holderDormant)
+		g.sweeper.inUse.Add(-10)
+		c.watcher.callOnDisarm(func() { time.Sleep(3 * fakePeriod) }) // as a loaded machine may
+		c.sock.feed(data("b"))
+		time.Sleep(4 * fakePeriod)
+		c.watcher.callOnDisarm(nil)
+		time.Sleep(5 * fakePeriod)
+		c.wantHolder(t, holderDormant)
+	})
+}

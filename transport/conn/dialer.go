@@ -21,8 +21,9 @@ type Dialer struct {
 	Group *Group
 }
 
-// DialContext connects to address on network ("tcp", "tcp4", "tcp6" or
-// "unix"). It blocks until it is connected, ctx is done or Net's timeout passes; the error is then a
+// DialContext connects to address on network ("tcp", "tcp4", "tcp6" or "unix").
+// It blocks until it is connected, ctx is done or Net's timeout passes; the
+// error is then a
 // *net.OpError, as from net.Dialer. The caller closes the connection.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	nc, err := d.Net.DialContext(ctx, network, address)

@@ -129,7 +129,8 @@ func TestTasks(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForWorkers: close returns when the last callback has, and what was queued before was served.
+// TestCloseWaitsForWorkers: close returns when the last callback has, and what
+// was queued before was served.
 func TestCloseWaitsForWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(0)

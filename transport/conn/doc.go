@@ -29,10 +29,11 @@
 //
 // A dormant connection is armed once in one poller and has neither goroutine
 // nor buffer. When the poller reports it a worker takes it from the queue,
-// reads, and runs OnRequest. If no other connection waits, the worker then lingers: it parks on this
-// socket in Go's own poller, so that the next request finds it without a hop. The sweep sends it home when
-// nothing came for a tick. A connection without OnRequest is read by its user; unused for
-// a tick it is watched, so that the peer's FIN is seen.
+// reads, and runs OnRequest. If no other connection waits, the worker then
+// lingers: it parks on this socket in Go's own poller, so that the next request
+// finds it without a hop. The sweep sends it home when nothing came for a tick.
+// A connection without OnRequest is read by its user; unused for a tick it is
+// watched, so that the peer's FIN is seen.
 //
 // A socket that no poller can watch (any net.Conn that is not a plain TCP or
 // Unix socket, Windows, the build tag nopoller) runs the same code and lingers all its life.
@@ -46,8 +47,8 @@
 // # Ownership
 //
 // Conn owns the net.Conn it was made of. Slices from the Reader are the
-// connection's, valid until Release and no longer than OnRequest runs. Whoever makes a Group, a Server or a
-// connection closes it.
+// connection's, valid until Release and no longer than OnRequest runs. Whoever
+// makes a Group, a Server or a connection closes it.
 //
 // # Errors
 //
@@ -58,6 +59,7 @@
 // # Limitations
 //
 // A handler that blocks blocks its goroutine, as anywhere in Go. On a
-// connection without a poller, Shutdown may close while a request that has just arrived is still
+// connection without a poller, a handler that does not read does not learn that
+// the peer has gone, and Shutdown may close while a request that has just arrived is still
 // unread: there is no way to look without reading.
 package conn

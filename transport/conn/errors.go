@@ -22,6 +22,10 @@ var (
 	// errNilHandler is returned for a request handler that is nil.
 	errNilHandler = errors.New("conn: nil request handler")
 
+	// errNoConn is what serving a listener fails with whose Accept returns
+	// nothing instead of waiting, as netpoll's do.
+	errNoConn = errors.New("conn: listener returned no connection")
+
 	// errNoWatcher is returned where a connection has no poller.
 	errNoWatcher = errors.New("conn: no poller")
 )
@@ -115,8 +119,10 @@ func bareError(err error) error {
 	return err
 }
 
-// isPeerGone reports whether err says that the peer ended the connection.
+// isPeerGone reports whether err says that the connection has ended, and not by
+// this side: the end of the stream, or any error of the kernel's, after which a
+// socket is of no more use.
 func isPeerGone(err error) bool {
-	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, io.ErrClosedPipe)
+	var kernel syscall.Errno
+	return err == io.EOF || errors.As(err, &kernel) || errors.Is(err, io.ErrClosedPipe)
 }

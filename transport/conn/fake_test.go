@@ -166,12 +166,12 @@ func (s *fakeSocket) tryWrite(p []byte) (int, error) {
 }
 
 func (s *fakeSocket) waitWrite(vec [][]byte) (total int64, err error) {
-	for _, p := range vec {
-		for len(p) > 0 && err == nil {
+	for i := range vec {
+		for len(vec[i]) > 0 && err == nil {
 			s.wait(&s.writeDeadline, func() bool {
 				var n int
-				n, err = s.putLocked(p)
-				p = p[n:]
+				n, err = s.putLocked(vec[i])
+				vec[i] = vec[i][n:]
 				total += int64(n)
 				if err == errWouldBlock {
 					err = nil
@@ -280,6 +280,7 @@ type fakeWatcher struct {
 	forgotten int
 	armErr    error
 	onArm     func() // called by Arm
+	onDisarm  func() // called by Disarm
 }
 
 func (w *fakeWatcher) Arm(_ int, _ poller.Token, in poller.Interest) error {
@@ -301,10 +302,21 @@ func (w *fakeWatcher) Arm(_ int, _ poller.Token, in poller.Interest) error {
 
 func (w *fakeWatcher) Disarm(int, poller.Token) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.disarms++
 	w.in = 0
+	onDisarm := w.onDisarm
+	w.mu.Unlock()
+	if onDisarm != nil {
+		onDisarm()
+	}
 	return nil
+}
+
+// callOnDisarm has f called by every Disarm from now on.
+func (w *fakeWatcher) callOnDisarm(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onDisarm = f
 }
 
 func (w *fakeWatcher) Forget(poller.Token) {

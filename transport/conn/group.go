@@ -83,8 +83,8 @@ func (g *Group) Resize(n int) error {
 
 // Close ends the pollers, the sweep and the workers, and waits for them; a
 // worker ends when its callback returns. The group's connections must have
-// been closed before: one that is open never hears of anything again.
-// Closing again does nothing.
+// been closed before: one that is open never hears of anything again. It must not
+// be called from a callback, for which it would wait. Closing again does nothing.
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {

@@ -11,12 +11,14 @@ import (
 // wait, and the sweep, which makes a lingering goroutine look up.
 //
 // Setting a deadline costs a visit to the runtime's timers, so it is not done
-// for every wait: an earlier deadline is left armed, and a wait that it ends
-// too soon finds in expired that it may go on.
+// for every wait for data: an earlier deadline is left armed, and a wait that it
+// ends too soon finds in expired that it may go on. A wait to write is rare, and
+// ended too soon it breaks a TLS connection, so beginExact sets the deadline each
+// time, and endExact removes it.
 type limit struct {
 	// atomic: deadline as UnixNano, 0 for none; changed with mu held. For those
 	// who do not wait and still have to respect it.
-	end atomic.Int64
+	deadlineNano atomic.Int64
 
 	mu sync.Mutex
 
@@ -36,7 +38,7 @@ func (l *limit) setDeadline(t time.Time, arm func(time.Time) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.deadline, l.timeout = t, 0
-	l.end.Store(unixNano(t))
+	l.deadlineNano.Store(unixNano(t))
 	if l.armed = t; l.kick {
 		l.armed = longPast() // whom wakeUp is for may not have looked up yet
 	}
@@ -48,13 +50,13 @@ func (l *limit) setDeadline(t time.Time, arm func(time.Time) error) error {
 func (l *limit) setTimeout(d time.Duration) {
 	l.mu.Lock()
 	l.deadline, l.timeout = time.Time{}, max(d, 0)
-	l.end.Store(0)
+	l.deadlineNano.Store(0)
 	l.mu.Unlock()
 }
 
 // isOver reports whether the deadline has passed; a timeout never has.
 func (l *limit) isOver() bool {
-	end := l.end.Load()
+	end := l.deadlineNano.Load()
 	return end != 0 && time.Now().UnixNano() >= end
 }
 
@@ -71,15 +73,43 @@ func unixNano(t time.Time) int64 {
 func (l *limit) begin(arm func(time.Time) error) (time.Time, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	end := l.deadline
-	if l.timeout > 0 {
-		end = time.Now().Add(l.timeout)
-	}
+	end := l.endLocked()
 	if end.IsZero() || !l.armed.IsZero() && !l.armed.After(end) {
 		return end, nil
 	}
 	l.armed = end
 	return end, arm(end)
+}
+
+// endLocked returns when a wait that starts now has to end.
+func (l *limit) endLocked() time.Time {
+	if l.timeout > 0 {
+		return time.Now().Add(l.timeout)
+	}
+	return l.deadline
+}
+
+// beginExact is begin, with the socket's deadline set to the wait's end.
+func (l *limit) beginExact(arm func(time.Time) error) (time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := l.endLocked()
+	if l.armed.Equal(end) {
+		return end, nil
+	}
+	l.armed = end
+	return end, arm(end)
+}
+
+// endExact ends what beginExact began: the socket keeps no deadline but the
+// user's own.
+func (l *limit) endExact(arm func(time.Time) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.armed.Equal(l.deadline) {
+		l.armed = l.deadline
+		_ = arm(l.deadline) // fails only if the socket is closed
+	}
 }
 
 // expired is called when the socket's deadline ended a wait whose end begin

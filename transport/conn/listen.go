@@ -13,9 +13,10 @@ func Listen(ctx context.Context, network, address string) (net.Listener, error) 
 }
 
 // ListenShared opens n listeners on the same TCP address with SO_REUSEPORT, so
-// that the kernel spreads new connections over them and each has a queue of its own; see socket(7). With
-// port 0 all get the port that the first one got. Each is for a Serve of its own. It returns
-// errors.ErrUnsupported where there is no such option.
+// that the kernel spreads new connections over them and each has a queue of its
+// own; see socket(7). With port 0 all get the port that the first one got. Each
+// is for a Serve of its own. It returns errors.ErrUnsupported where there is no
+// such option.
 func ListenShared(ctx context.Context, network, address string, n int) ([]net.Listener, error) {
 	lc := net.ListenConfig{Control: reusePort}
 	var listeners []net.Listener

@@ -9,11 +9,12 @@ import (
 )
 
 // New makes a Conn of nc, which it owns from then on, with cfg's callbacks and
-// limits. A plain TCP or Unix socket is watched by one of g's pollers; any other net.Conn,
-// and any at all where g is nil or the platform has no poller, has a goroutine of its own if it has a request handler.
+// limits. A plain TCP or Unix socket is watched by one of g's pollers; any
+// other net.Conn, and any at all where g is nil or the platform has no poller,
+// has a goroutine of its own if it has a request handler.
 //
-// OnPrepare has returned when New returns. New does not block otherwise, and fails only if g is closed;
-// nc is closed then.
+// OnPrepare has returned when New returns. New does not block otherwise, and
+// fails only if g is closed; nc is closed then.
 func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 	c, err := newConn(nc, &cfg, g, nil)
 	if err != nil {
@@ -49,6 +50,9 @@ func (c *Conn) start() {
 	}
 	_ = c.SetReadTimeout(c.config.ReadTimeout)
 	_ = c.SetWriteTimeout(c.config.WriteTimeout)
+	if c.config.IdleTimeout > 0 {
+		_ = c.SetIdleTimeout(c.config.IdleTimeout) // it is open
+	}
 	c.ctx = context.Background()
 	if c.config.OnPrepare != nil {
 		c.guard(func() {
@@ -56,9 +60,6 @@ func (c *Conn) start() {
 				c.ctx = ctx
 			}
 		})
-	}
-	if c.config.IdleTimeout > 0 && !c.timed.Load() {
-		_ = c.SetIdleTimeout(c.config.IdleTimeout)
 	}
 	c.open()
 }
@@ -173,7 +174,11 @@ var _ poller.Target = (*target)(nil)
 func (t *target) OnReady(r poller.Readiness) {
 	c := (*Conn)(t)
 	if r&poller.Hangup != 0 {
-		c.hangup(io.EOF)
+		var err error
+		if h := word(c.state.Load()).holder(); h == holderUser || h == holderWatched {
+			err = io.EOF // nobody may read and learn more
+		}
+		c.hangup(err)
 		return
 	}
 	switch c.transition(eventReadable) {
@@ -212,6 +217,7 @@ func (c *Conn) use() {
 	}
 	c.armMu.Unlock()
 	if err != nil {
-		c.closeWith(opError("disarm", c.remote, err))
+		// Elsewhere: the caller may hold a lock that a close callback wants.
+		c.spawn(func() { c.closeWith(opError("disarm", c.remote, err)) })
 	}
 }

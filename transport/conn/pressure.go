@@ -36,13 +36,13 @@ func (c *Conn) setPendingLocked(n int) {
 	}
 	switch now := c.Pressure(); {
 	case now == PressureLow && n > c.config.WriteHighWatermark:
-		c.setPressure(PressureHigh)
+		c.setPressureLocked(PressureHigh)
 	case now == PressureHigh && n <= c.config.WriteLowWatermark:
-		c.setPressure(PressureLow)
+		c.setPressureLocked(PressureLow)
 	}
 }
 
-func (c *Conn) setPressure(p Pressure) {
+func (c *Conn) setPressureLocked(p Pressure) {
 	c.pressure.Store(uint32(p))
 	if c.config.OnPressure == nil {
 		return

@@ -79,8 +79,8 @@ func (c *Conn) beginRead() (end time.Time, err error) {
 
 // endRead ends a read for a user or a handler, however long it waited.
 func (c *Conn) endRead() {
-	c.touch()
 	c.readers.Add(-1)
+	c.touch() // now: a sweep that saw it read may have dropped it
 }
 
 // readOnce waits for bytes and reads them into p. A deadline of the socket that

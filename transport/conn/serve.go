@@ -141,12 +141,11 @@ func (c *Conn) closeDrained() settlement {
 
 // yield gives a connection without a request handler to its user.
 func (c *Conn) yield() {
-	c.touch()
-	c.markUsed()
 	if c.transition(eventYield)&actTeardown != 0 {
 		c.teardown()
 		return
 	}
+	c.touch()
 	if word(c.state.Load()).has(flagHangup) {
 		c.disconnectElsewhere()
 	}
@@ -165,7 +164,7 @@ func (c *Conn) rest() settlement {
 	c.armMu.Lock()
 	act := c.transition(ev)
 	var err error
-	if act == actNone && !c.staying {
+	if act == actNone && !c.staying.Load() {
 		err = c.armToRestLocked()
 	}
 	c.armMu.Unlock()
@@ -186,7 +185,7 @@ func (c *Conn) armToRestLocked() error {
 	if !c.group.isCrowded() {
 		return c.armLocked(poller.InterestRead)
 	}
-	c.staying = true
+	c.staying.Store(true)
 	return c.armLocked(poller.InterestRead | poller.InterestStay)
 }
 
@@ -195,7 +194,7 @@ func (c *Conn) armToRestLocked() error {
 func (c *Conn) unstay() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	c.staying = false
+	c.staying.Store(false)
 	_ = c.disarmLocked() // armed still: it costs a wake-up of the poller, no more
 }
 
@@ -217,14 +216,13 @@ func (c *Conn) receiveNow() (int, error) {
 // receiveLingering waits for data on the socket until there is some, or until
 // the sweep finds the wait not worth a goroutine: then the error is errWouldBlock.
 func (c *Conn) receiveLingering() (int, error) {
-	c.touch()
-	c.markUsed()
-	if c.staying {
+	if c.staying.Load() {
 		c.unstay()
 	}
 	if !c.startLingering() {
 		return 0, errWouldBlock
 	}
+	c.touch() // now: a sweep that saw it before it lingered may have dropped it
 	space := c.in.Reserve(0)
 	n, err := c.sock.waitRead(space)
 	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {

@@ -68,8 +68,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 // Serve accepts from ln, which it owns from then on, until StopAccepting,
-// Shutdown or Close, and then returns nil; or until ln fails for good, and returns its error. It may
-// be called several times, for several listeners.
+// Shutdown or Close, and then returns nil; or until ln fails for good, and
+// returns its error. It may be called several times, for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
 	if !s.addListener(ln) {
 		return nil
@@ -80,7 +80,9 @@ func (s *Server) Serve(ln net.Listener) error {
 		s.acceptors.Add(1) // Serve's own share keeps it above zero
 		go func() {
 			defer s.acceptors.Done()
-			_ = s.accept(ln) // Serve's own loop meets the same error
+			if err := s.accept(ln); err != nil {
+				_ = ln.Close() // so that Serve's own loop ends too
+			}
 		}()
 	}
 	return s.accept(ln)
@@ -104,7 +106,8 @@ func (s *Server) StopAccepting() {
 // accepting, closes every connection that has nothing left to read and no callback running,
 // now or as soon as that is so, and returns nil when none is left. When ctx ends first, what is
 // left is closed and ctx's error returned; a callback that still runs then is waited for only
-// if the server has a group of its own. It must not be called from OnPrepare or OnAcceptError.
+// if the server has a group of its own. It must not be called from a callback, for which it
+// would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.StopAccepting()
 	s.acceptors.Wait() // the last connection has been opened then
@@ -120,7 +123,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: listeners and connections are closed,
-// callbacks that run are waited for as in Shutdown. Nor must it be called from OnPrepare or OnAcceptError.
+// callbacks that run are waited for as in Shutdown. Nor must it be called from one.
 func (s *Server) Close() error {
 	s.StopAccepting()
 	s.acceptors.Wait() // as in Shutdown
@@ -142,6 +145,8 @@ func (s *Server) accept(ln net.Listener) error {
 	for {
 		nc, err := ln.Accept()
 		switch {
+		case err == nil && nc == nil:
+			return opError("accept", ln.Addr(), errNoConn)
 		case err == nil:
 			pause.reset()
 			s.open(nc)
@@ -150,7 +155,7 @@ func (s *Server) accept(ln net.Listener) error {
 		case !isShortage(err):
 			return opError("accept", ln.Addr(), err)
 		default:
-			s.reportShortage(opError("accept", ln.Addr(), err))
+			s.report(opError("accept", ln.Addr(), err))
 			if !pause.wait(s.stopping) {
 				return nil
 			}
@@ -162,12 +167,22 @@ func (s *Server) accept(ln net.Listener) error {
 func (s *Server) open(nc net.Conn) {
 	c, err := newConn(nc, &s.config.Config, s.group, s)
 	if err != nil {
-		return // the group is closed, and so is nc
+		s.report(err) // no poller takes it; nc is closed
+		return
 	}
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	c.start()
+	if err := c.Err(); isArmError(err) {
+		s.report(err) // the kernel watches no more descriptors; c is closed
+	}
+}
+
+// isArmError reports whether err is that of a connection that could not be armed.
+func isArmError(err error) bool {
+	var own *OpError
+	return errors.As(err, &own) && own.Op == "arm"
 }
 
 // forget implements owner.
@@ -200,9 +215,9 @@ func (s *Server) removeListener(ln net.Listener) {
 	delete(s.listeners, ln)
 }
 
-// reportShortage tells OnAcceptError of err, unless it was told within the last
+// report tells OnAcceptError of err, unless it was told within the last
 // second by any acceptor.
-func (s *Server) reportShortage(err error) {
+func (s *Server) report(err error) {
 	if s.config.OnAcceptError == nil {
 		return
 	}
@@ -295,10 +310,25 @@ func (p *acceptPause) wait(stop <-chan struct{}) bool {
 	}
 }
 
+// passingErrors are those beyond the temporary ones after which accept(2) asks to
+// try again: a lack of memory, and errors of the network that the new
+// connection brings with it.
+var passingErrors = [...]error{
+	syscall.ENOBUFS, syscall.ENOMEM, syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN,
+	syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM,
+}
+
 // isShortage reports whether err is one that passes: a lack of descriptors or
 // memory, or a connection that was gone before it was accepted.
 func isShortage(err error) bool {
 	var temporary interface{ Temporary() bool }
-	return errors.As(err, &temporary) && temporary.Temporary() ||
-		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+	if errors.As(err, &temporary) && temporary.Temporary() {
+		return true
+	}
+	for _, passing := range passingErrors {
+		if errors.Is(err, passing) {
+			return true
+		}
+	}
+	return false
 }

@@ -31,7 +31,7 @@ type socket interface {
 
 	// waitWrite writes all of vec, parked while there is no room, until done,
 	// the write deadline passes or the socket is closed. n counts what was
-	// written either way. It may modify vec's elements.
+	// written either way, and is cut off from vec's elements.
 	waitWrite(vec [][]byte) (n int64, err error)
 
 	// peek reports io.EOF if the peer has closed, errWouldBlock if there is
@@ -61,6 +61,7 @@ func (s plainSocket) netConn() net.Conn { return s.Conn }
 func writeAll(nc net.Conn, vec [][]byte) (int64, error) {
 	if len(vec) == 1 {
 		n, err := nc.Write(vec[0])
+		vec[0] = vec[0][n:]
 		return int64(n), err
 	}
 	buffers := net.Buffers(vec)

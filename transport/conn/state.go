@@ -213,6 +213,10 @@ func (w word) isBetweenRests() bool {
 	return false
 }
 
+// isServed reports whether a worker reads from the connection or handles what
+// was read.
+func (w word) isServed() bool { return w.isBetweenRests() && w.holder() != holderLingering }
+
 // onHangup marks the peer as gone. A worker that has the connection meets the
 // end of the stream by itself; a handler, or a user who is not reading, has to be told.
 // Where this side has closed first it says nothing any more.

@@ -41,7 +41,7 @@ func newSweeper(period time.Duration) *sweeper {
 // touch records that the connection is in use. The idle time of one that a
 // worker has begins when the worker lets go of it.
 func (c *Conn) touch() {
-	if !word(c.state.Load()).isBetweenRests() {
+	if !word(c.state.Load()).isServed() {
 		c.markUsed()
 	}
 	if c.group == nil {
@@ -136,6 +136,8 @@ func (c *Conn) sweep(used, tick uint64) bool {
 		return true
 	}
 	switch word(c.state.Load()).holder() {
+	case holderDormant:
+		c.armAgain()
 	case holderLingering:
 		if c.watcher != nil {
 			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
@@ -160,11 +162,26 @@ func (c *Conn) watchHandler() {
 	}
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	if c.staying {
+	if c.staying.Load() {
 		return // and reports the hang-up
 	}
 	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
 		_ = c.armLocked(poller.InterestHangup) // not armed: the hang-up is found by the next read
+	}
+}
+
+// armAgain replaces an arming that stays by a one-shot one, which looks at the
+// level: bytes that a read left behind although it was short, as it does at an
+// urgent mark, are found then.
+func (c *Conn) armAgain() {
+	if !c.staying.Load() {
+		return
+	}
+	c.armMu.Lock()
+	defer c.armMu.Unlock()
+	if w := word(c.state.Load()); w.holder() == holderDormant && w.isOpen() {
+		c.staying.Store(false)
+		_ = c.armLocked(poller.InterestRead) // fails only if the connection is closing
 	}
 }
 

@@ -23,12 +23,16 @@ func sysRead(fd uintptr, p []byte) (int, error) {
 	// which the compiler sees by the conversion in the argument list.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT, 0, 0)
+	if errno == 0 {
+		kernelWrote(p[:n])
+	}
 	return int(n), errorOf(errno)
 }
 
 // sysWrite is sendto(2) without waiting, of some or all of p.
 func sysWrite(fd uintptr, p []byte) (int, error) {
 	p = p[:min(len(p), maxUntold)]
+	kernelReads(p)
 	// SAFETY: as in sysRead; no address is given.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)

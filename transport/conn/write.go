@@ -156,28 +156,42 @@ func firstBytes(vec [][]byte, n int) [][]byte {
 	return vec
 }
 
-// writeTimed writes vec within the write timeout or deadline. It returns early,
-// without an error, where the socket's deadline ended the wait but that time has not come.
-func (c *Conn) writeTimed(vec [][]byte) (int64, error) {
-	end, err := c.writeLimit.begin(c.sock.SetWriteDeadline)
+// writeTimed writes vec, as much as it does within the write timeout or deadline.
+func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
+	end, err := c.writeLimit.beginExact(c.sock.SetWriteDeadline)
 	if err != nil {
 		return 0, c.writeFailed(err)
 	}
-	n, err := c.sock.waitWrite(vec)
-	if err == nil {
-		return n, nil
+	defer c.writeLimit.endExact(c.sock.SetWriteDeadline)
+	for {
+		n, err := c.sock.waitWrite(vec)
+		written += n
+		if err == nil {
+			return written, nil
+		}
+		if err := c.writeEnded(err, end); err != nil {
+			return written, err
+		}
+		for len(vec) > 1 && len(vec[0]) == 0 {
+			vec = vec[1:]
+		}
 	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, c.writeFailed(err)
+}
+
+// writeEnded decides on a write that err ended. nil means that it goes on: the
+// deadline was moved while it waited. A net.Conn that is no plain socket may
+// be broken by a deadline, as a TLS connection is, so there it is the end.
+func (c *Conn) writeEnded(err error, end time.Time) error {
+	if c.raw && errors.Is(err, os.ErrDeadlineExceeded) {
+		over, armErr := c.writeLimit.expired(end, c.sock.SetWriteDeadline)
+		switch {
+		case armErr != nil:
+			err = armErr
+		case !over:
+			return nil
+		}
 	}
-	over, err := c.writeLimit.expired(end, c.sock.SetWriteDeadline)
-	if err == nil && over {
-		err = os.ErrDeadlineExceeded
-	}
-	if err != nil {
-		err = c.writeFailed(err)
-	}
-	return n, err
+	return c.writeFailed(err)
 }
 
 // writeFailed records that the socket gave err and returns what the writer gets.

@@ -100,8 +100,8 @@ func (c *Conn) SetOnDisconnect(on netpoll.OnDisconnect) error {
 }
 
 // AddCloseCallback implements netpoll.Connection: f is called once, last added
-// first, when the connection has ended and no request handler runs. Its error is ignored. It fails with
-// ErrConnClosed when that has happened already.
+// first, when the connection has ended and no request handler runs. Its error
+// is ignored. It fails with ErrConnClosed when that has happened already.
 func (c *Conn) AddCloseCallback(f netpoll.CloseCallback) error {
 	if f == nil {
 		return nil

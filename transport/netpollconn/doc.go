@@ -18,7 +18,8 @@
 // (io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, the kernel's) and netpoll's
 // value for the same: ErrEOF and ErrConnClosed when the peer has closed,
 // ErrConnClosed when this side has, ErrReadTimeout or ErrWriteTimeout when time
-// was up. Only Read returns the end of the stream as the bare io.EOF, since callers of io.Reader compare it.
+// was up. Only Read returns the end of the stream as the bare io.EOF, since
+// callers of io.Reader compare it.
 //
 // # Differences from netpoll
 //

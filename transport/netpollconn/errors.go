@@ -55,13 +55,18 @@ func withCode(err error, peerGone, timeout syscall.Errno) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{Err: err, Code: peerGone}
 	case errors.Is(err, net.ErrClosed):
 		return &Error{Err: err, Code: netpoll.ErrConnClosed}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Err: err, Code: timeout}
+	}
+	// Whatever the kernel says of a socket that was used ends the connection, as it
+	// does in netpoll (connection_reactor.go).
+	var kernel syscall.Errno
+	if errors.As(err, &kernel) {
+		return &Error{Err: err, Code: peerGone}
 	}
 	return err
 }

@@ -24,9 +24,11 @@ package poller
 //
 // Tests have a third backend: scripted, without a kernel (fake_test.go).
 type backend interface {
-	// register makes the kernel watch fd, armed: the first of these events is reported with
-	// token, then nothing until arm; with InterestStay, each new one until disarm. It takes over a descriptor which the kernel already
-	// watches under an older token (forgotten, yet still open through a duplicate).
+	// register makes the kernel watch fd, armed: the first of these events is
+	// reported with token, then nothing until arm; with InterestStay, each new
+	// one until disarm. It takes over a descriptor which the kernel already
+	// watches under an older token (forgotten, yet still open through a
+	// duplicate).
 	register(fd int, token Token, in Interest) error
 
 	// arm arms a registered fd again. It looks at the level: what is already ready is

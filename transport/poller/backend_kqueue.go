@@ -20,9 +20,10 @@ import (
 // a descriptor is closed the kernel drops its events, so what is taken from the kqueue under mu
 // belongs to whoever last registered that descriptor under mu.
 //
-// Each interest is one EV_ONESHOT filter, gone after its event (NetBSD has no EV_DISPATCH in
-// x/sys), or, if it stays, one EV_CLEAR filter; adding it again looks at the level. An arming with two filters may give two events,
-// of which the table drops the second.
+// Each interest is one EV_ONESHOT filter, gone after its event (NetBSD has no
+// EV_DISPATCH in x/sys), or, if it stays, one EV_CLEAR filter; adding it again
+// looks at the level. An arming with two filters may give two events, of which
+// the table drops the second.
 type kqueueBackend struct {
 	// Immutable after openBackend.
 	kq       int

@@ -2,11 +2,13 @@
 //
 // # What it is
 //
-// A [Poller] is one epoll or kqueue descriptor, one goroutine and a table of tokens. Whoever
-// waits for a descriptor implements [Target], gets a [Token] from [Poller.Add] and arms the
-// descriptor with [Poller.Arm]. When the descriptor becomes ready the poller's goroutine calls
-// [Target.OnReady], once; nothing more is reported until the descriptor is armed again, unless it
-// was armed with [InterestStay]. A [Group] is several pollers with a [Policy] that distributes descriptors over them.
+// A [Poller] is one epoll or kqueue descriptor, one goroutine and a table of
+// tokens. Whoever waits for a descriptor implements [Target], gets a [Token]
+// from [Poller.Add] and arms the descriptor with [Poller.Arm]. When the
+// descriptor becomes ready the poller's goroutine calls [Target.OnReady], once;
+// nothing more is reported until the descriptor is armed again, unless it was
+// armed with [InterestStay]. A [Group] is several pollers with a [Policy] that
+// distributes descriptors over them.
 //
 // The package only notifies. It never owns, reads, writes or closes a descriptor it watches, and
 // it starts no work of its own: a target usually puts itself into a queue, and

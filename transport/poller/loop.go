@@ -57,9 +57,10 @@ func (p *Poller) runBatch(events []event) bool {
 	return true
 }
 
-// resolve turns events into deliveries, under mu once for all of them. Each one ends its arming, unless that stays.
-// Dropped are the waker's, those of tokens no longer in use, and those of tokens not armed. It
-// reports whether the poller is still to run.
+// resolve turns events into deliveries, under mu once for all of them. Each one
+// ends its arming, unless that stays. Dropped are the waker's, those of tokens
+// no longer in use, and those of tokens not armed. It reports whether the
+// poller is still to run.
 func (p *Poller) resolve(events []event) bool {
 	p.deliveries = p.deliveries[:0]
 	p.mu.Lock()

@@ -83,9 +83,10 @@ func (p *Poller) Add(target Target) (Token, error) {
 	return token, nil
 }
 
-// Arm makes the poller call the target's OnReady when fd becomes ready for in, once; then fd is
-// disarmed until armed again, but for InterestStay. What is ready already, also since the last report, is reported at
-// once. The first Arm of a token registers fd with the kernel.
+// Arm makes the poller call the target's OnReady when fd becomes ready for in,
+// once; then fd is disarmed until armed again, but for InterestStay. What is
+// ready already, also since the last report, is reported at once. The first Arm
+// of a token registers fd with the kernel.
 //
 // A token is for one descriptor. Arm may be called from any goroutine, also from OnReady, by one
 // at a time per token; fd must be open during the call.

@@ -21,7 +21,8 @@ const connectTimeout = 3 * time.Second
 // LongConnections is what Kitex keeps by default, for client.WithLongConnection.
 var LongConnections = connpool.IdleConfig{MaxIdlePerAddress: 10, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}
 
-// EchoClient returns a client of idl/echo.thrift that calls addr, unless it is nil, and ends with the test.
+// EchoClient returns a client of idl/echo.thrift that calls addr, unless it is
+// nil, and ends with the test.
 func EchoClient(t testing.TB, tr Transport, addr net.Addr, opts ...client.Option) echoservice.Client {
 	t.Helper()
 	return Client(t, echoservice.NewClient, tr, addr, opts...)

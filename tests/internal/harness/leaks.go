@@ -27,9 +27,11 @@ var immortals = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
 	// Kitex keeps the load balancers of a resolver for the next client that has the same one.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
-	// Kitex refreshes those load balancers by one ticker per interval, and evicts from its own pools by another.
+	// Kitex refreshes those load balancers by one ticker per interval, and
+	// evicts from its own pools by another.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
-	// Kitex runs calls with a time-out in workers that wait for the next one, and a ticker, for a while.
+	// Kitex runs calls with a time-out in workers that wait for the next one,
+	// and a ticker, for a while.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"),
 	// Kitex never stops the ticker of a rate limiter, which WithLimit with an UpdateControl makes.

@@ -1,0 +1,191 @@
+package conn_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestWriteTimeoutAfterAnEarlierWait stalls a write behind one that had to wait:
+// its time begins anew and ends.
+func TestWriteTimeoutAfterAnEarlierWait(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	a, b := netPair(t, "tcp")
+	defer b.Close()
+	c, err := conn.New(a, conn.Config{WriteTimeout: limit}, newGroup(t, conn.GroupConfig{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	drained := time.AfterFunc(limit/2, func() { _, _ = io.CopyN(io.Discard, b, 16<<20) })
+	defer drained.Stop()
+	if _, err := c.Write(make([]byte, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, 20*limit, func() error { _, err := c.Write(make([]byte, 16<<20)); return err }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+// TestWriteTimeoutInsideOneMessage stalls the peer after a part of one message.
+func TestWriteTimeoutInsideOneMessage(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	a, b := netPair(t, "tcp")
+	defer b.Close()
+	c, err := conn.New(a, conn.Config{WriteTimeout: limit}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() { _, _ = io.CopyN(io.Discard, b, 3<<20) }()
+	if err := within(t, 20*limit, func() error { _, err := c.Write(make([]byte, 64<<20)); return err }); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+// within runs f and fails the test if it takes too long.
+func within(t *testing.T, d time.Duration, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(d):
+		t.Fatalf("not over after %v", d)
+		return nil
+	}
+}
+
+// brittle is a net.Conn which, as crypto/tls has it, a write timeout breaks for good.
+type brittle struct {
+	net.Conn
+	deadline time.Time
+	broken   bool
+}
+
+func (b *brittle) SetWriteDeadline(t time.Time) error { b.deadline = t; return nil }
+
+func (b *brittle) Write(p []byte) (int, error) {
+	if !b.deadline.IsZero() && !time.Now().Before(b.deadline) {
+		b.broken = true
+	}
+	if b.broken {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return len(p), nil
+}
+
+// TestWriteDeadlineIsNotLeftBehind leaves no deadline on a net.Conn that it
+// would break, neither for the next write nor for one the net.Conn makes by itself.
+func TestWriteDeadlineIsNotLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		nc := &brittle{Conn: a}
+		c, err := conn.New(nc, conn.Config{WriteTimeout: time.Second}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 {
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if !nc.deadline.IsZero() {
+				t.Errorf("got deadline %v after the write, want none", nc.deadline)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		nc.broken = true
+		if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("broken: got %v, want %v", err, os.ErrDeadlineExceeded)
+		}
+	})
+}
+
+// TestIdleTimeoutSparesPushes keeps a connection open that is written to while
+// nothing comes, with a poller and without.
+func TestIdleTimeoutSparesPushes(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	for _, network := range []string{"tcp", "pipe"} {
+		t.Run(network, func(t *testing.T) {
+			a, b := netPair(t, network)
+			defer b.Close()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			handler := func(context.Context, *conn.Conn) error { return nil }
+			c, err := conn.New(a, conn.Config{IdleTimeout: timeout, OnRequest: handler}, newGroup(t, conn.GroupConfig{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			tick := time.NewTicker(timeout / 20)
+			defer tick.Stop()
+			for range 60 {
+				<-tick.C
+				if _, err := c.Write([]byte("y")); err != nil {
+					t.Fatalf("got %v, cause %v", err, c.Err())
+				}
+			}
+		})
+	}
+}
+
+// TestOnPrepareRemovesIdleTimeout lets OnPrepare overrule the Config.
+func TestOnPrepareRemovesIdleTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		cfg := conn.Config{IdleTimeout: time.Second, OnPrepare: func(c *conn.Conn) context.Context {
+			if err := c.SetIdleTimeout(0); err != nil {
+				t.Error(err)
+			}
+			return nil
+		}}
+		c, err := conn.New(a, cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if err := c.Err(); err != nil {
+			t.Errorf("got %v, want it open", err)
+		}
+	})
+}
+
+// TestCloseCallbackMayWrite closes from OnPressure, which holds the lock of the
+// write under way.
+func TestCloseCallbackMayWrite(t *testing.T) {
+	a, b := netPair(t, "tcp")
+	defer b.Close()
+	cfg := conn.Config{WriteHighWatermark: 1 << 20, OnPressure: func(c *conn.Conn, _ conn.Pressure) { c.Close() }}
+	c, err := conn.New(a, cfg, newGroup(t, conn.GroupConfig{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	called := make(chan error, 1)
+	err = c.AddCloseCallback(func(c *conn.Conn) {
+		_, err := c.Write([]byte("bye"))
+		called <- err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []func() error{
+		func() error { _, err := c.Write(make([]byte, 64<<20)); return err },
+		func() error { return <-called },
+	} {
+		if err := within(t, 5*time.Second, f); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v, want %v", err, net.ErrClosed)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package transport_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// repeater is a service whose other methods the examples do not need.
+type repeater struct{ echo.EchoService }
+
+func (*repeater) Repeat(_ context.Context, text string, count int32, separator string) (string, error) {
+	return strings.TrimSuffix(strings.Repeat(text+separator, int(count)), separator), nil
+}
+
+// A server with the suite is an ordinary Kitex server. WithGroup is only
+// needed by those who want to end everything, as a test does.
+func ExampleNewServerSuite() {
+	klog.SetLevel(klog.LevelError)
+	defer klog.SetLevel(klog.LevelInfo)
+	group, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer group.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	srv := echoservice.NewServer(new(repeater),
+		server.WithSuite(transport.NewServerSuite(transport.WithGroup(group))),
+		server.WithListener(ln),
+		server.WithExitSignal(func() <-chan error { return nil }))
+	done := make(chan error, 1)
+	go func() { done <- srv.Run() }()
+
+	call(ln.Addr(), group)
+
+	fmt.Println(srv.Stop(), <-done)
+	// Output:
+	// ha ha ha <nil>
+	// <nil> <nil>
+}
+
+// call makes one call to the server at addr and ends what it needed for that.
+func call(addr net.Addr, group *conn.Group) {
+	pool := transport.NewPool("echo", transport.PoolConfig{})
+	defer pool.Close()
+	cli, err := echoservice.NewClient("echo",
+		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))),
+		client.WithConnPool(pool),
+		client.WithConnectTimeout(time.Second),
+		client.WithHostPorts(addr.String()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(cli.Repeat(context.Background(), "ha", 3, " "))
+}
+
+// A client with the suite pools its connections; this one keeps at most 64 to
+// an address, and reuses one for all calls that come one after the other.
+func ExampleNewClientSuite() {
+	klog.SetLevel(klog.LevelError)
+	defer klog.SetLevel(klog.LevelInfo)
+	group, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer group.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	srv := echoservice.NewServer(new(repeater),
+		server.WithSuite(transport.NewServerSuite(transport.WithGroup(group))),
+		server.WithListener(ln),
+		server.WithExitSignal(func() <-chan error { return nil }))
+	done := make(chan error, 1)
+	go func() { done <- srv.Run() }()
+
+	pool := transport.NewPool("echo", transport.PoolConfig{MaxConnsPerAddress: 64})
+	cli, err := echoservice.NewClient("echo",
+		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))),
+		client.WithConnPool(pool), // WithPool says the same, but keeps the pool to the client
+		client.WithConnectTimeout(time.Second),
+		client.WithHostPorts(ln.Addr().String()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i := range 3 {
+		fmt.Println(cli.Repeat(context.Background(), "ho", int32(i+1), "-"))
+	}
+	fmt.Println("dials:", pool.Stats().Dials)
+
+	pool.Close()
+	fmt.Println(srv.Stop(), <-done)
+	// Output:
+	// ho <nil>
+	// ho-ho <nil>
+	// ho-ho-ho <nil>
+	// dials: 1
+	// <nil> <nil>
+}
+
+// A dialer alone, for client.WithDialer; its connections are a net.Conn too.
+func ExampleNewDialer() {
+	group, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer group.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+
+	c, err := transport.NewDialer(transport.WithGroup(group)).DialTimeout("tcp", ln.Addr().String(), time.Second)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	peer, err := ln.Accept()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer peer.Close()
+	fmt.Fprintln(peer, "hello")
+	line, err := bufio.NewReader(c).ReadString('\n')
+	fmt.Printf("%q %v\n", line, err)
+	// Output: "hello\n" <nil>
+}

@@ -1,0 +1,505 @@
+package netpollconn_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// contract is what netpoll's connection and ours do alike.
+var contract = []struct {
+	name  string
+	check func(t *testing.T, c netpoll.Connection, peer *net.TCPConn)
+}{
+	{"reader methods", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "0123456789line\nrest")
+		r := c.Reader()
+		for _, tc := range []struct {
+			name string
+			read func() (string, error)
+			want string
+		}{
+			{"Peek", func() (string, error) { p, err := r.Peek(4); return string(p), err }, "0123"},
+			{"Next", func() (string, error) { p, err := r.Next(2); return string(p), err }, "01"},
+			{"Skip", func() (string, error) { return "", r.Skip(2) }, ""},
+			{"ReadByte", func() (string, error) { b, err := r.ReadByte(); return string(b), err }, "4"},
+			{"ReadString", func() (string, error) { return r.ReadString(2) }, "56"},
+			{"ReadBinary", func() (string, error) { p, err := r.ReadBinary(3); return string(p), err }, "789"},
+			{"Until", func() (string, error) { p, err := r.Until('\n'); return string(p), err }, "line\n"},
+			{"Next of nothing", func() (string, error) { p, err := r.Next(0); return string(p), err }, ""},
+		} {
+			if got, err := tc.read(); err != nil || got != tc.want {
+				t.Errorf("%s: got %q, %v, want %q", tc.name, got, err, tc.want)
+			}
+		}
+		noError(t, r.Release())
+		if r.Len() != 4 {
+			t.Errorf("Len: got %d, want 4", r.Len())
+		}
+	}},
+	{"writer methods", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		w := c.Writer()
+		large := strings.Repeat("L", 10_000)
+		p, err := w.Malloc(6)
+		noError(t, err)
+		_, err = w.WriteString("string ")
+		noError(t, err)
+		_, err = w.WriteBinary([]byte(large))
+		noError(t, err)
+		noError(t, w.WriteByte('!'))
+		copy(p, "first ") // filled in later
+		tail, err := w.Malloc(10)
+		noError(t, err)
+		copy(tail, "abcde.....")
+		noError(t, w.WriteDirect([]byte(large), 8)) // after "ab"
+		want := "first string " + large + "!ab" + large + "cde"
+		noError(t, w.MallocAck(len(want)))
+		if w.MallocLen() != len(want) {
+			t.Errorf("MallocLen: got %d, want %d", w.MallocLen(), len(want))
+		}
+		noError(t, w.Flush())
+		if w.MallocLen() != 0 {
+			t.Errorf("MallocLen after Flush: got %d", w.MallocLen())
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != want {
+			t.Errorf("got %.30q, %v", got, err)
+		}
+	}},
+	{"Slice outlives the reader's progress", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "slicedrest")
+		r := c.Reader()
+		s, err := r.Slice(6)
+		noError(t, err)
+		if s.Len() != 6 || r.Len() > 4 {
+			t.Errorf("Len: got %d and %d", s.Len(), r.Len())
+		}
+		done := make(chan string, 1)
+		moved := make(chan struct{})
+		go func() {
+			<-moved
+			p, err := s.Next(6)
+			text := string(p)
+			err = errors.Join(err, s.Release())
+			if closer, ok := s.(io.Closer); !ok || errors.Join(err, closer.Close()) != nil {
+				text += " and no end"
+			}
+			done <- text
+		}()
+		if p, err := r.Next(4); err != nil || string(p) != "rest" {
+			t.Errorf("the rest: got %q, %v", p, err)
+		}
+		noError(t, r.Release())
+		send(t, peer, strings.Repeat("x", 8192))
+		noError(t, r.Skip(8192))
+		noError(t, r.Release())
+		close(moved)
+		if got := receive(t, "slice", done); got != "sliced" {
+			t.Errorf("got %q", got)
+		}
+	}},
+	{"Slice ends where it ends", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "slicedrest")
+		s, err := c.Reader().Slice(6)
+		noError(t, err)
+		if _, err := s.Next(7); err == nil {
+			t.Error("read more than the slice has")
+		}
+		noError(t, s.(io.Closer).Close())
+	}},
+	{"Slice that the peer's close cuts short", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "half")
+		peer.Close()
+		if _, err := c.Reader().Slice(8); !errors.Is(err, netpoll.ErrEOF) {
+			t.Errorf("got %v, want ErrEOF", err)
+		}
+		if s, err := c.Reader().ReadString(4); err != nil || s != "half" {
+			t.Errorf("got %q, %v", s, err)
+		}
+	}},
+	{"waits for half a packet", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "half")
+		got := make(chan string, 1)
+		go func() {
+			p, _ := c.Reader().Next(8)
+			got <- string(p)
+		}()
+		send(t, peer, "full")
+		if s := receive(t, "Next", got); s != "halffull" {
+			t.Errorf("got %q", s)
+		}
+	}},
+	{"reads after the peer's close what came before", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "before")
+		if _, err := c.Reader().Peek(6); err != nil {
+			t.Fatal(err)
+		}
+		peer.Close()
+		eventually(t, "it is not active", func() bool { return !c.IsActive() })
+		if p, err := c.Reader().Next(6); err != nil || string(p) != "before" {
+			t.Errorf("got %q, %v", p, err)
+		}
+		if _, err := c.Reader().Next(1); !errors.Is(err, netpoll.ErrEOF) {
+			t.Errorf("got %v, want ErrEOF", err)
+		}
+	}},
+	{"Until without its delimiter", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		send(t, peer, "no newline")
+		peer.Close()
+		p, err := c.Reader().Until('\n')
+		if string(p) != "no newline" || !errors.Is(err, netpoll.ErrEOF) {
+			t.Errorf("got %q, %v", p, err)
+		}
+	}},
+	{"timeout per wait, and none again", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		noError(t, c.SetReadTimeout(5*time.Millisecond))
+		for range 2 {
+			if _, err := c.Reader().Next(1); !errors.Is(err, netpoll.ErrReadTimeout) {
+				t.Fatalf("got %v", err)
+			}
+		}
+		noError(t, c.SetReadTimeout(0))
+		late := time.AfterFunc(20*time.Millisecond, func() { _, _ = peer.Write([]byte("late")) })
+		defer late.Stop()
+		if s, err := c.Reader().ReadString(4); err != nil || s != "late" {
+			t.Errorf("got %q, %v", s, err)
+		}
+		if !c.IsActive() {
+			t.Error("a timeout has ended the connection")
+		}
+	}},
+	{"net.Conn's Read and Write", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		p := []byte("reused")
+		n, err := c.Write(p)
+		if err != nil || n != 6 {
+			t.Errorf("got %d, %v", n, err)
+		}
+		copy(p, "XXXXXX")
+		got := make([]byte, 6)
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != "reused" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		send(t, peer, "answer")
+		if n, err := io.ReadFull(c, got); err != nil || string(got[:n]) != "answer" {
+			t.Errorf("got %q, %v", got[:n], err)
+		}
+	}},
+	{"large both ways", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
+		var echoing sync.WaitGroup
+		echoing.Go(func() {
+			if _, err := io.CopyN(peer, peer, int64(len(data))); err != nil {
+				t.Error(err)
+			}
+		})
+		flushed := make(chan error, 1)
+		go func() {
+			_, err := c.Writer().WriteBinary(data)
+			flushed <- errors.Join(err, c.Writer().Flush())
+		}()
+		p, err := c.Reader().ReadBinary(len(data))
+		if err != nil || !bytes.Equal(p, data) {
+			t.Errorf("got %d bytes, %v", len(p), err)
+		}
+		noError(t, receive(t, "Flush", flushed))
+		echoing.Wait()
+	}},
+	{"addresses after Close", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		c.Close()
+		if c.RemoteAddr() == nil || c.RemoteAddr().String() != peer.LocalAddr().String() || c.RemoteAddr().Network() != "tcp" {
+			t.Errorf("got %v, want %v", c.RemoteAddr(), peer.LocalAddr())
+		}
+		if c.IsActive() {
+			t.Error("active after Close")
+		}
+		_ = c.Close() // again
+	}},
+	{"close callbacks: last added first, once", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) {
+		var order []int
+		for i := range 3 {
+			noError(t, c.AddCloseCallback(func(got netpoll.Connection) error {
+				order = append(order, i)
+				return errors.New("ignored")
+			}))
+		}
+		noError(t, c.AddCloseCallback(nil))
+		c.Close()
+		c.Close()
+		if want := []int{2, 1, 0}; !slices.Equal(order, want) {
+			t.Errorf("got %v, want %v", order, want)
+		}
+	}},
+	{"SetOnRequest is called for what waits, and for what comes", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		got := make(chan string, 10)
+		noError(t, c.SetOnRequest(nil))
+		noError(t, c.SetOnRequest(func(_ context.Context, handled netpoll.Connection) error {
+			// netpoll gives what its TCPConnection wraps.
+			if _, own := c.(*netpollconn.Conn); own && handled != c {
+				t.Errorf("got connection %p, want %p", handled, c)
+			}
+			s, err := handled.Reader().ReadString(4)
+			got <- s
+			return err
+		}))
+		for _, want := range []string{"ping", "pong"} {
+			send(t, peer, want)
+			if s := receive(t, "OnRequest", got); s != want {
+				t.Errorf("got %q, want %q", s, want)
+			}
+		}
+	}},
+	{"OnRequest's connection closes with its peer", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		closed, left := make(chan struct{}), make(chan struct{})
+		entered := make(chan struct{})
+		noError(t, c.AddCloseCallback(func(netpoll.Connection) error {
+			select {
+			case <-left:
+			default:
+				t.Error("close callback while OnRequest runs")
+			}
+			close(closed)
+			return nil
+		}))
+		var once sync.Once
+		noError(t, c.SetOnRequest(func(_ context.Context, c netpoll.Connection) error {
+			_ = c.Reader().Skip(c.Reader().Len())
+			once.Do(func() {
+				close(entered)
+				peer.Close()
+				eventually(t, "it is not active", func() bool { return !c.IsActive() })
+				close(left)
+			})
+			return nil
+		}))
+		send(t, peer, "ping")
+		receive(t, "OnRequest", entered)
+		receive(t, "close callback", closed)
+	}},
+	{"Append of LinkBuffers", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		checkAppend(t, c, peer)
+	}},
+	{"Append of an unknown writer", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) {
+		if err := c.Writer().Append(unknownWriter{}); err == nil {
+			t.Error("got nil")
+		}
+	}},
+}
+
+type unknownWriter struct{ netpoll.Writer }
+
+// checkAppend appends netpoll's buffers of every size, some of many nodes.
+func checkAppend(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+	w := c.Writer()
+	sent := make(chan error, 1)
+	var want bytes.Buffer
+	var parts []*netpoll.LinkBuffer
+	for _, sizes := range [][]int{{}, {1}, {100, 5000, 3}, slices.Repeat([]int{5000}, 40), slices.Repeat([]int{10}, 100), {1 << 20}, slices.Repeat([]int{9000}, 16), slices.Repeat([]int{9000}, 17)} {
+		b := netpoll.NewLinkBuffer()
+		for i, n := range sizes {
+			p := bytes.Repeat([]byte{byte('a' + i%26)}, n)
+			_, err := b.WriteBinary(p)
+			noError(t, err)
+			want.Write(p)
+		}
+		parts = append(parts, b)
+		want.WriteString("|")
+	}
+	go func() {
+		for i, b := range parts {
+			err := w.Append(b)
+			if err == nil {
+				err = w.WriteByte('|')
+			}
+			if err == nil && i%2 == 1 {
+				err = w.Flush()
+			}
+			if err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- w.Flush()
+	}()
+	got := make([]byte, want.Len())
+	if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("got %d bytes, %v, the same: %v", len(got), err, bytes.Equal(got, want.Bytes()))
+	}
+	noError(t, receive(t, "Append", sent))
+}
+
+func TestContract(t *testing.T) {
+	for _, tc := range contract {
+		for _, k := range kinds {
+			t.Run(tc.name+"/"+k.name, func(t *testing.T) {
+				c, peer := k.pair(t)
+				tc.check(t, c, peer)
+			})
+		}
+	}
+}
+
+func TestOfIsIdempotent(t *testing.T) {
+	c, _ := ours(t)
+	if again := netpollconn.Of(c.Conn); again != c {
+		t.Errorf("got %p, want %p", again, c)
+	}
+	if c.Reader() != c.Reader() || c.Writer() != c.Writer() {
+		t.Error("Reader and Writer differ from call to call")
+	}
+	if c.NetConn() == nil || c.NetConn() != c.Conn.NetConn() {
+		t.Error("NetConn is not the socket")
+	}
+}
+
+// What another connection's Writer was given moves, netpoll's buffers included.
+func TestAppendOfOurWriter(t *testing.T) {
+	from, fromPeer := ours(t)
+	to, peer := ours(t)
+	b := netpoll.NewLinkBuffer()
+	_, err := b.WriteBinary(bytes.Repeat([]byte("b"), 9000))
+	noError(t, err)
+	_, err = from.Writer().WriteString("a")
+	noError(t, err)
+	noError(t, from.Writer().Append(b))
+	noError(t, to.Writer().WriteByte('<'))
+	noError(t, to.Writer().Append(from.Writer()))
+	noError(t, to.Writer().WriteByte('>'))
+	if n := from.Writer().MallocLen(); n != 0 {
+		t.Errorf("MallocLen of what was appended: got %d, want 0", n)
+	}
+	noError(t, to.Writer().Flush())
+	noError(t, from.Writer().Flush())
+	to.Close()
+	from.Close()
+	want := "<a" + strings.Repeat("b", 9000) + ">"
+	if got, err := io.ReadAll(peer); err != nil || string(got) != want {
+		t.Errorf("got %d bytes, %v, want %d", len(got), err, len(want))
+	}
+	if got, err := io.ReadAll(fromPeer); err != nil || len(got) != 0 {
+		t.Errorf("the other: got %q, %v", got, err)
+	}
+	if err := to.Writer().Append(unknownWriter{}); !errors.Is(err, netpoll.ErrUnsupported) {
+		t.Errorf("unknown writer: got %v, want ErrUnsupported", err)
+	}
+}
+
+func TestAppendAfterClose(t *testing.T) {
+	c, _ := ours(t)
+	b := netpoll.NewLinkBuffer()
+	_, err := b.WriteString("x")
+	noError(t, err)
+	c.Close()
+	err = c.Writer().Append(b)
+	if err == nil {
+		err = c.Writer().Flush()
+	}
+	if !errors.Is(err, netpoll.ErrConnClosed) {
+		t.Errorf("got %v, want ErrConnClosed", err)
+	}
+}
+
+// TTHeader streaming needs to know that the peer has gone before its handler has returned.
+func TestOnDisconnectWhileHandlerRuns(t *testing.T) {
+	g := newGroup(t)
+	disconnected := make(chan *netpollconn.Conn, 2)
+	var order []string
+	var mu sync.Mutex
+	note := func(s string) { mu.Lock(); order = append(order, s); mu.Unlock() }
+	ended := make(chan struct{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	noError(t, err)
+	srv, err := conn.NewServer(conn.ServerConfig{Group: g, Config: conn.Config{
+		OnPrepare: func(c *conn.Conn) context.Context {
+			nc := netpollconn.Of(c)
+			noError(t, nc.SetOnDisconnect(nil))
+			noError(t, nc.AddCloseCallback(func(netpoll.Connection) error { note("closed"); close(ended); return nil }))
+			return nil
+		},
+		OnRequest: func(_ context.Context, c *conn.Conn) error {
+			nc := netpollconn.Of(c)
+			_ = nc.Reader().Skip(nc.Reader().Len())
+			noError(t, nc.SetOnDisconnect(func(_ context.Context, got netpoll.Connection) {
+				note("disconnected")
+				disconnected <- got.(*netpollconn.Conn)
+			}))
+			if got := receive(t, "OnDisconnect", disconnected); got != nc {
+				t.Errorf("got %p, want %p", got, nc)
+			}
+			note("returned")
+			return nil
+		},
+	}})
+	noError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	noError(t, err)
+	send(t, c, "ping")
+	c.Close()
+	receive(t, "close callback", ended)
+	noError(t, srv.Close())
+	noError(t, receive(t, "Serve", served))
+	if want := []string{"disconnected", "returned", "closed"}; !slices.Equal(order, want) {
+		t.Errorf("got %v, want %v", order, want)
+	}
+}
+
+func TestCallbacksAfterClose(t *testing.T) {
+	c, _ := ours(t)
+	c.Close()
+	called := func(netpoll.Connection) error { t.Error("called"); return nil }
+	if err := c.AddCloseCallback(called); !errors.Is(err, netpoll.ErrConnClosed) {
+		t.Errorf("AddCloseCallback: got %v, want ErrConnClosed", err)
+	}
+	on := func(context.Context, netpoll.Connection) error { t.Error("called"); return nil }
+	if err := c.SetOnRequest(on); !errors.Is(err, netpoll.ErrConnClosed) {
+		t.Errorf("SetOnRequest: got %v, want ErrConnClosed", err)
+	}
+	for name, set := range map[string]func(time.Time) error{
+		"SetDeadline": c.SetDeadline, "SetReadDeadline": c.SetReadDeadline, "SetWriteDeadline": c.SetWriteDeadline,
+	} {
+		if err := set(time.Now()); !errors.Is(err, netpoll.ErrConnClosed) {
+			t.Errorf("%s: got %v, want ErrConnClosed", name, err)
+		}
+	}
+}
+
+// SetIdleTimeout closes, which netpoll's does not: doc.go says so.
+func TestIdleTimeout(t *testing.T) {
+	c, peer := ours(t)
+	noError(t, c.SetIdleTimeout(10*time.Millisecond))
+	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want io.EOF", err)
+	}
+	if !errors.Is(c.Err(), conn.ErrIdleTimeout) {
+		t.Errorf("Err: got %v, want %v", c.Err(), conn.ErrIdleTimeout)
+	}
+}
+
+// The connection's own reader may be closed like a slice: its memory goes, the connection stays.
+func TestReaderClose(t *testing.T) {
+	c, peer := ours(t)
+	send(t, peer, "pingpong")
+	_, err := c.Reader().Next(4)
+	noError(t, err)
+	r, ok := c.Reader().(io.Closer)
+	if !ok {
+		t.Fatal("no io.Closer")
+	}
+	_ = r.Close()
+	if !c.IsActive() {
+		t.Error("closing the reader has closed the connection")
+	}
+}

@@ -1,0 +1,172 @@
+package netpollconn_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+func TestErrors(t *testing.T) {
+	op := func(err error) error { return &conn.OpError{Op: "test", Err: err} }
+	kernel := func(errno syscall.Errno) error { return op(os.NewSyscallError("test", errno)) }
+	for _, tc := range []struct {
+		err         error
+		read, write syscall.Errno // netpoll's values; 0: left as it is
+	}{
+		{io.EOF, netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{io.ErrUnexpectedEOF, netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{kernel(syscall.ECONNRESET), netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{kernel(syscall.EPIPE), netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{op(net.ErrClosed), netpoll.ErrConnClosed, netpoll.ErrConnClosed},
+		{op(os.ErrDeadlineExceeded), netpoll.ErrReadTimeout, netpoll.ErrWriteTimeout},
+		{conn.ErrIdleTimeout, netpoll.ErrReadTimeout, netpoll.ErrWriteTimeout},
+		{kernel(syscall.EHOSTUNREACH), netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{kernel(syscall.ETIMEDOUT), netpoll.ErrEOF, netpoll.ErrConnClosed},
+		{&buffer.SizeError{}, 0, 0},
+		{errors.New("else"), 0, 0},
+	} {
+		checkError(t, "read", tc.err, netpollconn.ReadError(tc.err), tc.read)
+		checkError(t, "write", tc.err, netpollconn.WriteError(tc.err), tc.write)
+	}
+	if netpollconn.ReadError(nil) != nil || netpollconn.WriteError(nil) != nil {
+		t.Error("nil is no error")
+	}
+}
+
+func checkError(t *testing.T, direction string, cause, got error, code syscall.Errno) {
+	t.Helper()
+	if code == 0 {
+		if got != cause {
+			t.Errorf("%s %v: got %v, want it as it is", direction, cause, got)
+		}
+		return
+	}
+	for _, wrapped := range []error{got, fmt.Errorf("wrapped: %w", got)} {
+		if !errors.Is(wrapped, cause) || !errors.Is(wrapped, code) {
+			t.Errorf("%s %v: %v is not both it and %v", direction, cause, wrapped, code)
+		}
+		// As with netpoll, the end of the stream is a closed connection too, and nothing else is.
+		for _, value := range []error{netpoll.ErrConnClosed, netpoll.ErrEOF, netpoll.ErrReadTimeout, netpoll.ErrWriteTimeout, netpoll.ErrDialTimeout} {
+			if is, want := errors.Is(wrapped, value), errors.Is(netpoll.Exception(code, ""), value); is != want {
+				t.Errorf("%s %v: Is(%v): got %v, want netpoll's %v", direction, cause, value, is, want)
+			}
+		}
+	}
+	var e *netpollconn.Error
+	if !errors.As(got, &e) || e.Code != code || errors.Unwrap(got) != cause {
+		t.Errorf("%s %v: got %#v", direction, cause, got)
+		return
+	}
+	theirs := netpoll.Exception(code, "")
+	if !strings.HasPrefix(got.Error(), theirs.Error()) || !strings.Contains(got.Error(), cause.Error()) {
+		t.Errorf("%s %v: got text %q, want it to begin with %q", direction, cause, got, theirs)
+	}
+	if want := theirs.(net.Error).Timeout(); e.Timeout() != want || e.Temporary() {
+		t.Errorf("%s %v: Timeout %v, want %v; Temporary %v", direction, cause, e.Timeout(), want, e.Temporary())
+	}
+}
+
+// TestErrorsAgree has either kind of connection meet the same ends.
+func TestErrorsAgree(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		op      func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) error
+		is, not []error
+		timeout bool
+	}{
+		{"peer closed", func(_ *testing.T, c netpoll.Connection, peer *net.TCPConn) error {
+			peer.Close()
+			_, err := c.Reader().Next(1)
+			return err
+		}, []error{netpoll.ErrEOF, netpoll.ErrConnClosed}, []error{netpoll.ErrReadTimeout}, false},
+		{"peer closed inside", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) error {
+			send(t, peer, "half")
+			peer.Close()
+			_, err := c.Reader().Peek(8)
+			return err
+		}, []error{netpoll.ErrEOF, netpoll.ErrConnClosed}, nil, false},
+		{"peer reset", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) error {
+			noError(t, peer.SetLinger(0))
+			peer.Close()
+			_, err := c.Reader().Next(1)
+			return err
+		}, []error{netpoll.ErrEOF, netpoll.ErrConnClosed}, nil, false},
+		{"own close, read", func(_ *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			c.Close()
+			_, err := c.Reader().Next(1)
+			return err
+		}, []error{netpoll.ErrConnClosed}, []error{netpoll.ErrReadTimeout}, false},
+		{"own close, write", func(_ *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			c.Close()
+			_, err := c.Write([]byte("x"))
+			return err
+		}, []error{netpoll.ErrConnClosed}, []error{netpoll.ErrEOF}, false},
+		{"read timeout", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			noError(t, c.SetReadTimeout(time.Millisecond))
+			_, err := c.Reader().Next(1)
+			return err
+		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
+		{"read deadline", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			noError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+			_, err := c.Reader().Next(1)
+			return err
+		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
+		{"deadline, net.Conn's Read", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			noError(t, c.SetDeadline(time.Now().Add(time.Millisecond)))
+			_, err := c.Read(make([]byte, 1))
+			return err
+		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
+		{"write timeout", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
+			noError(t, c.SetWriteTimeout(10*time.Millisecond))
+			_, err := c.Writer().WriteBinary(make([]byte, 16<<20))
+			noError(t, err)
+			return c.Writer().Flush()
+		}, []error{netpoll.ErrWriteTimeout}, []error{netpoll.ErrReadTimeout}, true},
+	} {
+		for _, k := range kinds {
+			t.Run(tc.name+"/"+k.name, func(t *testing.T) {
+				c, peer := k.pair(t)
+				err := tc.op(t, c, peer)
+				for _, want := range tc.is {
+					if !errors.Is(err, want) {
+						t.Errorf("got %v, which is not %v", err, want)
+					}
+				}
+				for _, other := range tc.not {
+					if errors.Is(err, other) {
+						t.Errorf("got %v, which is %v", err, other)
+					}
+				}
+				var ne net.Error
+				if !errors.As(err, &ne) || ne.Timeout() != tc.timeout {
+					t.Errorf("got %v, want Timeout %v", err, tc.timeout)
+				}
+			})
+		}
+	}
+}
+
+// Read gives the end of the stream bare, for callers that compare it.
+func TestReadGivesBareEOF(t *testing.T) {
+	c, peer := ours(t)
+	send(t, peer, "last")
+	peer.Close()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "last" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want io.EOF", err)
+	}
+}

@@ -1,0 +1,121 @@
+package netpollconn_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// patience is how long a test waits for what must happen before it fails.
+const patience = 10 * time.Second
+
+// newGroup starts a group that ends with the test.
+func newGroup(t testing.TB) *conn.Group {
+	t.Helper()
+	g, err := conn.NewGroup(conn.GroupConfig{SweepPeriod: 5 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// kind is an implementation of netpoll.Connection.
+type kind struct {
+	name string
+	dial func(t testing.TB, network, address string) (netpoll.Connection, error)
+}
+
+// kinds are netpoll's own connection and ours, which must agree.
+var kinds = []kind{
+	{"netpoll", func(_ testing.TB, network, address string) (netpoll.Connection, error) {
+		return netpoll.DialConnection(network, address, patience)
+	}},
+	{"kiteline", func(t testing.TB, network, address string) (netpoll.Connection, error) {
+		d := conn.Dialer{Group: newGroup(t)}
+		c, err := d.DialTimeout(network, address, patience)
+		if err != nil {
+			return nil, err
+		}
+		return netpollconn.Of(c), nil
+	}},
+}
+
+// pair returns a connection of the kind and its peer, a plain one.
+func (k kind) pair(t testing.TB) (netpoll.Connection, *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := k.dial(t, "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = peer.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() {
+		c.Close()
+		peer.Close()
+	})
+	return c, peer.(*net.TCPConn)
+}
+
+// ours returns a connection of this package's and its peer.
+func ours(t testing.TB) (*netpollconn.Conn, *net.TCPConn) {
+	t.Helper()
+	c, peer := kinds[1].pair(t)
+	return c.(*netpollconn.Conn), peer
+}
+
+// receive returns the next value from ch, or fails the test.
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("%s: nothing within %v", what, patience)
+		panic("unreachable")
+	}
+}
+
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("still not so: %s", what)
+		}
+	}
+}
+
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func send(t testing.TB, c net.Conn, data string) {
+	t.Helper()
+	_, err := c.Write([]byte(data))
+	noError(t, err)
+}
