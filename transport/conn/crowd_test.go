@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,10 +75,9 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var c *fakeConn
-				requests := 0
+				var requests atomic.Int32
 				c = newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
-					requests++
-					if requests == 2 { // by now the arming stays
+					if requests.Add(1) == 2 { // by now the arming stays
 						c.sock.feed(next)
 						time.Sleep(time.Millisecond) // the report comes while the handler runs
 					}
@@ -93,8 +93,8 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 					return
 				}
 				c.wantHolder(t, holderDormant)
-				if requests != 3 {
-					t.Errorf("got %d requests, want 3", requests)
+				if got := requests.Load(); got != 3 {
+					t.Errorf("got %d requests, want 3", got)
 				}
 			})
 		})
@@ -105,23 +105,25 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 // an edge to come, as at an urgent mark, when the sweep passes.
 func TestStayingLooksAtTheLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		requests := 0
+		var requests atomic.Int32
 		c := newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
-			requests++
+			requests.Add(1)
 			return skipAll(ctx, own)
 		}}, newFakeGroup(t, 0))
 		c.sock.feed(data("a"))
 		c.wantHolder(t, holderDormant) // the arming stays
-		c.sock.edge = nil              // no edge for what comes behind a short read
+		c.sock.mu.Lock()
+		c.sock.edge = nil // no edge for what comes behind a short read
+		c.sock.mu.Unlock()
 		c.sock.feed(data("b"), data("c"))
 		c.wantHolder(t, holderDormant)
-		if requests != 2 {
-			t.Fatalf("got %d requests, want the bytes behind the short read left behind", requests)
+		if got := requests.Load(); got != 2 {
+			t.Fatalf("got %d requests, want the bytes behind the short read left behind", got)
 		}
 		time.Sleep(4 * fakePeriod)
 		c.wantHolder(t, holderDormant)
-		if requests != 3 {
-			t.Errorf("got %d requests after the sweep, want 3", requests)
+		if got := requests.Load(); got != 3 {
+			t.Errorf("got %d requests after the sweep, want 3", got)
 		}
 	})
 }

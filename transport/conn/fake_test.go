@@ -90,9 +90,10 @@ func (s *fakeSocket) tryRead(p []byte) (int, error) {
 	before := len(s.steps)
 	n, err := s.takeLocked(p)
 	left := len(s.steps)
+	edge := s.edge
 	s.mu.Unlock()
-	if left > 0 && left < before && s.edge != nil {
-		s.edge() // the next step is what comes after this one was read
+	if left > 0 && left < before && edge != nil {
+		edge() // the next step is what comes after this one was read
 	}
 	return n, err
 }

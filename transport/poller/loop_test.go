@@ -123,6 +123,7 @@ func TestKernelRefusals(t *testing.T) {
 			t.Errorf("Arm: got %v, want %v", err, syscall.ENOSPC)
 		}
 		kernel.post(event{token, Readable}) // not armed
+		synctest.Wait()                     // and dropped before it is
 		mustArm(t, p, 3, token, InterestRead)
 		kernel.check(t, "register", "register")
 
