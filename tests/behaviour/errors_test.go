@@ -134,7 +134,6 @@ func TestErrorClasses(t *testing.T) {
 	for _, tc := range errorCases {
 		for _, tr := range harness.Both {
 			t.Run(fmt.Sprintf("%s, %v", tc.name, tr), func(t *testing.T) {
-				t.Parallel()
 				addr := tc.address(t, tr)
 				for _, pool := range []client.Option{client.WithLongConnection(harness.LongConnections), client.WithShortConnection()} {
 					cli := harness.EchoClient(t, tr, addr, append(tc.options, pool)...)

@@ -143,7 +143,6 @@ func TestConnectionsPerCall(t *testing.T) {
 	for _, tc := range tests {
 		for _, tr := range harness.Both {
 			t.Run(fmt.Sprintf("%s, %v", tc.name, tr), func(t *testing.T) {
-				t.Parallel()
 				s := harness.Echo(t, tr, new(harness.Service))
 				before := s.Connections.Accepted()
 				cli := harness.EchoClient(t, tr, s.Addr, tc.option)

@@ -169,7 +169,6 @@ func callFails(ctx context.Context, t *testing.T, _ net.Addr, cli echoClient) {
 func TestTracer(t *testing.T) {
 	for _, tc := range tracedCases {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
 			seen := make(map[harness.Transport]traced)
 			for _, tr := range harness.Both {
 				var clientSide, serverSide tracer

@@ -15,7 +15,6 @@ import (
 // Run says that it cannot be. Its Accept does not wait, and returns neither a
 // connection nor an error when there is none.
 func TestNetpollListener(t *testing.T) {
-	t.Parallel()
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,6 @@ import (
 // A oneway call is received although the client closes right behind it: a server reads what
 // has arrived before it minds that the peer is gone (netpoll's connection_onevent.go).
 func TestOnewayThenClose(t *testing.T) {
-	t.Parallel()
 	const connections, calls = 20, 3
 	payload, err := thrift.MarshalFastMsg("Notify", thrift.CALL, 1,
 		&echo.EchoServiceNotifyArgs{Message: harness.FullMessage(0)})
@@ -48,7 +47,6 @@ func TestOnewayThenClose(t *testing.T) {
 
 // The same from a Kitex client that ends after its last call.
 func TestOnewayThenClientClose(t *testing.T) {
-	t.Parallel()
 	const clients = 10
 	for _, tr := range harness.Both {
 		t.Run(fmt.Sprintf("%v client", tr), func(t *testing.T) {

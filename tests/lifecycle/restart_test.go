@@ -21,7 +21,6 @@ import (
 // A server that was restarted on the same port costs no call, although the client's pool holds
 // connections to the old one: they are seen to be closed before they are used.
 func TestRestartWithPooledConnections(t *testing.T) {
-	t.Parallel()
 	for _, serverOn := range harness.Both {
 		t.Run(fmt.Sprintf("%v server", serverOn), func(t *testing.T) {
 			ln := harness.Listen(t, "tcp")
@@ -68,7 +67,6 @@ func callAtOnce(cli echoservice.Client, calls int) error {
 // tell the client to give up the connections (default_server_handler.go,
 // crrst).
 func TestStopUnderLoad(t *testing.T) {
-	t.Parallel()
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now
 	cli := harness.EchoClient(t, harness.Kiteline, old.Addr, client.WithTransportProtocol(transport.TTHeader),
 		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(harness.Patience/2))

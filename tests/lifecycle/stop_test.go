@@ -17,7 +17,6 @@ const stopQuickly = time.Second
 
 // A server without connections stops at once, one with idle connections soon.
 func TestStopWithIdleConnections(t *testing.T) {
-	t.Parallel()
 	for _, tr := range harness.Both {
 		for _, connections := range []int{0, 5} {
 			s := harness.Echo(t, tr, new(harness.Service))
@@ -37,7 +36,6 @@ func TestStopWithIdleConnections(t *testing.T) {
 
 // Connections that never sent anything, or half a request, do not hold Stop up for long either.
 func TestStopWithSilentConnections(t *testing.T) {
-	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	silent := harness.Dial(t, s.Addr)
 	harness.Settles(t, "open connections", s.Connections.Open, 1)
@@ -51,7 +49,6 @@ func TestStopWithSilentConnections(t *testing.T) {
 
 // Calls in flight are answered before Stop returns.
 func TestStopFinishesCallsInFlight(t *testing.T) {
-	t.Parallel()
 	const calls = 8
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
@@ -93,7 +90,6 @@ func refusedSoon(t *testing.T, s *harness.Server) {
 
 // With a handler that never ends, Stop returns when ExitWaitTime is over, and says so.
 func TestStopHonoursExitWaitTime(t *testing.T) {
-	t.Parallel()
 	const exitWait = 300 * time.Millisecond
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
@@ -118,7 +114,6 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 
 // Stopping twice does nothing the second time.
 func TestStopTwice(t *testing.T) {
-	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	s.MustStop()
 	if err := s.Kitex().Stop(); err != nil {

@@ -17,7 +17,6 @@ import (
 // WithMaxConnIdleTime closes idle connections (Kitex's own transport only sets a
 // keep-alive by it), does not touch busy ones, and costs the client's pool no call.
 func TestMaxConnIdleTime(t *testing.T) {
-	t.Parallel()
 	const idle = 100 * time.Millisecond
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithMaxConnIdleTime(idle))
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr)
@@ -31,7 +30,6 @@ func TestMaxConnIdleTime(t *testing.T) {
 
 // A handler that takes longer than the idle time keeps its connection.
 func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
-	t.Parallel()
 	const idle = 50 * time.Millisecond
 	g := newGate()
 	s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo}, server.WithMaxConnIdleTime(idle))
@@ -51,7 +49,6 @@ func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
 // WithReadWriteTimeout ends a connection that sends half a request and no more;
 // one that has sent whole requests and is idle stays (rpcinfo/rpcconfig.go, 5 s by default).
 func TestReadWriteTimeout(t *testing.T) {
-	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
