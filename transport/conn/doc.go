@@ -58,8 +58,8 @@
 //
 // # Limitations
 //
-// A handler that blocks blocks its goroutine, as anywhere in Go. On a
-// connection without a poller, a handler that does not read does not learn that
-// the peer has gone, and Shutdown may close while a request that has just arrived is still
-// unread: there is no way to look without reading.
+// A handler that blocks blocks its goroutine, as anywhere in Go. On a net.Conn
+// that is no plain socket there is no way to look without reading: a handler
+// that does not read does not learn that the peer has gone, and Shutdown may
+// close while a request that has just arrived is still unread.
 package conn

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/poller"
@@ -40,6 +41,7 @@ type Group struct {
 	sweeper    *sweeper
 
 	closeOnce sync.Once
+	closed    atomic.Bool // no new connections
 }
 
 // NewGroup starts a group. Where the platform has no poller its connections
@@ -88,6 +90,7 @@ func (g *Group) Resize(n int) error {
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {
+		g.closed.Store(true)
 		if g.pollers != nil {
 			err = opError("close group", nil, g.pollers.Close())
 		}

@@ -27,6 +27,10 @@ func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
 	sock, raw := newSocket(nc)
 	c := &Conn{config: cfg, sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
+	if g != nil && g.closed.Load() {
+		_ = nc.Close()
+		return nil, opError("open", c.remote, net.ErrClosed)
+	}
 	if raw && g != nil {
 		w, tok, err := g.watch(c.remote, (*target)(c))
 		if err != nil {

@@ -143,7 +143,7 @@ func (c *Conn) sweep(used, tick uint64) bool {
 			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
 		}
 	case holderHandling:
-		c.watchHandler()
+		return c.watchHandler()
 	case holderUser:
 		c.watchUser()
 	}
@@ -152,22 +152,41 @@ func (c *Conn) sweep(used, tick uint64) bool {
 
 // watchHandler arms for hang-up while a handler runs that reads nothing. One
 // that was entered with the hang-up known is told now that it takes its time.
-func (c *Conn) watchHandler() {
+// Without a poller it looks by itself, and reports that it has to again.
+func (c *Conn) watchHandler() (again bool) {
 	if word(c.state.Load()).has(flagHangup) {
 		c.disconnectElsewhere()
-		return
+		return false
 	}
-	if c.watcher == nil || c.readers.Load() > 0 {
-		return
+	if c.readers.Load() > 0 {
+		return false
+	}
+	if c.watcher == nil {
+		return c.peekForHandler()
 	}
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
 	if c.staying.Load() {
-		return // and reports the hang-up
+		return false // and reports the hang-up
 	}
 	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
 		_ = c.armLocked(poller.InterestHangup) // not armed: the hang-up is found by the next read
 	}
+	return false
+}
+
+// peekForHandler looks for the peer's end for a handler that reads nothing. It
+// reports whether that may still come.
+func (c *Conn) peekForHandler() bool {
+	if !c.raw {
+		return false // there is no way to look without reading
+	}
+	err := c.sock.peek()
+	if err == nil || err == errWouldBlock {
+		return true
+	}
+	c.hangup(err)
+	return false
 }
 
 // armAgain replaces an arming that stays by a one-shot one, which looks at the
