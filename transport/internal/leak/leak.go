@@ -2,14 +2,12 @@ package leak
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cloudwego/netpoll"
 	"go.uber.org/goleak"
 
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -39,18 +37,6 @@ func Main(m *testing.M) {
 		code = check(before)
 	}
 	os.Exit(code)
-}
-
-// startPollers has the runtime and netpoll open the pollers that they keep for good.
-func startPollers() {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return // no test will get far
-	}
-	defer ln.Close()
-	if c, err := netpoll.DialConnection("tcp", ln.Addr().String(), time.Second); err == nil {
-		_ = c.Close()
-	}
 }
 
 func check(before int) int {
