@@ -5,6 +5,7 @@ package poller
 import (
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -370,12 +371,11 @@ func TestForeignClose(t *testing.T) {
 	if err := unix.Dup3(peer, kernel.epfd, unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Arm(local, token, InterestRead); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("Arm: got %v, want %v", err, syscall.EINVAL)
+	// The loop may have noticed by itself if it was not parked yet.
+	if err := p.Arm(local, token, InterestRead); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Arm: got %v, want %v or %v", err, syscall.EINVAL, net.ErrClosed)
 	}
-	if err := kernel.file.SetReadDeadline(time.Unix(1, 0)); err != nil { // let the loop notice
-		t.Fatal(err)
-	}
+	_ = kernel.file.SetReadDeadline(time.Unix(1, 0)) // lets it notice; fails if it has
 	if got := target.next(t); got != Hangup {
 		t.Errorf("got %v, want %v", got, Hangup)
 	}
