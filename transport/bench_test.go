@@ -2,21 +2,29 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
 
-	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/transport"
 )
 
-// BenchmarkByteBuffer writes a message as a codec does, sends it through a
-// connection to a plain peer that discards it, or reads what a peer sent.
+// sizeName is a size as the names of benchmarks have it: benchstat groups by key=value.
+func sizeName(n int) string {
+	if n >= 1<<10 && n%(1<<10) == 0 {
+		return fmt.Sprintf("size=%dKiB", n>>10)
+	}
+	return fmt.Sprintf("size=%dB", n)
+}
+
+// BenchmarkByteBuffer: what does a message cost between Kitex's codec and the socket? Encoded and
+// sent to a plain peer that discards it; sent by a plain peer and read; and a buffer alone.
 func BenchmarkByteBuffer(b *testing.B) {
 	for _, size := range []int{100, 4 << 10, 64 << 10} {
-		b.Run(fmt.Sprint("encode/", size), func(b *testing.B) {
+		b.Run("op=encode/"+sizeName(size), func(b *testing.B) {
 			c, peer := newTestPair(b, newTestGroup(b))
 			go func() { _, _ = io.Copy(io.Discard, peer) }()
 			ctx, kitex, m := context.Background(), codec.NewDefaultCodec(), newMessage(payload(size), transport.Framed, remote.Server)
@@ -24,18 +32,12 @@ func BenchmarkByteBuffer(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				out := newWriteBuffer(c)
-				if err := kitex.Encode(ctx, m, out); err != nil {
-					b.Fatal(err)
-				}
-				if err := out.Flush(); err != nil {
-					b.Fatal(err)
-				}
-				if err := out.Release(nil); err != nil {
+				if err := errors.Join(kitex.Encode(ctx, m, out), out.Flush(), out.Release(nil)); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
-		b.Run(fmt.Sprint("read/", size), func(b *testing.B) {
+		b.Run("op=read/"+sizeName(size), func(b *testing.B) {
 			c, peer := newTestPair(b, newTestGroup(b))
 			data := make([]byte, size)
 			b.SetBytes(int64(size))
@@ -54,37 +56,13 @@ func BenchmarkByteBuffer(b *testing.B) {
 			}
 		})
 	}
-}
-
-// BenchmarkCall makes calls over pooled connections, end to end.
-func BenchmarkCall(b *testing.B) {
-	captureLogs(b)
-	for _, size := range []int{100, 16 << 10} {
-		b.Run(fmt.Sprint("serial/", size), func(b *testing.B) {
-			g := newTestGroup(b)
-			c, _ := newEcho(b, startEcho(b, g), client.WithSuite(NewClientSuite(WithGroup(g))))
-			request := payload(size).Payload
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := c.EchoPayload(context.Background(), request); err != nil {
-					b.Fatal(err)
-				}
+	b.Run("op=new", func(b *testing.B) {
+		c, _ := newTestPair(b, newTestGroup(b))
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := newReadBuffer(c).Release(nil); err != nil {
+				b.Fatal(err)
 			}
-		})
-		b.Run(fmt.Sprint("parallel/", size), func(b *testing.B) {
-			g := newTestGroup(b)
-			c, _ := newEcho(b, startEcho(b, g), client.WithSuite(NewClientSuite(WithGroup(g))))
-			request := payload(size).Payload
-			b.ReportAllocs()
-			b.SetParallelism(8)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					if _, err := c.EchoPayload(context.Background(), request); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
+		}
+	})
 }

@@ -2,7 +2,9 @@ package transport
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +27,7 @@ func (benchDialer) DialTimeout(string, string, time.Duration) (net.Conn, error) 
 	return &benchConn{}, nil
 }
 
+// benchmarkPools runs run on our pool, on ours with every limit set, and on Kitex's.
 func benchmarkPools(b *testing.B, run func(b *testing.B, p remote.ConnPool)) {
 	const idle, timeout = 1000, time.Minute
 	b.Run("pool=kiteline", func(b *testing.B) {
@@ -59,40 +62,56 @@ func benchGet(b *testing.B, p remote.ConnPool, address string) net.Conn {
 	return c
 }
 
+// BenchmarkPoolReuse: what does a call pay for taking an idle connection and putting it back, and
+// do callers get into each other's way, with one address and with several? No socket is asked.
 func BenchmarkPoolReuse(b *testing.B) {
-	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_ = p.Put(benchGet(b, p, fakeAddress))
-		}
-	})
-}
-
-func BenchmarkPoolReuseParallel(b *testing.B) {
-	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
+	addresses := []string{fakeAddress, "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"}
+	b.Run("mode=serial/addresses=1", func(b *testing.B) {
+		benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
+			b.ReportAllocs()
+			for b.Loop() {
 				_ = p.Put(benchGet(b, p, fakeAddress))
 			}
 		})
 	})
-}
-
-func BenchmarkPoolReuseParallelAddresses(b *testing.B) {
-	addresses := []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"}
-	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
-		b.ReportAllocs()
-		var next atomic.Uint32
-		b.RunParallel(func(pb *testing.PB) {
-			address := addresses[next.Add(1)%uint32(len(addresses))]
-			for pb.Next() {
-				_ = p.Put(benchGet(b, p, address))
-			}
+	for _, n := range []int{1, len(addresses)} {
+		b.Run(fmt.Sprintf("mode=parallel/addresses=%d", n), func(b *testing.B) {
+			benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
+				b.ReportAllocs()
+				var next atomic.Uint32
+				b.RunParallel(func(pb *testing.PB) {
+					address := addresses[int(next.Add(1))%n]
+					for pb.Next() {
+						_ = p.Put(benchGet(b, p, address))
+					}
+				})
+			})
 		})
-	})
+	}
 }
 
+// BenchmarkPoolWait: what does a call pay that has to wait for its turn, since so many connections
+// are the limit and each processor has eight callers?
+func BenchmarkPoolWait(b *testing.B) {
+	for _, limit := range []int{1, 4} {
+		b.Run(fmt.Sprintf("conns=%d", limit), func(b *testing.B) {
+			p := NewPool("bench", PoolConfig{MaxConnsPerAddress: limit})
+			defer p.Close()
+			b.ReportAllocs()
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					c := benchGet(b, p, fakeAddress)
+					runtime.Gosched() // the call: others come meanwhile
+					_ = p.Put(c)
+				}
+			})
+			b.ReportMetric(float64(p.Stats().Waits)/float64(b.N), "waits/op")
+		})
+	}
+}
+
+// BenchmarkPoolDial: what does the pool add to a connection that is dialled and not kept?
 func BenchmarkPoolDial(b *testing.B) {
 	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
 		b.ReportAllocs()
@@ -102,10 +121,10 @@ func BenchmarkPoolDial(b *testing.B) {
 	})
 }
 
-// BenchmarkPoolReuseReal is over a loopback socket: with the system calls that
-// tell whether the connection is fit for use. Kitex's pool asks IsActive alone, which relies on the
-// poller for a connection that was not used for a while, as here.
-func BenchmarkPoolReuseReal(b *testing.B) {
+// BenchmarkPoolReuseSocket: what does a reuse cost over a loopback socket, with the system calls
+// that tell whether the connection is fit for use? Kitex's pool asks IsActive alone, which relies on
+// the poller for a connection that was not used for a while, as here.
+func BenchmarkPoolReuseSocket(b *testing.B) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

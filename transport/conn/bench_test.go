@@ -3,33 +3,36 @@ package conn_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-const benchBytes = 1 << 10
+// smallBytes is the message of the benchmarks that are not about sizes.
+const smallBytes = 1 << 10
 
-// echoFixed answers messages of benchBytes.
-func echoFixed(_ context.Context, c *conn.Conn) error {
-	p, err := c.Reader().Next(benchBytes)
-	if err != nil {
-		return err
+// echoFixed returns a handler that answers messages of size bytes.
+func echoFixed(size int) func(context.Context, *conn.Conn) error {
+	return func(_ context.Context, c *conn.Conn) error {
+		p, err := c.Reader().Next(size)
+		if err != nil {
+			return err
+		}
+		buf, err := c.Writer().Malloc(size)
+		if err != nil {
+			return err
+		}
+		copy(buf, p)
+		return c.Writer().Flush()
 	}
-	buf, err := c.Writer().Malloc(benchBytes)
-	if err != nil {
-		return err
-	}
-	copy(buf, p)
-	return c.Writer().Flush()
 }
 
-// roundTrip asks and waits for the answer.
-func roundTrip(c *conn.Conn) error {
-	buf, err := c.Writer().Malloc(benchBytes)
+// roundTrip asks with size bytes and waits for the answer.
+func roundTrip(c *conn.Conn, size int) error {
+	buf, err := c.Writer().Malloc(size)
 	if err != nil {
 		return err
 	}
@@ -37,135 +40,226 @@ func roundTrip(c *conn.Conn) error {
 	if err := c.Writer().Flush(); err != nil {
 		return err
 	}
-	if _, err := c.Reader().Next(benchBytes); err != nil {
+	if _, err := c.Reader().Next(size); err != nil {
 		return err
 	}
 	return c.Reader().Release()
 }
 
-func BenchmarkEcho(b *testing.B) {
-	for _, network := range []string{"tcp", "unix"} {
-		for _, n := range []int{1, 10, 100} {
-			b.Run(fmt.Sprintf("%s/conns=%d", network, n), func(b *testing.B) {
-				g := newGroup(b, conn.GroupConfig{})
-				s := startServer(b, network, conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed}})
-				conns := make(chan *conn.Conn, n)
-				for range n {
-					c := s.dialConn(b, conn.Config{}, g)
-					if err := roundTrip(c); err != nil {
-						b.Fatal(err)
-					}
-					conns <- c
-				}
-				b.ReportAllocs()
-				b.SetBytes(2 * benchBytes)
-				b.SetParallelism((n + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
-				b.ResetTimer()
-				b.RunParallel(func(pb *testing.PB) {
-					for pb.Next() {
-						c := <-conns
-						if err := roundTrip(c); err != nil {
-							b.Error(err)
-						}
-						conns <- c
-					}
-				})
-			})
-		}
+// loopRoundTrips measures round trips one after the other on a connection that has made one.
+func loopRoundTrips(b *testing.B, c *conn.Conn, size int) {
+	b.Helper()
+	if err := roundTrip(c, size); err != nil {
+		b.Fatal(err)
 	}
-}
-
-// BenchmarkDormant has the server's connection go dormant after each request: one
-// arming, one event, one wake-up of a worker more than BenchmarkEcho.
-func BenchmarkDormant(b *testing.B) {
-	g := newGroup(b, conn.GroupConfig{MaxLingering: -1})
-	s := startServer(b, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed}})
-	c := s.dialConn(b, conn.Config{}, nil)
+	b.SetBytes(2 * int64(size))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := roundTrip(c); err != nil {
+		if err := roundTrip(c, size); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// BenchmarkIsActive is what handing out a pooled connection costs.
-func BenchmarkIsActive(b *testing.B) {
-	for name, sweep := range map[string]time.Duration{"peek": time.Hour, "armed": time.Microsecond} {
-		b.Run(name, func(b *testing.B) {
-			g := newGroup(b, conn.GroupConfig{SweepPeriod: sweep})
-			s := startServer(b, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed}})
-			c := s.dialConn(b, conn.Config{}, g)
-			if name == "armed" {
-				time.Sleep(20 * time.Millisecond)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if !c.IsActive() {
-					b.Fatal("not active")
-				}
-			}
-		})
-	}
-}
-
-// TestAllocations: in the steady state a round trip allocates nothing, on
-// neither side, in no way of waiting.
-func TestAllocations(t *testing.T) {
-	if raceEnabled || checkedBuffers() {
-		t.Skip("the race detector and buffercheck allocate")
-	}
-	for _, tc := range []struct {
-		name   string
-		group  conn.GroupConfig
-		config conn.Config // the client's
-	}{
-		{"lingering", conn.GroupConfig{}, conn.Config{}},
-		{"dormant", conn.GroupConfig{MaxLingering: -1}, conn.Config{}},
-		{"timeouts", conn.GroupConfig{}, conn.Config{ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: time.Minute}},
-	} {
-		for _, network := range networks {
-			t.Run(tc.name+"/"+network, func(t *testing.T) {
-				g := newGroup(t, tc.group)
-				cfg := tc.config
-				cfg.OnRequest = echoFixed
-				s := startServer(t, network, conn.ServerConfig{Group: g, Config: cfg})
-				c := s.dialConn(t, tc.config, g)
-				const calls = 2000
-				best := uint64(calls)
-				for range 5 { // others of the process may allocate too
-					best = min(best, mallocs(t, c, calls))
-				}
-				if best > calls/100 {
-					t.Errorf("got %d allocations in %d round trips, want next to none", best, calls)
-				}
+// BenchmarkEcho: what does an exchange cost, client included, by kind of socket, size, and
+// connections that are busy at the same time?
+func BenchmarkEcho(b *testing.B) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, size := range []struct {
+			name  string
+			bytes int
+		}{{"1KiB", smallBytes}, {"64KiB", 64 << 10}, {"1MiB", 1 << 20}} {
+			b.Run(fmt.Sprintf("network=%s/size=%s/conns=1", network, size.name), func(b *testing.B) {
+				g := newGroup(b, conn.GroupConfig{})
+				s := startServer(b, network, conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed(size.bytes)}})
+				loopRoundTrips(b, s.dialConn(b, conn.Config{}, g), size.bytes)
+			})
+		}
+		for _, n := range []int{10, 100} {
+			b.Run(fmt.Sprintf("network=%s/size=1KiB/conns=%d", network, n), func(b *testing.B) {
+				benchmarkConns(b, network, n)
 			})
 		}
 	}
 }
 
-// mallocs counts the process's allocations during calls round trips.
-func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range calls {
-		if err := roundTrip(c); err != nil {
-			t.Fatal(err)
+// benchmarkConns makes round trips on n connections at once.
+func benchmarkConns(b *testing.B, network string, n int) {
+	g := newGroup(b, conn.GroupConfig{})
+	s := startServer(b, network, conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed(smallBytes)}})
+	conns := make(chan *conn.Conn, n)
+	for range n {
+		c := s.dialConn(b, conn.Config{}, g)
+		if err := roundTrip(c, smallBytes); err != nil {
+			b.Fatal(err)
 		}
+		conns <- c
 	}
-	runtime.ReadMemStats(&after)
-	return after.Mallocs - before.Mallocs
+	procs := runtime.GOMAXPROCS(0)
+	b.SetBytes(2 * smallBytes)
+	b.ReportAllocs()
+	b.SetParallelism((n + procs - 1) / procs)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		c := <-conns // a goroutine too many gets one when the work is done
+		defer func() { conns <- c }()
+		for pb.Next() {
+			if err := roundTrip(c, smallBytes); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
-// TestIsActiveAllocatesNothing: a pool asks before each call.
-func TestIsActiveAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector allocates")
+// BenchmarkPath: what does an exchange cost if the server's connection lingers, if a poller
+// reports it (its arming stays, as in a crowd), and if it has a goroutine of its own?
+func BenchmarkPath(b *testing.B) {
+	for _, path := range []struct {
+		name  string
+		group *conn.GroupConfig // nil: none
+	}{
+		{"lingering", &conn.GroupConfig{}},
+		{"dormant", &conn.GroupConfig{MaxLingering: -1}},
+		{"goroutine", nil},
+	} {
+		b.Run("path="+path.name, func(b *testing.B) {
+			if path.name == "dormant" && !hasPoller(b) {
+				b.Skip("no poller")
+			}
+			var g *conn.Group
+			if path.group != nil {
+				g = newGroup(b, *path.group)
+			}
+			client, server := netPair(b, "tcp")
+			served, err := conn.New(server, conn.Config{OnRequest: echoFixed(smallBytes)}, g)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { served.Close() })
+			c, err := conn.New(client, conn.Config{}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { c.Close() })
+			loopRoundTrips(b, c, smallBytes)
+		})
 	}
-	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFixed}})
-	c := s.dialConn(t, conn.Config{}, nil)
-	var active atomic.Bool
-	if n := testing.AllocsPerRun(1000, func() { active.Store(c.IsActive()) }); n > 0 || !active.Load() {
-		t.Errorf("got %v allocations, want 0", n)
+}
+
+// BenchmarkTimeouts: what do a read and a write timeout add to an exchange?
+func BenchmarkTimeouts(b *testing.B) {
+	for _, timeout := range []struct {
+		name   string
+		config conn.Config
+	}{
+		{"none", conn.Config{}},
+		{"1m", conn.Config{ReadTimeout: time.Minute, WriteTimeout: time.Minute}},
+	} {
+		b.Run("timeout="+timeout.name, func(b *testing.B) {
+			g := newGroup(b, conn.GroupConfig{})
+			s := startServer(b, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed(smallBytes)}})
+			loopRoundTrips(b, s.dialConn(b, timeout.config, g), smallBytes)
+		})
+	}
+}
+
+// BenchmarkDial: what does a connection cost that carries one exchange and is closed?
+func BenchmarkDial(b *testing.B) {
+	for _, network := range []string{"tcp", "unix"} {
+		b.Run("network="+network, func(b *testing.B) {
+			g := newGroup(b, conn.GroupConfig{})
+			s := startServer(b, network, conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed(smallBytes)}})
+			d := conn.Dialer{Group: g}
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := d.DialTimeout(network, s.address, patience)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := roundTrip(c, smallBytes); err != nil {
+					b.Fatal(err)
+				}
+				avoidTimeWait(c.NetConn())
+				c.Close()
+			}
+		})
+	}
+}
+
+// avoidTimeWait has nc's Close reset a TCP connection, lest a benchmark runs out of ports.
+func avoidTimeWait(nc net.Conn) {
+	if tc, ok := nc.(*net.TCPConn); ok {
+		_ = tc.SetLinger(0)
+	}
+}
+
+// BenchmarkOpen: what does it cost to make a connection of a socket and to close it, in time and
+// memory? kind=net is the socket alone, dormant one armed for its handler, user one without.
+func BenchmarkOpen(b *testing.B) {
+	for _, kind := range []struct {
+		name   string
+		config *conn.Config // nil: the socket alone
+	}{
+		{"net", nil},
+		{"user", &conn.Config{}},
+		{"dormant", &conn.Config{OnRequest: echoFixed(smallBytes)}},
+	} {
+		b.Run("kind="+kind.name, func(b *testing.B) {
+			g := newGroup(b, conn.GroupConfig{})
+			ln := listen(b, "unix")
+			defer ln.Close()
+			address := ln.Addr().String()
+			b.ReportAllocs()
+			for b.Loop() {
+				peer, err := net.Dial("unix", address)
+				if err != nil {
+					b.Fatal(err)
+				}
+				nc, err := ln.Accept()
+				if err != nil {
+					b.Fatal(err)
+				}
+				if kind.config != nil {
+					if nc, err = conn.New(nc, *kind.config, g); err != nil {
+						b.Fatal(err)
+					}
+				}
+				nc.Close()
+				peer.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkActive: what does a pool pay to know that a connection is fit for use? One that was
+// just used is asked by a system call, for one put aside a poller has the answer.
+func BenchmarkActive(b *testing.B) {
+	for _, check := range []struct {
+		name  string
+		sweep time.Duration
+		ask   func(c *conn.Conn) bool
+	}{
+		{"op=IsActive/state=user", time.Hour, (*conn.Conn).IsActive},
+		{"op=IsActive/state=watched", time.Millisecond, (*conn.Conn).IsActive},
+		{"op=IsReusable/state=user", time.Hour, (*conn.Conn).IsReusable},
+	} {
+		b.Run(check.name, func(b *testing.B) {
+			g := newGroup(b, conn.GroupConfig{SweepPeriod: check.sweep})
+			s := startServer(b, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFixed(smallBytes)}})
+			c := s.dialConn(b, conn.Config{}, g)
+			if check.sweep < time.Hour {
+				if !hasPoller(b) {
+					b.Skip("no poller")
+				}
+				wantSoon(b, "watched", func() bool { return conn.IsWatched(c) })
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if !check.ask(c) {
+					b.Fatal("not fit for use")
+				}
+			}
+		})
 	}
 }

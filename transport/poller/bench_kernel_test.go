@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -13,23 +14,52 @@ type signalTarget chan struct{}
 
 func (s signalTarget) OnReady(Readiness) { s <- struct{}{} }
 
-// BenchmarkArmDisarm is the cost of two armings' system calls without an event.
-func BenchmarkArmDisarm(b *testing.B) {
-	p, _ := openPoller(b)
-	local, _ := socketPair(b)
-	token := mustAdd(b, p, newChanTarget())
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Arm(local, token, InterestRead); err != nil {
-			b.Fatal(err)
-		}
-		if err := p.Disarm(local, token); err != nil {
-			b.Fatal(err)
-		}
+// armDisarm makes two armings' system calls without an event.
+func armDisarm(p *Poller, fd int, token Token) error {
+	if err := p.Arm(fd, token, InterestRead); err != nil {
+		return err
 	}
+	return p.Disarm(fd, token)
 }
 
-// BenchmarkArmRemove is the kernel's full registration: ADD and DEL.
+// BenchmarkArmDisarm: what do an arming and its end cost without an event, and do workers that
+// arm at the same time wait for each other?
+func BenchmarkArmDisarm(b *testing.B) {
+	b.Run("mode=serial", func(b *testing.B) {
+		p, _ := openPoller(b)
+		local, _ := socketPair(b)
+		token := mustAdd(b, p, newChanTarget())
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := armDisarm(p, local, token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("mode=parallel", func(b *testing.B) {
+		p, _ := openPoller(b)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer unix.Close(fds[0])
+			defer unix.Close(fds[1])
+			token, err := p.Add(newChanTarget())
+			for pb.Next() && err == nil {
+				err = armDisarm(p, fds[0], token)
+			}
+			p.Forget(token)
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	})
+}
+
+// BenchmarkArmRemove: what does a descriptor's whole stay in the kernel's set cost, ADD and DEL?
 func BenchmarkArmRemove(b *testing.B) {
 	p, _ := openPoller(b)
 	local, _ := socketPair(b)
@@ -46,70 +76,69 @@ func BenchmarkArmRemove(b *testing.B) {
 	}
 }
 
-// BenchmarkEvent is the way of one event from Arm, on a descriptor that is ready, to a goroutine
-// that OnReady wakes: two hops between goroutines included.
+// BenchmarkEvent: how long does an event take from Arm, on a descriptor that is ready, to a
+// goroutine that OnReady wakes, and how much of that do several at a time share?
 func BenchmarkEvent(b *testing.B) {
-	p, _ := openPoller(b)
-	local, _ := socketPair(b)
-	target := make(signalTarget, 1)
-	token := mustAdd(b, p, target)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Arm(local, token, InterestWrite); err != nil {
-			b.Fatal(err)
-		}
-		<-target
-	}
-}
-
-// BenchmarkEventBurst is the same for 64 descriptors that become ready together, per event.
-func BenchmarkEventBurst(b *testing.B) {
-	const burst = 64
-	p, _ := openPoller(b)
-	target := make(signalTarget, burst)
-	var fds [burst]int
-	var tokens [burst]Token
-	for i := range fds {
-		fds[i], _ = socketPair(b)
-		tokens[i] = mustAdd(b, p, target)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		for i, fd := range fds {
-			if err := p.Arm(fd, tokens[i], InterestWrite); err != nil {
-				b.Fatal(err)
+	for _, burst := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
+			p, _ := openPoller(b)
+			target := make(signalTarget, burst)
+			fds := make([]int, burst)
+			tokens := make([]Token, burst)
+			for i := range fds {
+				fds[i], _ = socketPair(b)
+				tokens[i] = mustAdd(b, p, target)
 			}
-		}
-		for range fds {
-			<-target
-		}
+			b.ReportAllocs()
+			for b.Loop() {
+				for i, fd := range fds {
+					if err := p.Arm(fd, tokens[i], InterestWrite); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for range fds {
+					<-target
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*burst), "ns/event")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*burst), "ns/event")
 }
 
-// BenchmarkWriteToEvent is a byte's way through a socket, the poller and a goroutine that reads
-// it: what a request to a dormant connection pays before its handler runs.
+// BenchmarkWriteToEvent: what does a request to a dormant connection pay before its handler runs,
+// being armed for each one or staying armed? A byte goes through a socket, the poller and a
+// goroutine that reads it.
 func BenchmarkWriteToEvent(b *testing.B) {
-	p, _ := openPoller(b)
-	local, peer := socketPair(b)
-	target := make(signalTarget, 1)
-	token := mustAdd(b, p, target)
-	one := []byte{1}
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := p.Arm(local, token, InterestRead); err != nil {
-			b.Fatal(err)
+	for _, stay := range []Interest{0, InterestStay} {
+		name := "arming=once"
+		if stay != 0 {
+			name = "arming=stay"
 		}
-		if _, err := unix.Write(peer, one); err != nil {
-			b.Fatal(err)
-		}
-		<-target
-		if _, err := unix.Read(local, one); err != nil {
-			b.Fatal(err)
-		}
+		b.Run(name, func(b *testing.B) {
+			p, _ := openPoller(b)
+			local, peer := socketPair(b)
+			target := make(signalTarget, 1)
+			token := mustAdd(b, p, target)
+			mustArm(b, p, local, token, InterestRead|stay)
+			one := []byte{1}
+			b.ReportAllocs()
+			for b.Loop() {
+				if stay == 0 {
+					mustArm(b, p, local, token, InterestRead)
+				}
+				if _, err := unix.Write(peer, one); err != nil {
+					b.Fatal(err)
+				}
+				<-target
+				if _, err := unix.Read(local, one); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
+// BenchmarkWake: how long does a Wake take to reach AfterBatch?
 func BenchmarkWake(b *testing.B) {
 	batches := make(chan struct{}, 1)
 	p, err := Open(Config{AfterBatch: func() { batches <- struct{}{} }})

@@ -6,11 +6,12 @@ import (
 	"testing"
 )
 
+// BenchmarkPick: what does each policy cost, and does it grow with the number of pollers?
 func BenchmarkPick(b *testing.B) {
 	remote := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 4}
 	for _, policy := range []Policy{RoundRobin, Random, LeastConnections, SourceHash} {
 		for _, size := range []int{1, 4, 32} {
-			b.Run(fmt.Sprintf("%v/%d", policy, size), func(b *testing.B) {
+			b.Run(fmt.Sprintf("policy=%v/pollers=%d", policy, size), func(b *testing.B) {
 				opener := &fakeOpener{kernels: make(map[*Poller]*fakeBackend), limit: -1}
 				g, err := newGroupWith(GroupConfig{Size: size, Policy: policy}, opener.open)
 				if err != nil {
@@ -33,39 +34,51 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
+// BenchmarkAddForget: what does a connection's coming and going cost the table, and does it grow
+// with the number of those that stay?
 func BenchmarkAddForget(b *testing.B) {
-	p, _ := openFake(Config{})
-	defer p.Close()
-	target := &recorder{}
-	b.ReportAllocs()
-	for b.Loop() {
-		token, err := p.Add(target)
-		if err != nil {
-			b.Fatal(err)
-		}
-		p.Forget(token)
+	for _, live := range []int{0, 10_000} {
+		b.Run(fmt.Sprintf("live=%d", live), func(b *testing.B) {
+			p, _ := openFake(Config{})
+			defer p.Close()
+			target := &recorder{}
+			for range live {
+				mustAdd(b, p, target)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				token, err := p.Add(target)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p.Forget(token)
+			}
+		})
 	}
 }
 
-// BenchmarkBatch is the portable half's cost per event: table, dispatch, no kernel.
+// BenchmarkBatch: what does the portable half cost per event: table, dispatch, no kernel?
 func BenchmarkBatch(b *testing.B) {
-	p, _ := openFake(Config{})
-	p.Close() // the loop is gone: this goroutine plays it
-	p.phase = phaseOpen
-	count := 0
-	target := targetFunc(func(Readiness) { count++ })
-	events := make([]event, batchEvents)
-	slots := make([]*slot, batchEvents)
-	for i := range events {
-		events[i] = event{p.table.add(target), Readable}
-		slots[i] = p.table.lookup(events[i].token)
+	for _, size := range []int{1, 16, batchEvents} {
+		b.Run(fmt.Sprintf("events=%d", size), func(b *testing.B) {
+			p, _ := openFake(Config{})
+			p.Close() // the loop is gone: this goroutine plays it
+			p.phase = phaseOpen
+			target := targetFunc(func(Readiness) {})
+			events := make([]event, size)
+			slots := make([]*slot, size)
+			for i := range events {
+				events[i] = event{p.table.add(target), Readable}
+				slots[i] = p.table.lookup(events[i].token)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, s := range slots {
+					s.state = slotArmed
+				}
+				p.runBatch(events)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
+		})
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, s := range slots {
-			s.state = slotArmed
-		}
-		p.runBatch(events)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(count), "ns/event")
 }

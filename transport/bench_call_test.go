@@ -1,0 +1,139 @@
+//go:build !windows
+
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/connpool"
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// benchTransport is what a call goes over, with a server that runs.
+type benchTransport struct {
+	name    string
+	address string
+	options []client.Option
+}
+
+// startTransports serves the echo service on Kiteline and on Kitex's default transport.
+func startTransports(b *testing.B) []benchTransport {
+	b.Helper()
+	serving, calling := newDefaultGroup(b), newDefaultGroup(b)
+	return []benchTransport{
+		{"kiteline", startEcho(b, serving), []client.Option{client.WithSuite(NewClientSuite(WithGroup(calling)))}},
+		{"netpoll", startStockEcho(b), nil},
+	}
+}
+
+// newDefaultGroup starts a group as suites have it by default, which ends with the benchmark. Each
+// side has its own, as in processes of their own: the limit of what lingers is a group's.
+func newDefaultGroup(b *testing.B) *conn.Group {
+	b.Helper()
+	g, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := g.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return g
+}
+
+// startStockEcho is startEcho on Kitex's default transport.
+func startStockEcho(b *testing.B) (address string) {
+	b.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := echoservice.NewServer(&echoHandler{},
+		server.WithListener(ln),
+		server.WithExitSignal(func() <-chan error { return nil }))
+	served := make(chan error, 1)
+	go func() { served <- srv.Run() }()
+	awaitRun(b, ln.Addr().String())
+	b.Cleanup(func() {
+		if err := srv.Stop(); err != nil {
+			b.Error(err)
+		}
+		if err := receive(b, "Run", served); err != nil {
+			b.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// BenchmarkCall: what does a pooled Kitex call cost, both sides of it in this process, next to
+// Kitex's default transport, by size, callers, and whether it has an RPC timeout, for which Kitex
+// runs it in a goroutine of its own?
+func BenchmarkCall(b *testing.B) {
+	captureLogs(b)
+	transports := startTransports(b)
+	for _, call := range []struct {
+		size, callers int
+		timeout       time.Duration
+	}{
+		{1 << 10, 1, 0},
+		{1 << 10, 1, 10 * time.Second},
+		{1 << 10, 16, 0},
+		{1 << 10, 16, 10 * time.Second},
+		{64 << 10, 1, 0},
+	} {
+		timeout := "none"
+		if call.timeout > 0 {
+			timeout = call.timeout.String()
+		}
+		for _, tr := range transports {
+			b.Run(fmt.Sprintf("%s/callers=%d/timeout=%s/transport=%s", sizeName(call.size), call.callers, timeout, tr.name), func(b *testing.B) {
+				opts := append([]client.Option{
+					client.WithRPCTimeout(call.timeout),
+					client.WithLongConnection(connpool.IdleConfig{MaxIdlePerAddress: 100, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}),
+				}, tr.options...)
+				c, _ := newEcho(b, tr.address, opts...)
+				loopCalls(b, c, payload(call.size).Payload, call.callers)
+			})
+		}
+	}
+}
+
+// loopCalls measures calls that so many callers make, after a first one.
+func loopCalls(b *testing.B, c echoservice.Client, request *echo.Payload, callers int) {
+	ctx := context.Background()
+	if _, err := c.EchoPayload(ctx, request); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(2 * int64(len(request.Data)))
+	b.ReportAllocs()
+	if callers == 1 {
+		for b.Loop() {
+			if _, err := c.EchoPayload(ctx, request); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return
+	}
+	procs := runtime.GOMAXPROCS(0)
+	b.SetParallelism((callers + procs - 1) / procs)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.EchoPayload(ctx, request); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

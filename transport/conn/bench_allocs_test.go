@@ -1,0 +1,71 @@
+package conn_test
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestAllocations: in the steady state a round trip allocates nothing, on
+// neither side, in no way of waiting.
+func TestAllocations(t *testing.T) {
+	if raceEnabled || checkedBuffers() {
+		t.Skip("the race detector and buffercheck allocate")
+	}
+	for _, tc := range []struct {
+		name   string
+		group  conn.GroupConfig
+		config conn.Config // the client's
+	}{
+		{"lingering", conn.GroupConfig{}, conn.Config{}},
+		{"dormant", conn.GroupConfig{MaxLingering: -1}, conn.Config{}},
+		{"timeouts", conn.GroupConfig{}, conn.Config{ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: time.Minute}},
+	} {
+		for _, network := range networks {
+			t.Run(tc.name+"/"+network, func(t *testing.T) {
+				g := newGroup(t, tc.group)
+				cfg := tc.config
+				cfg.OnRequest = echoFixed(smallBytes)
+				s := startServer(t, network, conn.ServerConfig{Group: g, Config: cfg})
+				c := s.dialConn(t, tc.config, g)
+				const calls = 2000
+				best := uint64(calls)
+				for range 5 { // others of the process may allocate too
+					best = min(best, mallocs(t, c, calls))
+				}
+				if best > calls/100 {
+					t.Errorf("got %d allocations in %d round trips, want next to none", best, calls)
+				}
+			})
+		}
+	}
+}
+
+// mallocs counts the process's allocations during calls round trips.
+func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range calls {
+		if err := roundTrip(c, smallBytes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs
+}
+
+// TestIsActiveAllocatesNothing: a pool asks before each call.
+func TestIsActiveAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFixed(smallBytes)}})
+	c := s.dialConn(t, conn.Config{}, nil)
+	var active atomic.Bool
+	if n := testing.AllocsPerRun(1000, func() { active.Store(c.IsActive()) }); n > 0 || !active.Load() {
+		t.Errorf("got %v allocations, want 0", n)
+	}
+}

@@ -1,0 +1,158 @@
+//go:build !windows
+
+package netpollconn_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// benchReader and benchWriter are what a bare connection's sides and netpoll's have in common.
+type benchReader interface {
+	Next(n int) ([]byte, error)
+	Peek(n int) ([]byte, error)
+	Release() error
+}
+
+type benchWriter interface {
+	Malloc(n int) ([]byte, error)
+	MallocAck(n int) error
+	Flush() error
+}
+
+// side is one end of a connection, and its plain peer.
+type side struct {
+	in   benchReader
+	out  benchWriter
+	peer io.ReadWriter
+}
+
+// benchmarkSides runs run on a bare connection, on the same seen as netpoll's, and on netpoll's own.
+func benchmarkSides(b *testing.B, run func(b *testing.B, s side)) {
+	b.Run("conn=bare", func(b *testing.B) {
+		c, peer := ours(b)
+		run(b, side{c.Conn.Reader(), c.Conn.Writer(), peer})
+	})
+	b.Run("conn=adapter", func(b *testing.B) {
+		c, peer := ours(b)
+		run(b, side{c.Reader(), c.Writer(), peer})
+	})
+	b.Run("conn=netpoll", func(b *testing.B) {
+		c, peer := kinds[0].pair(b)
+		run(b, side{c.Reader(), c.Writer(), peer})
+	})
+}
+
+// BenchmarkPeek: what does the adapter add to a read of bytes that are there?
+func BenchmarkPeek(b *testing.B) {
+	benchmarkSides(b, func(b *testing.B, s side) {
+		if _, err := s.peer.Write(make([]byte, 64)); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.in.Peek(64); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.in.Peek(64); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkMalloc: what does the adapter add to a write that no system call follows?
+func BenchmarkMalloc(b *testing.B) {
+	benchmarkSides(b, func(b *testing.B, s side) {
+		if _, err := s.out.Malloc(1); err != nil { // so that a block stays
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.out.Malloc(64); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.out.MallocAck(1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkRoundTrip: does the adapter show in an exchange, system calls included, and what is
+// the same one over netpoll's own connection?
+func BenchmarkRoundTrip(b *testing.B) {
+	for _, kib := range []int{1, 16} {
+		b.Run(fmt.Sprintf("size=%dKiB", kib), func(b *testing.B) {
+			benchmarkSides(b, func(b *testing.B, s side) { loopRoundTrips(b, s, kib<<10) })
+		})
+	}
+}
+
+// loopRoundTrips sends size bytes to the peer and has it send them back, all on this goroutine.
+func loopRoundTrips(b *testing.B, s side, size int) {
+	data := make([]byte, size)
+	b.SetBytes(2 * int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := s.out.Malloc(size)
+		if err != nil {
+			b.Fatal(err)
+		}
+		clear(p)
+		if err := s.out.Flush(); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(s.peer, data); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.peer.Write(data); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.in.Next(size); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.in.Release(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAppend: what does sending a LinkBuffer of netpoll's cost, which is taken by reference?
+func BenchmarkAppend(b *testing.B) {
+	for _, kib := range []int{1, 16} {
+		for i, name := range []string{"netpoll", "adapter"} {
+			b.Run(fmt.Sprintf("size=%dKiB/conn=%s", kib, name), func(b *testing.B) {
+				c, peer := kinds[i].pair(b)
+				data, got := make([]byte, kib<<10), make([]byte, kib<<10)
+				b.SetBytes(int64(len(data)))
+				b.ReportAllocs()
+				for b.Loop() {
+					part := netpoll.NewLinkBuffer()
+					_, err := part.WriteBinary(data)
+					noError(b, err)
+					noError(b, c.Writer().Append(part))
+					noError(b, c.Writer().Flush())
+					_, err = io.ReadFull(peer, got)
+					noError(b, err)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkOf: what does asking again for the adapter of a connection cost, as each callback does?
+func BenchmarkOf(b *testing.B) {
+	c, _ := ours(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if netpollconn.Of(c.Conn) != c {
+			b.Fatal("another one")
+		}
+	}
+}
