@@ -1,0 +1,84 @@
+package load
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Caller makes one call. A Caller is not called again before it has returned.
+type Caller func(ctx context.Context) error
+
+// crew is callers at work, each on a goroutine of its own. The first error ends all.
+type crew struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	wg      sync.WaitGroup
+	records []*record // shared by callers in turn
+	members int       // callers so far
+}
+
+// maxRecords bounds the histograms of a crew, each of some 200 KB: one for each of a
+// thousand callers would make the client's memory, its caches and its collector those of
+// another program.
+const maxRecords = 16
+
+func newCrew(ctx context.Context) *crew {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return &crew{ctx: ctx, cancel: cancel}
+}
+
+// add has one more goroutine do work, which records its latencies.
+func (c *crew) add(work func(ctx context.Context, latencies *record) error) {
+	if len(c.records) < maxRecords {
+		c.records = append(c.records, &record{latencies: newHistogram()})
+	}
+	own := c.records[c.members%maxRecords]
+	c.members++
+	c.wg.Go(func() {
+		if err := work(c.ctx, own); err != nil {
+			c.cancel(err)
+		}
+	})
+}
+
+// wait returns what all met once they have finished.
+func (c *crew) wait(began time.Time) (Report, error) {
+	c.wg.Wait()
+	elapsed := time.Since(began)
+	if err := context.Cause(c.ctx); err != nil {
+		return Report{}, err
+	}
+	c.cancel(nil)
+	all := newHistogram()
+	for _, r := range c.records {
+		all.Merge(r.latencies)
+	}
+	return newReport(all, elapsed), nil
+}
+
+// Closed has each caller call again as soon as it has its answer, until d has
+// passed. It returns the first error of a call, or why ctx ended.
+func Closed(ctx context.Context, callers []Caller, d time.Duration) (Report, error) {
+	crew := newCrew(ctx)
+	began := time.Now()
+	for _, call := range callers {
+		crew.add(func(ctx context.Context, latencies *record) error {
+			// The calls' own context has no end: one that can be cancelled takes
+			// another path in some frameworks, and costs more.
+			for sent := time.Now(); sent.Sub(began) < d && ctx.Err() == nil; {
+				err := call(context.Background())
+				answered := time.Now()
+				if err != nil {
+					return err
+				}
+				if err := latencies.add(answered.Sub(sent)); err != nil {
+					return err
+				}
+				sent = answered
+			}
+			return nil
+		})
+	}
+	return crew.wait(began)
+}

@@ -1,0 +1,99 @@
+package load
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open makes calls at a fixed rate, in calls per second, until d has passed: one
+// is due every 1/rate seconds, and its latency counts from then. So time that a call
+// waits for a caller, because earlier ones were slow, is not left out. Callers take
+// the calls that are due in their order; a server that cannot keep up makes the load last longer.
+// It returns the first error of a call, or why ctx ended.
+func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) (Report, error) {
+	total := int(rate * d.Seconds())
+	if total < 1 {
+		return Report{}, fmt.Errorf("no call is due in %v at %g calls/s", d, rate)
+	}
+	clock, err := newMetronome(rate)
+	if err != nil {
+		return Report{}, err
+	}
+	crew := newCrew(ctx)
+	due := make(chan time.Time, total) // room for all: being late never delays what is due
+	for _, call := range callers {
+		crew.add(func(ctx context.Context, latencies *record) error {
+			for at := range due {
+				if ctx.Err() != nil {
+					return nil
+				}
+				if err := call(context.Background()); err != nil {
+					return err
+				}
+				if err := latencies.add(time.Since(at)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err = clock.run(crew.ctx, total, due)
+	close(due)
+	report, callErr := crew.wait(clock.began)
+	if callErr != nil {
+		return Report{}, callErr
+	}
+	return report, errors.Join(err, clock.close())
+}
+
+// metronome ticks at a fixed rate. Go's own timers are exact to a millisecond
+// where nothing else wakes the process (runtime/netpoll_epoll.go rounds up); the
+// kernel's are to some microseconds, and Go's poller waits for them as for a socket.
+type metronome struct {
+	file     *os.File
+	interval time.Duration
+	began    time.Time // when it was started; the first tick comes an interval later
+}
+
+func newMetronome(rate float64) (*metronome, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	m := &metronome{file: os.NewFile(uintptr(fd), "timerfd"), interval: time.Duration(float64(time.Second) / rate)}
+	period := unix.NsecToTimespec(int64(m.interval))
+	m.began = time.Now()
+	if err := unix.TimerfdSettime(fd, 0, &unix.ItimerSpec{Interval: period, Value: period}, nil); err != nil {
+		return nil, errors.Join(os.NewSyscallError("timerfd_settime", err), m.close())
+	}
+	return m, nil
+}
+
+func (m *metronome) close() error { return m.file.Close() }
+
+// run sends the times of total ticks to due, each when it has come.
+func (m *metronome) run(ctx context.Context, total int, due chan<- time.Time) error {
+	stop := context.AfterFunc(ctx, func() { _ = m.file.SetReadDeadline(time.Unix(1, 0)) }) // a timerfd can be waited for
+	defer stop()
+	var expirations [8]byte
+	for sent := 0; sent < total; {
+		if _, err := m.file.Read(expirations[:]); err != nil {
+			if ctx.Err() != nil {
+				return nil // the crew tells why
+			}
+			return err
+		}
+		passed := int(min(binary.NativeEndian.Uint64(expirations[:]), uint64(total-sent)))
+		for range passed {
+			sent++
+			due <- m.began.Add(time.Duration(sent) * m.interval)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package peer
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// RPCs returns the frameworks that are compared, the one that the others are
+// measured against first.
+func RPCs() []RPC {
+	return []RPC{
+		overThrift("kitex", pooled),
+		overThrift("kiteline", pooled, withKiteline),
+		overThrift("gonet", pooled, withGonet),
+		overThrift("netpollmux-1", withMux(1)),
+		overThrift("netpollmux-2", withMux(2)),
+		{Name: "kitex-grpc", Serve: serveKitexGRPC, Dial: dialKitexGRPC},
+		{Name: "grpc-go", Serve: serveGRPC, Dial: dialGRPC},
+	}
+}
+
+// Plains returns the servers that are compared, the one that the others are
+// measured against first.
+func Plains() []Plain {
+	return []Plain{
+		{Name: "netpoll", Serve: serveNetpoll},
+		{Name: "kiteline", Serve: serveKiteline},
+		{Name: "gnet", Serve: serveGnet},
+		{Name: "gonet", Serve: serveGonet},
+	}
+}
+
+// FindRPC returns the framework of that name. The error names those there are.
+func FindRPC(name string) (RPC, error) {
+	return find("framework", name, RPCs(), func(r RPC) string { return r.Name })
+}
+
+// FindPlain returns the server of that name. The error names those there are.
+func FindPlain(name string) (Plain, error) {
+	return find("plain server", name, Plains(), func(p Plain) string { return p.Name })
+}
+
+func find[T any](kind, name string, known []T, nameOf func(T) string) (T, error) {
+	var names []string
+	for _, k := range known {
+		if nameOf(k) == name {
+			return k, nil
+		}
+		names = append(names, nameOf(k))
+	}
+	var none T
+	return none, fmt.Errorf("unknown %s %q, want one of %s", kind, name, strings.Join(names, ", "))
+}
+
+// run runs a server until the process ends. A server that fails before takes
+// the process with it, so that nobody goes on measuring it.
+func run(name string, serve func() error) {
+	go func() {
+		if err := serve(); err != nil {
+			fmt.Fprintf(os.Stderr, "server %s: %v\n", name, err)
+			os.Exit(1)
+		}
+	}()
+}

@@ -1,0 +1,192 @@
+// Package proc runs this program's other processes: a measurement has a server
+// and a client of its own, this binary executed again with a role, which answer
+// commands line by line. It also reads what processes and the machine use.
+package proc
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spec says what a child is to be.
+type Spec struct {
+	Role string // the program's first argument is this flag: -role=Role
+	Args any    // its second argument, as JSON
+	CPUs []int  // the processors it may run on; empty means all
+	Name string // what errors call it
+}
+
+// Child is a process of this binary in a role. It ends when its standard input
+// does, so it never outlives the process that started it.
+//
+// Its methods must not be called at the same time.
+type Child struct {
+	name  string
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines chan []byte   // what it prints
+	ended chan struct{} // closed when it has ended and err is set
+	err   error         // why it ended; nil after an exit with status 0
+}
+
+// stopTime is how long a child may take to end by itself.
+const stopTime = 3 * time.Second
+
+// Start starts a child and waits for its first line, which it decodes into
+// ready. The child is killed when ctx ends.
+func Start(ctx context.Context, spec Spec, ready any) (*Child, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args, err := json.Marshal(spec.Args)
+	if err != nil {
+		return nil, err
+	}
+	c := &Child{
+		name:  spec.Name,
+		cmd:   exec.CommandContext(ctx, exe, "-role="+spec.Role, string(args)),
+		lines: make(chan []byte),
+		ended: make(chan struct{}),
+	}
+	c.cmd.Stderr = os.Stderr
+	stdout, stdin, err := c.pipes()
+	if err != nil {
+		return nil, err
+	}
+	c.stdin = stdin
+	if err := startOn(c.cmd, spec.CPUs); err != nil {
+		return nil, err
+	}
+	go c.watch(stdout)
+	if err := c.receive(ctx, ready); err != nil {
+		c.Stop()
+		return nil, fmt.Errorf("%s did not start: %w", c.name, err)
+	}
+	return c, nil
+}
+
+func (c *Child) pipes() (io.Reader, io.WriteCloser, error) {
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	stdin, err := c.cmd.StdinPipe()
+	return stdout, stdin, err
+}
+
+// startOn starts cmd where it may only run on cpus. A process inherits that from
+// the thread that starts it; set later it would miss threads that exist already.
+func startOn(cmd *exec.Cmd, cpus []int) error {
+	if len(cpus) == 0 {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, wanted unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return os.NewSyscallError("sched_getaffinity", err)
+	}
+	for _, cpu := range cpus {
+		wanted.Set(cpu)
+	}
+	if err := unix.SchedSetaffinity(0, &wanted); err != nil {
+		return os.NewSyscallError("sched_setaffinity", err)
+	}
+	err := cmd.Start()
+	if restoreErr := unix.SchedSetaffinity(0, &before); restoreErr != nil {
+		panic("proc: BUG: a thread's own processors were refused: " + restoreErr.Error())
+	}
+	return err
+}
+
+// UsableCPUs returns the processors that this process may run on.
+func UsableCPUs() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	var cpus []int
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus, nil
+}
+
+// watch passes on what the child prints, until it ends.
+func (c *Child) watch(stdout io.Reader) {
+	in := bufio.NewScanner(stdout)
+	for in.Scan() {
+		c.lines <- append([]byte(nil), in.Bytes()...)
+	}
+	c.err = c.cmd.Wait()
+	close(c.ended)
+}
+
+// receive decodes the child's next line into out.
+func (c *Child) receive(ctx context.Context, out any) error {
+	select {
+	case line := <-c.lines:
+		var answer answer
+		if err := json.Unmarshal(line, &answer); err != nil {
+			return fmt.Errorf("%q: %w", line, err)
+		}
+		if answer.Error != "" {
+			return errors.New(answer.Error)
+		}
+		if out == nil {
+			return nil
+		}
+		return json.Unmarshal(answer.Value, out)
+	case <-c.ended:
+		if c.err == nil {
+			return fmt.Errorf("%s ended", c.name)
+		}
+		return fmt.Errorf("%s ended: %w", c.name, c.err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Ask sends a command and decodes its answer into out, unless that is nil. It
+// waits until the answer is there, the child has ended, or ctx has.
+func (c *Child) Ask(ctx context.Context, command string, out any) error {
+	_, writeErr := fmt.Fprintln(c.stdin, command)
+	err := c.receive(ctx, out)
+	if err != nil {
+		// Why the child ended says more than that it takes no commands.
+		return fmt.Errorf("%s, %s: %w", c.name, command, err)
+	}
+	return writeErr
+}
+
+// Stop ends the child and waits for that. It may be called again.
+func (c *Child) Stop() {
+	_ = c.stdin.Close() // closed already, or the child has ended
+	kill := time.NewTimer(stopTime)
+	defer kill.Stop()
+	for {
+		select {
+		case <-c.lines: // the answer of a command that nobody waited for
+		case <-c.ended:
+			return
+		case <-kill.C:
+			_ = c.cmd.Process.Kill() // fails only if it has ended
+		}
+	}
+}
+
+// Pid returns the child's process ID.
+func (c *Child) Pid() int { return c.cmd.Process.Pid }

@@ -1,0 +1,203 @@
+// Package result is what a run of the benchmarks found: its cells, the figures
+// of each round, and where and with what it was measured. It is what the JSON
+// file holds.
+package result
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// Figure names one number that a round measured.
+type Figure string
+
+// The figures of a load. Those of a client are absent where all variants share one.
+const (
+	Calls            Figure = "calls/s"
+	P50              Figure = "p50"  // µs, as are the next three
+	P99              Figure = "p99"  // of every call of the round
+	P999             Figure = "p999" // 99.9 %
+	Max              Figure = "max"
+	CPU              Figure = "cpu" // µs of user and system time per call, server and client
+	ServerCPU        Figure = "cpu server"
+	ClientCPU        Figure = "cpu client"
+	ServerAllocs     Figure = "allocs server" // heap allocations per call
+	ClientAllocs     Figure = "allocs client"
+	ServerBytes      Figure = "bytes server" // heap bytes allocated per call
+	ClientBytes      Figure = "bytes client"
+	ServerGoroutines Figure = "goroutines server"
+	ClientGoroutines Figure = "goroutines client"
+	ServerResident   Figure = "resident server" // MiB of resident memory
+	ClientResident   Figure = "resident client"
+	Connections      Figure = "connections"
+	Errors           Figure = "errors"
+)
+
+// The figures of idle connections.
+const (
+	IdleHeap       Figure = "heap/conn"     // bytes of heap and stacks per connection, after a collection
+	IdleResident   Figure = "resident/conn" // bytes of resident memory per connection
+	IdleGoroutines Figure = "goroutines/conn"
+	IdleTotal      Figure = "goroutines" // of the whole server
+)
+
+// Direction says which way a figure is better.
+type Direction int8
+
+// The directions.
+const (
+	Neither Direction = iota // it describes, and is not judged
+	Lower
+	Higher
+)
+
+// Better returns which way f is better.
+func (f Figure) Better() Direction {
+	switch f {
+	case Calls:
+		return Higher
+	case Connections, Errors, ServerGoroutines, ClientGoroutines, IdleTotal:
+		return Neither
+	}
+	return Lower
+}
+
+// Round is what one round measured in a cell. A figure that does not apply is absent.
+type Round map[Figure]float64
+
+// Key names a cell: who was measured under which load. Two runs' cells with
+// equal keys can be compared.
+type Key struct {
+	Set     string        `json:"set"`
+	Variant string        `json:"variant"`
+	Callers int           `json:"callers"`           // concurrent callers or connections
+	Size    int           `json:"size"`              // bytes of a request's payload, and of its reply's
+	Share   int           `json:"share,omitempty"`   // open loop: the rate, in percent of what the baseline reached in a closed one
+	Burn    time.Duration `json:"burn,omitempty"`    // CPU time that the handler takes
+	Timeout time.Duration `json:"timeout,omitempty"` // WithRPCTimeout, or a deadline where the framework has no such option
+	CPUs    string        `json:"cpus,omitempty"`    // how the processes are pinned; empty: not at all
+}
+
+// Load is the key without the variant: what all variants in a group were put to.
+func (k Key) Load() Key {
+	k.Variant = ""
+	return k
+}
+
+// Cell is what all rounds measured on one variant under one load.
+type Cell struct {
+	Key
+	Rounds    []Round `json:"rounds"`
+	Disturbed int     `json:"disturbed,omitempty"` // rounds kept although other load disturbed them each time
+}
+
+// Median returns the median over the rounds of f. It reports false if no round has f.
+func (c Cell) Median(f Figure) (float64, bool) {
+	values := c.Values(f)
+	if len(values) == 0 {
+		return 0, false
+	}
+	slices.Sort(values)
+	middle := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[middle], true
+	}
+	return (values[middle-1] + values[middle]) / 2, true
+}
+
+// Values returns f of every round that has it, in the order of the rounds.
+func (c Cell) Values(f Figure) []float64 {
+	var values []float64
+	for _, round := range c.Rounds {
+		if v, ok := round[f]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// Machine is where a run took place.
+type Machine struct {
+	CPU         string `json:"cpu"`  // the processor's model
+	CPUs        int    `json:"cpus"` // usable by the run
+	MemoryBytes int64  `json:"memoryBytes"`
+	Kernel      string `json:"kernel"`
+	OS          string `json:"os"`
+	Arch        string `json:"arch"`
+}
+
+// Settings are what a run was asked for.
+type Settings struct {
+	Rounds   int           `json:"rounds"`
+	Duration time.Duration `json:"duration"` // of one measurement
+	Baseline string        `json:"baseline"` // the variant that ratios are to, where a group has it
+	Rate     float64       `json:"rate"`     // calls/s that the open loop's shares are of; 0 without an open loop
+}
+
+// Run is a whole run.
+type Run struct {
+	Started  time.Time         `json:"started"`
+	Took     time.Duration     `json:"took"`
+	Go       string            `json:"go"`
+	Build    string            `json:"build,omitempty"` // the revision measured, as the go command stamped it
+	Modules  map[string]string `json:"modules"`         // versions of the modules measured, by path
+	Machine  Machine           `json:"machine"`
+	Settings Settings          `json:"settings"`
+	Cells    []Cell            `json:"cells"` // in the order of the plan: a group's variants follow one another
+}
+
+// Cell returns the cell with key k.
+func (r *Run) Cell(k Key) (Cell, bool) {
+	for _, c := range r.Cells {
+		if c.Key == k {
+			return c, true
+		}
+	}
+	return Cell{}, false
+}
+
+// Baseline returns the cell that others under the same load are set in ratio to:
+// the baseline's own, or else the first of that load.
+func (r *Run) Baseline(load Key) (Cell, bool) {
+	own := load
+	own.Variant = r.Settings.Baseline
+	if c, ok := r.Cell(own); ok {
+		return c, true
+	}
+	for _, c := range r.Cells {
+		if c.Load() == load {
+			return c, true
+		}
+	}
+	return Cell{}, false
+}
+
+// Read reads a run that Write wrote.
+func Read(path string) (*Run, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	run := new(Run)
+	if err := json.Unmarshal(data, run); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(run.Cells) == 0 {
+		return nil, &fs.PathError{Op: "read results", Path: path, Err: errors.New("no cells in it")}
+	}
+	return run, nil
+}
+
+// Write writes the run as JSON.
+func (r *Run) Write(path string) error {
+	data, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
