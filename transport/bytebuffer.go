@@ -35,6 +35,7 @@ type byteBuffer struct {
 	reader  buffer.Reader     // nil if it cannot be read
 	writer  buffer.Writer     // nil if it cannot be written
 	readLen int               // bytes taken out since it was made
+	call    *timedCall        // what limits its waits; nil: the connection's own timeouts
 }
 
 var (
@@ -90,6 +91,9 @@ func (b *byteBuffer) NetpollReader() netpoll.Reader {
 	if b.reader == nil || b.conn == nil {
 		return nil
 	}
+	if b.call != nil {
+		b.call.limitRead(b.conn)
+	}
 	return b.conn.Reader()
 }
 
@@ -98,6 +102,9 @@ func (b *byteBuffer) NetpollReader() netpoll.Reader {
 // not flushed is dropped: half a message must not go out with the next one.
 func (b *byteBuffer) Release(cause error) error {
 	var err error
+	if b.call != nil {
+		b.call.letGo()
+	}
 	if b.reader != nil {
 		err = b.reader.Release()
 	}

@@ -5,11 +5,19 @@ import "github.com/kiteline/kiteline/transport/netpollconn"
 // The reading half of byteBuffer. Errors carry netpoll's values, by which
 // Kitex classifies them.
 
+// limit has a wait for n bytes, if there is to be one, end with the call.
+func (b *byteBuffer) limit(n int) {
+	if b.call != nil && b.reader.Len() < n {
+		b.call.limitRead(b.conn)
+	}
+}
+
 // Next implements remote.ByteBuffer.
 func (b *byteBuffer) Next(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
 	}
+	b.limit(n)
 	p, err := b.reader.Next(n)
 	if err != nil {
 		return nil, netpollconn.ReadError(err)
@@ -23,6 +31,7 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
 	}
+	b.limit(n)
 	p, err := b.reader.Peek(n)
 	if err != nil {
 		return nil, netpollconn.ReadError(err)
@@ -35,6 +44,7 @@ func (b *byteBuffer) Skip(n int) error {
 	if b.reader == nil {
 		return errNotReadable
 	}
+	b.limit(n)
 	if err := b.reader.Skip(n); err != nil {
 		return netpollconn.ReadError(err)
 	}
@@ -51,6 +61,7 @@ func (b *byteBuffer) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	b.limit(1)
 	if _, err := b.reader.Peek(1); err != nil {
 		return 0, netpollconn.ReadError(err)
 	}
@@ -62,6 +73,7 @@ func (b *byteBuffer) ReadString(n int) (string, error) {
 	if b.reader == nil {
 		return "", errNotReadable
 	}
+	b.limit(n)
 	s, err := b.reader.ReadString(n)
 	if err != nil {
 		return "", netpollconn.ReadError(err)
@@ -85,6 +97,7 @@ func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
 	}
+	b.limit(n)
 	p, err := readFrame(b.reader, n)
 	if err != nil {
 		return nil, netpollconn.ReadError(err)

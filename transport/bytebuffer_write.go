@@ -75,6 +75,12 @@ func (b *byteBuffer) Flush() error {
 	if b.writer == nil {
 		return errNotWritable
 	}
+	if b.call != nil {
+		if err := b.call.limitWrite(b.conn, b.writer.MallocLen()); err != nil {
+			return err
+		}
+		defer b.call.unlimitWrite(b.conn)
+	}
 	return netpollconn.WriteError(b.writer.Flush())
 }
 

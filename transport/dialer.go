@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -22,6 +23,11 @@ type dialer struct{ settings settings }
 // within timeout; zero or less means no limit. Its error is the *net.OpError of package net.
 // It may be called from any goroutine.
 func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	return d.dial(context.Background(), network, address, timeout)
+}
+
+// dial is DialTimeout within ctx.
+func (d *dialer) dial(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
 	group, err := d.settings.groupOrDefault()
 	if err != nil {
 		return nil, err
@@ -35,7 +41,12 @@ func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (ne
 			WriteLowWatermark:  d.settings.lowWatermark,
 		},
 	}
-	c, err := inner.DialTimeout(network, address, timeout)
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	c, err := inner.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,8 @@
 // package's extension and buffers for Thrift and Protobuf, or Kitex's own
 // handlers for gRPC and TTHeader streaming. On the client the calling goroutine
 // writes the request and reads the reply itself, on a connection from the Pool
-// that it has to itself meanwhile.
+// that it has to itself meanwhile, also if the call has a timeout or a context
+// that can end; see WithKitexTimeouts.
 //
 // # Concurrency and ownership
 //

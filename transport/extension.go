@@ -50,6 +50,30 @@ func (extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Messa
 	return newForeignReadBuffer(c)
 }
 
+// clientExtension has the buffers of a timedCall end with it.
+type clientExtension struct{ extension }
+
+// NewWriteByteBuffer implements trans.Extension.
+func (clientExtension) NewWriteByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
+	return timed(ctx, extension{}.NewWriteByteBuffer(ctx, c, m), m)
+}
+
+// NewReadByteBuffer implements trans.Extension.
+func (clientExtension) NewReadByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
+	return timed(ctx, extension{}.NewReadByteBuffer(ctx, c, m), m)
+}
+
+// timed gives b to the call that m belongs to, until its Release.
+func timed(ctx context.Context, b remote.ByteBuffer, m remote.Message) remote.ByteBuffer {
+	if ours, ok := b.(*byteBuffer); ok {
+		if call := timedCallOf(ctx, m.RPCInfo()); call != nil {
+			ours.call = call
+			call.use(ours.conn)
+		}
+	}
+	return b
+}
+
 // ReleaseBuffer implements trans.Extension.
 func (extension) ReleaseBuffer(b remote.ByteBuffer, err error) error {
 	if b == nil {

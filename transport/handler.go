@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"time"
+
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/trans"
 )
@@ -19,12 +21,16 @@ func (serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.Se
 }
 
 // NewClientTransHandlerFactory returns the factory of the handler that makes
-// calls over a client's connections, one at a time on each.
+// calls over a client's connections, one at a time on each. Time-outs are Kitex's,
+// as with WithKitexTimeouts.
 func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return clientHandlerFactory{} }
 
-type clientHandlerFactory struct{}
+type clientHandlerFactory struct {
+	keepsTimeouts bool          // the suite may give the calls' time-outs to the transport
+	writeTimeout  time.Duration // what the suite's dialer gives a connection
+}
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.
 func (clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
-	return trans.NewDefaultCliTransHandler(opt, extension{})
+	return trans.NewDefaultCliTransHandler(opt, clientExtension{})
 }

@@ -17,6 +17,7 @@ type settings struct {
 	acceptors     int
 	writeTimeout  time.Duration // negative: none; zero: the side's default
 	pool          *PoolConfig   // nil: what Kitex's own options say
+	kitexTimeouts bool          // Kitex's goroutines keep the calls' time-outs, not the transport
 	onPressure    func(c *conn.Conn, p conn.Pressure)
 	highWatermark int
 	lowWatermark  int
@@ -63,6 +64,31 @@ func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option
 // server.
 func WithPool(cfg PoolConfig) Option {
 	return func(s *settings) { s.pool = &cfg }
+}
+
+// WithKitexTimeouts leaves the time-outs of calls to Kitex, which runs a call
+// that has one, or whose context can end, in a second goroutine and returns when
+// time is up, whatever that goroutine does. It has no meaning for a server.
+//
+// Without this option the transport ends such a call on the goroutine that
+// makes it, which saves the second one, if the suite's dialer, handlers and pool
+// are in use and there is no proxy. Errors are the same, and retries, backup
+// requests, circuit breaking and timeout propagation see no difference. What is
+// different without the option:
+//
+//   - A middleware, resolver or codec that blocks without regard to its context,
+//     which has the call's deadline and ends with it, holds the caller up until
+//     it returns. Then the caller gets the timeout error. A client that has such
+//     middlewares wants this option.
+//   - A call that ends closes its connection at once, not at a read timeout 5 ms
+//     later, or never; and nothing of it goes on: a dial is given up, a request
+//     that was not sent yet is not sent.
+//   - A result that comes after the deadline, or after the context has ended, is
+//     always an error; with Kitex either may win.
+//   - A tracer sees how reading, writing and connecting ended; with Kitex it may
+//     be told that the call has finished before they have.
+func WithKitexTimeouts() Option {
+	return func(s *settings) { s.kitexTimeouts = true }
 }
 
 func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {

@@ -1,22 +1,24 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"net"
 
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/connpool"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
 var errNoConnection = errors.New("dialer returned neither a connection nor an error")
 
 // dial opens a connection in a slot that the caller has. If it fails, the slot
 // goes to the first waiter.
-func (pr *poolPeer) dial(opt remote.ConnOption) (*pooledConn, error) {
+func (pr *poolPeer) dial(ctx context.Context, opt remote.ConnOption) (*pooledConn, error) {
 	pr.mu.Lock()
 	epoch := pr.epoch
 	pr.mu.Unlock()
-	raw, err := pr.callDialer(opt)
+	raw, err := pr.callDialer(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +39,7 @@ func (pr *poolPeer) dial(opt remote.ConnOption) (*pooledConn, error) {
 }
 
 // callDialer calls the user's dialer, which may panic.
-func (pr *poolPeer) callDialer(opt remote.ConnOption) (raw net.Conn, err error) {
+func (pr *poolPeer) callDialer(ctx context.Context, opt remote.ConnOption) (raw net.Conn, err error) {
 	err = errNoConnection
 	defer func() {
 		if err == nil {
@@ -52,7 +54,11 @@ func (pr *poolPeer) callDialer(opt remote.ConnOption) (raw net.Conn, err error) 
 		pr.mu.Unlock()
 		pr.reportDial(err)
 	}()
-	raw, err = opt.Dialer.DialTimeout(pr.addr.network, pr.addr.address, opt.ConnectTimeout)
+	if d, ours := opt.Dialer.(*dialer); ours && timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)) != nil {
+		raw, err = d.dial(ctx, pr.addr.network, pr.addr.address, opt.ConnectTimeout)
+	} else {
+		raw, err = opt.Dialer.DialTimeout(pr.addr.network, pr.addr.address, opt.ConnectTimeout)
+	}
 	if err == nil && raw == nil {
 		err = errNoConnection
 	}

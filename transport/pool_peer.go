@@ -108,7 +108,7 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 	if got.err != nil {
 		return nil, got.err
 	}
-	c, err := pr.dial(opt)
+	c, err := pr.dial(ctx, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -117,7 +118,7 @@ func (pr *poolPeer) warmUp(enough int, opt remote.ConnOption) error {
 	pr.counts.Open++
 	pr.counts.Dialing++
 	pr.mu.Unlock()
-	c, err := pr.dial(opt)
+	c, err := pr.dial(context.Background(), opt)
 	if err != nil {
 		return err
 	}

@@ -63,10 +63,14 @@ func (s clientSuite) Options() []client.Option {
 		di.Push("kiteline.NewClientSuite")
 		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
 		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
-			o.RemoteOpt.CliHandlerFactory = NewClientTransHandlerFactory()
+			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
+				keepsTimeouts: !s.settings.kitexTimeouts,
+				writeTimeout:  s.settings.writeTimeoutOr(0),
+			}
 		}
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
+		o.MWBs = append(o.MWBs, timeoutBuilder(o))
 		if o.RemoteOpt.ConnPool != nil {
 			return
 		}
