@@ -167,7 +167,7 @@ func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
 	c.onDisconnect = f
 	c.mu.Unlock()
 	w := word(c.state.Load())
-	if f != nil && w.has(flagHangup) && (w.holder() == holderHandling || w.holder() == holderUser) {
+	if f != nil && w.has(flagHangup) && (w.holder() == holderHandling || w.holder() == holderPaused || w.holder() == holderUser) {
 		c.spawn(c.disconnect)
 	}
 }

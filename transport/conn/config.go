@@ -9,8 +9,9 @@ import (
 // zero value has no callbacks, no limits and no time-outs. It is copied where
 // it is given and must not be changed through a connection.
 //
-// Callbacks of one connection never overlap, with one exception: OnDisconnect
-// runs while OnRequest still does. Their order is OnPrepare, OnConnect, any
+// Callbacks of one connection never overlap, with two exceptions: OnDisconnect
+// runs while OnRequest still does, and OnRequest beside calls of itself that have offered the
+// reading side (Conn.Offer). Their order is OnPrepare, OnConnect, any
 // number of OnRequest, OnDisconnect if it was the peer who closed, then the
 // close callbacks, last added first. A callback that panics ends its
 // connection, with a *PanicError as the cause, and nothing else.
@@ -30,7 +31,8 @@ type Config struct {
 	// for as long as it likes: a blocked handler costs its own goroutine and
 	// holds nothing else up. If it returns without having taken anything it is
 	// called again when more has come. An error closes the connection.
-	// Everything read is released when it returns.
+	// Everything read is released when it returns. It may go on without the
+	// right to read (Conn.Offer, Conn.HandOff), and hold the peer back (Conn.Pause).
 	//
 	// Nil means that whoever has the connection reads it.
 	OnRequest func(ctx context.Context, c *Conn) error
@@ -60,6 +62,6 @@ type Config struct {
 	WriteTimeout time.Duration
 
 	// IdleTimeout closes a connection on which nothing was read or written for
-	// that long and no callback runs; see Conn.SetIdleTimeout. Zero or less means never.
+	// that long and no callback runs, nor work beside them; see Conn.SetIdleTimeout. Zero or less means never.
 	IdleTimeout time.Duration
 }

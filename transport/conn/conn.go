@@ -32,13 +32,15 @@ type Conn struct {
 	armFD   func(fd uintptr) // arm, made once: see armLocked
 
 	// atomic: see state.go; changed by transition only
-	state atomic.Uint32
+	state atomic.Uint64
 
 	// owned by whoever holds the reading side
 	in        buffer.LinkBuffer
 	received  uint64          // bytes ever put into in
 	lastSpace int             // how much the last read could have taken
-	offered   uint64          // received when OnRequest last returned: it has seen everything before
+	offered   uint64          // what OnRequest has seen of received, when it last returned or offered the reading side
+	paused    bool            // the OnRequest that runs, or ran last, has called Pause
+	inRequest bool            // OnRequest runs and has not offered the reading side
 	connected bool            // OnConnect was called
 	ctx       context.Context // what OnPrepare and OnConnect returned
 
@@ -66,6 +68,7 @@ type Conn struct {
 	pending   atomic.Int64  // bytes of the write under way that the kernel has not taken; set with writeMu held
 	pressure  atomic.Uint32 // a Pressure; set with writeMu held
 	lastTick  atomic.Uint64 // the sweep's tick in which it was last used
+	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
 	swept     atomic.Bool   // it is in the sweep's list
 	timed     atomic.Bool   // it has an idle timeout
 	restedAt  atomic.Int64  // UnixNano of when it was last used; kept only if timed
@@ -75,7 +78,8 @@ type Conn struct {
 	onDisconnect   func(ctx context.Context, c *Conn)
 	connecting     bool // OnConnect has not returned yet: OnDisconnect waits for that
 	told           bool // OnDisconnect was called, or is about to be
-	asides         int  // calls of OnDisconnect and OnPressure under way, which need not hold the reading side
+	asides         int  // calls of OnDisconnect and OnPressure under way, which need not hold the reading side, and works
+	works          int  // BeginWork without EndWork, and OnRequests that have lost the reading side; flagBusy tells of them
 	ended          bool // nobody holds the connection any more; the close callbacks run once asides is 0
 	closeCallbacks []func(c *Conn)
 	cause          error // why it ended; nil until then
@@ -200,7 +204,7 @@ func (c *Conn) transition(ev event) action {
 	for {
 		old := c.state.Load()
 		next, act := word(old).on(ev)
-		if uint32(next) == old || c.state.CompareAndSwap(old, uint32(next)) {
+		if uint64(next) == old || c.state.CompareAndSwap(old, uint64(next)) {
 			return act
 		}
 	}

@@ -27,7 +27,8 @@ type dispatcher struct {
 	mu     sync.Mutex // taken after any lock of a Conn
 	head   *Conn      // guarded by mu: the queue, linked by nextInQueue
 	tail   *Conn      // guarded by mu
-	tasks  []func()   // guarded by mu: rare work that is no connection's turn
+	tasks  taskQueue  // guarded by mu: work that is no connection's turn
+	tasked bool       // guarded by mu: the last one taken was a task, so that a connection comes next
 	idle   []*worker  // guarded by mu: parked workers, last parked last
 	waking bool       // guarded by mu: a worker was woken and has not looked at the queue yet
 	closed bool       // guarded by mu
@@ -57,11 +58,15 @@ func (d *dispatcher) push(c *Conn) {
 }
 
 // do has f run on a worker.
-func (d *dispatcher) do(f func()) {
+func (d *dispatcher) do(f func()) { d.run(taskFunc(f)) }
+
+// run has r run on a worker.
+func (d *dispatcher) run(r Runner) {
 	d.mu.Lock()
-	d.tasks = append(d.tasks, f)
+	d.tasks.push(r)
+	w, wanted := d.wakeLocked()
 	d.mu.Unlock()
-	d.wake()
+	d.rouse(w, wanted)
 }
 
 // wake wakes a worker, or starts one, if there is work and none is waking.
@@ -74,7 +79,7 @@ func (d *dispatcher) wake() {
 
 // wakeLocked decides whether a worker is to be woken, and which; nil stands for a new one.
 func (d *dispatcher) wakeLocked() (w *worker, wanted bool) {
-	if d.waking || d.head == nil && len(d.tasks) == 0 {
+	if d.waking || d.head == nil && d.tasks.len() == 0 {
 		return nil, false
 	}
 	d.waking = true
@@ -111,7 +116,7 @@ func (d *dispatcher) work() {
 		case c != nil:
 			c.serve()
 		case task != nil:
-			task()
+			task.Run()
 		case !ok:
 			return
 		default:
@@ -121,18 +126,20 @@ func (d *dispatcher) work() {
 	}
 }
 
-// take returns the next piece of work. Without any, ok says whether self was
-// parked and is to wait for its wake-up, or has to end.
-func (d *dispatcher) take(self *worker, woken bool) (c *Conn, task func(), ok bool) {
+// take returns the next piece of work, of tasks and connections one after the
+// other, so that many of one kind do not keep the other waiting. Without any, ok says
+// whether self was parked and is to wait for its wake-up, or has to end.
+func (d *dispatcher) take(self *worker, woken bool) (c *Conn, task Runner, ok bool) {
 	d.mu.Lock()
 	if woken {
 		d.waking = false
 	}
 	switch {
-	case len(d.tasks) > 0:
-		task = d.tasks[0]
-		d.tasks = d.tasks[1:]
+	case d.tasks.len() > 0 && (d.head == nil || !d.tasked):
+		task = d.tasks.pop()
+		d.tasked = true
 	case d.head != nil:
+		d.tasked = false
 		c = d.head
 		d.head = c.nextInQueue
 		c.nextInQueue = nil

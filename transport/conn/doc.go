@@ -27,6 +27,13 @@
 //	 └► user ◄── use ── watched            (no OnRequest: whoever has it reads)
 //	      └──── unused for a tick ──►┘
 //
+// A handler that will read no more may say so (Offer), and give the reading side away
+// (HandOff): then OnRequest is called for what comes next beside the call that still runs.
+//
+//	handling ── Offer, and a tick of the sweep, or HandOff ──► dormant, or ready without a poller
+//	serving, handling ── Pause ──► paused ── Resume ──► ready
+//	serving ── the peer's FIN, while work goes on ──► paused ── its end ──► ready
+//
 // A dormant connection is armed once in one poller and has neither goroutine
 // nor buffer. When the poller reports it a worker takes it from the queue,
 // reads, and runs OnRequest. If no other connection waits, the worker then
@@ -42,7 +49,9 @@
 //
 // net.Conn's methods, Close, IsActive and the setters may be called from any
 // goroutine. Reader and Writer have one owner each at a time. Callbacks of one
-// connection do not overlap, but for OnDisconnect; see Config.
+// connection do not overlap, but for OnDisconnect and an OnRequest that has offered
+// the reading side; see Config. What else goes on for a connection, as tasks of Go do,
+// is announced with BeginWork.
 //
 // # Ownership
 //

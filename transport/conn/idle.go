@@ -6,7 +6,7 @@ import (
 )
 
 // SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once
-// nothing was read or written on it and no callback ran for d. Zero or less
+// nothing was read or written on it, no callback ran and no work went on for d. Zero or less
 // removes the timeout. The time starts anew with the call.
 //
 // It costs one timer per connection, which is set again only when it fires, so

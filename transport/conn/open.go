@@ -195,6 +195,15 @@ func (t *target) OnReady(r poller.Readiness) {
 	}
 }
 
+// Drain closes the connection as soon as it has nothing left to read, and no
+// callback and no work beside them goes on. One in its user's hands is theirs to close,
+// unless it lies idle. It does not wait and may be called from any goroutine.
+func (c *Conn) Drain() {
+	if word(c.state.Load()).isOpen() {
+		c.drain()
+	}
+}
+
 // drain has the connection closed as soon as it has nothing left to read and no
 // callback runs.
 func (c *Conn) drain() {

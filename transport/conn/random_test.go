@@ -31,6 +31,7 @@ type observer struct {
 
 	got          strings.Builder // what requests took
 	held         atomic.Int32    // callbacks of the holder that run: OnPrepare, OnConnect, OnRequest, close callbacks
+	beside       atomic.Int32    // OnRequests that have offered the reading side, and work
 	prepared     bool
 	connected    bool
 	requests     int
@@ -38,6 +39,7 @@ type observer struct {
 	disconnects  atomic.Int32 // running
 	closed       []int
 	over         atomic.Bool
+	partings     []func(c *Conn) // how OnRequest may part with the reading side; nil: not at all
 }
 
 func (o *observer) enter(what string) {
@@ -65,6 +67,9 @@ func (o *observer) config(connect bool) Config {
 					if o.disconnects.Load() != 0 {
 						o.t.Error("a close callback overlaps OnDisconnect")
 					}
+					if o.beside.Load() != 0 {
+						o.t.Error("a close callback overlaps work")
+					}
 					o.leave()
 				})
 			}
@@ -72,12 +77,26 @@ func (o *observer) config(connect bool) Config {
 		},
 		OnRequest: func(_ context.Context, c *Conn) error {
 			o.enter("OnRequest")
-			defer o.leave()
 			if connect && !o.connected {
 				o.t.Error("OnRequest before OnConnect")
 			}
 			o.requests++
-			return o.consume(c)
+			err := o.consume(c)
+			busy := time.Duration(o.rnd.IntN(4)) * fakePeriod
+			switch o.rnd.IntN(8) {
+			case 0:
+				o.pause(c)
+			case 1:
+				o.work(c, busy)
+			}
+			o.leave()
+			if part := o.partings[o.rnd.IntN(len(o.partings))]; part != nil {
+				o.beside.Add(1)
+				part(c)
+				time.Sleep(busy)
+				o.beside.Add(-1)
+			}
+			return err
 		},
 		OnDisconnect: func(context.Context, *Conn) {
 			o.disconnects.Add(1)
@@ -104,6 +123,29 @@ func (o *observer) config(connect bool) Config {
 		}
 	}
 	return cfg
+}
+
+// pause pauses the connection and has it resumed at some time.
+func (o *observer) pause(c *Conn) {
+	c.Pause()
+	if d := time.Duration(o.rnd.IntN(4)) * fakePeriod / 2; d > 0 {
+		time.AfterFunc(d, func() { c.Resume() })
+		return
+	}
+	c.Resume()
+}
+
+// work has work go on for d.
+func (o *observer) work(c *Conn, d time.Duration) {
+	if !c.BeginWork() {
+		return // the end is near
+	}
+	o.beside.Add(1)
+	c.Go(taskFunc(func() {
+		time.Sleep(d)
+		o.beside.Add(-1)
+		c.EndWork()
+	}))
 }
 
 // consume takes some of what there is, sometimes more, sometimes nothing.
@@ -154,6 +196,7 @@ func randomInterleaving(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	o := &observer{t: t, rnd: rand.New(rand.NewPCG(seed, 2))}
 	g := newFakeGroup(t, rnd.IntN(3))
+	o.partings = [][]func(c *Conn){{nil}, {(*Conn).Offer}, {nil, (*Conn).HandOff}, {nil, (*Conn).Offer, (*Conn).HandOff}}[rnd.IntN(4)]
 	cfg := o.config(rnd.IntN(2) == 0)
 	plain := rnd.IntN(4) == 0
 	var c *fakeConn

@@ -28,9 +28,9 @@ func (c *Conn) serve() {
 		c.yield()
 		return
 	}
-	// Bytes may be there already if a user read before SetOnRequest.
+	// Bytes may be there already if a user read before SetOnRequest, or if
+	// OnRequest has paused.
 	if c.received > c.offered && !c.handle() {
-		c.release()
 		return
 	}
 	next := settleNow
@@ -48,7 +48,6 @@ func (c *Conn) serveOnce(how settlement, reads int) settlement {
 	n, err := c.receive(how)
 	switch {
 	case err == nil && !c.handle():
-		c.release()
 		return settleGone
 	case err == nil && n == c.lastSpace:
 		return c.settleBusy(reads)
@@ -127,9 +126,11 @@ func (c *Conn) settleKicked() settlement {
 }
 
 // drained reports whether the server shuts down and this connection, on which
-// there is nothing to read now, has no begun request in its buffer.
+// there is nothing to read now, has no begun request in its buffer and no work
+// that goes on beside the callbacks.
 func (c *Conn) drained() bool {
-	return word(c.state.Load()).has(flagDraining) && c.in.Len() == 0
+	w := word(c.state.Load())
+	return w.has(flagDraining) && !w.has(flagBusy) && c.in.Len() == 0
 }
 
 // closeDrained ends a connection that its server has no more use for.
@@ -274,35 +275,60 @@ func (c *Conn) commit(space []byte, n int, err error) (int, error) {
 }
 
 // handle calls OnRequest as long as there is something to read and it takes
-// some of it. It reports whether the connection goes on.
+// some of it. It reports whether the caller still has the connection and is to
+// go on with it.
 func (c *Conn) handle() bool {
 	for c.in.Len() > 0 {
 		consumed := c.received - uint64(c.in.Len())
-		if !c.request() {
+		switch {
+		case !c.request():
 			return false
-		}
-		if c.received-uint64(c.in.Len()) == consumed {
+		case c.paused:
+			if !c.restPaused() {
+				return false
+			}
+		case c.received-uint64(c.in.Len()) == consumed:
 			return true // it needs more than has come
 		}
 	}
 	return true
 }
 
-// request calls OnRequest once. It reports whether the connection goes on.
+// request calls OnRequest once. It reports whether the caller still has the
+// connection: not if it was closed, and not if OnRequest has lost the reading side.
 func (c *Conn) request() bool {
 	c.touch()
+	c.paused, c.inRequest = false, true
 	c.transition(eventHandle)
+	turn := word(c.state.Load()).turn()
 	err := c.callOnRequest()
-	c.transition(eventHandled)
-	c.offered = c.received
+	if !c.handled(turn) {
+		if err != nil {
+			c.closeWith(err)
+		}
+		c.EndWork()
+		return false
+	}
+	c.markSeen()
 	if err != nil {
 		c.closeWith(err)
 	}
 	if !word(c.state.Load()).isOpen() {
+		c.release()
 		return false
 	}
 	_ = c.in.Release()
 	return true
+}
+
+// markSeen records, when OnRequest returns or offers the reading side, what it
+// has seen: everything, or if it has paused what it took.
+func (c *Conn) markSeen() {
+	c.inRequest = false
+	c.offered = c.received
+	if c.paused {
+		c.offered -= uint64(c.in.Len())
+	}
 }
 
 func (c *Conn) callOnRequest() (err error) {
@@ -347,11 +373,13 @@ func (c *Conn) end(err error) {
 		cause = net.ErrClosed
 	} else {
 		c.hangup(err)
-		if c.in.Len() > 0 && !c.request() {
-			c.release()
+		if !c.handle() {
 			return
 		}
 		c.disconnect()
+		if errors.Is(err, io.EOF) && c.awaitCalm() {
+			return
+		}
 	}
 	if !errors.Is(cause, io.EOF) {
 		cause = opError("read", c.remote, cause)

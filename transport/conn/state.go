@@ -36,22 +36,28 @@ const (
 	// next use, or when the poller reports it.
 	holderWatched
 
+	// holderPaused: nobody, and nobody shall read: OnRequest has called Pause, or
+	// the peer has closed and work goes on beside the callbacks. Armed for
+	// hang-up at most. Left by Resume, by the end of that work, or by Close.
+	holderPaused
+
 	// holderClosed: torn down. Terminal.
 	holderClosed
 )
 
 // String returns the holder's name as the state diagram has it.
 func (h holder) String() string {
-	names := [...]string{"new", "dormant", "ready", "serving", "handling", "lingering", "user", "watched", "closed"}
+	names := [...]string{"new", "dormant", "ready", "serving", "handling", "lingering", "user", "watched", "paused", "closed"}
 	if int(h) >= len(names) {
 		return "invalid"
 	}
 	return names[h]
 }
 
-// word is the state of a connection: a holder and flags, changed only by
-// Conn.transition, so that every change is one compare-and-swap.
-type word uint32
+// word is the state of a connection: a holder, flags, and how often a handler lost
+// the reading side (turn), changed only by Conn.transition and Conn.handled, so
+// that every change is one compare-and-swap.
+type word uint64
 
 const (
 	holderMask word = 0xff
@@ -77,11 +83,29 @@ const (
 	// which happens with an arming that stays. Whoever wants to rest looks once more
 	// and clears it; so does whoever is about to read anyway.
 	flagMore word = 1 << 12
+
+	// flagBusy: work goes on beside the callbacks, or an OnRequest that has lost
+	// the reading side still runs: not idle, and not to be drained yet. Set by
+	// the first BeginWork, cleared by the last EndWork.
+	flagBusy word = 1 << 13
+
+	// flagOffered: the OnRequest that runs reads no more, and whoever likes may
+	// take the reading side from it. Set by Offer, cleared when it is taken or OnRequest returns.
+	flagOffered word = 1 << 14
+
+	// flagPaused: OnRequest wants no more before Resume. Set by Pause; cleared
+	// by Resume, and where OnRequest is called again.
+	flagPaused word = 1 << 15
+
+	// oneTurn is added each time the reading side is taken from a handler, which
+	// tells from it that what happens now is no longer its business.
+	oneTurn word = 1 << 16
 )
 
 func (w word) holder() holder     { return holder(w & holderMask) }
 func (w word) has(flag word) bool { return w&flag != 0 }
 func (w word) to(h holder) word   { return w&^holderMask | word(h) }
+func (w word) turn() word         { return w / oneTurn }
 func (w word) isOpen() bool       { return !w.has(flagClosing) && w.holder() != holderClosed }
 
 // event is something that happens to a connection.
@@ -110,10 +134,19 @@ const (
 	eventAdopt                      // SetOnRequest on a user's connection
 	eventClose                      // Close, or a failure that ends the connection
 	eventRelease                    // the holder lets go of a connection that is closing
+	eventOffer                      // OnRequest reads no more and goes on
+	eventTake                       // the sweep, or OnRequest itself: somebody else is to read
+	eventTakeUnwatched              // the same where there is no poller
+	eventPause                      // OnRequest wants no more before Resume
+	eventResumeReading              // Resume
+	eventRestPaused                 // the worker leaves a connection whose OnRequest has paused it
+	eventAwaitCalm                  // the worker has read the peer's end and leaves the rest to the work that goes on
+	eventBusy                       // work begins beside the callbacks
+	eventCalm                       // the last of it has ended
 )
 
 // action is what the one who made a transition has to do next.
-type action uint8
+type action uint16
 
 const (
 	actNone        action = 0
@@ -123,6 +156,8 @@ const (
 	actKick                           // end the lingering wait; for the holder: do not wait, look once more
 	actCloseSocket                    // close the net.Conn
 	actTeardown                       // run the close callbacks and give everything back
+	actArm                            // arm the poller for reading
+	actWatch                          // arm the poller for hang-up
 )
 
 // on returns the state after ev and what the caller has to do. An event that
@@ -141,6 +176,8 @@ func (w word) on(ev event) (word, action) {
 			return w.to(holderReady) &^ flagUnread, actQueue
 		}
 		return w, actNone
+	case eventTake, eventTakeUnwatched, eventResumeReading, eventBusy, eventCalm:
+		return w.onBeside(ev)
 	}
 	return w.onHolder(ev)
 }
@@ -181,7 +218,7 @@ func (w word) onReadable() (word, action) {
 
 // onIdle closes a connection that nobody is doing anything with.
 func (w word) onIdle() (word, action) {
-	if !w.isOpen() {
+	if !w.isOpen() || w.has(flagBusy) {
 		return w, actNone
 	}
 	switch w.holder() {
@@ -232,7 +269,7 @@ func (w word) onHangup() (word, action) {
 	switch w.holder() {
 	case holderDormant:
 		return next.to(holderReady), actQueue
-	case holderHandling, holderUser:
+	case holderHandling, holderPaused, holderUser:
 		if first {
 			return next, actDisconnect
 		}
@@ -249,7 +286,7 @@ func (w word) onClose() (word, action) {
 		return w, actNone
 	}
 	switch w.holder() {
-	case holderDormant, holderUser, holderWatched:
+	case holderDormant, holderPaused, holderUser, holderWatched:
 		return w.to(holderClosed) | flagClosing, actCloseSocket | actTeardown
 	}
 	return w | flagClosing, actCloseSocket
@@ -295,8 +332,10 @@ func (w word) onHolder(ev event) (word, action) {
 		if w.has(flagMore) {
 			return w &^ flagMore, actKick
 		}
+	case eventHandle, eventHandled, eventOffer, eventPause, eventRestPaused, eventAwaitCalm:
+		return w.onHandler(ev)
 	}
-	if w.has(flagDraining) {
+	if w.has(flagDraining) && !w.has(flagBusy) {
 		switch ev {
 		case eventLinger, eventRest:
 			return w, actKick
@@ -340,4 +379,8 @@ var holderSteps = [...]holderStep{
 	eventRestPartial:   {holderServing, holderDormant, true},
 	eventRequeue:       {holderServing, holderReady, true},
 	eventYield:         {holderServing, holderUser, true},
+	eventOffer:         {holderHandling, holderHandling, false},
+	eventPause:         {holderHandling, holderHandling, false},
+	eventRestPaused:    {holderServing, holderPaused, true},
+	eventAwaitCalm:     {holderServing, holderPaused, true},
 }

@@ -8,10 +8,10 @@ import (
 
 // allHolders are the holders in the order of the columns of the tables below.
 var allHolders = []holder{
-	holderNew, holderDormant, holderReady, holderServing, holderHandling, holderLingering, holderUser, holderWatched, holderClosed,
+	holderNew, holderDormant, holderReady, holderServing, holderHandling, holderLingering, holderUser, holderWatched, holderPaused, holderClosed,
 }
 
-var allFlags = []word{flagHangup, flagClosing, flagDraining, flagUnread}
+var allFlags = []word{flagHangup, flagClosing, flagDraining, flagUnread, flagMore, flagBusy, flagOffered, flagPaused}
 
 var eventNames = map[event]string{
 	eventOpenDormant: "open dormant", eventOpenReady: "open ready", eventOpenUser: "open user",
@@ -19,6 +19,9 @@ var eventNames = map[event]string{
 	eventLingerPartial: "linger partial", eventResume: "resume", eventRest: "rest", eventRestPartial: "rest partial",
 	eventRequeue: "requeue", eventYield: "yield", eventReadable: "readable", eventHangup: "hangup", eventIdle: "idle",
 	eventWatch: "watch", eventUse: "use", eventDrain: "drain", eventAdopt: "adopt", eventClose: "close", eventRelease: "release",
+	eventOffer: "offer", eventTake: "take", eventTakeUnwatched: "take unwatched", eventPause: "pause",
+	eventResumeReading: "resume reading", eventRestPaused: "rest paused", eventAwaitCalm: "await calm",
+	eventBusy: "busy", eventCalm: "calm",
 }
 
 // transitions is what the diagram says, one table per set of flags. A cell is
@@ -29,75 +32,135 @@ var transitions = []struct {
 	rows  string
 }{
 	{0, `
-open dormant   | dormant       | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open ready     | ready queue   | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open user      | user          | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-serve          | BUG           | BUG           | serving | BUG | BUG | BUG | BUG | BUG | BUG
-handle         | BUG           | BUG           | BUG | handling | BUG | BUG | BUG | BUG | BUG
-handled        | BUG           | BUG           | BUG | BUG | serving | BUG | BUG | BUG | BUG
-linger         | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG
-linger partial | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG
-resume         | BUG           | BUG           | BUG | BUG | BUG | serving | BUG | BUG | BUG
-rest           | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG
-rest partial   | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG
-requeue        | BUG           | BUG           | BUG | ready queue | BUG | BUG | BUG | BUG | BUG
-yield          | BUG           | BUG           | BUG | user | BUG | BUG | BUG | BUG | BUG
-readable       | .             | ready queue   | . | . | . | . | . | user +unread | .
-hangup         | +hangup       | ready +hangup queue | +hangup | +hangup | +hangup disconnect | +hangup | +hangup disconnect | user +hangup disconnect | .
-idle           | .             | closed +closing close teardown | . | . | . | +closing close | closed +closing close teardown | closed +closing close teardown | .
-watch          | .             | .             | . | . | . | . | watched | . | .
-use            | .             | .             | . | . | . | . | . | user disarm | .
-drain          | +draining     | ready +draining queue | +draining | +draining | +draining | +draining kick | +draining | closed +draining +closing close teardown | .
-adopt          | .             | .             | . | . | . | . | ready queue | ready queue | .
-close          | +closing close | closed +closing close teardown | +closing close | +closing close | +closing close | +closing close | closed +closing close teardown | closed +closing close teardown | .
-release        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG`},
+open dormant   | dormant       | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | ready queue   | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | user          | BUG           | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG           | BUG           | serving | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG           | BUG           | BUG | handling | BUG | BUG | BUG | BUG | BUG | BUG
+handled        | BUG           | BUG           | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG
+linger         | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG           | BUG           | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+resume         | BUG           | BUG           | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
+rest           | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG           | BUG           | BUG | ready queue | BUG | BUG | BUG | BUG | BUG | BUG
+yield          | BUG           | BUG           | BUG | user | BUG | BUG | BUG | BUG | BUG | BUG
+readable       | .             | ready queue   | +more | +more | +more | +more | . | user +unread | . | .
+hangup         | +hangup       | ready +hangup queue | +hangup +more | +hangup +more | +hangup +more disconnect | +hangup +more | +hangup disconnect | user +hangup disconnect | +hangup disconnect | .
+idle           | .             | closed +closing close teardown | . | . | . | +closing close | closed +closing close teardown | closed +closing close teardown | . | .
+watch          | .             | .             | . | . | . | . | watched | . | . | .
+use            | .             | .             | . | . | . | . | . | user disarm | . | .
+drain          | +draining     | ready +draining queue | +draining | +draining | +draining | +draining kick | +draining | closed +draining +closing close teardown | +draining | .
+adopt          | .             | .             | . | . | . | . | ready queue | ready queue | . | .
+close          | +closing close | closed +closing close teardown | +closing close | +closing close | +closing close | +closing close | closed +closing close teardown | closed +closing close teardown | closed +closing close teardown | .
+release        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+offer          | BUG | BUG | BUG | BUG | +offered | BUG | BUG | BUG | BUG | BUG
+take           | . | . | . | . | . | . | . | . | . | .
+take unwatched | . | . | . | . | . | . | . | . | . | .
+pause          | BUG | BUG | BUG | BUG | +paused | BUG | BUG | BUG | BUG | BUG
+resume reading | . | . | . | . | . | . | . | . | ready queue | .
+rest paused    | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG | BUG
+await calm     | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG | BUG
+busy           | +busy | +busy | +busy | +busy | +busy | +busy | +busy | +busy | +busy | .
+calm           | . | . | . | . | . | . | . | . | . | .`},
 	{flagClosing, `
-open dormant   | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open ready     | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open user      | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG
-handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG
-handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
-linger         | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
-linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
-resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG
-rest           | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
-rest partial   | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
-requeue        | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
-yield          | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG
-readable       | . | - | . | . | . | . | - | - | .
-hangup         | . | - | . | . | . | . | - | - | .
-idle           | . | - | . | . | . | . | - | - | .
-watch          | . | - | . | . | . | . | - | - | .
-use            | . | - | . | . | . | . | - | - | .
-drain          | +draining | - | +draining | +draining | +draining | +draining kick | - | - | .
-adopt          | . | - | . | . | . | . | - | - | .
-close          | . | - | . | . | . | . | - | - | .
-release        | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | BUG`},
+open dormant   | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG | BUG
+handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG
+linger         | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
+rest           | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+yield          | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+readable       | . | - | +more | +more | +more | +more | - | - | - | .
+hangup         | . | - | . | . | . | . | - | - | - | .
+idle           | . | - | . | . | . | . | - | - | - | .
+watch          | . | - | . | . | . | . | - | - | - | .
+use            | . | - | . | . | . | . | - | - | - | .
+drain          | +draining | - | +draining | +draining | +draining | +draining kick | - | - | - | .
+adopt          | . | - | . | . | . | . | - | - | - | .
+close          | . | - | . | . | . | . | - | - | - | .
+release        | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | closed teardown | BUG
+rest paused    | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+await calm     | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG
+offer          | BUG | BUG | BUG | BUG | +offered | BUG | BUG | BUG | BUG | BUG
+pause          | BUG | BUG | BUG | BUG | +paused | BUG | BUG | BUG | BUG | BUG`},
 	{flagDraining, `
-open dormant   | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open ready     | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-open user      | user        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
-serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG
-handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG
-handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
-linger         | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG
-linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG
-resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG
-rest           | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG
-rest partial   | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG
-requeue        | BUG | BUG | BUG | ready queue | BUG | BUG | BUG | BUG | BUG
-yield          | BUG | BUG | BUG | user | BUG | BUG | BUG | BUG | BUG`},
+open dormant   | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open ready     | ready queue | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+open user      | user        | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+serve          | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+handle         | BUG | BUG | BUG | handling | BUG | BUG | BUG | BUG | BUG | BUG
+handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG
+linger         | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG | BUG
+linger partial | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+resume         | BUG | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG
+rest           | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG | BUG
+rest partial   | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG
+requeue        | BUG | BUG | BUG | ready queue | BUG | BUG | BUG | BUG | BUG | BUG
+yield          | BUG | BUG | BUG | user | BUG | BUG | BUG | BUG | BUG | BUG`},
 	{flagHangup, `
-hangup         | . | ready queue | . | . | . | . | . | user disconnect | .
-watch          | . | .           | . | . | . | . | . | . | .
-rest           | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG`},
+hangup         | . | ready queue | +more | +more | +more | +more | . | user disconnect | . | .
+watch          | . | .           | . | . | . | . | . | . | . | .
+rest           | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG`},
 	{flagUnread, `
-readable       | - | - | - | - | - | - | . | user | .
-watch          | - | - | - | - | - | - | watched | . | .
-use            | - | - | - | - | - | - | -unread | user -unread disarm | .
-adopt          | - | - | - | - | - | - | ready -unread queue | ready -unread queue | .
-drain          | - | - | - | - | - | - | +draining | +draining | .`},
+readable       | - | - | - | - | - | - | . | user | - | .
+watch          | - | - | - | - | - | - | watched | . | - | .
+use            | - | - | - | - | - | - | -unread | user -unread disarm | - | .
+adopt          | - | - | - | - | - | - | ready -unread queue | ready -unread queue | - | .
+drain          | - | - | - | - | - | - | +draining | +draining | - | .`},
+	{flagBusy, `
+calm           | -busy | -busy | -busy | -busy | -busy | -busy | -busy | -busy | -busy | -
+take           | . | . | . | . | . | . | . | . | . | .
+idle           | . | . | . | . | . | . | . | . | . | -
+close          | +closing close | closed +closing close teardown | +closing close | +closing close | +closing close | +closing close | closed +closing close teardown | closed +closing close teardown | closed +closing close teardown | -
+await calm     | BUG | BUG | BUG | paused | BUG | BUG | BUG | BUG | BUG | BUG
+rest paused    | BUG | BUG | BUG | kick | BUG | BUG | BUG | BUG | BUG | BUG`},
+	{flagBusy | flagDraining, `
+calm           | -busy | ready -busy queue | -busy | -busy | -busy | -busy kick | -busy | -busy | -busy | -
+open dormant   | dormant | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG | BUG
+linger         | BUG | BUG | BUG | lingering | BUG | BUG | BUG | BUG | BUG | BUG
+rest           | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG
+drain          | . | ready queue | . | . | . | kick | . | - | . | -`},
+	{flagBusy | flagHangup, `
+calm           | -busy | - | -busy | -busy | -busy | -busy | -busy | - | ready -busy queue | -
+await calm     | BUG | BUG | BUG | paused | BUG | BUG | BUG | BUG | BUG | BUG
+take           | . | - | . | . | . | . | . | - | . | -`},
+	{flagBusy | flagHangup | flagPaused, `
+calm           | - | - | - | -busy | -busy | - | - | - | ready -paused -busy queue | -`},
+	{flagOffered, `
+handled        | BUG | BUG | BUG | BUG | serving -offered | BUG | BUG | BUG | BUG | BUG
+take           | - | - | - | - | BUG | - | - | - | - | -
+take unwatched | - | - | - | - | BUG | - | - | - | - | -
+readable       | - | - | - | - | +more | - | - | - | - | -
+close          | - | - | - | - | +closing close | - | - | - | - | -`},
+	{flagOffered | flagBusy, `
+handled        | BUG | BUG | BUG | BUG | serving -offered | BUG | BUG | BUG | BUG | BUG
+take           | - | - | - | - | dormant -offered +turn arm | - | - | - | - | -
+take unwatched | - | - | - | - | ready -offered +turn queue | - | - | - | - | -`},
+	{flagOffered | flagBusy | flagClosing, `
+take           | - | - | - | - | . | - | - | - | - | -
+take unwatched | - | - | - | - | . | - | - | - | - | -
+handled        | BUG | BUG | BUG | BUG | serving -offered | BUG | BUG | BUG | BUG | BUG`},
+	{flagOffered | flagBusy | flagMore, `
+take           | - | - | - | - | ready -offered +turn queue | - | - | - | - | -
+take unwatched | - | - | - | - | ready -offered +turn queue | - | - | - | - | -`},
+	{flagOffered | flagBusy | flagPaused, `
+take           | - | - | - | - | paused -offered +turn watch | - | - | - | - | -
+take unwatched | - | - | - | - | paused -offered +turn watch | - | - | - | - | -
+resume reading | - | - | - | - | -paused +more | - | - | - | - | -`},
+	{flagPaused, `
+handle         | BUG | BUG | BUG | handling -paused | BUG | BUG | BUG | BUG | BUG | BUG
+handled        | BUG | BUG | BUG | BUG | serving | BUG | BUG | BUG | BUG | BUG
+resume reading | - | - | - | -paused +more | -paused +more | - | - | - | ready -paused queue | -
+rest paused    | BUG | BUG | BUG | paused watch | BUG | BUG | BUG | BUG | BUG | BUG`},
+	{flagPaused | flagClosing, `
+rest paused    | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG`},
 }
 
 // TestTransitions holds word.on to the tables.
@@ -148,6 +211,9 @@ func describe(w word, ev event) (s string) {
 	for _, name := range flagNames(next &^ w) {
 		parts = append(parts, "+"+name)
 	}
+	if next.turn() != w.turn() {
+		parts = append(parts, "+turn")
+	}
 	parts = append(parts, actionNames(act)...)
 	if len(parts) == 0 {
 		return "."
@@ -160,7 +226,8 @@ func flagNames(w word) []string {
 	for _, f := range []struct {
 		flag word
 		name string
-	}{{flagHangup, "hangup"}, {flagDraining, "draining"}, {flagClosing, "closing"}, {flagUnread, "unread"}} {
+	}{{flagHangup, "hangup"}, {flagDraining, "draining"}, {flagClosing, "closing"}, {flagUnread, "unread"},
+		{flagMore, "more"}, {flagPaused, "paused"}, {flagOffered, "offered"}, {flagBusy, "busy"}} {
 		if w.has(f.flag) {
 			names = append(names, f.name)
 		}
@@ -173,7 +240,7 @@ func actionNames(a action) []string {
 	for _, n := range []struct {
 		act  action
 		name string
-	}{{actQueue, "queue"}, {actDisconnect, "disconnect"}, {actDisarm, "disarm"}, {actKick, "kick"}, {actCloseSocket, "close"}, {actTeardown, "teardown"}} {
+	}{{actQueue, "queue"}, {actDisconnect, "disconnect"}, {actDisarm, "disarm"}, {actKick, "kick"}, {actCloseSocket, "close"}, {actTeardown, "teardown"}, {actArm, "arm"}, {actWatch, "watch"}} {
 		if a&n.act != 0 {
 			names = append(names, n.name)
 		}
@@ -234,8 +301,14 @@ func possible(w word) bool {
 	if h == holderClosed {
 		return w.has(flagClosing)
 	}
-	if isHeld(h) || h == holderDormant {
-		return !w.has(flagUnread) && (h != holderDormant || !w.has(flagClosing))
+	if w.has(flagOffered) && h != holderHandling {
+		return false
+	}
+	if w.has(flagPaused) && h != holderHandling && h != holderServing && h != holderPaused {
+		return false
+	}
+	if isHeld(h) || h == holderDormant || h == holderPaused {
+		return !w.has(flagUnread) && (isHeld(h) || !w.has(flagClosing))
 	}
 	return !w.has(flagClosing)
 }
@@ -267,8 +340,14 @@ func checkEdge(t *testing.T, where string, w, next word, act action) {
 }
 
 // outsideEvents may be raised at any time, by the poller, the sweep, the timer,
-// the server, users and closers.
-var outsideEvents = []event{eventReadable, eventHangup, eventIdle, eventWatch, eventUse, eventDrain, eventAdopt, eventClose}
+// the server, users and closers, and by work beside the callbacks.
+var outsideEvents = []event{
+	eventReadable, eventHangup, eventIdle, eventWatch, eventUse, eventDrain, eventAdopt, eventClose,
+	eventResumeReading, eventBusy, eventCalm,
+}
+
+// takes are raised by the sweep, and by a handler itself, of a connection that is busy.
+var takes = []event{eventTake, eventTakeUnwatched}
 
 // holderMoves are what a holder may do next, by serve.go and open.go.
 func holderMoves(w word) []event {
@@ -278,12 +357,22 @@ func holderMoves(w word) []event {
 	case holderReady:
 		return []event{eventServe}
 	case holderServing:
-		if w.has(flagClosing) {
-			return []event{eventHandle, eventLinger, eventLingerPartial, eventRest, eventRestPartial, eventRequeue, eventYield, eventRelease}
+		moves := []event{eventRestPaused}
+		if !w.has(flagPaused) {
+			moves = append(moves, eventHandle, eventLinger, eventLingerPartial, eventRest, eventRestPartial, eventRequeue, eventYield)
 		}
-		return []event{eventHandle, eventLinger, eventLingerPartial, eventRest, eventRestPartial, eventRequeue, eventYield}
+		if !w.has(flagPaused) && w.has(flagHangup) {
+			moves = append(moves, eventAwaitCalm)
+		}
+		if w.has(flagClosing) {
+			moves = append(moves, eventRelease)
+		}
+		return moves
 	case holderHandling:
-		return []event{eventHandled}
+		if w.has(flagOffered) {
+			return []event{eventHandled}
+		}
+		return []event{eventHandled, eventOffer, eventPause}
 	case holderLingering:
 		return []event{eventResume}
 	}
@@ -307,7 +396,12 @@ func TestReachableStates(t *testing.T) {
 		}
 		edges++
 		checkEdge(t, where, w, next, act)
-		if !byHolder && isHeld(w.holder()) && next.holder() != w.holder() {
+		if next.turn() != 0 {
+			if ev != eventTake && ev != eventTakeUnwatched || !w.has(flagOffered) {
+				t.Errorf("%s: a new turn although nothing was taken", where)
+			}
+			next &= oneTurn - 1 // the graph would be endless
+		} else if !byHolder && isHeld(w.holder()) && next.holder() != w.holder() {
 			t.Errorf("%s: took the connection away from its holder: %s", where, next.holder())
 		}
 		if !possible(next) {
@@ -319,8 +413,12 @@ func TestReachableStates(t *testing.T) {
 		if next.has(flagUnread) && isHeld(next.holder()) {
 			t.Errorf("%s: a holder has the connection and it is still marked unread", where)
 		}
-		if next != w && next.has(flagDraining) && next.holder() == holderDormant && ev != eventRestPartial {
+		if next != w && next.has(flagDraining) && !next.has(flagBusy) && next.holder() == holderDormant && ev != eventRestPartial &&
+			w.holder() != holderDormant {
 			t.Errorf("%s: asleep although it is to be drained", where)
+		}
+		if next.holder() == holderPaused && !next.has(flagPaused) && !next.has(flagHangup) {
+			t.Errorf("%s: paused, and nobody will end that", where)
 		}
 		if !seen[next] {
 			seen[next] = true
@@ -335,6 +433,11 @@ func TestReachableStates(t *testing.T) {
 		}
 		for _, ev := range holderMoves(w) {
 			visit(w, ev, true)
+		}
+		if w.has(flagBusy) {
+			for _, ev := range takes {
+				visit(w, ev, false)
+			}
 		}
 		if w.has(flagClosing) {
 			checkTeardown(t, w)
@@ -373,7 +476,8 @@ func checkTeardown(t *testing.T, w word) {
 					t.Errorf("%s after the teardown: got %v, %v, want nothing", eventNames[late], after, actionNames(act))
 				}
 			}
-		case ev == eventRelease, ev == eventRest, ev == eventRestPartial, ev == eventRequeue, ev == eventYield:
+		case ev == eventRelease, ev == eventRest, ev == eventRestPartial, ev == eventRequeue, ev == eventYield,
+			ev == eventRestPaused, ev == eventAwaitCalm:
 			if act&actKick == 0 {
 				t.Errorf("%s in %s with %v: no teardown", eventNames[ev], w.holder(), flagNames(w))
 			}

@@ -132,6 +132,10 @@ func (s *sweeper) stop() {
 // period, used being the tick of its last use. It reports whether the connection
 // stays in the list.
 func (c *Conn) sweep(used, tick uint64) bool {
+	if word(c.state.Load()).has(flagOffered) && c.offeredAt.Load() < tick {
+		c.take()
+		return true
+	}
 	if used+1 >= tick {
 		return true
 	}

@@ -1,0 +1,61 @@
+package conn
+
+import "github.com/kiteline/kiteline/transport/poller"
+
+// Pause says, inside OnRequest and before Offer, that it wants no more for now: once
+// it has returned, or has lost the reading side, nothing is read from the connection
+// until Resume, so that the peer is held back by TCP. Then OnRequest is called with
+// what it has left unread, even if nothing came meanwhile. Only the goroutine that
+// OnRequest was called on may call it.
+func (c *Conn) Pause() {
+	if !c.inRequest {
+		panic("conn: BUG: pause outside of OnRequest")
+	}
+	c.paused = true
+	c.transition(eventPause)
+}
+
+// Resume ends what Pause began, even if the OnRequest that called it has not
+// returned yet. Without a Pause it does nothing. It reports whether the connection is
+// open, so that whoever has something to share out can turn to another. It does not
+// block and may be called from any goroutine.
+func (c *Conn) Resume() bool {
+	if c.transition(eventResumeReading)&actQueue != 0 {
+		c.enqueue()
+	}
+	return word(c.state.Load()).isOpen()
+}
+
+// restPaused lets go of a connection whose OnRequest has paused it. It reports
+// true, and the caller keeps it, if Resume came meanwhile.
+func (c *Conn) restPaused() bool {
+	c.armMu.Lock()
+	act := c.transition(eventRestPaused)
+	if act&actWatch != 0 {
+		_ = c.armPausedLocked() // not armed: the hang-up is found by the next read
+	}
+	c.armMu.Unlock()
+	if act&actTeardown != 0 {
+		c.teardown()
+	}
+	return act&actKick != 0
+}
+
+// awaitCalm lets go of a connection that the peer has closed while work goes on
+// beside the callbacks, whose results may still be wanted: a peer may close only
+// the direction it has finished with. It reports false if there is none.
+func (c *Conn) awaitCalm() bool {
+	act := c.transition(eventAwaitCalm)
+	if act&actTeardown != 0 {
+		c.teardown()
+	}
+	return act&actKick == 0
+}
+
+// armPausedLocked arms for hang-up only, unless an arming stays, which tells of it.
+func (c *Conn) armPausedLocked() error {
+	if c.watcher == nil || c.staying.Load() || word(c.state.Load()).has(flagHangup) {
+		return nil
+	}
+	return c.armLocked(poller.InterestHangup)
+}

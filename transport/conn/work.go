@@ -1,0 +1,65 @@
+package conn
+
+// BeginWork says that something goes on for the connection beside its callbacks, such
+// as a task given to Go: until as many calls of EndWork the connection is not idle,
+// a shutdown and the peer's FIN leave it open, and the close callbacks wait. It reports
+// false, and there must be no EndWork, if the connection has ended. It does not block
+// and may be called from any goroutine.
+func (c *Conn) BeginWork() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.beginAsideLocked() {
+		return false
+	}
+	if c.works++; c.works == 1 {
+		c.transition(eventBusy)
+	}
+	return true
+}
+
+// EndWork ends what BeginWork began. The close callbacks, if they waited for it,
+// run elsewhere.
+func (c *Conn) EndWork() {
+	c.mu.Lock()
+	if c.works == 0 {
+		c.mu.Unlock()
+		panic("conn: BUG: EndWork without BeginWork")
+	}
+	c.works--
+	act := actNone
+	if c.works == 0 {
+		act = c.transition(eventCalm)
+	}
+	c.mu.Unlock()
+	switch {
+	case act&actQueue != 0:
+		c.enqueue()
+	case act&actKick != 0:
+		_ = c.readLimit.wakeUp(c.sock.SetReadDeadline) // fails only if the socket is closed
+	}
+	c.markUsed()
+	c.endAside()
+}
+
+// Runner is a piece of work for the workers of a Group. They call Run once, on
+// the goroutine of one of them; it may block, and must not panic.
+type Runner interface{ Run() }
+
+// taskFunc is a func as a Runner. It costs no allocation beyond the func's.
+type taskFunc func()
+
+func (f taskFunc) Run() { f() }
+
+// Go has r run on a worker of the connection's group: one that is parked, or a
+// new one if all are at work. At most one wake-up is under way at a time, so many
+// calls in a row cost few. Without a group r gets a goroutine of its own. It does
+// not block and may be called from any goroutine, as long as the group is open.
+//
+// What r does with the connection belongs between BeginWork and EndWork.
+func (c *Conn) Go(r Runner) {
+	if c.group == nil {
+		go r.Run()
+		return
+	}
+	c.group.dispatcher.run(r)
+}
