@@ -1,0 +1,205 @@
+package mux
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// bareEcho is the least a multiplexing server can do: it sends back what it reads, and
+// flushes when nothing more has come.
+func bareEcho(marked bool) func(nc net.Conn) {
+	return func(nc net.Conn) {
+		defer nc.Close()
+		p := newFakePeer(nc, marked)
+		first, err := p.read()
+		if err != nil || p.reply(first.seqID, first.payload) != nil {
+			return
+		}
+		out := bufio.NewWriterSize(nc, 64<<10)
+		frame := make([]byte, 1<<20)
+		for {
+			start, err := p.in.Peek(prefixBytes)
+			if err != nil {
+				return
+			}
+			pre, err := parsePrefix(start, len(frame))
+			if err != nil {
+				return
+			}
+			if _, err := io.ReadFull(p.in, frame[:pre.frameBytes]); err != nil {
+				return
+			}
+			if _, err := out.Write(frame[:pre.frameBytes]); err != nil {
+				return
+			}
+			if p.in.Buffered() < prefixBytes && out.Flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+// BenchmarkEcho makes calls of 1 KiB over loopback, client and server in one process.
+func BenchmarkEcho(b *testing.B) {
+	payload := make([]byte, 1<<10)
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	for _, bb := range []struct {
+		name    string
+		callers int
+		conns   int
+		marked  bool
+		ctx     context.Context
+		timeout time.Duration
+	}{
+		{"shared/callers=1/conns=1", 1, 1, true, context.Background(), 0},
+		{"pooled/callers=1", 1, 1, false, context.Background(), 0},
+		{"shared/callers=10/conns=1", 10, 1, true, context.Background(), 0},
+		{"shared/callers=10/conns=8", 10, 8, true, context.Background(), 0},
+		{"pooled/callers=10", 10, 10, false, context.Background(), 0},
+		{"shared/callers=100/conns=1", 100, 1, true, context.Background(), 0},
+		{"shared/callers=100/conns=1/deadline", 100, 1, true, context.Background(), time.Minute},
+		{"shared/callers=100/conns=1/cancel", 100, 1, true, ctx, 0},
+		{"shared/callers=100/conns=2", 100, 2, true, context.Background(), 0},
+		{"shared/callers=100/conns=4", 100, 4, true, context.Background(), 0},
+		{"shared/callers=100/conns=8", 100, 8, true, context.Background(), 0},
+		{"pooled/callers=100", 100, 100, false, context.Background(), 0},
+		{"shared/callers=1000/conns=1", 1000, 1, true, context.Background(), 0},
+		{"shared/callers=1000/conns=8", 1000, 8, true, context.Background(), 0},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			s := newTestSet(b, Config{Dial: loopback(b, testGroup(b), bareEcho(bb.marked)), MaxConns: bb.conns, MaxPooledConns: bb.callers})
+			if _, err := roundTrip(b.Context(), s, payload, 0); err != nil {
+				b.Fatal(err)
+			}
+			before := s.Stats()
+			callAll(b, bb.callers, func() error { return benchCall(bb.ctx, s, payload, bb.timeout) })
+			st := s.Stats()
+			b.ReportMetric(float64(st.Frames-before.Frames)/float64(st.Writes-before.Writes), "frames/write")
+		})
+	}
+}
+
+// callAll has so many callers make b.N calls, and reports what they allocate.
+func callAll(b *testing.B, callers int, call func() error) {
+	b.ReportAllocs()
+	b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := call(); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkBothEnds makes calls of 1 KiB between the package's client and its server,
+// over loopback, by the number of connections.
+func BenchmarkBothEnds(b *testing.B) {
+	payload := make([]byte, 1<<10)
+	for _, callers := range []int{1, 10, 100, 1000} {
+		for _, conns := range []int{1, 2, 4, 8, 16} {
+			if conns > callers {
+				continue
+			}
+			b.Run(fmt.Sprintf("callers=%d/conns=%d", callers, conns), func(b *testing.B) {
+				srv := startMuxServer(b, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+				s := newTestSet(b, Config{Dial: dialTo(b, srv.addr.String), MaxConns: conns})
+				connect(b, s)
+				callAll(b, callers, func() error { return benchCall(context.Background(), s, payload, 0) })
+			})
+		}
+	}
+}
+
+// benchCall is roundTrip without reading the reply.
+func benchCall(ctx context.Context, s *Set, payload []byte, timeout time.Duration) error {
+	var deadline time.Time
+	if timeout > 0 {
+		deadline = time.Now().Add(timeout)
+	}
+	c, err := s.Begin(ctx, deadline)
+	if err != nil {
+		return err
+	}
+	defer c.End()
+	b := c.Request()
+	p, err := b.Malloc(prefixBytes + 4)
+	if err != nil {
+		return err
+	}
+	appendRequestPrefix(p[:0], c.SeqID(), len(payload))
+	if _, err := b.WriteBinary(payload); err != nil {
+		return err
+	}
+	if err := c.Send(); err != nil {
+		return err
+	}
+	r, err := c.Receive()
+	if err != nil {
+		return err
+	}
+	if r.Len() < prefixBytes+4+len(payload) {
+		return fmt.Errorf("got %d bytes", r.Len())
+	}
+	return nil
+}
+
+// BenchmarkOutputSend queues and writes frames of 1 KiB from one goroutine.
+func BenchmarkOutputSend(b *testing.B) {
+	o := newOutput(discardStream{}, outputConfig{})
+	payload := make([]byte, 1<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		frame := takeBuffer()
+		_, _ = frame.WriteBinary(payload)
+		_ = frame.Flush()
+		if _, err := o.send(frame, alone); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// discardStream takes everything.
+type discardStream struct{}
+
+func (discardStream) Write(p []byte) (int, error)         { return len(p), nil }
+func (discardStream) SetWriteTimeout(time.Duration) error { return nil }
+
+// BenchmarkTable gives a slot and takes it back, with 100 calls in flight.
+func BenchmarkTable(b *testing.B) {
+	var t table
+	for range 100 {
+		t.put(new(Call))
+	}
+	c := new(Call)
+	b.ReportAllocs()
+	for b.Loop() {
+		if t.take(t.put(c)) != c {
+			b.Fatal("lost")
+		}
+	}
+}
+
+// BenchmarkParse reads a prefix and a header with a signal.
+func BenchmarkParse(b *testing.B) {
+	frame := appendControl(nil, signalPing)
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := parsePrefix(frame, 1<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s, err := parseSignal(frame[prefixBytes : prefixBytes+p.headerBytes]); err != nil || s != signalPing {
+			b.Fatal(s, err)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// This file has the package's client and server talk to each other.
+
+func dialTo(t testing.TB, addr func() string) func(context.Context) (*conn.Conn, error) {
+	t.Helper()
+	d := &conn.Dialer{Group: testGroup(t)}
+	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "tcp", addr()) }
+}
+
+// TestBothEnds makes calls of all sizes with random patience; every reply is its call's.
+func TestBothEnds(t *testing.T) {
+	srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	s := newTestSet(t, Config{Dial: dialTo(t, srv.addr.String), Heartbeat: 20 * time.Millisecond})
+	var id atomic.Uint64
+	var wg sync.WaitGroup
+	for g := range 20 {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(g), 4))
+			for range 200 {
+				payload := make([]byte, 8+randomSize(rnd)/10)
+				binary.BigEndian.PutUint64(payload, id.Add(1))
+				timeout := time.Minute
+				if rnd.IntN(5) == 0 {
+					timeout = time.Duration(rnd.IntN(500)) * time.Microsecond
+				}
+				got, err := roundTrip(t.Context(), s, payload, timeout)
+				if err == nil && !bytes.Equal(got, payload) || err != nil && timeout == time.Minute {
+					t.Errorf("got %d bytes, %v, want %d", len(got), err, len(payload))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// A burst at a peer that nobody knows yet opens more than are kept.
+	waitFor(t, "surplus connections to end", func() bool { return s.Stats().Connections <= defaultMaxConns })
+	if st := s.Stats(); st.Shared == 0 || st.Pooled != 0 || st.InFlight != 0 || st.Deaths != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestRestarts replaces the server over and over under load, as a rolling restart does
+// behind one address: the old one drains while the new one is up. No call fails.
+func TestRestarts(t *testing.T) {
+	var addr atomic.Pointer[string]
+	start := func() *muxServer {
+		srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			if rand.IntN(20) == 0 {
+				time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+			}
+			return echoHandler(ctx, call)
+		})})
+		a := srv.addr.String()
+		addr.Store(&a)
+		return srv
+	}
+	srv := start()
+	s := newTestSet(t, Config{Dial: dialTo(t, func() string { return *addr.Load() })})
+	var stop atomic.Bool
+	var calls atomic.Int64
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if _, err := roundTrip(context.Background(), s, []byte("call"), time.Minute); err != nil {
+					t.Errorf("a call failed: %v", err)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for range 10 {
+		before := calls.Load()
+		waitFor(t, "calls", func() bool { return calls.Load() > before+200 || t.Failed() })
+		old := srv
+		srv = start()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		begun := time.Now()
+		if err := old.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if took := time.Since(begun); took > time.Second && !raceDetector() {
+			t.Errorf("the server was gone after %v", took)
+		}
+		cancel()
+	}
+	stop.Store(true)
+	wg.Wait()
+	if st := s.Stats(); st.PeerDrains < 10 || st.Deaths != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestHeldMemory makes many calls, with sizes around the powers of two that blocks have:
+// what is in use afterwards does not grow with their number.
+func TestHeldMemory(t *testing.T) {
+	srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	s := newTestSet(t, Config{Dial: dialTo(t, srv.addr.String)})
+	heap := func(calls int) uint64 {
+		for i := range calls {
+			n := 1<<(6+i%8) - 20 + i%3*20
+			if _, err := roundTrip(t.Context(), s, make([]byte, n), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap(rounds(1000))
+	if after := heap(rounds(20_000)); after > before+1<<20 {
+		t.Errorf("heap grew from %d to %d bytes", before, after)
+	}
+}
+
+// TestCallAllocations holds the hot path to no allocation per call.
+func TestCallAllocations(t *testing.T) {
+	if raceDetector() {
+		t.Skip("the race detector allocates")
+	}
+	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), bareEcho(true))})
+	connect(t, s)
+	payload := make([]byte, 1<<10)
+	var failed error
+	perCall := testing.AllocsPerRun(5000, func() {
+		failed = errors.Join(failed, benchCall(context.Background(), s, payload, time.Minute))
+	})
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	if perCall >= 1 {
+		t.Errorf("got %v allocations per call", perCall)
+	}
+}

@@ -1,0 +1,231 @@
+package mux
+
+import (
+	"context"
+	"net"
+	"os"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// Call is one request on its way, with its reply or, sent by SendOneway, without one.
+// One goroutine uses it, from Set.Begin to End.
+//
+//	call, err := set.Begin(ctx, deadline)
+//	defer call.End()
+//	encode(call.Request(), call.SeqID())
+//	err = call.Send()
+//	reply, err := call.Receive()
+//	decode(reply)
+type Call struct {
+	wake chan struct{} // has room for one; sent to once each time the caller parks
+
+	// owned by the caller
+	ctx      context.Context
+	deadline time.Time // zero: none but ctx's
+	conn     *clientConn
+	seqID    uint32
+	request  *buffer.LinkBuffer // nil once it was sent
+	size     int                // bytes of the request
+	queued   bool               // the request is, or was, in the output at position
+	oneway   bool
+	left     bool // it has nothing to do with the connection any more
+	position uint64
+	timer    *time.Timer // nil until it was needed
+
+	// guarded by conn.mu
+	state      callState
+	prev, next *Call              // in roles.waiting
+	reply      *buffer.LinkBuffer // the caller's once the state is callAnswered
+}
+
+func (s *Set) newCall(ctx context.Context, deadline time.Time) *Call {
+	c, ok := s.calls.Get().(*Call)
+	if !ok {
+		c = &Call{wake: make(chan struct{}, 1)}
+	}
+	c.ctx, c.deadline = ctx, deadline
+	return c
+}
+
+// dropCall gives a call back that has left its connection, or never had one. The
+// channel and the timer are kept for the next one.
+func (s *Set) dropCall(c *Call) {
+	if c.request != nil {
+		dropBuffer(c.request)
+	}
+	if c.reply != nil {
+		dropBuffer(c.reply)
+	}
+	*c = Call{wake: c.wake, timer: c.timer}
+	s.calls.Put(c)
+}
+
+// SeqID returns the sequence ID that the request must have, in its header and in its
+// payload. It is never 0.
+func (c *Call) SeqID() uint32 { return c.seqID }
+
+// Request returns the buffer into which the request has to be encoded: one whole TTHeader
+// frame with flag 0x01 and the call's sequence ID. Its memory belongs to the call until Send,
+// and memory linked into it must not change until the call has ended, or for a oneway
+// call until all was written.
+func (c *Call) Request() *buffer.LinkBuffer {
+	if c.request == nil {
+		c.request = takeBuffer()
+	}
+	return c.request
+}
+
+// RemoteAddr returns the peer of the call's connection.
+func (c *Call) RemoteAddr() net.Addr { return c.conn.conn.RemoteAddr() }
+
+// LocalAddr returns this side of the call's connection.
+func (c *Call) LocalAddr() net.Addr { return c.conn.conn.LocalAddr() }
+
+// Send queues the request, which leaves with those of other calls; it does not wait for
+// the peer. Where more than MaxPendingBytes wait already it waits or fails, as
+// Config.Overload says. The error is an *Error, and the call can only be ended.
+//
+// A frame that is not one whole frame with the call's sequence ID is a *FrameError.
+func (c *Call) Send() error {
+	if err := c.send(); err != nil {
+		return c.fail("send", err)
+	}
+	return nil
+}
+
+// SendOneway is Send for a request that has no reply. The request is copied, so that
+// nothing of the caller's is referred to when it returns.
+func (c *Call) SendOneway() error {
+	c.oneway = true
+	if c.request != nil {
+		c.request = copyOf(c.request)
+	}
+	return c.Send()
+}
+
+func (c *Call) send() error {
+	if c.request == nil || c.queued {
+		return &FrameError{Reason: "no request to send"}
+	}
+	cc := c.conn
+	_ = c.request.Flush() // it has no Sink
+	p, err := checkFrame(c.request, cc.set.config.MaxFrameBytes)
+	switch {
+	case err != nil:
+		return err
+	case p.seqID != c.seqID:
+		return &FrameError{Reason: "sequence ID is not the call's"}
+	}
+	if err := c.over(); err != nil {
+		return err
+	}
+	if mode(cc.mode.Load()) == modeProbing {
+		if err := insertSignal(c.request, signalHello); err != nil {
+			return err
+		}
+	}
+	if err := cc.waitForRoom(c); err != nil {
+		return err
+	}
+	frame := c.request
+	c.request, c.size = nil, p.frameBytes
+	c.position, err = cc.out.send(frame, cc.company())
+	c.queued = err == nil
+	return err
+}
+
+// Receive waits for the reply and returns it, one whole TTHeader frame from its length
+// field on. The Reader is valid until End. While it waits it may read replies for other
+// calls. The error is an *Error; the call can only be ended then, and a late reply is dropped.
+func (c *Call) Receive() (buffer.Reader, error) {
+	if !c.queued || c.oneway || c.left {
+		return nil, c.fail("receive", &FrameError{Reason: "no request was sent that has a reply"})
+	}
+	over := c.conn.await(c)
+	c.leave()
+	switch {
+	case over != nil:
+		return nil, c.fail("receive", over)
+	case c.reply == nil:
+		return nil, c.fail("receive", c.conn.deathCause())
+	}
+	return c.reply, nil
+}
+
+// End gives everything back that the call holds: its sequence ID, its place among the
+// calls in flight, its memory. A request that has not been begun is not sent any more,
+// unless it is a oneway. The call must not be used afterwards.
+func (c *Call) End() {
+	c.leave()
+	c.conn.set.dropCall(c)
+}
+
+// Retire has the call's connection take no new calls, and end when those in flight are
+// over, as when the reply says that its server is about to go.
+func (c *Call) Retire() { c.conn.set.drain(c.conn) }
+
+// leave ends the call's part in its connection, once.
+func (c *Call) leave() {
+	if !c.left {
+		c.left = true
+		c.conn.leave(c)
+	}
+}
+
+// over returns why the caller has to leave now; nil if it may wait.
+func (c *Call) over() error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// park waits until the call is woken, and returns nil, or until its time is over, and
+// returns why.
+func (c *Call) park() error { return c.parkOn(c.wake) }
+
+// parkOn is park for another channel.
+func (c *Call) parkOn(woken <-chan struct{}) error {
+	done := c.ctx.Done()
+	if c.deadline.IsZero() {
+		if done == nil {
+			<-woken
+			return nil
+		}
+		select {
+		case <-woken:
+			return nil
+		case <-done:
+			return c.ctx.Err()
+		}
+	}
+	if c.timer == nil {
+		c.timer = time.NewTimer(time.Until(c.deadline))
+	} else {
+		c.timer.Reset(time.Until(c.deadline))
+	}
+	defer c.timer.Stop()
+	select {
+	case <-woken:
+		return nil
+	case <-done:
+		return c.ctx.Err()
+	case <-c.timer.C:
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// fail returns the call's error. sent is decided by whether its frame was begun.
+func (c *Call) fail(op string, err error) error {
+	e := &Error{Op: op, Err: err}
+	if c.conn != nil {
+		e.Addr = c.conn.conn.RemoteAddr()
+		e.sent = c.queued && c.conn.out.begun(c.position)
+	}
+	return e
+}

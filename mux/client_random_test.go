@@ -1,0 +1,129 @@
+package mux
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestRetire has the caller say that the connection is not to be used again.
+func TestRetire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, marked := range []bool{true, false} {
+			d := newEchoDialer(marked)
+			s := NewSet(Config{Dial: d.dial})
+			for range 3 {
+				c, err := s.Begin(t.Context(), time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(c, nil)
+				if err := c.Send(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				c.Retire()
+				c.End()
+			}
+			synctest.Wait() // a reply may come before the write of its request has returned
+			if st := s.Stats(); st.Dials != 3 || st.Connections != 0 || st.Drains != 3 || st.Deaths != 0 {
+				t.Errorf("marked %v: got %+v", marked, st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		}
+	})
+}
+
+// TestWornConnection abandons so many calls on a connection that it is replaced before
+// its sequence IDs run out, and checks that no reply goes astray meanwhile.
+func TestWornConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeafDialer()
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range mostLate {
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, nil)
+			if err := c.Send(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the pipe has taken it
+			c.ctx = canceled
+			c.End()
+			if i == mostLate/2 && s.Stats().Abandoned != i+1 {
+				t.Fatalf("got %+v after %d calls", s.Stats(), i+1)
+			}
+		}
+		connect(t, s)
+		if st := s.Stats(); st.Drains != 1 || st.Dials != 2 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestRandomConfigs runs calls under random limits, ages and policies, in random order
+// with drains: every call ends, and nothing is left.
+func TestRandomConfigs(t *testing.T) {
+	for seed := range uint64(rounds(40)) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 6))
+			d := newEchoDialer(rnd.IntN(3) > 0)
+			failing := rnd.IntN(3) == 0
+			s := NewSet(Config{
+				MaxConns: 1 + rnd.IntN(5), MaxPooledConns: 1 + rnd.IntN(10), MaxInFlight: 1 + rnd.IntN(20),
+				MaxPendingBytes: 1 + rnd.IntN(10_000), MaxBatchFrames: 1 + rnd.IntN(10), MaxBatchBytes: 1 + rnd.IntN(5000),
+				MaxAge: time.Duration(rnd.IntN(2000)) * time.Millisecond, IdleTimeout: time.Duration(rnd.IntN(300)) * time.Millisecond,
+				Heartbeat: time.Duration(rnd.IntN(500)) * time.Millisecond, firstGeneration: uint16(rnd.Uint32()),
+				Dial: func(ctx context.Context) (*conn.Conn, error) {
+					if failing && rand.IntN(3) == 0 {
+						return nil, errFake
+					}
+					return d.dial(ctx)
+				},
+			})
+			done := make(chan struct{})
+			const callers, each = 20, 30
+			for g := range callers {
+				go func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(g)))
+					for range each {
+						time.Sleep(time.Duration(rnd.IntN(100)) * time.Millisecond)
+						want := make([]byte, 1+rnd.IntN(30_000))
+						want[0] = byte(g)
+						got, err := roundTrip(t.Context(), s, want, time.Minute)
+						if err == nil && (len(got) != len(want) || got[0] != want[0]) || err != nil && !failing {
+							t.Errorf("seed %d: got %d bytes, %v", seed, len(got), err)
+						}
+						if rnd.IntN(100) == 0 {
+							s.Drain()
+						}
+					}
+					done <- struct{}{}
+				}()
+			}
+			for range callers {
+				<-done
+			}
+			synctest.Wait() // a reply may come before the write of its request has returned
+			if st := s.Stats(); st.InFlight != 0 || st.Waiting != 0 || st.PendingBytes != 0 || st.Deaths != 0 {
+				t.Errorf("seed %d: got %+v", seed, st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}

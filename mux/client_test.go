@@ -1,0 +1,466 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// long makes the tests of races run for minutes:
+//
+//	go test ./mux -mux.long -timeout 60m
+var long = flag.Bool("mux.long", false, "run the tests of races at full length")
+
+// rounds returns short, or a hundred times as many with -mux.long.
+func rounds(short int) int {
+	if *long {
+		return 100 * short
+	}
+	return short
+}
+
+// connect makes the first call of a set, so that it has a connection whose peer is known.
+func connect(t testing.TB, s *Set) {
+	t.Helper()
+	if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestResetInFlight resets a connection with a thousand calls in flight: all of them end
+// within 50 ms, each with a typed error, as sent.
+func TestResetInFlight(t *testing.T) {
+	const calls = 1000
+	var got atomic.Int32
+	all := make(chan struct{})
+	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		first, err := p.read()
+		if err != nil || p.reply(first.seqID, nil) != nil {
+			return
+		}
+		for {
+			if _, err := p.read(); err != nil {
+				return
+			}
+			if got.Add(1) == calls {
+				_ = nc.(*net.TCPConn).SetLinger(0)
+				nc.Close()
+				close(all)
+				return
+			}
+		}
+	})})
+	connect(t, s)
+	errs := make(chan error, calls)
+	for range calls {
+		go func() {
+			_, err := roundTrip(context.Background(), s, make([]byte, 100), 0)
+			errs <- err
+		}()
+	}
+	<-all
+	start := time.Now()
+	for range calls {
+		var e *Error
+		if err := <-errs; !errors.As(err, &e) || e.NotSent() || e.Timeout() {
+			t.Errorf("got %v", err)
+		}
+	}
+	if took := time.Since(start); took > 50*time.Millisecond && !raceDetector() {
+		t.Errorf("the last call failed after %v", took)
+	}
+	if st := s.Stats(); st.InFlight != 0 || st.Connections != 0 || st.Deaths != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestStuckPeer has a peer that never reads: its callers get the write deadline's error
+// within the write timeout, those whose requests were not begun hear so, what waits stays
+// within the bounds, and nobody waits longer.
+func TestStuckPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			// The pipe has no room, so the request after next is stuck.
+		}}
+		const most = 100_000
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, WriteTimeout: 5 * time.Second})
+		connect(t, s)
+		var wg sync.WaitGroup
+		var sent, unsent atomic.Int32
+		start := time.Now()
+		for range 100 {
+			wg.Go(func() {
+				_, err := roundTrip(t.Context(), s, make([]byte, 10_000), 0)
+				var e *Error
+				if !errors.As(err, &e) || !errors.Is(err, os.ErrDeadlineExceeded) || !e.Timeout() {
+					t.Errorf("got %v", err)
+					return
+				}
+				if e.NotSent() {
+					unsent.Add(1)
+				} else {
+					sent.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := s.Stats().PendingBytes; n > most+2*10_100 {
+			t.Errorf("%d bytes pending, limit %d", n, most)
+		}
+		wg.Wait()
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("the last call failed after %v", took)
+		}
+		// bufio on the peer's side does not read: the pipe took nothing at all.
+		if sent.Load() != 0 || unsent.Load() != 100 {
+			t.Errorf("%d sent, %d not, want 0 and 100", sent.Load(), unsent.Load())
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestFailFast checks the limits with the policy not to wait.
+func TestFailFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			for {
+				if _, err := p.read(); err != nil {
+					return
+				}
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxInFlight: 3, Overload: FailFast})
+		connect(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 6 + 1 { // the second connection's peer answers the first call there
+			wg.Go(func() { _, _ = roundTrip(ctx, s, nil, 0) })
+			synctest.Wait()
+		}
+		_, err := roundTrip(t.Context(), s, nil, time.Second)
+		var e *Error
+		if !errors.Is(err, ErrOverloaded) || !errors.As(err, &e) || !e.NotSent() {
+			t.Errorf("got %v, want ErrOverloaded", err)
+		}
+		if st := s.Stats(); st.Overloads != 1 || st.Connections != 2 || st.InFlight != 6 {
+			t.Errorf("got %+v", st)
+		}
+		cancel()
+		wg.Wait()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestWaitForRoom checks that calls beyond the limits wait, are served in order, and
+// leave when their time is over.
+func TestWaitForRoom(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			most, now := 0, 0
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := newFakePeer(nc, marked)
+				defer nc.Close()
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				for {
+					f, err := p.read()
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					now++
+					most = max(most, now)
+					mu.Unlock()
+					wg.Go(func() {
+						time.Sleep(time.Second)
+						mu.Lock()
+						now--
+						mu.Unlock()
+						_ = p.reply(f.seqID, nil)
+					})
+				}
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 4, MaxPooledConns: 4})
+			connect(t, s)
+			var wg sync.WaitGroup
+			var done, late atomic.Int32
+			for i := range 20 {
+				wg.Go(func() {
+					timeout := time.Hour
+					if i%5 == 4 {
+						timeout = 100 * time.Millisecond
+					}
+					switch _, err := roundTrip(t.Context(), s, nil, timeout); {
+					case err == nil:
+						done.Add(1)
+					case errors.Is(err, os.ErrDeadlineExceeded):
+						late.Add(1)
+					default:
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			if done.Load() < 16 || done.Load()+late.Load() != 20 || late.Load() == 0 {
+				t.Errorf("marked %v: %d done, %d out of time", marked, done.Load(), late.Load())
+			}
+			if most > 4+4 { // a call that gave up frees its place, not the peer
+				t.Errorf("marked %v: %d at a time", marked, most)
+			}
+			if st := s.Stats(); st.Waiting != 0 || st.InFlight != 0 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestPartialFrames cuts replies at every byte, and lets the leader go at each of them:
+// the next one finds what its predecessor has read.
+func TestPartialFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		payload := []byte("a reply in pieces")
+		step := make(chan struct{})
+		cut := 0
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			for {
+				if _, err := p.read(); err != nil { // given up by its caller
+					return
+				}
+				second, err := p.read()
+				if err != nil {
+					return
+				}
+				frame := requestFrame(second.seqID, payload)
+				_, _ = nc.Write(frame[:cut])
+				<-step
+				_, _ = nc.Write(frame[cut:])
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		for cut = range prefixBytes + 4 + len(payload) {
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				if _, err := roundTrip(ctx, s, nil, 0); !errors.Is(err, context.Canceled) {
+					t.Errorf("the leader got %v", err)
+				}
+			})
+			synctest.Wait()
+			wg.Go(func() {
+				if got, err := roundTrip(t.Context(), s, nil, 0); err != nil || !bytes.Equal(got, payload) {
+					t.Errorf("cut at %d: got %q, %v", cut, got, err)
+				}
+			})
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			step <- struct{}{}
+			wg.Wait()
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestLargeReplies sends and receives frames of all sizes around the bounds at which
+// they are handled differently, many at a time, with small ones between.
+func TestLargeReplies(t *testing.T) {
+	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { newFakePeer(nc, true).echo() })})
+	connect(t, s)
+	var wg sync.WaitGroup
+	for i, n := range []int{0, 1, copyBytes - 18, copyBytes - 17, copyBytes, directBytes, chunkBytes, chunkBytes + 1,
+		partBytes, partBytes + 1, 1 << 20, 1<<20 + 7, 5 << 20} {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(1, uint64(n)))
+			payload := make([]byte, n)
+			for j := range payload {
+				payload[j] = byte(rnd.Uint32())
+			}
+			for range 3 {
+				got, err := roundTrip(t.Context(), s, payload, 0)
+				if err != nil || !bytes.Equal(got, payload) {
+					t.Errorf("%d bytes: got %d, %v", n, len(got), err)
+				}
+				if _, err := roundTrip(t.Context(), s, payload[:min(n, i)], 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if st := s.Stats(); st.InFlight != 0 || st.PendingBytes != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestOversizeReply checks that a reply longer than allowed ends its connection when its
+// length is read.
+func TestOversizeReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			f, _ := p.read()
+			start := requestFrame(f.seqID, nil)
+			binary.BigEndian.PutUint32(start, 1001-lengthBytes)
+			_, _ = nc.Write(start)
+			_, _ = io.Copy(io.Discard, nc)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxFrameBytes: 1000})
+		_, err := roundTrip(t.Context(), s, nil, 0)
+		var bad *FrameError
+		if !errors.As(err, &bad) || bad.Bytes != 1001 {
+			t.Errorf("got %v", err)
+		}
+		if _, err := roundTrip(t.Context(), s, make([]byte, 1000), 0); !errors.As(err, &bad) {
+			t.Errorf("an oversize request: got %v", err)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestWrongRequest checks that a frame that would tear the stream is refused, and that
+// the connection goes on.
+func TestWrongRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		for name, frame := range map[string]func(id uint32) []byte{
+			"empty":    func(uint32) []byte { return nil },
+			"short":    func(id uint32) []byte { return requestFrame(id, nil)[:prefixBytes] },
+			"two":      func(id uint32) []byte { return append(requestFrame(id, nil), requestFrame(id, nil)...) },
+			"wrong ID": func(id uint32) []byte { return requestFrame(id+1, nil) },
+		} {
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Request().WriteBinary(frame(c.SeqID()))
+			var bad *FrameError
+			if err := c.Send(); !errors.As(err, &bad) {
+				t.Errorf("%s: got %v", name, err)
+			}
+			if _, err := c.Receive(); !errors.As(err, &bad) {
+				t.Errorf("%s: Receive without a request: got %v", name, err)
+			}
+			c.End()
+		}
+		connect(t, s)
+		if st := s.Stats(); st.InFlight != 0 || st.Dials != 1 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestOneway sends oneway calls: they keep no sequence ID, need no reply, and are not
+// taken back by End. Nor do they teach anything about the peer.
+func TestOneway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got atomic.Int32
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			for {
+				f, err := p.read()
+				if err != nil {
+					return
+				}
+				got.Add(1)
+				if !bytes.HasPrefix(f.payload, []byte("oneway")) {
+					_ = p.reply(f.seqID, f.payload)
+				}
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		for i := range 100 {
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload := []byte("oneway call")
+			fill(c, payload)
+			if err := c.SendOneway(); err != nil {
+				t.Fatal(err)
+			}
+			clear(payload)
+			if _, err := c.Receive(); err == nil {
+				t.Error("a oneway call received something")
+			}
+			c.End()
+			synctest.Wait()
+			if i == 0 && s.Stats().Probing != 1 {
+				t.Error("the peer is known")
+			}
+			if i == 50 {
+				connect(t, s)
+			}
+		}
+		if st := s.Stats(); st.InFlight != 0 || st.Abandoned != 0 || st.Connections != 1 || got.Load() != 101 {
+			t.Errorf("%d requests, %+v", got.Load(), st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestPooledTimeout checks that a connection used as pooled is not used again while its
+// reply is missing.
+func TestPooledTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			p := newFakePeer(nc, false)
+			defer nc.Close()
+			if n == 1 {
+				first, _ := p.read()
+				_ = p.reply(first.seqID, nil)
+				_, _ = io.Copy(io.Discard, nc)
+				return
+			}
+			p.echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1})
+		connect(t, s)
+		if _, err := roundTrip(t.Context(), s, nil, time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		connect(t, s)
+		if st := s.Stats(); st.Dials != 2 || st.Connections != 1 || st.Deaths != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

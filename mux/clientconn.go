@@ -1,0 +1,267 @@
+package mux
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// mode says how a client's connection may be used.
+type mode uint8
+
+const (
+	// modeProbing: no reply has come yet, so nobody knows what the peer can. One call
+	// at a time; left with the first reply.
+	modeProbing mode = iota
+
+	// modeShared: the peer said hello. Many calls at a time. Final.
+	modeShared
+
+	// modePooled: the peer did not. One call at a time. Final.
+	modePooled
+)
+
+// String returns the mode's name.
+func (m mode) String() string { return [...]string{"probing", "shared", "pooled"}[m] }
+
+// mostLate is how many replies may be missing for which nobody waits any more before a
+// connection is replaced: each keeps its sequence ID, and there are only so many.
+const mostLate = 1 << 14
+
+// clientConn is one connection of a Set. Its callers do all the work: they send on its
+// output, and read for each other (see roles).
+//
+// mu is taken after Set.mu and before output.mu.
+type clientConn struct {
+	// immutable after newClientConn
+	set      *Set
+	conn     *conn.Conn
+	out      *output
+	born     time.Time
+	expireAt time.Time // zero: never
+	kickFunc func()    // kick, made once
+
+	// atomic. The first two are changed with mu held, the others by the reader.
+	mode     atomic.Uint32 // a mode
+	load     atomic.Int32  // calls in flight
+	incoming atomic.Int64  // bytes that are still to come of a large frame
+	progress atomic.Uint64 // frames read so far, and parts of large ones
+
+	// owned by the reader
+	readDeadline time.Time          // what the connection's read deadline was last set to
+	prefix       prefix             // of the frame that is being read, or handled
+	large        *buffer.LinkBuffer // as much of a frame longer than copyBytes as has come; nil without one
+	known        bool               // a reply has come: mode is final
+	answered     uint64             // replies given to calls
+
+	// guarded by mu
+	mu       sync.Mutex
+	draining bool        // takes no new calls; ends when the last one is over
+	ending   bool        // the last call is over: finish was, or is about to be, called
+	linger   *time.Timer // ends a connection whose peer does not close its side; nil until ending
+	cause    error       // why it is dead; nil while it is not
+	calls    table
+	roles    roles
+
+	// guarded by Set.mu
+	parked       bool      // in the set's idle list
+	retiring     bool      // a replacement is being dialled
+	idleSince    time.Time // zero: it was not idle at the last look
+	idleProgress uint64    // progress then
+	seen         uint64    // progress at the last look for a reader
+	heard        uint64    // progress at the last look for a sign of life
+	heardAt      time.Time // when that had changed
+	pinged       bool      // a ping was sent since
+}
+
+func newClientConn(s *Set, c *conn.Conn) *clientConn {
+	cc := &clientConn{set: s, conn: c, born: time.Now()}
+	cc.kickFunc = cc.kick
+	if s.config.MaxAge > 0 {
+		cc.expireAt = cc.born.Add(jitter(s.config.MaxAge, ageJitter))
+	}
+	cc.calls.generation = s.config.firstGeneration
+	cc.out = newOutput(c, outputConfig{
+		waits:           !canTry(c.NetConn()),
+		writeTimeout:    s.config.WriteTimeout,
+		maxBatchBytes:   s.config.MaxBatchBytes,
+		maxBatchFrames:  s.config.MaxBatchFrames,
+		maxPendingBytes: s.config.MaxPendingBytes,
+		onError:         cc.fail,
+		counters:        &s.counters.output,
+	})
+	_ = c.SetReadDeadline(time.Time{}) // no timeout of the dialer's; fails on a closed one, as the first read will
+	return cc
+}
+
+// canTry reports whether a write on nc that is cut short by a deadline leaves the stream
+// whole. On TLS and its like it does not.
+func canTry(nc net.Conn) bool {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// begin gives c a place on the connection, if there is one.
+func (cc *clientConn) begin(c *Call) bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	most := 1
+	if mode(cc.mode.Load()) == modeShared {
+		most = cc.set.config.MaxInFlight
+	}
+	if cc.draining || cc.cause != nil || cc.calls.inFlight >= most {
+		return false
+	}
+	id := cc.calls.put(c)
+	if id == 0 {
+		return false // thousands of replies are late; upkeep drains it
+	}
+	cc.load.Store(int32(cc.calls.inFlight))
+	c.conn, c.seqID, c.state = cc, id, callOpen
+	return true
+}
+
+// company says whether others have calls here. It may be a moment old.
+func (cc *clientConn) company() company {
+	if cc.load.Load() > 1 {
+		return inCompany
+	}
+	return alone
+}
+
+// answer gives a reply to its call. It reports false if nobody waits for it: the frame
+// stays the reader's then.
+func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer) bool {
+	cc.mu.Lock()
+	c := cc.calls.take(id)
+	wake := false
+	if c != nil {
+		c.reply = frame
+		wake = cc.roles.settle(c, callAnswered)
+	}
+	end := cc.freedLocked()
+	cc.mu.Unlock()
+	if wake {
+		c.wake <- struct{}{}
+	}
+	if end {
+		cc.finish()
+	}
+	return c != nil
+}
+
+// freedLocked records that a slot may have been freed. It reports whether that was the
+// last one of a connection being drained: the caller then calls finish, without the lock.
+func (cc *clientConn) freedLocked() (end bool) {
+	cc.load.Store(int32(cc.calls.inFlight))
+	end = cc.draining && !cc.ending && cc.calls.inFlight == 0 && cc.cause == nil
+	cc.ending = cc.ending || end
+	return end
+}
+
+// leave ends the part of a caller who is awake: with its reply, with an error, or because
+// its time is over. A request that was not begun is taken back, and of one that was the
+// caller's memory is free.
+func (cc *clientConn) leave(c *Call) {
+	cc.mu.Lock()
+	gone := !c.state.isFinal()
+	next := cc.roles.depart(c)
+	abandoned := gone && cc.giveUpLocked(c)
+	end := !abandoned && cc.freedLocked()
+	worn := cc.calls.late >= mostLate
+	cc.mu.Unlock()
+	cc.wakeUp(next)
+	if c.queued && (gone || c.size >= directBytes) {
+		// Short ones have left whole before there can be an answer.
+		cc.out.detach(c.position)
+	}
+	switch {
+	case abandoned:
+		cc.fail(errAbandoned)
+	case end:
+		cc.finish()
+	case worn:
+		cc.set.drain(cc)
+	default:
+		cc.set.offer(cc)
+	}
+}
+
+// giveUpLocked frees the slot of a call that has no reply and wants none any more, or
+// keeps it for the late reply. A connection that is not shared would make the next call
+// wait for that reply: giveUpLocked reports that it is of no more use.
+func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
+	if c.queued && !c.oneway && cc.out.cancel(c.position) {
+		c.queued = false
+	}
+	if !c.queued || c.oneway {
+		cc.calls.take(c.seqID)
+		return false
+	}
+	if mode(cc.mode.Load()) == modeShared {
+		cc.calls.abandon(c.seqID)
+		return false
+	}
+	cc.calls.take(c.seqID)
+	return true
+}
+
+// fail ends the connection: every call in flight fails, each once, and at once. Only
+// the first call counts. It is called without locks.
+func (cc *clientConn) fail(cause error) {
+	cc.out.close(cause)
+	cc.mu.Lock()
+	if cc.cause != nil {
+		cc.mu.Unlock()
+		return
+	}
+	cc.cause = cause
+	calls := cc.calls.takeAll()
+	parked := calls[:0]
+	for _, c := range calls {
+		if cc.roles.settle(c, callFailed) {
+			parked = append(parked, c)
+		}
+	}
+	cc.load.Store(0)
+	if cc.linger != nil {
+		cc.linger.Stop()
+	}
+	cc.mu.Unlock()
+	for _, c := range parked {
+		c.wake <- struct{}{}
+	}
+	_ = cc.conn.Close() // wakes whoever reads or writes
+	cc.set.forget(cc, cause)
+}
+
+// deathCause returns why the connection is dead; nil while it is not.
+func (cc *clientConn) deathCause() error {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.cause
+}
+
+// waitForRoom waits, or fails, while more bytes are pending than may be.
+func (cc *clientConn) waitForRoom(c *Call) error {
+	for {
+		room := cc.out.full()
+		if room == nil {
+			return nil
+		}
+		if cc.set.config.Overload == FailFast {
+			cc.set.counters.overloads.Add(1)
+			return ErrOverloaded
+		}
+		if over := c.parkOn(room); over != nil {
+			return over
+		}
+	}
+}

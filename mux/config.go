@@ -1,0 +1,134 @@
+package mux
+
+import (
+	"context"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Config says what a Set does. It is copied by NewSet.
+type Config struct {
+	// Dial opens a connection to the set's address, without an OnRequest: the set reads
+	// it, and owns it from then on. It has to return soon after ctx is done, which it is
+	// when the set is closed. It must not be nil, and may be called from several goroutines.
+	Dial func(ctx context.Context) (*conn.Conn, error)
+
+	// DialTimeout is how long Dial may take. Zero or less means as long as it likes.
+	DialTimeout time.Duration
+
+	// MaxConns is how many connections a peer gets that multiplexes. They are opened as
+	// calls find no idle one. Zero or less means 4: more make batches smaller, fewer leave
+	// small calls no way around large ones.
+	MaxConns int
+
+	// MaxPooledConns is how many a peer gets that does not, or is not known to, where
+	// each has one call at a time. Zero or less means 1024.
+	MaxPooledConns int
+
+	// MaxInFlight is how many calls a shared connection has at a time. Zero or less means
+	// 4096; more than 32768 counts as that.
+	MaxInFlight int
+
+	// MaxPendingBytes is how many bytes may wait to be written on a connection before
+	// calls wait or fail; a frame begun below it may exceed it. Zero or less means 16 MiB.
+	MaxPendingBytes int
+
+	// MaxFrameBytes is how long a request or a reply may be, its header included. A
+	// longer reply is refused when its length is read. Zero or less means 64 MiB.
+	MaxFrameBytes int
+
+	// MaxBatchBytes and MaxBatchFrames end a batch of requests that leave together. Zero
+	// or less means 64 KiB and 64.
+	MaxBatchBytes  int
+	MaxBatchFrames int
+
+	// Overload says what a call does for which the limits leave no room.
+	Overload Overload
+
+	// WriteTimeout is how long the peer may take for each 256 KiB once the kernel has no
+	// more room. Then the connection is closed. Zero means 10 s, negative for ever.
+	WriteTimeout time.Duration
+
+	// Heartbeat is how often a shared connection is looked after on which nothing was
+	// received: it is sent a ping within that time, and a peer that has gone without a
+	// word is found within twice as much. Zero or less means never.
+	Heartbeat time.Duration
+
+	// IdleTimeout closes a connection that had no call for that long. Zero or less means never.
+	IdleTimeout time.Duration
+
+	// MaxAge replaces a connection that is older, give or take a tenth: a new one is
+	// opened, and the old one gets no new calls. Zero or less means never.
+	MaxAge time.Duration
+
+	// BackoffMin and BackoffMax bound the pause after a failed dial, which doubles with
+	// each failure and is varied by half. Zero or less means 20 ms and 2 s.
+	BackoffMin time.Duration
+	BackoffMax time.Duration
+
+	firstGeneration uint16 // tests begin close to where sequence IDs wrap
+}
+
+// Overload says what happens to a call for which the limits leave no room.
+type Overload uint8
+
+const (
+	// WaitForRoom: it waits until there is room or its time is over.
+	WaitForRoom Overload = iota
+
+	// FailFast: it fails with ErrOverloaded. It still waits for a connection that is
+	// being opened or whose peer is not known yet.
+	FailFast
+)
+
+// String returns the policy's name.
+func (o Overload) String() string {
+	if o == FailFast {
+		return "fail fast"
+	}
+	return "wait for room"
+}
+
+// Defaults of Config.
+const (
+	defaultMaxConns       = 4
+	defaultMaxPooledConns = 1024
+	defaultMaxInFlight    = 4096
+	mostInFlight          = 1 << 15
+	defaultMaxFrameBytes  = 64 << 20
+	defaultWriteTimeout   = 10 * time.Second
+	defaultBackoffMin     = 20 * time.Millisecond
+	defaultBackoffMax     = 2 * time.Second
+)
+
+// withDefaults returns c with every zero that stands for a default replaced.
+func (c Config) withDefaults() Config {
+	if c.Dial == nil {
+		panic("mux: BUG: Config without Dial")
+	}
+	orDefault := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orDefault(&c.MaxConns, defaultMaxConns)
+	orDefault(&c.MaxPooledConns, defaultMaxPooledConns)
+	orDefault(&c.MaxInFlight, defaultMaxInFlight)
+	orDefault(&c.MaxPendingBytes, defaultPendingBytes)
+	orDefault(&c.MaxFrameBytes, defaultMaxFrameBytes)
+	c.MaxInFlight = min(c.MaxInFlight, mostInFlight)
+	switch {
+	case c.WriteTimeout == 0:
+		c.WriteTimeout = defaultWriteTimeout
+	case c.WriteTimeout < 0:
+		c.WriteTimeout = 0 // as outputs and connections have it
+	}
+	if c.BackoffMin <= 0 {
+		c.BackoffMin = defaultBackoffMin
+	}
+	if c.BackoffMax <= 0 {
+		c.BackoffMax = defaultBackoffMax
+	}
+	return c
+}

@@ -1,0 +1,72 @@
+package mux
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// linked returns a frame whose bytes are p's, by reference, with some of its own in front.
+func linked(t *testing.T, own, p []byte) *buffer.LinkBuffer {
+	t.Helper()
+	frame := takeBuffer()
+	space, err := frame.Malloc(len(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(space, own)
+	if err := frame.WriteDirect(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := frame.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return frame
+}
+
+// TestDetach changes memory that was sent by reference once detach has said that it may
+// be: whatever was written by then, and however long the peer does not read, it gets what
+// was sent.
+func TestDetach(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		sizes := []int{1, directBytes - 1, directBytes, chunkBytes, chunkBytes + 1, 3 * directMaxBytes}
+		room, size := 1+rnd.IntN(chunkBytes), sizes[rnd.IntN(len(sizes))]
+		synctest.Test(t, func(t *testing.T) { checkDetach(t, rnd.Uint64(), room, size) })
+	}
+}
+
+func checkDetach(t *testing.T, seed uint64, room, size int) {
+	s := &fakeStream{rnd: rand.New(rand.NewPCG(seed, 1)), room: room, stuck: make(chan struct{})}
+	o := newOutput(s, outputConfig{})
+	var want []byte
+	var memory [][]byte
+	var positions []uint64
+	for i := range 3 { // the first gets stuck, and so the others are queued, or in its batch
+		p := bytes.Repeat([]byte{byte('a' + i)}, size)
+		want = append(append(want, byte(i)), p...)
+		position, err := o.send(linked(t, []byte{byte(i)}, p), alone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory, positions = append(memory, p), append(positions, position)
+	}
+	synctest.Wait() // a goroutine is in a write that waits
+	for i, p := range memory {
+		if o.begun(positions[i]) {
+			o.detach(positions[i])
+			clear(p)
+		}
+	}
+	s.mu.Lock()
+	close(s.stuck)
+	s.stuck = nil
+	s.mu.Unlock()
+	synctest.Wait()
+	if !bytes.Equal(s.data, want) {
+		t.Fatalf("%d bytes, room for %d at a time: what was written is not what was sent", size, room)
+	}
+}

@@ -1,0 +1,83 @@
+// Package mux shares long connections among concurrent calls by sequence ID.
+//
+// A Set is the connections to one address; a Server answers on the other end. What they
+// exchange are TTHeader frames, so either has stock Kitex peers too. The package knows
+// frames: what is in them, and Kitex, is its user's business.
+//
+//	set := mux.NewSet(mux.Config{Dial: dial})
+//	call, err := set.Begin(ctx, time.Time{}) // finds a connection, reserves a sequence ID
+//	encode(call.Request(), call.SeqID())
+//	err = call.Send()                        // leaves together with other calls' requests
+//	reply, err := call.Receive()
+//	decode(reply)                            // valid until End
+//	call.End()
+//
+// # When it pays
+//
+// Where many calls are under way to one peer: they share system calls, wake-ups and
+// connections. 100 callers of 1 KiB on one connection made about ten times the calls per second that
+// they made on a pooled connection each (BenchmarkEcho, both ends on two cores). A single
+// caller costs what it costs on a pool. Large requests and replies gain nothing.
+//
+// # No switch, no order of deployment
+//
+// A connection's first request carries a key of this package's (frame.go). A Server puts
+// the same into its first reply; a stock peer knows nothing of it and ignores it. Until
+// the first reply has come a connection has one call at a time, and so it stays if the
+// reply has no key: the peer is then used as a pool. A oneway call teaches nothing, and a
+// peer that closes at the first request fails that call, as it would have without this package.
+//
+// # Connections of a Set
+//
+//	            first reply
+//	dial ► probing ──┬─ with the key ──► shared ──┐ drain: age, idle, the peer's wish,
+//	                 └─ without ───────► pooled ──┤        too many late replies, Set.Drain
+//	                                              ▼
+//	                                           draining ─► last call over ─► ended
+//
+// A failure ends a connection in any state: every call in flight on it fails, once, at once.
+//
+// A call takes a connection with nothing in flight, else the one with the fewest calls; one
+// on which a large frame is under way comes last, since TTHeader frames cannot be
+// split. While calls find none idle, connections are added one by one, up to Config.MaxConns.
+//
+// # Who does the work
+//
+// Callers do. The first that sends while nobody writes writes for all (output); the first
+// that waits while nobody reads reads for all (roles), and when it leaves makes another
+// waiting caller the reader. Partial frames stay in the connection, so a caller may leave
+// at any time. A sender never waits for the socket: where the kernel has no room a
+// goroutine takes over, and ends when all is written. A connection that nobody has read
+// for a while gets a goroutine that waits for what the peer says about the connection,
+// and for its end. Dials have goroutines too.
+//
+// # Concurrency
+//
+// All methods of Set may be called from any goroutine. A Call is used by one at a time.
+//
+// # Ownership
+//
+// A request's memory is the call's until Send, and the connection's from then on. Memory
+// linked into it by reference must not change until the call has ended. A call that ends
+// before its reply takes its request back if no byte of it was sent; if the kernel has
+// taken a part, the connection copies the rest, and goes on with it. A oneway call copies. The
+// reply is the call's, and valid until End.
+//
+// # Errors
+//
+// Every failed call has an *Error, whose NotSent says whether it is safe to try it again,
+// and which wraps ErrClosed, ErrOverloaded, ErrSilent, a *FrameError, io.EOF, the context's error,
+// os.ErrDeadlineExceeded for a deadline of the call's and for the peer that does not
+// read, or an error of package conn or of the dial.
+//
+// Panics that begin with "mux: BUG:" say that this package is wrong, or a Config without
+// what it must have. No peer causes one.
+//
+// # Limitations
+//
+// A connection that is used as pooled and whose call ran out of time is closed, since the
+// next call would wait behind it. A call of a large request holds up those behind it on the
+// same connection. WarmUp cannot learn whether a peer multiplexes. On a net.Conn that is no
+// plain socket, and on platforms without a poller, the end of an idle connection is seen
+// when its goroutine has begun to read, up to 100 ms after the last call.
+package mux

@@ -1,0 +1,111 @@
+package mux
+
+import (
+	"errors"
+	"time"
+)
+
+// lingerTime is how long a drained connection may wait for the peer to close its side.
+// Closing at once could destroy the last frames under way, if the peer has sent a reply
+// that nobody has read.
+const lingerTime = time.Second
+
+// without returns list without cc; list is not changed.
+func without(list []*clientConn, cc *clientConn) []*clientConn {
+	rest := make([]*clientConn, 0, len(list))
+	for _, other := range list {
+		if other != cc {
+			rest = append(rest, other)
+		}
+	}
+	return rest
+}
+
+// drain has cc take no new calls and end when those in flight are over.
+func (s *Set) drain(cc *clientConn) {
+	s.mu.Lock()
+	cc.mu.Lock()
+	first := !cc.draining && cc.cause == nil // forget takes a dead one out, which may be about to come
+	cc.draining = cc.draining || first
+	end := first && cc.freedLocked()
+	cc.mu.Unlock()
+	if first {
+		s.counters.drains.Add(1)
+		s.unlistLocked(cc)
+		s.serveLocked()
+	}
+	s.mu.Unlock()
+	if end {
+		cc.finish()
+	}
+}
+
+// unlistLocked has cc found by no new call.
+func (s *Set) unlistLocked(cc *clientConn) {
+	s.active--
+	s.idle = without(s.idle, cc)
+	cc.parked = false
+	s.setListLocked(without(*s.list.Load(), cc))
+}
+
+// forget removes a connection that has died.
+func (s *Set) forget(cc *clientConn, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.conns[cc]; !open {
+		return
+	}
+	delete(s.conns, cc)
+	if !isOwnEnd(cause) {
+		s.counters.deaths.Add(1)
+	}
+	if !cc.isDraining() {
+		s.unlistLocked(cc)
+	}
+	s.serveLocked()
+}
+
+// isOwnEnd reports whether a connection ended because this side wanted it to.
+func isOwnEnd(cause error) bool {
+	return errors.Is(cause, ErrClosed) || errors.Is(cause, errIdle) ||
+		errors.Is(cause, errDrained) || errors.Is(cause, errAbandoned)
+}
+
+// isDraining reports whether the connection takes no new calls.
+func (cc *clientConn) isDraining() bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.draining
+}
+
+// finish ends a drained connection: when the last frame was written this side closes its
+// half, reads what the peer still sends, and closes when the peer has closed too.
+func (cc *clientConn) finish() {
+	cc.out.afterFlush(func() {
+		half, ok := cc.conn.NetConn().(interface{ CloseWrite() error })
+		if !ok || half.CloseWrite() != nil {
+			cc.fail(errDrained)
+			return
+		}
+		cc.mu.Lock()
+		if cc.cause == nil {
+			cc.linger = time.AfterFunc(lingerTime, func() { cc.fail(errDrained) })
+		}
+		cc.mu.Unlock()
+		cc.watchNow()
+	})
+}
+
+// Drain has all connections take no new calls and end when those in flight are over, as
+// when an address is no longer to be used. New calls open new connections.
+func (s *Set) Drain() {
+	s.mu.Lock()
+	open := make([]*clientConn, 0, len(s.conns))
+	for cc := range s.conns {
+		open = append(open, cc)
+	}
+	s.mu.Unlock()
+	for _, cc := range open {
+		s.drain(cc)
+	}
+}

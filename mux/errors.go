@@ -1,0 +1,97 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+)
+
+var (
+	// ErrClosed is what calls fail with whose Set, or whose side of the connection,
+	// was closed. errors.Is(ErrClosed, net.ErrClosed) is true.
+	ErrClosed error = &stateError{"mux: closed", net.ErrClosed}
+
+	// ErrOverloaded is what a call fails with for which a limit leaves no room, if
+	// the policy is not to wait. Nothing of it was sent.
+	ErrOverloaded = errors.New("mux: overloaded")
+
+	// ErrSilent is what calls fail with whose peer answered no heartbeat. It matches
+	// os.ErrDeadlineExceeded under errors.Is.
+	ErrSilent error = &stateError{"mux: peer does not answer heartbeats", os.ErrDeadlineExceeded}
+
+	// errIdle is why a connection was closed that had no call for too long.
+	errIdle error = &stateError{"mux: connection idle", net.ErrClosed}
+
+	// errDrained is why a connection was closed that had been drained.
+	errDrained error = &stateError{"mux: connection drained", net.ErrClosed}
+
+	// errAbandoned is why a connection was closed that is used as pooled and whose
+	// call went away before its reply came.
+	errAbandoned error = &stateError{"mux: reply still under way", net.ErrClosed}
+)
+
+// stateError is a sentinel that matches one of the standard library's.
+type stateError struct {
+	text string
+	as   error
+}
+
+func (e *stateError) Error() string { return e.text }
+func (e *stateError) Unwrap() error { return e.as }
+
+// Error is the error of every call that failed. Err says why:
+//   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
+//     caller went away, or its time was over;
+//   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
+//   - ErrClosed, ErrOverloaded, ErrSilent, *FrameError;
+//   - any other error of the connection or of dialling.
+type Error struct {
+	Op   string   // "begin", "send" or "receive"
+	Addr net.Addr // the peer; nil if the call had no connection yet
+	Err  error    // never nil
+
+	sent bool
+}
+
+var _ net.Error = (*Error)(nil)
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Addr == nil {
+		return fmt.Sprintf("mux: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("mux: %s %s: %v", e.Op, e.Addr, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// NotSent reports whether no byte of the call was handed to the kernel: the peer
+// cannot have seen it, and it is safe to try it again.
+func (e *Error) NotSent() bool { return !e.sent }
+
+// Timeout reports whether the call failed because time was over.
+func (e *Error) Timeout() bool {
+	return errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded)
+}
+
+// Temporary is part of net.Error. It is always false; see NotSent for what may be
+// tried again.
+func (e *Error) Temporary() bool { return false }
+
+// FrameError says that bytes are not a frame that this package takes. One that came
+// from the peer ends the connection, since nobody knows where the next frame begins.
+type FrameError struct {
+	Reason string
+	Bytes  int // the length that a frame too large announced; otherwise 0
+}
+
+// Error implements error.
+func (e *FrameError) Error() string {
+	if e.Bytes > 0 {
+		return fmt.Sprintf("mux: bad frame: %s (%d bytes)", e.Reason, e.Bytes)
+	}
+	return "mux: bad frame: " + e.Reason
+}

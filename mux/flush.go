@@ -1,0 +1,251 @@
+package mux
+
+import (
+	"errors"
+	"os"
+	"sync"
+)
+
+// This file is the work of the flusher, the one goroutine that has an output's
+// writing role. Whoever gets the role finds everything it owns as its predecessor left it.
+
+// flushInline writes on a sender's goroutine, which must not wait.
+func (o *output) flushInline() {
+	if o.patient {
+		o.patient = false
+		_ = o.stream.SetWriteTimeout(tryTimeout) // fails on a closed stream, as the write will
+	}
+	for n := 0; o.takeBatch(); n++ {
+		if n == inlineBatches {
+			o.handOver()
+			return
+		}
+		err := o.writeBatch()
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			o.handsOn = !o.everSent // a stream that cannot try is not asked to again
+			o.handOver()
+			return
+		default:
+			o.fail(err)
+			return
+		}
+	}
+}
+
+// handOver gives the role, and what is left of the batch, to a goroutine that may wait.
+func (o *output) handOver() {
+	o.config.counters.handed.Add(1)
+	go o.flushWaiting()
+}
+
+// flushWaiting is that goroutine. It ends when nothing is queued, or when a write
+// fails: closing the stream ends one under way.
+func (o *output) flushWaiting() {
+	if !o.patient {
+		o.patient = true
+		_ = o.stream.SetWriteTimeout(o.config.writeTimeout) // fails on a closed stream, as the write will
+	}
+	for more := true; more; more = o.takeBatch() {
+		if err := o.writeBatch(); err != nil {
+			o.fail(err)
+			return
+		}
+	}
+}
+
+// takeBatch takes the next frames from the queue. Without any the role is given up, and
+// it returns false.
+func (o *output) takeBatch() bool {
+	o.batchMu.Lock()
+	clear(o.batch)
+	o.batch, o.next, o.written = o.batch[:0], 0, 0
+	size := 0
+	o.mu.Lock()
+	for size < o.config.maxBatchBytes && len(o.batch) < o.config.maxBatchFrames {
+		f, ok := o.queue.pop()
+		if !ok {
+			break
+		}
+		size += f.size
+		o.batch = append(o.batch, f)
+	}
+	taken := len(o.batch)
+	o.batchMu.Unlock()
+	if taken == 0 {
+		o.leaveLocked()
+		return false
+	}
+	o.mu.Unlock()
+	o.config.counters.batches.Add(1)
+	o.config.counters.frames.Add(uint64(taken))
+	return true
+}
+
+// leaveLocked gives the role up and unlocks mu.
+func (o *output) leaveLocked() {
+	if o.chunk != nil {
+		chunkPool.Put((*[chunkBytes]byte)(o.chunk[:chunkBytes]))
+		o.chunk, o.chunkAt = nil, 0
+	}
+	o.flushing = false
+	callbacks := o.flushed
+	o.flushed = nil
+	o.mu.Unlock()
+	for _, f := range callbacks {
+		f()
+	}
+}
+
+// chunkPool holds the memory in which small frames are gathered.
+var chunkPool = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
+
+// writeBatch writes what is left of the batch. It may be called again after it failed
+// for want of time: then it goes on where it was.
+func (o *output) writeBatch() error {
+	for {
+		var more bool
+		var err error
+		if o.patient {
+			more, err = o.writeWaiting()
+		} else {
+			more, err = o.tryWrite()
+		}
+		if !more || err != nil {
+			return err
+		}
+	}
+}
+
+// tryWrite writes a piece as far as the kernel has room, long runs from where they are.
+// It reports whether there was anything to write.
+func (o *output) tryWrite() (more bool, err error) {
+	o.batchMu.Lock()
+	defer o.batchMu.Unlock()
+	p := o.directLocked()
+	if len(p) == 0 {
+		p = o.gatherLocked()
+	}
+	if len(p) == 0 {
+		return false, nil
+	}
+	n, err := o.stream.Write(p)
+	o.took(n)
+	return true, err
+}
+
+// writeWaiting writes a piece however long that takes, from memory of the output's own:
+// who has sent what is in it may not want to wait as long.
+func (o *output) writeWaiting() (more bool, err error) {
+	o.batchMu.Lock()
+	p := o.gatherLocked()
+	o.batchMu.Unlock()
+	if len(p) == 0 {
+		return false, nil
+	}
+	n, err := o.stream.Write(p)
+	o.took(n)
+	return true, err
+}
+
+// directLocked returns the run of bytes that is next if it is long, or the last; nil if not.
+func (o *output) directLocked() []byte {
+	if o.chunkAt < len(o.chunk) || !o.skipWrittenLocked() {
+		return nil
+	}
+	p := o.batch[o.next].frame.First()
+	if len(p) >= directBytes || o.isLast(p) {
+		return p[:min(len(p), directMaxBytes)]
+	}
+	return nil
+}
+
+// gatherLocked returns bytes in the output's own memory: those gathered before that the
+// kernel has not taken, or else as many of the next as fit, up to where a long run may be
+// written directly.
+func (o *output) gatherLocked() []byte {
+	if o.chunkAt < len(o.chunk) {
+		return o.chunk[o.chunkAt:]
+	}
+	o.chunk, o.chunkAt = o.chunk[:0], 0
+	for len(o.chunk) < chunkBytes && o.skipWrittenLocked() {
+		frame := o.batch[o.next].frame
+		p := frame.First()
+		if !o.patient && len(o.chunk) > 0 && len(p) >= directBytes {
+			break
+		}
+		if o.chunk == nil {
+			o.chunk = chunkPool.Get().(*[chunkBytes]byte)[:0]
+		}
+		n := min(len(p), chunkBytes-len(o.chunk))
+		o.chunk = append(o.chunk, p[:n]...)
+		frame.Discard(n)
+	}
+	return o.chunk
+}
+
+// skipWrittenLocked drops frames of which nothing is left, and reports whether there is another.
+func (o *output) skipWrittenLocked() bool {
+	for o.next < len(o.batch) {
+		f := &o.batch[o.next]
+		if f.frame.Len() > 0 {
+			return true
+		}
+		dropBuffer(f.frame)
+		f.frame = nil
+		o.next++
+	}
+	return false
+}
+
+// isLast reports whether p, the front of the next frame, is all that is left to write.
+func (o *output) isLast(p []byte) bool {
+	return o.next == len(o.batch)-1 && len(p) == o.batch[o.next].frame.Len()
+}
+
+// took records that the kernel has taken n bytes of the piece. For one that was written
+// from where it is, batchMu is held.
+func (o *output) took(n int) {
+	o.config.counters.writes.Add(1)
+	if n == 0 {
+		return
+	}
+	o.everSent = true
+	o.written += n
+	if o.chunkAt < len(o.chunk) {
+		o.chunkAt += n
+	} else {
+		o.batch[o.next].frame.Discard(n)
+	}
+	o.mu.Lock()
+	o.addPendingLocked(-n)
+	o.mu.Unlock()
+}
+
+// fail ends the output after a write failed, and gives the role up. Frames of the batch of
+// which the kernel has taken nothing count as not begun.
+func (o *output) fail(err error) {
+	size, unbegun := 0, 0
+	o.batchMu.Lock()
+	for _, f := range o.batch {
+		if size >= o.written {
+			unbegun++
+		}
+		size += f.size
+		if f.frame != nil {
+			dropBuffer(f.frame)
+		}
+	}
+	clear(o.batch)
+	o.batch, o.next = nil, 0
+	o.batchMu.Unlock()
+	first := o.close(err)
+	o.mu.Lock()
+	o.queue.unpop(unbegun)
+	o.addPendingLocked(o.written - size)
+	o.leaveLocked()
+	if first && o.config.onError != nil {
+		o.config.onError(err)
+	}
+}

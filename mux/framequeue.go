@@ -1,0 +1,90 @@
+package mux
+
+import "github.com/kiteline/kiteline/transport/buffer"
+
+// queuedFrame is a frame that waits to be written.
+type queuedFrame struct {
+	frame *buffer.LinkBuffer // nil: it was taken out
+	size  int                // bytes in it when it was queued
+	at    uint64             // its position
+}
+
+// frameQueue is a queue of frames that are found by position. The zero value is empty,
+// and the first frame gets position 0.
+type frameQueue struct {
+	ring  []queuedFrame // its length is a power of two, or zero
+	first uint64        // position of the first frame queued, or of the next to come
+	next  uint64        // position of the next frame to come
+}
+
+// queueKeep is how long the ring may be that an empty queue keeps after a burst.
+const queueKeep = 256
+
+// push queues a frame and returns its position.
+func (q *frameQueue) push(frame *buffer.LinkBuffer, size int) uint64 {
+	if n := uint64(len(q.ring)); q.next-q.first == n {
+		q.grow(max(16, 2*n))
+	}
+	at := q.next
+	q.ring[at&uint64(len(q.ring)-1)] = queuedFrame{frame, size, at}
+	q.next++
+	return at
+}
+
+func (q *frameQueue) grow(n uint64) {
+	ring := make([]queuedFrame, n)
+	for at := q.first; at != q.next; at++ {
+		ring[at&(n-1)] = q.ring[at&uint64(len(q.ring)-1)]
+	}
+	q.ring = ring
+}
+
+// pop returns the first frame that was not taken out; ok is false without any.
+func (q *frameQueue) pop() (f queuedFrame, ok bool) {
+	for q.first != q.next {
+		slot := &q.ring[q.first&uint64(len(q.ring)-1)]
+		f, *slot = *slot, queuedFrame{}
+		q.first++
+		if f.frame != nil {
+			return f, true
+		}
+	}
+	if len(q.ring) > queueKeep {
+		q.ring = nil
+	}
+	return queuedFrame{}, false
+}
+
+// remove takes the frame at position out, if it is queued. It returns nil if it is not.
+func (q *frameQueue) remove(at uint64) (frame *buffer.LinkBuffer, size int) {
+	if at < q.first || at >= q.next {
+		return nil, 0
+	}
+	slot := &q.ring[at&uint64(len(q.ring)-1)]
+	frame, size = slot.frame, slot.size
+	slot.frame = nil
+	return frame, size
+}
+
+// drain empties the queue and returns what was in it. What was there stays not begun:
+// first does not move, and positions are final.
+func (q *frameQueue) drain() []queuedFrame {
+	var dropped []queuedFrame
+	for at := q.first; at != q.next; at++ {
+		if f := q.ring[at&uint64(len(q.ring)-1)]; f.frame != nil {
+			dropped = append(dropped, f)
+		}
+	}
+	q.ring, q.next = nil, q.first
+	return dropped
+}
+
+// unpop has the last n positions that were popped count as not begun again. The queue
+// is empty and gets no more frames.
+func (q *frameQueue) unpop(n int) {
+	if q.first != q.next {
+		panic("mux: BUG: unpop of a queue that goes on")
+	}
+	q.first -= uint64(n)
+	q.next = q.first
+}

@@ -1,0 +1,273 @@
+package mux
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// What the flusher writes at once.
+const (
+	// chunkBytes is how much is gathered for one write. Up to here conn writes
+	// without telling Go's scheduler.
+	chunkBytes = 64 << 10
+
+	// directBytes is the length from which bytes that lie together are written from
+	// where they are instead of being gathered.
+	directBytes = 16 << 10
+
+	// directMaxBytes is how much of them one write takes: what conn's write timeout is for.
+	directMaxBytes = 256 << 10
+
+	// tryTimeout is the write timeout under which a write takes what the kernel has
+	// room for and does not wait: conn tries first, and then waits for no time at all.
+	tryTimeout = time.Nanosecond
+
+	// inlineBatches is how many batches a sender writes, its own frame's included,
+	// before a goroutine of the output's goes on.
+	inlineBatches = 4
+)
+
+// Defaults of outputConfig.
+const (
+	defaultBatchBytes   = 64 << 10
+	defaultBatchFrames  = 64
+	defaultPendingBytes = 16 << 20
+)
+
+// stream is the part of a conn.Conn that an output uses.
+type stream interface {
+	Write(p []byte) (int, error)
+	SetWriteTimeout(d time.Duration) error
+}
+
+// outputConfig says how an output behaves. Zero values stand for the defaults.
+type outputConfig struct {
+	// waits says that a write on the stream may wait, and breaks the stream if it is
+	// cut short, as with TLS: then only the output's own goroutine writes.
+	waits bool
+
+	writeTimeout    time.Duration // for each 256 KiB, once the kernel has no room; zero: none
+	maxBatchBytes   int           // a batch ends with the frame that reaches it
+	maxBatchFrames  int
+	maxPendingBytes int // see output.full
+
+	// onError is called once if a write fails, without a lock, on the goroutine that
+	// wrote. The output is closed then; the stream is not.
+	onError func(err error)
+
+	counters *outputCounters // may be shared by outputs; nil: nobody counts
+}
+
+// outputCounters count what outputs have done.
+type outputCounters struct {
+	frames  atomic.Uint64 // frames in the batches
+	batches atomic.Uint64
+	writes  atomic.Uint64
+	handed  atomic.Uint64 // times the output's own goroutine took over
+}
+
+// output is the writing side of a connection that many goroutines send on. Frames are
+// queued; the first sender becomes the flusher and writes what others have queued
+// meanwhile along with its own, in few writes. A sender never waits for the socket:
+// where the kernel has no room, or a sender has written enough for others, a goroutine of
+// the output's takes the flusher's role, and ends when the queue is empty.
+//
+// Frames have positions, from 0, in the order in which they were queued.
+type output struct {
+	// immutable after newOutput
+	stream stream
+	config outputConfig
+
+	pendingBytes atomic.Int64 // queued and not yet written; changed with mu held
+
+	// guarded by mu, which is held for a few instructions, with none taken inside
+	mu       sync.Mutex
+	queue    frameQueue
+	flushing bool          // somebody has the flusher's role
+	err      error         // why no more frames are taken; nil while they are
+	room     chan struct{} // non-nil while somebody waits for pending bytes to fall
+	flushed  []func()      // called once when nothing is queued and nobody flushes
+
+	// guarded by batchMu, which is held while the memory of frames is read, and never
+	// while a write may wait; mu is taken inside. Only the flusher changes batch and next.
+	batchMu sync.Mutex
+	batch   []queuedFrame
+	next    int // batch[:next] was gathered or written
+
+	// owned by the flusher
+	written  int    // bytes of the batch that the kernel has taken
+	chunk    []byte // gathered bytes
+	chunkAt  int    // chunk[:chunkAt] was written
+	handsOn  bool   // config.waits, or the stream turned out not to be able to try
+	patient  bool   // the stream has the configured write timeout, not tryTimeout
+	everSent bool   // a write has taken something
+}
+
+func newOutput(s stream, cfg outputConfig) *output {
+	if cfg.maxBatchBytes <= 0 {
+		cfg.maxBatchBytes = defaultBatchBytes
+	}
+	if cfg.maxBatchFrames <= 0 {
+		cfg.maxBatchFrames = defaultBatchFrames
+	}
+	if cfg.maxPendingBytes <= 0 {
+		cfg.maxPendingBytes = defaultPendingBytes
+	}
+	if cfg.counters == nil {
+		cfg.counters = new(outputCounters)
+	}
+	_ = s.SetWriteTimeout(cfg.writeTimeout) // fails on a closed stream, as the first write will
+	return &output{stream: s, config: cfg, handsOn: cfg.waits, patient: true}
+}
+
+// company says whether other calls of the connection are under way, whose frames may
+// be about to come.
+type company uint8
+
+const (
+	alone     company = iota // write at once
+	inCompany                // let other goroutines queue theirs first
+)
+
+// send queues frame, which holds one whole frame, readable, and came from takeBuffer.
+// The output owns it from then on, whatever send returns. The error is why the output is
+// closed; nothing of the frame was sent then. send does not wait for the peer. It may be
+// called from any goroutine.
+func (o *output) send(frame *buffer.LinkBuffer, c company) (position uint64, err error) {
+	size := frame.Len()
+	o.mu.Lock()
+	if o.err != nil {
+		err = o.err
+		o.mu.Unlock()
+		dropBuffer(frame)
+		return 0, err
+	}
+	position = o.queue.push(frame, size)
+	o.pendingBytes.Add(int64(size))
+	first := !o.flushing
+	o.flushing = true
+	o.mu.Unlock()
+	if !first {
+		return position, nil
+	}
+	if c == inCompany {
+		runtime.Gosched() //nolint:forbidigo // what others queue meanwhile leaves in the same write
+	}
+	switch {
+	case !o.handsOn:
+		o.flushInline()
+	case o.takeBatch():
+		o.handOver()
+	}
+	return position, nil
+}
+
+// cancel takes a frame out that was not begun, and reports whether it did: then
+// nothing of it was sent, nor will be.
+func (o *output) cancel(position uint64) bool {
+	o.mu.Lock()
+	frame, size := o.queue.remove(position)
+	if frame != nil {
+		o.addPendingLocked(-size)
+	}
+	o.mu.Unlock()
+	if frame == nil {
+		return false
+	}
+	dropBuffer(frame)
+	return true
+}
+
+// detach has what is left of a frame no longer refer to memory that was linked into it:
+// when it returns nobody reads that any more. It does not wait for the peer.
+func (o *output) detach(position uint64) {
+	o.batchMu.Lock()
+	defer o.batchMu.Unlock()
+	for i := o.next; i < len(o.batch); i++ {
+		if f := &o.batch[i]; f.at == position && f.frame != nil {
+			f.frame = copyOf(f.frame)
+		}
+	}
+}
+
+// begun reports whether the frame at position may have been sent in part or whole.
+// While a write is under way that errs on the side of true.
+func (o *output) begun(position uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return position < o.queue.first
+}
+
+// pending returns how many bytes are queued and not yet written.
+func (o *output) pending() int { return int(o.pendingBytes.Load()) }
+
+// full returns nil if there is room for more bytes: at most maxPendingBytes wait.
+// Otherwise it returns a channel that is closed when half of that is free again, or the
+// output is closed. It bounds nothing by itself; the caller waits or gives up.
+func (o *output) full() <-chan struct{} {
+	if o.pending() <= o.config.maxPendingBytes {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.pending() <= o.config.maxPendingBytes || o.err != nil {
+		return nil
+	}
+	if o.room == nil {
+		o.room = make(chan struct{})
+	}
+	return o.room
+}
+
+// afterFlush has f called, once, when nothing is queued and nobody writes: at once, or
+// by the goroutine that writes last. It is called without a lock, and after close too.
+func (o *output) afterFlush(f func()) {
+	o.mu.Lock()
+	busy := o.flushing
+	if busy {
+		o.flushed = append(o.flushed, f)
+	}
+	o.mu.Unlock()
+	if !busy {
+		f()
+	}
+}
+
+// close has later sends fail with err and drops what is queued and not begun. A write
+// under way goes on until the stream is closed. Only the first call counts; it returns
+// true.
+func (o *output) close(err error) bool {
+	o.mu.Lock()
+	first := o.err == nil
+	if first {
+		o.err = err
+	}
+	dropped := o.queue.drain()
+	for _, f := range dropped {
+		o.addPendingLocked(-f.size)
+	}
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	o.mu.Unlock()
+	for _, f := range dropped {
+		dropBuffer(f.frame)
+	}
+	return first
+}
+
+func (o *output) addPendingLocked(n int) {
+	left := o.pendingBytes.Add(int64(n))
+	if left < 0 {
+		panic("mux: BUG: fewer than no bytes pending")
+	}
+	if o.room != nil && left <= int64(o.config.maxPendingBytes/2) {
+		close(o.room)
+		o.room = nil
+	}
+}

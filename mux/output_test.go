@@ -1,0 +1,378 @@
+package mux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+var errFake = errors.New("fake stream failed")
+
+// fakeStream takes as much of each write as it likes.
+type fakeStream struct {
+	mu       sync.Mutex
+	rnd      *rand.Rand
+	timeout  time.Duration
+	room     int // how much the kernel has room for without waiting, per write; 0: random
+	failAt   int // bytes after which a write fails; 0: never
+	stuck    chan struct{}
+	data     []byte
+	writing  bool
+	patients int // writes that may wait
+}
+
+func (s *fakeStream) SetWriteTimeout(d time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timeout = d
+	return nil
+}
+
+func (s *fakeStream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	if s.writing {
+		panic("two write at a time")
+	}
+	s.writing = true
+	patient, stuck := s.timeout != tryTimeout, s.stuck
+	if patient {
+		s.patients++
+	}
+	s.mu.Unlock()
+	if patient && stuck != nil {
+		<-stuck
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = false
+	n := len(p)
+	if !patient {
+		switch {
+		case s.room > 0:
+			n = min(n, s.room)
+		case s.rnd.IntN(3) == 0:
+			n = s.rnd.IntN(n + 1)
+		}
+		if stuck != nil {
+			n = 0
+		}
+	}
+	if s.failAt > 0 && len(s.data)+n >= s.failAt {
+		n = s.failAt - len(s.data)
+		s.data = append(s.data, p[:n]...)
+		return n, errFake
+	}
+	s.data = append(s.data, p[:n]...)
+	if n < len(p) {
+		return n, fmt.Errorf("fake: %w", os.ErrDeadlineExceeded)
+	}
+	return n, nil
+}
+
+// numbered returns a frame of n bytes that says who sent it, and n.
+func numbered(id, n int) *buffer.LinkBuffer {
+	p := make([]byte, max(n, 8))
+	binary.BigEndian.PutUint32(p, uint32(id))
+	binary.BigEndian.PutUint32(p[4:], uint32(len(p)))
+	for i := 8; i < len(p); i++ {
+		p[i] = byte(id + i)
+	}
+	return bufferOf(p, 1+n/3)
+}
+
+// splitNumbered takes whole frames off data and returns their senders, and what is left.
+func splitNumbered(t *testing.T, data []byte) (ids []int, rest []byte) {
+	t.Helper()
+	for len(data) >= 8 {
+		id, n := int(binary.BigEndian.Uint32(data)), int(binary.BigEndian.Uint32(data[4:]))
+		if n < 8 || n > len(data) {
+			break
+		}
+		for i := 8; i < n; i++ {
+			if data[i] != byte(id+i) {
+				t.Fatalf("frame of %d is torn at byte %d of %d", id, i, n)
+			}
+		}
+		ids = append(ids, id)
+		data = data[n:]
+	}
+	return ids, data
+}
+
+func randomSize(rnd *rand.Rand) int {
+	switch rnd.IntN(20) {
+	case 0:
+		return rnd.IntN(400 << 10)
+	case 1, 2:
+		return rnd.IntN(100 << 10)
+	}
+	return rnd.IntN(3000)
+}
+
+// TestOutputModel has many send at once on a stream that takes what it likes: each frame
+// arrives whole and once, in order of position, unless it was taken out; and none does
+// that was.
+func TestOutputModel(t *testing.T) {
+	for seed := range uint64(rounds(8)) {
+		for _, waits := range []bool{false, true} {
+			checkOutput(t, seed, outputConfig{waits: waits, maxBatchBytes: int(1 + seed*1000), maxBatchFrames: int(1 + seed)})
+		}
+	}
+}
+
+func checkOutput(t *testing.T, seed uint64, cfg outputConfig) {
+	t.Helper()
+	s := &fakeStream{rnd: rand.New(rand.NewPCG(seed, 1))}
+	o := newOutput(s, cfg)
+	const senders, each = 8, 20
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	positions := map[int]uint64{}
+	cancelled := map[int]bool{}
+	for g := range senders {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, uint64(g+2)))
+			for i := range each {
+				id := g*each + i
+				at, err := o.send(numbered(id, randomSize(rnd)), company(rnd.IntN(2)))
+				if err != nil {
+					t.Errorf("send: %v", err)
+				}
+				out := rnd.IntN(4) == 0 && o.cancel(at)
+				mu.Lock()
+				positions[id] = at
+				cancelled[id] = out
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	flushed := make(chan struct{})
+	o.afterFlush(func() { close(flushed) })
+	<-flushed
+	ids, rest := splitNumbered(t, s.data)
+	if len(rest) > 0 {
+		t.Fatalf("%d bytes after the last frame", len(rest))
+	}
+	seen := map[int]bool{}
+	for i, id := range ids {
+		if i > 0 && positions[ids[i-1]] >= positions[id] {
+			t.Fatalf("position %d came after %d", positions[id], positions[ids[i-1]])
+		}
+		if seen[id] || cancelled[id] {
+			t.Fatalf("frame %d: seen before %v, cancelled %v", id, seen[id], cancelled[id])
+		}
+		seen[id] = true
+	}
+	for id, out := range cancelled {
+		if !out && !seen[id] {
+			t.Fatalf("frame %d was lost", id)
+		}
+	}
+	if o.pending() != 0 {
+		t.Errorf("%d bytes pending after all was written", o.pending())
+	}
+}
+
+// TestOutputFailure fails the stream after every so many bytes: what was begun is told
+// from what was not, exactly, and later sends fail.
+func TestOutputFailure(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		s := &fakeStream{rnd: rnd, failAt: 1 + rnd.IntN(60_000)}
+		failed := make(chan error, 1)
+		o := newOutput(s, outputConfig{onError: func(err error) { failed <- err }, maxBatchFrames: 1 + rnd.IntN(20)})
+		positions := map[int]uint64{}
+		var err error
+		o.mu.Lock() // queue all before the flusher begins, so that batches are large
+		o.flushing = true
+		o.mu.Unlock()
+		for id := 0; id < 100; id++ {
+			if positions[id], err = o.send(numbered(id, rnd.IntN(2000)), alone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if o.takeBatch() {
+			o.handOver()
+		}
+		if err := <-failed; !errors.Is(err, errFake) {
+			t.Fatalf("got %v", err)
+		}
+		ids, rest := splitNumbered(t, s.data)
+		begun := len(ids)
+		if len(rest) > 0 {
+			begun++
+		}
+		for id, at := range positions {
+			if got, want := o.begun(at), id < begun; got != want {
+				t.Fatalf("seed %d: frame %d begun: got %v, want %v (%d whole, %d bytes more)", seed, id, got, want, len(ids), len(rest))
+			}
+		}
+		if _, err := o.send(numbered(0, 10), alone); !errors.Is(err, errFake) {
+			t.Errorf("send after the failure: got %v", err)
+		}
+		if o.pending() != 0 {
+			t.Errorf("%d bytes pending after the failure", o.pending())
+		}
+	}
+}
+
+// TestOutputStuck checks that nobody waits for a peer that does not read: send returns,
+// full says that there is no room, and what was not begun can be taken out.
+func TestOutputStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
+		o := newOutput(s, outputConfig{maxPendingBytes: 10_000})
+		var last uint64
+		for id := range 20 {
+			last, _ = o.send(numbered(id, 1000), alone)
+			synctest.Wait() // the goroutine is in Write now
+		}
+		room := o.full()
+		if room == nil {
+			t.Fatal("there is room")
+		}
+		if !o.cancel(last) || o.cancel(last) {
+			t.Error("the last frame cannot be taken out, or twice")
+		}
+		if o.cancel(0) {
+			t.Error("the first frame was taken out after it was begun")
+		}
+		select {
+		case <-room:
+			t.Fatal("room before anything was written")
+		default:
+		}
+		close(s.stuck)
+		<-room
+		synctest.Wait()
+		s.mu.Lock()
+		s.stuck = nil
+		s.mu.Unlock()
+		if o.full() != nil || o.pending() != 0 {
+			t.Errorf("full, %d bytes pending", o.pending())
+		}
+		if ids, _ := splitNumbered(t, s.data); len(ids) != 19 {
+			t.Errorf("got %d frames, want 19", len(ids))
+		}
+	})
+}
+
+// TestOutputClose checks that close wakes who waits for room and drops what is queued.
+func TestOutputClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
+		told := 0
+		o := newOutput(s, outputConfig{maxPendingBytes: 10, onError: func(error) { told++ }})
+		first, _ := o.send(numbered(0, 1000), alone)
+		synctest.Wait()
+		second, _ := o.send(numbered(1, 1000), alone)
+		room := o.full()
+		if !o.close(errFake) || o.close(os.ErrClosed) {
+			t.Error("the first close does not count, or the second does")
+		}
+		<-room
+		if o.full() != nil {
+			t.Error("full after close")
+		}
+		if !o.begun(first) || o.begun(second) {
+			t.Errorf("begun: got %v and %v, want true and false", o.begun(first), o.begun(second))
+		}
+		s.mu.Lock()
+		s.failAt = 1
+		s.mu.Unlock()
+		close(s.stuck)
+		synctest.Wait()
+		if told != 0 {
+			t.Error("a failure after close was reported")
+		}
+	})
+}
+
+// TestOutputBatches checks the bounds of a batch: what many have queued leaves in few
+// writes, but no more than allowed in each.
+func TestOutputBatches(t *testing.T) {
+	s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), room: 1 << 20}
+	o := newOutput(s, outputConfig{maxBatchFrames: 10, maxBatchBytes: 1 << 20})
+	o.flushing = true
+	for id := range 95 {
+		_, _ = o.send(numbered(id, 100), alone)
+	}
+	flushed := make(chan struct{})
+	o.afterFlush(func() { close(flushed) })
+	o.flushInline()
+	<-flushed
+	if n := o.config.counters.batches.Load(); n != 10 {
+		t.Errorf("got %d batches, want 10", n)
+	}
+	if n := o.config.counters.writes.Load(); n != 10 {
+		t.Errorf("got %d writes, want 10", n)
+	}
+	if n := o.config.counters.handed.Load(); n != 1 {
+		t.Errorf("a sender wrote for others without end: handed over %d times, want 1", n)
+	}
+}
+
+// TestFrameQueueModel compares the queue with a slice, with positions beyond 2^32.
+func TestFrameQueueModel(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 3))
+	q := frameQueue{first: 1<<32 - 500, next: 1<<32 - 500}
+	type entry struct {
+		at    uint64
+		frame *buffer.LinkBuffer
+	}
+	var model []entry
+	for range 100_000 {
+		switch op := rnd.IntN(9); {
+		case op < 4:
+			frame := new(buffer.LinkBuffer)
+			model = append(model, entry{q.push(frame, len(model)), frame})
+		case op < 7:
+			for len(model) > 0 && model[0].frame == nil {
+				model = model[1:]
+			}
+			f, ok := q.pop()
+			if ok != (len(model) > 0) || ok && (f.frame != model[0].frame || f.at != model[0].at) {
+				t.Fatalf("pop: got %v, %v", f, ok)
+			}
+			if ok {
+				model = model[1:]
+			}
+		case op < 8 && len(model) > 0:
+			i := rnd.IntN(len(model))
+			if got, _ := q.remove(model[i].at); got != model[i].frame {
+				t.Fatalf("remove %d: got %p, want %p", model[i].at, got, model[i].frame)
+			}
+			model[i].frame = nil
+		case rnd.IntN(1000) == 0:
+			for {
+				if _, ok := q.pop(); !ok {
+					break
+				}
+			}
+			model = nil
+		}
+	}
+}
+
+func TestCopyOf(t *testing.T) {
+	p := bytes.Repeat([]byte("0123456789"), 10_000)
+	mine := bytes.Clone(p)
+	b := takeBuffer()
+	_ = b.Link(mine)
+	c := copyOf(b)
+	clear(mine)
+	_ = c.Flush()
+	if !bytes.Equal(bytesOf(c), p) {
+		t.Error("the copy refers to the caller's memory")
+	}
+}

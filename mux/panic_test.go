@@ -1,0 +1,36 @@
+package mux
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestBugs has every impossible state panic in the package's name.
+func TestBugs(t *testing.T) {
+	for name, f := range map[string]func(){
+		"parsePrefix": func() { _, _ = parsePrefix(make([]byte, prefixBytes-1), 1) },
+		"depart": func() {
+			var r roles
+			r.watch()
+			c := new(Call)
+			r.arrive(c)
+			r.depart(c)
+		},
+		"pending": func() { newOutput(discardStream{}, outputConfig{}).addPendingLocked(-1) },
+		"unpop": func() {
+			var q frameQueue
+			q.push(takeBuffer(), 0)
+			q.unpop(1)
+		},
+		"no dial": func() { NewSet(Config{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if v, ok := recover().(string); !ok || !strings.HasPrefix(v, "mux: BUG: ") {
+					t.Errorf("got %v", v)
+				}
+			}()
+			f()
+		})
+	}
+}

@@ -1,0 +1,239 @@
+package mux
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// appendRequestPrefix appends all of a request but its payload, as a client encodes it.
+func appendRequestPrefix(b []byte, seqID uint32, payloadBytes int) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(prefixBytes+4+payloadBytes-lengthBytes))
+	b = binary.BigEndian.AppendUint16(b, frameMagic)
+	b = binary.BigEndian.AppendUint16(b, flagOutOfOrder)
+	b = binary.BigEndian.AppendUint32(b, seqID)
+	b = binary.BigEndian.AppendUint16(b, 1)
+	return append(b, 0, 0, 0, 0)
+}
+
+// requestFrame is a request.
+func requestFrame(seqID uint32, payload []byte) []byte {
+	return append(appendRequestPrefix(nil, seqID, len(payload)), payload...)
+}
+
+// peerFrame is a frame that a fake peer has read.
+type peerFrame struct {
+	seqID   uint32
+	signal  signal
+	payload []byte
+}
+
+// fakePeer is the server's end of a connection, written without the package's own
+// server.
+type fakePeer struct {
+	nc     net.Conn
+	in     *bufio.Reader
+	mu     sync.Mutex // guards writes
+	marked bool       // it says hello on its first reply
+	said   bool
+}
+
+func newFakePeer(nc net.Conn, marked bool) *fakePeer {
+	return &fakePeer{nc: nc, in: bufio.NewReaderSize(nc, 64<<10), marked: marked}
+}
+
+// read returns the next frame.
+func (p *fakePeer) read() (peerFrame, error) {
+	start := make([]byte, prefixBytes)
+	if _, err := io.ReadFull(p.in, start); err != nil {
+		return peerFrame{}, err
+	}
+	pre, err := parsePrefix(start, 1<<30)
+	if err != nil {
+		return peerFrame{}, err
+	}
+	rest := make([]byte, pre.frameBytes-prefixBytes)
+	if _, err := io.ReadFull(p.in, rest); err != nil {
+		return peerFrame{}, err
+	}
+	s, err := parseSignal(rest[:pre.headerBytes])
+	return peerFrame{pre.seqID, s, rest[pre.headerBytes:]}, err
+}
+
+// reply answers a request.
+func (p *fakePeer) reply(seqID uint32, payload []byte) error {
+	frame := requestFrame(seqID, payload)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.marked && !p.said {
+		p.said = true
+		b := bufferOf(frame, len(frame))
+		if err := insertSignal(b, signalHello); err != nil {
+			return err
+		}
+		frame = bytesOf(b)
+	}
+	_, err := p.nc.Write(frame)
+	return err
+}
+
+// control sends a control frame.
+func (p *fakePeer) control(s signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := p.nc.Write(appendControl(nil, s))
+	return err
+}
+
+// echo answers every request with its payload, in order, and pings with pongs.
+func (p *fakePeer) echo() {
+	defer p.nc.Close()
+	for {
+		f, err := p.read()
+		if err != nil {
+			return
+		}
+		if f.seqID == 0 {
+			if f.signal == signalPing {
+				_ = p.control(signalPong)
+			}
+			continue
+		}
+		if bytes.HasPrefix(f.payload, []byte("oneway")) {
+			continue
+		}
+		if p.reply(f.seqID, f.payload) != nil {
+			return
+		}
+	}
+}
+
+// pipeDialer dials net.Pipes and gives the other ends to serve, on goroutines.
+type pipeDialer struct {
+	serve func(nc net.Conn, n int)
+	dials atomic.Int32
+	wg    sync.WaitGroup
+}
+
+func (d *pipeDialer) dial(context.Context) (*conn.Conn, error) {
+	near, far := net.Pipe()
+	n := int(d.dials.Add(1))
+	d.wg.Go(func() { d.serve(far, n) })
+	return conn.New(near, conn.Config{}, nil)
+}
+
+// newEchoDialer dials peers that echo.
+func newEchoDialer(marked bool) *pipeDialer {
+	return &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+}
+
+// newDeafDialer dials peers that answer their first call and read the others.
+func newDeafDialer() *pipeDialer {
+	return &pipeDialer{serve: func(nc net.Conn, _ int) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		if f, err := p.read(); err == nil && p.reply(f.seqID, nil) == nil {
+			_, _ = io.Copy(io.Discard, p.in)
+		}
+	}}
+}
+
+// newTestSet makes a set that ends with the test.
+func newTestSet(t testing.TB, cfg Config) *Set {
+	t.Helper()
+	s := NewSet(cfg)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// loopback serves on a loopback address until the test is over, and returns a dial for it.
+func loopback(t testing.TB, g *conn.Group, serve func(nc net.Conn)) func(context.Context) (*conn.Conn, error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { serve(nc) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	d := &conn.Dialer{Group: g}
+	addr := ln.Addr().String()
+	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+}
+
+// testGroup makes a group that ends with the test.
+func testGroup(t testing.TB) *conn.Group {
+	t.Helper()
+	g, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() })
+	return g
+}
+
+// fill encodes a request with payload into the call.
+func fill(c *Call, payload []byte) {
+	b := c.Request()
+	p, _ := b.Malloc(prefixBytes + 4)
+	appendRequestPrefix(p[:0], c.SeqID(), len(payload))
+	_, _ = b.WriteBinary(payload)
+}
+
+// roundTrip makes a call and returns the reply's payload.
+func roundTrip(ctx context.Context, s *Set, payload []byte, timeout time.Duration) ([]byte, error) {
+	var deadline time.Time
+	if timeout > 0 {
+		deadline = time.Now().Add(timeout)
+	}
+	c, err := s.Begin(ctx, deadline)
+	if err != nil {
+		return nil, err
+	}
+	defer c.End()
+	fill(c, payload)
+	if err := c.Send(); err != nil {
+		return nil, err
+	}
+	r, err := c.Receive()
+	if err != nil {
+		return nil, err
+	}
+	return replyPayload(r)
+}
+
+func replyPayload(r buffer.Reader) ([]byte, error) {
+	start, err := r.Peek(prefixBytes)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parsePrefix(start, 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Skip(prefixBytes + p.headerBytes); err != nil {
+		return nil, err
+	}
+	return r.ReadBinary(p.frameBytes - prefixBytes - p.headerBytes)
+}

@@ -1,0 +1,221 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+const (
+	// copyBytes is how long a reply may be that is copied out of the connection's
+	// buffer. A longer one keeps the blocks it came in.
+	copyBytes = 16 << 10
+
+	// partBytes is how much of a longer one is waited for at a time, so that others see
+	// that it comes, and how much still has to.
+	partBytes = 256 << 10
+)
+
+// await returns nil when c has ended on the connection, answered or failed, and
+// otherwise why its caller has to leave before.
+func (cc *clientConn) await(c *Call) error {
+	cc.mu.Lock()
+	state := cc.roles.arrive(c)
+	cc.mu.Unlock()
+	if state == callWaiting {
+		if over := c.park(); over != nil {
+			return cc.expire(c, over)
+		}
+		cc.mu.Lock()
+		state = c.state
+		cc.mu.Unlock()
+	}
+	if state == callLeading {
+		return cc.lead(c)
+	}
+	return nil
+}
+
+// expire decides on a parked caller whose time is over. If it was to be woken at that
+// moment the wake-up is on its way, and has to be taken: c may be used again.
+func (cc *clientConn) expire(c *Call, over error) error {
+	cc.mu.Lock()
+	state := c.state
+	if state == callWaiting {
+		cc.roles.unpark(c)
+	}
+	cc.mu.Unlock()
+	if state == callWaiting {
+		return over
+	}
+	<-c.wake
+	if state == callLeading {
+		return over
+	}
+	return nil
+}
+
+// lead reads for all callers until c has ended, and returns nil, or until c's caller has
+// to leave, and returns why. leave passes the role on.
+func (cc *clientConn) lead(c *Call) error {
+	cc.limitRead(c.deadline)
+	if c.ctx.Done() != nil {
+		stop := context.AfterFunc(c.ctx, cc.kickFunc)
+		defer stop()
+	}
+	for {
+		err := cc.readFrames()
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			// The deadline may be another caller's, or a kick for one that has gone.
+			cc.setReadDeadline(c.deadline)
+			if over := c.over(); over != nil {
+				return over // checked after the deadline was set, which may undo a kick
+			}
+		default:
+			cc.fail(err)
+		}
+		cc.mu.Lock()
+		state := c.state
+		cc.mu.Unlock()
+		if state.isFinal() {
+			return nil
+		}
+	}
+}
+
+// limitRead makes sure that the reader looks up by deadline, zero for never. An earlier
+// deadline is left as it is: a reader that it wakes too soon sets its own then, so that
+// calls with the same timeout set one now and then and not each.
+func (cc *clientConn) limitRead(deadline time.Time) {
+	if deadline.IsZero() || !cc.readDeadline.IsZero() && !cc.readDeadline.After(deadline) {
+		return
+	}
+	cc.setReadDeadline(deadline)
+}
+
+func (cc *clientConn) setReadDeadline(t time.Time) {
+	cc.readDeadline = t
+	_ = cc.conn.SetReadDeadline(t) // fails on a closed connection, as the read will
+}
+
+// kick has the reader look up. It may come late, when another reads: that one reads on.
+func (cc *clientConn) kick() {
+	_ = cc.conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection, whose reader has looked up
+}
+
+// readFrames waits for a frame and handles all that have come. An error of the
+// deadline's leaves a partial frame in the connection, where the next reader finds it.
+func (cc *clientConn) readFrames() error {
+	in := cc.conn.Reader()
+	for {
+		frame, err := cc.readFrame(in)
+		if err == nil && frame != nil {
+			err = cc.handle(frame)
+		}
+		if err != nil {
+			_ = in.Release() // always nil
+			return err
+		}
+		if !cc.hasFrame(in) {
+			return in.Release()
+		}
+	}
+}
+
+// hasFrame reports whether another whole frame, or something that is no frame, can be
+// read without waiting.
+func (cc *clientConn) hasFrame(in buffer.Reader) bool {
+	if in.Len() < prefixBytes {
+		return false
+	}
+	start, err := in.Peek(prefixBytes)
+	if err != nil {
+		return true
+	}
+	p, err := parsePrefix(start, cc.set.config.MaxFrameBytes)
+	return err != nil || p.frameBytes <= in.Len()
+}
+
+// readFrame waits for one frame and returns it, in a buffer from takeBuffer, its prefix
+// being in cc.prefix.
+func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
+	if cc.large != nil {
+		return cc.readLarge(in)
+	}
+	start, err := in.Peek(prefixBytes)
+	if err != nil {
+		return nil, err
+	}
+	if cc.prefix, err = parsePrefix(start, cc.set.config.MaxFrameBytes); err != nil {
+		return nil, err
+	}
+	if cc.prefix.frameBytes > copyBytes {
+		cc.large = takeBuffer()
+		return cc.readLarge(in)
+	}
+	bytes, err := in.Next(cc.prefix.frameBytes)
+	if err != nil {
+		return nil, err
+	}
+	frame := takeBuffer()
+	space, err := frame.Malloc(len(bytes))
+	if err != nil {
+		dropBuffer(frame)
+		return nil, err
+	}
+	copy(space, bytes)
+	return frame, frame.Flush()
+}
+
+// readLarge goes on with the frame that is in cc.large as far as it has come.
+func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
+	for {
+		left := cc.prefix.frameBytes - cc.large.Len()
+		cc.incoming.Store(int64(left))
+		if left == 0 {
+			frame := cc.large
+			cc.large = nil
+			return frame, nil
+		}
+		part, err := in.Slice(min(left, partBytes))
+		if err != nil {
+			return nil, err
+		}
+		cc.progress.Add(1)
+		if err := cc.large.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
+			return nil, err
+		}
+		if err := cc.large.Flush(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// handle gives a frame to its call, which owns it then, or does what it says about the
+// connection. cc.prefix is the frame's.
+func (cc *clientConn) handle(frame *buffer.LinkBuffer) error {
+	cc.progress.Add(1)
+	switch {
+	case cc.prefix.isControl():
+		defer dropBuffer(frame)
+		return cc.control(frame)
+	case !cc.known:
+		if err := cc.learn(frame); err != nil {
+			dropBuffer(frame)
+			return err
+		}
+		cc.known = true
+	}
+	if cc.answer(cc.prefix.seqID, frame) {
+		cc.answered++
+		return nil
+	}
+	cc.set.counters.lateReplies.Add(1)
+	dropBuffer(frame)
+	return nil
+}

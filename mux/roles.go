@@ -1,0 +1,145 @@
+package mux
+
+// roles decides who reads a connection. One goroutine reads at a time: a caller whose
+// reply is not there yet (the leader), or the connection's watcher while nobody waits.
+// The other callers wait (the followers). A leader that leaves makes one of them the
+// next leader, so that whenever a caller waits somebody reads.
+//
+// The methods are the whole of the decision, without locks or channels: whoever has roles
+// calls them with its lock held and afterwards wakes the calls they return.
+type roles struct {
+	leader  *Call    // reads, or has just been told to; nil: no caller does
+	watched bool     // the watcher reads; never while there is a leader
+	waiting callList // the followers, all callWaiting, in the order in which they came
+}
+
+// callState says where a call is, for as long as it is in flight.
+type callState uint8
+
+const (
+	callOpen     callState = iota // its caller does not wait: it encodes, sends, or is about to wait or to leave
+	callWaiting                   // its caller is a follower, parked until it is woken
+	callLeading                   // its caller reads
+	callAnswered                  // its reply is there; final
+	callFailed                    // its connection died; final
+	callGone                      // its caller went away; final
+)
+
+// isFinal reports whether the call has ended.
+func (s callState) isFinal() bool { return s >= callAnswered }
+
+// String returns the state's name.
+func (s callState) String() string {
+	return [...]string{"open", "waiting", "leading", "answered", "failed", "gone"}[s]
+}
+
+// arrive is called for a caller that wants its reply. It returns the state in which
+// the call is then: callLeading if the caller has to read, callWaiting if it has to park
+// until it is woken, or how the call ended.
+func (r *roles) arrive(c *Call) callState {
+	if c.state != callOpen {
+		return c.state
+	}
+	if r.leader == nil && !r.watched {
+		r.leader = c
+		c.state = callLeading
+		return c.state
+	}
+	c.state = callWaiting
+	r.waiting.push(c)
+	return c.state
+}
+
+// settle gives c its end, callAnswered or callFailed. It reports whether c's caller is
+// parked and has to be woken.
+func (r *roles) settle(c *Call, end callState) (wake bool) {
+	wake = c.state == callWaiting
+	if wake {
+		r.waiting.remove(c)
+	}
+	c.state = end
+	return wake
+}
+
+// unpark takes a caller that is parked out of the followers, because it wakes up by
+// itself. It departs next.
+func (r *roles) unpark(c *Call) {
+	r.waiting.remove(c)
+	c.state = callOpen
+}
+
+// depart is called when the caller of c is awake and leaves: with its reply, with an
+// error, or, which makes the call callGone, because its time is over. It returns the call
+// that has to be woken to read next, if any.
+func (r *roles) depart(c *Call) (next *Call) {
+	if c.state == callWaiting {
+		panic("mux: BUG: a parked caller leaves")
+	}
+	if !c.state.isFinal() {
+		c.state = callGone
+	}
+	if r.leader != c {
+		return nil
+	}
+	r.leader = nil
+	return r.pass()
+}
+
+// watch gives the reading role to the watcher, unless somebody has it.
+func (r *roles) watch() bool {
+	if r.leader != nil || r.watched {
+		return false
+	}
+	r.watched = true
+	return true
+}
+
+// unwatch takes the role from the watcher and returns the call that has to be woken to
+// read next, if any.
+func (r *roles) unwatch() (next *Call) {
+	if !r.watched {
+		panic("mux: BUG: unwatch of a connection that is not watched")
+	}
+	r.watched = false
+	return r.pass()
+}
+
+// pass gives the free role to the newest of the followers: its reply is likely to come
+// last, so that it reads for the others for the longest time.
+func (r *roles) pass() *Call {
+	c := r.waiting.last
+	if c == nil {
+		return nil
+	}
+	r.waiting.remove(c)
+	c.state = callLeading
+	r.leader = c
+	return c
+}
+
+// callList is a list of calls, linked by their prev and next.
+type callList struct{ first, last *Call }
+
+func (l *callList) push(c *Call) {
+	c.prev = l.last
+	if l.last == nil {
+		l.first = c
+	} else {
+		l.last.next = c
+	}
+	l.last = c
+}
+
+func (l *callList) remove(c *Call) {
+	if c.prev == nil {
+		l.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		l.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+}

@@ -1,0 +1,376 @@
+package mux
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// rolesModel is a connection, its peer and its callers, as far as the reading role goes:
+// each step is what one of them does with the lock held, or one message on a channel.
+type rolesModel struct {
+	roles   roles
+	calls   []*Call
+	callers []callerModel
+	replies []int // what has come and nobody has read yet
+	asked   []int // calls the peer has still to answer
+	dead    bool  // the connection was closed
+	died    bool  // and its reader, or the closer, has failed the calls
+	watcher int   // 0: none, 1: about to read
+}
+
+// callerModel is one caller.
+type callerModel struct {
+	at     stage
+	tokens int  // wake-ups sent and not received
+	over   bool // its time is over
+	result callState
+}
+
+// stage is what a caller does next.
+type stage uint8
+
+const (
+	stageArrive stage = iota // await, first half
+	stageParked              // waits for a token or the end of its time
+	stageLead                // reads
+	stageDepart
+	stageGone
+)
+
+func newRolesModel(n int) *rolesModel {
+	m := &rolesModel{callers: make([]callerModel, n)}
+	for i := range n {
+		m.calls = append(m.calls, new(Call))
+		m.asked = append(m.asked, i)
+	}
+	return m
+}
+
+// index returns the caller of c.
+func (m *rolesModel) index(c *Call) int {
+	for i, other := range m.calls {
+		if c == other {
+			return i
+		}
+	}
+	panic("unknown call")
+}
+
+func (m *rolesModel) wake(c *Call) {
+	if c != nil {
+		m.callers[m.index(c)].tokens++
+	}
+}
+
+// deliver is answer.
+func (m *rolesModel) deliver(i int) {
+	if c := m.calls[i]; !c.state.isFinal() {
+		if m.roles.settle(c, callAnswered) {
+			m.wake(c)
+		}
+	}
+}
+
+// fail is clientConn.fail.
+func (m *rolesModel) fail() {
+	if m.died {
+		return
+	}
+	m.died = true
+	for _, c := range m.calls {
+		if !c.state.isFinal() && m.roles.settle(c, callFailed) {
+			m.wake(c)
+		}
+	}
+}
+
+// read is one turn of a reader; it reports false if it has nothing to read and waits.
+func (m *rolesModel) read() bool {
+	switch {
+	case m.dead:
+		m.fail()
+	case len(m.replies) > 0:
+		i := m.replies[0]
+		m.replies = m.replies[1:]
+		m.deliver(i)
+	default:
+		return false
+	}
+	return true
+}
+
+// step is something that can happen, to caller i if its name is of a caller.
+type step struct {
+	name string
+	i    int
+	do   func()
+}
+
+func (s step) String() string { return fmt.Sprintf("%s (%d)", s.name, s.i) }
+
+// steps returns what can happen next.
+func (m *rolesModel) steps() (all []step) {
+	add := func(name string, i int, f func()) { all = append(all, step{name, i, f}) }
+	for i := range m.callers {
+		caller, c := &m.callers[i], m.calls[i]
+		if !caller.over && caller.at != stageGone {
+			add("time is over", i, func() { caller.over = true })
+		}
+		switch caller.at {
+		case stageArrive:
+			add("arrives", i, func() { caller.next(m.roles.arrive(c)) })
+		case stageParked:
+			if caller.tokens > 0 {
+				add("wakes up", i, func() { caller.tokens--; caller.next(c.state) })
+			}
+			if caller.over {
+				add("gives up", i, func() { m.giveUp(i) })
+			}
+		case stageLead:
+			switch {
+			case c.state.isFinal() || caller.over:
+				add("stops reading", i, func() { caller.at = stageDepart })
+			case m.dead || len(m.replies) > 0:
+				add("reads", i, func() { m.read() })
+			}
+		case stageDepart:
+			add("departs", i, func() {
+				m.wake(m.roles.depart(c))
+				caller.at, caller.result = stageGone, c.state
+			})
+		}
+	}
+	if len(m.asked) > 0 && !m.dead {
+		add("reply", -1, func() { m.replies, m.asked = append(m.replies, m.asked[0]), m.asked[1:] })
+	}
+	if !m.dead {
+		add("close", -1, func() { m.dead = true })
+	}
+	m.watcherSteps(add)
+	return all
+}
+
+func (m *rolesModel) watcherSteps(add func(string, int, func())) {
+	if m.watcher == 0 && !m.died && m.roles.leader == nil && !m.roles.watched {
+		add("watch", -1, func() {
+			if m.roles.watch() {
+				m.watcher = 1
+			}
+		})
+	}
+	if m.watcher == 1 && (m.dead || len(m.replies) > 0) {
+		add("watcher reads", -1, func() {
+			m.read()
+			m.wake(m.roles.unwatch())
+			m.watcher = 0
+		})
+	}
+}
+
+// next is where await goes on for a call in state s.
+func (c *callerModel) next(s callState) {
+	switch s {
+	case callWaiting:
+		c.at = stageParked
+	case callLeading:
+		c.at = stageLead
+	default:
+		c.at = stageDepart
+	}
+}
+
+// giveUp is expire: a wake-up that is on its way is taken.
+func (m *rolesModel) giveUp(i int) {
+	caller, c := &m.callers[i], m.calls[i]
+	if c.state == callWaiting {
+		m.roles.unpark(c)
+	} else {
+		if caller.tokens == 0 {
+			panic("a parked call was settled without a wake-up")
+		}
+		caller.tokens--
+	}
+	caller.at = stageDepart
+}
+
+// check returns what is wrong with the model's state, "" if nothing is.
+func (m *rolesModel) check() string {
+	leaders, waiting := 0, 0
+	for i, c := range m.calls {
+		caller := m.callers[i]
+		switch {
+		case caller.tokens > 1:
+			return fmt.Sprintf("%d has %d wake-ups", i, caller.tokens)
+		case caller.at == stageGone && caller.tokens > 0:
+			return fmt.Sprintf("%d has gone and is woken", i)
+		case caller.at == stageParked && c.state != callWaiting && caller.tokens == 0:
+			return fmt.Sprintf("%d is %v, parked, and will not be woken", i, c.state)
+		case caller.at == stageGone && m.roles.leader == c:
+			return fmt.Sprintf("%d has gone with the role", i)
+		}
+		if m.roles.leader == c {
+			leaders++
+		}
+		if c.state == callWaiting {
+			waiting++
+		}
+	}
+	if waiting > 0 && leaders == 0 && !m.roles.watched {
+		return "a caller waits and nobody reads"
+	}
+	if m.roles.watched != (m.watcher == 1) {
+		return "the watcher and the roles differ"
+	}
+	return ""
+}
+
+// end checks a state in which nothing can happen any more.
+func (m *rolesModel) end() string {
+	for i := range m.callers {
+		if m.callers[i].at != stageGone {
+			return fmt.Sprintf("caller %d is stuck", i)
+		}
+	}
+	if m.roles.leader != nil || m.roles.waiting.first != nil {
+		return "the role, or the list, was left behind"
+	}
+	return ""
+}
+
+// key identifies a state.
+func (m *rolesModel) key() string {
+	flag := func(b bool) byte {
+		if b {
+			return 'y'
+		}
+		return 'n'
+	}
+	var k []byte
+	for i, c := range m.callers {
+		k = append(k, byte(c.at), byte(c.tokens), flag(c.over), byte(c.result), byte(m.calls[i].state))
+	}
+	for _, i := range m.replies {
+		k = append(k, 'r', byte(i))
+	}
+	for _, i := range m.asked {
+		k = append(k, 'a', byte(i))
+	}
+	for c := m.roles.waiting.first; c != nil; c = c.next {
+		k = append(k, 'w', byte(m.index(c)))
+	}
+	if m.roles.leader != nil {
+		k = append(k, 'l', byte(m.index(m.roles.leader)))
+	}
+	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher)))
+}
+
+// clone returns a copy that shares nothing with m.
+func (m *rolesModel) clone() *rolesModel {
+	c := &rolesModel{
+		callers: slices.Clone(m.callers), replies: slices.Clone(m.replies), asked: slices.Clone(m.asked),
+		dead: m.dead, died: m.died, watcher: m.watcher,
+	}
+	for _, call := range m.calls {
+		c.calls = append(c.calls, &Call{state: call.state})
+	}
+	for w := m.roles.waiting.first; w != nil; w = w.next {
+		c.roles.waiting.push(c.calls[m.index(w)])
+	}
+	if m.roles.leader != nil {
+		c.roles.leader = c.calls[m.index(m.roles.leader)]
+	}
+	c.roles.watched = m.roles.watched
+	return c
+}
+
+// reached is a state and how it came about.
+type reached struct {
+	model *rolesModel
+	from  *reached
+	by    step
+}
+
+func (r *reached) trace() string {
+	if r.from == nil {
+		return ""
+	}
+	return r.from.trace() + "\n" + r.by.String()
+}
+
+// TestRolesExhaustive goes through every state that three callers, their replies, the
+// ends of their times, the watcher and the connection's death can bring about: whenever a
+// caller waits somebody reads, every parked caller is woken once, and all get home.
+func TestRolesExhaustive(t *testing.T) {
+	const callers = 3
+	seen := map[string]bool{}
+	todo := []*reached{{model: newRolesModel(callers)}}
+	for len(todo) > 0 {
+		r := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		steps := r.model.steps()
+		if len(steps) == 0 {
+			if bad := r.model.end(); bad != "" {
+				t.Fatalf("%s, after %s", bad, r.trace())
+			}
+		}
+		for i := range steps {
+			next := &reached{model: r.model.clone(), from: r, by: steps[i]}
+			next.model.steps()[i].do()
+			if bad := next.model.check(); bad != "" {
+				t.Fatalf("%s, after %s", bad, next.trace())
+			}
+			if k := next.model.key(); !seen[k] {
+				seen[k] = true
+				todo = append(todo, next)
+			}
+		}
+	}
+	t.Logf("%d states", len(seen))
+	if len(seen) < 10_000 {
+		t.Errorf("only %d states: the model is not what it was", len(seen))
+	}
+}
+
+// TestRolesRandom goes through long schedules of more callers, without deaths and
+// without times that end, where every call must be answered.
+func TestRolesRandom(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		m := newRolesModel(6)
+		rnd.Shuffle(len(m.asked), func(i, j int) { m.asked[i], m.asked[j] = m.asked[j], m.asked[i] })
+		var trace []step
+		for {
+			var useful []step
+			for _, s := range m.steps() {
+				if s.name != "close" && s.name != "time is over" && s.name != "watch" || s.name == "watch" && rnd.IntN(4) == 0 {
+					useful = append(useful, s)
+				}
+			}
+			if len(useful) == 0 {
+				break
+			}
+			s := useful[rnd.IntN(len(useful))]
+			s.do()
+			trace = append(trace, s)
+			if bad := m.check(); bad != "" {
+				t.Fatalf("%s, after %v", bad, trace)
+			}
+		}
+		for i := range m.callers {
+			if m.callers[i].at != stageGone || m.callers[i].result != callAnswered {
+				t.Fatalf("caller %d ended in stage %d, %v, after %v", i, m.callers[i].at, m.callers[i].result, trace)
+			}
+		}
+	}
+}
+
+func TestUnwatchPanics(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	new(roles).unwatch()
+}

@@ -1,0 +1,183 @@
+package mux
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Handler answers the calls of a Server. Calls of one connection are handled at the
+// same time, on goroutines of the connection's group, which it may block.
+type Handler interface {
+	// HandleCall reads call.Request, one whole frame, and writes the frame that answers
+	// it to call.Reply. It reports whether there is a reply: without one, as for a
+	// oneway call, what it wrote is dropped. ctx is the one that OnRequest of the
+	// connection was given. When HandleCall returns call is not its any more.
+	HandleCall(ctx context.Context, call *ServerCall) bool
+}
+
+// ServerConfig says what a Server does. It is copied by NewServer. Only Handler has to
+// be set.
+type ServerConfig struct {
+	Handler Handler
+
+	// MaxHandlersPerConn is how many calls of one connection are handled at a time,
+	// those included that wait for a goroutine. With as many nothing is read from the
+	// connection, heartbeats included. Zero or less means 1024.
+	MaxHandlersPerConn int
+
+	// MaxHandlers is the same for all connections together. Zero or less means no
+	// limit.
+	MaxHandlers int
+
+	// MaxFrameBytes is how long a request may be; a longer one ends its connection
+	// before it is read. Zero or less means 64 MiB.
+	MaxFrameBytes int
+
+	// MaxPendingBytes is how many bytes of replies may wait for a peer that does not
+	// read: with more, none of its requests are read before all have gone out. So at
+	// most that many wait, and the replies to MaxHandlersPerConn calls. Zero or less
+	// means 16 MiB.
+	MaxPendingBytes int
+
+	// MaxBatchBytes and MaxBatchFrames end a batch of replies that is written at once.
+	// Zero or less means 64 KiB and 64.
+	MaxBatchBytes  int
+	MaxBatchFrames int
+
+	// WriteTimeout is how long a peer may take for each 256 KiB of replies before its
+	// connection is closed. Zero means 10 s, negative for ever.
+	WriteTimeout time.Duration
+
+	// OnPanic is called when HandleCall has panicked, on the goroutine of the call,
+	// whose Reply is empty then. It reports whether it has written a reply, as
+	// HandleCall does. Nil leaves the caller without one. Other calls go on either way.
+	OnPanic func(call *ServerCall, value any, stack []byte) bool
+
+	// OnError is told why a reply that a handler wrote was not sent (*FrameError: it
+	// is no whole frame, or has another sequence ID), and why writing to a connection
+	// failed, which ends it. It must not block. Nil means that nobody wants to know.
+	OnError func(c *conn.Conn, err error)
+
+	rule inlineRule // for benchmarks
+}
+
+const (
+	defaultMaxHandlersPerConn = 1024
+	defaultServerFrameBytes   = 64 << 20
+	defaultServerWriteTimeout = 10 * time.Second
+)
+
+// Server answers multiplexed calls on connections that are given to it. Whoever
+// accepts them keeps them, and ends them after Shutdown:
+//
+//	mux, err := mux.NewServer(mux.ServerConfig{Handler: h})
+//	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: mux.OnRequest}})
+//	go srv.Serve(ln)
+//	...
+//	srv.StopAccepting()
+//	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close what is idle
+//	err = srv.Shutdown(ctx)
+type Server struct {
+	config   ServerConfig // immutable
+	gate     gate
+	counters serverCounters
+
+	// atomic: stages of Shutdown, each set once and with mu held
+	draining  atomic.Bool // clients that know are told to send nothing new
+	graceOver atomic.Bool // the others' connections are closed when idle
+
+	// guarded by mu
+	mu     sync.Mutex
+	conns  map[*ServerConn]struct{}
+	closed bool
+	empty  chan struct{} // non-nil while Shutdown waits for conns to be empty
+}
+
+// NewServer makes a server. It fails only without a Handler.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Handler == nil {
+		return nil, errNoHandler
+	}
+	if cfg.MaxHandlersPerConn <= 0 {
+		cfg.MaxHandlersPerConn = defaultMaxHandlersPerConn
+	}
+	if cfg.MaxFrameBytes <= 0 {
+		cfg.MaxFrameBytes = defaultServerFrameBytes
+	}
+	cfg.MaxFrameBytes = min(cfg.MaxFrameBytes, buffer.MaxBytes)
+	if cfg.MaxPendingBytes <= 0 {
+		cfg.MaxPendingBytes = defaultPendingBytes
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = defaultServerWriteTimeout
+	}
+	return &Server{
+		config: cfg,
+		gate:   gate{most: int64(max(cfg.MaxHandlers, 0))},
+		conns:  make(map[*ServerConn]struct{}),
+	}, nil
+}
+
+// Attach makes c a multiplexed connection: from then on the ServerConn's OnRequest has
+// to be called for it (conn.Conn.SetOnRequest), and nobody else may write to it. The
+// first frame may be in c's buffer. It fails with ErrClosed if the server or c is
+// closed; c is left as it is then.
+func (s *Server) Attach(c *conn.Conn) (*ServerConn, error) {
+	sc := newServerConn(s, c)
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.conns[sc] = struct{}{}
+	}
+	s.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	s.counters.conns.Add(1)
+	if err := c.AddCloseCallback(sc.onClose); err != nil {
+		s.counters.conns.Add(-1)
+		s.forget(sc)
+		return nil, ErrClosed
+	}
+	return sc, nil
+}
+
+// OnRequest attaches c and serves it: it is a conn.Config.OnRequest for
+// connections that carry nothing but multiplexed calls.
+func (s *Server) OnRequest(ctx context.Context, c *conn.Conn) error {
+	sc, err := s.Attach(c)
+	if err != nil {
+		return err
+	}
+	if err := c.SetOnRequest(sc.OnRequest); err != nil {
+		return err
+	}
+	return sc.OnRequest(ctx, c)
+}
+
+// forget takes a connection out that has ended.
+func (s *Server) forget(sc *ServerConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, sc)
+	if len(s.conns) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// snapshot returns the connections there are.
+func (s *Server) snapshot() []*ServerConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*ServerConn, 0, len(s.conns))
+	for sc := range s.conns {
+		conns = append(conns, sc)
+	}
+	return conns
+}

@@ -1,0 +1,343 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// loadOf is what one client has seen of a server that shuts down.
+type loadOf struct{ sent, answered, failed int }
+
+// drive sends calls on p, several at a time, until it is told to drain or the connection
+// ends. A client that is told to drains: what is in flight is answered, then it half-closes and
+// wants the end of the stream.
+func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l loadOf) {
+	const atOnce = 8
+	next := uint32(1)
+	inFlight := map[uint32]bool{}
+	send := func() bool {
+		sig := signalNone
+		if marked && next == 1 {
+			sig = signalHello
+		}
+		if _, err := p.Write(wireFrame(next, sig, script(askEcho, uint16(rand.IntN(400)), nil))); err != nil {
+			return false
+		}
+		inFlight[next] = true
+		next++
+		l.sent++
+		return true
+	}
+	for range atOnce {
+		send()
+	}
+	_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+	draining, closed := false, false
+	for {
+		r, err := p.receive()
+		if err != nil {
+			l.failed = len(inFlight)
+			if draining && err != io.EOF {
+				t.Errorf("the end of a drained connection: got %v, want EOF", err)
+			}
+			return l
+		}
+		switch {
+		case r.signal == signalDrain && (draining || !marked):
+			t.Errorf("drain frame although the client is drained (%v) or stock (%v)", draining, !marked)
+		case r.signal == signalDrain:
+			draining = true
+		case !inFlight[r.seqID]:
+			t.Errorf("a reply to %d, which is not in flight", r.seqID)
+		default:
+			delete(inFlight, r.seqID)
+			if l.answered++; l.answered == 10 {
+				began.Done()
+			}
+		}
+		for !draining && len(inFlight) < atOnce {
+			if !send() {
+				break
+			}
+		}
+		if draining && len(inFlight) == 0 && !closed {
+			closed = true
+			if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestShutdownUnderLoad: clients that know the package lose no call; with stock ones each is
+// answered or fails, once.
+func TestShutdownUnderLoad(t *testing.T) {
+	for range 5 {
+		s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(scripted)})
+		var clients, began sync.WaitGroup
+		var mu sync.Mutex
+		total := map[bool]*loadOf{true: {}, false: {}}
+		for i := range 8 {
+			marked := i%4 != 0
+			p := s.dial(t)
+			began.Add(1)
+			clients.Go(func() {
+				l := drive(t, p, marked, &began)
+				if l.sent != l.answered+l.failed || marked && l.failed > 0 {
+					t.Errorf("marked %v: %+v", marked, l)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				total[marked].sent += l.sent
+				total[marked].failed += l.failed
+			})
+		}
+		began.Wait()
+		s.plain.StopAccepting()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		err := s.Shutdown(ctx)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a stock client never stops by itself
+			t.Error(err)
+		}
+		clients.Wait()
+		if n := total[true].failed; n > 0 || total[true].sent == 0 {
+			t.Errorf("%d of %d calls of clients that drain failed", n, total[true].sent)
+		}
+		waitFor(t, "connections to end", func() bool { return s.Stats().Conns == 0 })
+	}
+}
+
+// TestShutdownOfIdle: without calls in flight the shutdown waits for clients that know
+// the package, to the end of the grace for others, and for nobody who is not there.
+func TestShutdownOfIdle(t *testing.T) {
+	for _, tc := range []struct {
+		name          string
+		stock, marked int
+		least, most   time.Duration
+	}{
+		{"nobody", 0, 0, 0, stockGrace / 2},
+		{"stock", 2, 0, stockGrace, serverPatience},
+		{"marked", 0, 2, 0, stockGrace / 2 * 3},
+		{"both", 2, 2, stockGrace, serverPatience},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+			var clients sync.WaitGroup
+			for i := range tc.stock + tc.marked {
+				p := s.dial(t)
+				sig := signalNone
+				if i >= tc.stock {
+					sig = signalHello
+				}
+				p.send(t, wireFrame(1, sig, nil))
+				p.mustReceive(t)
+				clients.Go(func() {
+					if sig == signalHello {
+						if r := p.mustReceive(t); r.signal != signalDrain {
+							t.Errorf("got %v, want drain", r.signal)
+						}
+						_ = p.Conn.(*net.TCPConn).CloseWrite()
+					}
+					_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+					if r, err := p.receive(); err != io.EOF {
+						t.Errorf("got %+v, %v, want the end", r.prefix, err)
+					}
+				})
+			}
+			began := time.Now()
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took < tc.least || took > tc.most {
+				t.Errorf("took %v, want %v to %v", took, tc.least, tc.most)
+			}
+			clients.Wait()
+		})
+	}
+}
+
+// TestShutdownWaitsForHandlers of stock clients beyond the grace, and answers them.
+func TestShutdownWaitsForHandlers(t *testing.T) {
+	release := make(chan struct{})
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		<-release
+		return echoHandler(ctx, call)
+	})})
+	p := s.dial(t)
+	p.send(t, wireFrame(1, signalNone, nil), wireFrame(2, signalNone, nil))
+	waitFor(t, "calls", func() bool { return s.Stats().InFlight == 2 })
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(t.Context()) }()
+	select {
+	case err := <-done:
+		t.Fatalf("got %v with calls in flight", err)
+	case <-time.After(2 * stockGrace):
+	}
+	close(release)
+	p.mustReceive(t)
+	p.mustReceive(t)
+	if _, err := p.receive(); err != io.EOF {
+		t.Errorf("got %v, want EOF", err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestShutdownGivesUp on clients that do not, when its context ends.
+func TestShutdownGivesUp(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	p := s.dial(t)
+	p.send(t, wireFrame(1, signalHello, nil))
+	p.mustReceive(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*stockGrace/2)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+	p.mustReceive(t) // drain, and that once
+	if r, err := p.receive(); err == nil {
+		t.Errorf("got %+v, want the end", r.prefix)
+	}
+}
+
+// TestAttachWhileDraining: a connection whose first frame comes late is served, and told.
+func TestAttachWhileDraining(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	early, late := s.dial(t), s.dial(t)
+	early.send(t, wireFrame(1, signalHello, nil))
+	early.mustReceive(t)
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(t.Context()) }()
+	early.mustReceive(t) // drain, so that the shutdown has begun
+	late.send(t, wireFrame(1, signalHello, nil))
+	got := map[signal]bool{}
+	for range 2 {
+		got[late.mustReceive(t).signal] = true
+	}
+	if !got[signalDrain] || !got[signalHello] {
+		t.Errorf("got %v, want the reply and drain", got)
+	}
+	early.Close()
+	late.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestClosedServer takes no connections.
+func TestClosedServer(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	p := s.dial(t)
+	p.send(t, wireFrame(1, signalNone, nil))
+	p.mustReceive(t)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.receive(); err == nil {
+		t.Error("open after Close")
+	}
+	p = s.dial(t)
+	_, _ = p.Write(wireFrame(1, signalNone, nil))
+	if _, err := p.receive(); err == nil {
+		t.Error("a closed server answers")
+	}
+}
+
+// TestResetWithManyInFlight: all handlers return, and then nothing is left.
+func TestResetWithManyInFlight(t *testing.T) {
+	const calls = 1000
+	var began atomic.Int32
+	release := make(chan struct{})
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		began.Add(1)
+		<-release
+		return echoHandler(ctx, call)
+	})})
+	p := s.dial(t)
+	for id := range uint32(calls) {
+		p.send(t, wireFrame(id, signalNone, make([]byte, 100)))
+	}
+	waitFor(t, "handlers to begin", func() bool { return began.Load() == calls })
+	_ = p.Conn.(*net.TCPConn).SetLinger(0)
+	p.Close()
+	if got := s.Stats(); got.InFlight != calls || got.Conns != 1 {
+		t.Errorf("got %v, want all in flight", got)
+	}
+	close(release)
+	waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
+	if st := s.Stats(); st.InFlight != 0 || st.PendingBytes != 0 || st.Replies+st.Lost != calls {
+		t.Errorf("got %v, want %d replies sent or lost", st, calls)
+	}
+}
+
+// TestHalfClosedClientIsAnswered: whoever has said all it wants to say still gets its replies.
+func TestHalfClosedClientIsAnswered(t *testing.T) {
+	for name, rule := range inlineRules {
+		t.Run(name, func(t *testing.T) {
+			s := startMuxServer(t, "tcp", ServerConfig{rule: rule, MaxHandlersPerConn: 3, Handler: handlerFunc(scripted)})
+			for range 20 {
+				p := s.dial(t)
+				const calls = 20
+				var all [][]byte
+				for id := range uint32(calls) {
+					all = append(all, wireFrame(id, signalNone, script(askEcho, uint16(rand.IntN(400)), make([]byte, rand.IntN(2000)))))
+				}
+				p.send(t, all...)
+				if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				for range calls {
+					p.mustReceive(t)
+				}
+				if _, err := p.receive(); err != io.EOF {
+					t.Errorf("got %v, want EOF", err)
+				}
+				p.Close()
+			}
+		})
+	}
+}
+
+// TestRepliesOutliveTheirHandlers: what waits for a slow reader is sent before the
+// connection ends, whether the client has half-closed or the server shuts down.
+func TestRepliesOutliveTheirHandlers(t *testing.T) {
+	const calls, replyBytes = 8, 2 << 20
+	for _, shut := range []bool{false, true} {
+		s := startMuxServer(t, "tcp", ServerConfig{
+			MaxPendingBytes: calls * replyBytes,
+			Handler:         handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, replyBytes)) }),
+		})
+		p := s.dial(t)
+		for id := range uint32(calls) {
+			p.send(t, wireFrame(id, signalNone, nil))
+		}
+		done := make(chan error, 1)
+		if shut {
+			go func() { done <- s.Shutdown(t.Context()) }()
+		} else {
+			done <- p.Conn.(*net.TCPConn).CloseWrite()
+		}
+		waitFor(t, "handlers to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Calls == calls })
+		time.Sleep(3 * stockGrace / 2) // the server has all the time to do it wrong
+		for range calls {
+			if r := p.mustReceive(t); len(r.payload) != replyBytes {
+				t.Errorf("got %d bytes, want %d", len(r.payload), replyBytes)
+			}
+		}
+		if _, err := p.receive(); err != io.EOF {
+			t.Errorf("got %v, want EOF", err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

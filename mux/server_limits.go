@@ -1,0 +1,194 @@
+package mux
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// This file holds a server's limits. None of them blocks a goroutine: a connection
+// that meets one is paused, and whoever makes room resumes it.
+
+// isBackedUp reports whether the peer is to take its replies before more of its
+// requests are read. The connection is paused then.
+func (s *ServerConn) isBackedUp() bool {
+	if s.out.pending() <= s.server.config.MaxPendingBytes {
+		return false
+	}
+	s.server.counters.pauses.Add(1)
+	s.conn.Pause()
+	s.out.afterFlush(s.resume)
+	return true
+}
+
+// admit counts a call in if the limits have room; leave counts it out. Otherwise the
+// connection is paused. Only the reading side calls it.
+func (s *ServerConn) admit() bool {
+	most := int32(min(s.server.config.MaxHandlersPerConn, 1<<30))
+	if s.inFlight.Load() >= most {
+		s.server.counters.pauses.Add(1)
+		s.conn.Pause()
+		s.full.Store(true)
+		if s.inFlight.Load() < most { // the last one may have left before it could see that
+			s.resumeIfFull()
+		}
+		return false
+	}
+	if !s.server.gate.enter(&s.seat) {
+		s.server.counters.pauses.Add(1)
+		return false
+	}
+	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
+		panic("mux: BUG: reading from a connection that has ended")
+	}
+	return true
+}
+
+// leave counts a call out. The last one lets the connection end, once the replies have
+// gone out.
+func (s *ServerConn) leave() {
+	left := s.inFlight.Add(-1)
+	if s.full.Load() {
+		s.resumeIfFull()
+	}
+	s.server.gate.leave()
+	if left == 0 {
+		s.out.afterFlush(s.endWork)
+	}
+}
+
+func (s *ServerConn) resumeIfFull() {
+	if s.full.CompareAndSwap(true, false) {
+		s.conn.Resume()
+	}
+}
+
+// gate bounds the calls that all connections of a server have in flight. A connection
+// that it turns away waits in a queue, and comes before others once there is room.
+//
+// While there is room and the queue is not empty, somebody is on the way who calls wake:
+// the one whose turn it is, when it has taken what it can or has ended; or a call that
+// leaves.
+type gate struct {
+	most int64 // immutable; 0: no limit
+
+	inside atomic.Int64 // calls in flight
+	queued atomic.Int64 // len(queue); changed with mu held
+
+	mu    sync.Mutex
+	queue []*gateSeat // guarded by mu
+}
+
+// gateSeat is a connection as the gate sees it.
+type gateSeat struct {
+	conn pauser // immutable
+
+	// guarded by gate.mu
+	waiting bool // in the queue
+	turn    bool // was first there, and may enter before those in it
+}
+
+// pauser is the part of a conn.Conn that a gate uses.
+type pauser interface {
+	Pause()
+	Resume() bool
+}
+
+// enter counts a call of s in. Otherwise it pauses s, and resumes it when it is its turn.
+func (g *gate) enter(s *gateSeat) bool {
+	if g.most == 0 {
+		g.inside.Add(1)
+		return true
+	}
+	if (g.queued.Load() == 0 || g.isTurnOf(s)) && g.tryEnter() {
+		return true
+	}
+	s.conn.Pause()
+	g.mu.Lock()
+	s.turn = false
+	if !s.waiting {
+		s.waiting = true
+		g.queue = append(g.queue, s)
+		g.queued.Add(1)
+	}
+	g.mu.Unlock()
+	return false
+}
+
+func (g *gate) isTurnOf(s *gateSeat) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return s.turn
+}
+
+func (g *gate) tryEnter() bool {
+	if g.inside.Add(1) <= g.most {
+		return true
+	}
+	g.leave()
+	return false
+}
+
+// leave counts a call out.
+func (g *gate) leave() {
+	g.inside.Add(-1)
+	if g.most > 0 {
+		g.wake()
+	}
+}
+
+// passOn ends the turn of s, if it is its turn, and gives it to the next. It has to be
+// called after enter was: the last call inside may have left before it could see s in
+// the queue.
+func (g *gate) passOn(s *gateSeat) {
+	if g.most == 0 || g.queued.Load() == 0 {
+		return
+	}
+	g.mu.Lock()
+	s.turn = false
+	g.mu.Unlock()
+	g.wake()
+}
+
+// wake gives the first in the queue that is open its turn, if there is room.
+func (g *gate) wake() {
+	for g.queued.Load() > 0 && g.inside.Load() < g.most {
+		first := g.pop()
+		if first == nil || first.conn.Resume() {
+			return
+		}
+	}
+}
+
+// pop gives the first in the queue its turn; nil if there is none.
+func (g *gate) pop() *gateSeat {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 {
+		return nil
+	}
+	first := g.queue[0]
+	g.queue[0] = nil
+	g.queue = g.queue[1:]
+	g.queued.Add(-1)
+	first.waiting, first.turn = false, true
+	return first
+}
+
+// forget takes out a connection that has ended, and gives its turn to the next.
+func (g *gate) forget(s *gateSeat) {
+	if g.most == 0 {
+		return
+	}
+	g.mu.Lock()
+	s.turn = false
+	for i, other := range g.queue {
+		if other == s {
+			g.queue = append(g.queue[:i], g.queue[i+1:]...)
+			g.queued.Add(-1)
+			break
+		}
+	}
+	s.waiting = false
+	g.mu.Unlock()
+	g.wake()
+}

@@ -1,0 +1,404 @@
+package mux
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestPeerThatNeverReads: what waits for it is bounded, others are served, and the
+// write timeout ends it.
+func TestPeerThatNeverReads(t *testing.T) {
+	const (
+		perConn, replyBytes, pending = 8, 256 << 10, 1 << 20
+		bound                        = pending + (perConn+1)*(replyBytes+100)
+	)
+	failures := make(chan error, 10)
+	s := startMuxServer(t, "tcp", ServerConfig{
+		MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: 500 * time.Millisecond,
+		OnError: func(_ *conn.Conn, err error) { failures <- err },
+		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			if call.SeqID() == 1 {
+				return echoHandler(ctx, call)
+			}
+			return answer(call, make([]byte, replyBytes))
+		}),
+	})
+	deaf, other := s.dial(t), s.dial(t)
+	go func() {
+		for { // until the server closes
+			if _, err := deaf.Write(wireFrame(2, signalNone, make([]byte, 100))); err != nil {
+				return
+			}
+		}
+	}()
+	paused := false
+	for gone := false; !gone; {
+		st := s.Stats()
+		paused = paused || st.Pauses > 0
+		if st.PendingBytes > bound {
+			t.Fatalf("%d bytes wait for a peer that does not read, want at most %d", st.PendingBytes, bound)
+		}
+		other.send(t, wireFrame(1, signalNone, nil))
+		other.mustReceive(t)
+		select {
+		case err := <-failures:
+			gone = true
+			if !os.IsTimeout(err) {
+				t.Errorf("got %v, want a timeout", err)
+			}
+		default:
+		}
+	}
+	if !paused {
+		t.Error("its requests were read although it did not read")
+	}
+	waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 1 && s.Stats().PendingBytes == 0 })
+}
+
+// TestPauseEndsWhenThePeerReads, and no reply is missing.
+func TestPauseEndsWhenThePeerReads(t *testing.T) {
+	for _, network := range serverNetworks {
+		t.Run(network, func(t *testing.T) {
+			s := startMuxServer(t, network, ServerConfig{
+				MaxHandlersPerConn: 4, MaxPendingBytes: 64 << 10,
+				Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, 300<<10)) }),
+			})
+			p := s.dial(t)
+			const calls = 60
+			go func() {
+				for id := range uint32(calls) {
+					_, _ = p.Write(wireFrame(id, signalNone, nil))
+				}
+			}()
+			waitFor(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
+			for range calls {
+				p.mustReceive(t)
+			}
+		})
+	}
+}
+
+// TestLargeRepliesAndSmall: those of another connection do not wait for one of 15 MB.
+func TestLargeRepliesAndSmall(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		if call.SeqID() == 15 {
+			return answer(call, make([]byte, 15<<20))
+		}
+		return echoHandler(ctx, call)
+	})})
+	large, small := s.dial(t), s.dial(t)
+	large.send(t, wireFrame(15, signalNone, nil))
+	waitFor(t, "the large reply", func() bool { return s.Stats().PendingBytes > 0 })
+	for range 100 { // nobody reads the large one
+		small.send(t, wireFrame(1, signalNone, make([]byte, 1024)))
+		small.mustReceive(t)
+	}
+	if s.Stats().PendingBytes == 0 {
+		t.Error("the large reply has gone out although nobody reads it")
+	}
+	large.send(t, wireFrame(2, signalNone, nil)) // behind it
+	if r := large.mustReceive(t); len(r.payload) != 15<<20 {
+		t.Errorf("got %d bytes, want 15 MiB", len(r.payload))
+	}
+	if r := large.mustReceive(t); r.seqID != 2 {
+		t.Errorf("got a reply to %d, want 2", r.seqID)
+	}
+}
+
+// TestRandomServers runs random configurations, requests and ends over net.Pipe in a
+// bubble: each request is answered at most once, and each if nobody closes early; no
+// limit is exceeded; nothing is left.
+func TestRandomServers(t *testing.T) {
+	for seed := range uint64(10_000) {
+		synctest.Test(t, func(t *testing.T) { randomServer(t, seed) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func randomServer(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 5))
+	var atGate peak
+	perConn, all := 1+rnd.IntN(4), rnd.IntN(4)
+	srv, err := NewServer(ServerConfig{
+		MaxHandlersPerConn: perConn, MaxHandlers: all, MaxPendingBytes: 1 + rnd.IntN(4000),
+		rule: inlineRule(rnd.IntN(4)), MaxBatchFrames: rnd.IntN(3), WriteTimeout: time.Minute,
+		OnPanic: func(call *ServerCall, _ any, _ []byte) bool { return answer(call, []byte("panic")) },
+		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+			atGate.enter()
+			defer atGate.leave()
+			payload := requestPayload(call)
+			time.Sleep(time.Duration(binary.BigEndian.Uint16(payload[1:])) * time.Millisecond)
+			switch payload[0] {
+			case askPanic:
+				panic("asked for")
+			case askOneway:
+				return false
+			}
+			return answer(call, payload)
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut := rnd.IntN(4) == 0
+	var clients sync.WaitGroup
+	for range 1 + rnd.IntN(3) {
+		ours, theirs := net.Pipe()
+		if _, err := conn.New(theirs, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
+			t.Fatal(err)
+		}
+		seed := rnd.Uint64()
+		clients.Go(func() { randomClient(t, ours, seed, shut) })
+	}
+	if shut {
+		time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rnd.IntN(200))*time.Millisecond)
+		_ = srv.Shutdown(ctx) // what it fails with is tested elsewhere
+		cancel()
+	}
+	clients.Wait()
+	_ = srv.Close()
+	synctest.Wait()
+	time.Sleep(time.Second) // handlers end
+	synctest.Wait()
+	if st := srv.Stats(); st.Conns != 0 || st.InFlight != 0 || st.PendingBytes != 0 {
+		t.Errorf("left: %v", st)
+	}
+	if all > 0 && atGate.most() > all {
+		t.Errorf("got %d handlers at a time, want at most %d", atGate.most(), all)
+	}
+}
+
+// randomClient sends requests, reads replies, and ends at its end or before.
+func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
+	rnd := rand.New(rand.NewPCG(seed, 6))
+	n := rnd.IntN(12)
+	leavesEarly := rnd.IntN(3) == 0
+	var mu sync.Mutex
+	want := map[uint32]bool{}
+	left := 0
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for id := range uint32(n) {
+			what := byte(rnd.IntN(3))
+			mu.Lock()
+			if what != askOneway {
+				want[id] = true
+				left++
+			}
+			mu.Unlock()
+			sig := signalNone
+			if id == 0 && seed%2 == 0 {
+				sig = signalHello
+			}
+			frame := wireFrame(id+1, sig, script(what, uint16(rnd.IntN(20)), make([]byte, rnd.IntN(2000))))
+			for len(frame) > 0 {
+				k := min(len(frame), 1+rnd.IntN(1500))
+				if _, err := nc.Write(frame[:k]); err != nil {
+					return
+				}
+				frame = frame[k:]
+				time.Sleep(time.Duration(rnd.IntN(3)) * time.Millisecond)
+			}
+		}
+	})
+	if leavesEarly {
+		time.AfterFunc(time.Duration(seed%50)*time.Millisecond, func() { nc.Close() })
+	} else {
+		time.AfterFunc(10*time.Second, func() { nc.Close() })
+	}
+	p := newMuxPeer(nc)
+	for {
+		r, err := p.receive()
+		if err != nil {
+			break
+		}
+		if r.isControl() {
+			continue
+		}
+		mu.Lock()
+		if !want[r.seqID-1] {
+			t.Errorf("a second reply to %d, or one that nobody asked for", r.seqID)
+		}
+		delete(want, r.seqID-1)
+		left--
+		mu.Unlock()
+	}
+	writer.Wait()
+	if left > 0 && !leavesEarly && !shut {
+		t.Errorf("%d of %d requests were not answered", left, n)
+	}
+}
+
+// mallocsOf returns how many allocations f makes in the whole process.
+func mallocsOf(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs
+}
+
+// zeroCopyEcho answers with the request itself: its blocks, with nothing allocated.
+func zeroCopyEcho(_ context.Context, call *ServerCall) bool {
+	return call.Reply().Append(call.Request()) == nil
+}
+
+// TestServerAllocations: in the steady state a call allocates nothing.
+func TestServerAllocations(t *testing.T) {
+	if _, checked := buffer.Outstanding(); checked || raceDetector() {
+		t.Skip("buffercheck and the race detector allocate")
+	}
+	for name, rule := range inlineRules {
+		for _, atOnce := range []int{1, 32} {
+			t.Run(fmt.Sprintf("%s/%d", name, atOnce), func(t *testing.T) {
+				s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(zeroCopyEcho), rule: rule})
+				p := s.dial(t)
+				w := newWindow(p, atOnce, 1024)
+				const calls = 2000
+				w.mustRun(t, calls)
+				best := uint64(calls)
+				for range 5 { // others of the process may allocate too
+					best = min(best, mallocsOf(func() { w.mustRun(t, calls) }))
+				}
+				if best > calls/50 {
+					t.Errorf("got %d allocations in %d calls, want next to none", best, calls)
+				}
+			})
+		}
+	}
+}
+
+// window is a client that keeps a number of calls in flight and does little else.
+type window struct {
+	peer   *muxPeer
+	frame  []byte
+	atOnce int
+	out    []byte
+	in     []byte
+}
+
+func newWindow(p *muxPeer, atOnce, payload int) *window {
+	w := &window{peer: p, atOnce: atOnce, frame: wireFrame(7, signalNone, make([]byte, payload)), in: make([]byte, 128<<10)}
+	for range atOnce {
+		w.out = append(w.out, w.frame...)
+	}
+	return w
+}
+
+// run makes n calls. Replies are as long as requests.
+func (w *window) run(n int) error {
+	sent := min(n, w.atOnce)
+	if _, err := w.peer.Write(w.out[:sent*len(w.frame)]); err != nil {
+		return err
+	}
+	got, answered := 0, 0
+	for answered < n {
+		k, err := w.peer.Read(w.in)
+		if err != nil {
+			return fmt.Errorf("after %d replies: %w", answered, err)
+		}
+		got += k
+		came := got/len(w.frame) - answered
+		answered += came
+		if next := min(came, n-sent); next > 0 {
+			if _, err := w.peer.Write(w.out[:next*len(w.frame)]); err != nil {
+				return err
+			}
+			sent += next
+		}
+	}
+	return nil
+}
+
+// mustRun is run for calls that have to succeed, on the test's own goroutine.
+func (w *window) mustRun(t testing.TB, n int) {
+	t.Helper()
+	if err := w.run(n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkServer compares the rules of who handles the last call of a batch, on one
+// connection: calls of 1 KiB, with handlers that take no time, some, or wait.
+func BenchmarkServer(b *testing.B) {
+	handlers := []struct {
+		name string
+		f    handlerFunc
+	}{
+		{"echo", zeroCopyEcho},
+		{"5us", func(ctx context.Context, call *ServerCall) bool {
+			spin(5 * time.Microsecond)
+			return zeroCopyEcho(ctx, call)
+		}},
+		{"50us", func(ctx context.Context, call *ServerCall) bool {
+			spin(50 * time.Microsecond)
+			return zeroCopyEcho(ctx, call)
+		}},
+		{"wait1ms", func(ctx context.Context, call *ServerCall) bool {
+			time.Sleep(time.Millisecond)
+			return zeroCopyEcho(ctx, call)
+		}},
+	}
+	for _, h := range handlers {
+		for _, atOnce := range []int{1, 10, 100} {
+			for _, name := range []string{"adaptive", "queue", "offer", "company"} {
+				b.Run(fmt.Sprintf("%s/calls=%d/%s", h.name, atOnce, name), func(b *testing.B) {
+					s := startMuxServer(b, "tcp", ServerConfig{Handler: h.f, rule: inlineRules[name]})
+					w := newWindow(s.dial(b), atOnce, 1024)
+					w.mustRun(b, 1000)
+					b.ReportAllocs()
+					b.ResetTimer()
+					w.mustRun(b, b.N)
+				})
+			}
+		}
+	}
+}
+
+// spin keeps the processor busy.
+func spin(d time.Duration) {
+	for began := time.Now(); time.Since(began) < d; {
+		spun.Add(1)
+	}
+}
+
+var spun atomic.Int64
+
+// TestLimitsLoseNoWakeUp has calls that leave in the very moment in which the next is
+// turned away: if nobody resumed its connection then, it would wait for ever.
+func TestLimitsLoseNoWakeUp(t *testing.T) {
+	for _, tc := range []struct{ conns, perConn, all int }{{1, 1, 0}, {2, 0, 1}, {3, 2, 2}} {
+		t.Run(fmt.Sprintf("%+v", tc), func(t *testing.T) {
+			s := startMuxServer(t, "tcp", ServerConfig{
+				Handler: handlerFunc(zeroCopyEcho), MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: ruleQueue,
+			})
+			var all sync.WaitGroup
+			for range tc.conns {
+				p := s.dial(t)
+				_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+				all.Go(func() {
+					if err := newWindow(p, 64, 1).run(10_000); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+}

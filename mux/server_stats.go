@@ -1,0 +1,63 @@
+package mux
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// serverCounters are what a server counts, all of them atomic.
+type serverCounters struct {
+	conns, marked                            atomic.Int64
+	calls, replies, lost, badReplies, panics atomic.Uint64
+	pauses, pings, drains                    atomic.Uint64
+	output                                   outputCounters
+}
+
+// ServerStats is what a Server has done. The counts are taken one after the other, so
+// while it is at work they may not fit together.
+type ServerStats struct {
+	Conns        int64 // connections there are
+	MarkedConns  int64 // of those, whose client knows this package
+	InFlight     int64 // calls being handled or waiting for a worker
+	PendingBytes int64 // bytes of replies that wait to be written
+
+	Calls      uint64 // requests taken
+	Replies    uint64 // replies queued to be sent
+	Lost       uint64 // replies to connections that were closed
+	BadReplies uint64 // replies that were no frames
+	Panics     uint64 // handlers that panicked
+	Pauses     uint64 // times that a limit stopped the reading of a connection
+	Pings      uint64 // heartbeats answered
+	Drains     uint64 // times that Shutdown was called
+
+	Batches uint64 // batches of replies written
+	Frames  uint64 // frames in those
+	Writes  uint64 // system calls for those, at least
+}
+
+// Stats returns what the server has done. It looks at every connection.
+func (s *Server) Stats() ServerStats {
+	c := &s.counters
+	stats := ServerStats{
+		Conns: c.conns.Load(), MarkedConns: c.marked.Load(), InFlight: s.gate.inside.Load(),
+		Calls: c.calls.Load(), Replies: c.replies.Load(), Lost: c.lost.Load(), BadReplies: c.badReplies.Load(),
+		Panics: c.panics.Load(), Pauses: c.pauses.Load(), Pings: c.pings.Load(), Drains: c.drains.Load(),
+		Batches: c.output.batches.Load(), Frames: c.output.frames.Load(), Writes: c.output.writes.Load(),
+	}
+	for _, sc := range s.snapshot() {
+		stats.PendingBytes += int64(sc.out.pending())
+	}
+	return stats
+}
+
+// String returns the counts for a person to read.
+func (s ServerStats) String() string {
+	perBatch := 0.0
+	if s.Batches > 0 {
+		perBatch = float64(s.Frames) / float64(s.Batches)
+	}
+	return fmt.Sprintf("connections %d (%d marked), in flight %d, pending %d bytes; calls %d, replies %d (lost %d, bad %d), panics %d; "+
+		"pauses %d, pings %d, drains %d; %.1f replies a batch",
+		s.Conns, s.MarkedConns, s.InFlight, s.PendingBytes, s.Calls, s.Replies, s.Lost, s.BadReplies, s.Panics,
+		s.Pauses, s.Pings, s.Drains, perBatch)
+}

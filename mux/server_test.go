@@ -1,0 +1,414 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+var serverNetworks = []string{"tcp", "crowd", "unix", "pipe"}
+
+var inlineRules = map[string]inlineRule{"adaptive": ruleAdaptive, "queue": ruleQueue, "offer": ruleOffer, "company": ruleCompany}
+
+// What the payload of a scripted request asks for, in its first byte.
+const (
+	askEcho byte = iota
+	askOneway
+	askPanic
+	askNoFrame // a reply that is no frame
+)
+
+// scripted does what the payload says, after a pause of as many microseconds as the
+// next two bytes say.
+func scripted(_ context.Context, call *ServerCall) bool {
+	payload := requestPayload(call)
+	switch pause := binary.BigEndian.Uint16(payload[1:]); {
+	case pause > 100:
+		time.Sleep(time.Duration(pause) * time.Microsecond)
+	case pause > 50:
+		runtime.Gosched()
+	}
+	switch payload[0] {
+	case askOneway:
+		_, _ = call.Reply().WriteString("dropped")
+		return false
+	case askPanic:
+		_, _ = call.Reply().WriteString("dropped too")
+		panic("asked for")
+	case askNoFrame:
+		_, _ = call.Reply().WriteString("this is not a frame")
+		return true
+	}
+	return answer(call, payload)
+}
+
+func script(what byte, pause uint16, rest []byte) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte{what}, pause), rest...)
+}
+
+// TestServerAnswersEachOnce sends random requests in random batches and counts: each that
+// wants a reply gets one, its own, and nothing else comes.
+func TestServerAnswersEachOnce(t *testing.T) {
+	for _, network := range serverNetworks {
+		for name, rule := range inlineRules {
+			t.Run(network+"/"+name, func(t *testing.T) {
+				var failed, panicked atomic.Int64
+				s := startMuxServer(t, network, ServerConfig{
+					Handler: handlerFunc(scripted), MaxHandlersPerConn: 16, MaxHandlers: 24, MaxPendingBytes: 64 << 10, rule: rule,
+					OnError: func(*conn.Conn, error) { failed.Add(1) },
+					OnPanic: func(call *ServerCall, v any, stack []byte) bool {
+						panicked.Add(1)
+						return v == "asked for" && len(stack) > 0 && answer(call, []byte("panicked"))
+					},
+				})
+				var peers sync.WaitGroup
+				var wantFailed, wantPanicked atomic.Int64
+				for i := range 4 {
+					p := s.dial(t)
+					peers.Go(func() {
+						asked := askAtRandom(t, p, uint64(i), i%2 == 0)
+						wantFailed.Add(asked[askNoFrame])
+						wantPanicked.Add(asked[askPanic])
+					})
+				}
+				peers.Wait()
+				if failed.Load() != wantFailed.Load() || panicked.Load() != wantPanicked.Load() {
+					t.Errorf("got %d bad replies and %d panics, want %d and %d", failed.Load(), panicked.Load(), wantFailed.Load(), wantPanicked.Load())
+				}
+				waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
+				if st := s.Stats(); st.Calls != 4*400 || st.Lost != 0 || st.PendingBytes != 0 {
+					t.Errorf("got %v", st)
+				}
+			})
+		}
+	}
+}
+
+// askAtRandom sends 400 requests and checks their replies. It returns how many of each kind
+// there were.
+func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]int64 {
+	rnd := rand.New(rand.NewPCG(seed, 3))
+	asked := map[byte]int64{}
+	want := map[uint32][]byte{}
+	var stream []byte
+	for i := range 400 {
+		what := max(0, rnd.IntN(12)-8)
+		asked[byte(what)]++
+		rest := make([]byte, rnd.IntN(3000))
+		if rnd.IntN(50) == 0 {
+			rest = make([]byte, 100_000)
+		}
+		payload := script(byte(what), uint16(rnd.IntN(500)), append(rest, byte(i)))
+		seqID := rnd.Uint32() | 1
+		switch byte(what) {
+		case askEcho:
+			want[seqID] = payload
+		case askPanic:
+			want[seqID] = []byte("panicked")
+		}
+		sig := signalNone
+		if marked && i == 0 {
+			sig = signalHello
+		}
+		stream = append(stream, wireFrame(seqID, sig, payload)...)
+	}
+	go func() {
+		for len(stream) > 0 {
+			n := min(len(stream), 1+rnd.IntN(20_000))
+			if _, err := p.Write(stream[:n]); err != nil {
+				t.Error(err)
+				return
+			}
+			stream = stream[n:]
+			if rnd.IntN(4) == 0 {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	}()
+	_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+	hellos := 0
+	for n := len(want); n > 0; n-- {
+		r, err := p.receive()
+		if err != nil {
+			t.Errorf("with %d replies to come: %v", n, err)
+			return asked
+		}
+		payload, ok := want[r.seqID]
+		if !ok || !bytes.Equal(payload, r.payload) {
+			t.Errorf("reply to %#x: got %d bytes, want %d (%v)", r.seqID, len(r.payload), len(payload), ok)
+		}
+		delete(want, r.seqID)
+		if r.signal == signalHello {
+			hellos++
+		}
+	}
+	if marked != (hellos == 1) || hellos > 1 {
+		t.Errorf("got %d hellos, the client having said so: %v", hellos, marked)
+	}
+	_ = p.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if r, err := p.receive(); err == nil {
+		t.Errorf("one more reply: %+v", r.prefix)
+	}
+	return asked
+}
+
+// TestServerSaysHello on the first reply, and only to a client that did.
+func TestServerSaysHello(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(scripted)})
+	for _, sig := range []signal{signalNone, signalHello} {
+		p := s.dial(t)
+		p.send(t, wireFrame(1, sig, script(askOneway, 0, nil)), wireFrame(2, signalNone, script(askEcho, 0, nil)))
+		if r := p.mustReceive(t); r.seqID != 2 || r.signal != sig {
+			t.Errorf("said %v: got %v on the reply to %d, want it on that to 2", sig, r.signal, r.seqID)
+		}
+		p.send(t, wireFrame(3, signalHello, script(askEcho, 0, nil)))
+		if r := p.mustReceive(t); r.signal != signalNone {
+			t.Errorf("got %v on the second reply", r.signal)
+		}
+	}
+}
+
+// TestStockSequenceIDs: a stock client's may be anything, and come twice.
+func TestStockSequenceIDs(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	p := s.dial(t)
+	ids := []uint32{0, 1 << 31, 0xffffffff, 7, 7, 7, 0}
+	want := map[string]int{}
+	for i, id := range ids {
+		payload := fmt.Sprintf("%d of %d", i, id)
+		want[fmt.Sprint(id, payload)]++
+		p.send(t, wireFrame(id, signalNone, []byte(payload)))
+	}
+	for range ids {
+		r := p.mustReceive(t)
+		want[fmt.Sprint(r.seqID, string(r.payload))]--
+	}
+	for what, n := range want {
+		if n != 0 {
+			t.Errorf("%s: %d replies are missing", what, n)
+		}
+	}
+}
+
+// TestServerHeartbeat: a ping is answered whatever handlers do; what a server does not know is left alone.
+func TestServerHeartbeat(t *testing.T) {
+	release := make(chan struct{})
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		<-release
+		return echoHandler(ctx, call)
+	})})
+	p := s.dial(t)
+	p.send(t, wireFrame(1, signalHello, nil))
+	for range 3 {
+		p.send(t, appendControl(nil, signalPong), appendControl(nil, signal('?')), appendControl(nil, signalDrain), appendControl(nil, signalPing))
+		if r := p.mustReceive(t); r.seqID != 0 || r.signal != signalPong {
+			t.Errorf("got %v with ID %d, want pong with 0", r.signal, r.seqID)
+		}
+	}
+	close(release)
+	if r := p.mustReceive(t); r.seqID != 1 || r.signal != signalHello {
+		t.Errorf("got %v on the reply to %d, want hello on that to 1", r.signal, r.seqID)
+	}
+	if st := s.Stats(); st.Pings != 3 || st.MarkedConns != 1 || st.Calls != 1 {
+		t.Errorf("got %v", st)
+	}
+}
+
+// TestSlowHandlerHoldsNothingUp: after quick calls the reader handles one in place that
+// then blocks; others are answered meanwhile.
+func TestSlowHandlerHoldsNothingUp(t *testing.T) {
+	for _, network := range serverNetworks {
+		for name, rule := range inlineRules {
+			t.Run(network+"/"+name, func(t *testing.T) {
+				release := make(chan struct{})
+				s := startMuxServer(t, network, ServerConfig{rule: rule, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+					if call.SeqID()%10 == 0 {
+						<-release
+					}
+					return echoHandler(ctx, call)
+				})})
+				p := s.dial(t)
+				for id := uint32(1); id < 40; id++ {
+					p.send(t, wireFrame(id, signalNone, nil))
+					if id%10 == 0 {
+						continue
+					}
+					if r := p.mustReceive(t); r.seqID != id {
+						t.Fatalf("got a reply to %d, want %d", r.seqID, id)
+					}
+				}
+				close(release)
+				got := map[uint32]bool{}
+				for range 3 {
+					got[p.mustReceive(t).seqID] = true
+				}
+				if !got[10] || !got[20] || !got[30] {
+					t.Errorf("got replies to %v", got)
+				}
+			})
+		}
+	}
+}
+
+// TestHandlerCaps: never more handlers than allowed, and never fewer than could be.
+func TestHandlerCaps(t *testing.T) {
+	for _, tc := range []struct{ conns, perConn, all, want int }{
+		{1, 64, 0, 64}, {1, 1, 0, 1}, {3, 64, 10, 10}, {5, 3, 0, 15}, {5, 3, 14, 14}, {20, 2, 1, 1},
+	} {
+		for name, rule := range inlineRules {
+			t.Run(fmt.Sprintf("%+v/%s", tc, name), func(t *testing.T) {
+				var inside peak
+				release := make(chan struct{})
+				s := startMuxServer(t, "tcp", ServerConfig{
+					MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: rule,
+					Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+						inside.enter()
+						defer inside.leave()
+						<-release
+						return echoHandler(ctx, call)
+					}),
+				})
+				const calls = 100
+				peers := make([]*muxPeer, tc.conns)
+				for i := range peers {
+					peers[i] = s.dial(t)
+					for id := range uint32(calls) {
+						peers[i].send(t, wireFrame(id, signalNone, make([]byte, 200)))
+					}
+				}
+				waitFor(t, "handlers to begin", func() bool { return inside.most() >= tc.want })
+				time.Sleep(5 * time.Millisecond) // one too many would come now
+				close(release)
+				for _, p := range peers {
+					for range calls {
+						p.mustReceive(t)
+					}
+				}
+				if got := inside.most(); got != tc.want {
+					t.Errorf("got %d handlers at a time, want %d", got, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// TestGateSurvivesDeaths: connections that wait for the server's cap come and go, and
+// those that stay are served.
+func TestGateSurvivesDeaths(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{MaxHandlers: 2, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		time.Sleep(50 * time.Microsecond)
+		return echoHandler(ctx, call)
+	})})
+	var all sync.WaitGroup
+	for i := range 8 {
+		stays := i == 0
+		all.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(i), 4))
+			for range 30 {
+				p := s.dial(t)
+				n := 1 + rnd.IntN(20)
+				for id := range n {
+					p.send(t, wireFrame(uint32(id), signalNone, nil))
+				}
+				if !stays {
+					n = rnd.IntN(n)
+				}
+				for range n {
+					p.mustReceive(t)
+				}
+				if rnd.IntN(2) == 0 {
+					_ = p.Conn.(*net.TCPConn).SetLinger(0)
+				}
+				p.Close()
+			}
+		})
+	}
+	all.Wait()
+	waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Conns == 0 })
+}
+
+// TestBadFrames end their connection, whose earlier calls were taken, and no other.
+func TestBadFrames(t *testing.T) {
+	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler), MaxFrameBytes: 1000})
+	other := s.dial(t)
+	for name, bad := range map[string][]byte{
+		"garbage":           []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"too large":         wireFrame(1, signalNone, make([]byte, 2000)),
+		"announces 4 GiB":   {0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 1, 0, 0, 0, 1, 0, 1},
+		"header beyond end": {0, 0, 0, 20, 0x10, 0, 0, 1, 0, 0, 0, 1, 0xff, 0xff},
+	} {
+		p := s.dial(t)
+		p.send(t, wireFrame(1, signalNone, nil))
+		p.mustReceive(t)
+		p.send(t, bad)
+		_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+		if r, err := p.receive(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %+v, %v, want the end", name, r, err)
+		}
+	}
+	other.send(t, wireFrame(5, signalNone, nil))
+	if r := other.mustReceive(t); r.seqID != 5 {
+		t.Errorf("got a reply to %d, want 5", r.seqID)
+	}
+}
+
+// TestWrongReply: it costs its call, not the connection.
+func TestWrongReply(t *testing.T) {
+	errs := make(chan error, 10)
+	s := startMuxServer(t, "tcp", ServerConfig{
+		OnError: func(_ *conn.Conn, err error) { errs <- err },
+		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			switch call.SeqID() {
+			case 1:
+				return answerTo(call, 99, nil)
+			case 2:
+				_, _ = call.Reply().WriteBinary(append(wireFrame(2, signalNone, nil), 'x'))
+				return true
+			case 3:
+				return true // nothing written
+			}
+			return echoHandler(ctx, call)
+		}),
+	})
+	p := s.dial(t)
+	for id := uint32(1); id <= 4; id++ {
+		p.send(t, wireFrame(id, signalNone, nil))
+	}
+	if r := p.mustReceive(t); r.seqID != 4 {
+		t.Errorf("got a reply to %d, want 4", r.seqID)
+	}
+	waitFor(t, "errors", func() bool { return len(errs) >= 2 })
+	for range len(errs) {
+		var bad *FrameError
+		if err := <-errs; !errors.As(err, &bad) {
+			t.Errorf("got %v, want a *FrameError", err)
+		}
+	}
+}
+
+func TestNoHandler(t *testing.T) {
+	if _, err := NewServer(ServerConfig{}); err == nil {
+		t.Error("got nil, want an error")
+	}
+}
+
+func TestServerStatsString(t *testing.T) {
+	got := ServerStats{Conns: 3, Batches: 2, Frames: 5}.String()
+	for _, want := range []string{"connections 3", "2.5 replies a batch"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package mux
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Set is the connections to one address, and what is known about it.
+//
+// A connection's first request says that this side multiplexes. Until the first reply
+// says the same of the peer the connection has one call at a time, as a pooled one has;
+// a peer that does not say it is used as a pool for good. So no switch has to be set on
+// either side, and nobody waits for an answer that a stock peer does not give.
+//
+// All methods may be called from any goroutine.
+type Set struct {
+	config Config // immutable, defaults filled in
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// atomic
+	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
+	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
+	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
+	waitings atomic.Int32                  // len(waiters); changed with mu held
+	counters counters
+
+	goroutines group
+	calls      sync.Pool // of *Call, in no use
+
+	mu sync.Mutex // taken before clientConn.mu
+
+	// guarded by mu
+	closed   bool
+	conns    map[*clientConn]struct{} // all that are not dead
+	active   int                      // of them, those that are not draining
+	idle     []*clientConn            // pooled ones that were free when they came here, the last used last
+	dialling int
+	peer     peer
+	waiters  []*waiter     // calls without a connection, oldest first
+	failures int           // dials in a row that failed
+	lastErr  error         // of the last of them; nil if there are none
+	pause    *time.Timer   // non-nil: no dial begins before it fires
+	dialled  chan struct{} // non-nil while somebody waits for a dial to end
+	upkeep   *time.Timer   // nil until there was a connection
+	upkeepAt time.Time     // when it is due; zero: it is not set
+}
+
+// peer is what is known about an address. What it answered last is a hint for how many
+// connections to open; how a connection is used depends on its own first reply.
+type peer uint8
+
+const (
+	peerUnknown peer = iota // no reply yet
+	peerShared              // it multiplexes
+	peerPooled              // it does not
+)
+
+// String returns the peer's name.
+func (p peer) String() string { return [...]string{"unknown", "shared", "pooled"}[p] }
+
+// NewSet makes a set without connections; they are opened as calls need them, and by
+// WarmUp. Whoever makes a Set closes it.
+func NewSet(cfg Config) *Set {
+	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.setListLocked(nil)
+	return s
+}
+
+// Begin finds a connection for a call and reserves a sequence ID on it. It takes one with
+// nothing in flight, else the one with the fewest calls; where the limits leave no room
+// it waits or fails, as Config.Overload says. The call ends, with the error of ctx, when
+// ctx is done, or, with os.ErrDeadlineExceeded, at deadline, unless that is zero; a caller
+// that has only a time needs no context of its own for it.
+//
+// The error is an *Error, and there is no Call to end then.
+func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
+	c := s.newCall(ctx, deadline)
+	if s.beginFast(c) {
+		return c, nil
+	}
+	if err := s.beginSlow(c); err != nil {
+		c.conn = nil
+		err = c.fail("begin", err)
+		s.dropCall(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// beginFast tries without the set's lock.
+func (s *Set) beginFast(c *Call) bool {
+	if s.waitings.Load() > 0 {
+		return false // they came first
+	}
+	best, clogged := s.pick()
+	if best == nil || clogged && s.moreSoon.Load() || !best.begin(c) {
+		return false
+	}
+	if best.load.Load() > 1 && s.canGrow.Load() {
+		s.grow()
+	}
+	return true
+}
+
+// clogBytes is how much may be under way in either direction before a connection counts
+// as one on which a small frame would have to wait.
+const clogBytes = 128 << 10
+
+// pick returns the best connection that is shared or probing; nil if there is none. It
+// is clogged if all are. pick looks at hints only: the connection may refuse.
+func (s *Set) pick() (best *clientConn, clogged bool) {
+	bestCost := int32(1<<31 - 1)
+	for _, cc := range *s.list.Load() {
+		cost := cc.load.Load()
+		if cost > 0 && mode(cc.mode.Load()) != modeShared {
+			continue
+		}
+		if cc.incoming.Load() > clogBytes || cc.out.pending() > clogBytes {
+			cost += mostInFlight
+		}
+		if cost >= bestCost {
+			continue
+		}
+		if cost == 0 && !cc.conn.IsActive() {
+			cc.watchNow() // reads why
+			continue
+		}
+		if cost == 0 {
+			return cc, false
+		}
+		best, bestCost = cc, cost
+	}
+	return best, bestCost >= mostInFlight
+}
+
+// learn takes what the first reply on cc said about the peer.
+func (s *Set) learn(cc *clientConn, m mode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peer = peerShared
+	if m == modePooled {
+		s.peer = peerPooled
+		s.setListLocked(without(*s.list.Load(), cc))
+	}
+	s.publishLocked()
+	s.serveLocked()
+}
+
+// Close ends all connections: calls in flight, and those that wait for a connection,
+// fail with ErrClosed. It waits for the set's goroutines, so for dials under way. It always
+// returns nil, and must not be called by Config.Dial.
+func (s *Set) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.publishLocked()
+	s.failWaitersLocked(ErrClosed)
+	s.endDialLocked()
+	open := make([]*clientConn, 0, len(s.conns))
+	for cc := range s.conns {
+		open = append(open, cc)
+	}
+	for _, t := range []*time.Timer{s.pause, s.upkeep} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	s.mu.Unlock()
+	s.cancel()
+	for _, cc := range open {
+		cc.fail(ErrClosed)
+	}
+	s.goroutines.wait()
+	return nil
+}

@@ -1,0 +1,270 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestNegotiation calls peers of each kind, over pipes: who says hello shares one
+// connection among many calls, and who does not is used as a pool.
+func TestNegotiation(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+				s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+				if _, err := roundTrip(t.Context(), s, []byte("first"), 0); err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				for i := range 50 {
+					wg.Go(func() {
+						want := fmt.Appendf(nil, "call %d", i)
+						got, err := roundTrip(t.Context(), s, want, time.Minute)
+						if err != nil || !bytes.Equal(got, want) {
+							t.Errorf("got %q, %v, want %q", got, err, want)
+						}
+					})
+				}
+				wg.Wait()
+				st := s.Stats()
+				if marked && (st.Pooled > 0 || st.Connections > 2) || !marked && st.Shared > 0 {
+					t.Errorf("got %+v", st)
+				}
+				if st.InFlight != 0 || st.Abandoned != 0 || st.LateReplies != 0 {
+					t.Errorf("got %+v", st)
+				}
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
+// TestSharedOutOfOrder has a peer answer many calls of one connection backwards.
+func TestSharedOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const calls = 100
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			first, _ := p.read()
+			_ = p.reply(first.seqID, first.payload)
+			var frames []peerFrame
+			for range calls {
+				f, err := p.read()
+				if err != nil {
+					t.Errorf("peer: %v", err)
+					return
+				}
+				frames = append(frames, f)
+			}
+			for i := len(frames) - 1; i >= 0; i-- {
+				_ = p.reply(frames[i].seqID, frames[i].payload)
+			}
+			_, _ = p.read() // until the client closes
+		}}
+		for _, first := range []uint16{0, 1<<15 - 1, 1<<16 - 1} {
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, firstGeneration: first})
+			if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for i := range calls {
+				wg.Go(func() {
+					want := bytes.Repeat([]byte{byte(i)}, i*500)
+					got, err := roundTrip(t.Context(), s, want, 0)
+					if err != nil || !bytes.Equal(got, want) {
+						t.Errorf("call %d: got %d bytes, %v", i, len(got), err)
+					}
+				})
+			}
+			wg.Wait()
+			_ = s.Close()
+		}
+		d.wg.Wait()
+	})
+}
+
+// TestCallTimeout lets calls run out of time, as leader and as followers, by deadline, by
+// a context's deadline and by cancellation; each ends at its time, and replies that come
+// late reach nobody.
+func TestCallTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			var frames []peerFrame
+			for range 30 {
+				f, err := p.read()
+				if err != nil {
+					return
+				}
+				frames = append(frames, f)
+			}
+			<-release
+			for _, f := range frames {
+				_ = p.reply(f.seqID, f.payload)
+			}
+			p.echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for i := range 30 {
+			wg.Go(func() {
+				d := time.Duration(i+1) * time.Second
+				start := time.Now()
+				var err, want error
+				switch i % 3 {
+				case 0:
+					want = os.ErrDeadlineExceeded
+					_, err = roundTrip(t.Context(), s, []byte("x"), d)
+				case 1:
+					want = context.DeadlineExceeded
+					ctx, cancel := context.WithTimeout(t.Context(), d)
+					defer cancel()
+					_, err = roundTrip(ctx, s, []byte("x"), 0)
+				case 2:
+					want = context.Canceled
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(d, cancel)
+					_, err = roundTrip(ctx, s, []byte("x"), 0)
+				}
+				var e *Error
+				if !errors.Is(err, want) || !errors.As(err, &e) || e.NotSent() {
+					t.Errorf("call %d: got %v, want %v, sent", i, err, want)
+				}
+				if took := time.Since(start); took != d {
+					t.Errorf("call %d took %v, want %v", i, took, d)
+				}
+			})
+		}
+		wg.Wait()
+		if st := s.Stats(); st.InFlight != 0 || st.Abandoned != 30 {
+			t.Errorf("got %+v", st)
+		}
+		close(release)
+		if got, err := roundTrip(t.Context(), s, []byte("after"), 0); err != nil || string(got) != "after" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if st := s.Stats(); st.Abandoned != 0 || st.LateReplies != 30 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestPeerCloses has a peer close at the first request, as one does that does not know
+// the protocol: the call fails at once, as sent.
+func TestPeerCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			_, _ = newFakePeer(nc, false).read()
+			nc.Close()
+		}}
+		s := NewSet(Config{Dial: d.dial})
+		for range 3 {
+			_, err := roundTrip(t.Context(), s, []byte("x"), 0)
+			var e *Error
+			if !errors.Is(err, io.EOF) || !errors.As(err, &e) || e.NotSent() || e.Op != "receive" {
+				t.Errorf("got %v", err)
+			}
+		}
+		_ = s.Close()
+		d.wg.Wait()
+		if got := d.dials.Load(); got != 3 {
+			t.Errorf("got %d dials, want 3", got)
+		}
+	})
+}
+
+// TestDialFails checks that calls fail with the dial's error, as not sent, that a pause
+// follows in which they fail without a dial, and that calls work again afterwards.
+func TestDialFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := errors.New("refused")
+		broken := true
+		good := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		dials := 0
+		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: 4 * time.Second, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			dials++
+			if broken {
+				return nil, refused
+			}
+			return good.dial(ctx)
+		}})
+		for range 5 {
+			_, err := roundTrip(t.Context(), s, nil, 0)
+			var e *Error
+			if !errors.Is(err, refused) || !errors.As(err, &e) || !e.NotSent() {
+				t.Fatalf("got %v", err)
+			}
+		}
+		if dials != 1 {
+			t.Errorf("got %d dials in the pause, want 1", dials)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := roundTrip(t.Context(), s, nil, 0); !errors.Is(err, refused) || dials != 2 {
+			t.Errorf("after the pause: got %v, %d dials", err, dials)
+		}
+		broken = false
+		time.Sleep(10 * time.Second)
+		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+			t.Error(err)
+		}
+		_ = s.Close()
+		good.wg.Wait()
+	})
+}
+
+// TestDeadBeforeListed has connections die before the set has listed them, and be
+// drained after they died: none of them takes a place for good.
+func TestDeadBeforeListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(true)
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		nc, err := d.dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlisted := newClientConn(s, nc)
+		unlisted.fail(io.EOF)
+		s.mu.Lock()
+		s.addLocked(unlisted)
+		s.mu.Unlock()
+		connect(t, s)
+		for cc := range s.conns {
+			cc.mu.Lock()
+			cc.cause = io.EOF // as fail leaves it before forget
+			cc.mu.Unlock()
+			s.drain(cc)
+			cc.out.close(io.EOF)
+			_ = cc.conn.Close()
+			s.forget(cc, io.EOF)
+		}
+		if s.active != 0 {
+			t.Errorf("%d connections counted, none is there", s.active)
+		}
+		connect(t, s)
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,140 @@
+package mux
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// counters count what a set has done.
+type counters struct {
+	output      outputCounters
+	dials       atomic.Uint64
+	dialErrors  atomic.Uint64
+	deaths      atomic.Uint64
+	drains      atomic.Uint64
+	peerDrains  atomic.Uint64
+	aged        atomic.Uint64
+	lateReplies atomic.Uint64
+	overloads   atomic.Uint64
+}
+
+// Stats is a Set at one moment, and what it has done so far. The figures are taken one
+// after another.
+type Stats struct {
+	Connections  int // open, draining ones included
+	Shared       int // of them, those with many calls at a time
+	Pooled       int // those with one call at a time
+	Probing      int // those without a reply so far
+	Draining     int // of all of them, those that take no new calls
+	Dialling     int
+	InFlight     int // calls that have a connection and no reply
+	Abandoned    int // replies still expected for which nobody waits
+	Waiting      int // calls without a connection
+	PendingBytes int // queued and not yet written
+
+	Dials       uint64
+	DialErrors  uint64
+	Deaths      uint64 // connections that ended without this side's wanting it
+	Drains      uint64 // connections that were drained, for whatever reason
+	PeerDrains  uint64 // of them, those the peer asked for
+	Aged        uint64 // of them, those replaced for their age
+	LateReplies uint64 // replies for which nobody waited any more
+	Overloads   uint64 // calls that failed with ErrOverloaded
+
+	Frames      uint64 // frames written; divided by Batches it is the mean batch
+	Batches     uint64
+	Writes      uint64 // system calls, or as good as
+	HandedWrite uint64 // times a goroutine had to write, since a caller would have had to wait
+}
+
+// Stats returns a snapshot.
+func (s *Set) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{
+		Connections: len(s.conns),
+		Dialling:    s.dialling,
+		Waiting:     len(s.waiters),
+		Dials:       s.counters.dials.Load(),
+		DialErrors:  s.counters.dialErrors.Load(),
+		Deaths:      s.counters.deaths.Load(),
+		Drains:      s.counters.drains.Load(),
+		PeerDrains:  s.counters.peerDrains.Load(),
+		Aged:        s.counters.aged.Load(),
+		LateReplies: s.counters.lateReplies.Load(),
+		Overloads:   s.counters.overloads.Load(),
+		Frames:      s.counters.output.frames.Load(),
+		Batches:     s.counters.output.batches.Load(),
+		Writes:      s.counters.output.writes.Load(),
+		HandedWrite: s.counters.output.handed.Load(),
+	}
+	for cc := range s.conns {
+		switch mode(cc.mode.Load()) {
+		case modeShared:
+			st.Shared++
+		case modePooled:
+			st.Pooled++
+		case modeProbing:
+			st.Probing++
+		}
+		cc.mu.Lock()
+		if cc.draining {
+			st.Draining++
+		}
+		st.InFlight += cc.calls.inFlight
+		st.Abandoned += cc.calls.late
+		cc.mu.Unlock()
+		st.PendingBytes += cc.out.pending()
+	}
+	return st
+}
+
+// Dump writes the set's state for a person to read: a line for the set, and one for each
+// connection, oldest first.
+func (s *Set) Dump(w io.Writer) error {
+	s.mu.Lock()
+	conns := make([]*clientConn, 0, len(s.conns))
+	for cc := range s.conns {
+		conns = append(conns, cc)
+	}
+	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting, last dial error: %v\n",
+		s.peer, len(conns), s.dialling, len(s.waiters), s.lastErr)
+	s.mu.Unlock()
+	slices.SortFunc(conns, func(a, b *clientConn) int { return a.born.Compare(b.born) })
+	var text strings.Builder
+	text.WriteString(head)
+	for _, cc := range conns {
+		cc.describe(&text)
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+// describe writes a line about the connection.
+func (cc *clientConn) describe(text *strings.Builder) {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	reader := "nobody"
+	switch {
+	case cc.roles.leader != nil:
+		reader = "a caller"
+	case cc.roles.watched:
+		reader = "the watcher"
+	}
+	state := mode(cc.mode.Load()).String()
+	switch {
+	case cc.cause != nil:
+		state += ", dead: " + cc.cause.Error()
+	case cc.ending:
+		state += ", ending"
+	case cc.draining:
+		state += ", draining"
+	}
+	fmt.Fprintf(text, "  %v → %v: %s, %v old, %d in flight, %d abandoned, %d bytes to write, %d to come, read by %s, %d frames read\n",
+		cc.conn.LocalAddr(), cc.conn.RemoteAddr(), state, time.Since(cc.born).Round(time.Millisecond),
+		cc.calls.inFlight, cc.calls.late, cc.out.pending(), cc.incoming.Load(), reader, cc.progress.Load())
+}

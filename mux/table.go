@@ -1,0 +1,109 @@
+package mux
+
+// table finds a connection's calls by sequence ID. The zero value is empty; whoever has
+// it guards it.
+//
+// A sequence ID is a slot's number, from 1, in its low half and the slot's generation in
+// its high half, so it is never 0 and finds its call without a search. A slot goes to
+// another call when its reply has come, or when none can come. One whose caller went
+// away before the reply came is kept until it comes, however late: a reply thus never
+// reaches a call that did not ask for it, whatever generations repeat meanwhile. The
+// generation tells replies that come twice, or to a oneway call.
+type table struct {
+	slots      []slot // slots[0] is never used
+	freed      uint16 // the slot freed last, the head of a list by nextFree; 0: none
+	generation uint16 // that a slot's first use gets
+
+	inFlight int // slots of calls
+	late     int // slots kept for replies that nobody waits for
+}
+
+// slot is one sequence ID's place.
+type slot struct {
+	call       *Call // nil: free, or late
+	late       bool  // its caller went away; the reply may still come
+	generation uint16
+	nextFree   uint16
+}
+
+// maxSlots is how many slots a table can have.
+const maxSlots = 1<<16 - 1
+
+// put gives c a slot and returns the sequence ID; 0 if there are no more slots.
+func (t *table) put(c *Call) uint32 {
+	at := t.freed
+	switch {
+	case at != 0:
+		t.freed = t.slots[at].nextFree
+	case len(t.slots) > maxSlots:
+		return 0
+	case len(t.slots) == 0:
+		t.slots = make([]slot, 2, 8)
+		at = 1
+		t.slots[at].generation = t.generation
+	default:
+		at = uint16(len(t.slots))
+		t.slots = append(t.slots, slot{generation: t.generation})
+	}
+	s := &t.slots[at]
+	s.call = c
+	t.inFlight++
+	return uint32(s.generation)<<16 | uint32(at)
+}
+
+// find returns the slot of id if id is in use.
+func (t *table) find(id uint32) *slot {
+	at := int(id & 0xffff)
+	if at == 0 || at >= len(t.slots) {
+		return nil
+	}
+	s := &t.slots[at]
+	if s.generation != uint16(id>>16) || s.call == nil && !s.late {
+		return nil
+	}
+	return s
+}
+
+// take ends the use of id and returns its call; nil if its caller went away, or if id
+// is not in use.
+func (t *table) take(id uint32) *Call {
+	s := t.find(id)
+	if s == nil {
+		return nil
+	}
+	c := s.call
+	if s.late {
+		t.late--
+	} else {
+		t.inFlight--
+	}
+	s.call, s.late = nil, false
+	s.generation++
+	s.nextFree = t.freed
+	t.freed = uint16(id & 0xffff)
+	return c
+}
+
+// abandon says that nobody waits for the reply to id any more, which may still come.
+// id must be in use by a call.
+func (t *table) abandon(id uint32) {
+	s := t.find(id)
+	if s == nil || s.late {
+		panic("mux: BUG: abandoned a call that is not in flight")
+	}
+	s.call, s.late = nil, true
+	t.inFlight--
+	t.late++
+}
+
+// takeAll removes all calls and returns them. No reply is expected any more.
+func (t *table) takeAll() []*Call {
+	calls := make([]*Call, 0, t.inFlight)
+	for i := range t.slots {
+		if c := t.slots[i].call; c != nil {
+			calls = append(calls, c)
+		}
+	}
+	*t = table{}
+	return calls
+}

@@ -1,0 +1,117 @@
+package mux
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// TestTableModel compares the table with a map. Generations begin close to where they
+// wrap, so sequence IDs pass 2^31 and 2^32.
+func TestTableModel(t *testing.T) {
+	for _, first := range []uint16{0, 0x7ff0, 0xfff0} {
+		rnd := rand.New(rand.NewPCG(1, uint64(first)))
+		tab := table{generation: first}
+		inUse := map[uint32]*Call{} // nil: late
+		var ended []uint32
+		for range 200_000 {
+			switch rnd.IntN(4) {
+			case 0, 1:
+				c := new(Call)
+				id := tab.put(c)
+				if _, used := inUse[id]; id == 0 || used {
+					t.Fatalf("got ID %#x, in use: %v", id, used)
+				}
+				inUse[id] = c
+			case 2:
+				for id, c := range inUse {
+					if got := tab.take(id); got != c {
+						t.Fatalf("take %#x: got %p, want %p", id, got, c)
+					}
+					delete(inUse, id)
+					ended = append(ended, id)
+					break
+				}
+			case 3:
+				for id, c := range inUse {
+					if c != nil {
+						tab.abandon(id)
+						inUse[id] = nil
+					}
+					break
+				}
+			}
+			calls, late := 0, 0
+			if rnd.IntN(64) == 0 {
+				for _, c := range inUse {
+					if c == nil {
+						late++
+					} else {
+						calls++
+					}
+				}
+				if tab.inFlight != calls || tab.late != late {
+					t.Fatalf("got %d in flight, %d late, want %d, %d", tab.inFlight, tab.late, calls, late)
+				}
+			}
+			if n := len(ended); n > 0 {
+				// A reply that comes twice finds nobody.
+				if id := ended[max(0, n-1-rnd.IntN(1000))]; inUse[id] == nil {
+					if _, used := inUse[id]; !used && tab.take(id) != nil {
+						t.Fatalf("ID %#x was answered twice", id)
+					}
+				}
+			}
+			if len(inUse) > 300 {
+				if got := len(tab.takeAll()); got > len(inUse) {
+					t.Fatalf("took %d calls of %d", got, len(inUse))
+				}
+				clear(inUse)
+				ended = ended[:0]
+				tab.generation = first
+			}
+		}
+	}
+}
+
+// TestTableLateIsKept checks that a slot whose reply is late is not used again, however
+// often the generation of the others goes round.
+func TestTableLateIsKept(t *testing.T) {
+	var tab table
+	late := tab.put(new(Call))
+	tab.abandon(late)
+	for range 1 << 18 {
+		id := tab.put(new(Call))
+		if id == late {
+			t.Fatal("the late reply's ID was given to a call")
+		}
+		tab.take(id)
+	}
+	if tab.late != 1 || tab.find(late) == nil {
+		t.Fatal("the late reply is not expected any more")
+	}
+	if tab.take(late) != nil || tab.late != 0 {
+		t.Error("the late reply reached a call")
+	}
+}
+
+func TestTableFull(t *testing.T) {
+	var tab table
+	for i := range maxSlots {
+		if tab.put(new(Call)) == 0 {
+			t.Fatalf("full after %d calls", i)
+		}
+	}
+	if id := tab.put(new(Call)); id != 0 {
+		t.Errorf("got ID %#x from a full table", id)
+	}
+}
+
+func TestTableAbandonPanics(t *testing.T) {
+	defer func() {
+		if v := recover(); v == nil {
+			t.Error("no panic")
+		}
+	}()
+	var tab table
+	tab.abandon(5)
+}

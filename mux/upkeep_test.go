@@ -1,0 +1,381 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestHeartbeat lets a peer fall silent, idle or with calls in flight: it is found
+// within two intervals, and one that answers pings never is.
+func TestHeartbeat(t *testing.T) {
+	const interval = 10 * time.Second
+	for _, busy := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var silent atomic.Bool
+			var pings atomic.Int32
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := newFakePeer(nc, true)
+				defer nc.Close()
+				for {
+					f, err := p.read()
+					if err != nil {
+						return
+					}
+					switch {
+					case silent.Load():
+					case f.signal == signalPing:
+						pings.Add(1)
+						_ = p.control(signalPong)
+					default:
+						_ = p.reply(f.seqID, nil)
+					}
+				}
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, Heartbeat: interval})
+			connect(t, s)
+			time.Sleep(time.Hour)
+			if st := s.Stats(); st.Connections != 1 || st.Deaths != 0 {
+				t.Fatalf("after an idle hour: got %+v", st)
+			}
+			if n := pings.Load(); n < 300 || n > 600 {
+				t.Errorf("got %d pings in an hour", n)
+			}
+			for range 20 {
+				time.Sleep(time.Duration(rand.Int64N(int64(interval))))
+				silent.Store(true)
+				start := time.Now()
+				if busy {
+					if _, err := roundTrip(t.Context(), s, nil, 0); !errors.Is(err, ErrSilent) {
+						t.Errorf("got %v", err)
+					}
+				} else {
+					for s.Stats().Connections > 0 {
+						time.Sleep(time.Second / 10)
+					}
+				}
+				if took := time.Since(start); took > 2*interval {
+					t.Errorf("busy %v: found after %v", busy, took)
+				}
+				silent.Store(false)
+				connect(t, s)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestPeerDrain has the peer drain a connection with calls in flight, and while it is
+// idle: the calls are answered, new ones take another connection, and this side closes its
+// half as soon as nothing is in flight.
+func TestPeerDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		closed := make(chan time.Time, 2)
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			if n > 2 {
+				p.echo()
+				return
+			}
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			if n == 1 {
+				var frames []peerFrame
+				for range 10 {
+					f, _ := p.read()
+					frames = append(frames, f)
+				}
+				_ = p.control(signalDrain)
+				<-release
+				for _, f := range frames {
+					_ = p.reply(f.seqID, f.payload)
+				}
+			} else {
+				time.Sleep(time.Minute)
+				_ = p.control(signalDrain)
+			}
+			if _, err := p.read(); !errors.Is(err, io.EOF) {
+				t.Errorf("connection %d: got %v, want its end", n, err)
+			}
+			closed <- time.Now()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Draining != 1 || st.InFlight != 10 || st.PeerDrains != 1 {
+			t.Errorf("got %+v", st)
+		}
+		connect(t, s) // on a connection of its own
+		if st := s.Stats(); st.Connections != 2 {
+			t.Errorf("got %+v", st)
+		}
+		start := time.Now()
+		close(release)
+		wg.Wait()
+		if took := (<-closed).Sub(start); took > 0 {
+			t.Errorf("closed %v after the last reply", took)
+		}
+		time.Sleep(time.Minute - time.Millisecond)
+		start = time.Now()
+		if took := (<-closed).Sub(start); took > time.Second {
+			t.Errorf("an idle connection was closed %v after the drain", took)
+		}
+		connect(t, s)
+		if st := s.Stats(); st.Connections != 1 || st.Deaths != 0 || st.Dials != 3 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestMaxAge replaces connections for hours of one call per second: none fails, and
+// none is much older than allowed.
+func TestMaxAge(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const age = time.Minute
+			d := &pipeDialer{}
+			d.serve = func(nc net.Conn, _ int) {
+				start := time.Now()
+				newFakePeer(nc, marked).echo()
+				if took := time.Since(start); took > age*5/4 {
+					t.Errorf("a connection lived for %v", took)
+				}
+			}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxAge: age})
+			for range 3600 {
+				connect(t, s)
+				time.Sleep(time.Second)
+			}
+			if n := d.dials.Load(); n < 50 || n > 150 {
+				t.Errorf("got %d dials in an hour", n)
+			}
+			if st := s.Stats(); st.Aged == 0 || st.Deaths != 0 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestIdleClose closes connections that have no calls, and no others.
+func TestIdleClose(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+			s := NewSet(Config{Dial: d.dial, IdleTimeout: time.Minute, MaxConns: 2})
+			for range 10 {
+				connect(t, s)
+				time.Sleep(50 * time.Second)
+			}
+			if n := d.dials.Load(); n != 1 {
+				t.Errorf("got %d dials of a connection in use", n)
+			}
+			time.Sleep(30 * time.Second)
+			if st := s.Stats(); st.Connections != 0 || st.Deaths != 0 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestIdlePeerCloses has the peer close while nothing is in flight: the next call takes
+// another connection, on sockets without waiting for a look.
+func TestIdlePeerCloses(t *testing.T) {
+	closing := make(chan struct{})
+	closed := make(chan struct{})
+	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		p := newFakePeer(nc, true)
+		f, err := p.read()
+		if err != nil {
+			nc.Close()
+			return
+		}
+		_ = p.reply(f.seqID, nil)
+		<-closing
+		nc.Close()
+		closed <- struct{}{}
+	})})
+	for range 20 {
+		connect(t, s)
+		closing <- struct{}{}
+		<-closed
+	}
+}
+
+func TestWarmUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 4})
+		if err := s.WarmUp(t.Context(), 3); err != nil {
+			t.Fatal(err)
+		}
+		if st := s.Stats(); st.Connections != 3 || st.Probing != 3 {
+			t.Errorf("got %+v", st)
+		}
+		connect(t, s)
+		if err := s.WarmUp(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+		if st := s.Stats(); st.Connections != 4 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		if err := s.WarmUp(t.Context(), 1); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: got %v", err)
+		}
+		d.wg.Wait()
+
+		refused := errors.New("refused")
+		s = NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, refused }})
+		if err := s.WarmUp(t.Context(), 3); !errors.Is(err, refused) {
+			t.Errorf("got %v", err)
+		}
+		_ = s.Close()
+		s = NewSet(Config{Dial: func(ctx context.Context) (*conn.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.WarmUp(ctx, 3); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		_ = s.Close()
+	})
+}
+
+// TestSetClose closes a set with calls in flight, calls that wait for a connection and
+// a dial under way: all end.
+func TestSetClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			f, _ := p.read()
+			_ = p.reply(f.seqID, nil)
+			_, _ = io.Copy(io.Discard, nc)
+			nc.Close()
+		}}
+		first := true
+		s := NewSet(Config{MaxConns: 2, MaxInFlight: 5, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			if first {
+				first = false
+				return d.dial(ctx)
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		connect(t, s)
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := roundTrip(t.Context(), s, nil, 0); !errors.Is(err, ErrClosed) || !errors.Is(err, net.ErrClosed) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.InFlight != 5 || st.Waiting != 5 || st.Dialling != 1 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		wg.Wait()
+		if _, err := s.Begin(t.Context(), time.Time{}); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: got %v", err)
+		}
+		if st := s.Stats(); st.Connections != 0 || st.Waiting != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestLargeStaysAside has a large reply on its way on one connection: small calls take
+// the other.
+func TestLargeStaysAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			for {
+				f, err := p.read()
+				if err != nil {
+					return
+				}
+				if string(f.payload) != "large" {
+					_ = p.reply(f.seqID, nil)
+					continue
+				}
+				frame := requestFrame(f.seqID, make([]byte, 15<<20))
+				_, _ = nc.Write(frame[:1<<20])
+				<-release
+				_, _ = nc.Write(frame[1<<20:])
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		connect(t, s)
+		var wg sync.WaitGroup
+		large := func() {
+			if got, err := roundTrip(t.Context(), s, []byte("large"), 0); err != nil || len(got) != 15<<20 {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+		}
+		wg.Go(large)
+		synctest.Wait()
+		for range 100 {
+			if _, err := roundTrip(t.Context(), s, nil, time.Second); err != nil {
+				t.Errorf("a small call waits for the large one: %v", err)
+				break
+			}
+		}
+		close(release)
+		wg.Wait()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestDump looks at what a person reads.
+func TestDump(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		s := NewSet(Config{Dial: d.dial})
+		connect(t, s)
+		time.Sleep(time.Second)
+		var text strings.Builder
+		if err := s.Dump(&text); err != nil {
+			t.Fatal(err)
+		}
+		want := "peer shared: 1 connections, 0 dialling, 0 calls waiting, last dial error: <nil>\n" +
+			"  pipe → pipe: shared, 1s old, 0 in flight, 0 abandoned, 0 bytes to write, 0 to come, read by the watcher, 1 frames read\n"
+		if text.String() != want {
+			t.Errorf("got\n%swant\n%s", text.String(), want)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,147 @@
+package mux
+
+// This file is calls that find no connection at once.
+
+// waiter is a call that waits for a connection.
+type waiter struct {
+	call *Call
+	done chan struct{} // closed when it has one, or failed
+	err  error         // set before done is closed
+}
+
+// beginSlow takes a pooled connection, or waits for one of any kind.
+func (s *Set) beginSlow(c *Call) error {
+	if err := c.over(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	w := &waiter{call: c, done: make(chan struct{})}
+	err := s.queueLocked(w)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	over := c.parkOn(w.done)
+	if over == nil {
+		return w.err
+	}
+	s.mu.Lock()
+	queued := s.dropWaiterLocked(w)
+	s.mu.Unlock()
+	if !queued && w.err == nil {
+		c.leave() // it got a connection at that moment
+	}
+	return over
+}
+
+// queueLocked makes w wait, unless there is no hope: then it returns why.
+func (s *Set) queueLocked(w *waiter) error {
+	if s.closed {
+		return ErrClosed
+	}
+	s.setWaitersLocked(append(s.waiters, w))
+	s.serveLocked()
+	if len(s.waiters) == 0 || s.waiters[len(s.waiters)-1] != w {
+		return nil // served
+	}
+	var err error
+	switch {
+	case s.dialling > 0:
+	case s.active == 0:
+		err = s.lastErr
+	case s.config.Overload == FailFast && !s.hasProbingLocked():
+		s.counters.overloads.Add(1)
+		err = ErrOverloaded
+	}
+	if err != nil {
+		s.dropWaiterLocked(w)
+	}
+	return err
+}
+
+// hasProbingLocked reports whether a connection's first reply is still to come.
+func (s *Set) hasProbingLocked() bool {
+	for _, cc := range *s.list.Load() {
+		if mode(cc.mode.Load()) == modeProbing {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Set) setWaitersLocked(w []*waiter) {
+	s.waiters = w
+	s.waitings.Store(int32(len(w)))
+}
+
+// dropWaiterLocked takes w out and reports whether it was still waiting.
+func (s *Set) dropWaiterLocked(w *waiter) bool {
+	for i, other := range s.waiters {
+		if other == w {
+			s.setWaitersLocked(append(s.waiters[:i:i], s.waiters[i+1:]...))
+			return true
+		}
+	}
+	return false
+}
+
+// serveLocked gives connections to those who wait, in order, and dials more for those
+// who get none.
+func (s *Set) serveLocked() {
+	served := 0
+	for _, w := range s.waiters {
+		if !s.assignLocked(w.call) {
+			break
+		}
+		close(w.done)
+		served++
+	}
+	if served > 0 {
+		s.setWaitersLocked(append([]*waiter(nil), s.waiters[served:]...))
+	}
+	for s.dialling < len(s.waiters) && s.dialLocked(nil) {
+		continue
+	}
+}
+
+// assignLocked finds a connection for c.
+func (s *Set) assignLocked(c *Call) bool {
+	for n := len(s.idle); n > 0; n = len(s.idle) {
+		cc := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		cc.parked = false
+		if !cc.conn.IsActive() {
+			cc.watchNow() // reads why
+			continue
+		}
+		if cc.begin(c) {
+			return true
+		}
+	}
+	best, clogged := s.pick()
+	return best != nil && (!clogged || !s.moreSoon.Load()) && best.begin(c)
+}
+
+// failWaitersLocked ends all who wait with err.
+func (s *Set) failWaitersLocked(err error) {
+	for _, w := range s.waiters {
+		w.err = err
+		close(w.done)
+	}
+	s.setWaitersLocked(nil)
+}
+
+// offer is called when a call on cc is over, for others who may use its place.
+func (s *Set) offer(cc *clientConn) {
+	pooled := mode(cc.mode.Load()) == modePooled
+	if !pooled && s.waitings.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.conns[cc]; pooled && open && !cc.parked && !cc.isDraining() && !s.closed {
+		cc.parked = true
+		s.idle = append(s.idle, cc)
+	}
+	s.serveLocked()
+}
