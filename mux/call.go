@@ -30,6 +30,7 @@ type Call struct {
 	size     int                // bytes of the request
 	queued   bool               // the request is, or was, in the output at position
 	oneway   bool
+	unsent   bool // it is counted in conn.unsent
 	left     bool // it has nothing to do with the connection any more
 	position uint64
 	timer    *time.Timer // nil until it was needed
@@ -133,6 +134,7 @@ func (c *Call) send() error {
 	c.request, c.size = nil, p.frameBytes
 	c.position, err = cc.out.send(frame, cc.company())
 	c.queued = err == nil
+	cc.sent(c)
 	return err
 }
 

@@ -28,6 +28,9 @@ const (
 // String returns the mode's name.
 func (m mode) String() string { return [...]string{"probing", "shared", "pooled"}[m] }
 
+// typicalOf is how many requests the typical one is about the mean of.
+const typicalOf = 4
+
 // mostLate is how many replies may be missing for which nobody waits any more before a
 // connection is replaced: each keeps its sequence ID, and there are only so many.
 const mostLate = 1 << 14
@@ -45,11 +48,14 @@ type clientConn struct {
 	expireAt time.Time // zero: never
 	kickFunc func()    // kick, made once
 
-	// atomic. The first two are changed with mu held, the others by the reader.
+	// atomic. The first two are changed with mu held, the next two by the reader, the last
+	// two by callers.
 	mode     atomic.Uint32 // a mode
 	load     atomic.Int32  // calls in flight
 	incoming atomic.Int64  // bytes that are still to come of a large frame
 	progress atomic.Uint64 // frames read so far, and parts of large ones
+	unsent   atomic.Int32  // calls that have begun and not sent
+	typical  atomic.Int64  // about the mean length of the last requests
 
 	// owned by the reader
 	readDeadline time.Time          // what the connection's read deadline was last set to
@@ -92,6 +98,7 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 		maxBatchFrames:  s.config.MaxBatchFrames,
 		maxPendingBytes: s.config.MaxPendingBytes,
 		onError:         cc.fail,
+		onRoom:          s.serveWaiters,
 		counters:        &s.counters.output,
 	})
 	_ = c.SetReadDeadline(time.Time{}) // no timeout of the dialer's; fails on a closed one, as the first read will
@@ -116,7 +123,7 @@ func (cc *clientConn) begin(c *Call) bool {
 	if mode(cc.mode.Load()) == modeShared {
 		most = cc.set.config.MaxInFlight
 	}
-	if cc.draining || cc.cause != nil || cc.calls.inFlight >= most {
+	if cc.draining || cc.cause != nil || cc.calls.inFlight >= most || cc.isFull() {
 		return false
 	}
 	id := cc.calls.put(c)
@@ -124,8 +131,30 @@ func (cc *clientConn) begin(c *Call) bool {
 		return false // thousands of replies are late; upkeep drains it
 	}
 	cc.load.Store(int32(cc.calls.inFlight))
-	c.conn, c.seqID, c.state = cc, id, callOpen
+	cc.unsent.Add(1)
+	c.conn, c.seqID, c.state, c.unsent = cc, id, callOpen, true
 	return true
+}
+
+// isFull reports whether as many bytes wait to be written as may, those included that the
+// calls which have begun and not sent are likely to add: they hold them already, or soon.
+func (cc *clientConn) isFull() bool {
+	expected := int64(cc.unsent.Load()) * cc.typical.Load()
+	return expected+int64(cc.out.pending()) > int64(cc.set.config.MaxPendingBytes)
+}
+
+// sent records that c's request was queued, or never will be.
+func (cc *clientConn) sent(c *Call) {
+	if !c.unsent {
+		return
+	}
+	c.unsent = false
+	cc.unsent.Add(-1)
+	if c.size > 0 {
+		typical := cc.typical.Load()
+		cc.typical.Store(typical + (int64(c.size)-typical)/typicalOf)
+	}
+	cc.set.serveWaiters()
 }
 
 // company says whether others have calls here. It may be a moment old.
@@ -170,6 +199,7 @@ func (cc *clientConn) freedLocked() (end bool) {
 // its time is over. A request that was not begun is taken back, and of one that was the
 // caller's memory is free.
 func (cc *clientConn) leave(c *Call) {
+	cc.sent(c)
 	cc.mu.Lock()
 	gone := !c.state.isFinal()
 	next := cc.roles.depart(c)

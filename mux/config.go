@@ -18,7 +18,7 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as
-	// calls find no idle one. Zero or less means 4: more make batches smaller, fewer leave
+	// calls find no idle one. Zero or less means 2: more make batches smaller, fewer leave
 	// small calls no way around large ones.
 	MaxConns int
 
@@ -31,7 +31,8 @@ type Config struct {
 	MaxInFlight int
 
 	// MaxPendingBytes is how many bytes may wait to be written on a connection before
-	// calls wait or fail; a frame begun below it may exceed it. Zero or less means 16 MiB.
+	// calls wait or fail, in Begin, or in Send where others were quicker; a frame begun
+	// below it may exceed it. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
 	// MaxFrameBytes is how long a request or a reply may be, its header included. A
@@ -63,7 +64,10 @@ type Config struct {
 	MaxAge time.Duration
 
 	// BackoffMin and BackoffMax bound the pause after a failed dial, which doubles with
-	// each failure and is varied by half. Zero or less means 20 ms and 2 s.
+	// each failure and is varied by half. In the pause, calls to an address without
+	// connections fail at once, with the error of that dial; the first call after it dials
+	// again. So a server that is back is used after BackoffMax at the latest, while calls
+	// come. Zero or less means 1 ms and 20 ms.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 
@@ -92,14 +96,14 @@ func (o Overload) String() string {
 
 // Defaults of Config.
 const (
-	defaultMaxConns       = 4
+	defaultMaxConns       = 2
 	defaultMaxPooledConns = 1024
 	defaultMaxInFlight    = 4096
 	mostInFlight          = 1 << 15
 	defaultMaxFrameBytes  = 64 << 20
 	defaultWriteTimeout   = 10 * time.Second
-	defaultBackoffMin     = 20 * time.Millisecond
-	defaultBackoffMax     = 2 * time.Second
+	defaultBackoffMin     = time.Millisecond
+	defaultBackoffMax     = 20 * time.Millisecond
 )
 
 // withDefaults returns c with every zero that stands for a default replaced.

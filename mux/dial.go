@@ -40,8 +40,8 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	if s.closed || old == nil && s.roomLocked() <= 0 {
 		return false
 	}
-	if s.pause != nil {
-		return false
+	if s.pause != nil || s.failures > 0 && s.dialling > 0 {
+		return false // after a failure one tries for all
 	}
 	if !s.goroutines.start(func() { s.dial(old) }) {
 		return false

@@ -112,6 +112,10 @@ func (o *output) writeBatch() error {
 		} else {
 			more, err = o.tryWrite()
 		}
+		if o.roomy && o.config.onRoom != nil {
+			o.config.onRoom()
+		}
+		o.roomy = false
 		if !more || err != nil {
 			return err
 		}
@@ -219,7 +223,10 @@ func (o *output) took(n int) {
 		o.batch[o.next].frame.Discard(n)
 	}
 	o.mu.Lock()
+	before := o.pending()
 	o.addPendingLocked(-n)
+	half := o.config.maxPendingBytes / 2
+	o.roomy = o.roomy || before > half && before-n <= half
 	o.mu.Unlock()
 }
 

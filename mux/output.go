@@ -59,6 +59,10 @@ type outputConfig struct {
 	// wrote. The output is closed then; the stream is not.
 	onError func(err error)
 
+	// onRoom is called without a lock when half of maxPendingBytes is free again,
+	// except where cancel or close has freed it. Nil: nobody wants to know.
+	onRoom func()
+
 	counters *outputCounters // may be shared by outputs; nil: nobody counts
 }
 
@@ -105,6 +109,7 @@ type output struct {
 	handsOn  bool   // config.waits, or the stream turned out not to be able to try
 	patient  bool   // the stream has the configured write timeout, not tryTimeout
 	everSent bool   // a write has taken something
+	roomy    bool   // onRoom has to be called
 }
 
 func newOutput(s stream, cfg outputConfig) *output {
@@ -205,16 +210,19 @@ func (o *output) begun(position uint64) bool {
 // pending returns how many bytes are queued and not yet written.
 func (o *output) pending() int { return int(o.pendingBytes.Load()) }
 
+// isFull reports whether more bytes wait than may.
+func (o *output) isFull() bool { return o.pending() > o.config.maxPendingBytes }
+
 // full returns nil if there is room for more bytes: at most maxPendingBytes wait.
 // Otherwise it returns a channel that is closed when half of that is free again, or the
 // output is closed. It bounds nothing by itself; the caller waits or gives up.
 func (o *output) full() <-chan struct{} {
-	if o.pending() <= o.config.maxPendingBytes {
+	if !o.isFull() {
 		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pending() <= o.config.maxPendingBytes || o.err != nil {
+	if !o.isFull() || o.err != nil {
 		return nil
 	}
 	if o.room == nil {

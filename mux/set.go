@@ -116,7 +116,7 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
 	for _, cc := range *s.list.Load() {
 		cost := cc.load.Load()
-		if cost > 0 && mode(cc.mode.Load()) != modeShared {
+		if cost > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() {
 			continue
 		}
 		if cc.incoming.Load() > clogBytes || cc.out.pending() > clogBytes {

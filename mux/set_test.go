@@ -196,34 +196,47 @@ func TestPeerCloses(t *testing.T) {
 	})
 }
 
-// TestDialFails checks that calls fail with the dial's error, as not sent, that a pause
-// follows in which they fail without a dial, and that calls work again afterwards.
+// TestDialFails checks that calls fail with the dial's error, as not sent, at once and
+// without a dial in the pause, which doubles; that after it one call dials, and others do not wait
+// for it; and that calls work again once the server is back.
 func TestDialFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := errors.New("refused")
 		broken := true
 		good := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
 		dials := 0
+		const dialTime = time.Millisecond
 		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: 4 * time.Second, Dial: func(ctx context.Context) (*conn.Conn, error) {
 			dials++
 			if broken {
+				time.Sleep(dialTime)
 				return nil, refused
 			}
 			return good.dial(ctx)
 		}})
-		for range 5 {
+		fails := func(want time.Duration) {
+			t.Helper()
+			began := time.Now()
 			_, err := roundTrip(t.Context(), s, nil, 0)
 			var e *Error
-			if !errors.Is(err, refused) || !errors.As(err, &e) || !e.NotSent() {
-				t.Fatalf("got %v", err)
+			if took := time.Since(began); !errors.Is(err, refused) || !errors.As(err, &e) || !e.NotSent() || took != want {
+				t.Errorf("got %v after %v, want it after %v", err, took, want)
 			}
 		}
-		if dials != 1 {
-			t.Errorf("got %d dials in the pause, want 1", dials)
-		}
-		time.Sleep(2 * time.Second)
-		if _, err := roundTrip(t.Context(), s, nil, 0); !errors.Is(err, refused) || dials != 2 {
-			t.Errorf("after the pause: got %v, %d dials", err, dials)
+		for i, pause := range []time.Duration{1, 2, 4, 4} {
+			var group sync.WaitGroup
+			group.Go(func() { fails(dialTime) })
+			synctest.Wait() // it dials
+			if i > 0 {
+				fails(0)
+			}
+			group.Wait()
+			time.Sleep(pause * time.Second / 2)
+			fails(0)
+			if dials != i+1 {
+				t.Errorf("%d dials in pause %d", dials, i)
+			}
+			time.Sleep(pause * time.Second)
 		}
 		broken = false
 		time.Sleep(10 * time.Second)

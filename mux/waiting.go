@@ -34,11 +34,14 @@ func (s *Set) beginSlow(c *Call) error {
 	return over
 }
 
-// queueLocked makes w wait, unless there is no hope: then it returns why.
+// queueLocked makes w wait, unless there is no hope: then it returns why. After a failed
+// dial only the call waits that has begun the next one: others have better things to
+// do, such as to try another address.
 func (s *Set) queueLocked(w *waiter) error {
 	if s.closed {
 		return ErrClosed
 	}
+	dialling := s.dialling
 	s.setWaitersLocked(append(s.waiters, w))
 	s.serveLocked()
 	if len(s.waiters) == 0 || s.waiters[len(s.waiters)-1] != w {
@@ -46,10 +49,10 @@ func (s *Set) queueLocked(w *waiter) error {
 	}
 	var err error
 	switch {
-	case s.dialling > 0:
+	case s.dialling > dialling:
 	case s.active == 0:
 		err = s.lastErr
-	case s.config.Overload == FailFast && !s.hasProbingLocked():
+	case s.dialling == 0 && s.config.Overload == FailFast && !s.hasProbingLocked():
 		s.counters.overloads.Add(1)
 		err = ErrOverloaded
 	}
@@ -129,6 +132,16 @@ func (s *Set) failWaitersLocked(err error) {
 		close(w.done)
 	}
 	s.setWaitersLocked(nil)
+}
+
+// serveWaiters is called when there is room again on a connection.
+func (s *Set) serveWaiters() {
+	if s.waitings.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serveLocked()
 }
 
 // offer is called when a call on cc is over, for others who may use its place.

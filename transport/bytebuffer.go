@@ -31,7 +31,7 @@ var (
 // Memory is the connection's: a slice from Next or Peek is valid until Release,
 // one from Malloc until Flush.
 type byteBuffer struct {
-	conn    *netpollconn.Conn // nil for a buffer of NewBuffer
+	conn    *netpollconn.Conn // nil for a buffer in memory
 	reader  buffer.Reader     // nil if it cannot be read
 	writer  buffer.Writer     // nil if it cannot be written
 	readLen int               // bytes taken out since it was made
@@ -60,6 +60,14 @@ func newReadBuffer(c *netpollconn.Conn) remote.ByteBuffer {
 func newWriteBuffer(c *netpollconn.Conn) remote.ByteBuffer {
 	b := byteBuffers.Get().(*byteBuffer)
 	b.conn, b.writer = c, c.Conn.Writer()
+	return b
+}
+
+// newMemoryBuffer is for a message that is in memory as a whole. One of r and w is nil.
+// Flush makes what was written readable there; Release leaves r empty.
+func newMemoryBuffer(r buffer.Reader, w buffer.Writer) *byteBuffer {
+	b := byteBuffers.Get().(*byteBuffer)
+	b.reader, b.writer = r, w
 	return b
 }
 

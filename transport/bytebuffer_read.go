@@ -2,8 +2,16 @@ package transport
 
 import "github.com/kiteline/kiteline/transport/netpollconn"
 
-// The reading half of byteBuffer. Errors carry netpoll's values, by which
-// Kitex classifies them.
+// The reading half of byteBuffer.
+
+// readError gives a connection's error netpoll's value, by which Kitex classifies it. In
+// memory a message that ends too soon is the message's fault, and no end of a connection.
+func (b *byteBuffer) readError(err error) error {
+	if b.conn == nil {
+		return err
+	}
+	return netpollconn.ReadError(err)
+}
 
 // limit has a wait for n bytes, if there is to be one, end with the call.
 func (b *byteBuffer) limit(n int) {
@@ -20,7 +28,7 @@ func (b *byteBuffer) Next(n int) ([]byte, error) {
 	b.limit(n)
 	p, err := b.reader.Next(n)
 	if err != nil {
-		return nil, netpollconn.ReadError(err)
+		return nil, b.readError(err)
 	}
 	b.readLen += n
 	return p, nil
@@ -34,7 +42,7 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 	b.limit(n)
 	p, err := b.reader.Peek(n)
 	if err != nil {
-		return nil, netpollconn.ReadError(err)
+		return nil, b.readError(err)
 	}
 	return p, nil
 }
@@ -46,7 +54,7 @@ func (b *byteBuffer) Skip(n int) error {
 	}
 	b.limit(n)
 	if err := b.reader.Skip(n); err != nil {
-		return netpollconn.ReadError(err)
+		return b.readError(err)
 	}
 	b.readLen += n
 	return nil
@@ -63,7 +71,7 @@ func (b *byteBuffer) Read(p []byte) (int, error) {
 	}
 	b.limit(1)
 	if _, err := b.reader.Peek(1); err != nil {
-		return 0, netpollconn.ReadError(err)
+		return 0, b.readError(err)
 	}
 	return b.ReadBinary(p[:min(len(p), b.reader.Len())])
 }
@@ -76,7 +84,7 @@ func (b *byteBuffer) ReadString(n int) (string, error) {
 	b.limit(n)
 	s, err := b.reader.ReadString(n)
 	if err != nil {
-		return "", netpollconn.ReadError(err)
+		return "", b.readError(err)
 	}
 	b.readLen += n
 	return s, nil
@@ -100,7 +108,7 @@ func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
 	b.limit(n)
 	p, err := readFrame(b.reader, n)
 	if err != nil {
-		return nil, netpollconn.ReadError(err)
+		return nil, b.readError(err)
 	}
 	b.readLen += n
 	return p, nil

@@ -36,16 +36,22 @@ func (extension) SetReadTimeout(_ context.Context, c net.Conn, cfg rpcinfo.RPCCo
 
 // NewWriteByteBuffer implements trans.Extension.
 func (extension) NewWriteByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
-	if nc, ok := c.(*netpollconn.Conn); ok {
-		return newWriteBuffer(nc)
+	switch c := c.(type) {
+	case *netpollconn.Conn:
+		return newWriteBuffer(c)
+	case *servedCall:
+		return newMemoryBuffer(nil, c.call.Reply())
 	}
 	return newForeignWriteBuffer(c)
 }
 
 // NewReadByteBuffer implements trans.Extension.
 func (extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
-	if nc, ok := c.(*netpollconn.Conn); ok {
-		return newReadBuffer(nc)
+	switch c := c.(type) {
+	case *netpollconn.Conn:
+		return newReadBuffer(c)
+	case *servedCall:
+		return newMemoryBuffer(c.call.Request(), nil)
 	}
 	return newForeignReadBuffer(c)
 }

@@ -8,16 +8,18 @@ import (
 )
 
 // NewServerTransHandlerFactory returns the factory of the handler that reads
-// and answers Thrift and Protobuf calls on a server's connections. For
+// and answers Thrift and Protobuf calls on a server's connections, multiplexed or not. For
 // server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
 // NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
-func NewServerTransHandlerFactory() remote.ServerTransHandlerFactory { return serverHandlerFactory{} }
+func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
+	return serverHandlerFactory{settings: newSettings(opts)}
+}
 
-type serverHandlerFactory struct{}
+type serverHandlerFactory struct{ settings settings }
 
 // NewTransHandler implements remote.ServerTransHandlerFactory.
-func (serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
-	return trans.NewDefaultSvrTransHandler(opt, extension{})
+func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
+	return newServerHandler(opt, f.settings)
 }
 
 // NewClientTransHandlerFactory returns the factory of the handler that makes
@@ -26,11 +28,15 @@ func (serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.Se
 func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return clientHandlerFactory{} }
 
 type clientHandlerFactory struct {
+	multiplexes   bool          // calls of a MuxPool share connections
 	keepsTimeouts bool          // the suite may give the calls' time-outs to the transport
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.
-func (clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+	if f.multiplexes {
+		return newMuxClientHandler(opt)
+	}
 	return trans.NewDefaultCliTransHandler(opt, clientExtension{})
 }

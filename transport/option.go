@@ -17,7 +17,10 @@ type settings struct {
 	acceptors     int
 	writeTimeout  time.Duration // negative: none; zero: the side's default
 	pool          *PoolConfig   // nil: what Kitex's own options say
-	kitexTimeouts bool          // Kitex's goroutines keep the calls' time-outs, not the transport
+	mux           MuxConfig
+	handlers      int  // multiplexed calls that a server handles at a time; zero: no limit
+	perConn       int  // of one connection; zero: mux's default
+	kitexTimeouts bool // Kitex's goroutines keep the calls' time-outs, not the transport
 	onPressure    func(c *conn.Conn, p conn.Pressure)
 	highWatermark int
 	lowWatermark  int
@@ -50,6 +53,20 @@ func WithAcceptors(n int) Option {
 // negative d means none.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(s *settings) { s.writeTimeout = d }
+}
+
+// WithMux has the calls of a client with NewMuxClientSuite share connections in the way
+// that cfg says. It has no meaning for a server.
+func WithMux(cfg MuxConfig) Option {
+	return func(s *settings) { s.mux = cfg }
+}
+
+// WithMaxHandlers limits how many multiplexed calls a server handles at a time, perConn of one
+// connection and total of all, those that wait for a goroutine included. With as many
+// the connections that meet the limit are not read, so that their clients wait. Zero or less for
+// perConn means 1024, for total no limit. It has no meaning for a client.
+func WithMaxHandlers(perConn, total int) Option {
+	return func(s *settings) { s.perConn, s.handlers = perConn, total }
 }
 
 // WithWatermarks has f called when more than high bytes of a connection's

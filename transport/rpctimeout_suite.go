@@ -47,7 +47,11 @@ func timeoutBuilder(o *client.Options) endpoint.MiddlewareBuilder {
 // one that a timedCall ends. ExtraTimeout says that another suite was there first.
 func transportKeepsTimeouts(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
-	_, pooled := o.RemoteOpt.ConnPool.(*Pool)
+	pooled := false
+	switch o.RemoteOpt.ConnPool.(type) {
+	case *Pool, *MuxPool:
+		pooled = true
+	}
 	_, dials := o.RemoteOpt.Dialer.(*dialer)
 	return ours && handlers.keepsTimeouts && pooled && dials &&
 		o.Proxy == nil && o.ExtraTimeout != noTimeout

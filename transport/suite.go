@@ -9,8 +9,10 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/trans/netpollmux"
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
 	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
+	kitextransport "github.com/cloudwego/kitex/transport"
 )
 
 // The suites set Kitex's option structs directly: Kitex's own options for these
@@ -33,7 +35,7 @@ func (s serverSuite) Options() []server.Option {
 		di.Push("kiteline.NewServerSuite")
 		o.RemoteOpt.TransServerFactory = &transServerFactory{settings: s.settings}
 		o.RemoteOpt.SvrHandlerFactory = detection.NewSvrTransHandlerFactory(
-			NewServerTransHandlerFactory(),
+			serverHandlerFactory(s),
 			nphttp2.NewSvrTransHandlerFactory(),
 			ttstream.NewSvrTransHandlerFactory(),
 		)
@@ -71,7 +73,7 @@ func (s clientSuite) Options() []client.Option {
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		o.MWBs = append(o.MWBs, timeoutBuilder(o))
-		if o.RemoteOpt.ConnPool != nil {
+		if o.RemoteOpt.ConnPool != nil || multiplexes(o) {
 			return
 		}
 		cfg, long := s.poolConfig(o.PoolCfg)
@@ -86,6 +88,79 @@ func (s clientSuite) Options() []client.Option {
 
 // String names the suite in Kitex's diagnosis.
 func (s clientSuite) String() string { return "kiteline" }
+
+// NewMuxClientSuite returns the suite that runs a Kitex client on Kiteline with
+// connections that its calls share, for client.WithSuite. Servers with NewServerSuite
+// need no option for it; with any other the same client uses its connections one call at a
+// time, as from a pool.
+//
+// Calls go over TTHeader, whatever WithTransportProtocol says besides. Of
+// WithLongConnection the MaxIdleTimeout counts, unless WithMux has one: the other
+// limits are those of a pool. A client with WithShortConnection, WithMuxConnection, a pool
+// that is no MuxPool, handlers of its own, or gRPC, gets those: WithMux has no meaning for it.
+func NewMuxClientSuite(opts ...Option) client.Suite {
+	return muxClientSuite{settings: newSettings(opts)}
+}
+
+type muxClientSuite struct{ settings settings }
+
+// Options implements client.Suite.
+func (s muxClientSuite) Options() []client.Option {
+	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
+		di.Push("kiteline.NewMuxClientSuite")
+		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
+		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
+			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
+				multiplexes:   true,
+				keepsTimeouts: !s.settings.kitexTimeouts,
+				writeTimeout:  s.settings.writeTimeoutOr(0),
+			}
+		}
+	}}
+	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
+		o.MWBs = append(o.MWBs, timeoutBuilder(o))
+		if !multiplexes(o) {
+			return
+		}
+		if o.RemoteOpt.ConnPool == nil {
+			cfg := s.poolConfig(o.PoolCfg)
+			di.Push(fmt.Sprintf("kiteline.MuxPool(%+v)", cfg))
+			o.RemoteOpt.ConnPool = NewMuxPool(o.Svr.ServiceName, cfg)
+		}
+		if err := rpcinfo.AsMutableRPCConfig(o.Configs).SetTransportProtocol(kitextransport.TTHeader); err != nil {
+			panic(fmt.Sprintf("kiteline: multiplexing needs TTHeader: %v", err))
+		}
+	}})
+	return []client.Option{set, setPool}
+}
+
+// multiplexes reports whether the calls of o's client are to share connections, as far as
+// the options say that have been applied: its handlers can do that, and the pool is a
+// MuxPool or, without one so far, can become one.
+func multiplexes(o *client.Options) bool {
+	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
+	if !ours || !handlers.multiplexes || o.Configs.TransportProtocol()&kitextransport.GRPC != 0 {
+		return false
+	}
+	if o.RemoteOpt.ConnPool == nil {
+		short := o.PoolCfg != nil && *o.PoolCfg == connpool.IdleConfig{}
+		return !short
+	}
+	_, shares := o.RemoteOpt.ConnPool.(*MuxPool)
+	return shares
+}
+
+// poolConfig returns the pool's configuration.
+func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) MuxConfig {
+	cfg := s.settings.mux
+	if kitex != nil && cfg.IdleTimeout == 0 {
+		cfg.IdleTimeout = kitex.MaxIdleTimeout
+	}
+	return cfg
+}
+
+// String names the suite in Kitex's diagnosis.
+func (s muxClientSuite) String() string { return "kiteline-mux" }
 
 // poolConfig returns the pool's configuration, and whether there is to be one.
 // What the user said to Kitex wins over the suite's.

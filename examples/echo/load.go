@@ -13,7 +13,6 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
-	kiteline "github.com/kiteline/kiteline/transport"
 )
 
 // load is a number of callers, each of which calls again as soon as it has its answer.
@@ -23,7 +22,7 @@ type load struct {
 }
 
 // run makes the calls, shows its progress and prints what was measured.
-func (l load) run(cli echoservice.Client, pool *kiteline.Pool, out io.Writer) error {
+func (l load) run(cli echoservice.Client, open func() int, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.duration)
 	defer cancel()
 	var calls atomic.Int64
@@ -46,10 +45,9 @@ func (l load) run(cli echoservice.Client, pool *kiteline.Pool, out io.Writer) er
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	stats := pool.Stats()
 	fmt.Fprintf(out, "%d callers: %d calls, %.0f calls/s, p50 %v, p99 %v, %d connections used\n",
 		l.callers, calls.Load(), float64(calls.Load())/elapsed.Seconds(),
-		time.Duration(total.ValueAtQuantile(50)), time.Duration(total.ValueAtQuantile(99)), stats.Open)
+		time.Duration(total.ValueAtQuantile(50)), time.Duration(total.ValueAtQuantile(99)), open())
 	return nil
 }
 

@@ -5,6 +5,8 @@
 //	go run ./examples/echo -server -addr 127.0.0.1:8888
 //	go run ./examples/echo -client -addr 127.0.0.1:8888
 //
+// With -mux the client's calls share a few connections; the server needs no flag for that.
+//
 // The two halves are ordinary Kitex programs: either also talks to a peer that
 // runs on Kitex's own transport (idl/echo.thrift is the service).
 package main
@@ -23,6 +25,7 @@ import (
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
@@ -32,6 +35,7 @@ import (
 // config is what the flags say.
 type config struct {
 	server, client bool
+	mux            bool
 	addr           string
 	load           load
 }
@@ -40,6 +44,7 @@ func main() {
 	var cfg config
 	flag.BoolVar(&cfg.server, "server", false, "run only the server, until interrupted")
 	flag.BoolVar(&cfg.client, "client", false, "run only the client, against -addr")
+	flag.BoolVar(&cfg.mux, "mux", false, "the client's calls share connections")
 	flag.StringVar(&cfg.addr, "addr", "127.0.0.1:0", "address of the server; port 0 takes a free one")
 	flag.IntVar(&cfg.load.callers, "callers", 50, "concurrent callers")
 	flag.DurationVar(&cfg.load.duration, "duration", 3*time.Second, "how long they call")
@@ -59,7 +64,7 @@ func run(cfg config, out io.Writer) error {
 	case cfg.server:
 		return runServer(cfg.addr, out)
 	case cfg.client:
-		return runClient(cfg.addr, cfg.load, out)
+		return runClient(cfg, cfg.addr, out)
 	}
 	return runBoth(cfg, out)
 }
@@ -95,7 +100,7 @@ func runBoth(cfg config, out io.Writer) error {
 	done := make(chan error, 1)
 	go func() { done <- s.Run() }()
 	fmt.Fprintf(out, "serving %s\n", ln.Addr())
-	err = runClient(ln.Addr().String(), cfg.load, out)
+	err = runClient(cfg, ln.Addr().String(), out)
 	began := time.Now()
 	err = errors.Join(err, s.Stop(), <-done)
 	fmt.Fprintf(out, "server shut down in %v\n", time.Since(began).Round(time.Millisecond))
@@ -111,12 +116,10 @@ func newServer(ln net.Listener) server.Server {
 }
 
 // runClient calls every method once and then many times at once.
-func runClient(addr string, l load, out io.Writer) error {
-	// A pool of our own, to be able to print what it holds; the suite makes one
-	// if the client has none.
-	pool := kiteline.NewPool("echo", kiteline.PoolConfig{MaxIdlePerAddress: l.callers, MaxIdleGlobal: l.callers})
+func runClient(cfg config, addr string, out io.Writer) error {
+	suite, pool, open := connections(cfg)
 	cli, err := echoservice.NewClient("echo",
-		client.WithSuite(kiteline.NewClientSuite()),
+		client.WithSuite(suite),
 		client.WithConnPool(pool),
 		client.WithHostPorts(addr),
 		client.WithConnectTimeout(time.Second),
@@ -126,7 +129,24 @@ func runClient(addr string, l load, out io.Writer) error {
 	}
 	err = callEveryMethod(cli, out)
 	if err == nil {
-		err = l.run(cli, pool, out)
+		err = cfg.load.run(cli, open, out)
 	}
 	return errors.Join(err, pool.Close())
+}
+
+// connections returns the suite, a pool of our own, and what counts its open connections.
+// Without a pool the suite makes one.
+func connections(cfg config) (client.Suite, remote.ConnPool, func() int) {
+	if !cfg.mux {
+		callers := cfg.load.callers
+		pool := kiteline.NewPool("echo", kiteline.PoolConfig{MaxIdlePerAddress: callers, MaxIdleGlobal: callers})
+		return kiteline.NewClientSuite(), pool, func() int { return pool.Stats().Open }
+	}
+	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{})
+	return kiteline.NewMuxClientSuite(), pool, func() (open int) {
+		for _, address := range pool.Stats() {
+			open += address.Connections
+		}
+		return open
+	}
 }

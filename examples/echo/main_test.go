@@ -36,13 +36,15 @@ var shortLoad = load{callers: 5, duration: 200 * time.Millisecond}
 // TestBoth runs what go run ./examples/echo does, for a shorter time.
 func TestBoth(t *testing.T) {
 	klog.SetLevel(klog.LevelWarn)
-	var out bytes.Buffer
-	if err := run(config{addr: "127.0.0.1:0", load: shortLoad}, &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	for _, want := range []string{"Notify           ok", "5 callers:", "connections used", "server shut down"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("got %q, want it to contain %q", out.String(), want)
+	for _, mux := range []bool{false, true} {
+		var out bytes.Buffer
+		if err := run(config{addr: "127.0.0.1:0", mux: mux, load: shortLoad}, &out); err != nil {
+			t.Fatalf("mux %t: %v\n%s", mux, err, out.String())
+		}
+		for _, want := range []string{"Notify           ok", "5 callers:", "connections used", "server shut down"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("mux %t: got %q, want it to contain %q", mux, out.String(), want)
+			}
 		}
 	}
 }

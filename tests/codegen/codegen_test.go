@@ -17,8 +17,15 @@ const (
 	kitelineModule  = "github.com/kiteline/kiteline"
 	generatedModule = "example.com/generated"
 	clientSuite     = "client.WithSuite(kiteline.NewClientSuite())"
+	muxClientSuite  = "client.WithSuite(kiteline.NewMuxClientSuite())"
 	serverSuite     = "server.WithSuite(kiteline.NewServerSuite())"
 )
+
+// templates are the extensions that make generated clients apply a suite.
+var templates = map[string]string{
+	clientSuite:    "idl/kiteline-template.json",
+	muxClientSuite: "idl/kiteline-mux-template.json",
+}
 
 // One module holds all the generated code, since building it is what takes time here.
 func TestTemplateExtension(t *testing.T) {
@@ -31,22 +38,24 @@ func TestTemplateExtension(t *testing.T) {
 		idl     string
 		service string // the folder of the generated client and server
 		clients int    // constructors of clients, each of which has to apply the suite
+		suite   string // of a client
 	}{
-		{"calls", []string{"-service", "echo"}, "echo.thrift", "kitex_gen/echo/echoservice", 1},
-		{"streams", []string{"-streamx"}, "echostream.thrift", "kitex_gen/echostream/echostreamservice", 1},
-		{"streams without streamx", []string{"-gen-path", "grpc_gen"}, "echostream.thrift", "grpc_gen/echostream/echostreamservice", 2},
+		{"calls", []string{"-service", "echo"}, "echo.thrift", "kitex_gen/echo/echoservice", 1, clientSuite},
+		{"shared connections", []string{"-gen-path", "mux_gen"}, "echo.thrift", "mux_gen/echo/echoservice", 1, muxClientSuite},
+		{"streams", []string{"-streamx"}, "echostream.thrift", "kitex_gen/echostream/echostreamservice", 1, clientSuite},
+		{"streams without streamx", []string{"-gen-path", "grpc_gen"}, "echostream.thrift", "grpc_gen/echostream/echostreamservice", 2, clientSuite},
 	}
 	for _, g := range generations {
 		t.Run(g.name, func(t *testing.T) {
 			arguments := []string{
 				"tool", "-modfile=" + input(t, root, "tools/go.mod"), "kitex",
 				"-module", generatedModule,
-				"-template-extension", input(t, root, "idl/kiteline-template.json"),
+				"-template-extension", input(t, root, templates[g.suite]),
 			}
 			arguments = append(arguments, g.flags...)
 			goCommand(t, module, append(arguments, input(t, root, "idl/"+g.idl))...)
 
-			checkCount(t, filepath.Join(module, g.service, "client.go"), clientSuite, g.clients)
+			checkCount(t, filepath.Join(module, g.service, "client.go"), g.suite, g.clients)
 			checkCount(t, filepath.Join(module, g.service, "server.go"), serverSuite, 1)
 		})
 	}

@@ -1,3 +1,7 @@
 // Package lifecycle checks how servers start, stop and are replaced, and how
 // connections end: which calls are finished, how long it takes, and what is left behind.
+//
+// Servers are restarted more often, under more load, by
+//
+//	go test ./tests/lifecycle -args -long
 package lifecycle

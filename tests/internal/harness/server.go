@@ -81,7 +81,7 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 			ln = Listen(t, "tcp")
 		}
 		s.Addr = ln.Addr()
-		if cfg.Transport == Netpoll {
+		if cfg.Transport.listensWithNetpoll() {
 			ln = newOnceListener(t, ln)
 		}
 		opts = append(opts, server.WithListener(ln))
@@ -168,7 +168,7 @@ func (s *Server) cleanup() {
 		s.MustStop()
 	}
 	// A stock server whose Stop ran out of time leaves its connections as they are.
-	if !s.Transport.keepsConnContract() || s.cutOff && s.Transport != Kiteline {
+	if !s.Transport.keepsConnContract() || s.cutOff && s.Transport != Kiteline && s.Transport != KitelineMux {
 		return
 	}
 	var err error

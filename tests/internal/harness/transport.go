@@ -4,6 +4,7 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/remote/trans/gonet"
 	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/kitex/transport"
 
 	kiteline "github.com/kiteline/kiteline/transport"
 )
@@ -13,9 +14,11 @@ type Transport int
 
 // The transports.
 const (
-	Kiteline Transport = iota // the project's own, by its suites
-	Netpoll                   // Kitex's default: no option at all
-	Gonet                     // Kitex's own on package net
+	Kiteline    Transport = iota // the project's own, by its suites
+	Netpoll                      // Kitex's default: no option at all
+	Gonet                        // Kitex's own on package net
+	KitelineMux                  // the project's own, whose calls share connections; its server is Kiteline's
+	NetpollMux                   // Kitex's own, whose calls share connections
 )
 
 // Both are the transports that have to agree: Kiteline, and stock Kitex, which says what is right.
@@ -23,19 +26,21 @@ var Both = []Transport{Kiteline, Netpoll}
 
 // String returns the transport's name.
 func (tr Transport) String() string {
-	return [...]string{"kiteline", "netpoll", "gonet"}[tr]
+	return [...]string{"kiteline", "netpoll", "gonet", "kiteline-mux", "netpoll-mux"}[tr]
 }
 
 // ServerOptions makes a server use the transport.
 func (tr Transport) ServerOptions() []server.Option {
 	switch tr {
-	case Kiteline:
+	case Kiteline, KitelineMux:
 		return []server.Option{server.WithSuite(kiteline.NewServerSuite())}
 	case Gonet:
 		return []server.Option{
 			server.WithTransServerFactory(gonet.NewTransServerFactory()),
 			server.WithTransHandlerFactory(gonet.NewSvrTransHandlerFactory()),
 		}
+	case NetpollMux:
+		return []server.Option{server.WithMuxTransport()}
 	}
 	return nil
 }
@@ -45,10 +50,17 @@ func (tr Transport) ClientOptions() []client.Option {
 	switch tr {
 	case Kiteline:
 		return []client.Option{client.WithSuite(kiteline.NewClientSuite())}
+	case KitelineMux:
+		return []client.Option{client.WithSuite(kiteline.NewMuxClientSuite())}
 	case Gonet:
 		return []client.Option{
 			client.WithTransHandlerFactory(gonet.NewCliTransHandlerFactory()),
 			client.WithDialer(gonet.NewDialer()),
+		}
+	case NetpollMux:
+		return []client.Option{
+			client.WithMuxConnection(1),
+			client.WithTransportProtocol(transport.TTHeader),
 		}
 	}
 	return nil
@@ -56,3 +68,6 @@ func (tr Transport) ClientOptions() []client.Option {
 
 // keepsConnContract reports whether the transport calls OnInactive. Gonet does not.
 func (tr Transport) keepsConnContract() bool { return tr != Gonet }
+
+// listensWithNetpoll reports whether netpoll gets the server's listener.
+func (tr Transport) listensWithNetpoll() bool { return tr == Netpoll || tr == NetpollMux }

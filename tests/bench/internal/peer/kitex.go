@@ -46,6 +46,11 @@ func withKiteline(v *variant, _ int) {
 	v.client = append(v.client, kitexclient.WithSuite(kiteline.NewClientSuite()))
 }
 
+func withKitelineMux(v *variant, _ int) {
+	v.server = append(v.server, server.WithSuite(kiteline.NewServerSuite()))
+	v.client = append(v.client, kitexclient.WithSuite(kiteline.NewMuxClientSuite()))
+}
+
 func withGonet(v *variant, _ int) {
 	v.server = append(v.server, server.WithTransServerFactory(gonet.NewTransServerFactory()),
 		server.WithTransHandlerFactory(gonet.NewSvrTransHandlerFactory()))

@@ -12,6 +12,7 @@ func RPCs() []RPC {
 	return []RPC{
 		overThrift("kitex", pooled),
 		overThrift("kiteline", pooled, withKiteline),
+		overThrift("kiteline-mux", withKitelineMux),
 		overThrift("gonet", pooled, withGonet),
 		overThrift("netpollmux-1", withMux(1)),
 		overThrift("netpollmux-2", withMux(2)),

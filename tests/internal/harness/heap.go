@@ -1,0 +1,32 @@
+package harness
+
+import (
+	"runtime"
+	"time"
+)
+
+// heapInterval leaves the processors to what is measured, for the most part.
+const heapInterval = 50 * time.Millisecond
+
+// LiveHeap returns how many bytes of the heap are in use. It collects garbage twice: what a
+// sync.Pool holds goes with the second time.
+func LiveHeap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+// PeakHeap returns the largest of what LiveHeap returns until done is closed.
+func PeakHeap(done <-chan struct{}) int64 {
+	ticker := time.NewTicker(heapInterval)
+	defer ticker.Stop()
+	for peak := LiveHeap(); ; peak = max(peak, LiveHeap()) {
+		select {
+		case <-done:
+			return peak
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/endpoint"
+	"github.com/cloudwego/kitex/pkg/transmeta"
+	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+const maxHandlerMillis = 50
+
+// instance is one of a service's servers: it comes back at the same address, on any transport.
+type instance struct {
+	t         *testing.T
+	addr      net.Addr
+	exitWait  time.Duration // if not zero, the server is expected to need it all
+	server    *harness.Server
+	replies   [2]atomic.Int64 // of this server, not those before it, to calls of which half
+	lastReply atomic.Int64    // when a handler last returned, in nanoseconds
+}
+
+func startInstance(t *testing.T, tr harness.Transport, exitWait time.Duration) *instance {
+	t.Helper()
+	ln := harness.Listen(t, "tcp")
+	i := &instance{t: t, addr: ln.Addr(), exitWait: exitWait}
+	i.serve(tr, ln)
+	return i
+}
+
+func (i *instance) serve(tr harness.Transport, ln net.Listener) {
+	i.t.Helper()
+	cfg := harness.ServerConfig{
+		Transport: tr, Listener: ln, New: harness.NewEcho(&harness.Service{OnEcho: i.echo}),
+		Options: []server.Option{server.WithMetaHandler(transmeta.ServerTTHeaderHandler)},
+	}
+	if i.exitWait > 0 {
+		cfg.ForcedStop = true
+		cfg.Options = append(cfg.Options, server.WithExitWaitTime(i.exitWait))
+	}
+	i.server = harness.Start(i.t, cfg)
+	for n := range i.replies {
+		i.replies[n].Store(0)
+	}
+}
+
+// echo answers after the delay that is asked for.
+func (i *instance) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+	timer := time.NewTimer(time.Duration(r.DelayMillis) * time.Millisecond)
+	defer timer.Stop()
+	<-timer.C
+	i.lastReply.Store(time.Now().UnixNano())
+	if n, err := strconv.Atoi(r.Message.Text); err == nil {
+		i.replies[half(n)].Add(1)
+	}
+	return &echo.EchoResponse{Message: r.Message}, nil
+}
+
+// half says to which half of the calls the nth belongs. Kitex's balancer sends every second call to
+// the same one of two servers: each server gets calls of both halves.
+func half(n int) int { return n / 2 % 2 }
+
+// isUsed reports whether the server has answered some calls of each half.
+func (i *instance) isUsed(some int64) bool {
+	return i.replies[0].Load() >= some && i.replies[1].Load() >= some
+}
+
+// restart stops the server and starts one on tr in its place. It returns how long after its last reply
+// the old one was gone.
+func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
+	i.t.Helper()
+	i.server.MustStop()
+	exit = time.Since(time.Unix(0, i.lastReply.Load()))
+	i.serve(tr, relisten(i.t, i.addr))
+	return exit
+}
+
+// newBalanced makes a client of all instances. Over TTHeader, with Kitex's meta handlers on both
+// sides, a server tells in its replies that it is about to go. attempts counts the calls, each
+// try of one: Kitex makes a call again on another instance that got no connection
+// (client/middlewares.go, retryable), although no retry policy is set.
+func newBalanced(t *testing.T, tr harness.Transport, attempts *atomic.Int64, instances []*instance, opts ...client.Option) echoservice.Client {
+	t.Helper()
+	var addrs []string
+	for _, i := range instances {
+		addrs = append(addrs, i.addr.String())
+	}
+	all := []client.Option{
+		client.WithHostPorts(addrs...),
+		client.WithTransportProtocol(transport.TTHeader),
+		client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
+		client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint {
+			return func(ctx context.Context, req, resp any) error {
+				attempts.Add(1)
+				return next(ctx, req, resp)
+			}
+		}),
+	}
+	return harness.EchoClient(t, tr, nil, append(all, opts...)...)
+}
+
+// callDelayed makes a call that takes the server up to maxHandlerMillis, and checks the answer.
+func callDelayed(cli echoservice.Client, n int) error {
+	request := &echo.EchoRequest{Message: &echo.Message{Text: fmt.Sprint(n)}, DelayMillis: rand.Int32N(maxHandlerMillis + 1)}
+	got, err := cli.Echo(context.Background(), request)
+	if err != nil {
+		return err
+	}
+	if got.Message.Text != request.Message.Text {
+		return fmt.Errorf("call %d got the answer to %q", n, got.Message.Text)
+	}
+	return nil
+}
+
+// rollout returns how often servers are restarted and how many calls are made a second.
+func rollout() (restarts, rate int) {
+	if *long {
+		return 20, 2000
+	}
+	return 3, 500
+}
+
+// rollingRestart restarts one of two servers under load again and again, and returns how that went.
+func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Duration) (load *harness.Load, failed int) {
+	t.Helper()
+	exitInTime := exitWait + 200*time.Millisecond*harness.Slowdown
+	steady := startInstance(t, harness.Kiteline, 0)
+	restarted := startInstance(t, harness.Kiteline, exitWait)
+	var attempts atomic.Int64
+	cli := newBalanced(t, clientOn, &attempts, []*instance{steady, restarted})
+	restarts, rate := rollout()
+	load = harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
+	for n := range restarts {
+		harness.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(int64(rate / 40)) })
+		exit := restarted.restart(harness.Kiteline)
+		t.Logf("restart %d: gone %v after the last reply", n, exit)
+		if exit > exitInTime {
+			t.Errorf("restart %d: the server was gone %v after its last reply, want %v at most", n, exit, exitInTime)
+		}
+	}
+	harness.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(1) })
+	calls, failed := load.Stop()
+	t.Logf("%v\n%d tries more than calls, on another instance since they got no connection", load, attempts.Load()-int64(calls))
+	return load, failed
+}
+
+// A server that is restarted under load costs no call of a multiplexing client, without a retry policy:
+// the client hears that the server is about to go, finishes what it has there, and dials the
+// next. What it relies on is that Kitex tries the other instance for a call that gets no
+// connection, as nobody listens while the server is away.
+func TestRollingRestart(t *testing.T) {
+	load, failed := rollingRestart(t, harness.KitelineMux, 0)
+	if failed > 0 {
+		t.Errorf("got failed calls, want none: %v", load)
+	}
+}
+
+// A stock client that multiplexes is not told that a server is about to go: the message that Kitex has
+// for it makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and
+// is served until ExitWaitTime is over; what is in flight then fails, and no more than that.
+func TestRollingRestartOfStockMuxClient(t *testing.T) {
+	if harness.Slowdown > 1 {
+		t.Skip("Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
+	}
+	load, failed := rollingRestart(t, harness.NetpollMux, 300*time.Millisecond)
+	restarts, rate := rollout()
+	inFlight := rate * maxHandlerMillis / 1000 // at one time, of both servers, at the most
+	if failed > restarts*inFlight {
+		t.Errorf("got %d failed calls, want no more than are in flight at the restarts, %d: %v", failed, restarts*inFlight, load)
+	}
+}
+
+// Two servers of which one goes as soon as the other is back. There is always one that serves, but
+// who was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and meanwhile the
+// second is gone: no call may fail after that.
+func TestRestartOneAfterTheOther(t *testing.T) {
+	const rate = 500
+	first, second := startInstance(t, harness.Kiteline, 0), startInstance(t, harness.Kiteline, 0)
+	var attempts atomic.Int64
+	cli := newBalanced(t, harness.KitelineMux, &attempts, []*instance{first, second})
+	load := harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
+	harness.Eventually(t, "both servers are used", func() bool { return first.isUsed(5) && second.isUsed(5) })
+	first.server.MustStop()
+	seen := load.Ended()
+	harness.Eventually(t, "the second alone has served for a second", func() bool { return load.Ended() > seen+rate })
+	first.serve(harness.Kiteline, relisten(t, first.addr))
+	second.server.MustStop()
+	harness.Eventually(t, "the first is used", func() bool { return first.isUsed(rate / 20) })
+	const pause = 100 * time.Millisecond // twice what it may be, and the time of a stop
+	if _, failed := load.Stop(); failed > int(rate*pause/time.Second) {
+		t.Errorf("got %d failed calls, want no more than are made in %v: %v", failed, pause, load)
+	}
+}

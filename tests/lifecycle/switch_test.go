@@ -1,0 +1,126 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+// stack is what callers and a service run on.
+type stack struct{ client, server harness.Transport }
+
+// losses are the calls that failed, by what their client ran on and what the server ran on that had
+// been stopped last.
+type losses map[stack]int
+
+// switchStacks has two servers and two clients go over from stack to stack under load, the servers
+// first, one by one.
+func switchStacks(t *testing.T, stacks ...stack) losses {
+	t.Helper()
+	const rate = 500
+	const timeout = time.Second // stock clients may wait for ever for what netpoll has closed
+	var (
+		attempts  atomic.Int64
+		clients   [2]atomic.Pointer[echoservice.Client]
+		on        [2]atomic.Int64 // what the clients run on
+		stopped   atomic.Int64    // what the server ran on that was stopped last
+		mu        sync.Mutex
+		lost      = make(losses)
+		instances = []*instance{startInstance(t, stacks[0].server, 0), startInstance(t, stacks[0].server, 0)}
+	)
+	setClient := func(i int, tr harness.Transport) {
+		cli := newBalanced(t, tr, &attempts, instances, client.WithRPCTimeout(timeout))
+		on[i].Store(int64(tr))
+		clients[i].Store(&cli)
+	}
+	for i := range clients {
+		setClient(i, stacks[0].client)
+	}
+	stopped.Store(int64(stacks[0].server))
+	load := harness.StartLoad(t, rate, func(n int) error {
+		at := stack{harness.Transport(on[half(n)].Load()), harness.Transport(stopped.Load())}
+		err := callDelayed(*clients[half(n)].Load(), n)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, kerrors.ErrRPCTimeout) { // it has just failed
+			at.server = harness.Transport(stopped.Load())
+		}
+		mu.Lock()
+		lost[at]++
+		mu.Unlock()
+		return fmt.Errorf("%v client, after a %v server was stopped: %w", at.client, at.server, err)
+	})
+	// goOn waits until both clients use both servers: one that was away is dialled again after a while only.
+	goOn := func() {
+		t.Helper()
+		seen := load.Ended()
+		harness.Eventually(t, "calls go on", func() bool {
+			return load.Ended() > seen+rate/10 && instances[0].isUsed(1) && instances[1].isUsed(1)
+		})
+	}
+	for n, next := range stacks[1:] {
+		for i := range instances {
+			goOn()
+			stopped.Store(int64(stacks[n].server))
+			instances[i].restart(next.server)
+		}
+		for i := range clients {
+			goOn()
+			setClient(i, next.client)
+		}
+	}
+	goOn()
+	calls, _ := load.Stop()
+	t.Logf("%v\n%d tries more than calls", load, attempts.Load()-int64(calls))
+	return lost
+}
+
+// The suites are put in and taken out again while calls go on. No call is lost but those that a stock
+// server loses when it is stopped, of which there are no more than without us.
+func TestSwitchStacksUnderLoad(t *testing.T) {
+	const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
+	stock := stack{harness.Netpoll, harness.Netpoll}
+	var control, ours losses
+	// Two stops more than ours has for a client: how many calls one costs, one or two, is chance.
+	t.Run("control", func(t *testing.T) { control = switchStacks(t, stock, stock, stock, stock) })
+	t.Run("ours", func(t *testing.T) {
+		ours = switchStacks(t, stock, stack{stock.client, ourServer}, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
+	})
+	for at, n := range ours {
+		most := 0
+		if at.server == stock.server {
+			most = control[stock]
+		}
+		if n > most {
+			t.Errorf("%d failed calls of a %v client after a %v server was stopped, want %d at most", n, at.client, at.server, most)
+		}
+	}
+}
+
+// The same with stock clients and servers that multiplex. They lose dozens of calls at each stop
+// (netpollmux/mux_conn.go, OnRequest), or hang; so only what our clients lose is looked at.
+func TestSwitchMuxStacksUnderLoad(t *testing.T) {
+	if !*long || harness.Slowdown > 1 {
+		t.Skip("it takes 10 s, and Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
+	}
+	const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
+	stock := stack{harness.NetpollMux, harness.NetpollMux}
+	control := switchStacks(t, stock, stock, stock)[stock]
+	ours := switchStacks(t, stock, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
+	if n := ours[stack{ourClient, ourServer}]; n > 0 {
+		t.Errorf("%d failed calls of our client after our server was stopped, want 0", n)
+	}
+	if n := ours[stack{ourClient, stock.server}]; n > control {
+		t.Errorf("%d failed calls of our client after a stock server was stopped, want %d at most", n, control)
+	}
+}

@@ -1,0 +1,96 @@
+package mux
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// While a large reply is on its way small calls take other connections: none waits for many of
+// the large one's length.
+func TestSmallCallsBesideLargeReplies(t *testing.T) {
+	const largeBytes, rounds = 15 << 20, 20
+	large := make([]byte, largeBytes)
+	s := harness.Echo(t, harness.Kiteline, &harness.Service{
+		OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+			if r.Message.Text == "large" {
+				return &echo.EchoResponse{Message: &echo.Message{Text: "large", Attachment: large}}, nil
+			}
+			return &echo.EchoResponse{Message: r.Message}, nil
+		},
+	})
+	cli, _ := newClient(t, s.Addr, kiteline.MuxConfig{})
+	askLarge := func() time.Duration {
+		began := time.Now()
+		got, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{Text: "large"}})
+		if err != nil || len(got.Message.Attachment) != largeBytes {
+			t.Errorf("the large call: %v", err)
+		}
+		return time.Since(began)
+	}
+	alone := make([]time.Duration, rounds)
+	for n := range alone {
+		alone[n] = askLarge()
+	}
+	baseline := callSmall(t, cli, func() {
+		timer := time.NewTimer(time.Second) // for as long as small calls are to be alone
+		defer timer.Stop()
+		<-timer.C
+	})
+	beside := make([]time.Duration, rounds)
+	took := callSmall(t, cli, func() {
+		for n := range beside {
+			beside[n] = askLarge()
+		}
+	})
+	t.Logf("a large reply: p50 %v alone, %v beside small calls", percentile(alone, 50), percentile(beside, 50))
+	t.Logf("small calls alone: %d, p50 %v, p99 %v, slowest %v", len(baseline),
+		percentile(baseline, 50), percentile(baseline, 99), percentile(baseline, 100))
+	t.Logf("small calls beside large replies: %d, p50 %v, p99 %v, slowest %v", len(took),
+		percentile(took, 50), percentile(took, 99), percentile(took, 100))
+	if slowest, most := percentile(took, 100), 10*percentile(alone, 50); slowest > most {
+		t.Errorf("the slowest small call took %v, want %v at most", slowest, most)
+	}
+}
+
+// callSmall has eight callers make calls of 1 KiB while during runs, and returns how long they took.
+func callSmall(t *testing.T, cli echoservice.Client, during func()) []time.Duration {
+	t.Helper()
+	const callers = 8
+	text := strings.Repeat("x", 1<<10)
+	stop := make(chan struct{})
+	took := make([][]time.Duration, callers)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				if err := callText(cli, text); err != nil {
+					t.Errorf("a small call: %v", err)
+					return
+				}
+				took[caller] = append(took[caller], time.Since(began))
+			}
+		})
+	}
+	during()
+	close(stop)
+	wg.Wait()
+	var all []time.Duration
+	for _, t := range took {
+		all = append(all, t...)
+	}
+	return all
+}

@@ -1,0 +1,59 @@
+package mux
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/client/callopt"
+	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+var long = flag.Bool("long", false, "make 1,000,000 calls where memory is looked at")
+
+// TestMain fails if goroutines or sockets are left over.
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// newClient returns a client whose calls share connections as cfg says, and its pool.
+func newClient(t *testing.T, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) (echoservice.Client, *kiteline.MuxPool) {
+	t.Helper()
+	pool := kiteline.NewMuxPool("echo", cfg)
+	all := []client.Option{client.WithConnPool(pool), client.WithTransportProtocol(transport.TTHeader)}
+	return harness.EchoClient(t, harness.KitelineMux, addr, append(all, opts...)...), pool
+}
+
+// callText calls Echo with text and checks the answer.
+func callText(cli echoservice.Client, text string, opts ...callopt.Option) error {
+	got, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{Text: text}}, opts...)
+	if err != nil {
+		return err
+	}
+	if got.Message.Text != text {
+		return fmt.Errorf("got the answer to %.40q, want that to %.40q", got.Message.Text, text)
+	}
+	return nil
+}
+
+// bulk is a message of bulkBytes that no codec sends by reference: each call's bytes are its own.
+func bulk() *echo.Message {
+	return &echo.Message{Text: "bulk", Tags: slices.Repeat([]string{"abcdefghijkl"}, bulkBytes/16)}
+}
+
+// bulkBytes is a little less than a power of two, which is what memory comes in.
+const bulkBytes = 252 << 10
+
+// percentile sorts took and returns the value below which p of 100 are.
+func percentile(took []time.Duration, p int) time.Duration {
+	slices.Sort(took)
+	return took[min(len(took)-1, len(took)*p/100)]
+}

@@ -1,0 +1,185 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/client/callopt"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+const (
+	stalledCallers = 300
+	stalledTimeout = time.Second
+
+	// inTime is by how much hundreds of calls that end at the same time may miss it.
+	inTime = 500 * time.Millisecond * harness.Slowdown
+
+	// perCaller is what a waiting call may hold besides the bytes that are bounded: what Kitex, the
+	// timer and the test itself keep for it.
+	perCaller = 8 << 10
+)
+
+// callStalled has many callers make one call each to a peer that does not answer and checks that each
+// gets the timeout error in time. It returns the most memory that was in use meanwhile, and
+// what a caller of another instance saw.
+func callStalled(t *testing.T, cli echoservice.Client, request *echo.EchoRequest, healthy net.Addr) (peak int64) {
+	t.Helper()
+	done, stop := make(chan struct{}), make(chan struct{})
+	var others sync.WaitGroup
+	var unharmed []time.Duration
+	others.Go(func() {
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			began := time.Now()
+			if err := callText(cli, fmt.Sprint(n), callopt.WithHostPort(healthy.String())); err != nil {
+				t.Errorf("a call to another instance: %v", err)
+				return
+			}
+			unharmed = append(unharmed, time.Since(began))
+		}
+	})
+	errs, took := make([]error, stalledCallers), make([]time.Duration, stalledCallers)
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		for n := range stalledCallers {
+			wg.Go(func() {
+				began := time.Now()
+				_, errs[n] = cli.Echo(context.Background(), request)
+				took[n] = time.Since(began)
+			})
+		}
+		wg.Wait()
+	}()
+	peak = harness.PeakHeap(done)
+	close(stop)
+	others.Wait()
+	for n, err := range errs {
+		if !errors.Is(err, kerrors.ErrRPCTimeout) {
+			t.Errorf("call %d: got %v after %v, want a timeout", n, err, took[n])
+			break
+		}
+	}
+	late := percentile(took, 100) - stalledTimeout
+	t.Logf("the last call ended %v late; %d calls to another instance: p50 %v, p99 %v, slowest %v", late,
+		len(unharmed), percentile(unharmed, 50), percentile(unharmed, 99), percentile(unharmed, 100))
+	if late > inTime {
+		t.Errorf("the last call ended %v late, want %v at most", late, inTime)
+	}
+	if slowest := percentile(unharmed, 100); slowest > inTime {
+		t.Errorf("a call to another instance took %v, want %v at most", slowest, inTime)
+	}
+	return peak
+}
+
+// checkMemory fails the test if more than bound and a tenth was in use besides what callers need.
+func checkMemory(t *testing.T, before, peak, bound int64) {
+	t.Helper()
+	used, most := peak-before, bound+bound/10+stalledCallers*perCaller
+	t.Logf("%d KiB of memory in use, bounds of %d KiB, and %d KiB for callers", used>>10, bound>>10, stalledCallers*perCaller>>10)
+	if used > most {
+		t.Errorf("%d KiB of memory in use, want %d KiB at most", used>>10, most>>10)
+	}
+}
+
+// checkClose fails the test if closing takes long.
+func checkClose(t *testing.T, pool *kiteline.MuxPool) {
+	t.Helper()
+	began := time.Now()
+	if err := pool.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > inTime {
+		t.Errorf("closing the client took %v, want %v at most", took, inTime)
+	}
+}
+
+// A server that has multiplexed and reads no more holds what the connections may have pending,
+// and nothing besides.
+func TestServerStopsReading(t *testing.T) {
+	cfg := kiteline.MuxConfig{MaxConns: 2, MaxPendingBytes: 1 << 20}
+	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	proxy := harness.NewProxy(t, harness.Echo(t, harness.Kiteline, new(harness.Service)).Addr)
+	cli, pool := newClient(t, proxy.Addr, cfg, client.WithRPCTimeout(stalledTimeout))
+	request := &echo.EchoRequest{Message: bulk()}
+	if _, err := cli.Echo(context.Background(), request); err != nil {
+		t.Fatal(err)
+	}
+	before := harness.LiveHeap()
+	proxy.StallRequests()
+	peak := callStalled(t, cli, request, healthy.Addr)
+	checkClose(t, pool)
+	t.Run("memory", func(t *testing.T) {
+		checkMemory(t, before, peak, int64(cfg.MaxConns*(cfg.MaxPendingBytes+bulkBytes)))
+	})
+}
+
+// A peer that accepts and never reads: nobody knows whether it multiplexes, so that there are as
+// many calls as connections to it, each with a request under way.
+func TestServerNeverReads(t *testing.T) {
+	cfg := kiteline.MuxConfig{MaxPooledConns: 32}
+	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	silent := harness.Peer(t, func(*net.TCPConn) {})
+	cli, pool := newClient(t, silent, cfg, client.WithRPCTimeout(stalledTimeout))
+	request := &echo.EchoRequest{Message: bulk()}
+	if err := callText(cli, "warm", callopt.WithHostPort(healthy.Addr.String())); err != nil {
+		t.Fatal(err)
+	}
+	before := harness.LiveHeap()
+	peak := callStalled(t, cli, request, healthy.Addr)
+	checkMemory(t, before, peak, int64(cfg.MaxPooledConns*bulkBytes))
+	checkClose(t, pool)
+}
+
+// A client that has its calls handled and reads no replies: the server holds what may be pending for
+// it, the replies of the handlers that it may have, and serves others meanwhile.
+func TestClientNeverReads(t *testing.T) {
+	const handlers = 64
+	const pending = 16 << 20 // mux.ServerConfig.MaxPendingBytes
+	reply := bulk()
+	service := &harness.Service{OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+		if r.Message.Text == reply.Text {
+			return &echo.EchoResponse{Message: reply}, nil
+		}
+		return &echo.EchoResponse{Message: r.Message}, nil
+	}}
+	s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
+		server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(handlers, 0))),
+	}})
+	proxy := harness.NewProxy(t, s.Addr)
+	cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(stalledTimeout))
+	request := &echo.EchoRequest{Message: &echo.Message{Text: reply.Text}}
+	if _, err := cli.Echo(context.Background(), request); err != nil {
+		t.Fatal(err)
+	}
+	before := harness.LiveHeap()
+	proxy.StallReplies()
+	peak := callStalled(t, cli, request, s.Addr)
+	checkMemory(t, before, peak, pending+handlers*bulkBytes)
+	checkClose(t, pool)
+	if took, err := s.Stop(); err != nil || took > exitInTime {
+		t.Errorf("Stop took %v and returned %v, want %v at most and nil", took, err, exitInTime)
+	}
+}
+
+// exitInTime is how long a server may take whose clients have gone: Kitex's grace, and a little.
+const exitInTime = time.Second

@@ -1,0 +1,66 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	kitextransport "github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+)
+
+// BenchmarkMuxCall: what does a Kitex call cost over shared connections, both sides of it
+// in this process, next to pooled ones?
+func BenchmarkMuxCall(b *testing.B) {
+	captureLogs(b)
+	address := startEcho(b, newDefaultGroup(b))
+	group := newDefaultGroup(b)
+	for _, callers := range []int{1, 100} {
+		for _, timeout := range []time.Duration{0, patience} {
+			for name, suite := range map[string]client.Option{
+				"shared": client.WithSuite(NewMuxClientSuite(WithGroup(group))),
+				"pooled": client.WithSuite(NewClientSuite(WithGroup(group), WithPool(PoolConfig{MaxIdlePerAddress: 100, MaxIdleGlobal: 100}))),
+			} {
+				b.Run(fmt.Sprintf("callers=%d/timeout=%v/%s", callers, timeout, name), func(b *testing.B) {
+					c, _ := newEcho(b, address, suite, client.WithRPCTimeout(timeout))
+					loopCalls(b, c, payload(1<<10).Payload, callers)
+				})
+			}
+		}
+	}
+}
+
+// TestMuxAllocations holds a call over a shared connection, both sides of it together, to
+// what one over a pooled connection allocates.
+func TestMuxAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools drop what they are given")
+	}
+	address := startEcho(t, newTestGroup(t))
+	measure := func(c echoservice.Client) float64 {
+		const calls = 2000
+		request := payload(1 << 10).Payload
+		var before, after runtime.MemStats
+		for i := range 2 * calls {
+			if i == calls { // the rest was for pools to fill
+				runtime.ReadMemStats(&before)
+			}
+			if _, err := c.EchoPayload(context.Background(), request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return float64(after.Mallocs-before.Mallocs) / calls
+	}
+	shared, pool := newSharedClient(t, address, MuxConfig{})
+	share(t, shared, pool)
+	pooled := newPooledClient(t, address, client.WithTransportProtocol(kitextransport.TTHeaderFramed))
+	got, want := measure(shared), measure(pooled)
+	if got > want+0.5 {
+		t.Errorf("%.1f allocations per call, %.1f pooled", got, want)
+	}
+}

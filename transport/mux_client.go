@@ -1,0 +1,207 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/cloudwego/gopkg/protocol/ttheader"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
+	"github.com/cloudwego/kitex/pkg/remote/trans"
+	"github.com/cloudwego/kitex/pkg/remote/transmeta"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/stats"
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// muxClientHandler makes calls of a MuxPool. Any other connection, as from a pool that
+// a user gave after the suite, has one call at a time, made by Kitex's default.
+type muxClientHandler struct {
+	remote.ClientTransHandler // Kitex's default
+
+	opt *remote.ClientOption // immutable
+}
+
+func newMuxClientHandler(opt *remote.ClientOption) (*muxClientHandler, error) {
+	kitex, err := trans.NewDefaultCliTransHandler(opt, clientExtension{})
+	return &muxClientHandler{ClientTransHandler: kitex, opt: opt}, err
+}
+
+// Write implements remote.TransHandler: it encodes the request and has it sent along
+// with those of other calls.
+func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
+	call, ok := c.(*clientCall)
+	if !ok {
+		return h.ClientTransHandler.Write(ctx, c, msg)
+	}
+	info := msg.RPCInfo()
+	rpcinfo.Record(ctx, info, stats.WriteStart, nil)
+	panics := true
+	defer func() {
+		if panics {
+			call.End() // Kitex gives nothing back then
+		}
+		rpcinfo.Record(ctx, info, stats.WriteFinish, err)
+	}()
+	err = h.send(ctx, call, msg)
+	panics = false
+	return ctx, err
+}
+
+// send encodes msg and sends it.
+func (h *muxClientHandler) send(ctx context.Context, call *clientCall, msg remote.Message) error {
+	if err := h.encode(ctx, call, msg); err != nil {
+		return err
+	}
+	method := msg.RPCInfo().Invocation().MethodInfo()
+	var err error
+	if method != nil && method.OneWay() {
+		err = call.SendOneway()
+	} else {
+		err = call.Send()
+	}
+	if err != nil {
+		return callError(err)
+	}
+	return nil
+}
+
+// encode encodes msg into call's request, with the sequence ID that finds the call again.
+func (h *muxClientHandler) encode(ctx context.Context, call *clientCall, msg remote.Message) error {
+	invocation, ok := msg.RPCInfo().Invocation().(rpcinfo.InvocationSetter)
+	if !ok {
+		return errors.New("kiteline: the call's sequence ID cannot be set")
+	}
+	invocation.SetSeqID(int32(call.SeqID()))
+	flags, _ := msg.Tags()[codec.HeaderFlagsKey].(ttheader.HeaderFlags)
+	msg.Tags()[codec.HeaderFlagsKey] = flags | ttheader.HeaderFlagSupportOutOfOrder
+	msg.SetPayloadCodec(h.opt.PayloadCodec)
+	out := newMemoryBuffer(nil, call.Request())
+	err := h.opt.Codec.Encode(ctx, msg, out)
+	_ = out.Release(err) // it drops what was written, if that failed
+	return err
+}
+
+// Read implements remote.TransHandler: it waits for the reply, reading those of other
+// calls meanwhile if nobody else does, and decodes it.
+func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
+	call, ok := c.(*clientCall)
+	if !ok {
+		return h.ClientTransHandler.Read(ctx, c, msg)
+	}
+	rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadStart, nil)
+	panics := true
+	defer func() {
+		if panics {
+			call.End() // Kitex gives nothing back then
+		}
+		rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadFinish, err)
+	}()
+	err = h.receive(ctx, call, msg)
+	panics = false
+	return ctx, err
+}
+
+// receive waits for the reply and decodes it.
+func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg remote.Message) error {
+	reply, err := call.Receive()
+	if err != nil {
+		return callError(err)
+	}
+	msg.SetPayloadCodec(h.opt.PayloadCodec)
+	in := newMemoryBuffer(reply, nil)
+	err = h.opt.Codec.Decode(ctx, msg, in)
+	_ = in.Release(err) // of memory: it cannot fail
+	if _, going := msg.TransInfo().TransStrInfo()[transmeta.HeaderConnectionReadyToReset]; going {
+		call.Retire() // Discard is told neither of which call it was nor why
+	}
+	return err
+}
+
+// callError returns a call's error as Kitex classifies it (client/middlewares.go). One of
+// which nothing was sent counts as one that got no connection: Kitex tries it again, on
+// another instance.
+func callError(err error) error {
+	var failed *mux.Error
+	switch {
+	case !errors.As(err, &failed):
+		return err
+	case isOver(failed.Err):
+		return kerrors.ErrRPCTimeout.WithCause(err)
+	case errors.Is(err, context.Canceled):
+		return err
+	case failed.NotSent() && !isFrameError(err):
+		return kerrors.ErrGetConnection.WithCause(brokenError(err))
+	}
+	return brokenError(err)
+}
+
+// isOver reports whether it was the call's own time that was over. A connection that
+// ended for want of a heartbeat, or of room to write, has another error, though that
+// matches the same one.
+func isOver(err error) bool {
+	return err == os.ErrDeadlineExceeded || //nolint:errorlint // see above
+		errors.Is(err, context.DeadlineExceeded)
+}
+
+// brokenError gives the error of a connection that has ended netpoll's value, which is
+// never that of a timeout: no call was too slow.
+func brokenError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &netpollconn.Error{Err: err, Code: netpoll.ErrConnClosed}
+	}
+	return netpollconn.ReadError(err)
+}
+
+// isFrameError reports whether a message is to blame, which no other instance would mend.
+func isFrameError(err error) bool {
+	var frame *mux.FrameError
+	return errors.As(err, &frame)
+}
+
+// clientCall is a call of a mux.Set as the connection that Kitex takes from a pool for
+// it, and puts back or discards when the call is over. It carries no bytes by itself.
+type clientCall struct {
+	*mux.Call // LocalAddr and RemoteAddr are its connection's
+}
+
+var _ net.Conn = (*clientCall)(nil)
+
+// beginMuxCall takes a place on a connection of set, for as long as ctx, the call's context,
+// allows. A timedCall is asked for its deadline and for its caller's context, which costs
+// neither a timer nor a channel.
+func beginMuxCall(ctx context.Context, set *mux.Set) (*mux.Call, error) {
+	if t := timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)); t != nil {
+		return set.Begin(t.caller, t.deadline)
+	}
+	return set.Begin(ctx, time.Time{})
+}
+
+// Read implements net.Conn. There is nothing to read but by the call's own methods.
+func (c *clientCall) Read([]byte) (int, error) { return 0, ErrForeignConn }
+
+// Write implements net.Conn. There is nothing to write but by the call's own methods.
+func (c *clientCall) Write([]byte) (int, error) { return 0, ErrForeignConn }
+
+// Close implements net.Conn: it ends the call, and not the connection. A call is ended
+// by Put, Discard or Close, once.
+func (c *clientCall) Close() error {
+	c.End()
+	return nil
+}
+
+// SetDeadline implements net.Conn. The call's own is that of its context.
+func (c *clientCall) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn, as SetDeadline does.
+func (c *clientCall) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn, as SetDeadline does.
+func (c *clientCall) SetWriteDeadline(time.Time) error { return nil }

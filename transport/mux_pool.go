@@ -1,0 +1,275 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/connpool"
+	"github.com/cloudwego/kitex/pkg/warmup"
+
+	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// MuxPool gives each call of a Kitex client a place on one of the few connections that
+// the calls to an address share: what Get returns is the call, not a connection. With
+// a peer that does not multiplex it is a pool, with a connection for each call
+// under way. NewMuxClientSuite uses one; its methods may be called from any goroutine.
+type MuxPool struct {
+	// immutable
+	service string
+	config  MuxConfig // defaults filled in
+
+	targets   atomic.Pointer[map[poolAddr]*muxTarget] // never changed, but replaced with mu held
+	reporting atomic.Bool
+	calls     sync.Pool // of *clientCall, in no use
+
+	// guarded by mu, which is taken before a set's
+	mu      sync.Mutex
+	closed  bool
+	cleaned []*muxTarget // not in targets any more; closed when they have no connection left
+}
+
+// muxTarget is the connections to an address.
+type muxTarget struct {
+	*mux.Set
+	connectTimeout atomic.Int64 // nanoseconds: the last call's, for the next dial
+}
+
+// limitConnect has the next dial take no longer than d.
+func (t *muxTarget) limitConnect(d time.Duration) {
+	if t.connectTimeout.Load() != int64(d) {
+		t.connectTimeout.Store(int64(d))
+	}
+}
+
+var (
+	_ remote.LongConnPool     = (*MuxPool)(nil)
+	_ remote.ConnPoolReporter = (*MuxPool)(nil)
+	_ warmup.Pool             = (*MuxPool)(nil)
+)
+
+// NewMuxPool makes a pool without connections for calls to service, which is what
+// reports call it. Whoever makes a MuxPool closes it; Kitex does that for a client's.
+func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
+	p := &MuxPool{service: service, config: cfg.withDefaults()}
+	p.targets.Store(&map[poolAddr]*muxTarget{})
+	return p
+}
+
+// Get implements remote.ConnPool: it finds a place for a call on a connection to address,
+// which it opens if need be, with the dialer of the first call to that address and the
+// latest one's timeout. It waits, or fails with mux.ErrOverloaded, as the configuration
+// says, and no longer than ctx.
+func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.ConnOption) (net.Conn, error) {
+	addr := poolAddr{network, address}
+	for {
+		target, err := p.target(addr, opt)
+		if err != nil {
+			return nil, err
+		}
+		call, err := beginMuxCall(ctx, target.Set)
+		switch {
+		case err == nil:
+			return p.takeCall(call), nil
+		case errors.Is(err, mux.ErrClosed) && (*p.targets.Load())[addr] != target:
+			continue // it was cleaned at that moment
+		}
+		return nil, err
+	}
+}
+
+// takeCall returns call as a connection.
+func (p *MuxPool) takeCall(call *mux.Call) *clientCall {
+	if p.reporting.Load() {
+		connpool.GetCommonReporter().ReuseSucceed(connpool.Long, p.service, call.RemoteAddr())
+	}
+	c, ok := p.calls.Get().(*clientCall)
+	if !ok {
+		c = new(clientCall)
+	}
+	c.Call = call
+	return c
+}
+
+// Put implements remote.ConnPool: it ends a call.
+func (p *MuxPool) Put(c net.Conn) error {
+	call, ok := c.(*clientCall)
+	if !ok {
+		return c.Close()
+	}
+	call.End()
+	call.Call = nil
+	p.calls.Put(call)
+	return nil
+}
+
+// Discard implements remote.ConnPool. Kitex discards what carried a call that failed, or a
+// oneway; that is the call here, and its connection goes on.
+func (p *MuxPool) Discard(c net.Conn) error { return p.Put(c) }
+
+// target returns what there is for addr, and makes it if there is nothing.
+func (p *MuxPool) target(addr poolAddr, opt remote.ConnOption) (*muxTarget, error) {
+	if t := (*p.targets.Load())[addr]; t != nil {
+		t.limitConnect(opt.ConnectTimeout)
+		return t, nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	targets := *p.targets.Load()
+	if p.closed {
+		return nil, fmt.Errorf("kiteline: get connection to %s: %w", addr.address, ErrPoolClosed)
+	}
+	if t := targets[addr]; t != nil {
+		return t, nil
+	}
+	if opt.Dialer == nil {
+		return nil, errors.New("kiteline: no dialer")
+	}
+	t := new(muxTarget)
+	t.limitConnect(opt.ConnectTimeout)
+	t.Set = mux.NewSet(p.config.set(p.dialTo(addr, t, opt.Dialer)))
+	targets = maps.Clone(targets)
+	targets[addr] = t
+	p.targets.Store(&targets)
+	p.pruneLocked()
+	return t, nil
+}
+
+// dialTo returns what opens connections to addr.
+func (p *MuxPool) dialTo(addr poolAddr, t *muxTarget, d remote.Dialer) func(ctx context.Context) (*conn.Conn, error) {
+	return func(ctx context.Context) (c *conn.Conn, err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = fmt.Errorf("dialer panicked: %v", v)
+			}
+			p.reportDial(addr, err)
+		}()
+		var raw net.Conn
+		timeout := time.Duration(t.connectTimeout.Load())
+		if ours, ok := d.(*dialer); ok {
+			raw, err = ours.dial(ctx, addr.network, addr.address, timeout)
+		} else {
+			raw, err = d.DialTimeout(addr.network, addr.address, timeout)
+		}
+		switch raw := raw.(type) {
+		case nil:
+			return nil, cmp.Or(err, errNoConnection)
+		case *netpollconn.Conn:
+			return raw.Conn, err
+		}
+		return conn.New(raw, conn.Config{}, nil)
+	}
+}
+
+// reportDial tells Kitex's reporter of connections.
+func (p *MuxPool) reportDial(addr poolAddr, err error) {
+	if !p.reporting.Load() {
+		return
+	}
+	if err != nil {
+		connpool.GetCommonReporter().ConnFailed(connpool.Long, p.service, addr)
+		return
+	}
+	connpool.GetCommonReporter().ConnSucceed(connpool.Long, p.service, addr)
+}
+
+// EnableReporter implements remote.ConnPoolReporter.
+func (p *MuxPool) EnableReporter() { p.reporting.Store(true) }
+
+// Clean implements remote.LongConnPool: the connections to address take no new calls and
+// are closed when those in flight are over.
+func (p *MuxPool) Clean(network, address string) {
+	addr := poolAddr{network, address}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	targets := *p.targets.Load()
+	if t := targets[addr]; t != nil {
+		targets = maps.Clone(targets)
+		delete(targets, addr)
+		p.targets.Store(&targets)
+		p.cleaned = append(p.cleaned, t)
+		t.Drain()
+	}
+	p.pruneLocked()
+}
+
+// pruneLocked closes cleaned targets that have nothing left. One may have opened a
+// connection since, for a call that had begun to wait, or had found it, before it was
+// cleaned: that is drained.
+func (p *MuxPool) pruneLocked() {
+	p.cleaned = slices.DeleteFunc(p.cleaned, func(t *muxTarget) bool {
+		st := t.Stats()
+		if st.Connections+st.Dialling+st.Waiting > 0 {
+			t.Drain()
+			return false
+		}
+		_ = t.Close() // always nil
+		return true
+	})
+}
+
+// Close implements remote.ConnPool: calls under way fail with mux.ErrClosed, and later
+// ones with ErrPoolClosed.
+func (p *MuxPool) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	targets := *p.targets.Swap(&map[poolAddr]*muxTarget{})
+	cleaned := p.cleaned
+	p.cleaned = nil
+	p.mu.Unlock()
+	for _, t := range targets {
+		_ = t.Close() // always nil
+	}
+	for _, t := range cleaned {
+		_ = t.Close()
+	}
+	return nil
+}
+
+// WarmUp implements warmup.Pool: it opens wuo.ConnNum connections to each target, or as
+// many as the calls to an address may share, and blocks until they are open. All targets
+// are dialled at the same time. It returns the first error, or nil with warmup.IgnoreError.
+func (p *MuxPool) WarmUp(eh warmup.ErrorHandling, wuo *warmup.PoolOption, co remote.ConnOption) error {
+	if wuo == nil {
+		return nil
+	}
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		first error // guarded by mu
+	)
+	for network, addresses := range wuo.Targets {
+		for _, address := range addresses {
+			group.Go(func() {
+				err := p.warmUp(poolAddr{network, address}, wuo.ConnNum, co)
+				mu.Lock()
+				defer mu.Unlock()
+				first = cmp.Or(first, err)
+			})
+		}
+	}
+	group.Wait()
+	if eh == warmup.IgnoreError {
+		return nil
+	}
+	return first
+}
+
+func (p *MuxPool) warmUp(addr poolAddr, n int, co remote.ConnOption) error {
+	t, err := p.target(addr, co)
+	if err != nil {
+		return err
+	}
+	return t.WarmUp(context.Background(), min(n, p.config.MaxConns))
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package transport
+
+// raceEnabled says that the race detector is on, with which pools forget.
+const raceEnabled = true

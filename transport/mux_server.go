@@ -1,0 +1,239 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cloudwego/gopkg/protocol/ttheader"
+	"github.com/cloudwego/kitex/pkg/endpoint"
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/trans"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
+	kitextransport "github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// serverHandler is Kitex's default handler, one call at a time on each
+// connection, until a client sends a request whose replies may come in any order:
+// its connection is the multiplexing server's from then on. That gives each call
+// back to Kitex's handler as if it had a connection of its own (servedCall), so
+// that all that Kitex does for a call is the same on either kind.
+type serverHandler struct {
+	remote.ServerTransHandler // Kitex's default
+
+	// immutable once Kitex has set the server up
+	opt  *remote.ServerOption
+	mux  *mux.Server
+	pipe *remote.TransPipeline
+
+	calls sync.Pool // of *servedCall, in no use
+}
+
+var (
+	_ remote.InvokeHandleFuncSetter = (*serverHandler)(nil)
+	_ remote.GracefulShutdown       = (*serverHandler)(nil)
+	_ mux.Handler                   = (*serverHandler)(nil)
+)
+
+func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, error) {
+	kitex, err := trans.NewDefaultSvrTransHandler(opt, extension{})
+	if err != nil {
+		return nil, err
+	}
+	h := &serverHandler{ServerTransHandler: kitex, opt: opt}
+	h.mux, err = mux.NewServer(mux.ServerConfig{
+		Handler:            h,
+		MaxHandlersPerConn: s.perConn,
+		MaxHandlers:        s.handlers,
+		WriteTimeout:       s.writeTimeoutOr(opt.ReadWriteTimeout),
+		OnPanic:            h.onPanic,
+		OnError: func(c *conn.Conn, err error) {
+			klog.Warnf("KITELINE: reply failed, remoteAddress=%s, error=%v", c.RemoteAddr(), err)
+		},
+	})
+	return h, err
+}
+
+// SetPipeline implements remote.TransHandler.
+func (h *serverHandler) SetPipeline(p *remote.TransPipeline) {
+	h.pipe = p
+	h.ServerTransHandler.SetPipeline(p)
+}
+
+// SetInvokeHandleFunc implements remote.InvokeHandleFuncSetter.
+func (h *serverHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
+	if s, ok := h.ServerTransHandler.(remote.InvokeHandleFuncSetter); ok {
+		s.SetInvokeHandleFunc(f)
+	}
+}
+
+// GracefulShutdown implements remote.GracefulShutdown: it returns when no
+// multiplexed connection is left, or with ctx's error.
+func (h *serverHandler) GracefulShutdown(ctx context.Context) error {
+	var err error
+	if g, ok := h.ServerTransHandler.(remote.GracefulShutdown); ok {
+		err = g.GracefulShutdown(ctx)
+	}
+	return errors.Join(err, h.mux.Shutdown(ctx))
+}
+
+// OnRead implements remote.ServerTransHandler.
+func (h *serverHandler) OnRead(ctx context.Context, c net.Conn) error {
+	switch c := c.(type) {
+	case *servedCall:
+		if c.info != nil && rpcinfo.GetRPCInfo(ctx) != c.info {
+			ctx = c.ctx // Kitex's detection passes on the connection's
+		}
+		return h.ServerTransHandler.OnRead(ctx, c)
+	case *netpollconn.Conn:
+		if isMultiplexed(c) {
+			return h.multiplex(ctx, c)
+		}
+	}
+	return h.ServerTransHandler.OnRead(ctx, c)
+}
+
+// isMultiplexed reports whether the next request allows replies in any order. It
+// waits for its first bytes, as reading it would.
+func isMultiplexed(c *netpollconn.Conn) bool {
+	start, err := c.Conn.Reader().Peek(8)
+	return err == nil && ttheader.IsTTHeader(start) && start[7]&byte(ttheader.HeaderFlagSupportOutOfOrder) != 0 &&
+		!ttheader.IsStreaming(start)
+}
+
+// multiplex gives the connection to the multiplexing server, whose requests are those
+// from now on. ctx, with what handlers have made of it, is the one for all of them.
+func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) error {
+	served, err := h.mux.Attach(c.Conn)
+	if err != nil {
+		return err
+	}
+	onRequest := func(_ context.Context, c *conn.Conn) error { return served.OnRequest(ctx, c) }
+	if err := c.Conn.SetOnRequest(onRequest); err != nil {
+		return err
+	}
+	return served.OnRequest(&firstRequests{Context: ctx}, c.Conn)
+}
+
+// firstRequests is the context of what came with a connection's first multiplexed
+// request, until a call has it. Bound handlers, a limiter's among them, have seen one of
+// the requests, when nobody knew yet what it was.
+type firstRequests struct {
+	context.Context
+	seen atomic.Bool // a call has taken their answer for its own
+}
+
+// HandleCall implements mux.Handler.
+func (h *serverHandler) HandleCall(ctx context.Context, call *mux.ServerCall) bool {
+	onRead := h.pipe.OnRead
+	if first, ok := ctx.(*firstRequests); ok {
+		ctx = first.Context
+		if first.seen.CompareAndSwap(false, true) {
+			onRead = h.OnRead
+		}
+	}
+	c := h.takeCall(ctx, call)
+	err := onRead(c.ctx, c)
+	if err != nil {
+		h.pipe.OnError(c.ctx, err, c) // which may leave its mark on the rpcinfo
+	} else {
+		h.dropCall(c)
+	}
+	return call.Reply().Len() > 0 || err != nil && h.replyError(call, err)
+}
+
+// onPanic answers a call whose panic Kitex's handler, which recovers what services
+// panic with, has let through.
+func (h *serverHandler) onPanic(call *mux.ServerCall, value any, stack []byte) bool {
+	klog.Errorf("KITELINE: panic in OnRead, remoteAddress=%s, error=%v\nstack=%s", call.Conn().RemoteAddr(), value, stack)
+	return h.replyError(call, kerrors.ErrPanic.WithCause(fmt.Errorf("%v", value)))
+}
+
+// unknownMethod stands for the method in a reply to a request that was not decoded: a
+// codec wants one, and no client looks at that of an exception.
+const unknownMethod = "unknown"
+
+// replyError writes the reply to a call that failed without one, as one does that a
+// limiter refuses. On a pooled connection its end says that; here that goes on, and the
+// caller has to hear it otherwise.
+func (h *serverHandler) replyError(call *mux.ServerCall, cause error) bool {
+	invocation := rpcinfo.NewInvocation("", unknownMethod)
+	invocation.SetSeqID(int32(call.SeqID()))
+	config := rpcinfo.NewRPCConfig()
+	mutable := rpcinfo.AsMutableRPCConfig(config)
+	if err := mutable.SetTransportProtocol(kitextransport.TTHeader); err != nil {
+		panic("kiteline: BUG: TTHeader is locked in a new configuration: " + err.Error())
+	}
+	mutable.SetPayloadCodec(serviceinfo.Thrift)
+	info := rpcinfo.NewRPCInfo(nil, nil, invocation, config, nil)
+	failure := remote.NewTransError(remote.InternalError, cause)
+	if known := new(remote.TransError); errors.As(cause, &known) {
+		failure = known
+	}
+	msg := remote.NewMessage(failure, info, remote.Exception, remote.Server)
+	defer remote.RecycleMessage(msg)
+
+	out := newMemoryBuffer(nil, call.Reply())
+	err := h.opt.Codec.Encode(context.Background(), msg, out)
+	_ = out.Release(err) // it drops what was written, if that failed
+	if err == nil {
+		return true
+	}
+	klog.Errorf("KITELINE: error reply failed, remoteAddress=%s, error=%v, reply to %v", call.Conn().RemoteAddr(), err, cause)
+	_ = call.Conn().Close() // always nil; its client must not wait for that reply
+	return false
+}
+
+// servedCall is a multiplexed call as the connection that Kitex's handlers believe it
+// came on. What they read of it is the request, and what they write is the reply. Its
+// Close ends the connection that all calls share.
+type servedCall struct {
+	net.Conn // the shared one
+
+	// owned by the goroutine that handles the call
+	call *mux.ServerCall
+
+	// kept for the next call that this is used for, which is often of the same connection
+	base context.Context // the connection's
+	ctx  context.Context // base, with info
+	info rpcinfo.RPCInfo // nil where Kitex makes one for each call
+}
+
+// IsActive implements remote.IsActive.
+func (c *servedCall) IsActive() bool { return c.call.Conn().IsActive() }
+
+// takeCall returns call as a connection with a context of its own: calls of one
+// connection run at the same time, so that the connection's rpcinfo cannot be theirs.
+func (h *serverHandler) takeCall(ctx context.Context, call *mux.ServerCall) *servedCall {
+	c, ok := h.calls.Get().(*servedCall)
+	if !ok {
+		c = new(servedCall)
+	}
+	c.call = call
+	if c.base == ctx {
+		return c
+	}
+	c.Conn = netpollconn.Of(call.Conn())
+	c.base, c.ctx = ctx, ctx
+	if rpcinfo.PoolEnabled() {
+		c.info = h.opt.InitOrResetRPCInfoFunc(c.info, c.RemoteAddr())
+		c.ctx = rpcinfo.NewCtxWithRPCInfo(ctx, c.info)
+	}
+	return c
+}
+
+// dropCall gives c back. Kitex's handler has reset the rpcinfo.
+func (h *serverHandler) dropCall(c *servedCall) {
+	c.call = nil
+	h.calls.Put(c)
+}

@@ -1,0 +1,164 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/transmeta"
+	kitextransmeta "github.com/cloudwego/kitex/pkg/transmeta"
+	"github.com/cloudwego/kitex/server"
+	kitextransport "github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+)
+
+// TestMuxShutdown stops a server with calls in flight on shared and on pooled
+// connections: none fails, and the server is gone soon after the last reply.
+func TestMuxShutdown(t *testing.T) {
+	service := newHeldService()
+	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(patience))
+	shared, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 2})
+	share(t, shared, pool)
+	pooled := newPooledClient(t, svc.address, client.WithTransportProtocol(kitextransport.TTHeaderFramed))
+	const calls = 20
+	var callers sync.WaitGroup
+	for _, c := range []echoservice.Client{shared, pooled} {
+		for i := range calls {
+			callers.Go(func() {
+				want := fmt.Sprint(i)
+				if m, err := c.Find(context.Background(), want); err != nil || m.Text != want {
+					t.Errorf("call %s: got %v, %v", want, messageText(m), err)
+				}
+			})
+		}
+	}
+	for range 2 * calls {
+		receive(t, "handler", service.began)
+	}
+	stopped := make(chan time.Time, 1)
+	go func() {
+		if err := svc.stop(); err != nil {
+			t.Error(err)
+		}
+		stopped <- time.Now()
+	}()
+	eventuallyTB(t, "the client was told", func() bool { return onlyStats(t, pool).PeerDrains > 0 })
+	select {
+	case <-stopped:
+		t.Error("stopped with calls in flight")
+	default:
+	}
+	close(service.release)
+	callers.Wait()
+	answered := time.Now()
+	if took := receive(t, "Stop", stopped).Sub(answered); took > 2*time.Second {
+		t.Errorf("stopped %v after the last reply", took)
+	}
+}
+
+// TestMuxShutdownUnderLoad stops one of two servers while calls are made: none fails.
+func TestMuxShutdownUnderLoad(t *testing.T) {
+	captureLogs(t)
+	lasting := startService(t, newTestGroup(t), &serviceFuncs{})
+	leaving := startService(t, newTestGroup(t), &serviceFuncs{})
+	c, pool := newBalancedClient(t, lasting.address, leaving.address)
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for caller := range 20 {
+		callers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				label := fmt.Sprint(caller, "/", i)
+				p, err := c.EchoPayload(context.Background(), &echo.Payload{Label: label})
+				if err != nil && isRefused(err) {
+					continue // six times the one that is gone, by chance
+				}
+				if err != nil || p.Label != label {
+					t.Errorf("%s: got %v, %v", label, labelOf(p), err)
+					return
+				}
+			}
+		})
+	}
+	eventuallyTB(t, "both have shared connections", func() bool {
+		list := pool.Stats()
+		return len(list) == 2 && list[0].Shared > 0 && list[1].Shared > 0
+	})
+	if err := leaving.stop(); err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	callers.Wait()
+}
+
+// isRefused reports whether nobody listened.
+func isRefused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// TestMuxExitWaitTime ends a call that takes longer than the server waits for.
+func TestMuxExitWaitTime(t *testing.T) {
+	captureLogs(t)
+	service := newHeldService()
+	const wait = 200 * time.Millisecond
+	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(wait))
+	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	share(t, c, pool)
+	f := &muxFixture{client: c, pool: pool, service: service}
+	done := f.held(context.Background(), t)
+	began := time.Now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- svc.stop() }()
+	if err := receive(t, "call", done); err == nil {
+		t.Error("a call outlived its server")
+	}
+	if took := time.Since(began); took < wait {
+		t.Errorf("the call was ended after %v, want %v", took, wait)
+	}
+	close(service.release)
+	if err := receive(t, "Stop", stopped); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// resetting has every reply say that its connection is about to be closed.
+type resetting struct{ remote.MetaHandler }
+
+func (resetting) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
+	msg.TransInfo().PutTransStrInfo(map[string]string{transmeta.HeaderConnectionReadyToReset: "1"})
+	return ctx, nil
+}
+
+func (resetting) ReadMeta(ctx context.Context, _ remote.Message) (context.Context, error) {
+	return ctx, nil
+}
+
+// TestMuxRetires has a client leave a connection whose server, one that does not
+// multiplex, says that it is about to go, as Kitex's do that shut down.
+func TestMuxRetires(t *testing.T) {
+	opts := append(stockOptions(), server.WithMetaHandler(resetting{}), server.WithMetaHandler(kitextransmeta.ServerTTHeaderHandler))
+	svc := startService(t, newTestGroup(t), &serviceFuncs{}, opts...)
+	c, pool := newSharedClient(t, svc.address, MuxConfig{})
+	const calls = 3
+	for range calls {
+		if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	if st := onlyStats(t, pool); st.Drains != calls || st.Dials != calls {
+		t.Errorf("got %+v, want a connection for each of %d calls", st, calls)
+	}
+}
