@@ -166,6 +166,22 @@ func (s *fakeSocket) tryWrite(p []byte) (int, error) {
 	return s.putLocked(p)
 }
 
+func (s *fakeSocket) tryWritev(vec [][]byte) (total int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range vec {
+		n, err := s.putLocked(p)
+		total += n
+		if n < len(p) || err != nil {
+			if total > 0 {
+				err = nil // the kernel tells next time
+			}
+			return total, err
+		}
+	}
+	return total, nil
+}
+
 func (s *fakeSocket) waitWrite(vec [][]byte) (total int64, err error) {
 	for i := range vec {
 		for len(vec[i]) > 0 && err == nil {

@@ -29,6 +29,9 @@ type socket interface {
 	// errWouldBlock, with n == 0, if there is no room.
 	tryWrite(p []byte) (n int, err error)
 
+	// tryWritev is tryWrite for slices that follow one another, at most flushSlices.
+	tryWritev(vec [][]byte) (n int, err error)
+
 	// waitWrite writes all of vec, parked while there is no room, until done,
 	// the write deadline passes or the socket is closed. n counts what was
 	// written either way, and is cut off from vec's elements.
@@ -51,6 +54,7 @@ type plainSocket struct{ net.Conn }
 func (s plainSocket) tryRead([]byte) (int, error)         { return 0, errWouldBlock }
 func (s plainSocket) waitRead(p []byte) (int, error)      { return s.Read(p) }
 func (s plainSocket) tryWrite([]byte) (int, error)        { return 0, errWouldBlock }
+func (s plainSocket) tryWritev([][]byte) (int, error)     { return 0, errWouldBlock }
 func (s plainSocket) withFD(func(fd uintptr)) error       { return errNoWatcher }
 func (s plainSocket) peek() error                         { return errWouldBlock }
 func (s plainSocket) waitWrite(v [][]byte) (int64, error) { return writeAll(s.Conn, v) }

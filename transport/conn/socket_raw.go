@@ -31,11 +31,13 @@ type rawSocket struct {
 	tryReadFD  func(fd uintptr)
 	waitReadFD func(fd uintptr) bool
 
-	// owned by the goroutine inside tryWrite
-	out        []byte // what to write
-	outCount   int
-	outErr     error
-	tryWriteFD func(fd uintptr)
+	// owned by the goroutine inside tryWrite or tryWritev
+	out         []byte   // what to write
+	outVec      [][]byte // the same in several slices
+	outCount    int
+	outErr      error
+	tryWriteFD  func(fd uintptr)
+	tryWritevFD func(fd uintptr)
 
 	peekMu  sync.Mutex
 	peeked  [1]byte          // guarded by peekMu
@@ -64,7 +66,8 @@ func newSocket(nc net.Conn) (socket, bool) {
 		return plainSocket{nc}, false
 	}
 	s := &rawSocket{Conn: nc, raw: raw}
-	s.tryReadFD, s.waitReadFD, s.tryWriteFD, s.peekFD = s.readOnce, s.readReady, s.writeOnce, s.peekOnce
+	s.tryReadFD, s.waitReadFD, s.peekFD = s.readOnce, s.readReady, s.peekOnce
+	s.tryWriteFD, s.tryWritevFD = s.writeOnce, s.writevOnce
 	return s, true
 }
 
@@ -118,21 +121,33 @@ func (s *rawSocket) waitRead(p []byte) (int, error) {
 	return s.inCount, s.inErr
 }
 
-// writeOnce is one write(2).
+// writeOnce is one sendto(2).
 func (s *rawSocket) writeOnce(fd uintptr) {
-	for {
-		n, err := sysWrite(fd, s.out)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			s.outCount, s.outErr = 0, errWouldBlock
-		case err != nil:
-			s.outCount, s.outErr = 0, os.NewSyscallError("sendto", err)
-		default:
-			s.outCount, s.outErr = n, nil
-		}
-		return
+	n, err := sysWrite(fd, s.out)
+	for err == unix.EINTR {
+		n, err = sysWrite(fd, s.out)
+	}
+	s.wrote("sendto", n, err)
+}
+
+// writevOnce is one sendmsg(2).
+func (s *rawSocket) writevOnce(fd uintptr) {
+	n, err := sysWritev(fd, s.outVec)
+	for err == unix.EINTR {
+		n, err = sysWritev(fd, s.outVec)
+	}
+	s.wrote("sendmsg", n, err)
+}
+
+// wrote keeps what a system call came to.
+func (s *rawSocket) wrote(call string, n int, err error) {
+	switch err {
+	case nil:
+		s.outCount, s.outErr = n, nil
+	case unix.EAGAIN:
+		s.outCount, s.outErr = 0, errWouldBlock
+	default:
+		s.outCount, s.outErr = 0, os.NewSyscallError(call, err)
 	}
 }
 
@@ -143,6 +158,16 @@ func (s *rawSocket) tryWrite(p []byte) (int, error) {
 		return 0, err
 	}
 	s.out = nil
+	return s.outCount, s.outErr
+}
+
+func (s *rawSocket) tryWritev(vec [][]byte) (int, error) {
+	s.outVec = vec
+	if err := s.raw.Control(s.tryWritevFD); err != nil {
+		s.outVec = nil
+		return 0, err
+	}
+	s.outVec = nil
 	return s.outCount, s.outErr
 }
 

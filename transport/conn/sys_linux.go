@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 
@@ -12,10 +13,6 @@ import (
 // whole. In an echo of 1 KiB over 10 to 100 connections the server took 0.85-0.9
 // of the CPU it took with read and write of x/sys. MSG_DONTWAIT holds even if
 // somebody made the socket blocking, which net.TCPConn.File allows.
-
-// maxUntold is how much is written at once without telling the scheduler, which
-// can neither use the P nor stop the world meanwhile.
-const maxUntold = 64 << 10
 
 // sysRead is recvfrom(2) without waiting. Reads are no larger than a buffer's block.
 func sysRead(fd uintptr, p []byte) (int, error) {
@@ -31,11 +28,28 @@ func sysRead(fd uintptr, p []byte) (int, error) {
 
 // sysWrite is sendto(2) without waiting, of some or all of p.
 func sysWrite(fd uintptr, p []byte) (int, error) {
-	p = p[:min(len(p), maxUntold)]
+	p = p[:min(len(p), triedBytes)]
 	kernelReads(p)
 	// SAFETY: as in sysRead; no address is given.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errorOf(errno)
+}
+
+// sysWritev is sendmsg(2) without waiting, of some or all of vec, which is not empty.
+func sysWritev(fd uintptr, vec [][]byte) (int, error) {
+	var iovecs [flushSlices]unix.Iovec
+	for i, p := range vec {
+		kernelReads(p)
+		iovecs[i].Base = unsafe.SliceData(p)
+		iovecs[i].SetLen(len(p))
+	}
+	message := unix.Msghdr{Iov: &iovecs[0]}
+	message.SetIovlen(len(vec))
+	// SAFETY: message, and what it points to, stay alive and in place during the call: the
+	// compiler sees the conversion in the argument list, and vec is used after it.
+	n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&message)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	runtime.KeepAlive(vec)
 	return int(n), errorOf(errno)
 }
 

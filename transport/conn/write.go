@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -11,6 +12,13 @@ import (
 
 // flushSlices is how many slices of the output go to the kernel in one writev.
 const flushSlices = 64
+
+// triedBytes is how much is written at once without telling Go's scheduler, which can
+// neither use the P nor stop the world meanwhile.
+const triedBytes = 64 << 10
+
+// slicesPool holds lists for the slices of an output; what the socket is given escapes.
+var slicesPool = sync.Pool{New: func() any { return new([flushSlices][]byte) }}
 
 // timedBytes is how much the peer has to take within the write timeout. A
 // large message to a slow peer may take longer as a whole.
@@ -42,30 +50,49 @@ func (c *Conn) drainOutput(b *buffer.LinkBuffer) error {
 	return c.drainLocked(b)
 }
 
-// drainLocked writes all of b: in one write(2) where it is one slice and the
-// kernel has room, which is nearly always.
+// drainLocked writes all of b: in one system call where the kernel has room and b is not
+// large, which is nearly always.
 func (c *Conn) drainLocked(b *buffer.LinkBuffer) error {
-	if first := b.First(); c.raw && len(first) == b.Len() {
-		n, err := c.tryWrite(first)
-		b.Discard(n)
-		if err != nil || b.Len() == 0 {
+	if c.raw {
+		if err := c.tryDrainLocked(b); err != nil || b.Len() == 0 {
 			return err
 		}
 	}
 	return c.drainSlowLocked(b)
 }
 
+// tryDrainLocked writes what the kernel has room for.
+func (c *Conn) tryDrainLocked(b *buffer.LinkBuffer) error {
+	first := b.First()
+	if len(first) == b.Len() {
+		n, err := c.tried(c.sock.tryWrite(first))
+		b.Discard(n)
+		return err
+	}
+	if b.Len() > triedBytes {
+		return nil
+	}
+	slices := slicesPool.Get().(*[flushSlices][]byte)
+	n, err := c.tried(c.sock.tryWritev(b.Gather(slices[:0], flushSlices)))
+	clear(slices[:])
+	slicesPool.Put(slices)
+	b.Discard(n)
+	return err
+}
+
 // drainSlowLocked writes b in batches of slices, and gives each batch's memory
 // back before it takes the next.
 func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
 	var err error
-	var scratch [flushSlices][]byte
+	slices := slicesPool.Get().(*[flushSlices][]byte)
 	for err == nil && b.Len() > 0 {
 		c.setPendingLocked(b.Len())
 		var n int64
-		n, err = c.writeTimed(firstBytes(b.Gather(scratch[:0], flushSlices), timedBytes))
+		n, err = c.writeTimed(firstBytes(b.Gather(slices[:0], flushSlices), timedBytes))
 		b.Discard(int(n))
 	}
+	clear(slices[:])
+	slicesPool.Put(slices)
 	c.touch() // the wait may have been long
 	c.setPendingLocked(0)
 	return err
@@ -84,7 +111,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	written := 0
 	if c.raw {
-		n, err := c.tryWrite(p)
+		n, err := c.tried(c.sock.tryWrite(p))
 		if err != nil || n == len(p) {
 			return n, err
 		}
@@ -135,9 +162,8 @@ func (c *Conn) beginWrite() error {
 	return nil
 }
 
-// tryWrite writes p once without waiting; n may be anything up to len(p).
-func (c *Conn) tryWrite(p []byte) (n int, err error) {
-	n, err = c.sock.tryWrite(p)
+// tried returns what a write came to that did not wait: n may be anything up to all.
+func (c *Conn) tried(n int, err error) (int, error) {
 	if err != nil && err != errWouldBlock {
 		return n, c.writeFailed(err)
 	}
