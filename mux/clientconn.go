@@ -28,6 +28,10 @@ const (
 // String returns the mode's name.
 func (m mode) String() string { return [...]string{"probing", "shared", "pooled"}[m] }
 
+// linkedBytes is how long memory is at least that codecs link instead of copying it
+// (buffer.Writer's WriteBinary).
+const linkedBytes = 4 << 10
+
 // typicalOf is how many requests the typical one is about the mean of.
 const typicalOf = 4
 
@@ -93,6 +97,7 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 	cc.calls.generation = s.config.firstGeneration
 	cc.out = newOutput(c, outputConfig{
 		waits:           !canTry(c.NetConn()),
+		lent:            true,
 		writeTimeout:    s.config.WriteTimeout,
 		maxBatchBytes:   s.config.MaxBatchBytes,
 		maxBatchFrames:  s.config.MaxBatchFrames,
@@ -208,8 +213,8 @@ func (cc *clientConn) leave(c *Call) {
 	worn := cc.calls.late >= mostLate
 	cc.mu.Unlock()
 	cc.wakeUp(next)
-	if c.queued && (gone || c.size >= directBytes) {
-		// Short ones have left whole before there can be an answer.
+	if c.queued && (gone || c.size >= linkedBytes) {
+		// One that was answered has left whole, unless the peer answers what it has not read.
 		cc.out.detach(c.position)
 	}
 	switch {

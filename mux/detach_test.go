@@ -41,7 +41,7 @@ func TestDetach(t *testing.T) {
 
 func checkDetach(t *testing.T, seed uint64, room, size int) {
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(seed, 1)), room: room, stuck: make(chan struct{})}
-	o := newOutput(s, outputConfig{})
+	o := newOutput(s, outputConfig{lent: true})
 	var want []byte
 	var memory [][]byte
 	var positions []uint64

@@ -139,11 +139,17 @@ func (o *output) tryWrite() (more bool, err error) {
 	return true, err
 }
 
-// writeWaiting writes a piece however long that takes, from memory of the output's own:
-// who has sent what is in it may not want to wait as long.
+// writeWaiting writes a piece however long that takes. What is lent it writes from memory of
+// the output's own: who has lent it may not want to wait as long.
 func (o *output) writeWaiting() (more bool, err error) {
 	o.batchMu.Lock()
-	p := o.gatherLocked()
+	var p []byte
+	if !o.config.lent {
+		p = o.directLocked()
+	}
+	if len(p) == 0 {
+		p = o.gatherLocked()
+	}
 	o.batchMu.Unlock()
 	if len(p) == 0 {
 		return false, nil
@@ -176,7 +182,7 @@ func (o *output) gatherLocked() []byte {
 	for len(o.chunk) < chunkBytes && o.skipWrittenLocked() {
 		frame := o.batch[o.next].frame
 		p := frame.First()
-		if !o.patient && len(o.chunk) > 0 && len(p) >= directBytes {
+		if (!o.patient || !o.config.lent) && len(o.chunk) > 0 && len(p) >= directBytes {
 			break
 		}
 		if o.chunk == nil {
@@ -209,7 +215,7 @@ func (o *output) isLast(p []byte) bool {
 }
 
 // took records that the kernel has taken n bytes of the piece. For one that was written
-// from where it is, batchMu is held.
+// from where it is batchMu is held, or there is no detach.
 func (o *output) took(n int) {
 	o.config.counters.writes.Add(1)
 	if n == 0 {

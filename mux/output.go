@@ -16,8 +16,9 @@ const (
 	chunkBytes = 64 << 10
 
 	// directBytes is the length from which bytes that lie together are written from
-	// where they are instead of being gathered.
-	directBytes = 16 << 10
+	// where they are instead of being gathered: a system call more costs what copying so
+	// many does.
+	directBytes = chunkBytes
 
 	// directMaxBytes is how much of them one write takes: what conn's write timeout is for.
 	directMaxBytes = 256 << 10
@@ -49,6 +50,10 @@ type outputConfig struct {
 	// waits says that a write on the stream may wait, and breaks the stream if it is
 	// cut short, as with TLS: then only the output's own goroutine writes.
 	waits bool
+
+	// lent says that memory linked into frames belongs to those who send them, and may
+	// be taken back with detach. Otherwise it is the frames' for as long as they live.
+	lent bool
 
 	writeTimeout    time.Duration // for each 256 KiB, once the kernel has no room; zero: none
 	maxBatchBytes   int           // a batch ends with the frame that reaches it
@@ -188,7 +193,8 @@ func (o *output) cancel(position uint64) bool {
 }
 
 // detach has what is left of a frame no longer refer to memory that was linked into it:
-// when it returns nobody reads that any more. It does not wait for the peer.
+// when it returns nobody reads that any more. It does not wait for the peer. Only an output to
+// which memory is lent has it.
 func (o *output) detach(position uint64) {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()

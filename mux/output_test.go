@@ -124,7 +124,9 @@ func randomSize(rnd *rand.Rand) int {
 func TestOutputModel(t *testing.T) {
 	for seed := range uint64(rounds(8)) {
 		for _, waits := range []bool{false, true} {
-			checkOutput(t, seed, outputConfig{waits: waits, maxBatchBytes: int(1 + seed*1000), maxBatchFrames: int(1 + seed)})
+			for _, lent := range []bool{false, true} {
+				checkOutput(t, seed, outputConfig{waits: waits, lent: lent, maxBatchBytes: int(1 + seed*1000), maxBatchFrames: int(1 + seed)})
+			}
 		}
 	}
 }
