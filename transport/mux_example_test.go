@@ -1,0 +1,70 @@
+package transport_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// A client with this suite shares a few connections among its calls, however many are
+// under way. The server has nothing to know of it.
+func ExampleNewMuxClientSuite() {
+	klog.SetLevel(klog.LevelError)
+	defer klog.SetLevel(klog.LevelInfo)
+	group, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer group.Close()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	srv := echoservice.NewServer(new(repeater),
+		server.WithSuite(transport.NewServerSuite(transport.WithGroup(group))),
+		server.WithListener(ln),
+		server.WithExitSignal(func() <-chan error { return nil }))
+	done := make(chan error, 1)
+	go func() { done <- srv.Run() }()
+
+	pool := transport.NewMuxPool("echo", transport.MuxConfig{MaxConns: 2}) // as WithMux says it
+	cli, err := echoservice.NewClient("echo",
+		client.WithSuite(transport.NewMuxClientSuite(transport.WithGroup(group))),
+		client.WithConnPool(pool),
+		client.WithConnectTimeout(time.Second),
+		client.WithHostPorts(ln.Addr().String()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(cli.Repeat(context.Background(), "hi", 2, " "))
+
+	var callers sync.WaitGroup
+	for range 100 {
+		callers.Go(func() {
+			if _, err := cli.Repeat(context.Background(), "hi", 1, ""); err != nil {
+				fmt.Println(err)
+			}
+		})
+	}
+	callers.Wait()
+	fmt.Println("connections at most 2:", pool.Stats()[0].Connections <= 2)
+
+	fmt.Println(pool.Close(), srv.Stop(), <-done)
+	// Output:
+	// hi hi <nil>
+	// connections at most 2: true
+	// <nil> <nil> <nil>
+}
