@@ -49,7 +49,7 @@ func defineOptions(flags *flag.FlagSet) *options {
 	flags.DurationVar(&opt.burn, "burn", 50*time.Microsecond, "CPU time that the handler of the set work takes")
 	flags.DurationVar(&opt.timeout, "timeout", time.Second, "RPC time-out of the set timeout")
 	flags.IntVar(&opt.idle, "idle", 16000, "connections of the set idle")
-	flags.Float64Var(&opt.rate, "rate", 0, "calls per second that -shares are of; 0 measures what the baseline reaches")
+	flags.Float64Var(&opt.rate, "rate", 0, "calls per second that -shares are of; 0 takes those of -compare, or measures what the baseline reaches")
 	flags.StringVar(&opt.baseline, "baseline", "", "variant that ratios are to (default kitex, and netpoll among plain servers)")
 	flags.BoolVar(&opt.quick, "quick", false, "a selection in under a minute: calls and plain with 1 and 100 callers, 0.5 s each")
 	flags.StringVar(&opt.out, "out", "", "folder to write results.json, results.html and results.md to")

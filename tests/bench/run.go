@@ -45,6 +45,9 @@ func run(ctx context.Context, opt *options) error {
 		if old, err = result.Read(opt.compare); err != nil {
 			return err
 		}
+		if opt.rate == 0 {
+			opt.rate = old.Settings.Rate // or the open loops are not the same load
+		}
 	}
 	found, err := results(ctx, opt)
 	if err != nil {
@@ -210,15 +213,29 @@ func (r *runner) prepare(ctx context.Context) error {
 			r.work = load.NewWork(r.opt.burn)
 		}
 		if g.keys[0].Share > 0 && r.rate == 0 {
-			key := result.Key{Variant: baselineOf(r.opt, kindRPC), Callers: usualCallers, Size: usualSize}
-			found, err := r.measureQuietly(ctx, kindRPC, key)
-			if err != nil {
+			if err := r.measureRate(ctx); err != nil {
 				return fmt.Errorf("the open loop's rate: %w", err)
 			}
-			r.rate = math.Round(found.figures[result.Calls])
 		}
 	}
 	r.found.Settings.Rate = r.rate
+	return nil
+}
+
+// measureRate finds the rate that shares are of: what the baseline reaches, the median
+// of three measurements.
+func (r *runner) measureRate(ctx context.Context) error {
+	key := result.Key{Variant: baselineOf(r.opt, kindRPC), Callers: usualCallers, Size: usualSize}
+	cell := result.Cell{Key: key}
+	for range 3 {
+		got, err := r.measureQuietly(ctx, kindRPC, key)
+		if err != nil {
+			return err
+		}
+		cell.Rounds = append(cell.Rounds, got.figures)
+	}
+	calls, _ := cell.Median(result.Calls)
+	r.rate = math.Round(calls)
 	return nil
 }
 
