@@ -22,12 +22,13 @@ import (
 //	go test ./mux -mux.long -timeout 60m
 var long = flag.Bool("mux.long", false, "run the tests of races at full length")
 
-// rounds returns short, or a hundred times as many with -mux.long.
+// rounds returns short, as many as take as long with the race detector, or a hundred times
+// as many with -mux.long.
 func rounds(short int) int {
 	if *long {
 		return 100 * short
 	}
-	return short
+	return max(1, short/raceSlowdown)
 }
 
 // connect makes the first call of a set, so that it has a connection whose peer is known.

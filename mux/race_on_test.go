@@ -1,0 +1,6 @@
+//go:build race
+
+package mux
+
+// raceSlowdown is about how much longer a test takes with the race detector.
+const raceSlowdown = 5
