@@ -206,14 +206,14 @@ func (cc *clientConn) freedLocked() (end bool) {
 func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
-	gone := !c.state.isFinal()
+	gone, answered := !c.state.isFinal(), c.state == callAnswered
 	next := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	end := !abandoned && cc.freedLocked()
 	worn := cc.calls.late >= mostLate
 	cc.mu.Unlock()
 	cc.wakeUp(next)
-	if c.queued && (gone || c.size >= linkedBytes) {
+	if c.queued && (!answered || c.size >= linkedBytes) {
 		// One that was answered has left whole, unless the peer answers what it has not read.
 		cc.out.detach(c.position)
 	}

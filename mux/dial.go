@@ -102,15 +102,17 @@ func (s *Set) dial(old *clientConn) {
 }
 
 // addLocked takes a new connection in. One that has died already, of which forget knew
-// nothing, is left out.
+// nothing, is left out; one that its peer drains already gets no calls.
 func (s *Set) addLocked(cc *clientConn) {
 	s.failures, s.lastErr = 0, nil
 	s.endDialLocked()
 	list := *s.list.Load()
 	if cc.deathCause() == nil {
 		s.conns[cc] = struct{}{}
-		s.active++
-		list = append(list[:len(list):len(list)], cc)
+		if !cc.isDraining() {
+			s.active++
+			list = append(list[:len(list):len(list)], cc)
+		}
 	}
 	s.setListLocked(list)
 	s.serveLocked()

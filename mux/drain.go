@@ -31,7 +31,9 @@ func (s *Set) drain(cc *clientConn) {
 	cc.mu.Unlock()
 	if first {
 		s.counters.drains.Add(1)
-		s.unlistLocked(cc)
+		if _, listed := s.conns[cc]; listed {
+			s.unlistLocked(cc)
+		}
 		s.serveLocked()
 	}
 	s.mu.Unlock()
@@ -76,6 +78,14 @@ func (cc *clientConn) isDraining() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	return cc.draining
+}
+
+// isEnding reports whether the last call of a drained connection is over, so that the
+// peer's close is what it waits for.
+func (cc *clientConn) isEnding() bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.ending
 }
 
 // finish ends a drained connection: when the last frame was written this side closes its

@@ -239,11 +239,13 @@ func (o *output) took(n int) {
 // fail ends the output after a write failed, and gives the role up. Frames of the batch of
 // which the kernel has taken nothing count as not begun.
 func (o *output) fail(err error) {
-	size, unbegun := 0, 0
+	size := 0
+	var unbegun *uint64 // the first position of which the kernel has taken nothing
 	o.batchMu.Lock()
-	for _, f := range o.batch {
-		if size >= o.written {
-			unbegun++
+	for i := range o.batch {
+		f := o.batch[i]
+		if size >= o.written && unbegun == nil {
+			unbegun = &f.at
 		}
 		size += f.size
 		if f.frame != nil {
@@ -255,7 +257,9 @@ func (o *output) fail(err error) {
 	o.batchMu.Unlock()
 	first := o.close(err)
 	o.mu.Lock()
-	o.queue.unpop(unbegun)
+	if unbegun != nil {
+		o.queue.unpop(*unbegun)
+	}
 	o.addPendingLocked(o.written - size)
 	o.leaveLocked()
 	if first && o.config.onError != nil {

@@ -79,12 +79,11 @@ func (q *frameQueue) drain() []queuedFrame {
 	return dropped
 }
 
-// unpop has the last n positions that were popped count as not begun again. The queue
-// is empty and gets no more frames.
-func (q *frameQueue) unpop(n int) {
+// unpop has the positions from at on, which were popped or removed, count as not begun
+// again. The queue is empty and gets no more frames.
+func (q *frameQueue) unpop(at uint64) {
 	if q.first != q.next {
 		panic("mux: BUG: unpop of a queue that goes on")
 	}
-	q.first -= uint64(n)
-	q.next = q.first
+	q.first, q.next = at, at
 }

@@ -1,5 +1,7 @@
 package mux
 
+import "slices"
+
 // This file is calls that find no connection at once.
 
 // waiter is a call that waits for a connection.
@@ -45,21 +47,13 @@ func (s *Set) queueLocked(w *waiter) error {
 	s.setWaitersLocked(append(s.waiters, w))
 	s.serveLocked()
 	if len(s.waiters) == 0 || s.waiters[len(s.waiters)-1] != w {
-		return nil // served
+		return nil // served, or failed by serveLocked
 	}
-	var err error
-	switch {
-	case s.dialling > dialling:
-	case s.active == 0:
-		err = s.lastErr
-	case s.dialling == 0 && s.config.Overload == FailFast && !s.hasProbingLocked():
-		s.counters.overloads.Add(1)
-		err = ErrOverloaded
-	}
-	if err != nil {
+	if s.dialling == dialling && s.active == 0 && s.lastErr != nil {
 		s.dropWaiterLocked(w)
+		return s.lastErr
 	}
-	return err
+	return nil
 }
 
 // hasProbingLocked reports whether a connection's first reply is still to come.
@@ -89,7 +83,7 @@ func (s *Set) dropWaiterLocked(w *waiter) bool {
 }
 
 // serveLocked gives connections to those who wait, in order, and dials more for those
-// who get none.
+// who get none. With FailFast those fail for whom neither is under way.
 func (s *Set) serveLocked() {
 	served := 0
 	for _, w := range s.waiters {
@@ -105,13 +99,21 @@ func (s *Set) serveLocked() {
 	for s.dialling < len(s.waiters) && s.dialLocked(nil) {
 		continue
 	}
+	left := len(s.waiters)
+	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.hasProbingLocked() {
+		s.counters.overloads.Add(uint64(left))
+		s.failWaitersLocked(ErrOverloaded)
+	}
 }
 
 // assignLocked finds a connection for c.
 func (s *Set) assignLocked(c *Call) bool {
-	for n := len(s.idle); n > 0; n = len(s.idle) {
-		cc := s.idle[n-1]
-		s.idle = s.idle[:n-1]
+	for i := len(s.idle) - 1; i >= 0; i-- {
+		cc := s.idle[i]
+		if cc.isFull() {
+			continue // with a oneway; it stays here until it has room
+		}
+		s.idle = slices.Delete(s.idle, i, i+1)
 		cc.parked = false
 		if !cc.conn.IsActive() {
 			cc.watchNow() // reads why

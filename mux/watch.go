@@ -32,7 +32,7 @@ func (cc *clientConn) watch() {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			cc.setReadDeadline(time.Time{})
-		case errors.Is(err, io.EOF) && cc.isDraining():
+		case errors.Is(err, io.EOF) && cc.isEnding():
 			cc.fail(errDrained)
 		default:
 			cc.fail(err)

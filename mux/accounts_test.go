@@ -1,0 +1,186 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestFullPooledConnectionIsFoundAgain has a oneway fill a pooled connection, the only
+// one there may be: the next call waits, and gets it when it has room.
+func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		readOn := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, false)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			<-readOn
+			p.echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1, MaxPendingBytes: 1000})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, append([]byte("oneway"), make([]byte, 100_000)...))
+		if err := c.SendOneway(); err != nil {
+			t.Fatal(err)
+		}
+		c.End()
+		failed := make(chan error)
+		go func() {
+			_, err := roundTrip(t.Context(), s, []byte("x"), time.Hour)
+			failed <- err
+		}()
+		synctest.Wait()
+		close(readOn)
+		if err := <-failed; err != nil {
+			t.Errorf("got %v; %+v", err, s.Stats())
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestDrainedBeforeListed has a peer drain and close a connection before the set has
+// counted it: then it has none, and a call hears why it gets no other.
+func TestDrainedBeforeListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			_ = newFakePeer(nc, true).control(signalDrain)
+			nc.Close()
+		}}
+		down := errors.New("down")
+		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, down }})
+		nc, err := d.dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cc := newClientConn(s, nc) // as in Set.dial, which is late
+		cc.watchNow()
+		synctest.Wait()
+		s.mu.Lock()
+		s.addLocked(cc)
+		active := s.active
+		s.mu.Unlock()
+		if active != 0 {
+			t.Errorf("%d connections count as active", active)
+		}
+		if _, err := s.Begin(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, down) {
+			t.Errorf("got %v, want the dial's error", err)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestFailFastAfterDial has calls wait for a dial that brings room for one of them: the
+// others fail when it has ended, and do not wait on.
+func TestFailFastAfterDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const dialTime = time.Second
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			_, _ = io.Copy(io.Discard, nc) // it answers nothing more
+		}}
+		s := NewSet(Config{MaxConns: 1, MaxInFlight: 1, Overload: FailFast, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			time.Sleep(dialTime)
+			return d.dial(ctx)
+		}})
+		connect(t, s) // so that the peer is known to share
+		s.Drain()
+		synctest.Wait()
+		began := time.Now()
+		results := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := roundTrip(t.Context(), s, nil, time.Hour)
+				results <- err
+			}()
+		}
+		overloaded := 0
+		for range 2 {
+			if err := <-results; errors.Is(err, ErrOverloaded) {
+				overloaded++
+			} else if err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); overloaded == 0 || took > 2*dialTime {
+			t.Errorf("%d calls failed as overloaded, after %v", overloaded, took)
+		}
+		_ = s.Close()
+		<-results
+		d.wg.Wait()
+	})
+}
+
+// TestNothingBegunBehindTakenOut fails a write when the kernel has taken a frame and a bit:
+// a frame after one that was taken out is told from those that were begun.
+func TestNothingBegunBehindTakenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{failAt: 101, stuck: make(chan struct{})}
+		o := newOutput(s, outputConfig{waits: true, lent: true})
+		send := func() uint64 {
+			position, err := o.send(bufferOf(make([]byte, 100), 100), alone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return position
+		}
+		first := send()
+		synctest.Wait() // it is being written
+		second, third, fourth := send(), send(), send()
+		if !o.cancel(fourth) {
+			t.Fatal("a frame that was not begun cannot be taken out")
+		}
+		close(s.stuck)
+		synctest.Wait()
+		if !o.begun(first) || !o.begun(second) || o.begun(third) {
+			t.Errorf("begun: %t %t %t, want true, true, false", o.begun(first), o.begun(second), o.begun(third))
+		}
+	})
+}
+
+// TestPeerClosesWhileDraining has a peer close although a call is in flight on the
+// connection that it drains: the call hears that the peer did.
+func TestPeerClosesWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			_, _ = p.read()
+			_ = p.control(signalDrain)
+			time.Sleep(time.Second)
+			nc.Close()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, nil)
+		if err := c.Send(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond) // the watcher reads meanwhile
+		if _, err := c.Receive(); !errors.Is(err, io.EOF) {
+			t.Errorf("got %v, want io.EOF", err)
+		}
+		c.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
