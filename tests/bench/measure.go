@@ -152,6 +152,9 @@ func (p *pair) measureLoad(ctx context.Context) (outcome, error) {
 	if err := p.server.Ask(ctx, "usage", &after); err != nil {
 		return outcome{}, err
 	}
+	if report.Calls == 0 {
+		return outcome{}, errors.New("not a single call ended in time")
+	}
 	server := after.Since(before)
 	return outcome{
 		figures:   p.figures(report, server),
@@ -198,6 +201,10 @@ func withoutClient(round result.Round) {
 
 // measureIdle has each connection answer one message and then do nothing.
 func (p *pair) measureIdle(ctx context.Context, key result.Key) (outcome, error) {
+	var before proc.Usage // the connections are open, and nothing was sent
+	if err := p.server.Ask(ctx, "usage", &before); err != nil {
+		return outcome{}, err
+	}
 	watch := watchMachine()
 	var report loadReport
 	if err := p.ask(ctx, "once", &report); err != nil {
@@ -215,7 +222,7 @@ func (p *pair) measureIdle(ctx context.Context, key result.Key) (outcome, error)
 			result.IdleGoroutines: each(float64(held.Goroutines - p.fresh.Goroutines)),
 			result.IdleTotal:      float64(held.Goroutines),
 		},
-		disturbed: watch.others(held.CPU - p.fresh.CPU + report.Used.CPU),
+		disturbed: watch.others(held.Since(before).CPU + report.Used.CPU),
 	}, nil
 }
 

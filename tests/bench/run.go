@@ -49,6 +49,11 @@ func run(ctx context.Context, opt *options) error {
 			opt.rate = old.Settings.Rate // or the open loops are not the same load
 		}
 	}
+	if opt.out != "" { // before the measuring, not after it
+		if err := os.MkdirAll(opt.out, 0o755); err != nil {
+			return err
+		}
+	}
 	found, err := results(ctx, opt)
 	if err != nil {
 		return err

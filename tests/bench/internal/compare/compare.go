@@ -153,6 +153,9 @@ func compareCells(before, after result.Cell, ref reference) Cell {
 		if len(old) == 0 || len(current) == 0 || !finite(old) || !finite(current) {
 			continue
 		}
+		if f == result.Calls && after.Share > 0 {
+			continue // it is what was asked for
+		}
 		finding := Finding{Figure: f}
 		finding.Before, _ = before.Median(f)
 		finding.After, _ = after.Median(f)

@@ -21,10 +21,6 @@ func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) 
 	if total < 1 {
 		return Report{}, fmt.Errorf("no call is due in %v at %g calls/s", d, rate)
 	}
-	clock, err := newMetronome(rate)
-	if err != nil {
-		return Report{}, err
-	}
 	crew := newCrew(ctx)
 	due := make(chan time.Time, total) // room for all: being late never delays what is due
 	for _, call := range callers {
@@ -43,11 +39,17 @@ func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) 
 			return nil
 		})
 	}
+	clock, err := newMetronome(rate) // last: it runs from now on
+	if err != nil {
+		close(due)
+		crew.wg.Wait()
+		return Report{}, err
+	}
 	err = clock.run(crew.ctx, total, due)
 	close(due)
 	report, callErr := crew.wait(clock.began)
 	if callErr != nil {
-		return Report{}, callErr
+		return Report{}, errors.Join(callErr, clock.close())
 	}
 	return report, errors.Join(err, clock.close())
 }

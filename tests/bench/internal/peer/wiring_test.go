@@ -17,6 +17,7 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 	want := map[string]string{
 		"kitex":        "cloudwego/netpoll.(*connection)",
 		"kiteline":     "kiteline/transport/conn.(*Conn)",
+		"kiteline-mux": "kiteline/mux.",
 		"gonet":        "kitex/pkg/remote/trans/gonet.",
 		"netpollmux-1": "kitex/pkg/remote/trans/netpollmux.",
 		"netpollmux-2": "kitex/pkg/remote/trans/netpollmux.",
@@ -25,6 +26,9 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 	}
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
+			if want[r.Name] == "" {
+				t.Fatal("nobody says what it runs over")
+			}
 			stacks := make(chan string, 1)
 			addr := start(t, r, func() {
 				buf := make([]byte, 8<<20)
@@ -57,14 +61,14 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 // then until it has them all.
 func TestRPCConnections(t *testing.T) {
 	want := map[string]int64{
-		"kitex": callers, "kiteline": callers, "gonet": callers,
+		"kitex": callers, "kiteline": callers, "kiteline-mux": 2, "gonet": callers,
 		"netpollmux-1": 1, "netpollmux-2": 2, "grpc-go": 1,
 		"kitex-grpc": int64(runtime.GOMAXPROCS(0) * 3 / 2),
 	}
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
 			least := want[r.Name]
-			if r.Name == "kitex-grpc" {
+			if r.Name == "kitex-grpc" || r.Name == "kiteline-mux" { // these open more as calls need them
 				least = 1
 			}
 			all := newMeeting(2)
