@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/remote"
-	"github.com/cloudwego/kitex/pkg/remote/connpool"
 	"github.com/cloudwego/kitex/pkg/warmup"
 
 	"github.com/kiteline/kiteline/mux"
@@ -158,39 +157,30 @@ func TestMuxPoolWarmUp(t *testing.T) {
 	}
 }
 
-// noteReporter counts what Kitex's reporter is told.
-type noteReporter struct{ dialled, failed, reused atomic.Int64 }
-
-func (r *noteReporter) ConnSucceed(connpool.ConnectionPoolType, string, net.Addr)  { r.dialled.Add(1) }
-func (r *noteReporter) ConnFailed(connpool.ConnectionPoolType, string, net.Addr)   { r.failed.Add(1) }
-func (r *noteReporter) ReuseSucceed(connpool.ConnectionPoolType, string, net.Addr) { r.reused.Add(1) }
-
 // TestMuxPoolReporter reports dials and calls, once that is enabled.
 func TestMuxPoolReporter(t *testing.T) {
-	connpool.SetReporter(new(noteReporter)) // only the first call in a process counts
-	report, ok := connpool.GetCommonReporter().(*noteReporter)
-	if !ok {
-		t.Fatal("another test has set the reporter")
-	}
-	for _, n := range []*atomic.Int64{&report.dialled, &report.failed, &report.reused} {
-		n.Store(0)
-	}
-	svc := startService(t, newTestGroup(t), &serviceFuncs{})
+	svc, refused := startService(t, newTestGroup(t), &serviceFuncs{}), refusedAddress(t)
+	report := func(address string) poolReport { return poolReports().take("echo", address) }
+	report(svc.address)
+	report(refused)
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	share(t, c, pool)
-	if report.dialled.Load()+report.reused.Load() != 0 {
-		t.Error("reported before that was enabled")
+	if got := report(svc.address); got != (poolReport{}) {
+		t.Errorf("reported before that was enabled: %+v", got)
 	}
 	pool.EnableReporter()
 	pool.Clean("tcp", svc.address)
 	share(t, c, pool)
 	share(t, c, pool)
-	_, err := pool.Get(context.Background(), "tcp", refusedAddress(t), remote.ConnOption{Dialer: NewDialer(WithGroup(newTestGroup(t))), ConnectTimeout: patience})
+	_, err := pool.Get(context.Background(), "tcp", refused, remote.ConnOption{Dialer: NewDialer(WithGroup(newTestGroup(t))), ConnectTimeout: patience})
 	if err == nil {
 		t.Error("nobody listens there")
 	}
-	if report.dialled.Load() != 1 || report.failed.Load() != 1 || report.reused.Load() != 2 {
-		t.Errorf("got %d connections, %d failures, %d calls, want 1, 1, 2", report.dialled.Load(), report.failed.Load(), report.reused.Load())
+	if got, want := report(svc.address), (poolReport{dials: 1, reuses: 2}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := report(refused), (poolReport{failures: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/remote"
-	"github.com/cloudwego/kitex/pkg/remote/connpool"
 	"github.com/cloudwego/kitex/pkg/warmup"
 )
 
@@ -176,14 +174,14 @@ type nilDialer struct{}
 func (nilDialer) DialTimeout(string, string, time.Duration) (net.Conn, error) { return nil, nil }
 
 func TestPoolReporter(t *testing.T) {
-	r := &countingReporter{}
-	connpool.SetReporter(r)
+	report := func() poolReport { return poolReports().take("reported", fakeAddress) }
+	report()
 	d := &fakePoolDialer{}
-	p := NewPool("test", PoolConfig{})
+	p := NewPool("reported", PoolConfig{})
 	defer p.Close()
 	must(p.Put(mustGet(t, p, d)))
-	if r.total() != 0 {
-		t.Fatal("reported before EnableReporter")
+	if got := report(); got != (poolReport{}) {
+		t.Fatalf("reported before EnableReporter: %+v", got)
 	}
 	p.EnableReporter()
 	must(p.Put(mustGet(t, p, d)))
@@ -193,40 +191,9 @@ func TestPoolReporter(t *testing.T) {
 	if _, err := p.Get(t.Context(), "tcp", fakeAddress, d.option()); !errors.Is(err, errFakeDial) {
 		t.Fatalf("got %v", err)
 	}
-	if connpool.GetCommonReporter() == connpool.Reporter(r) && (r.dials != 1 || r.failures != 1 || r.reuses != 2) {
-		t.Fatalf("got %d dials, %d failures, %d reuses", r.dials, r.failures, r.reuses)
+	if got, want := report(), (poolReport{dials: 1, failures: 1, reuses: 2}); got != want {
+		t.Fatalf("got %+v, want %+v", got, want)
 	}
-}
-
-type countingReporter struct {
-	mu                      sync.Mutex
-	dials, failures, reuses int
-}
-
-func (r *countingReporter) count(n *int, kind connpool.ConnectionPoolType, service string, addr net.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if kind == connpool.Long && service == "test" && addr.Network() == "tcp" && addr.String() == fakeAddress {
-		*n++
-	}
-}
-
-func (r *countingReporter) total() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.dials + r.failures + r.reuses
-}
-
-func (r *countingReporter) ConnSucceed(k connpool.ConnectionPoolType, s string, a net.Addr) {
-	r.count(&r.dials, k, s, a)
-}
-
-func (r *countingReporter) ConnFailed(k connpool.ConnectionPoolType, s string, a net.Addr) {
-	r.count(&r.failures, k, s, a)
-}
-
-func (r *countingReporter) ReuseSucceed(k connpool.ConnectionPoolType, s string, a net.Addr) {
-	r.count(&r.reuses, k, s, a)
 }
 
 func TestPoolWarmUp(t *testing.T) {
