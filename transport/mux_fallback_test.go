@@ -24,6 +24,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb"
 	pbservice "github.com/kiteline/kiteline/idl/kitex_gen/echopb/echoservice"
+	"github.com/kiteline/kiteline/internal/stock"
 )
 
 // stockOptions run a server without anything of Kiteline's.
@@ -31,6 +32,7 @@ func stockOptions() []server.Option {
 	return []server.Option{
 		server.WithTransServerFactory(netpoll.NewTransServerFactory()),
 		server.WithTransHandlerFactory(netpoll.NewSvrTransHandlerFactory()),
+		stock.OnceListening(),
 	}
 }
 
@@ -39,7 +41,7 @@ func TestMuxStockServers(t *testing.T) {
 	captureLogs(t)
 	for name, opts := range map[string][]server.Option{
 		"netpoll":    stockOptions(),
-		"netpollmux": {server.WithTransServerFactory(netpoll.NewTransServerFactory()), server.WithMuxTransport()},
+		"netpollmux": {server.WithTransServerFactory(netpoll.NewTransServerFactory()), server.WithMuxTransport(), stock.OnceListening()},
 		"gonet": {
 			server.WithTransServerFactory(gonet.NewTransServerFactory()),
 			server.WithTransHandlerFactory(gonet.NewSvrTransHandlerFactory()),

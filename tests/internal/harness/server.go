@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/stock"
 )
 
 const (
@@ -81,10 +82,10 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 			ln = Listen(t, "tcp")
 		}
 		s.Addr = ln.Addr()
-		if cfg.Transport.listensWithNetpoll() {
-			ln = newOnceListener(t, ln)
-		}
 		opts = append(opts, server.WithListener(ln))
+		if cfg.Transport.listensWithNetpoll() {
+			opts = append(opts, stock.OnceListening())
+		}
 	}
 	s.kitex = cfg.New(append(opts, cfg.Options...)...)
 	go func() { s.done <- s.kitex.Run() }()
