@@ -10,6 +10,9 @@ func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 	}
 	for b.length < n {
 		step := b.step(n)
+		if n-step <= step/8 {
+			step = n // 1 MiB with a header is not worth another copy
+		}
 		b.target = b.frameBlock(step)
 		if err := b.fill(step); err != nil {
 			b.dropEmptyFrame()

@@ -16,7 +16,7 @@ const (
 	// joinMin is the smallest block made to hold bytes of several blocks together.
 	joinMin = 1 << 10
 	// trustMax is how much memory is taken because a peer announced so many bytes; more is
-	// taken only in step with the bytes that arrived.
+	// taken only in step with the bytes that arrived, or for a frame that is hardly longer.
 	trustMax = 1 << 20
 )
 
