@@ -51,7 +51,7 @@ func (c *Conn) checkIdle() {
 	left := timeout - time.Since(time.Unix(0, c.restedAt.Load()))
 	if left <= 0 {
 		left = timeout
-		if c.readers.Load() == 0 && c.pending.Load() == 0 {
+		if c.readers.Load() == 0 && c.pending.Load() == 0 && !c.hasArrived() {
 			c.endWith(eventIdle, ErrIdleTimeout)
 		}
 	}
@@ -60,6 +60,17 @@ func (c *Conn) checkIdle() {
 	if c.idleTimeout > 0 && word(c.state.Load()).isOpen() {
 		c.idleTimer.Reset(left)
 	}
+}
+
+// hasArrived reports whether bytes have come that a worker is yet to be told of: a request
+// that arrives as its time is over is not answered with a RST. One system call, once per
+// connection that ends idle.
+func (c *Conn) hasArrived() bool {
+	switch word(c.state.Load()).holder() {
+	case holderDormant, holderReady, holderServing, holderLingering:
+		return c.sock.peek() == nil
+	}
+	return false
 }
 
 // stopIdleTimer gives the timer back when the connection ends.

@@ -40,9 +40,9 @@ type Server struct {
 
 	// guarded by mu
 	mu        sync.Mutex
-	stopped   bool      // stopping is closed
-	reported  time.Time // when OnAcceptError was last called
-	listeners map[net.Listener]struct{}
+	stopped   bool                       // stopping is closed
+	reported  time.Time                  // when OnAcceptError was last called
+	listeners map[*net.Listener]struct{} // of each Serve its own: a listener's type may not be comparable
 	conns     map[*Conn]struct{}
 	empty     chan struct{} // non-nil while somebody waits for conns to be empty
 }
@@ -54,7 +54,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		config:    cfg,
 		group:     cfg.Group,
 		stopping:  make(chan struct{}),
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[*net.Listener]struct{}),
 		conns:     make(map[*Conn]struct{}),
 	}
 	if s.group == nil {
@@ -71,11 +71,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 // Shutdown or Close, and then returns nil; or until ln fails for good, and
 // returns its error. It may be called several times, for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
-	if !s.addListener(ln) {
+	if !s.addListener(&ln) {
 		return nil
 	}
 	defer s.acceptors.Done()
-	defer s.removeListener(ln)
+	defer s.removeListener(&ln)
 	for range s.config.Acceptors - 1 {
 		s.acceptors.Add(1) // Serve's own share keeps it above zero
 		go func() {
@@ -98,7 +98,7 @@ func (s *Server) StopAccepting() {
 	s.stopped = true
 	close(s.stopping)
 	for ln := range s.listeners {
-		_ = ln.Close()
+		_ = (*ln).Close()
 	}
 }
 
@@ -196,11 +196,11 @@ func (s *Server) forget(c *Conn) {
 	}
 }
 
-func (s *Server) addListener(ln net.Listener) bool {
+func (s *Server) addListener(ln *net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		_ = ln.Close()
+		_ = (*ln).Close()
 		return false
 	}
 	s.listeners[ln] = struct{}{}
@@ -208,8 +208,8 @@ func (s *Server) addListener(ln net.Listener) bool {
 	return true
 }
 
-func (s *Server) removeListener(ln net.Listener) {
-	_ = ln.Close()
+func (s *Server) removeListener(ln *net.Listener) {
+	_ = (*ln).Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, ln)
@@ -292,7 +292,7 @@ type acceptPause struct {
 
 const (
 	firstAcceptPause = 5 * time.Millisecond
-	maxAcceptPause   = time.Second
+	maxAcceptPause   = 500 * time.Millisecond // so that a server serves again within a second
 )
 
 func (p *acceptPause) reset() { p.next = 0 }

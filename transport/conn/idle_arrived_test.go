@@ -1,0 +1,45 @@
+package conn
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, and that no worker
+// has come to yet, is not lost to it. Bytes that nobody will ever read are.
+func TestIdleTimeoutLooksFirst(t *testing.T) {
+	const timeout = time.Second
+	arrive := func(c *fakeConn) { // what the poller has not reported yet
+		c.sock.mu.Lock()
+		defer c.sock.mu.Unlock()
+		c.sock.steps = append(c.sock.steps, data("x"))
+	}
+	t.Run("handler", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			handled := 0
+			c := newFakeConn(t, Config{IdleTimeout: timeout, OnRequest: func(_ context.Context, c *Conn) error {
+				handled += c.Reader().Len()
+				return c.Reader().Skip(c.Reader().Len())
+			}}, newFakeGroup(t, 0))
+			c.wantHolder(t, holderDormant)
+			arrive(c)
+			time.Sleep(timeout + timeout/20)
+			synctest.Wait()
+			c.sock.feed(data("y"))
+			synctest.Wait()
+			if handled != 2 || c.Err() != nil {
+				t.Errorf("got %d bytes and %v, want 2 on an open connection", handled, c.Err())
+			}
+			idleCheck(t, c.Conn, time.Now(), timeout)
+		})
+	})
+	t.Run("user", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeConn(t, Config{IdleTimeout: timeout}, newFakeGroup(t, 0))
+			arrive(c)
+			idleCheck(t, c.Conn, time.Now(), timeout)
+		})
+	})
+}
