@@ -66,6 +66,11 @@ func (c *Conn) beginRead() (end time.Time, err error) {
 	if !w.isOpen() {
 		return end, opError("read", c.remote, net.ErrClosed)
 	}
+	if w.has(flagHangup) {
+		if err := c.socketError(); err != nil {
+			return end, err
+		}
+	}
 	if w.holder() == holderWatched || w.has(flagUnread) {
 		c.use()
 	}
@@ -75,6 +80,17 @@ func (c *Conn) beginRead() (end time.Time, err error) {
 		return end, c.readFailed(err)
 	}
 	return end, nil
+}
+
+// socketError returns the error of the kernel's that the connection has met, if it has and
+// nothing is left to read: whoever looked, or wrote, may have met it instead of the reader, and
+// the kernel tells it once.
+func (c *Conn) socketError() error {
+	var kernel *os.SyscallError
+	if err := c.Err(); c.raw && errors.As(err, &kernel) && c.sock.peek() == errWouldBlock {
+		return err
+	}
+	return nil
 }
 
 // endRead ends a read for a user or a handler, however long it waited.

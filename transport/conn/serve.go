@@ -112,9 +112,13 @@ func (c *Conn) settleBusy(reads int) settlement {
 	return settleGone
 }
 
-// settleKicked decides after the sweep has ended a lingering wait.
+// settleKicked decides after the sweep has ended a lingering wait, which may not have
+// read even once. A worker that is slow to arm may have set an arming that stays after this one
+// had looked for it; what it then reported is told to nobody else, so it is looked for.
 func (c *Conn) settleKicked() settlement {
 	switch {
+	case c.watcher != nil && c.staying.Load():
+		return settleNow
 	case c.watcher != nil:
 		return c.rest()
 	case c.drained() && c.raw:

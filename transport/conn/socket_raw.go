@@ -22,7 +22,8 @@ import (
 // literal at the call would allocate twice per call.
 type rawSocket struct {
 	net.Conn
-	raw syscall.RawConn
+	raw    syscall.RawConn
+	kernel syscalls
 
 	// owned by the goroutine inside tryRead or waitRead
 	in         []byte // where to read to
@@ -65,7 +66,7 @@ func newSocket(nc net.Conn) (socket, bool) {
 	if err != nil {
 		return plainSocket{nc}, false
 	}
-	s := &rawSocket{Conn: nc, raw: raw}
+	s := &rawSocket{Conn: nc, raw: raw, kernel: (*kernel)(nil)}
 	s.tryReadFD, s.waitReadFD, s.peekFD = s.readOnce, s.readReady, s.peekOnce
 	s.tryWriteFD, s.tryWritevFD = s.writeOnce, s.writevOnce
 	return s, true
@@ -74,7 +75,7 @@ func newSocket(nc net.Conn) (socket, bool) {
 // readOnce is one read(2).
 func (s *rawSocket) readOnce(fd uintptr) {
 	for {
-		n, err := sysRead(fd, s.in)
+		n, err := s.kernel.read(fd, s.in)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -123,18 +124,18 @@ func (s *rawSocket) waitRead(p []byte) (int, error) {
 
 // writeOnce is one sendto(2).
 func (s *rawSocket) writeOnce(fd uintptr) {
-	n, err := sysWrite(fd, s.out)
+	n, err := s.kernel.write(fd, s.out)
 	for err == unix.EINTR {
-		n, err = sysWrite(fd, s.out)
+		n, err = s.kernel.write(fd, s.out)
 	}
 	s.wrote("sendto", n, err)
 }
 
 // writevOnce is one sendmsg(2).
 func (s *rawSocket) writevOnce(fd uintptr) {
-	n, err := sysWritev(fd, s.outVec)
+	n, err := s.kernel.writev(fd, s.outVec)
 	for err == unix.EINTR {
-		n, err = sysWritev(fd, s.outVec)
+		n, err = s.kernel.writev(fd, s.outVec)
 	}
 	s.wrote("sendmsg", n, err)
 }
@@ -171,7 +172,7 @@ func (s *rawSocket) tryWritev(vec [][]byte) (int, error) {
 	return s.outCount, s.outErr
 }
 
-func (s *rawSocket) waitWrite(vec [][]byte) (int64, error) { return writeAll(s.Conn, vec) }
+func (s *rawSocket) waitWrite(vec [][]byte) (int64, error) { return s.kernel.writeAll(s.Conn, vec) }
 
 func (s *rawSocket) netConn() net.Conn { return s.Conn }
 
@@ -190,7 +191,7 @@ func (s *rawSocket) peek() error {
 // peekOnce is one recvfrom(2).
 func (s *rawSocket) peekOnce(fd uintptr) {
 	for {
-		n, err := sysPeek(fd, s.peeked[:])
+		n, err := s.kernel.peek(fd, s.peeked[:])
 		switch {
 		case err == unix.EINTR:
 			continue

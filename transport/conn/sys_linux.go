@@ -14,8 +14,8 @@ import (
 // of the CPU it took with read and write of x/sys. MSG_DONTWAIT holds even if
 // somebody made the socket blocking, which net.TCPConn.File allows.
 
-// sysRead is recvfrom(2) without waiting. Reads are no larger than a buffer's block.
-func sysRead(fd uintptr, p []byte) (int, error) {
+// read is recvfrom(2) without waiting. Reads are no larger than a buffer's block.
+func (*kernel) read(fd uintptr, p []byte) (int, error) {
 	// SAFETY: p is not empty and stays alive and in place during the call,
 	// which the compiler sees by the conversion in the argument list.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
@@ -26,18 +26,18 @@ func sysRead(fd uintptr, p []byte) (int, error) {
 	return int(n), errorOf(errno)
 }
 
-// sysWrite is sendto(2) without waiting, of some or all of p.
-func sysWrite(fd uintptr, p []byte) (int, error) {
+// write is sendto(2) without waiting, of some or all of p.
+func (*kernel) write(fd uintptr, p []byte) (int, error) {
 	p = p[:min(len(p), triedBytes)]
 	kernelReads(p)
-	// SAFETY: as in sysRead; no address is given.
+	// SAFETY: as in read; no address is given.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), errorOf(errno)
 }
 
-// sysWritev is sendmsg(2) without waiting, of some or all of vec, which is not empty.
-func sysWritev(fd uintptr, vec [][]byte) (int, error) {
+// writev is sendmsg(2) without waiting, of some or all of vec, which is not empty.
+func (*kernel) writev(fd uintptr, vec [][]byte) (int, error) {
 	var iovecs [flushSlices]unix.Iovec
 	for i, p := range vec {
 		kernelReads(p)
@@ -53,9 +53,9 @@ func sysWritev(fd uintptr, vec [][]byte) (int, error) {
 	return int(n), errorOf(errno)
 }
 
-// sysPeek is recvfrom(2) with MSG_PEEK.
-func sysPeek(fd uintptr, p []byte) (int, error) {
-	// SAFETY: as in sysRead; no address is asked for.
+// peek is recvfrom(2) with MSG_PEEK.
+func (*kernel) peek(fd uintptr, p []byte) (int, error) {
+	// SAFETY: as in read; no address is asked for.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errorOf(errno)
