@@ -41,9 +41,11 @@ func pooled(v *variant, callers int) {
 	}))
 }
 
-func withKiteline(v *variant, _ int) {
-	v.server = append(v.server, server.WithSuite(kiteline.NewServerSuite()))
-	v.client = append(v.client, kitexclient.WithSuite(kiteline.NewClientSuite()))
+func withKiteline(opts ...kiteline.Option) apply {
+	return func(v *variant, _ int) {
+		v.server = append(v.server, server.WithSuite(kiteline.NewServerSuite(opts...)))
+		v.client = append(v.client, kitexclient.WithSuite(kiteline.NewClientSuite(opts...)))
+	}
 }
 
 func withKitelineMux(v *variant, _ int) {

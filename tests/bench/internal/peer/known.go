@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	kiteline "github.com/kiteline/kiteline/transport"
 )
 
 // RPCs returns the frameworks that are compared, the one that the others are
@@ -11,7 +13,8 @@ import (
 func RPCs() []RPC {
 	return []RPC{
 		overThrift("kitex", pooled),
-		overThrift("kiteline", pooled, withKiteline),
+		overThrift("kiteline", pooled, withKiteline()),
+		overThrift("kiteline-kitexcodec", pooled, withKiteline(kiteline.WithKitexCodec())),
 		overThrift("kiteline-mux", withKitelineMux),
 		overThrift("gonet", pooled, withGonet),
 		overThrift("netpollmux-1", withMux(1)),

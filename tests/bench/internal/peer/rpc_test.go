@@ -166,7 +166,7 @@ func TestFind(t *testing.T) {
 	_, rpcErr := FindRPC("gnet")
 	_, plainErr := FindPlain("kitex")
 	for err, want := range map[error]string{
-		rpcErr:   "kitex, kiteline, kiteline-mux, gonet, netpollmux-1, netpollmux-2, kitex-grpc, grpc-go",
+		rpcErr:   "kitex, kiteline, kiteline-kitexcodec, kiteline-mux, gonet, netpollmux-1, netpollmux-2, kitex-grpc, grpc-go",
 		plainErr: "netpoll, kiteline, gnet, gonet",
 	} {
 		if err == nil || !strings.HasSuffix(err.Error(), want) {

@@ -15,14 +15,15 @@ import (
 // another's transport would pass every other test.
 func TestRPCRunsOverItsTransport(t *testing.T) {
 	want := map[string]string{
-		"kitex":        "cloudwego/netpoll.(*connection)",
-		"kiteline":     "kiteline/transport/conn.(*Conn)",
-		"kiteline-mux": "kiteline/mux.",
-		"gonet":        "kitex/pkg/remote/trans/gonet.",
-		"netpollmux-1": "kitex/pkg/remote/trans/netpollmux.",
-		"netpollmux-2": "kitex/pkg/remote/trans/netpollmux.",
-		"kitex-grpc":   "kitex/pkg/remote/trans/nphttp2",
-		"grpc-go":      "google.golang.org/grpc.",
+		"kitex":               "cloudwego/netpoll.(*connection)",
+		"kiteline":            "kiteline/transport/conn.(*Conn)",
+		"kiteline-kitexcodec": "kiteline/transport/conn.(*Conn)",
+		"kiteline-mux":        "kiteline/mux.",
+		"gonet":               "kitex/pkg/remote/trans/gonet.",
+		"netpollmux-1":        "kitex/pkg/remote/trans/netpollmux.",
+		"netpollmux-2":        "kitex/pkg/remote/trans/netpollmux.",
+		"kitex-grpc":          "kitex/pkg/remote/trans/nphttp2",
+		"grpc-go":             "google.golang.org/grpc.",
 	}
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 // then until it has them all.
 func TestRPCConnections(t *testing.T) {
 	want := map[string]int64{
-		"kitex": callers, "kiteline": callers, "kiteline-mux": 2, "gonet": callers,
+		"kitex": callers, "kiteline": callers, "kiteline-kitexcodec": callers, "kiteline-mux": 2, "gonet": callers,
 		"netpollmux-1": 1, "netpollmux-2": 2, "grpc-go": 1,
 		"kitex-grpc": int64(runtime.GOMAXPROCS(0) * 3 / 2),
 	}

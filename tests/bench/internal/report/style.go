@@ -31,6 +31,7 @@ var (
 	violet     = color.RGBA{0x5B, 0x2A, 0x86, 0xFF}
 	black      = color.RGBA{0x22, 0x22, 0x22, 0xFF}
 	olive      = color.RGBA{0x8A, 0x8A, 0x2A, 0xFF}
+	teal       = color.RGBA{0x1B, 0x6B, 0x6F, 0xFF}
 
 	dashed  = []vg.Length{6, 3}
 	dotted  = []vg.Length{2, 2}
@@ -39,16 +40,17 @@ var (
 
 // known are the looks of the variants there are. The own ones stand out by their width.
 var known = map[string]style{
-	"kiteline":     {blue, draw.CircleGlyph{}, nil, 2.6},
-	"kiteline-mux": {sky, draw.BoxGlyph{}, nil, 2.6},
-	"kitex":        {vermillion, draw.PyramidGlyph{}, nil, 1.5},
-	"netpollmux-1": {orange, draw.SquareGlyph{}, dashed, 1.5},
-	"netpollmux-2": {brown, draw.CrossGlyph{}, dashed, 1.5},
-	"gonet":        {green, draw.TriangleGlyph{}, dashDot, 1.5},
-	"kitex-grpc":   {pink, draw.RingGlyph{}, dotted, 1.5},
-	"grpc-go":      {violet, draw.PlusGlyph{}, dotted, 1.5},
-	"netpoll":      {black, draw.RingGlyph{}, dashed, 1.5},
-	"gnet":         {olive, draw.TriangleGlyph{}, dotted, 1.5},
+	"kiteline":            {blue, draw.CircleGlyph{}, nil, 2.6},
+	"kiteline-kitexcodec": {teal, draw.RingGlyph{}, dotted, 1.5},
+	"kiteline-mux":        {sky, draw.BoxGlyph{}, nil, 2.6},
+	"kitex":               {vermillion, draw.PyramidGlyph{}, nil, 1.5},
+	"netpollmux-1":        {orange, draw.SquareGlyph{}, dashed, 1.5},
+	"netpollmux-2":        {brown, draw.CrossGlyph{}, dashed, 1.5},
+	"gonet":               {green, draw.TriangleGlyph{}, dashDot, 1.5},
+	"kitex-grpc":          {pink, draw.RingGlyph{}, dotted, 1.5},
+	"grpc-go":             {violet, draw.PlusGlyph{}, dotted, 1.5},
+	"netpoll":             {black, draw.RingGlyph{}, dashed, 1.5},
+	"gnet":                {olive, draw.TriangleGlyph{}, dotted, 1.5},
 }
 
 // spare are the looks of variants that nobody thought of yet, in turn.
