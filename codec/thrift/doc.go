@@ -1,0 +1,48 @@
+// Package thrift reads and writes Thrift's binary protocol for Kitex, straight from and to a
+// transport's buffers: fast on large messages, and safe with hostile ones.
+//
+// # Usage
+//
+// The suites of package transport bring the codec by themselves; transport.WithKitexCodec leaves it out. Elsewhere,
+// or with options:
+//
+//	codec := thrift.NewPayloadCodec(thrift.WithLimits(thrift.Limits{MaxFrame: 1 << 20}))
+//	svr := echoservice.NewServer(handler, server.WithPayloadCodec(codec))
+//	cli, err := echoservice.NewClient("echo", client.WithPayloadCodec(codec))
+//
+// Unmarshal, Marshal and Validate do the same for single values.
+//
+// # What it reads and writes
+//
+// The structs that Kitex's generator makes, unframed, framed and in TTHeader, with the values and the bytes
+// that their own FastRead and FastWrite have. Generic calls, exceptions that are sent, and types it does not
+// know go to Kitex's codec, payloads of Protobuf too; WithFamily teaches it other types.
+//
+// # What it withstands
+//
+// A message that breaks the protocol or a limit is an *Error, found before memory is taken for what the
+// message merely announces. Kitex answers it with an exception, where the method is known by then, and
+// closes the connection. Limits says what the limits are. A frame must end where its message does.
+//
+// A message is checked against the types that the struct's tags declare; elements of other types are an
+// error. Types with FastRead and without tags are checked against the message's own types alone, which
+// does not protect code that reads something else.
+//
+// The connection's limit, transport.WithMaxFrame, holds for all codecs.
+//
+// # Ownership
+//
+// A message is taken out of the transport as one slice of its length that belongs to the collector.
+// Strings and binaries of a value may be parts of it. The value may be kept and changed as any other.
+//
+// What is written by reference must not change until the message has been sent: binaries, lists of bytes and
+// of bools, and kept unknown fields, each of 4 KiB and more. Kitex's codec has the same rule for binaries. With the
+// transports of this module a request has been sent, or is not referred to any more, when its call
+// returns, except where Kitex lets it return before an attempt has ended: for a backup request, and with
+// transport.WithKitexTimeouts. A reply has been sent when the server's tracers hear of the call's end, unless
+// its connection is multiplexed: then nobody is told, and what a reply refers to has to be left to the collector.
+//
+// # Concurrency
+//
+// Everything here may be used by any number of goroutines.
+package thrift

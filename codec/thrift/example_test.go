@@ -1,0 +1,64 @@
+package thrift_test
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kiteline/kiteline/codec/thrift"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// A value is written to a buffer and read from a frame.
+func ExampleUnmarshal() {
+	var out buffer.LinkBuffer
+	if err := thrift.Marshal(&out, &types.Point{X: 3, Y: 4}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := out.Flush(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	frame, err := out.ReadFrame(out.Len())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	point := types.NewPoint()
+	n, err := thrift.Unmarshal(frame, point, nil)
+	fmt.Println(point.X, point.Y, n == len(frame), err)
+	// Output: 3 4 true <nil>
+}
+
+// Messages that lie are errors that say how.
+func ExampleError() {
+	listOf2Billion := []byte{15, 0, 2, 12, 0x7f, 0xff, 0xff, 0xff, 0}
+	_, err := thrift.Unmarshal(listOf2Billion, types.NewTree(), nil)
+	var refused *thrift.Error
+	if errors.As(err, &refused) {
+		fmt.Println(refused.Kind)
+	}
+	// Output: length above the limit
+}
+
+// Limits are the codec's, one by one.
+func ExampleNewPayloadCodec() {
+	codec := thrift.NewPayloadCodec(
+		thrift.WithLimits(thrift.Limits{MaxFrame: 1 << 20}),
+		thrift.WithCopyStrings(),
+	)
+	fmt.Println(codec.Name()) // for client.WithPayloadCodec and server.WithPayloadCodec
+	// Output: Thrift
+}
+
+// Validate looks at a message whose type is not known here.
+func ExampleValidate() {
+	n, err := thrift.Validate([]byte{8, 0, 1, 0, 0, 0, 7, 0}, nil)
+	fmt.Println(n, err)
+	_, err = thrift.Validate([]byte{8, 0, 1, 0, 0}, nil)
+	fmt.Println(err)
+	// Output:
+	// 8 <nil>
+	// thrift: message ends inside a value at byte 3
+}

@@ -1,0 +1,60 @@
+package thrift
+
+import (
+	"encoding/binary"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
+
+	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// IDs of the fields of Thrift's application exception.
+const (
+	exceptionMessage = 1
+	exceptionNumber  = 2
+)
+
+// unmarshalException returns the exception that the peer answered with, as Kitex's codec does, or
+// why it cannot be read.
+func (c *payloadCodec) unmarshalException(m remote.Message, h header, in remote.ByteBuffer) error {
+	if n := m.PayloadLen(); n > c.limits.MaxFrame {
+		return perrors.NewProtocolError(errFrame(n, c.limits.MaxFrame))
+	}
+	frame, err := c.takeBody(m.PayloadLen(), h, in)
+	if err != nil {
+		return perrors.NewProtocolError(err)
+	}
+	number, text, err := readException(frame, &c.limits)
+	if err != nil {
+		return perrors.NewProtocolError(err)
+	}
+	return remote.NewTransError(number, thrift.NewApplicationException(number, text))
+}
+
+// readException reads the application exception that b is.
+func readException(b []byte, l *wire.Limits) (number int32, text string, err error) {
+	number = thrift.UNKNOWN_APPLICATION_EXCEPTION
+	off := 0
+	for {
+		t, id, value, err := wire.FieldHeader(b, off)
+		switch {
+		case err != nil:
+			return 0, "", err
+		case t == wire.Stop && value != len(b):
+			return 0, "", wire.NewError(TrailingBytes, value, "")
+		case t == wire.Stop:
+			return number, text, nil
+		}
+		if off, err = wire.SkipAt(b, value, t, l.MaxDepth-1, l); err != nil {
+			return 0, "", err
+		}
+		switch {
+		case id == exceptionMessage && t == wire.String:
+			text = string(b[value+4 : off])
+		case id == exceptionNumber && t == wire.I32:
+			number = int32(binary.BigEndian.Uint32(b[value:]))
+		}
+	}
+}

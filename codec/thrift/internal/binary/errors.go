@@ -1,0 +1,114 @@
+package binary
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Kind says what is wrong with a message.
+type Kind uint8
+
+// The kinds of errors.
+const (
+	Truncated       Kind = iota + 1 // a value ends after the message
+	NegativeLength                  // a length or count is below zero
+	TooLarge                        // a length, count or frame is above its limit, or above what the bytes left can hold
+	TooDeep                         // more structs and containers inside one another than the limit
+	BadType                         // a type byte that no value has, or not the declared one
+	BadHeader                       // the message does not begin as one of the binary protocol
+	TrailingBytes                   // the frame goes on after the message's end
+	MissingRequired                 // a struct without one of its required fields
+	BadValue                        // the parts are well-formed, and together no value of the declared type
+	numKinds
+)
+
+// Numbers of Thrift's protocol exceptions.
+const (
+	codeInvalidData  = 1
+	codeNegativeSize = 2
+	codeSizeLimit    = 3
+	codeBadVersion   = 4
+	codeDepthLimit   = 6
+)
+
+var kinds = [numKinds]struct {
+	name string
+	code int32
+}{
+	Truncated:       {"message ends inside a value", codeInvalidData},
+	NegativeLength:  {"negative length", codeNegativeSize},
+	TooLarge:        {"length above the limit", codeSizeLimit},
+	TooDeep:         {"nested too deep", codeDepthLimit},
+	BadType:         {"invalid type", codeInvalidData},
+	BadHeader:       {"invalid message header", codeBadVersion},
+	TrailingBytes:   {"bytes after the end of the message", codeInvalidData},
+	MissingRequired: {"required field is not set", codeInvalidData},
+	BadValue:        {"invalid value", codeInvalidData},
+}
+
+// String says in a few words what is wrong.
+func (k Kind) String() string {
+	if k == 0 || k >= numKinds {
+		return "kind " + strconv.Itoa(int(k))
+	}
+	return kinds[k].name
+}
+
+// Error is a message that breaks the protocol or a limit.
+type Error struct {
+	Kind   Kind
+	Offset int    // where in the slice that was read, in bytes; -1 if that is not known
+	Detail string // more about it, may be empty
+	Err    error  // what was found by other code, nil if nothing
+}
+
+// NewError returns an Error of this kind found at offset.
+func NewError(kind Kind, offset int, detail string) *Error {
+	return &Error{Kind: kind, Offset: offset, Detail: detail}
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	s := "thrift: " + e.Kind.String()
+	if e.Offset >= 0 {
+		s += " at byte " + strconv.Itoa(e.Offset)
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns what other code found.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is reports whether target is an Error of the same kind that says no more than that, as
+// &Error{Kind: TooDeep} does.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Kind == e.Kind && t.Offset <= 0 && t.Detail == "" && t.Err == nil
+}
+
+// TypeID returns the number of the Thrift protocol exception that Kitex has for this kind.
+func (e *Error) TypeID() int32 {
+	if e.Kind >= numKinds {
+		return 0
+	}
+	return kinds[e.Kind].code
+}
+
+func truncated(offset int) error { return &Error{Kind: Truncated, Offset: offset} }
+
+func badType(offset int, t Type) error {
+	return &Error{Kind: BadType, Offset: offset, Detail: t.String()}
+}
+
+func badCount(offset, count, limit int) error {
+	if count < 0 {
+		return &Error{Kind: NegativeLength, Offset: offset, Detail: strconv.Itoa(count)}
+	}
+	return &Error{Kind: TooLarge, Offset: offset, Detail: fmt.Sprintf("%d, at most %d", count, limit)}
+}

@@ -1,0 +1,44 @@
+package binary
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+const (
+	versionMask     = 0xffff0000
+	version         = 0x80010000
+	messageTypeMask = 0x0000ffff // what is left of the first word for the message's type
+)
+
+// Message is what precedes the arguments or the result in a message.
+type Message struct {
+	Name     []byte // of the method; a part of the slice that was read
+	Type     int32  // call, reply, exception or oneway; not checked
+	Sequence int32
+}
+
+// MessageHeader reads the header that b begins with and returns the offset behind. The
+// bytes left alone bound the name.
+func MessageHeader(b []byte) (m Message, next int, err error) {
+	if len(b) < lengthSize {
+		return m, 0, truncated(0)
+	}
+	word := binary.BigEndian.Uint32(b)
+	if word&versionMask != version {
+		return m, 0, &Error{Kind: BadHeader, Detail: fmt.Sprintf("first bytes %#08x", word)}
+	}
+	n, next, err := Length(b, lengthSize, &Limits{MaxString: len(b)})
+	if err != nil {
+		return m, 0, err
+	}
+	if len(b)-next-n < 4 {
+		return m, 0, truncated(next + n)
+	}
+	m = Message{
+		Name:     b[next : next+n : next+n],
+		Type:     int32(word & messageTypeMask),
+		Sequence: int32(binary.BigEndian.Uint32(b[next+n:])),
+	}
+	return m, next + n + 4, nil
+}

@@ -1,0 +1,129 @@
+package compiled
+
+import (
+	"testing"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// arriving is a Source from which a message comes as from a socket: as much at a time as there is
+// room for. The copy stands for the kernel's.
+type arriving struct{ left []byte }
+
+func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
+	for b.Len() < n && len(a.left) > 0 {
+		k := copy(b.Reserve(len(a.left)), a.left)
+		b.Commit(k)
+		a.left = a.left[k:]
+	}
+	return nil
+}
+
+// netpollNode is what netpoll reads at a time (v0.7.2, connection_impl.go).
+const netpollNode = 8 << 10
+
+// BenchmarkReceive compares what it takes to get a message out of a transport and decoded: with netpoll's
+// buffer and generated code, and with ours.
+func BenchmarkReceive(b *testing.B) {
+	ballast(b)
+	for _, m := range benchmarkMessages {
+		wire := thrift.FastMarshal(m.make())
+		b.Run(m.name+"/netpoll", func(b *testing.B) {
+			b.SetBytes(int64(len(wire)))
+			b.ReportAllocs()
+			in := netpoll.NewLinkBuffer(netpollNode)
+			for b.Loop() {
+				for left := wire; len(left) > 0; {
+					room, err := in.Malloc(min(netpollNode, len(left)))
+					if err != nil {
+						b.Fatal(err)
+					}
+					left = left[copy(room, left):]
+				}
+				if err := in.Flush(); err != nil {
+					b.Fatal(err)
+				}
+				frame, err := in.Next(len(wire))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := m.new().FastRead(frame); err != nil {
+					b.Fatal(err)
+				}
+				if err := in.Release(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(m.name+"/kiteline", func(b *testing.B) {
+			plan := planOf(b, m.new())
+			b.SetBytes(int64(len(wire)))
+			b.ReportAllocs()
+			var in buffer.LinkBuffer
+			source := new(arriving)
+			in.Bind(source, nil)
+			for b.Loop() {
+				source.left = wire
+				if _, err := in.Peek(4); err != nil { // as whoever looks at the header does
+					b.Fatal(err)
+				}
+				frame, err := in.ReadFrame(len(wire))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := plan.Decode(frame, m.new(), nil); err != nil {
+					b.Fatal(err)
+				}
+				if err := in.Release(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSend compares what it takes to encode a message into a transport's buffer, up to where
+// the kernel would get it: generated code and netpoll's buffer, and ours.
+func BenchmarkSend(b *testing.B) {
+	ballast(b)
+	for _, m := range benchmarkMessages {
+		message := m.make()
+		size := message.BLength()
+		b.Run(m.name+"/netpoll", func(b *testing.B) {
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				out := netpoll.NewLinkBuffer()
+				space, err := out.Malloc(size)
+				if err != nil {
+					b.Fatal(err)
+				}
+				message.FastWriteNocopy(space, out)
+				if err := out.MallocAck(size); err != nil {
+					b.Fatal(err)
+				}
+				if err := out.Flush(); err != nil {
+					b.Fatal(err)
+				}
+				if err := out.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(m.name+"/kiteline", func(b *testing.B) {
+			plan := planOf(b, message)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			var out buffer.LinkBuffer
+			for b.Loop() {
+				if err := plan.Encode(&out, message); err != nil {
+					b.Fatal(err)
+				}
+				discard(b, &out)
+			}
+		})
+	}
+}

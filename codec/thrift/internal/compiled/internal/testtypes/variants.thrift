@@ -1,0 +1,40 @@
+// What options of the generator change: unknown fields that are kept, structs by value in containers,
+// enums of four bytes, fields reordered in memory, sets checked for duplicates.
+namespace go variants
+
+enum Colour {
+    RED = 1
+    BLUE = 7
+}
+
+struct Leaf {
+    1: bool live
+    2: required string name
+    3: optional i32 weight
+    4: i64 stamp = 5
+    5: Colour colour
+}
+
+union Choice {
+    1: string text
+    2: Leaf leaf
+}
+
+struct Node {
+    1: i8 small
+    2: optional Node next
+    3: list<Node> children
+    4: map<string, Leaf> leaves
+    5: map<Colour, Leaf> byColour
+    6: list<Colour> colours
+    7: optional Colour colour = Colour.BLUE
+    8: optional Choice choice
+    9: set<Leaf> leafSet
+    10: list<list<Leaf>> deep
+    11: map<i64, list<Leaf>> lists
+    12: list<string> defaults = ["a"]
+    13: set<string> strings
+    14: i64 large
+}
+
+struct Empty {}

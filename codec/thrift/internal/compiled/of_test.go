@@ -1,0 +1,167 @@
+package compiled
+
+import (
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/gopkg/protocol/thrift/base"
+
+	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/byvalue/variants"
+	uniquesets "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/uniquesets/variants"
+	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+)
+
+func TestOfCompilesGeneratedTypes(t *testing.T) {
+	for _, newValue := range types {
+		v := newValue()
+		s, err := Of(reflect.TypeOf(v))
+		if err != nil {
+			t.Errorf("%T: %v", v, err)
+			continue
+		}
+		again, err := Of(reflect.TypeOf(v).Elem())
+		if again != s || err != nil {
+			t.Errorf("%T: second time another plan, %v", v, err)
+		}
+	}
+}
+
+// plain has what Of needs of generated code, written by hand. Embedding it makes a type look generated.
+type plain struct{}
+
+func (plain) InitDefault()                                        {}
+func (plain) BLength() int                                        { return 1 }
+func (plain) FastRead([]byte) (int, error)                        { return 1, nil }
+func (plain) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
+
+// backwards is generated code but for the order of its bytes.
+type backwards struct{ zoo.Leaf }
+
+func TestOfRefuses(t *testing.T) {
+	type untagged struct {
+		plain
+		Name string
+	}
+	for _, test := range []struct {
+		v    any
+		want string
+	}{
+		{nil, "not a struct"},
+		{1, "not a struct"},
+		{new(string), "not a struct"},
+		{struct{ Name string }{}, "no code by Kitex's generator"},
+		{base.NewBase(), "no frugal tag"},
+		{&untagged{}, "no frugal tag"},
+		{&backwards{}, "no frugal tag"},
+		{&silent{}, "generated code writes"},
+		{&deaf{}, "generated code reads"},
+		{uniquesets.NewNode(), "slice is not unique"},
+		{&wrongType{}, "type string for a i32"},
+		{&twins{}, "two fields with ID 1"},
+		{&chanField{}, "for a Leaf"},
+	} {
+		_, err := Of(reflect.TypeOf(test.v))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%T: got error %v, want one with %q", test.v, err, test.want)
+		}
+		if _, again := Of(reflect.TypeOf(test.v)); again == nil {
+			t.Errorf("%T: no error the second time", test.v)
+		}
+	}
+}
+
+// silent has a field that its own code does not write.
+type silent struct {
+	Name string `frugal:"1,default,string"`
+}
+
+func (*silent) InitDefault()                                        {}
+func (*silent) BLength() int                                        { return 1 }
+func (*silent) FastRead([]byte) (int, error)                        { return 1, nil }
+func (*silent) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
+
+// deaf has an optional field that its own code writes and does not read.
+type deaf struct {
+	Live bool `frugal:"1,default,bool"`
+}
+
+func (*deaf) InitDefault()                   {}
+func (*deaf) BLength() int                   { return 5 }
+func (*deaf) FastRead(b []byte) (int, error) { return len(b), nil }
+func (d *deaf) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
+	n := copy(b, []byte{2, 0, 1, 0, 0})
+	if d.Live {
+		b[3] = 1
+	}
+	return n
+}
+
+type wrongType struct {
+	Name string `frugal:"1,default,i32"`
+}
+
+func (*wrongType) InitDefault()                                        {}
+func (*wrongType) BLength() int                                        { return 1 }
+func (*wrongType) FastRead([]byte) (int, error)                        { return 1, nil }
+func (*wrongType) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
+
+type twins struct {
+	One bool `frugal:"1,default,bool"`
+	Two bool `frugal:"1,default,bool"`
+}
+
+func (*twins) InitDefault()                                        {}
+func (*twins) BLength() int                                        { return 1 }
+func (*twins) FastRead([]byte) (int, error)                        { return 1, nil }
+func (*twins) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
+
+type chanField struct {
+	Leaf chan int `frugal:"1,default,Leaf"`
+}
+
+func (*chanField) InitDefault()                                        {}
+func (*chanField) BLength() int                                        { return 1 }
+func (*chanField) FastRead([]byte) (int, error)                        { return 1, nil }
+func (*chanField) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
+
+func TestOfConcurrently(t *testing.T) {
+	plans.Clear()
+	want := [4]*Struct{}
+	var done sync.WaitGroup
+	for i := range want {
+		done.Go(func() { want[i], _ = Of(reflect.TypeFor[byvalue.Node]()) })
+	}
+	done.Wait()
+	for i := range want {
+		if want[i] == nil {
+			t.Errorf("goroutine %d got no plan", i)
+		}
+	}
+}
+
+func TestParseTag(t *testing.T) {
+	for tag, want := range map[string]string{
+		"":                              "no frugal tag",
+		"1,default":                     "no frugal tag",
+		"x,default,i32":                 "invalid syntax",
+		"70000,default,i32":             "out of range",
+		"1,sometimes,i32":               "requiredness unknown",
+		"1,default,":                    "a type is missing",
+		"1,default,list":                `"<" is missing`,
+		"1,default,list<i32":            `">" is missing`,
+		"1,default,map<i32,i32>":        `":" is missing`,
+		"1,default,map<i32:>":           "a type is missing",
+		"1,default,i32>":                "behind the type",
+		"-1,required,map<i32:set<X>>":   "",
+		"1,default,map<map<a:b>:a.b>":   "",
+		"1,optional,list<set<list<X>>>": "",
+	} {
+		_, err := parseTag(tag)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %v, want an error with %q", tag, err, want)
+		}
+	}
+}

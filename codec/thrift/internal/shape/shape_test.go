@@ -1,0 +1,138 @@
+package shape
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+)
+
+func everything() *types.Everything {
+	v := types.NewEverything()
+	name := "shape"
+	v.Point, v.Shape = &types.Point{X: 1, Y: 2}, &types.Shape{Name: &name}
+	v.Tree = &types.Tree{Children: []*types.Tree{{Name: "child"}}, Named: map[string]*types.Tree{"a": {}}}
+	v.Words, v.Numbers = []string{"a", "b"}, []int32{1, 2}
+	v.Palette = map[types.Colour][]string{types.Colour_RED: {"red"}}
+	v.Cube = [][][]int16{{{1, 2}, {3}}, {}}
+	v.Index = map[int32]map[string][]*types.Point{1: {"p": {{X: 1, Y: 1}}}}
+	v.Points, v.Flags = []*types.Point{{X: 1, Y: 2}}, []bool{true}
+	v.Painted = map[*types.Point]types.Colour{{X: 1, Y: 2}: types.Colour_BLUE}
+	return v
+}
+
+// TestValidate has what generated code wrote be valid to its length, and no part of it.
+func TestValidate(t *testing.T) {
+	s, err := Of(reflect.TypeFor[*types.Everything]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := binary.DefaultLimits()
+	b := thrift.FastMarshal(everything())
+	if n, err := s.Validate(append(b, 9), &l); n != len(b) || err != nil {
+		t.Errorf("got %d, %v, want %d", n, err, len(b))
+	}
+	for cut := range b {
+		if _, err := s.Validate(b[:cut], &l); err == nil {
+			t.Fatalf("%d of %d bytes are valid", cut, len(b))
+		}
+	}
+	l.MaxDepth = 5 // Everything, Index, two levels of containers, and Point
+	if _, err := s.Validate(b, &l); err != nil {
+		t.Errorf("within its depth: %v", err)
+	}
+	l.MaxDepth = 4
+	if _, err := s.Validate(b, &l); !errors.Is(err, &binary.Error{Kind: binary.TooDeep}) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestMismatch has containers of other elements than declared be refused, which the walk without a declaration
+// takes for good, and fields of another type be skipped.
+func TestMismatch(t *testing.T) {
+	s, err := Of(reflect.TypeFor[types.Everything]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := binary.DefaultLimits()
+	for _, tc := range []struct {
+		name string
+		b    string
+		want binary.Kind // zero: none
+	}{
+		{"words of bytes", "\x0f\x00\x0b\x03\x00\x00\x00\x041234\x00", binary.BadType},
+		{"no words of bytes", "\x0f\x00\x0b\x03\x00\x00\x00\x00\x00", 0},
+		{"palette with keys of bytes", "\x0d\x00\x0c\x03\x0f\x00\x00\x00\x01\x01\x0b\x00\x00\x00\x00\x00", binary.BadType},
+		{"palette of strings", "\x0d\x00\x0c\x08\x0b\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00", binary.BadType},
+		{"flags as bytes, laid out alike", "\x0f\x00\x1a\x03\x00\x00\x00\x02\x01\x00\x00", 0},
+		{"cube of sets, laid out alike", "\x0f\x00\x13\x0e\x00\x00\x00\x01\x0e\x00\x00\x00\x01\x06\x00\x00\x00\x01\x00\x07\x00", 0},
+		{"cube of bytes", "\x0f\x00\x13\x0e\x00\x00\x00\x01\x0e\x00\x00\x00\x01\x03\x00\x00\x00\x01\x07\x00", binary.BadType},
+		{"list as text", "\x0f\x00\x07\x03\x00\x00\x00\x01\x07\x00", 0},
+		{"unknown list of what does not exist", "\x0f\x00\x63\x05\x00\x00\x00\x01\x07\x00", binary.BadType},
+	} {
+		_, err := s.Validate([]byte(tc.b), &l)
+		if tc.want == 0 && err != nil || tc.want != 0 && !errors.Is(err, &binary.Error{Kind: tc.want}) && !isKind(err, tc.want) {
+			t.Errorf("%s: got %v, want %v", tc.name, err, tc.want)
+		}
+	}
+}
+
+func isKind(err error, k binary.Kind) bool {
+	var e *binary.Error
+	return errors.As(err, &e) && e.Kind == k
+}
+
+// TestMemory counts what elements take, those that pointers point to included.
+func TestMemory(t *testing.T) {
+	s, err := Of(reflect.TypeFor[types.Everything]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 100
+	b := []byte("\x0f\x00\x17\x0c\x00\x00\x00\x64" + strings.Repeat("\x00", n) + "\x00") // points is a set
+	b[0] = byte(binary.Set)
+	l := binary.DefaultLimits()
+	l.MaxElementBytes = n * (8 + int(reflect.TypeFor[types.Point]().Size()))
+	if _, err := s.Validate(b, &l); err != nil {
+		t.Errorf("as much as allowed: %v", err)
+	}
+	l.MaxElementBytes--
+	if _, err := s.Validate(b, &l); !isKind(err, binary.TooLarge) {
+		t.Errorf("a byte more: got %v", err)
+	}
+}
+
+func TestTypesWithoutShape(t *testing.T) {
+	type untagged struct{ Text string }
+	type short struct {
+		Text string `frugal:"1,default"`
+	}
+	type misfit struct {
+		Text int64 `frugal:"1,default,string"`
+	}
+	type open struct {
+		Texts []string `frugal:"1,default,list<string"`
+	}
+	type half struct {
+		Texts map[string]string `frugal:"1,default,map<string>"`
+	}
+	type rest struct {
+		Text string `frugal:"1,default,string>"`
+	}
+	type far struct {
+		Text string `frugal:"70000,default,string"`
+	}
+	for _, v := range []any{1, untagged{}, short{}, misfit{}, open{}, half{}, rest{}, far{}} {
+		if _, err := Of(reflect.TypeOf(v)); err == nil {
+			t.Errorf("%T: got no error", v)
+		}
+		if _, err := Of(reflect.TypeOf(v)); err == nil {
+			t.Errorf("%T, again: got no error", v)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package thrift
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
+	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
+	"github.com/cloudwego/kitex/pkg/stats"
+	"github.com/cloudwego/kitex/transport"
+
+	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+const (
+	headerBytes = 12 // of a message, besides the method's name
+	nameOffset  = 8
+
+	// maxNameBytes bounds the name of a method, which is looked at before the message is there.
+	maxNameBytes = 64 << 10
+)
+
+// header is what a message begins with.
+type header struct {
+	name     string
+	known    bool // the name is a method's
+	kind     int32
+	sequence int32
+	size     int // bytes it takes; not consumed yet
+}
+
+// Unmarshal implements remote.PayloadCodec. Nothing of the message is consumed before it is
+// certain that this codec reads it.
+func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if m.RPCInfo().Config().PayloadCodec() != serviceinfo.Thrift {
+		return c.kitexUnmarshal(ctx, m, in)
+	}
+	if err := checkFraming(m); err != nil {
+		return perrors.NewProtocolError(err)
+	}
+	h, err := c.peekHeader(m.PayloadLen(), in)
+	if err != nil {
+		return perrors.NewProtocolError(err)
+	}
+	if err := codec.UpdateMsgType(uint32(h.kind), m); err != nil {
+		return err
+	}
+	if m.MessageType() == remote.Exception {
+		return c.unmarshalException(m, h, in)
+	}
+	if err := c.accept(ctx, m, h); err != nil {
+		return err
+	}
+	if n := m.PayloadLen(); n > c.limits.MaxFrame {
+		return refuse(errFrame(n, c.limits.MaxFrame))
+	}
+	p := c.planFor(m.Data())
+	if p.read == viaKitex {
+		return c.kitexUnmarshal(ctx, m, in)
+	}
+	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadStart, nil)
+	err = c.unmarshalData(p, m, h, in)
+	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadFinish, err)
+	return err
+}
+
+// checkFraming refuses a message whose headers say that it has no payload, or less than none: Kitex
+// would read it as one without a length.
+func checkFraming(m remote.Message) error {
+	framed := m.RPCInfo().Config().TransportProtocol()&transport.TTHeaderFramed != 0
+	if n := m.PayloadLen(); n < 0 || framed && n == 0 {
+		return wire.NewError(BadHeader, -1, fmt.Sprintf("payload of %d bytes", n))
+	}
+	return nil
+}
+
+// peekHeader waits for the message's header. payload is how long the message is, 0 if that is not known.
+func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, err error) {
+	if 0 < payload && payload < headerBytes {
+		return h, wire.NewError(Truncated, payload, "")
+	}
+	start, err := in.Peek(nameOffset)
+	if err != nil {
+		return h, err
+	}
+	limit := maxNameBytes
+	if payload > 0 {
+		limit = min(limit, payload-headerBytes)
+	}
+	n := int(int32(binary.BigEndian.Uint32(start[4:])))
+	switch {
+	case n < 0:
+		return h, wire.NewError(NegativeLength, 4, fmt.Sprintf("method's name of %d bytes", n))
+	case n > limit:
+		return h, wire.NewError(TooLarge, 4, fmt.Sprintf("method's name of %d bytes, at most %d", n, limit))
+	}
+	if start, err = in.Peek(headerBytes + n); err != nil {
+		return h, err
+	}
+	m, size, err := wire.MessageHeader(start)
+	if err != nil {
+		return h, err
+	}
+	h = header{kind: m.Type, sequence: m.Sequence, size: size}
+	h.name, h.known = c.methods.of(m.Name)
+	return h, nil
+}
+
+// accept tells m what it is a message of, and checks that it is one of the call or of the
+// service. What follows in this order does in Kitex's codec, so that the errors are the same.
+func (c *payloadCodec) accept(ctx context.Context, m remote.Message, h header) error {
+	if err := codec.SetOrCheckSeqID(h.sequence, m); err != nil {
+		return err
+	}
+	if err := codec.SetOrCheckMethodName(ctx, h.name, m); err != nil {
+		return err
+	}
+	if !h.known {
+		c.methods.add(h.name)
+	}
+	return codec.NewDataIfNeeded(h.name, m)
+}
+
+// unmarshalData reads the arguments or the result.
+func (c *payloadCodec) unmarshalData(p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
+	frame, err := c.takeBody(m.PayloadLen(), h, in)
+	switch {
+	case err == nil:
+	case m.PayloadLen() == 0 && !errors.As(err, new(*Error)):
+		return err // the connection's, as Kitex's codec returns it
+	default:
+		return refuse(err)
+	}
+	n, err := c.decode(p, frame, m.Data())
+	if err == nil && n != len(frame) {
+		err = wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", len(frame)-n))
+	}
+	if err != nil {
+		return refuse(err)
+	}
+	return nil
+}
+
+// takeBody takes what follows the header. payload is as for peekHeader.
+func (c *payloadCodec) takeBody(payload int, h header, in remote.ByteBuffer) ([]byte, error) {
+	if err := in.Skip(h.size); err != nil {
+		return nil, err
+	}
+	if payload > 0 {
+		return takeFrame(in, payload-h.size)
+	}
+	s := c.scanners.Get().(*wire.Scanner)
+	defer c.scanners.Put(s)
+	s.Reset(&c.limits, c.limits.MaxFrame-h.size)
+	return takeStruct(in, s)
+}
+
+// refuse returns err as one that Kitex reports to the peer before it closes the connection.
+func refuse(err error) error {
+	var already *remote.TransError
+	if errors.As(err, &already) {
+		return already
+	}
+	return remote.NewTransError(remote.ProtocolError, err)
+}
