@@ -1,0 +1,254 @@
+package compact
+
+import (
+	"fmt"
+	"math"
+
+	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+const (
+	// maxNameBytes limits a method's name, which errors repeat.
+	maxNameBytes = 4 << 10
+
+	// keptBytes is the capacity up to which an Expander keeps its memory for the next message.
+	keptBytes = 256 << 10
+)
+
+// stage is how far an Expander is with its message.
+type stage uint8
+
+const (
+	stageHeader stage = iota // nothing is known of the message
+	stageName                // the method's name is being copied
+	stageBody                // name, type and sequence ID are known
+	stageDone                // all of the message was read
+)
+
+// Expander makes a message of the binary protocol of one of the compact protocol, piece by piece
+// as that arrives. The zero value has to be Reset.
+type Expander struct {
+	// set by Reset
+	limits *wire.Limits
+	left   int // bytes that the message may still have
+	offset int // bytes that were taken before this window
+
+	// set by Expand
+	window []byte
+	at     int // bytes of the window that were taken
+
+	// what was read so far
+	out         []byte // in binary
+	stage       stage
+	messageType uint8
+	sequence    int32
+	nameEnd     int     // in out
+	text        int     // bytes of a string that are still to be copied
+	pending     nibble  // type of the value that comes next, nibbleStop: the innermost of open says it
+	open        []level // structs and containers that have not ended, the innermost last
+}
+
+// level is a struct or container that has begun.
+type level struct {
+	container nibble // list, set, map or struct
+	key       nibble // of a map
+	value     nibble // of a map, and the elements' of a list or set
+	lastID    int16  // of a struct's last field
+	left      int    // elements to come; keys and values of a map count each
+}
+
+// Reset prepares x for a message of at most left bytes. l must not change while x is used.
+// Slices from Message and Name become invalid.
+func (x *Expander) Reset(l *wire.Limits, left int) {
+	out, open := x.out, x.open
+	if cap(out) > keptBytes {
+		out = nil
+	}
+	*x = Expander{limits: l, left: left, out: out[:0], open: open[:0]}
+}
+
+// Expand takes bytes from the front of window and returns how many. It takes all of them unless
+// the message ends before, or a value is not in the window as a whole: then the rest is
+// to be given again, with what follows it. No such rest is longer than 16 bytes.
+func (x *Expander) Expand(window []byte) (n int, err error) {
+	x.window, x.at = window[:min(len(window), x.left)], 0
+	for went := true; went && err == nil && x.stage != stageDone; {
+		if went, err = x.step(); err == nil && len(x.out) > x.limits.MaxFrame {
+			err = x.tooLarge(len(x.out), x.limits.MaxFrame)
+		}
+	}
+	n = x.at
+	x.left -= n
+	x.offset += n
+	x.window, x.at = nil, 0
+	return n, err
+}
+
+// Done reports whether the message has ended.
+func (x *Expander) Done() bool { return x.stage == stageDone }
+
+// Left returns how many bytes the message may still have.
+func (x *Expander) Left() int { return x.left }
+
+// Offset returns how many bytes were taken.
+func (x *Expander) Offset() int { return x.offset }
+
+// Message returns the message in binary, as far as it was read. The slice is valid until Reset.
+func (x *Expander) Message() []byte { return x.out }
+
+// Header returns what precedes the message's arguments, and whether that was read yet. The
+// name is valid until Reset.
+func (x *Expander) Header() (m wire.Message, known bool) {
+	if x.stage < stageBody {
+		return m, false
+	}
+	return wire.Message{Name: x.out[8:x.nameEnd], Type: int32(x.messageType), Sequence: x.sequence}, true
+}
+
+// step takes what comes next, or reports that it is not in the window as a whole.
+func (x *Expander) step() (went bool, err error) {
+	switch {
+	case x.text > 0:
+		return x.copyText(), nil
+	case x.stage == stageHeader:
+		return x.header()
+	case x.stage == stageName:
+		x.nameEnd = len(x.out)
+		x.out = append32(x.out, uint32(x.sequence))
+		x.stage = stageBody
+		return true, x.push(level{container: nibbleStruct})
+	case x.pending != nibbleStop:
+		t := x.pending
+		x.pending = nibbleStop
+		if went, err = x.value(t); !went {
+			x.pending = t
+		}
+		return went, err
+	}
+	top := &x.open[len(x.open)-1]
+	if top.container == nibbleStruct {
+		return x.field(top)
+	}
+	return x.elements(top)
+}
+
+// copyText copies what is in the window of a string.
+func (x *Expander) copyText() bool {
+	part := x.window[x.at:]
+	part = part[:min(len(part), x.text)]
+	x.out = append(x.out, part...)
+	x.text -= len(part)
+	x.at += len(part)
+	return len(part) > 0
+}
+
+// header takes what precedes the name of the method.
+func (x *Expander) header() (bool, error) {
+	b := x.window[x.at:]
+	if len(b) < 2 {
+		return false, nil
+	}
+	if !IsMessage(b) {
+		return false, x.wrong(wire.BadHeader, fmt.Sprintf("first bytes %#02x %#02x", b[0], b[1]))
+	}
+	sequence, n := varint32(b[2:])
+	if n <= 0 {
+		return false, x.varintError(n)
+	}
+	size, k := varint32(b[2+n:])
+	if k <= 0 {
+		return false, x.varintError(k)
+	}
+	x.messageType, x.sequence = b[1]>>typeShift, int32(sequence)
+	x.at += 2 + n + k
+	if err := x.checkLength(size, min(maxNameBytes, x.limits.MaxString)); err != nil {
+		return false, err
+	}
+	x.out = append(x.out, 0x80, 0x01, 0, x.messageType)
+	x.out = append32(x.out, size)
+	x.text = int(size)
+	x.stage = stageName
+	return true, nil
+}
+
+// field takes the header of a struct's next field, or the struct's end.
+func (x *Expander) field(top *level) (bool, error) {
+	b := x.window[x.at:]
+	if len(b) == 0 {
+		return false, nil
+	}
+	t, delta, size := nibble(b[0]&nibbleMask), int(b[0]>>4), 1
+	if b[0] == byte(nibbleStop) {
+		x.at++
+		x.out = append(x.out, byte(wire.Stop))
+		x.pop()
+		return true, nil
+	}
+	expanded := expandedTypes[t]
+	if expanded == wire.Stop {
+		return false, x.wrong(wire.BadType, fmt.Sprintf("field header %#02x", b[0]))
+	}
+	id := int(top.lastID) + delta
+	if delta == 0 {
+		v, n := varint32(b[1:])
+		if n <= 0 {
+			return false, x.varintError(n)
+		}
+		id, size = int(unzigzag(uint64(v))), 1+n
+	}
+	if id < math.MinInt16 || id > math.MaxInt16 {
+		return false, x.wrong(wire.BadValue, fmt.Sprintf("field ID %d", id))
+	}
+	top.lastID = int16(id)
+	x.at += size
+	x.out = append(x.out, byte(expanded), byte(id>>8), byte(id))
+	switch t {
+	case nibbleTrue:
+		x.out = append(x.out, 1)
+	case nibbleFalse:
+		x.out = append(x.out, 0)
+	default:
+		x.pending = t
+	}
+	return true, nil
+}
+
+// elements takes as many elements of a list, set or map as have neither elements nor a string in
+// them, or one that has, or the container's end.
+func (x *Expander) elements(top *level) (bool, error) {
+	if top.left == 0 {
+		x.pop()
+		return true, nil
+	}
+	for top.left > 0 {
+		t := top.value
+		if top.container == nibbleMap && top.left%2 == 0 {
+			t = top.key
+		}
+		if t >= nibbleString && t != nibbleUUID {
+			top.left--
+			x.pending = t
+			return true, nil
+		}
+		if went, err := x.value(t); !went {
+			return false, err
+		}
+		top.left--
+	}
+	return true, nil
+}
+
+func (x *Expander) push(l level) error {
+	if len(x.open) >= x.limits.MaxDepth {
+		return x.wrong(wire.TooDeep, "")
+	}
+	x.open = append(x.open, l)
+	return nil
+}
+
+func (x *Expander) pop() {
+	x.open = x.open[:len(x.open)-1]
+	if len(x.open) == 0 {
+		x.stage = stageDone
+	}
+}

@@ -1,0 +1,201 @@
+package compact
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+
+	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// value takes a value of type t. Of a string or container it takes what precedes the bytes or elements.
+func (x *Expander) value(t nibble) (went bool, err error) {
+	b := x.window[x.at:]
+	if size := int(minSizes[t]); len(b) < size {
+		return false, nil
+	}
+	switch t {
+	case nibbleTrue, nibbleFalse:
+		return x.boolean(b[0])
+	case nibbleByte:
+		x.out = append(x.out, b[0])
+		x.at++
+	case nibbleI16, nibbleI32, nibbleI64:
+		return x.integer(t, b)
+	case nibbleDouble:
+		x.out = binary.BigEndian.AppendUint64(x.out, binary.LittleEndian.Uint64(b))
+		x.at += 8
+	case nibbleUUID:
+		x.out = append(x.out, b[:16]...)
+		x.at += 16
+	case nibbleString:
+		return x.stringHead(b)
+	case nibbleList, nibbleSet:
+		return x.listHead(t, b)
+	case nibbleMap:
+		return x.mapHead(b)
+	case nibbleStruct:
+		err := x.push(level{container: nibbleStruct})
+		return err == nil, err
+	default:
+		panic("compact: BUG: value of type " + strconv.Itoa(int(t)))
+	}
+	return true, nil
+}
+
+// boolean takes a bool that is an element. Some write false as 0, and everybody reads that.
+func (x *Expander) boolean(c byte) (bool, error) {
+	switch nibble(c) {
+	case nibbleTrue:
+		x.out = append(x.out, 1)
+	case nibbleFalse, 0:
+		x.out = append(x.out, 0)
+	default:
+		return false, x.wrong(wire.BadValue, fmt.Sprintf("bool %#02x", c))
+	}
+	x.at++
+	return true, nil
+}
+
+func (x *Expander) integer(t nibble, b []byte) (bool, error) {
+	if t == nibbleI64 {
+		v, n := varint64(b)
+		if n <= 0 {
+			return false, x.varintError(n)
+		}
+		x.out = binary.BigEndian.AppendUint64(x.out, uint64(unzigzag(v)))
+		x.at += n
+		return true, nil
+	}
+	u, n := varint32(b)
+	if n <= 0 {
+		return false, x.varintError(n)
+	}
+	v := unzigzag(uint64(u))
+	if t == nibbleI32 {
+		x.out = append32(x.out, uint32(v))
+	} else {
+		if v < math.MinInt16 || v > math.MaxInt16 {
+			return false, x.wrong(wire.BadValue, fmt.Sprintf("i16 of %d", v))
+		}
+		x.out = binary.BigEndian.AppendUint16(x.out, uint16(v))
+	}
+	x.at += n
+	return true, nil
+}
+
+func (x *Expander) stringHead(b []byte) (bool, error) {
+	size, n := varint32(b)
+	if n <= 0 {
+		return false, x.varintError(n)
+	}
+	x.at += n
+	if err := x.checkLength(size, x.limits.MaxString); err != nil {
+		return false, err
+	}
+	x.out = append32(x.out, size)
+	x.text = int(size)
+	return true, nil
+}
+
+func (x *Expander) listHead(container nibble, b []byte) (bool, error) {
+	elem, count, size := nibble(b[0]&nibbleMask), uint32(b[0]>>4), 1
+	if count == nibbleMask {
+		v, n := varint32(b[1:])
+		if n <= 0 {
+			return false, x.varintError(n)
+		}
+		count, size = v, 1+n
+	}
+	expanded := expandedTypes[elem]
+	if elem == nibbleStop && count == 0 {
+		expanded = untyped
+	}
+	if expanded == wire.Stop {
+		return false, x.wrong(wire.BadType, fmt.Sprintf("list header %#02x", b[0]))
+	}
+	x.at += size
+	if err := x.checkCount(count, int(minSizes[elem]), expanded.MinSize()); err != nil {
+		return false, err
+	}
+	x.out = append(x.out, byte(expanded))
+	x.out = append32(x.out, count)
+	err := x.push(level{container: container, value: elem, left: int(count)})
+	return err == nil, err
+}
+
+func (x *Expander) mapHead(b []byte) (bool, error) {
+	count, n := varint32(b)
+	if n <= 0 {
+		return false, x.varintError(n)
+	}
+	if count == 0 {
+		x.at += n
+		x.out = append(x.out, byte(untyped), byte(untyped), 0, 0, 0, 0)
+		err := x.push(level{container: nibbleMap})
+		return err == nil, err
+	}
+	if len(b) == n {
+		return false, nil
+	}
+	key, value := nibble(b[n]>>4), nibble(b[n]&nibbleMask)
+	k, v := expandedTypes[key], expandedTypes[value]
+	if k == wire.Stop || v == wire.Stop {
+		return false, x.wrong(wire.BadType, fmt.Sprintf("types of a map %#02x", b[n]))
+	}
+	x.at += n + 1
+	if err := x.checkCount(count, int(minSizes[key]+minSizes[value]), k.MinSize()+v.MinSize()); err != nil {
+		return false, err
+	}
+	x.out = append(x.out, byte(k), byte(v))
+	x.out = append32(x.out, count)
+	err := x.push(level{container: nibbleMap, key: key, value: value, left: 2 * int(count)})
+	return err == nil, err
+}
+
+// checkLength reports an error unless a string of size bytes may follow, and its bytes can.
+func (x *Expander) checkLength(size uint32, limit int) error {
+	limit = min(limit, x.left-x.at, x.room())
+	if size > math.MaxInt32 {
+		return x.wrong(wire.NegativeLength, strconv.Itoa(int(int32(size))))
+	}
+	if int(size) > limit {
+		return x.tooLarge(int(size), limit)
+	}
+	return nil
+}
+
+// checkCount reports an error unless count elements of at least size bytes, and wide in binary, can follow.
+func (x *Expander) checkCount(count uint32, size, wide int) error {
+	limit := min(x.limits.MaxContainer, (x.left-x.at)/max(size, 1), x.room()/wide)
+	if count > math.MaxInt32 {
+		return x.wrong(wire.NegativeLength, strconv.Itoa(int(int32(count))))
+	}
+	if int(count) > limit {
+		return x.tooLarge(int(count), limit)
+	}
+	return nil
+}
+
+// room returns how much longer the message may become in binary.
+func (x *Expander) room() int { return max(0, x.limits.MaxFrame-len(x.out)) }
+
+func (x *Expander) wrong(kind wire.Kind, detail string) error {
+	return wire.NewError(kind, x.offset+x.at, detail)
+}
+
+func (x *Expander) tooLarge(size, limit int) error {
+	return x.wrong(wire.TooLarge, fmt.Sprintf("%d, at most %d", size, limit))
+}
+
+// varintError returns what is wrong with a varint of which n bytes were read: nothing if it goes on
+// after the window.
+func (x *Expander) varintError(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return x.wrong(wire.BadValue, "integer of too many bits")
+}
+
+func append32(dst []byte, v uint32) []byte { return binary.BigEndian.AppendUint32(dst, v) }

@@ -1,0 +1,15 @@
+// Package theader reads and writes the header that Apache's THeader transport puts before a message.
+//
+//	4 bytes  length of what follows
+//	2        0x0fff
+//	2        flags
+//	4        sequence ID
+//	2        length of the header proper, in words of four bytes
+//	...      protocol, transforms, info; varints; padded with zeros
+//	...      the message, transformed
+//
+// (doc/specs/HeaderFormat.md of Apache Thrift.) Of the transforms it knows zlib, and of the info
+// blocks the one of keys and values; those of later kinds are skipped, as the format wants it.
+//
+// Nothing is kept: functions may be called by any number of goroutines. Errors are *binary.Error.
+package theader

@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"math"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/codec/thrift"
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// Option changes a codec.
+type Option func(*codec)
+
+// WithKitexCodec has c encode and decode what is neither compact nor THeader. The default is
+// Kitex's default codec, without a limit for messages.
+func WithKitexCodec(c remote.Codec) Option {
+	return func(w *codec) { w.setKitex(c) }
+}
+
+// WithLimits sets what a compact message or a THeader frame may ask of the codec; see thrift.Limits
+// for the defaults. MaxElementBytes has no meaning here.
+func WithLimits(l thrift.Limits) Option {
+	return func(w *codec) { w.limits = resolved(l) }
+}
+
+// maxFrameBytes is the longest frame that THeader allows, so that HTTP is told from it. It keeps
+// sums of lengths within an int of 32 bits, too.
+const maxFrameBytes = 0x3fffffff
+
+// resolved puts the defaults into l.
+func resolved(l thrift.Limits) binary.Limits {
+	r := binary.DefaultLimits()
+	if l.MaxFrame > 0 {
+		r.MaxFrame = min(l.MaxFrame, maxFrameBytes)
+	}
+	if l.MaxDepth > 0 {
+		r.MaxDepth = l.MaxDepth
+	}
+	if l.MaxContainer > 0 {
+		r.MaxContainer = min(l.MaxContainer, math.MaxInt32)
+	}
+	if l.MaxString > 0 {
+		r.MaxString = min(l.MaxString, math.MaxInt32)
+	}
+	return r
+}
+
+// maxReplyDepth bounds the stack that a reply takes. Readers in general refuse what is nested less than that.
+const maxReplyDepth = 1024
+
+// replyLimits returns what holds for replies, which this side has made.
+func replyLimits() binary.Limits {
+	r := binary.DefaultLimits()
+	r.MaxFrame, r.MaxDepth = maxFrameBytes, maxReplyDepth
+	return r
+}
