@@ -1,0 +1,114 @@
+package apache
+
+import (
+	"encoding/binary"
+
+	"github.com/apache/thrift/lib/go/thrift"
+)
+
+// Wire is what a client and a server speak: a protocol and a framing.
+type Wire uint8
+
+const (
+	// WireDetect: a server finds out which of the others its client speaks. No client has it.
+	WireDetect Wire = iota
+	// WireFramedBinary: the binary protocol in frames.
+	WireFramedBinary
+	// WireFramedCompact: the compact protocol in frames.
+	WireFramedCompact
+	// WireUnframedBinary: the binary protocol without frames, which Thrift calls buffered.
+	WireUnframedBinary
+	// WireUnframedCompact: the compact protocol without frames.
+	WireUnframedCompact
+	// WireHeader: THeader, with the protocol of TConfiguration.THeaderProtocolID for a client.
+	WireHeader
+
+	numWires
+)
+
+// String returns the wire's name.
+func (w Wire) String() string {
+	if w >= numWires {
+		return "unknown"
+	}
+	return [...]string{
+		"detect", "framed binary", "framed compact", "unframed binary", "unframed compact", "THeader",
+	}[w]
+}
+
+func (w Wire) framing() Framing {
+	if w == WireFramedBinary || w == WireFramedCompact {
+		return Framed
+	}
+	return Unframed // THeader makes its frames itself
+}
+
+func (w Wire) isCompact() bool { return w == WireFramedCompact || w == WireUnframedCompact }
+
+// protocol returns the wire's protocol over t, which has its framing.
+func (w Wire) protocol(t *Transport, conf *thrift.TConfiguration) thrift.TProtocol {
+	switch {
+	case w == WireHeader:
+		return thrift.NewTHeaderProtocolConf(t, conf)
+	case w.isCompact():
+		return NewCompactProtocol(t, conf)
+	}
+	return NewBinaryProtocol(t, conf)
+}
+
+const (
+	unframedHead = 4 // bytes by which messages without a frame are known
+	framedHead   = 8 // and with one: the length, and the message's first four
+
+	headerMagic = thrift.THeaderHeaderMagic >> 16
+)
+
+// detect returns what the client speaks whose first bytes are head, framedHead of them; four
+// are enough if the message has no frame. ok is false where more bytes are needed.
+func detect(head []byte) (w Wire, ok bool, err error) {
+	if len(head) < unframedHead {
+		return WireDetect, false, nil
+	}
+	switch {
+	case isBinary(head):
+		return WireUnframedBinary, true, nil
+	case isCompact(head):
+		return WireUnframedCompact, true, nil
+	case head[0] >= 0x80:
+		return WireDetect, false, badVersion("first bytes % x of a connection", head[:unframedHead])
+	case len(head) < framedHead:
+		return WireDetect, false, nil
+	}
+	switch message := head[unframedHead:]; {
+	case isBinary(message):
+		return WireFramedBinary, true, nil
+	case isCompact(message):
+		return WireFramedCompact, true, nil
+	case uint32(binary.BigEndian.Uint16(message)) == headerMagic:
+		return WireHeader, true, nil
+	}
+	return WireDetect, false, badVersion("first bytes % x of a connection", head[:framedHead])
+}
+
+func isBinary(message []byte) bool {
+	return binary.BigEndian.Uint16(message) == thrift.VERSION_1>>16
+}
+
+func isCompact(message []byte) bool {
+	return message[0] == compactID && message[1]&compactVersions == compactVersion
+}
+
+// isOneway reports whether the message that begins with head wants no answer. It is false where
+// that cannot be told from so few bytes.
+func (w Wire) isOneway(head []byte) bool {
+	if w.framing() == Framed {
+		head = head[min(frameHead, len(head)):]
+	}
+	switch {
+	case w == WireHeader || len(head) < unframedHead:
+		return false
+	case w.isCompact():
+		return thrift.TMessageType(head[1]>>compactTypeShift) == thrift.ONEWAY
+	}
+	return isBinary(head) && thrift.TMessageType(head[3]) == thrift.ONEWAY
+}

@@ -1,0 +1,90 @@
+// Command apache is the Go side of the tests with Apache's libraries for other languages: clients and
+// servers of idl/echo.thrift on Kiteline. The script run, beside it, has it and its peers call each other.
+//
+//	apache client PORT WIRE         Apache-generated code, package codec/thrift/apache
+//	apache server                   the same; the server detects the wire
+//	apache kitex-client PORT WIRE   Kitex-generated code, package transport
+//	apache kitex-server             the same
+//
+// A WIRE is framed, unframed or header, a dash, and binary or compact. A client makes every kind of call
+// and checks the answers. A server prints its port and serves until its input ends.
+//
+// Package internal/echo was written by the compiler of Debian 12, version 0.17.0, which is older than the
+// library; run fails if it differs. After a change to the IDL:
+//
+//	thrift --gen go:skip_remote -out tests/interop/apache/internal idl/echo.thrift
+//	gofmt -w tests/interop/apache/internal
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+const timeout = 20 * time.Second
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	switch {
+	case len(args) == 3 && args[0] == "client":
+		return apacheClient(ctx, "127.0.0.1:"+args[1], args[2])
+	case len(args) == 3 && args[0] == "kitex-client":
+		return kitexClient(ctx, "127.0.0.1:"+args[1], args[2])
+	case len(args) == 1 && args[0] == "server":
+		return serve(apacheServer)
+	case len(args) == 1 && args[0] == "kitex-server":
+		return serve(kitexServer)
+	}
+	return errors.New("usage: apache client PORT WIRE | server | kitex-client PORT WIRE | kitex-server")
+}
+
+// serve runs a server, which returns a function that stops it, until standard input ends.
+func serve(start func(ln net.Listener) (stop func() error, err error)) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	addr, ok := ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return fmt.Errorf("listening on %v", ln.Addr())
+	}
+	stop, err := start(ln)
+	if err != nil {
+		return err
+	}
+	fmt.Println(addr.Port)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return stop()
+}
+
+// payloadSizes are those of EchoPayload.
+func payloadSizes() []int { return []int{0, 100, 5000, 100_000, 1 << 20} }
+
+func pattern(size int) []byte {
+	p := make([]byte, size)
+	for i := range p {
+		p[i] = byte(i % 251)
+	}
+	return p
+}
+
+// expect returns an error unless ok.
+func expect(what string, ok bool, got any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%s: got %.300v", what, got)
+}
