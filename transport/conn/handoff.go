@@ -38,6 +38,7 @@ func (c *Conn) offer() {
 		c.offeredAt.Store(c.group.sweeper.tick.Load())
 	}
 	c.transition(eventOffer)
+	c.touch() // now: a sweep that saw it before may have dropped it, if the handler has taken long so far
 }
 
 // take takes the reading side from the handler that offered it, unless that has

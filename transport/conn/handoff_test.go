@@ -166,6 +166,31 @@ func TestOfferIsTakenByTheSweep(t *testing.T) {
 	}
 }
 
+// TestLateOffer: a handler takes so long before it offers the reading side that the sweep has
+// dropped the connection meanwhile. The side is taken nevertheless.
+func TestLateOffer(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind string) {
+		p := newParts(func(c *Conn) {
+			if c.group != nil {
+				time.Sleep(10 * c.group.sweeper.period)
+			}
+			c.Offer()
+		})
+		c := newKindOfConn(t, kind, p.config(t), data("a"))
+		p.want(t, "+a")
+		time.Sleep(time.Minute)
+		c.sock.feed(data("b"))
+		time.Sleep(time.Minute)
+		p.want(t, "+a +b")
+		p.end("a", nil)
+		p.end("b", nil)
+		synctest.Wait()
+		if got := p.String(); !strings.Contains(got, "-a") || !strings.Contains(got, "-b") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // TestOfferWithoutGroup is HandOff: nobody would come to take it.
 func TestOfferWithoutGroup(t *testing.T) {
 	for _, kind := range connKinds[3:] {
