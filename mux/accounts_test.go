@@ -69,10 +69,10 @@ func TestDrainedBeforeListed(t *testing.T) {
 		synctest.Wait()
 		s.mu.Lock()
 		s.addLocked(cc)
-		active := s.active
+		active, failures := s.active, s.failures
 		s.mu.Unlock()
-		if active != 0 {
-			t.Errorf("%d connections count as active", active)
+		if active != 0 || failures != 1 {
+			t.Errorf("%d connections count as active, and %d failures", active, failures)
 		}
 		if _, err := s.Begin(t.Context(), time.Now().Add(time.Hour)); !errors.Is(err, down) {
 			t.Errorf("got %v, want the dial's error", err)

@@ -39,6 +39,7 @@ type Call struct {
 	state      callState
 	prev, next *Call              // in roles.waiting
 	reply      *buffer.LinkBuffer // the caller's once the state is callAnswered
+	refused    error              // why the call failed alone, and its connection goes on; nil if it did not
 }
 
 func (s *Set) newCall(ctx context.Context, deadline time.Time) *Call {
@@ -150,6 +151,8 @@ func (c *Call) Receive() (buffer.Reader, error) {
 	switch {
 	case over != nil:
 		return nil, c.fail("receive", over)
+	case c.refused != nil:
+		return nil, c.fail("receive", c.refused)
 	case c.reply == nil:
 		return nil, c.fail("receive", c.conn.deathCause())
 	}

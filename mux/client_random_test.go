@@ -41,40 +41,6 @@ func TestRetire(t *testing.T) {
 	})
 }
 
-// TestWornConnection abandons so many calls on a connection that it is replaced before
-// its sequence IDs run out, and checks that no reply goes astray meanwhile.
-func TestWornConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDeafDialer()
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
-		connect(t, s)
-		canceled, cancel := context.WithCancel(t.Context())
-		cancel()
-		for i := range mostLate {
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fill(c, nil)
-			if err := c.Send(); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait() // the pipe has taken it
-			c.ctx = canceled
-			c.End()
-			if i == mostLate/2 && s.Stats().Abandoned != i+1 {
-				t.Fatalf("got %+v after %d calls", s.Stats(), i+1)
-			}
-		}
-		connect(t, s)
-		if st := s.Stats(); st.Drains != 1 || st.Dials != 2 {
-			t.Errorf("got %+v", st)
-		}
-		_ = s.Close()
-		d.wg.Wait()
-	})
-}
-
 // TestRandomConfigs runs calls under random limits, ages and policies, in random order
 // with drains: every call ends, and nothing is left.
 func TestRandomConfigs(t *testing.T) {

@@ -35,9 +35,10 @@ const linkedBytes = 4 << 10
 // typicalOf is how many requests the typical one is about the mean of.
 const typicalOf = 4
 
-// mostLate is how many replies may be missing for which nobody waits any more before a
-// connection is replaced: each keeps its sequence ID, and there are only so many.
-const mostLate = 1 << 14
+// lostTime is how long half of a connection's places, or more, may be held by calls whose callers
+// have gone before the connection is replaced, since their replies seem never to come. It takes up to
+// twice as long, and longer than any server takes that is only slow.
+const lostTime = 10 * time.Second
 
 // clientConn is one connection of a Set. Its callers do all the work: they send on its
 // output, and read for each other (see roles).
@@ -52,10 +53,11 @@ type clientConn struct {
 	expireAt time.Time // zero: never
 	kickFunc func()    // kick, made once
 
-	// atomic. The first two are changed with mu held, the next two by the reader, the last
+	// atomic. The first three are changed with mu held, the next two by the reader, the last
 	// two by callers.
 	mode     atomic.Uint32 // a mode
 	load     atomic.Int32  // calls in flight
+	late     atomic.Int32  // replies still to come for which nobody waits
 	incoming atomic.Int64  // bytes that are still to come of a large frame
 	progress atomic.Uint64 // frames read so far, and parts of large ones
 	unsent   atomic.Int32  // calls that have begun and not sent
@@ -64,28 +66,32 @@ type clientConn struct {
 	// owned by the reader
 	readDeadline time.Time          // what the connection's read deadline was last set to
 	prefix       prefix             // of the frame that is being read, or handled
+	part         int                // bytes of a frame that had come at the last look
+	skip         int64              // bytes still to come of a frame that is skipped
 	large        *buffer.LinkBuffer // as much of a frame longer than copyBytes as has come; nil without one
 	known        bool               // a reply has come: mode is final
 	answered     uint64             // replies given to calls
 
 	// guarded by mu
-	mu       sync.Mutex
-	draining bool        // takes no new calls; ends when the last one is over
-	ending   bool        // the last call is over: finish was, or is about to be, called
-	linger   *time.Timer // ends a connection whose peer does not close its side; nil until ending
-	cause    error       // why it is dead; nil while it is not
-	calls    table
-	roles    roles
+	mu         sync.Mutex
+	draining   bool        // takes no new calls; ends when the last one is over
+	ending     bool        // the last call is over: finish was, or is about to be, called
+	halfClosed bool        // everything was written, and this side says so, or is about to
+	linger     *time.Timer // of the set's group: ends a connection whose peer does not close its side; nil until ending
+	cause      error       // why it is dead; nil while it is not
+	calls      table
+	begun      uint64 // calls that were given a place so far
+	roles      roles
 
 	// guarded by Set.mu
-	parked       bool      // in the set's idle list
-	retiring     bool      // a replacement is being dialled
-	idleSince    time.Time // zero: it was not idle at the last look
-	idleProgress uint64    // progress then
-	seen         uint64    // progress at the last look for a reader
-	heard        uint64    // progress at the last look for a sign of life
-	heardAt      time.Time // when that had changed
-	pinged       bool      // a ping was sent since
+	parked    bool      // in the set's idle list
+	retiring  bool      // a replacement is being dialled
+	pooled    bool      // counts in Set.pooled
+	idleSince time.Time // zero: it was not idle at the last look
+	idleBegun uint64    // begun then
+	lostAt    time.Time // when late replies were last told from later ones; zero: there were few
+	seen      uint64    // progress at the last look for a reader
+	pulse     pulse
 }
 
 func newClientConn(s *Set, c *conn.Conn) *clientConn {
@@ -104,6 +110,8 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 		maxPendingBytes: s.config.MaxPendingBytes,
 		onError:         cc.fail,
 		onRoom:          s.serveWaiters,
+		calmBytes:       clogBytes,
+		start:           s.goroutines.start,
 		counters:        &s.counters.output,
 	})
 	_ = c.SetReadDeadline(time.Time{}) // no timeout of the dialer's; fails on a closed one, as the first read will
@@ -120,7 +128,8 @@ func canTry(nc net.Conn) bool {
 	return false
 }
 
-// begin gives c a place on the connection, if there is one.
+// begin gives c a place on the connection, if there is one. A call whose caller has gone holds
+// its own until its reply comes: it is still the peer's to answer.
 func (cc *clientConn) begin(c *Call) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -128,14 +137,15 @@ func (cc *clientConn) begin(c *Call) bool {
 	if mode(cc.mode.Load()) == modeShared {
 		most = cc.set.config.MaxInFlight
 	}
-	if cc.draining || cc.cause != nil || cc.calls.inFlight >= most || cc.isFull() {
+	if cc.draining || cc.cause != nil || cc.calls.inFlight+cc.calls.late >= most || cc.isFull() {
 		return false
 	}
 	id := cc.calls.put(c)
 	if id == 0 {
-		return false // thousands of replies are late; upkeep drains it
+		panic("mux: BUG: more calls than sequence IDs, of which there are more than places")
 	}
 	cc.load.Store(int32(cc.calls.inFlight))
+	cc.begun++
 	cc.unsent.Add(1)
 	c.conn, c.seqID, c.state, c.unsent = cc, id, callOpen, true
 	return true
@@ -143,6 +153,7 @@ func (cc *clientConn) begin(c *Call) bool {
 
 // isFull reports whether as many bytes wait to be written as may, those included that the
 // calls which have begun and not sent are likely to add: they hold them already, or soon.
+// Each of them calls sent later, so that whoever waits for their sake is woken.
 func (cc *clientConn) isFull() bool {
 	expected := int64(cc.unsent.Load()) * cc.typical.Load()
 	return expected+int64(cc.out.pending()) > int64(cc.set.config.MaxPendingBytes)
@@ -170,15 +181,19 @@ func (cc *clientConn) company() company {
 	return alone
 }
 
-// answer gives a reply to its call. It reports false if nobody waits for it: the frame
-// stays the reader's then.
-func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer) bool {
+// answer gives a reply to its call, or without one, frame being nil, fails it alone, with refused.
+// It reports false if nobody waits for it: the frame stays the reader's then. Only the
+// reader calls it.
+func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, refused error) bool {
 	cc.mu.Lock()
 	c := cc.calls.take(id)
 	wake := false
 	if c != nil {
-		c.reply = frame
-		wake = cc.roles.settle(c, callAnswered)
+		end := callAnswered
+		if c.reply = frame; frame == nil {
+			c.refused, end = refused, callFailed
+		}
+		wake = cc.roles.settle(c, end)
 	}
 	end := cc.freedLocked()
 	cc.mu.Unlock()
@@ -188,13 +203,24 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer) bool {
 	if end {
 		cc.finish()
 	}
-	return c != nil
+	if cc.set.waitings.Load() > 0 {
+		cc.set.offer(cc) // its caller may leave much later, or has left
+	}
+	if c == nil {
+		cc.set.counters.lateReplies.Add(1)
+		return false
+	}
+	cc.answered++
+	return true
 }
 
 // freedLocked records that a slot may have been freed. It reports whether that was the
 // last one of a connection being drained: the caller then calls finish, without the lock.
 func (cc *clientConn) freedLocked() (end bool) {
 	cc.load.Store(int32(cc.calls.inFlight))
+	if late := int32(cc.calls.late); late != cc.late.Load() {
+		cc.late.Store(late)
+	}
 	end = cc.draining && !cc.ending && cc.calls.inFlight == 0 && cc.cause == nil
 	cc.ending = cc.ending || end
 	return end
@@ -210,7 +236,7 @@ func (cc *clientConn) leave(c *Call) {
 	next := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	end := !abandoned && cc.freedLocked()
-	worn := cc.calls.late >= mostLate
+	crowded := gone && cc.isCrowded()
 	cc.mu.Unlock()
 	cc.wakeUp(next)
 	if c.queued && (!answered || c.size >= linkedBytes) {
@@ -222,11 +248,18 @@ func (cc *clientConn) leave(c *Call) {
 		cc.fail(errAbandoned)
 	case end:
 		cc.finish()
-	case worn:
-		cc.set.drain(cc)
 	default:
 		cc.set.offer(cc)
 	}
+	if crowded { // perhaps so much that nobody gets in who would read
+		cc.watchNow()
+		cc.set.planUpkeep(lostTime / 8)
+	}
+}
+
+// isCrowded reports whether calls whose callers have gone hold half of the places, or more.
+func (cc *clientConn) isCrowded() bool {
+	return 2*int(cc.late.Load()) >= cc.set.config.MaxInFlight
 }
 
 // giveUpLocked frees the slot of a call that has no reply and wants none any more, or
@@ -266,8 +299,10 @@ func (cc *clientConn) fail(cause error) {
 		}
 	}
 	cc.load.Store(0)
-	if cc.linger != nil {
-		cc.linger.Stop()
+	cc.late.Store(0)
+	cc.set.goroutines.stop(cc.linger)
+	if cc.halfClosed {
+		cause = errDrained // whatever it was, nobody has lost anything
 	}
 	cc.mu.Unlock()
 	for _, c := range parked {

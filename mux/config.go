@@ -18,25 +18,32 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as
-	// calls find no idle one. Zero or less means 2: more make batches smaller, fewer leave
-	// small calls no way around large ones.
+	// calls find no idle one. Those that a burst opened before anybody knew what the peer can
+	// get no new calls once it is known, and end after their last one. Pooled ones at the same
+	// address do not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way around large ones.
 	MaxConns int
 
 	// MaxPooledConns is how many a peer gets that does not, or is not known to, where
 	// each has one call at a time. Zero or less means 1024.
 	MaxPooledConns int
 
-	// MaxInFlight is how many calls a shared connection has at a time. Zero or less means
-	// 4096; more than 32768 counts as that.
+	// MaxInFlight is how many calls a shared connection has at a time, those included whose
+	// callers have gone while the peer still has to answer them. A connection on which such calls
+	// have held half of the places for 10 s, or up to twice as long, is replaced: their replies
+	// seem never to come. Zero or less means 4096; more than 32768 counts as that.
 	MaxInFlight int
 
 	// MaxPendingBytes is how many bytes may wait to be written on a connection before
 	// calls wait or fail, in Begin, or in Send where others were quicker; a frame begun
-	// below it may exceed it. Zero or less means 16 MiB.
+	// below it may exceed it. A call that has begun and not sent holds room for a request of
+	// the usual length, as it holds one of MaxInFlight's places: a goroutine that begins
+	// several before it sends may wait for itself. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
 	// MaxFrameBytes is how long a request or a reply may be, its header included. A
-	// longer reply is refused when its length is read. Zero or less means 64 MiB.
+	// longer one fails its call with a *FrameError; a reply does when its length is read, and
+	// is skipped then, while other calls go on, or ends a connection that no others share.
+	// Zero or less means 64 MiB.
 	MaxFrameBytes int
 
 	// MaxBatchBytes and MaxBatchFrames end a batch of requests that leave together. Zero
@@ -47,13 +54,14 @@ type Config struct {
 	// Overload says what a call does for which the limits leave no room.
 	Overload Overload
 
-	// WriteTimeout is how long the peer may take for each 256 KiB once the kernel has no
-	// more room. Then the connection is closed. Zero means 10 s, negative for ever.
+	// WriteTimeout is how long the peer may take for each piece of 4 to 64 KiB once the kernel
+	// has no more room. Then the connection is closed. Zero means 10 s, negative for ever.
 	WriteTimeout time.Duration
 
-	// Heartbeat is how often a shared connection is looked after on which nothing was
-	// received: it is sent a ping within that time, and a peer that has gone without a
-	// word is found within twice as much. Zero or less means never.
+	// Heartbeat is how often a shared connection is looked after on which the peer gave no
+	// sign of life: no byte came, nor did it take any of those that the kernel had no room for.
+	// It is sent a ping within that time, and a peer that has gone without a word is found
+	// within twice as much. Zero or less means never.
 	Heartbeat time.Duration
 
 	// IdleTimeout closes a connection that had no call for that long. Zero or less means never.
@@ -63,11 +71,13 @@ type Config struct {
 	// opened, and the old one gets no new calls. Zero or less means never.
 	MaxAge time.Duration
 
-	// BackoffMin and BackoffMax bound the pause after a failed dial, which doubles with
-	// each failure and is varied by half. In the pause, calls to an address without
-	// connections fail at once, with the error of that dial; the first call after it dials
-	// again. So a server that is back is used after BackoffMax at the latest, while calls
-	// come. Zero or less means 1 ms and 20 ms.
+	// BackoffMin and BackoffMax bound the pause after a failed dial, or after the dial of a
+	// connection that ended within BackoffMax, or a second, and without a reply. It doubles with each
+	// failure, until a connection has its first reply, and is varied by half. In the pause,
+	// calls to an address without connections fail at once, with the error of that dial
+	// or connection; the first call after it dials again. So a server that is back is used
+	// after one and a half times BackoffMax at the latest, while calls come. Zero or less
+	// means 1 ms and 20 ms.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 

@@ -13,10 +13,20 @@ func signalIn(frame *buffer.LinkBuffer, p prefix) (signal, error) {
 
 // learn takes from the first reply how the connection may be used.
 func (cc *clientConn) learn(frame *buffer.LinkBuffer) error {
-	s, err := signalIn(frame, cc.prefix)
+	start, err := frame.Peek(prefixBytes + cc.prefix.headerBytes)
 	if err != nil {
 		return err
 	}
+	return cc.learnFrom(start[prefixBytes:])
+}
+
+// learnFrom is learn for a frame's variable header.
+func (cc *clientConn) learnFrom(header []byte) error {
+	s, err := parseSignal(header)
+	if err != nil {
+		return err
+	}
+	cc.known = true
 	learnt := modePooled
 	if s == signalHello {
 		learnt = modeShared
@@ -36,10 +46,13 @@ func (cc *clientConn) control(frame *buffer.LinkBuffer) error {
 	}
 	switch s {
 	case signalPing:
-		cc.sendControl(signalPong)
+		if !cc.isHalfClosed() {
+			cc.sendControl(signalPong)
+		}
 	case signalDrain, signalReset:
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
+		cc.set.peerDrained(cc)
 	}
 	return nil
 }

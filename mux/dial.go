@@ -12,9 +12,6 @@ import (
 // opened together are not replaced together.
 const ageJitter = 0.1
 
-// backoffJitter is the part of a pause after a failed dial by which clients differ.
-const backoffJitter = 0.5
-
 // jitter returns d, more or less by up to part of it.
 func jitter(d time.Duration, part float64) time.Duration {
 	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
@@ -25,7 +22,10 @@ func (s *Set) roomLocked() int {
 	open := s.active + s.dialling
 	switch s.peer {
 	case peerShared:
-		return s.config.MaxConns - open
+		if s.pooled >= s.config.MaxPooledConns {
+			return 0 // one more may turn out to be as those are
+		}
+		return s.config.MaxConns - (open - s.pooled)
 	case peerPooled:
 		return s.config.MaxPooledConns - open
 	}
@@ -49,15 +49,6 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	s.dialling++
 	s.publishLocked()
 	return true
-}
-
-// endPause ends the pause after a failed dial.
-func (s *Set) endPause() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pause = nil
-	s.publishLocked()
-	s.serveLocked()
 }
 
 // grow opens another connection for calls that share one.
@@ -104,10 +95,11 @@ func (s *Set) dial(old *clientConn) {
 // addLocked takes a new connection in. One that has died already, of which forget knew
 // nothing, is left out; one that its peer drains already gets no calls.
 func (s *Set) addLocked(cc *clientConn) {
-	s.failures, s.lastErr = 0, nil
+	s.lastErr = nil
 	s.endDialLocked()
 	list := *s.list.Load()
-	if cc.deathCause() == nil {
+	cause := cc.deathCause()
+	if cause == nil {
 		s.conns[cc] = struct{}{}
 		if !cc.isDraining() {
 			s.active++
@@ -115,6 +107,12 @@ func (s *Set) addLocked(cc *clientConn) {
 		}
 	}
 	s.setListLocked(list)
+	switch {
+	case cause != nil && !isOwnEnd(cause):
+		s.cutShortLocked(cc, cause)
+	case s.failures > 0:
+		s.pauseLocked(0) // it may end as the last one did; if a reply comes, the pause ends
+	}
 	s.serveLocked()
 	s.planUpkeepLocked(watchPeriod)
 }
@@ -129,20 +127,7 @@ func (s *Set) dialFailed(old *clientConn, err error) {
 	if old != nil {
 		old.retiring = false
 	}
-	pause := s.config.BackoffMin << min(s.failures, 16)
-	s.failures++
-	if pause <= 0 || pause > s.config.BackoffMax {
-		pause = s.config.BackoffMax
-	}
-	s.lastErr = err
-	if s.pause == nil && !s.closed {
-		s.pause = time.AfterFunc(jitter(pause, backoffJitter), s.endPause)
-	}
-	s.publishLocked()
-	s.endDialLocked()
-	if s.active == 0 && s.dialling == 0 {
-		s.failWaitersLocked(err)
-	}
+	s.failedLocked(err, 0)
 	s.serveLocked() // who waited for something better than there is
 }
 
@@ -157,44 +142,4 @@ func (s *Set) publishLocked() {
 	more := !s.closed && s.peer == peerShared && s.pause == nil
 	s.canGrow.Store(more && s.dialling == 0 && s.roomLocked() > 0)
 	s.moreSoon.Store(more && (s.dialling > 0 || s.roomLocked() > 0))
-}
-
-// endDialLocked tells WarmUp that a dial has ended.
-func (s *Set) endDialLocked() {
-	if s.dialled != nil {
-		close(s.dialled)
-		s.dialled = nil
-	}
-}
-
-// WarmUp opens connections until there are n, or as many as the limits allow, and
-// returns when they are open, with the error of a dial that failed, or ctx's. What the peer
-// can do is learnt from the first reply on each.
-func (s *Set) WarmUp(ctx context.Context, n int) error {
-	for {
-		s.mu.Lock()
-		for s.active+s.dialling < n && s.dialLocked(nil) {
-			continue
-		}
-		ready, err := s.dialling == 0, s.lastErr
-		if s.closed {
-			ready, err = true, ErrClosed
-		}
-		if !ready && s.dialled == nil {
-			s.dialled = make(chan struct{})
-		}
-		dialled := s.dialled
-		s.mu.Unlock()
-		if ready && err != nil {
-			return &Error{Op: "warm up", Err: err}
-		}
-		if ready {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return &Error{Op: "warm up", Err: ctx.Err()}
-		case <-dialled:
-		}
-	}
 }

@@ -36,10 +36,13 @@
 //	                                           draining ─► last call over ─► ended
 //
 // A failure ends a connection in any state: every call in flight on it fails, once, at once.
+// One that ends soon, and before its first reply, counts as a dial that failed: there is a pause
+// before the next one (backoff.go).
 //
 // A call takes a connection with nothing in flight, else the one with the fewest calls; one
 // on which a large frame is under way comes last, since TTHeader frames cannot be
 // split. While calls find none idle, connections are added one by one, up to Config.MaxConns.
+// Pooled connections do not count towards that: peers of both kinds may share an address.
 //
 // # Who does the work
 //
@@ -66,7 +69,8 @@
 // # Errors
 //
 // Every failed call has an *Error, whose NotSent says whether it is safe to try it again,
-// and which wraps ErrClosed, ErrOverloaded, ErrSilent, a *FrameError, io.EOF, the context's error,
+// and which wraps ErrClosed, ErrOverloaded, ErrSilent, a *FrameError, which says whose frame it
+// was and whether it exceeds a limit, io.EOF, the context's error,
 // os.ErrDeadlineExceeded for a deadline of the call's and for the peer that does not
 // read, or an error of package conn or of the dial.
 //
@@ -77,7 +81,8 @@
 //
 // A connection that is used as pooled and whose call ran out of time is closed, since the
 // next call would wait behind it. A call of a large request holds up those behind it on the
-// same connection. WarmUp cannot learn whether a peer multiplexes. On a net.Conn that is no
+// same connection, and so does a reply that is too large, though nobody gets it. WarmUp
+// cannot learn whether a peer multiplexes. On a net.Conn that is no
 // plain socket, and on platforms without a poller, the end of an idle connection is seen
 // when its goroutine has begun to read, up to 100 ms after the last call.
 package mux

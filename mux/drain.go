@@ -45,8 +45,11 @@ func (s *Set) drain(cc *clientConn) {
 // unlistLocked has cc found by no new call.
 func (s *Set) unlistLocked(cc *clientConn) {
 	s.active--
+	if cc.pooled {
+		s.pooled--
+	}
 	s.idle = without(s.idle, cc)
-	cc.parked = false
+	cc.parked, cc.pooled = false, false
 	s.setListLocked(without(*s.list.Load(), cc))
 }
 
@@ -58,11 +61,12 @@ func (s *Set) forget(cc *clientConn, cause error) {
 		return
 	}
 	delete(s.conns, cc)
-	if !isOwnEnd(cause) {
-		s.counters.deaths.Add(1)
-	}
 	if !cc.isDraining() {
 		s.unlistLocked(cc)
+	}
+	if !isOwnEnd(cause) {
+		s.counters.deaths.Add(1)
+		s.cutShortLocked(cc, cause)
 	}
 	s.serveLocked()
 }
@@ -88,10 +92,20 @@ func (cc *clientConn) isEnding() bool {
 	return cc.ending
 }
 
+// isHalfClosed reports whether this side has closed its half, so that nothing can be sent.
+func (cc *clientConn) isHalfClosed() bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.halfClosed
+}
+
 // finish ends a drained connection: when the last frame was written this side closes its
 // half, reads what the peer still sends, and closes when the peer has closed too.
 func (cc *clientConn) finish() {
 	cc.out.afterFlush(func() {
+		cc.mu.Lock()
+		cc.halfClosed = true
+		cc.mu.Unlock()
 		half, ok := cc.conn.NetConn().(interface{ CloseWrite() error })
 		if !ok || half.CloseWrite() != nil {
 			cc.fail(errDrained)
@@ -99,7 +113,7 @@ func (cc *clientConn) finish() {
 		}
 		cc.mu.Lock()
 		if cc.cause == nil {
-			cc.linger = time.AfterFunc(lingerTime, func() { cc.fail(errDrained) })
+			cc.linger = cc.set.goroutines.after(lingerTime, func() { cc.fail(errDrained) })
 		}
 		cc.mu.Unlock()
 		cc.watchNow()

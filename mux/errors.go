@@ -24,6 +24,10 @@ var (
 	// errIdle is why a connection was closed that had no call for too long.
 	errIdle error = &stateError{"mux: connection idle", net.ErrClosed}
 
+	// errPeerDrains is why a peer counts as one that cannot be dialled which drains its
+	// connections before they have carried a call.
+	errPeerDrains = errors.New("mux: peer drains its connections")
+
 	// errDrained is why a connection was closed that had been drained.
 	errDrained error = &stateError{"mux: connection drained", net.ErrClosed}
 
@@ -48,7 +52,7 @@ func (e *stateError) Unwrap() error { return e.as }
 //   - ErrClosed, ErrOverloaded, ErrSilent, *FrameError;
 //   - any other error of the connection or of dialling.
 type Error struct {
-	Op   string   // "begin", "send" or "receive"
+	Op   string   // "begin", "send", "receive" or "warm up"
 	Addr net.Addr // the peer; nil if the call had no connection yet
 	Err  error    // never nil
 
@@ -81,17 +85,27 @@ func (e *Error) Timeout() bool {
 // tried again.
 func (e *Error) Temporary() bool { return false }
 
-// FrameError says that bytes are not a frame that this package takes. One that came
-// from the peer ends the connection, since nobody knows where the next frame begins.
+// FrameError says that bytes are not a frame that this package takes. One that the peer
+// sent ends the connection, since nobody knows where the next frame begins, unless it is a
+// reply that is too large: then the call fails alone, where others may share the connection.
 type FrameError struct {
-	Reason string
-	Bytes  int // the length that a frame too large announced; otherwise 0
+	Reason   string
+	Bytes    int  // how long a frame is, or says it is, whose length is wrong; otherwise 0
+	Limit    int  // this side's limit that Bytes exceeds; 0: that is not what is wrong
+	Received bool // the peer sent it; otherwise this side would have
 }
 
 // Error implements error.
 func (e *FrameError) Error() string {
-	if e.Bytes > 0 {
-		return fmt.Sprintf("mux: bad frame: %s (%d bytes)", e.Reason, e.Bytes)
+	kind := "bad frame to send"
+	if e.Received {
+		kind = "bad frame received"
 	}
-	return "mux: bad frame: " + e.Reason
+	switch {
+	case e.Limit > 0:
+		return fmt.Sprintf("mux: %s: %s (%d bytes, limit %d)", kind, e.Reason, e.Bytes, e.Limit)
+	case e.Bytes > 0:
+		return fmt.Sprintf("mux: %s: %s (%d bytes)", kind, e.Reason, e.Bytes)
+	}
+	return "mux: " + kind + ": " + e.Reason
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"time"
 )
 
 // This file is the work of the flusher, the one goroutine that has an output's
@@ -37,7 +38,12 @@ func (o *output) flushInline() {
 // handOver gives the role, and what is left of the batch, to a goroutine that may wait.
 func (o *output) handOver() {
 	o.config.counters.handed.Add(1)
-	go o.flushWaiting()
+	switch {
+	case o.config.start == nil:
+		go o.flushWaiting()
+	case !o.config.start(o.writeRest):
+		o.fail(ErrClosed)
+	}
 }
 
 // flushWaiting is that goroutine. It ends when nothing is queued, or when a write
@@ -140,7 +146,8 @@ func (o *output) tryWrite() (more bool, err error) {
 }
 
 // writeWaiting writes a piece however long that takes. What is lent it writes from memory of
-// the output's own: who has lent it may not want to wait as long.
+// the output's own, since who has lent it may not want to wait as long, and where the peer is slow
+// in small pieces, since only at the end of one it is seen to live.
 func (o *output) writeWaiting() (more bool, err error) {
 	o.batchMu.Lock()
 	var p []byte
@@ -154,8 +161,21 @@ func (o *output) writeWaiting() (more bool, err error) {
 	if len(p) == 0 {
 		return false, nil
 	}
+	switch {
+	case !o.config.lent:
+	case o.slow:
+		p = p[:min(len(p), slowBytes)]
+	case o.config.waits:
+		p = p[:min(len(p), recordBytes)]
+	}
+	began := time.Now()
 	n, err := o.stream.Write(p)
+	took := time.Since(began)
 	o.took(n)
+	o.slow = took > slowWrite
+	if n > 0 {
+		o.waited.Add(int64(took))
+	}
 	return true, err
 }
 
@@ -231,8 +251,9 @@ func (o *output) took(n int) {
 	o.mu.Lock()
 	before := o.pending()
 	o.addPendingLocked(-n)
-	half := o.config.maxPendingBytes / 2
-	o.roomy = o.roomy || before > half && before-n <= half
+	for _, room := range [...]int{o.config.maxPendingBytes / 2, o.config.calmBytes} {
+		o.roomy = o.roomy || before > room && before-n <= room
+	}
 	o.mu.Unlock()
 }
 

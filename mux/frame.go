@@ -2,6 +2,7 @@ package mux
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/kiteline/kiteline/transport/buffer"
 )
@@ -93,14 +94,15 @@ type prefix struct {
 // isControl reports whether the frame is about the connection and no call's.
 func (p prefix) isControl() bool { return p.seqID == 0 }
 
-// parsePrefix reads the prefixBytes that b begins with. maxFrameBytes is how long a
-// whole frame may be. The error is a *FrameError.
+// parsePrefix reads the prefixBytes that b begins with, of a frame received. maxFrameBytes
+// is how long a whole frame may be: of a longer one it returns all but the length. The error
+// is a *FrameError.
 func parsePrefix(b []byte, maxFrameBytes int) (prefix, error) {
 	if len(b) < prefixBytes {
 		panic("mux: BUG: less than a prefix to parse")
 	}
 	if binary.BigEndian.Uint16(b[4:]) != frameMagic {
-		return prefix{}, &FrameError{Reason: "no TTHeader magic"}
+		return prefix{}, &FrameError{Reason: "no TTHeader magic", Received: true}
 	}
 	length := int64(binary.BigEndian.Uint32(b)) + lengthBytes
 	p := prefix{
@@ -110,11 +112,11 @@ func parsePrefix(b []byte, maxFrameBytes int) (prefix, error) {
 	}
 	switch {
 	case p.headerBytes == 0:
-		return prefix{}, &FrameError{Reason: "empty header"}
+		return prefix{}, &FrameError{Reason: "empty header", Received: true}
 	case length < prefixBytes+int64(p.headerBytes):
-		return prefix{}, &FrameError{Reason: "header longer than the frame"}
+		return prefix{}, &FrameError{Reason: "header longer than the frame", Received: true}
 	case length > int64(maxFrameBytes):
-		return prefix{}, &FrameError{Reason: "too large", Bytes: int(min(length, buffer.MaxBytes))}
+		return p, &FrameError{Reason: "too large", Bytes: int(min(length, buffer.MaxBytes)), Limit: maxFrameBytes, Received: true}
 	}
 	p.frameBytes = int(length)
 	return p, nil
@@ -154,7 +156,7 @@ func parseSignal(header []byte) (signal, error) {
 		}
 	}
 	if r.failed {
-		return signalNone, &FrameError{Reason: "malformed header"}
+		return signalNone, &FrameError{Reason: "malformed header", Received: true}
 	}
 	return found, nil
 }
@@ -270,6 +272,15 @@ func insertSignal(frame *buffer.LinkBuffer, s signal) error { //nolint:unparam /
 	return frame.Flush()
 }
 
+// asOwn returns parsePrefix's error for a frame that this side is about to send.
+func asOwn(err error) error {
+	var bad *FrameError
+	if errors.As(err, &bad) {
+		bad.Received = false
+	}
+	return err
+}
+
 // checkFrame returns the prefix of frame if frame is exactly one whole frame, all of it
 // readable. A frame whose length is wrong would tear the stream for every other call.
 func checkFrame(frame *buffer.LinkBuffer, maxFrameBytes int) (prefix, error) {
@@ -281,8 +292,11 @@ func checkFrame(frame *buffer.LinkBuffer, maxFrameBytes int) (prefix, error) {
 		return prefix{}, err
 	}
 	p, err := parsePrefix(start, maxFrameBytes)
-	if err == nil && p.frameBytes != frame.Len() {
+	switch {
+	case err != nil:
+		return prefix{}, asOwn(err)
+	case p.frameBytes != frame.Len():
 		return prefix{}, &FrameError{Reason: "length field and length differ", Bytes: frame.Len()}
 	}
-	return p, err
+	return p, nil
 }

@@ -27,6 +27,14 @@ const (
 	// room for and does not wait: conn tries first, and then waits for no time at all.
 	tryTimeout = time.Nanosecond
 
+	// slowBytes is how much one write takes after one that took longer than slowWrite.
+	slowBytes = 4 << 10
+	slowWrite = 100 * time.Millisecond
+
+	// recordBytes is how much one write takes where none can be tried: TLS cuts longer
+	// ones up by itself.
+	recordBytes = 16 << 10
+
 	// inlineBatches is how many batches a sender writes, its own frame's included,
 	// before a goroutine of the output's goes on.
 	inlineBatches = 4
@@ -55,7 +63,7 @@ type outputConfig struct {
 	// be taken back with detach. Otherwise it is the frames' for as long as they live.
 	lent bool
 
-	writeTimeout    time.Duration // for each 256 KiB, once the kernel has no room; zero: none
+	writeTimeout    time.Duration // for each piece of up to 256 KiB, once the kernel has no room; zero: none
 	maxBatchBytes   int           // a batch ends with the frame that reaches it
 	maxBatchFrames  int
 	maxPendingBytes int // see output.full
@@ -64,9 +72,15 @@ type outputConfig struct {
 	// wrote. The output is closed then; the stream is not.
 	onError func(err error)
 
-	// onRoom is called without a lock when half of maxPendingBytes is free again,
-	// except where cancel or close has freed it. Nil: nobody wants to know.
-	onRoom func()
+	// onRoom is called without a lock when half of maxPendingBytes is free again, and when
+	// no more than calmBytes wait any more, except where cancel or close has freed it. Nil:
+	// nobody wants to know.
+	onRoom    func()
+	calmBytes int
+
+	// start runs f, which ends soon after the stream is closed, on a goroutine of its
+	// own, or reports that it is too late for that. Nil: a go statement does.
+	start func(f func()) bool
 
 	counters *outputCounters // may be shared by outputs; nil: nobody counts
 }
@@ -88,10 +102,13 @@ type outputCounters struct {
 // Frames have positions, from 0, in the order in which they were queued.
 type output struct {
 	// immutable after newOutput
-	stream stream
-	config outputConfig
+	stream    stream
+	config    outputConfig
+	writeRest func() // flushWaiting, made once
 
+	// atomic
 	pendingBytes atomic.Int64 // queued and not yet written; changed with mu held
+	waited       atomic.Int64 // see waitedFor; added to by the flusher
 
 	// guarded by mu, which is held for a few instructions, with none taken inside
 	mu       sync.Mutex
@@ -113,6 +130,7 @@ type output struct {
 	chunkAt  int    // chunk[:chunkAt] was written
 	handsOn  bool   // config.waits, or the stream turned out not to be able to try
 	patient  bool   // the stream has the configured write timeout, not tryTimeout
+	slow     bool   // the last write that might wait took long
 	everSent bool   // a write has taken something
 	roomy    bool   // onRoom has to be called
 }
@@ -131,7 +149,9 @@ func newOutput(s stream, cfg outputConfig) *output {
 		cfg.counters = new(outputCounters)
 	}
 	_ = s.SetWriteTimeout(cfg.writeTimeout) // fails on a closed stream, as the first write will
-	return &output{stream: s, config: cfg, handsOn: cfg.waits, patient: true}
+	o := &output{stream: s, config: cfg, handsOn: cfg.waits, patient: true}
+	o.writeRest = o.flushWaiting
+	return o
 }
 
 // company says whether other calls of the connection are under way, whose frames may
@@ -215,6 +235,11 @@ func (o *output) begun(position uint64) bool {
 
 // pending returns how many bytes are queued and not yet written.
 func (o *output) pending() int { return int(o.pendingBytes.Load()) }
+
+// waitedFor returns how long writes have taken that might wait and after which the kernel
+// had taken something. If it grows with the clock there is too much for the peer to take at
+// once, and the peer takes it.
+func (o *output) waitedFor() time.Duration { return time.Duration(o.waited.Load()) }
 
 // isFull reports whether more bytes wait than may.
 func (o *output) isFull() bool { return o.pending() > o.config.maxPendingBytes }

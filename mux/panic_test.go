@@ -22,6 +22,14 @@ func TestBugs(t *testing.T) {
 			q.push(takeBuffer(), 0)
 			q.unpop(1)
 		},
+		"sequence IDs": func() {
+			cc := &clientConn{set: NewSet(Config{Dial: newDeafDialer().dial}), out: newOutput(discardStream{}, outputConfig{})}
+			for range maxSlots {
+				cc.calls.take(cc.calls.put(new(Call)))
+				cc.calls.freed = 0 // lost
+			}
+			cc.begin(new(Call))
+		},
 		"no dial": func() { NewSet(Config{}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,7 +65,7 @@ func TestCloseRace(t *testing.T) {
 		for _, marked := range []bool{true, false} {
 			t.Run(network+map[bool]string{true: "/shared", false: "/pooled"}[marked], func(t *testing.T) {
 				t.Parallel()
-				peer := &mortalPeer{marked: marked, most: int64(rounds(1700))} // 10^4 in all
+				peer := &mortalPeer{marked: marked, most: int64(rounds(1700))} // 10^4 in all, 10^6 with -mux.long
 				dial := raceDial(t, network, peer.serve)
 				s := newTestSet(t, Config{Dial: dial, MaxConns: 2, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})
 				hammer(t, s, peer)
@@ -74,6 +74,7 @@ func TestCloseRace(t *testing.T) {
 	}
 }
 
+// raceDial returns a dial for a listener of network that serve answers.
 func raceDial(t *testing.T, network string, serve func(nc net.Conn)) func(context.Context) (*conn.Conn, error) {
 	t.Helper()
 	if network == "tcp" {
@@ -139,6 +140,7 @@ func oneCall(t *testing.T, s *Set, peer *mortalPeer, rnd *rand.Rand, id uint64) 
 	}
 	payload := make([]byte, size)
 	binary.BigEndian.PutUint64(payload, id)
+	defer peer.seen.Delete(id) // there are millions
 	start := time.Now()
 	got, err := roundTrip(ctx, s, payload, 30*time.Second)
 	if took := time.Since(start); took > 10*time.Second {

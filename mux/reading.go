@@ -118,12 +118,22 @@ func (cc *clientConn) readFrames() error {
 			err = cc.handle(frame)
 		}
 		if err != nil {
+			cc.lookAtPart(in)
 			_ = in.Release() // always nil
 			return err
 		}
 		if !cc.hasFrame(in) {
+			cc.part = in.Len()
 			return in.Release()
 		}
+	}
+}
+
+// lookAtPart counts bytes as progress that have come of a frame since somebody looked.
+func (cc *clientConn) lookAtPart(in buffer.Reader) {
+	if part := in.Len(); part != cc.part {
+		cc.part = part
+		cc.progress.Add(1)
 	}
 }
 
@@ -142,17 +152,20 @@ func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 }
 
 // readFrame waits for one frame and returns it, in a buffer from takeBuffer, its prefix
-// being in cc.prefix.
+// being in cc.prefix; nil is one that was skipped.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
-	if cc.large != nil {
+	switch {
+	case cc.large != nil:
 		return cc.readLarge(in)
+	case cc.skip > 0:
+		return nil, cc.skipRest(in)
 	}
 	start, err := in.Peek(prefixBytes)
 	if err != nil {
 		return nil, err
 	}
 	if cc.prefix, err = parsePrefix(start, cc.set.config.MaxFrameBytes); err != nil {
-		return nil, err
+		return nil, cc.refuse(in, start, err)
 	}
 	if cc.prefix.frameBytes > copyBytes {
 		cc.large = takeBuffer()
@@ -176,23 +189,36 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	for {
 		left := cc.prefix.frameBytes - cc.large.Len()
-		cc.incoming.Store(int64(left))
+		cc.setIncoming(int64(left))
 		if left == 0 {
 			frame := cc.large
 			cc.large = nil
 			return frame, nil
 		}
-		part, err := in.Slice(min(left, partBytes))
+		wanted := min(left, partBytes)
+		if left > clogBytes {
+			wanted = min(wanted, left-clogBytes) // the connection is free again there
+		}
+		part, err := in.Slice(wanted)
 		if err != nil {
 			return nil, err
 		}
 		cc.progress.Add(1)
+		cc.part = in.Len()
 		if err := cc.large.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
 			return nil, err
 		}
 		if err := cc.large.Flush(); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// setIncoming says how much is still to come of a large frame. Who waits for a better
+// connection takes this one as soon as that is little.
+func (cc *clientConn) setIncoming(left int64) {
+	if before := cc.incoming.Swap(left); before > clogBytes && left <= clogBytes {
+		cc.set.serveWaiters()
 	}
 }
 
@@ -209,13 +235,9 @@ func (cc *clientConn) handle(frame *buffer.LinkBuffer) error {
 			dropBuffer(frame)
 			return err
 		}
-		cc.known = true
 	}
-	if cc.answer(cc.prefix.seqID, frame) {
-		cc.answered++
-		return nil
+	if !cc.answer(cc.prefix.seqID, frame, nil) {
+		dropBuffer(frame)
 	}
-	cc.set.counters.lateReplies.Add(1)
-	dropBuffer(frame)
 	return nil
 }

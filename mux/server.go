@@ -34,12 +34,13 @@ type ServerConfig struct {
 	// limit.
 	MaxHandlers int
 
-	// MaxFrameBytes is how long a request may be; a longer one ends its connection
-	// before it is read. Zero or less means 64 MiB.
+	// MaxFrameBytes is how long a request or a reply may be, its header included. A longer
+	// request ends its connection before it is read; a longer reply is not sent (OnBadReply).
+	// Zero or less means 64 MiB.
 	MaxFrameBytes int
 
 	// MaxPendingBytes is how many bytes of replies may wait for a peer that does not
-	// read: with more, none of its requests are read before all have gone out. So at
+	// read, each counting as 4 KiB more, for the memory that a short one takes: with more, none of its requests are read before all have gone out. So at
 	// most that many wait, and the replies to MaxHandlersPerConn calls. Zero or less
 	// means 16 MiB.
 	MaxPendingBytes int
@@ -53,14 +54,33 @@ type ServerConfig struct {
 	// connection is closed. Zero means 10 s, negative for ever.
 	WriteTimeout time.Duration
 
+	// Heartbeat is how often a client is looked after that knows this package and has sent
+	// nothing: it is asked for a sign of life within that time, and the connection of one
+	// that has gone without a word is ended within twice as much. It has to be longer than
+	// the replies ahead of the question take on the slowest link. Zero or less means never.
+	Heartbeat time.Duration
+
+	// IdleTimeout is how long a client that knows this package may go without a call, heartbeats
+	// being none: then, or up to a quarter later, it is told to drain, as Shutdown does, so that what
+	// it has just sent is answered. One that has not gone 10 s later is closed on. For its connection
+	// this takes the place of conn.Config.IdleTimeout, which closes, and fails a call that is on
+	// its way then, and stays what is for other clients. Zero or less means never.
+	IdleTimeout time.Duration
+
 	// OnPanic is called when HandleCall has panicked, on the goroutine of the call,
 	// whose Reply is empty then. It reports whether it has written a reply, as
 	// HandleCall does. Nil leaves the caller without one. Other calls go on either way.
 	OnPanic func(call *ServerCall, value any, stack []byte) bool
 
-	// OnError is told why a reply that a handler wrote was not sent (*FrameError: it
-	// is no whole frame, or has another sequence ID), and why writing to a connection
-	// failed, which ends it. It must not block. Nil means that nobody wants to know.
+	// OnBadReply is called when what HandleCall has written cannot be sent, as OnPanic is. err,
+	// a *FrameError, says why: it is too long, no whole frame, or has another sequence ID. Nil
+	// leaves the caller without a reply.
+	OnBadReply func(call *ServerCall, err error) bool
+
+	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that
+	// OnPanic or OnBadReply has panicked (*conn.PanicError), and why a connection was ended:
+	// writing to it failed, or its client did not answer heartbeats (ErrSilent). It must not
+	// block. Nil means that nobody wants to know.
 	OnError func(c *conn.Conn, err error)
 
 	rule inlineRule // for benchmarks
@@ -96,6 +116,7 @@ type Server struct {
 	conns  map[*ServerConn]struct{}
 	closed bool
 	empty  chan struct{} // non-nil while Shutdown waits for conns to be empty
+	looks  looks
 }
 
 // NewServer makes a server. It fails only without a Handler.
@@ -165,7 +186,11 @@ func (s *Server) forget(sc *ServerConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, sc)
-	if len(s.conns) == 0 && s.empty != nil {
+	if len(s.conns) > 0 {
+		return
+	}
+	s.looks.stop()
+	if s.empty != nil {
 		close(s.empty)
 		s.empty = nil
 	}

@@ -53,20 +53,38 @@ func (c *ServerCall) Reply() *buffer.LinkBuffer {
 	return c.reply
 }
 
-// Run implements conn.Runner: it handles the call and sends the reply.
+// Run implements conn.Runner: it handles the call and sends the reply. On a connection that
+// has died it does neither: nobody would hear of it.
 func (c *ServerCall) Run() {
-	replies := c.handle()
-	s, seqID, reply := c.conn, c.seqID, c.reply
+	s := c.conn
+	var reply *buffer.LinkBuffer
+	if s.isDead() {
+		s.server.counters.skipped.Add(1)
+	} else {
+		reply = c.answer()
+	}
 	dropBuffer(c.request)
 	*c = ServerCall{}
 	serverCallPool.Put(c)
-	switch {
-	case replies && reply != nil:
-		s.send(reply, seqID)
-	case reply != nil:
-		dropBuffer(reply)
+	if reply != nil {
+		s.send(reply)
 	}
 	s.leave()
+}
+
+// answer has the call handled and returns the reply, which goes to ServerConn.send; nil if there is none.
+func (c *ServerCall) answer() *buffer.LinkBuffer {
+	replies := c.handle()
+	if replies {
+		if err := c.checkReply(); err != nil {
+			replies = c.replaceReply(err)
+		}
+	}
+	if !replies {
+		c.dropReply()
+		return nil
+	}
+	return c.reply
 }
 
 // handle calls the handler, and OnPanic if it panics.
@@ -74,15 +92,61 @@ func (c *ServerCall) handle() (replies bool) {
 	config := &c.conn.server.config
 	defer func() {
 		if v := recover(); v != nil {
+			stack := debug.Stack()
 			c.conn.server.counters.panics.Add(1)
 			c.dropReply()
-			replies = config.OnPanic != nil && config.OnPanic(c, v, debug.Stack())
+			replies = config.OnPanic != nil && c.guard(func() bool { return config.OnPanic(c, v, stack) })
 		}
 	}()
 	return config.Handler.HandleCall(c.ctx, c)
 }
 
-// dropReply drops what was written before a panic.
+// guard calls what is to answer in the handler's place. If that panics too, nobody does.
+func (c *ServerCall) guard(answer func() bool) (replies bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.conn.server.counters.panics.Add(1)
+			c.dropReply()
+			c.conn.report(&conn.PanicError{Value: v, Stack: debug.Stack()})
+			replies = false
+		}
+	}()
+	return answer()
+}
+
+// checkReply looks at what the handler has written: one whole frame of the request's sequence ID
+// and of a length that clients take. Anything else would tear the stream for all other calls.
+func (c *ServerCall) checkReply() error {
+	reply := c.Reply()
+	_ = reply.Flush() // it has no Sink
+	most := c.conn.server.config.MaxFrameBytes
+	if c.conn.helloDue.Load() {
+		most -= signalBlockBytes // it may be the one that says so
+	}
+	p, err := checkFrame(reply, most)
+	if err == nil && p.seqID != c.seqID {
+		err = &FrameError{Reason: "reply to another request"}
+	}
+	return err
+}
+
+// replaceReply has OnBadReply answer instead of a reply that cannot be sent, err being why.
+func (c *ServerCall) replaceReply(err error) (replies bool) {
+	s := c.conn
+	s.server.counters.badReplies.Add(1)
+	c.dropReply()
+	s.report(err)
+	onBadReply := s.server.config.OnBadReply
+	if onBadReply == nil || !c.guard(func() bool { return onBadReply(c, err) }) {
+		return false
+	}
+	if err = c.checkReply(); err != nil {
+		s.report(err)
+	}
+	return err == nil
+}
+
+// dropReply drops what was written.
 func (c *ServerCall) dropReply() {
 	if c.reply != nil {
 		dropBuffer(c.reply)
@@ -90,22 +154,10 @@ func (c *ServerCall) dropReply() {
 	}
 }
 
-// send sends a reply, unless it is no whole frame, which would tear the stream for all
-// other calls.
-func (s *ServerConn) send(reply *buffer.LinkBuffer, seqID uint32) {
-	_ = reply.Flush() // it has no Sink
-	p, err := checkFrame(reply, buffer.MaxBytes)
-	if err == nil && p.seqID != seqID {
-		err = &FrameError{Reason: "reply to another request"}
-	}
-	if err == nil && s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
+// send sends a reply that checkReply has seen.
+func (s *ServerConn) send(reply *buffer.LinkBuffer) {
+	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
 		_ = insertSignal(reply, signalHello) // no room for it: the client takes this side for a stock one
-	}
-	if err != nil {
-		s.server.counters.badReplies.Add(1)
-		dropBuffer(reply)
-		s.report(err)
-		return
 	}
 	company := alone
 	if s.inFlight.Load() > 1 {

@@ -29,14 +29,23 @@ type ServerConn struct {
 	known bool // the first frame has come, so marked is final
 
 	// atomic
-	marked    atomic.Bool  // the client said hello: it understands control frames
-	helloDue  atomic.Bool  // and the first reply is to say so as well
-	drainSaid atomic.Bool  // it was told to send nothing new
-	slow      atomic.Bool  // the last call that was handled in place took long
-	inFlight  atomic.Int32 // calls being handled or waiting for a worker; added to by the reading side
-	full      atomic.Bool  // not read, since inFlight is at its limit
+	marked    atomic.Bool            // the client said hello: it understands control frames
+	helloDue  atomic.Bool            // and the first reply is to say so as well
+	drainSaid atomic.Bool            // it was told to send nothing new
+	dead      atomic.Bool            // this side has ended it, see isDead
+	unread    atomic.Bool            // not read until OnRequest is called again, since a limit has no room
+	inFlight  atomic.Int32           // calls being handled or waiting for a worker; added to by the reading side
+	full      atomic.Bool            // not read, since inFlight is at its limit
+	used      atomic.Bool            // a call was taken since the last look
+	progress  atomic.Uint64          // calls of OnRequest: each has seen that something came
+	onGone    atomic.Pointer[func()] // nil: nobody wants to know, or was told
 
+	pace pace // of the calls that are handled in place
 	seat gateSeat
+
+	// guarded by Server.mu
+	life       life
+	restsSince time.Time // zero: it was in use at the last look
 }
 
 func newServerConn(s *Server, c *conn.Conn) *ServerConn {
@@ -60,6 +69,10 @@ func (s *ServerConn) Conn() *conn.Conn { return s.conn }
 // have come, as far as the limits allow, gives all but the last to workers, and handles
 // that one itself where runLast says so.
 func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
+	s.progress.Add(1)
+	if s.unread.Load() {
+		s.unread.Store(false)
+	}
 	in := c.Reader()
 	call, err := s.next(ctx, in)
 	for call != nil && err == nil {
@@ -72,15 +85,17 @@ func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
 		call = following
 	}
 	s.server.gate.passOn(&s.seat)
-	switch {
-	case call == nil:
-		return err
-	case err != nil:
-		c.Go(call)
-		return err
+	if err == nil {
+		if call != nil {
+			s.runLast(call)
+		}
+		return nil
 	}
-	s.runLast(call)
-	return nil
+	if call != nil {
+		c.Go(call)
+	}
+	s.tellGone() // the error ends the connection
+	return err
 }
 
 // next takes the next call that may be handled. Without any it returns nil: more has
@@ -121,6 +136,7 @@ func (s *ServerConn) takeCall(ctx context.Context, in buffer.Reader, p prefix) (
 		return nil, err
 	}
 	s.server.counters.calls.Add(1)
+	s.noteUse()
 	return newServerCall(ctx, s, p.seqID, request), nil
 }
 
@@ -160,6 +176,10 @@ func (s *ServerConn) meet(in buffer.Reader, p prefix) {
 		s.helloDue.Store(true)
 		s.marked.Store(true)
 		s.server.counters.marked.Add(1)
+		if s.server.config.IdleTimeout > 0 {
+			_ = s.conn.SetIdleTimeout(0) // fails on a closed one, which needs none
+		}
+		s.server.lookAfter()
 	}
 	s.drain() // if the server shuts down: it did not know of what to do with this one
 }
@@ -204,7 +224,7 @@ func (s *ServerConn) say(sig signal) {
 // writeFailed is told by out that the peer takes no more.
 func (s *ServerConn) writeFailed(err error) {
 	s.report(err)
-	_ = s.conn.Close() // always nil
+	s.end()
 }
 
 func (s *ServerConn) report(err error) {
@@ -216,59 +236,11 @@ func (s *ServerConn) report(err error) {
 // onClose is the connection's close callback: no call is being handled any more.
 func (s *ServerConn) onClose(*conn.Conn) {
 	s.out.close(ErrClosed)
+	s.tellGone()
 	s.server.gate.forget(&s.seat)
 	s.server.counters.conns.Add(-1)
 	if s.marked.Load() {
 		s.server.counters.marked.Add(-1)
 	}
 	s.server.forget(s)
-}
-
-// inlineRule says who handles the last call of a batch, with the reading side or without.
-type inlineRule uint8
-
-const (
-	// ruleAdaptive: see runLast.
-	ruleAdaptive inlineRule = iota
-
-	// ruleQueue: a worker, always.
-	ruleQueue
-
-	// ruleOffer: the reader, which loses the reading side at the sweep's next tick.
-	ruleOffer
-
-	// ruleCompany: the reader, which gives the reading side away first if other
-	// calls are in flight.
-	ruleCompany
-)
-
-// slowHandler is how long a call may take to count as quick: about what it costs to give
-// the reading side to somebody else, several times over.
-const slowHandler = 100 * time.Microsecond
-
-// runLast handles the last call of a batch. If the one before it was quick, the reader
-// handles it in place: no other goroutine has to be woken for it, and the next request
-// finds the reader on the socket. If it is not quick this time, the sweep takes the
-// reading side from it. After a slow one the reader gives the reading side away first.
-//
-// Compared with BenchmarkServer: giving every call to a worker costs a third more time
-// where calls come one by one; waiting for the sweep every time halves the throughput
-// of handlers that wait; giving the side away whenever other calls are in flight costs
-// an arming for each batch of quick ones.
-func (s *ServerConn) runLast(call *ServerCall) {
-	c := s.conn
-	switch rule := s.server.config.rule; {
-	case rule == ruleQueue:
-		c.Go(call)
-		return
-	case rule == ruleAdaptive && s.slow.Load(), rule == ruleCompany && s.inFlight.Load() > 1:
-		c.HandOff()
-	default:
-		c.Offer()
-	}
-	began := time.Now()
-	call.Run()
-	if slow := time.Since(began) > slowHandler; slow != s.slow.Load() {
-		s.slow.Store(slow)
-	}
 }

@@ -38,9 +38,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close closes all connections, and lets nothing be attached any more. Calls in flight
-// go on without anybody to reply to; it does not wait for them, as the connections'
-// owner does. It always returns nil.
+// Close closes all connections, and lets nothing be attached any more. Calls that are being
+// handled go on without anybody to reply to, others are not begun; it does not wait for them,
+// as the connections' owner does. It always returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -51,7 +51,7 @@ func (s *Server) Close() error {
 
 func (s *Server) closeAll() {
 	for _, sc := range s.snapshot() {
-		_ = sc.conn.Close() // always nil
+		sc.end()
 	}
 }
 
@@ -83,10 +83,17 @@ func (s *Server) whenEmpty() <-chan struct{} {
 func (s *ServerConn) drain() {
 	switch {
 	case s.marked.Load():
-		if s.server.draining.Load() && s.drainSaid.CompareAndSwap(false, true) {
-			s.say(signalDrain)
+		if s.server.draining.Load() {
+			s.sayDrain()
 		}
 	case s.server.graceOver.Load():
 		s.conn.Drain()
+	}
+}
+
+// sayDrain tells the client to send nothing new, once.
+func (s *ServerConn) sayDrain() {
+	if s.drainSaid.CompareAndSwap(false, true) {
+		s.say(signalDrain)
 	}
 }

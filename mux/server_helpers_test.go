@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ type muxServer struct {
 	plain *conn.Server
 	addr  net.Addr // nil for pipes
 	conns conn.Config
+
+	attach atomic.Pointer[func(*ServerConn)] // nil: nothing is done with it
 }
 
 // startMuxServer serves cfg on network, "tcp", "unix" or "pipe", until the test ends; in
@@ -95,7 +98,15 @@ func startMuxServer(t testing.TB, network string, cfg ServerConfig) *muxServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &muxServer{Server: srv, group: group, conns: conn.Config{OnRequest: srv.OnRequest}}
+	return startMuxServerIn(t, network, srv, group)
+}
+
+// startMuxServerIn serves srv in group, which it closes.
+func startMuxServerIn(t testing.TB, network string, srv *Server, group *conn.Group) *muxServer {
+	t.Helper()
+	var err error
+	s := &muxServer{Server: srv, group: group}
+	s.conns.OnRequest = s.onRequest
 	if s.plain, err = conn.NewServer(conn.ServerConfig{Config: s.conns, Group: group}); err != nil {
 		t.Fatal(err)
 	}
@@ -122,6 +133,22 @@ func startMuxServer(t testing.TB, network string, cfg ServerConfig) *muxServer {
 		}
 	})
 	return s
+}
+
+func (s *muxServer) onRequest(ctx context.Context, c *conn.Conn) error {
+	attach := s.attach.Load()
+	if attach == nil {
+		return s.OnRequest(ctx, c)
+	}
+	sc, err := s.Attach(c)
+	if err != nil {
+		return err
+	}
+	(*attach)(sc)
+	if err := c.SetOnRequest(sc.OnRequest); err != nil {
+		return err
+	}
+	return sc.OnRequest(ctx, c)
 }
 
 // muxPeer is a client by hand. Replies are read by whoever calls receive.

@@ -8,16 +8,41 @@ import (
 // This file holds a server's limits. None of them blocks a goroutine: a connection
 // that meets one is paused, and whoever makes room resumes it.
 
+const (
+	// frameMemory is what a short frame takes besides its bytes: the least memory that a buffer has.
+	frameMemory = 4 << 10
+
+	// minFrameBytes is how long a frame is at least: one without a payload.
+	minFrameBytes = prefixBytes + 4
+)
+
 // isBackedUp reports whether the peer is to take its replies before more of its
 // requests are read. The connection is paused then.
 func (s *ServerConn) isBackedUp() bool {
-	if s.out.pending() <= s.server.config.MaxPendingBytes {
+	most, pending := s.server.config.MaxPendingBytes, s.out.pending()
+	switch {
+	case pending <= most/(frameMemory/minFrameBytes):
+		return false // however short they are
+	case pending <= most && pending+s.out.queued()*frameMemory <= most:
 		return false
 	}
-	s.server.counters.pauses.Add(1)
+	s.notePause()
 	s.conn.Pause()
 	s.out.afterFlush(s.resume)
 	return true
+}
+
+// queued returns how many frames wait of which nothing was written.
+func (o *output) queued() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return int(o.queue.next - o.queue.first)
+}
+
+// notePause records that the connection is about not to be read.
+func (s *ServerConn) notePause() {
+	s.server.counters.pauses.Add(1)
+	s.unread.Store(true)
 }
 
 // admit counts a call in if the limits have room; leave counts it out. Otherwise the
@@ -25,7 +50,7 @@ func (s *ServerConn) isBackedUp() bool {
 func (s *ServerConn) admit() bool {
 	most := int32(min(s.server.config.MaxHandlersPerConn, 1<<30))
 	if s.inFlight.Load() >= most {
-		s.server.counters.pauses.Add(1)
+		s.notePause()
 		s.conn.Pause()
 		s.full.Store(true)
 		if s.inFlight.Load() < most { // the last one may have left before it could see that
@@ -34,7 +59,7 @@ func (s *ServerConn) admit() bool {
 		return false
 	}
 	if !s.server.gate.enter(&s.seat) {
-		s.server.counters.pauses.Add(1)
+		s.notePause()
 		return false
 	}
 	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {

@@ -9,7 +9,8 @@ import (
 type serverCounters struct {
 	conns, marked                            atomic.Int64
 	calls, replies, lost, badReplies, panics atomic.Uint64
-	pauses, pings, drains                    atomic.Uint64
+	skipped, pauses, drains                  atomic.Uint64
+	pings, asked, silent, idle               atomic.Uint64
 	output                                   outputCounters
 }
 
@@ -24,10 +25,14 @@ type ServerStats struct {
 	Calls      uint64 // requests taken
 	Replies    uint64 // replies queued to be sent
 	Lost       uint64 // replies to connections that were closed
-	BadReplies uint64 // replies that were no frames
+	BadReplies uint64 // replies that were no frames, or too long
 	Panics     uint64 // handlers that panicked
+	Skipped    uint64 // requests that nobody handled, since their connections had died
 	Pauses     uint64 // times that a limit stopped the reading of a connection
 	Pings      uint64 // heartbeats answered
+	Asked      uint64 // heartbeats sent
+	Silent     uint64 // connections ended whose clients did not answer those
+	Idle       uint64 // connections whose clients were told to drain, having no calls
 	Drains     uint64 // times that Shutdown was called
 
 	Batches uint64 // batches of replies written
@@ -41,7 +46,8 @@ func (s *Server) Stats() ServerStats {
 	stats := ServerStats{
 		Conns: c.conns.Load(), MarkedConns: c.marked.Load(), InFlight: s.gate.inside.Load(),
 		Calls: c.calls.Load(), Replies: c.replies.Load(), Lost: c.lost.Load(), BadReplies: c.badReplies.Load(),
-		Panics: c.panics.Load(), Pauses: c.pauses.Load(), Pings: c.pings.Load(), Drains: c.drains.Load(),
+		Panics: c.panics.Load(), Skipped: c.skipped.Load(), Pauses: c.pauses.Load(), Drains: c.drains.Load(),
+		Pings: c.pings.Load(), Asked: c.asked.Load(), Silent: c.silent.Load(), Idle: c.idle.Load(),
 		Batches: c.output.batches.Load(), Frames: c.output.frames.Load(), Writes: c.output.writes.Load(),
 	}
 	for _, sc := range s.snapshot() {
@@ -56,8 +62,8 @@ func (s ServerStats) String() string {
 	if s.Batches > 0 {
 		perBatch = float64(s.Frames) / float64(s.Batches)
 	}
-	return fmt.Sprintf("connections %d (%d marked), in flight %d, pending %d bytes; calls %d, replies %d (lost %d, bad %d), panics %d; "+
-		"pauses %d, pings %d, drains %d; %.1f replies a batch",
-		s.Conns, s.MarkedConns, s.InFlight, s.PendingBytes, s.Calls, s.Replies, s.Lost, s.BadReplies, s.Panics,
-		s.Pauses, s.Pings, s.Drains, perBatch)
+	return fmt.Sprintf("connections %d (%d marked), in flight %d, pending %d bytes; calls %d (skipped %d), replies %d (lost %d, bad %d), panics %d; "+
+		"pauses %d, pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
+		s.Conns, s.MarkedConns, s.InFlight, s.PendingBytes, s.Calls, s.Skipped, s.Replies, s.Lost, s.BadReplies, s.Panics,
+		s.Pauses, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
 }

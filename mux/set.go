@@ -25,7 +25,6 @@ type Set struct {
 	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
 	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
 	waitings atomic.Int32                  // len(waiters); changed with mu held
-	counters counters
 
 	goroutines group
 	calls      sync.Pool // of *Call, in no use
@@ -36,16 +35,21 @@ type Set struct {
 	closed   bool
 	conns    map[*clientConn]struct{} // all that are not dead
 	active   int                      // of them, those that are not draining
+	pooled   int                      // of these, those used as pooled
 	idle     []*clientConn            // pooled ones that were free when they came here, the last used last
 	dialling int
 	peer     peer
 	waiters  []*waiter     // calls without a connection, oldest first
-	failures int           // dials in a row that failed
-	lastErr  error         // of the last of them; nil if there are none
+	failures int           // since the last first reply on a connection
+	faults   uint64        // failures to get a connection so far
+	fault    error         // the last one; nil if there was none
+	lastErr  error         // the last one, if no dial has succeeded since; otherwise nil
 	pause    *time.Timer   // non-nil: no dial begins before it fires
-	dialled  chan struct{} // non-nil while somebody waits for a dial to end
+	dialled  chan struct{} // non-nil while somebody waits for a dial or a pause to end
 	upkeep   *time.Timer   // nil until there was a connection
 	upkeepAt time.Time     // when it is due; zero: it is not set
+
+	counters counters // atomic, and not beside what every call reads
 }
 
 // peer is what is known about an address. What it answered last is a hint for how many
@@ -115,17 +119,18 @@ const clogBytes = 128 << 10
 func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
 	for _, cc := range *s.list.Load() {
-		cost := cc.load.Load()
-		if cost > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() {
+		load := cc.load.Load()
+		if load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() {
 			continue
 		}
+		cost := load + cc.late.Load()
 		if cc.incoming.Load() > clogBytes || cc.out.pending() > clogBytes {
 			cost += mostInFlight
 		}
 		if cost >= bestCost {
 			continue
 		}
-		if cost == 0 && !cc.conn.IsActive() {
+		if load == 0 && !cc.conn.IsActive() {
 			cc.watchNow() // reads why
 			continue
 		}
@@ -142,9 +147,14 @@ func (s *Set) learn(cc *clientConn, m mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.peer = peerShared
+	s.recoveredLocked()
 	if m == modePooled {
 		s.peer = peerPooled
 		s.setListLocked(without(*s.list.Load(), cc))
+		if _, open := s.conns[cc]; open && !cc.isDraining() && !cc.pooled {
+			cc.pooled = true
+			s.pooled++
+		}
 	}
 	s.publishLocked()
 	s.serveLocked()
@@ -163,11 +173,8 @@ func (s *Set) Close() error {
 	for cc := range s.conns {
 		open = append(open, cc)
 	}
-	for _, t := range []*time.Timer{s.pause, s.upkeep} {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	s.goroutines.stop(s.pause)
+	s.goroutines.stop(s.upkeep)
 	s.mu.Unlock()
 	s.cancel()
 	for _, cc := range open {

@@ -182,6 +182,7 @@ func TestPeerCloses(t *testing.T) {
 		}}
 		s := NewSet(Config{Dial: d.dial})
 		for range 3 {
+			time.Sleep(2 * defaultBackoffMax)
 			_, err := roundTrip(t.Context(), s, []byte("x"), 0)
 			var e *Error
 			if !errors.Is(err, io.EOF) || !errors.As(err, &e) || e.NotSent() || e.Op != "receive" {
@@ -263,6 +264,7 @@ func TestDeadBeforeListed(t *testing.T) {
 		s.mu.Lock()
 		s.addLocked(unlisted)
 		s.mu.Unlock()
+		time.Sleep(2 * defaultBackoffMax)
 		connect(t, s)
 		for cc := range s.conns {
 			cc.mu.Lock()

@@ -101,12 +101,14 @@ func (s *Set) Dump(w io.Writer) error {
 	for cc := range s.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting, last dial error: %v\n",
-		s.peer, len(conns), s.dialling, len(s.waiters), s.lastErr)
+	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting", s.peer, len(conns), s.dialling, len(s.waiters))
+	if s.lastErr != nil {
+		head += fmt.Sprintf(", last failure: %v", s.lastErr)
+	}
 	s.mu.Unlock()
 	slices.SortFunc(conns, func(a, b *clientConn) int { return a.born.Compare(b.born) })
 	var text strings.Builder
-	text.WriteString(head)
+	text.WriteString(head + "\n")
 	for _, cc := range conns {
 		cc.describe(&text)
 	}

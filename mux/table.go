@@ -22,6 +22,7 @@ type table struct {
 type slot struct {
 	call       *Call // nil: free, or late
 	late       bool  // its caller went away; the reply may still come
+	overdue    bool  // it was late when countOverdue was last called
 	generation uint16
 	nextFree   uint16
 }
@@ -77,7 +78,7 @@ func (t *table) take(id uint32) *Call {
 	} else {
 		t.inFlight--
 	}
-	s.call, s.late = nil, false
+	s.call, s.late, s.overdue = nil, false, false
 	s.generation++
 	s.nextFree = t.freed
 	t.freed = uint16(id & 0xffff)
@@ -94,6 +95,18 @@ func (t *table) abandon(id uint32) {
 	s.call, s.late = nil, true
 	t.inFlight--
 	t.late++
+}
+
+// countOverdue returns how many replies are late that were so when it was last called.
+func (t *table) countOverdue() (n int) {
+	for i := range t.slots {
+		s := &t.slots[i]
+		if s.overdue {
+			n++
+		}
+		s.overdue = s.late
+	}
+	return n
 }
 
 // takeAll removes all calls and returns them. No reply is expected any more.

@@ -11,7 +11,8 @@ func TestTableModel(t *testing.T) {
 	for _, first := range []uint16{0, 0x7ff0, 0xfff0} {
 		rnd := rand.New(rand.NewPCG(1, uint64(first)))
 		tab := table{generation: first}
-		inUse := map[uint32]*Call{} // nil: late
+		inUse := map[uint32]*Call{}  // nil: late
+		wasLate := map[uint32]bool{} // when countOverdue was last called
 		var ended []uint32
 		for range 200_000 {
 			switch rnd.IntN(4) {
@@ -52,6 +53,21 @@ func TestTableModel(t *testing.T) {
 				if tab.inFlight != calls || tab.late != late {
 					t.Fatalf("got %d in flight, %d late, want %d, %d", tab.inFlight, tab.late, calls, late)
 				}
+				overdue := 0
+				for id := range wasLate {
+					if c, used := inUse[id]; used && c == nil {
+						overdue++
+					}
+				}
+				if got := tab.countOverdue(); got != overdue {
+					t.Fatalf("got %d overdue, want %d", got, overdue)
+				}
+				clear(wasLate)
+				for id, c := range inUse {
+					if c == nil {
+						wasLate[id] = true
+					}
+				}
 			}
 			if n := len(ended); n > 0 {
 				// A reply that comes twice finds nobody.
@@ -66,6 +82,7 @@ func TestTableModel(t *testing.T) {
 					t.Fatalf("took %d calls of %d", got, len(inUse))
 				}
 				clear(inUse)
+				clear(wasLate)
 				ended = ended[:0]
 				tab.generation = first
 			}

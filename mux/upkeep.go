@@ -1,6 +1,9 @@
 package mux
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // watchPeriod is how long nobody must have read a connection, once to twice, before it
 // is watched.
@@ -19,16 +22,12 @@ func (s *Set) planUpkeepLocked(d time.Duration) {
 	if s.closed || !s.upkeepAt.IsZero() && !s.upkeepAt.After(due) {
 		return
 	}
-	s.upkeepAt = due
-	if s.upkeep == nil {
-		s.upkeep = time.AfterFunc(d, s.runUpkeep)
-		return
-	}
-	s.upkeep.Reset(d)
+	s.goroutines.stop(s.upkeep)
+	s.upkeepAt, s.upkeep = due, s.goroutines.after(d, s.runUpkeep)
 }
 
 // runUpkeep looks at all connections: whom nobody reads gets a watcher, who is silent is
-// asked, who is idle or old goes. It runs on the timer's goroutine, often while calls come
+// asked, who is idle, old, of no use or one too many goes. It runs on the timer's goroutine, often while calls come
 // and go, and otherwise as often as the configuration needs.
 func (s *Set) runUpkeep() {
 	var due upkeepWork
@@ -44,6 +43,9 @@ func (s *Set) runUpkeep() {
 	for _, cc := range due.asked {
 		cc.sendControl(signalPing)
 	}
+	for _, cc := range due.quiet {
+		cc.kick()
+	}
 	for _, cc := range due.surplus {
 		s.drain(cc)
 	}
@@ -53,6 +55,7 @@ func (s *Set) runUpkeep() {
 type upkeepWork struct {
 	silent  []*clientConn // to end
 	asked   []*clientConn // to be sent a ping
+	quiet   []*clientConn // whose reader is to look up
 	surplus []*clientConn // to drain
 }
 
@@ -60,25 +63,26 @@ type upkeepWork struct {
 func (s *Set) lookLocked(due *upkeepWork) {
 	now := time.Now()
 	next := s.restPeriod()
-	extra := 0
-	if s.peer == peerShared {
-		extra = s.active - s.config.MaxConns
-	}
+	extra := s.trimLocked(due)
 	for cc := range s.conns {
 		if !cc.watchIfUnread() {
-			next = watchPeriod
+			next = min(next, watchPeriod)
 		}
-		switch s.healthLocked(cc, now) {
-		case healthSilent:
-			due.silent = append(due.silent, cc)
+		if !s.isWellLocked(cc, now, due) {
 			continue
-		case healthAsk:
-			due.asked = append(due.asked, cc)
+		}
+		tooMany := extra > 0 && s.isLimitedLocked(cc) && mode(cc.mode.Load()) == modeProbing
+		if cc.isCrowded() {
+			next = min(next, lostTime/8)
 		}
 		switch {
-		case s.isIdleLocked(cc, now, extra > 0):
+		case s.isLostLocked(cc, now):
 			due.surplus = append(due.surplus, cc)
-			extra--
+		case s.isIdleLocked(cc, now, tooMany):
+			due.surplus = append(due.surplus, cc)
+			if tooMany {
+				extra--
+			}
 		case !cc.expireAt.IsZero() && now.After(cc.expireAt) && !cc.retiring && !cc.isDraining():
 			cc.retiring = s.dialLocked(cc)
 		}
@@ -86,6 +90,85 @@ func (s *Set) lookLocked(due *upkeepWork) {
 	if len(s.conns) > 0 {
 		s.planUpkeepLocked(next)
 	}
+}
+
+// trimLocked notes shared connections that are more than may be, those with the fewest calls first. They
+// were opened before anybody knew that the peer multiplexes, and have what they do to finish, but
+// under load they are never idle. It returns how many are still too many, of which nobody knows
+// yet what they are.
+func (s *Set) trimLocked(due *upkeepWork) (extra int) {
+	shared := 0
+	extra = -s.config.MaxConns
+	for cc := range s.conns {
+		if s.isLimitedLocked(cc) {
+			extra++
+			if mode(cc.mode.Load()) == modeShared {
+				shared++
+			}
+		}
+	}
+	surplus := shared - s.config.MaxConns
+	if surplus <= 0 {
+		return extra
+	}
+	least := make([]*clientConn, 0, shared)
+	for cc := range s.conns {
+		if s.isLimitedLocked(cc) && mode(cc.mode.Load()) == modeShared {
+			least = append(least, cc)
+		}
+	}
+	slices.SortFunc(least, func(a, b *clientConn) int { return int(a.load.Load()) - int(b.load.Load()) })
+	surplus = min(surplus, len(least))
+	due.surplus = append(due.surplus, least[:surplus]...)
+	return extra - surplus
+}
+
+// isLostLocked reports whether half of the connection's places, or more, are held by calls whose
+// callers have gone lostTime ago, so that it is to be replaced.
+func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
+	first := cc.lostAt.IsZero()
+	switch {
+	case !cc.isCrowded():
+		cc.lostAt = time.Time{}
+		return false
+	case !first && now.Sub(cc.lostAt) < lostTime:
+		return false
+	}
+	cc.lostAt = now
+	cc.mu.Lock()
+	overdue := cc.calls.countOverdue()
+	cc.mu.Unlock()
+	return !first && 2*overdue >= s.config.MaxInFlight
+}
+
+// isWellLocked notes what the heartbeat asks for, and reports whether the connection goes on.
+func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) bool {
+	switch s.healthLocked(cc, now) {
+	case healthSilent:
+		due.silent = append(due.silent, cc)
+		return false
+	case healthAsk:
+		due.asked = append(due.asked, cc)
+		due.quiet = append(due.quiet, cc)
+	case healthKick:
+		due.quiet = append(due.quiet, cc)
+	}
+	return true
+}
+
+// isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or, at an address
+// that said so last, it is likely to be. Pooled ones are as many as there are calls for.
+func (s *Set) isLimitedLocked(cc *clientConn) bool {
+	if cc.isDraining() {
+		return false
+	}
+	switch mode(cc.mode.Load()) {
+	case modeShared:
+		return true
+	case modeProbing:
+		return s.peer == peerShared
+	}
+	return false
 }
 
 // restPeriod is how long upkeep rests when all connections are watched.
@@ -111,45 +194,16 @@ func (cc *clientConn) watchIfUnread() bool {
 	if watched || !quiet || read {
 		return watched
 	}
-	cc.watchNow()
-	return true
-}
-
-// health says what a look at a connection found.
-type health uint8
-
-const (
-	healthGood   health = iota // something was received lately, or nobody wants to know
-	healthAsk                  // a ping is due
-	healthSilent               // a ping was not answered
-)
-
-// healthLocked decides whether a connection has given a sign of life lately. Only a
-// shared one has a peer that answers pings. There are four looks per interval, and one
-// finds what came since the one before: so a ping goes out within an interval, has half of
-// one to be answered, and a peer that is gone is found within two.
-func (s *Set) healthLocked(cc *clientConn, now time.Time) health {
-	interval := s.config.Heartbeat
-	if interval <= 0 || mode(cc.mode.Load()) != modeShared {
-		return healthGood
-	}
-	heard := cc.progress.Load()
-	switch quiet := now.Sub(cc.heardAt); {
-	case heard != cc.heard || cc.heardAt.IsZero():
-		cc.heard, cc.heardAt, cc.pinged = heard, now, false
-	case cc.pinged && quiet >= interval+interval/2:
-		return healthSilent
-	case !cc.pinged && quiet >= interval-interval/4:
-		cc.pinged = true
-		return healthAsk
-	}
-	return healthGood
+	return cc.watchNow()
 }
 
 // isIdleLocked reports whether the connection has had no call for too long, or, with one
-// connection more than are needed, whether it has none now.
+// connection more than are needed, whether it has none now. Late replies keep nobody.
 func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool {
-	if cc.load.Load() > 0 || cc.isDraining() {
+	cc.mu.Lock()
+	begun, draining := cc.begun, cc.draining
+	cc.mu.Unlock()
+	if cc.load.Load() > 0 || cc.out.pending() > 0 || draining {
 		cc.idleSince = time.Time{}
 		return false
 	}
@@ -159,8 +213,8 @@ func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool 
 	if s.config.IdleTimeout <= 0 {
 		return false
 	}
-	if cc.idleSince.IsZero() || cc.progress.Load() != cc.idleProgress {
-		cc.idleSince, cc.idleProgress = now, cc.progress.Load()
+	if cc.idleSince.IsZero() || begun != cc.idleBegun {
+		cc.idleSince, cc.idleBegun = now, begun
 	}
 	return now.Sub(cc.idleSince) >= s.config.IdleTimeout
 }

@@ -204,6 +204,44 @@ func TestIdleClose(t *testing.T) {
 	}
 }
 
+// TestColdStart has many calls begin before anybody knows that the peer multiplexes, and go on without a
+// pause: there are soon as many connections as may be, and no call fails.
+func TestColdStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callers, most = 30, 2
+		d := &pipeDialer{serve: serveSlowly(200*time.Millisecond, 200*time.Millisecond, func(int32) {})}
+		s := NewSet(Config{Dial: d.dial, MaxConns: most})
+		end := time.Now().Add(5 * time.Second)
+		var calling sync.WaitGroup
+		for range callers {
+			calling.Go(func() {
+				for time.Now().Before(end) {
+					if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond)
+		if st := s.Stats(); st.Connections < callers/2 {
+			t.Errorf("got %+v, want as many connections as calls", st)
+		}
+		time.Sleep(200*time.Millisecond + 2*watchPeriod) // the slowest first reply, and a look
+		for range 20 {
+			if st := s.Stats(); st.Connections-st.Draining > most || st.Connections-st.Draining == 0 {
+				t.Errorf("got %+v, want %d connections", st, most)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		calling.Wait()
+		if st := s.Stats(); st.Deaths != 0 || st.Connections != most || st.Dials > callers+most {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
 // TestIdlePeerCloses has the peer close while nothing is in flight: the next call takes
 // another connection, on sockets without waiting for a look.
 func TestIdlePeerCloses(t *testing.T) {
@@ -370,7 +408,7 @@ func TestDump(t *testing.T) {
 		if err := s.Dump(&text); err != nil {
 			t.Fatal(err)
 		}
-		want := "peer shared: 1 connections, 0 dialling, 0 calls waiting, last dial error: <nil>\n" +
+		want := "peer shared: 1 connections, 0 dialling, 0 calls waiting\n" +
 			"  pipe → pipe: shared, 1s old, 0 in flight, 0 abandoned, 0 bytes to write, 0 to come, read by the watcher, 1 frames read\n"
 		if text.String() != want {
 			t.Errorf("got\n%swant\n%s", text.String(), want)

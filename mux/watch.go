@@ -7,18 +7,21 @@ import (
 	"time"
 )
 
-// watchNow has the connection read by a goroutine of its own, unless somebody reads. It
-// takes no lock of the Set's.
-func (cc *clientConn) watchNow() {
+// watchNow has the connection read by a goroutine of its own, unless a caller reads; it
+// reports whether it is read so. It takes no lock of the Set's.
+func (cc *clientConn) watchNow() bool {
 	cc.mu.Lock()
-	watch := cc.cause == nil && cc.roles.watch()
+	start := cc.cause == nil && cc.roles.watch()
+	watched := cc.roles.watched
 	cc.mu.Unlock()
-	if watch && !cc.set.goroutines.start(cc.watch) {
-		cc.mu.Lock()
-		next := cc.roles.unwatch()
-		cc.mu.Unlock()
-		cc.wakeUp(next)
+	if !start || cc.set.goroutines.start(cc.watch) {
+		return watched
 	}
+	cc.mu.Lock()
+	next := cc.roles.unwatch()
+	cc.mu.Unlock()
+	cc.wakeUp(next)
+	return false
 }
 
 // watch reads while no caller does, for what the peer says about the connection, and for

@@ -1,0 +1,242 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// abandonCalls has n calls time out on s at once. Each has to have begun.
+func abandonCalls(t *testing.T, s *Set, n int) {
+	t.Helper()
+	var callers sync.WaitGroup
+	for range n {
+		callers.Go(func() {
+			if _, err := roundTrip(t.Context(), s, nil, time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
+			}
+		})
+	}
+	callers.Wait()
+}
+
+// TestAbandonedHoldPlaces: a call whose caller gave up holds its place until its reply comes, which
+// then goes to who waits for one.
+func TestAbandonedHoldPlaces(t *testing.T) {
+	const most = 10
+	for _, overload := range []Overload{WaitForRoom, FailFast} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := newFakePeer(nc, true)
+				defer nc.Close()
+				first, _ := p.read()
+				_ = p.reply(first.seqID, nil)
+				var held []peerFrame
+				for range most {
+					f, _ := p.read()
+					held = append(held, f)
+				}
+				<-release
+				_ = p.reply(held[0].seqID, nil)
+				p.echo() // which answers those that begin now
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most, Overload: overload})
+			connect(t, s)
+			abandonCalls(t, s, most)
+			if st := s.Stats(); st.InFlight != 0 || st.Abandoned != most {
+				t.Errorf("got %+v", st)
+			}
+			if overload == FailFast {
+				if _, err := roundTrip(t.Context(), s, nil, time.Second); !errors.Is(err, ErrOverloaded) {
+					t.Errorf("got %v, want %v", err, ErrOverloaded)
+				}
+				close(release)
+				synctest.Wait()
+			} else {
+				time.AfterFunc(time.Second, func() { close(release) })
+			}
+			began := time.Now()
+			if _, err := roundTrip(t.Context(), s, nil, time.Minute); err != nil || overload == WaitForRoom && time.Since(began) != time.Second {
+				t.Errorf("got %v after %v", err, time.Since(began))
+			}
+			if st := s.Stats(); st.Abandoned != most-1 || st.LateReplies != 1 || st.Dials != 1 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// serveSlowly returns a peer that takes up to first for a connection's first call and up to d for each
+// other, and tells changed of how many more, or fewer, it has.
+func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int) {
+	return func(nc net.Conn, _ int) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		replies := make(chan peerFrame, 100) // by one goroutine: a bubble's time stands still where many wait for a mutex
+		var pending, writing sync.WaitGroup
+		writing.Go(func() {
+			for f := range replies {
+				changed(-1)
+				_ = p.reply(f.seqID, f.payload)
+			}
+		})
+		for most := first; ; most = d {
+			f, err := p.read()
+			if err != nil {
+				break
+			}
+			changed(1)
+			pending.Add(1)
+			time.AfterFunc(time.Duration(1+rand.Int64N(int64(most))), func() {
+				defer pending.Done()
+				replies <- f
+			})
+		}
+		pending.Wait()
+		close(replies)
+		writing.Wait()
+	}
+}
+
+// TestAbandonedAreBounded has a server that is too slow for its clients for a long time: it never has
+// more calls than may be in flight, and its connections, which it answers on, are kept.
+func TestAbandonedAreBounded(t *testing.T) {
+	const most, conns = 10, 2
+	synctest.Test(t, func(t *testing.T) {
+		var inside, worst atomic.Int32
+		d := &pipeDialer{serve: serveSlowly(1, 3*time.Second, func(change int32) {
+			if n := inside.Add(change); n > worst.Load() {
+				worst.Store(n)
+			}
+		})}
+		s := NewSet(Config{Dial: d.dial, MaxConns: conns, MaxInFlight: most})
+		connect(t, s)
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				for range 100 {
+					_, _ = roundTrip(t.Context(), s, nil, time.Duration(1+rand.IntN(1000))*time.Millisecond)
+				}
+			})
+		}
+		callers.Wait()
+		time.Sleep(3 * time.Second)
+		st := s.Stats()
+		if st.Abandoned != 0 || st.InFlight != 0 || st.LateReplies < 10 || st.Drains != 0 || st.Dials != conns {
+			t.Errorf("got %+v", st)
+		}
+		if n := worst.Load(); n != most*conns {
+			t.Errorf("the server had %d calls at a time, want %d", n, most*conns)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestLostReplies has a server that never answers some calls: when they hold half of a connection's
+// places for long it is replaced, whether or not somebody calls, so that they take nothing for good.
+// Fewer than half of them take no more than their places.
+func TestLostReplies(t *testing.T) {
+	const most = 10
+	for _, lost := range []int{most/2 - 1, most / 2, most} {
+		synctest.Test(t, func(t *testing.T) {
+			var dials int
+			d := &pipeDialer{serve: func(nc net.Conn, n int) {
+				defer nc.Close()
+				p := newFakePeer(nc, true)
+				if n > 1 {
+					p.echo()
+					return
+				}
+				if f, err := p.read(); err != nil || p.reply(f.seqID, nil) != nil {
+					return
+				}
+				for range lost {
+					_, _ = p.read()
+				}
+				p.echo()
+			}}
+			dials = 1
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most})
+			connect(t, s)
+			abandonCalls(t, s, lost)
+			replaced := lost*2 >= most
+			time.Sleep(lostTime - 2*time.Second)
+			if st := s.Stats(); st.Drains != 0 || st.Abandoned != lost {
+				t.Errorf("%d lost, early: got %+v", lost, st)
+			}
+			if replaced {
+				dials = 2
+			}
+			time.Sleep(lostTime / 2)
+			if st := s.Stats(); (st.Drains == 1) != replaced || st.Deaths != 0 {
+				t.Errorf("%d lost, late: got %+v", lost, st)
+			}
+			connect(t, s)
+			if st := s.Stats(); st.Dials != uint64(dials) || (st.Abandoned == 0) != replaced {
+				t.Errorf("%d lost, after it: got %+v", lost, st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestAbandonedElsewhere: calls take the connection with room, not the one on which nobody waits.
+func TestAbandonedElsewhere(t *testing.T) {
+	const most = 10
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			if n > 1 {
+				p.echo()
+				return
+			}
+			if f, err := p.read(); err == nil && p.reply(f.seqID, nil) == nil {
+				_, _ = io.Copy(io.Discard, p.in)
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxInFlight: most, Overload: FailFast})
+		connect(t, s)
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range most - 1 { // one by one, on the first connection
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, nil)
+			if err := c.Send(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the pipe has taken it
+			c.ctx = canceled
+			c.End()
+		}
+		if err := s.WarmUp(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 * most {
+			if _, err := roundTrip(t.Context(), s, nil, time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		if st := s.Stats(); st.Connections != 2 || st.Abandoned != most-1 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,192 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestBackoffBeforeFirstReply calls a peer whose connections end before the first reply, in
+// several ways, for a while: it is dialled as rarely as one whose dials fail, every call
+// hears at once what happened, and the first call after BackoffMax finds it well again.
+func TestBackoffBeforeFirstReply(t *testing.T) {
+	for name, end := range map[string]func(nc net.Conn){
+		"accepts and closes": func(net.Conn) {},
+		"closes at the first request": func(nc net.Conn) {
+			_, _ = newFakePeer(nc, true).read()
+		},
+		"is no such server": func(nc net.Conn) {
+			_, _ = newFakePeer(nc, true).read()
+			_, _ = io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		},
+		"drains at the first request": func(nc net.Conn) {
+			p := newFakePeer(nc, true)
+			_, _ = p.read()
+			_ = p.control(signalDrain)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var well atomic.Bool
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+					defer nc.Close()
+					if well.Load() {
+						newFakePeer(nc, true).echo()
+						return
+					}
+					end(nc)
+				}}
+				s := NewSet(Config{Dial: d.dial})
+				const callers, span = 20, time.Second
+				stop := time.Now().Add(span)
+				done := make(chan struct{})
+				for range callers {
+					go func() {
+						for time.Now().Before(stop) {
+							began := time.Now()
+							if _, err := roundTrip(t.Context(), s, []byte("x"), time.Minute); err == nil {
+								t.Error("a call was answered")
+							}
+							if took := time.Since(began); took > 2*defaultBackoffMax {
+								t.Errorf("a call failed after %v", took)
+							}
+							time.Sleep(time.Millisecond)
+						}
+						done <- struct{}{}
+					}()
+				}
+				for range callers {
+					<-done
+				}
+				// A pause is half of defaultBackoffMax at least, and a few come before those that long.
+				if n, most := int(d.dials.Load()), int(2*span/defaultBackoffMax)+10; n > most || n < 10 {
+					t.Errorf("%d dials in %v, want at most %d", n, span, most)
+				}
+				well.Store(true)
+				back := time.Now()
+				for {
+					if _, err := roundTrip(t.Context(), s, nil, 0); err == nil {
+						break
+					}
+					time.Sleep(time.Millisecond)
+				}
+				if took := time.Since(back); took > defaultBackoffMax*3/2+time.Millisecond {
+					t.Errorf("a call got through %v after the peer was well", took)
+				}
+				for range 100 {
+					began := time.Now()
+					connect(t, s)
+					if took := time.Since(began); took > 0 {
+						t.Errorf("a call to the peer that is well took %v", took)
+					}
+				}
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
+// TestBackoffWaits has one call wait for a peer that accepts and closes.
+func TestBackoffWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { nc.Close() }}
+		s := NewSet(Config{Dial: d.dial})
+		_, err := s.Begin(t.Context(), time.Now().Add(time.Second))
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || !e.NotSent() || e.Timeout()) {
+			t.Errorf("got %v, want why it got no connection", err)
+		}
+		if n := d.dials.Load(); n > 5 {
+			t.Errorf("%d dials", n)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestNoBackoffAfterLongLife ends connections that have lived for a while without a
+// reply, as those that carry oneway calls do when their peer finds them idle: the next
+// call opens another one, at once.
+func TestNoBackoffAfterLongLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			_ = nc.SetReadDeadline(time.Now().Add(time.Minute))
+			_, _ = io.Copy(io.Discard, nc)
+			nc.Close()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		for range 20 {
+			began := time.Now()
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, []byte("oneway"))
+			if err := c.SendOneway(); err != nil {
+				t.Error(err)
+			}
+			c.End()
+			if took := time.Since(began); took > 0 {
+				t.Errorf("a call took %v", took)
+			}
+			time.Sleep(time.Minute + time.Nanosecond)
+			synctest.Wait()
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestBackoffEndsWithReply has dials succeed and connections die in turn with failed
+// dials: only a reply makes the pauses short again.
+func TestBackoffEndsWithReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var replies atomic.Bool
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			if replies.Load() {
+				p := newFakePeer(nc, true)
+				f, _ := p.read()
+				_ = p.reply(f.seqID, nil)
+			}
+		}}
+		dials := 0
+		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: time.Hour, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			dials++
+			if dials%2 == 0 && !replies.Load() {
+				return nil, errFake
+			}
+			return d.dial(ctx)
+		}})
+		fails := func(n int) {
+			for range n {
+				_, _ = roundTrip(t.Context(), s, nil, time.Minute)
+				time.Sleep(time.Second / 10)
+			}
+		}
+		fails(1000)
+		if dials > 10 || dials < 4 {
+			t.Errorf("%d dials in 100 s, want one as each pause is over", dials)
+		}
+		replies.Store(true)
+		time.Sleep(2 * time.Hour)
+		connect(t, s)
+		synctest.Wait()
+		replies.Store(false)
+		before := dials
+		fails(100)
+		if dials < before+2 {
+			t.Errorf("%d dials in 10 s after a reply", dials-before)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,436 @@
+package mux
+
+import (
+	"fmt"
+	"testing"
+)
+
+// This file is a model of the drain protocol: how a server that shuts down, or a set that wants to be
+// rid of a connection, ends it without failing a call. Both ends are as drain.go, clientconn.go, output.go
+// and server_drain.go have them, in steps between which anything else may happen, with the
+// frames on their way. explore goes through all interleavings.
+
+// drainConfig says what happens to the connection of the model, at any time.
+type drainConfig struct {
+	calls      int  // with a reply
+	oneways    int  // and without
+	cancels    bool // a caller may leave before its reply has come
+	known      bool // the server knows what the client can before it shuts down
+	shuts      bool // the server shuts down
+	clientEnds bool // the set drains it as well
+
+	fault drainFault
+}
+
+// drainFault is a mistake in the protocol, to see that the model finds it.
+type drainFault uint8
+
+const (
+	drainWhole         drainFault = iota
+	drainEndsUnflushed            // the client closes its half before all was written
+	drainIdleForgotten            // a drain of a connection without calls does not end it
+	drainBegins                   // calls begin on a connection that drains
+	drainSaysTwice                // the server does not remember that it has told
+	drainMeetsLate                // the server does not look again when it gets to know the client
+	drainClosesBoth               // the client closes both halves at once
+)
+
+// frameKind is a frame on its way.
+type frameKind uint8
+
+const (
+	noFrame frameKind = iota
+	requestFrame1
+	requestFrame2
+	requestFrame3
+	replyFrame1
+	replyFrame2
+	replyFrame3
+	drainFrame
+	endOfStream
+)
+
+// wire is one direction, in order.
+type wire [8]frameKind
+
+func (w *wire) push(k frameKind) {
+	for i := range w {
+		if w[i] == noFrame {
+			w[i] = k
+			return
+		}
+	}
+	panic("the wire is full")
+}
+
+func (w *wire) pop() frameKind {
+	k := w[0]
+	copy(w[:], w[1:])
+	w[len(w)-1] = noFrame
+	return k
+}
+
+// drainCall says where a call of the model is.
+type drainCall uint8
+
+const (
+	drainCallIdle     drainCall = iota
+	drainCallBegun              // it has a slot
+	drainCallQueued             // its frame is in the output or further
+	drainCallAnswered           // final
+	drainCallOver               // final: a oneway that was sent, or a call whose caller has left
+	drainCallElse               // final: it takes another connection
+	drainCallFailed             // final: the connection died
+)
+
+const drainCalls = 3
+
+// drainState is all there is.
+type drainState struct {
+	calls [drainCalls]drainCall
+
+	// the client
+	draining, ending, dead, halfClosed bool
+	inFlight                           uint8
+	queue                              wire // the output
+	afterFlush                         bool // finish waits for it to be written
+	lingering                          bool
+
+	toServer, toClient wire
+
+	// the server
+	known, marked, draining2, snapshot, said, closed, eof bool
+	saidTimes                                             uint8
+	handling                                              [drainCalls]bool
+	handled                                               [drainCalls]uint8
+}
+
+// drainModel explores.
+type drainModel struct {
+	drainConfig
+	states []drainState
+	from   []int
+	index  map[drainState]bool
+	quiet  int
+}
+
+func (m *drainModel) total() int { return m.calls + m.oneways }
+
+func (m *drainModel) isOneway(i int) bool { return i >= m.calls }
+
+// explore returns what is wrong, with the states that led there.
+func (m *drainModel) explore() (broken string, trace []drainState) {
+	m.index = map[drainState]bool{}
+	m.add(drainState{known: m.known, marked: m.known}, -1)
+	for i := 0; i < len(m.states); i++ {
+		if broken = m.expand(i); broken != "" {
+			for ; i >= 0; i = m.from[i] {
+				trace = append(trace, m.states[i])
+			}
+			return broken, trace
+		}
+	}
+	return "", nil
+}
+
+func (m *drainModel) add(s drainState, from int) {
+	if !m.index[s] {
+		m.index[s] = true
+		m.states, m.from = append(m.states, s), append(m.from, from)
+	}
+}
+
+func (m *drainModel) expand(i int) (broken string) {
+	defer func() {
+		if v := recover(); v != nil {
+			broken = fmt.Sprint(v)
+		}
+	}()
+	s := m.states[i]
+	moved := false
+	try := func(enabled bool, step func(s *drainState)) {
+		if enabled {
+			next := s
+			step(&next)
+			m.add(next, i)
+			moved = true
+		}
+	}
+	m.callers(s, try)
+	m.client(s, try)
+	m.server(s, try)
+	if !moved {
+		m.quiet++
+		m.checkRest(s)
+	}
+	// What may happen and may not.
+	try(m.clientEnds && !s.draining && !s.dead, m.drainClient)
+	try(s.lingering && !s.dead, func(s *drainState) { m.fail(s) }) // lingerTime is over
+	return ""
+}
+
+// checkRest checks a state in which nothing goes on any more.
+func (m *drainModel) checkRest(s drainState) {
+	for i := range m.total() {
+		switch c := s.calls[i]; {
+		case c < drainCallAnswered:
+			panic(fmt.Sprintf("call %d never ends", i))
+		case m.isOneway(i) && c == drainCallOver && s.handled[i] != 1:
+			panic(fmt.Sprintf("oneway %d was handled %d times", i, s.handled[i]))
+		case c == drainCallElse && s.handled[i] != 0:
+			panic(fmt.Sprintf("call %d took another connection and was handled on this one", i))
+		}
+	}
+	if m.shuts && (!s.dead || !s.closed) {
+		panic("the shutdown never ends")
+	}
+	if s.draining && !s.dead {
+		panic("a drained connection never ends")
+	}
+}
+
+// callers are those who make calls.
+func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
+	for i := range m.total() {
+		request := requestFrame1 + frameKind(i)
+		// Before the first reply there is one call at a time.
+		try(s.calls[i] == drainCallIdle && (s.known || s.inFlight == 0 || s.dead), func(s *drainState) {
+			if s.draining && m.fault != drainBegins || s.dead {
+				s.calls[i] = drainCallElse
+				return
+			}
+			s.calls[i] = drainCallBegun
+			s.inFlight++
+		})
+		try(s.calls[i] == drainCallBegun, func(s *drainState) {
+			s.queue.push(request)
+			s.calls[i] = drainCallQueued
+			if m.isOneway(i) {
+				s.calls[i] = drainCallOver
+				m.freed(s)
+			}
+		})
+		try(m.cancels && s.calls[i] == drainCallQueued, func(s *drainState) {
+			unsent := s.queue.remove(request)
+			s.calls[i] = drainCallOver
+			m.freed(s)
+			if !unsent && !s.known {
+				m.fail(s) // the next call would wait for this one's reply
+			}
+		})
+	}
+}
+
+func (w *wire) remove(k frameKind) bool {
+	for i := range w {
+		if w[i] == k {
+			copy(w[i:], w[i+1:])
+			w[len(w)-1] = noFrame
+			return true
+		}
+	}
+	return false
+}
+
+// freed is clientConn.freedLocked, and finish.
+func (m *drainModel) freed(s *drainState) {
+	s.inFlight--
+	m.endIfOver(s)
+}
+
+func (m *drainModel) endIfOver(s *drainState) {
+	if s.draining && !s.ending && s.inFlight == 0 && !s.dead {
+		s.ending = true
+		s.afterFlush = true
+	}
+}
+
+// drainClient is Set.drain.
+func (m *drainModel) drainClient(s *drainState) {
+	if s.draining || s.dead {
+		return
+	}
+	s.draining = true
+	if m.fault != drainIdleForgotten {
+		m.endIfOver(s)
+	}
+}
+
+// fail is clientConn.fail.
+func (m *drainModel) fail(s *drainState) {
+	if s.dead {
+		return
+	}
+	s.dead, s.lingering, s.afterFlush = true, false, false
+	s.queue = wire{}
+	for i, c := range s.calls {
+		if c == drainCallBegun || c == drainCallQueued {
+			s.calls[i] = drainCallFailed
+			if s.marked {
+				panic(fmt.Sprintf("call %d fails on a connection that is drained", i))
+			}
+		}
+	}
+	if !s.halfClosed {
+		s.halfClosed = true
+		s.toServer.push(endOfStream)
+	}
+}
+
+// client are the client's flusher and reader.
+func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
+	try(!s.dead && s.queue[0] != noFrame, func(s *drainState) {
+		k := s.queue.pop()
+		if s.halfClosed {
+			panic("a frame is written after the client has closed its half")
+		}
+		s.toServer.push(k)
+	})
+	flushed := s.queue[0] == noFrame || m.fault == drainEndsUnflushed
+	try(!s.dead && s.afterFlush && flushed && !s.halfClosed, func(s *drainState) {
+		s.afterFlush, s.halfClosed = false, true
+		s.toServer.push(endOfStream)
+		if m.fault == drainClosesBoth {
+			if s.toClient[0] != noFrame { // TCP answers by a RST, which destroys what was not read
+				s.toServer = wire{endOfStream}
+			}
+			m.fail(s)
+			return
+		}
+		s.lingering = true
+	})
+	try(!s.dead && s.toClient[0] != noFrame, func(s *drainState) {
+		switch k := s.toClient.pop(); k {
+		case drainFrame:
+			m.drainClient(s)
+		case endOfStream:
+			m.fail(s)
+		default:
+			i := int(k - replyFrame1)
+			s.known = true
+			if s.calls[i] == drainCallQueued {
+				s.calls[i] = drainCallAnswered
+				m.freed(s)
+			}
+		}
+	})
+}
+
+// server are the server's reader, its handlers and Shutdown.
+func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
+	try(!s.closed && !s.eof && s.toServer[0] != noFrame, func(s *drainState) {
+		k := s.toServer.pop()
+		if k == endOfStream {
+			s.eof = true
+			return
+		}
+		i := int(k - requestFrame1)
+		s.handling[i] = true
+		if !s.marked {
+			s.marked = true
+			if m.fault != drainMeetsLate {
+				m.say(s)
+			}
+		}
+	})
+	for i := range m.total() {
+		try(s.handling[i], func(s *drainState) {
+			s.handling[i] = false
+			if s.handled[i]++; s.handled[i] > 1 {
+				panic(fmt.Sprintf("call %d was handled twice", i))
+			}
+			if !s.closed && !m.isOneway(i) {
+				s.toClient.push(replyFrame1 + frameKind(i))
+			}
+		})
+	}
+	calm := s.handling == [drainCalls]bool{}
+	try(!s.closed && s.eof && calm, func(s *drainState) {
+		s.closed = true
+		s.toClient.push(endOfStream)
+	})
+	try(m.shuts && !s.draining2, func(s *drainState) { s.draining2 = true })
+	try(s.draining2 && !s.snapshot, func(s *drainState) { s.snapshot = true; m.say(s) })
+	if m.fault == drainSaysTwice && s.snapshot && s.saidTimes == 1 {
+		try(true, m.say)
+	}
+	// The grace for those who are not known is over, and nothing of them is under way.
+	idle := s.queue == wire{} && s.toServer == wire{} && s.inFlight == 0
+	try(s.snapshot && !s.marked && !s.closed && calm && idle, func(s *drainState) {
+		s.closed = true
+		s.toClient.push(endOfStream)
+	})
+}
+
+// say is ServerConn.drain for a client that understands it.
+func (m *drainModel) say(s *drainState) {
+	if !s.marked || !s.draining2 || s.said && m.fault != drainSaysTwice || s.closed {
+		return
+	}
+	s.said = true
+	if s.saidTimes++; s.saidTimes > 1 {
+		panic("the server tells a client twice")
+	}
+	s.toClient.push(drainFrame)
+}
+
+// drainConfigs are what can happen, in groups small enough to be explored.
+var drainConfigs = map[string]drainConfig{
+	"shutdown":                  {calls: 3, known: true, shuts: true},
+	"shutdown, cancelled calls": {calls: 2, known: true, shuts: true, cancels: true},
+	"shutdown, oneways":         {calls: 1, oneways: 2, known: true, shuts: true, cancels: true},
+	"shutdown at first":         {calls: 3, shuts: true, cancels: true},
+	"the set drains":            {calls: 3, known: true, clientEnds: true, cancels: true},
+	"both drain":                {calls: 2, oneways: 1, known: true, shuts: true, clientEnds: true, cancels: true},
+	// Without oneways: one that crosses the close of a connection on which nothing has ever come is lost, as
+	// with any peer that closes.
+	"both drain at first": {calls: 3, shuts: true, clientEnds: true},
+}
+
+// TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the client
+// come between one another, no call of a client that understands drains fails, no oneway is lost,
+// a client is told once, and the connection ends.
+func TestDrainInterleavings(t *testing.T) {
+	for name, cfg := range drainConfigs {
+		t.Run(name, func(t *testing.T) {
+			m := &drainModel{drainConfig: cfg}
+			if broken, trace := m.explore(); broken != "" {
+				for i := len(trace) - 1; i >= 0; i-- {
+					t.Logf("%+v", trace[i])
+				}
+				t.Fatal(broken)
+			}
+			if m.quiet == 0 {
+				t.Error("nothing ever comes to rest")
+			}
+			t.Logf("%d states, %d of them at rest", len(m.states), m.quiet)
+		})
+	}
+}
+
+// TestDrainModelFindsMistakes breaks the protocol in ways in which it might be broken.
+func TestDrainModelFindsMistakes(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		in    string
+		fault drainFault
+	}{
+		{"the client closes its half before all was written", "shutdown, oneways", drainEndsUnflushed},
+		{"a drain of an idle connection does not end it", "shutdown", drainIdleForgotten},
+		{"calls begin on a connection that drains", "shutdown", drainBegins},
+		{"the client closes both halves at once", "shutdown, oneways", drainClosesBoth},
+		{"the server tells twice", "shutdown", drainSaysTwice},
+		{"the server does not look again at whom it gets to know", "shutdown at first", drainMeetsLate},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := drainConfigs[tc.in]
+			cfg.fault = tc.fault
+			m := &drainModel{drainConfig: cfg}
+			broken, trace := m.explore()
+			if broken == "" {
+				t.Fatalf("nothing found in %d states", len(m.states))
+			}
+			t.Logf("%s, after %d steps", broken, len(trace))
+		})
+	}
+}

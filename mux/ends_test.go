@@ -1,0 +1,314 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// closedLate is a net.Conn whose Write returns some time after it was closed, as one does
+// whose goroutine does not get to run.
+type closedLate struct {
+	net.Conn
+	late    time.Duration
+	writing atomic.Int32
+}
+
+func (c *closedLate) Write(p []byte) (int, error) {
+	c.writing.Add(1)
+	defer c.writing.Add(-1)
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, io.ErrClosedPipe) {
+		time.Sleep(c.late)
+	}
+	return n, err
+}
+
+// setGoroutines returns the stacks of goroutines of the package that no test started itself.
+func setGoroutines() []string {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	var found []string
+	for stack := range bytes.SplitSeq(all, []byte("\n\n")) {
+		for _, name := range []string{"flushWaiting", "(*clientConn).watch", "runUpkeep", "endPause", "(*Set).dial"} {
+			if strings.Contains(string(stack), name) {
+				found = append(found, string(stack))
+			}
+		}
+	}
+	return found
+}
+
+// TestCloseWaits closes sets whose goroutines write, watch, dial and time: when Close
+// returns none of them runs.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wire *closedLate
+		d := newDeafDialer()
+		s := NewSet(Config{MaxConns: 1, WriteTimeout: -1, Heartbeat: 50 * time.Millisecond, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			near, far := net.Pipe()
+			d.wg.Go(func() {
+				p := newFakePeer(far, true)
+				if f, err := p.read(); err == nil {
+					_ = p.reply(f.seqID, nil)
+				}
+				time.Sleep(time.Second) // it reads nothing more
+				far.Close()
+			})
+			wire = &closedLate{Conn: near, late: time.Minute}
+			return conn.New(wire, conn.Config{}, nil)
+		}})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, make([]byte, 1000))
+		if err := c.Send(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if wire.writing.Load() != 1 {
+			t.Fatal("nobody writes")
+		}
+		_ = s.Close()
+		if n := wire.writing.Load(); n != 0 {
+			t.Errorf("%d goroutines write after Close", n)
+		}
+		if left := setGoroutines(); len(left) > 0 {
+			t.Errorf("after Close: %s", strings.Join(left, "\n\n"))
+		}
+		c.End()
+		d.wg.Wait()
+	})
+}
+
+// TestSendAfterClose sends on a connection without room while its set is being closed: the
+// call fails, and no goroutine is started for it.
+func TestSendAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeafDialer()
+		s := NewSet(Config{MaxConns: 1, Dial: d.dial})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, nil)
+		s.goroutines.wait() // as Close does, after it has ended the connections
+		_ = c.Send()
+		if _, err := c.Receive(); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		c.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestGroupTimers has timers of a group fire, stop and come too late: wait returns when
+// what fired has ended, and does not wait for what was stopped.
+func TestGroupTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g group
+		var ran, ended atomic.Bool
+		g.stop(g.after(time.Second, func() { t.Error("a stopped timer fired") }))
+		fired := g.after(time.Second, func() {
+			ran.Store(true)
+			time.Sleep(time.Minute)
+			ended.Store(true)
+		})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		g.stop(fired)
+		g.stop(fired)
+		g.stop(nil)
+		g.wait()
+		if !ran.Load() || !ended.Load() {
+			t.Errorf("wait returned while a timer's function ran")
+		}
+		if g.after(0, func() { t.Error("a timer of a closed group fired") }) != nil {
+			t.Error("a closed group made a timer")
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+// TestOnewayIsUse makes nothing but oneway calls, and has heartbeats answered: calls keep
+// a connection from being idle, and heartbeats do not.
+func TestOnewayIsUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(true)
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, IdleTimeout: time.Minute, Heartbeat: 10 * time.Second})
+		connect(t, s)
+		for range 30 {
+			time.Sleep(20 * time.Second)
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, []byte("oneway"))
+			if err := c.SendOneway(); err != nil {
+				t.Fatal(err)
+			}
+			c.End()
+		}
+		if n := d.dials.Load(); n != 1 {
+			t.Errorf("%d dials for a connection in use", n)
+		}
+		time.Sleep(80 * time.Second)
+		if n := s.Stats().Connections; n != 0 {
+			t.Errorf("%d connections after 80 s without a call", n)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestOnewayUnderWay has a oneway call take longer to leave than a connection may be idle.
+func TestOnewayUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			p.in.Reset(&slowConn{nc, 1000, time.Second})
+			p.echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, IdleTimeout: 10 * time.Second, WriteTimeout: -1})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, append([]byte("oneway"), make([]byte, 100_000)...))
+		if err := c.SendOneway(); err != nil {
+			t.Fatal(err)
+		}
+		c.End()
+		time.Sleep(time.Minute)
+		if st := s.Stats(); st.Draining != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestWatcherIsSeen has a connection's watcher leave just as upkeep looks: the next look
+// is soon.
+func TestWatcherIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeafDialer()
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, Heartbeat: 40 * time.Millisecond})
+		connect(t, s)
+		var cc *clientConn
+		for cc = range s.conns {
+		}
+		// A caller reads although watchIfUnread has seen nobody do so.
+		reader := s.newCall(t.Context(), time.Time{})
+		if !cc.begin(reader) {
+			t.Fatal("no place")
+		}
+		cc.mu.Lock()
+		cc.roles.arrive(reader)
+		cc.mu.Unlock()
+		if cc.watchNow() {
+			t.Error("the connection has a watcher, says watchNow, though a caller reads")
+		}
+		s.mu.Lock()
+		cc.seen = cc.progress.Load()
+		var due upkeepWork
+		s.upkeepAt = time.Time{}
+		s.lookLocked(&due)
+		if next := time.Until(s.upkeepAt); next > 10*time.Millisecond {
+			t.Errorf("the next look is in %v, four are to be in 40 ms", next)
+		}
+		s.mu.Unlock()
+		cc.leave(reader)
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestPingAfterEnd has a peer send pings on a connection on which this side has said its
+// last, and answer them with a reset: that is no death.
+func TestPingAfterEnd(t *testing.T) {
+	pinging := make(chan struct{})
+	s := newTestSet(t, Config{MaxConns: 1, Heartbeat: 20 * time.Millisecond, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		f, err := p.read()
+		if err != nil || p.reply(f.seqID, nil) != nil {
+			return
+		}
+		for err == nil {
+			_, err = p.read()
+		}
+		for range 5 {
+			_ = p.control(signalPing)
+			<-time.After(10 * time.Millisecond)
+		}
+		_ = nc.(*net.TCPConn).SetLinger(0)
+		nc.Close()
+		pinging <- struct{}{}
+	})})
+	for range 3 {
+		connect(t, s)
+		s.Drain()
+		<-pinging
+		waitFor(t, "the connection's end", func() bool { return s.Stats().Connections == 0 })
+	}
+	if st := s.Stats(); st.Deaths != 0 || st.Drains != 3 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestEndStates ends a connection whose last call is over in two ways: before all was
+// written that is a death, and afterwards it is not.
+func TestEndStates(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDeafDialer()
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+			connect(t, s)
+			for cc := range s.conns {
+				cc.mu.Lock()
+				cc.ending, cc.halfClosed = true, written
+				cc.mu.Unlock()
+				cc.fail(errFake)
+			}
+			if got, want := s.Stats().Deaths, map[bool]uint64{false: 1, true: 0}[written]; got != want {
+				t.Errorf("all written %t: got %d deaths", written, got)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestDumpOfFailure looks at the part of what a person reads that is there after failures.
+func TestDumpOfFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, errFake }})
+		if _, err := s.Begin(t.Context(), time.Time{}); !errors.Is(err, errFake) {
+			t.Errorf("got %v", err)
+		}
+		var text strings.Builder
+		_ = s.Dump(&text)
+		if want := "peer unknown: 0 connections, 0 dialling, 0 calls waiting, last failure: " + errFake.Error() + "\n"; text.String() != want {
+			t.Errorf("got %q, want %q", text.String(), want)
+		}
+		_ = s.Close()
+	})
+}

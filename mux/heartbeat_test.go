@@ -1,0 +1,245 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// slowConn is a peer's end that takes a few bytes at a time, each after a pause.
+type slowConn struct {
+	net.Conn
+	bytes int
+	pause time.Duration
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	time.Sleep(c.pause)
+	return c.Conn.Read(p[:min(len(p), c.bytes)])
+}
+
+// writeSlowly writes frame in pieces, after a pause each.
+func writeSlowly(nc net.Conn, frame []byte, bytes int, pause time.Duration) error {
+	for len(frame) > 0 {
+		time.Sleep(pause)
+		n := min(len(frame), bytes)
+		if _, err := nc.Write(frame[:n]); err != nil {
+			return err
+		}
+		frame = frame[n:]
+	}
+	return nil
+}
+
+// TestHeartbeatSlowReply has replies of several lengths come so slowly that each takes
+// many intervals, some in pieces of a byte: the peer is alive, and the call gets its reply.
+func TestHeartbeatSlowReply(t *testing.T) {
+	const interval = 10 * time.Second
+	for _, tt := range []struct {
+		size, bytes int
+		pause       time.Duration
+	}{
+		{500 << 10, 10 << 10, time.Second},
+		{500 << 10, 30 << 10, interval * 9 / 10},
+		{copyBytes / 2, 1 << 10, interval * 9 / 10},
+		{6, 1, interval * 9 / 10}, // a prefix takes as long
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				defer nc.Close()
+				p := newFakePeer(nc, true)
+				first, _ := p.read()
+				_ = p.reply(first.seqID, nil)
+				second, err := p.read()
+				if err != nil {
+					return
+				}
+				go func() { _, _ = io.Copy(io.Discard, p.in) }() // it answers no ping meanwhile
+				if writeSlowly(nc, requestFrame(second.seqID, make([]byte, tt.size)), tt.bytes, tt.pause) == nil {
+					_, _ = nc.Read(nil)
+				}
+			}}
+			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1})
+			connect(t, s)
+			if got, err := roundTrip(t.Context(), s, nil, 0); err != nil || len(got) != tt.size {
+				t.Errorf("%+v: got %d bytes, %v", tt, len(got), err)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestHeartbeatSlowRequest has a peer take a large request so slowly that it lasts many
+// intervals, in which it cannot answer pings.
+func TestHeartbeatSlowRequest(t *testing.T) {
+	const interval = 10 * time.Second
+	for _, tt := range []struct {
+		size, bytes int
+		pause       time.Duration
+	}{
+		{500 << 10, 10 << 10, time.Second},
+		{500 << 10, 20 << 10, interval * 9 / 10},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := newFakePeer(nc, true)
+				first, _ := p.read()
+				_ = p.reply(first.seqID, nil)
+				p.in.Reset(&slowConn{nc, tt.bytes, tt.pause})
+				p.echo()
+			}}
+			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
+			connect(t, s)
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, make([]byte, tt.size))
+			if err := c.Send(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Receive(); err != nil {
+				t.Errorf("%+v: got %v", tt, err)
+			}
+			c.End()
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestHeartbeatStopsWithin has a peer stop in the middle of a frame, in either direction:
+// it is found within two intervals of the last byte.
+func TestHeartbeatStopsWithin(t *testing.T) {
+	const interval = 10 * time.Second
+	for _, up := range []bool{false, true} {
+		for _, pieces := range []int{1, 7, 30} {
+			synctest.Test(t, func(t *testing.T) {
+				var last atomic.Pointer[time.Time]
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+					defer nc.Close()
+					p := newFakePeer(nc, true)
+					first, _ := p.read()
+					_ = p.reply(first.seqID, nil)
+					if !up {
+						second, err := p.read()
+						if err != nil {
+							return
+						}
+						_ = writeSlowly(nc, requestFrame(second.seqID, make([]byte, 1<<20))[:pieces*1000], 1000, time.Second)
+					} else {
+						for range pieces {
+							time.Sleep(time.Second)
+							_, _ = nc.Read(make([]byte, recordBytes))
+						}
+					}
+					now := time.Now()
+					last.Store(&now)
+					if up {
+						time.Sleep(time.Hour)
+					}
+					_, _ = io.Copy(io.Discard, p.in)
+				}}
+				s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
+				connect(t, s)
+				payload := make([]byte, 1<<20)
+				if !up {
+					payload = nil
+				}
+				_, err := roundTrip(t.Context(), s, payload, 0)
+				took := time.Since(*last.Load())
+				if !errors.Is(err, ErrSilent) || took > 2*interval || took < interval {
+					t.Errorf("up %t, %d pieces: got %v after %v", up, pieces, err, took)
+				}
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		}
+	}
+}
+
+// TestPulseLook has looks come in turn with signs of life, pings and pauses of this process.
+func TestPulseLook(t *testing.T) {
+	const interval = 8 * time.Second
+	start := time.Now()
+	type look struct {
+		after  time.Duration // since the start
+		heard  uint64
+		waited time.Duration
+		want   health
+	}
+	const second = time.Second
+	for name, looks := range map[string][]look{
+		"gone at once":       {{0, 1, 0, healthGood}, {2 * second, 1, 0, healthKick}, {4 * second, 1, 0, healthKick}, {6 * second, 1, 0, healthAsk}, {8 * second, 1, 0, healthKick}, {10 * second, 1, 0, healthKick}, {12 * second, 1, 0, healthSilent}},
+		"answers":            {{0, 1, 0, healthGood}, {4 * second, 1, 0, healthKick}, {6 * second, 1, 0, healthAsk}, {8 * second, 2, 0, healthGood}, {12 * second, 2, 0, healthKick}, {14 * second, 2, 0, healthAsk}},
+		"takes bytes":        {{0, 1, 0, healthGood}, {4 * second, 1, 0, healthKick}, {6 * second, 1, 0, healthAsk}, {8 * second, 1, second / 2, healthGood}, {10 * second, 1, second / 2, healthKick}},
+		"writes are quick":   {{0, 1, 0, healthGood}, {4 * second, 1, 0, healthKick}, {6 * second, 1, second / 10, healthAsk}, {9 * second, 1, second / 5, healthKick}, {12 * second, 1, second / 4, healthSilent}},
+		"many looks":         {{0, 1, 0, healthGood}, {second / 2, 1, 0, healthGood}, {second, 1, 0, healthKick}, {3 * second / 2, 1, 0, healthGood}, {2 * second, 1, 0, healthKick}, {2*second + 1, 1, 0, healthGood}},
+		"this process stops": {{0, 1, 0, healthGood}, {4 * second, 1, 0, healthKick}, {6 * second, 1, 0, healthAsk}, {3600 * second, 1, 0, healthKick}, {3602 * second, 2, 0, healthGood}},
+	} {
+		var p pulse
+		for _, l := range looks {
+			if got := p.look(start.Add(l.after), interval, l.heard, l.waited); got != l.want {
+				t.Errorf("%s: after %v: got %v, want %v", name, l.after, got, l.want)
+			}
+		}
+	}
+}
+
+// roomyConn is the near end of a connection whose peer has gone without a word: writes
+// go into a kernel's buffer for ever, and nothing comes.
+type roomyConn struct {
+	net.Conn
+	gone atomic.Bool
+}
+
+func (c *roomyConn) Write(p []byte) (int, error) {
+	if c.gone.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// TestHeartbeatHalfOpen has calls go on to a peer that has gone, which the kernel takes:
+// that is no sign of life.
+func TestHeartbeatHalfOpen(t *testing.T) {
+	const interval = 10 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(true)
+		var wire *roomyConn
+		s := NewSet(Config{Heartbeat: interval, MaxConns: 1, Dial: func(context.Context) (*conn.Conn, error) {
+			near, far := net.Pipe()
+			d.wg.Go(func() { d.serve(far, 1) })
+			wire = &roomyConn{Conn: near}
+			return conn.New(wire, conn.Config{}, nil)
+		}})
+		connect(t, s)
+		time.Sleep(time.Minute)
+		wire.gone.Store(true)
+		began := time.Now()
+		for {
+			_, err := roundTrip(t.Context(), s, make([]byte, 1000), time.Second)
+			if errors.Is(err, ErrSilent) {
+				break
+			}
+			if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > 3*interval {
+				t.Errorf("got %v after %v", err, time.Since(began))
+				break
+			}
+		}
+		if took := time.Since(began); took > 2*interval {
+			t.Errorf("found after %v", took)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

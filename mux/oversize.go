@@ -1,0 +1,61 @@
+package mux
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// This file is replies that are longer than MaxFrameBytes. On a shared connection one
+// fails its call and is skipped: what that costs is the time in which it arrives. On another
+// connection nobody else would be hurt, so that ends.
+
+// refuse decides on a frame whose prefix, start, was refused with err. It returns nil once
+// the frame was skipped, and otherwise why the connection ends, or for now skips no more.
+func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
+	var bad *FrameError
+	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.isControl() {
+		return err
+	}
+	length := int64(binary.BigEndian.Uint32(start)) + lengthBytes
+	if !cc.known {
+		header, err := in.Peek(prefixBytes + cc.prefix.headerBytes)
+		if err != nil {
+			return err
+		}
+		if err := cc.learnFrom(header[prefixBytes:]); err != nil {
+			return err
+		}
+	}
+	if mode(cc.mode.Load()) != modeShared {
+		return bad
+	}
+	cc.skip = length
+	cc.answer(cc.prefix.seqID, nil, bad)
+	return cc.skipRest(in)
+}
+
+// skipRest goes on with a frame that is skipped as far as it has come.
+func (cc *clientConn) skipRest(in buffer.Reader) error {
+	for {
+		cc.setIncoming(cc.skip)
+		if cc.skip == 0 {
+			cc.part = in.Len()
+			return nil
+		}
+		if in.Len() == 0 {
+			if _, err := in.Peek(1); err != nil {
+				return err
+			}
+		}
+		n := int(min(cc.skip, int64(in.Len())))
+		if err := in.Skip(n); err != nil {
+			return err
+		}
+		_ = in.Release() // always nil
+		cc.skip -= int64(n)
+		cc.part = in.Len()
+		cc.progress.Add(1)
+	}
+}

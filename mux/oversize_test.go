@@ -1,0 +1,192 @@
+package mux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestOversizeReplyAlone has replies that are too large among others, on one connection, in
+// pieces of random sizes, for calls that wait and calls that have gone: each fails its call
+// alone, with what was wrong, and nothing else is different.
+func TestOversizeReplyAlone(t *testing.T) {
+	const most = 50_000
+	for seed := range uint64(rounds(20)) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				defer nc.Close()
+				rnd := rand.New(rand.NewPCG(seed, 11))
+				p := newFakePeer(nc, true)
+				first, _ := p.read()
+				_ = p.reply(first.seqID, nil)
+				for {
+					f, err := p.read()
+					if err != nil {
+						return
+					}
+					size := int(binary.BigEndian.Uint32(f.payload))
+					frame := requestFrame(f.seqID, bytes.Repeat(f.payload[:1], size))
+					for len(frame) > 0 {
+						n := min(len(frame), 1+rnd.IntN(30_000))
+						if _, err := nc.Write(frame[:n]); err != nil {
+							return
+						}
+						frame = frame[n:]
+						if rnd.IntN(3) == 0 {
+							time.Sleep(time.Millisecond)
+						}
+					}
+				}
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: most})
+			connect(t, s)
+			var wg sync.WaitGroup
+			for g := range 8 {
+				wg.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(g)))
+					for range 20 {
+						size := rnd.IntN(2 * most)
+						if rnd.IntN(10) == 0 {
+							size = most - prefixBytes - 4 + rnd.IntN(2)
+						}
+						timeout := time.Minute
+						if rnd.IntN(5) == 0 {
+							timeout = time.Duration(rnd.IntN(3000)) * time.Microsecond
+						}
+						want := binary.BigEndian.AppendUint32(nil, uint32(size))
+						got, err := roundTrip(t.Context(), s, want, timeout)
+						var e *Error
+						var bad *FrameError
+						switch tooLarge := size+prefixBytes+4 > most; {
+						case err == nil && (tooLarge || len(got) != size):
+							t.Errorf("got %d bytes, want %d", len(got), size)
+						case errors.As(err, &bad) && (!tooLarge || bad.Bytes != size+prefixBytes+4 || bad.Limit != most || !bad.Received || !errors.As(err, &e) || e.NotSent()):
+							t.Errorf("got %v, %+v, for a reply of %d", err, bad, size)
+						case err != nil && bad == nil && (!errors.As(err, &e) || !e.Timeout() || timeout == time.Minute):
+							t.Errorf("got %v", err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			answered(t, s)
+			if st := s.Stats(); st.Dials != 1 || st.Deaths != 0 || st.InFlight != 0 || st.Abandoned != 0 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// answered makes a call that has to be answered, behind whatever still comes.
+func answered(t *testing.T, s *Set) {
+	t.Helper()
+	if _, err := roundTrip(t.Context(), s, make([]byte, 4), time.Minute); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOversizeFirstReply has a connection's first reply be too large: what its header says
+// about the peer counts all the same.
+func TestOversizeFirstReply(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := newFakePeer(nc, marked)
+				f, _ := p.read()
+				_ = p.reply(f.seqID, make([]byte, 2000))
+				p.echo()
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: 1000})
+			_, err := roundTrip(t.Context(), s, nil, time.Minute)
+			var bad *FrameError
+			if !errors.As(err, &bad) || bad.Limit != 1000 || !bad.Received {
+				t.Errorf("got %v", err)
+			}
+			if marked {
+				connect(t, s)
+			}
+			if st := s.Stats(); marked && (st.Shared != 1 || st.Dials != 1) || !marked && st.Connections != 0 {
+				t.Errorf("marked %t: got %+v", marked, st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestOversizeGone has a peer announce four gigabytes and stop: the call has failed
+// already, others take another connection, and the heartbeat finds the peer.
+func TestOversizeGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			if n > 1 {
+				p.echo()
+				return
+			}
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			second, _ := p.read()
+			frame := requestFrame(second.seqID, nil)
+			binary.BigEndian.PutUint32(frame, 1<<32-1)
+			_, _ = nc.Write(frame)
+			_, _ = io.Copy(io.Discard, nc)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, Heartbeat: time.Second})
+		connect(t, s)
+		var bad *FrameError
+		if _, err := roundTrip(t.Context(), s, nil, 0); !errors.As(err, &bad) {
+			t.Errorf("got %v", err)
+		}
+		for range 10 {
+			if _, err := roundTrip(t.Context(), s, nil, time.Second/2); err != nil {
+				t.Errorf("a call waits for what is skipped: %v", err)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if st := s.Stats(); st.Connections != 1 || st.Deaths != 1 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestFrameErrorSays looks at what the error of a request that is too large says.
+func TestFrameErrorSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(true)
+		s := NewSet(Config{Dial: d.dial, MaxFrameBytes: 1000})
+		_, err := roundTrip(t.Context(), s, make([]byte, 1000), 0)
+		var bad *FrameError
+		var e *Error
+		if !errors.As(err, &bad) || *bad != (FrameError{Reason: "too large", Bytes: 1018, Limit: 1000}) || !errors.As(err, &e) || !e.NotSent() {
+			t.Errorf("got %v, %+v", err, bad)
+		}
+		for _, tt := range []struct {
+			err  FrameError
+			want string
+		}{
+			{*bad, "mux: bad frame to send: too large (1018 bytes, limit 1000)"},
+			{FrameError{Reason: "too large", Bytes: 5, Limit: 4, Received: true}, "mux: bad frame received: too large (5 bytes, limit 4)"},
+			{FrameError{Reason: "length field and length differ", Bytes: 7}, "mux: bad frame to send: length field and length differ (7 bytes)"},
+			{FrameError{Reason: "no TTHeader magic", Received: true}, "mux: bad frame received: no TTHeader magic"},
+		} {
+			if got := tt.err.Error(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,214 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// checkAccounts compares what a set counts with what it has.
+func checkAccounts(t *testing.T, s *Set, seed uint64) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	active, pooled := 0, 0
+	for cc := range s.conns {
+		if cc.isDraining() {
+			continue
+		}
+		active++
+		if mode(cc.mode.Load()) == modePooled {
+			pooled++
+		}
+		if n := cc.unsent.Load(); n < 0 {
+			t.Errorf("seed %d: %d calls have not been sent", seed, n)
+		}
+	}
+	if s.active != active || s.pooled != pooled {
+		t.Errorf("seed %d: counted %d connections, %d pooled, and there are %d and %d", seed, s.active, s.pooled, active, pooled)
+	}
+	for _, list := range [][]*clientConn{*s.list.Load(), s.idle} {
+		for _, cc := range list {
+			if _, open := s.conns[cc]; !open {
+				t.Errorf("seed %d: a connection is listed that is not there", seed)
+			}
+		}
+	}
+	if int(s.waitings.Load()) != len(s.waiters) {
+		t.Errorf("seed %d: %d wait, %d are counted", seed, len(s.waiters), s.waitings.Load())
+	}
+}
+
+// randomPeer answers in its own time, in any order if it is marked, and may end at any
+// frame, say that it drains, or send a reply that is too large.
+func randomPeer(nc net.Conn, seed uint64, most int) {
+	rnd := rand.New(rand.NewPCG(seed, rand.Uint64()))
+	p := newFakePeer(nc, rnd.IntN(2) == 0)
+	writes := make(chan func(), 1000) // by one goroutine: synctest does not see through a mutex
+	var late, writer sync.WaitGroup
+	writer.Go(func() {
+		for write := range writes {
+			write()
+		}
+	})
+	defer func() {
+		nc.Close()
+		late.Wait()
+		close(writes)
+		writer.Wait()
+	}()
+	life := rnd.IntN(40)
+	if rnd.IntN(2) == 0 {
+		life = -1
+	}
+	for ; life != 0; life-- {
+		f, err := p.read()
+		if err != nil {
+			return
+		}
+		if f.seqID == 0 {
+			if f.signal == signalPing {
+				writes <- func() { _ = p.control(signalPong) }
+			}
+			continue
+		}
+		if len(f.payload) > 0 && f.payload[0] == 'o' {
+			continue
+		}
+		reply := f.payload
+		if rnd.IntN(20) == 0 {
+			reply = make([]byte, most)
+		}
+		pause := time.Duration(rnd.IntN(20)) * time.Millisecond
+		if p.marked && rnd.IntN(2) == 0 {
+			late.Go(func() {
+				time.Sleep(pause)
+				writes <- func() { _ = p.reply(f.seqID, reply) }
+			})
+			continue
+		}
+		time.Sleep(pause)
+		drains := rnd.IntN(30) == 0
+		writes <- func() {
+			if drains && p.said {
+				_ = p.control(signalDrain)
+			}
+			_ = p.reply(f.seqID, reply)
+		}
+	}
+}
+
+// TestRandomPeers makes calls of all kinds to peers of all kinds behind one address, which
+// come and go, some dials failing: every call ends in its time with its own reply or an error that
+// it may have, and what the set counts is right at any moment.
+func TestRandomPeers(t *testing.T) {
+	for seed := range uint64(rounds(60)) {
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 21))
+			const most = 40_000
+			d := &pipeDialer{serve: func(nc net.Conn, n int) { randomPeer(nc, seed+uint64(n), most) }}
+			s := NewSet(Config{
+				MaxConns: 1 + rnd.IntN(4), MaxPooledConns: 1 + rnd.IntN(12), MaxInFlight: 1 + rnd.IntN(10),
+				MaxPendingBytes: 1 + rnd.IntN(200_000), MaxFrameBytes: most, Overload: Overload(rnd.IntN(2)),
+				MaxAge: time.Duration(rnd.IntN(3)) * time.Second, IdleTimeout: time.Duration(rnd.IntN(300)) * time.Millisecond,
+				Heartbeat: time.Duration(rnd.IntN(2)) * 100 * time.Millisecond,
+				Dial: func(ctx context.Context) (*conn.Conn, error) {
+					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+					if rand.IntN(5) == 0 {
+						return nil, errFake
+					}
+					return d.dial(ctx)
+				},
+			})
+			const callers, each = 12, 40
+			done := make(chan struct{})
+			for g := range callers {
+				go func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(g)))
+					for range each {
+						randomCall(t, s, rnd, seed, most)
+						time.Sleep(time.Duration(rnd.IntN(10)) * time.Millisecond)
+					}
+					done <- struct{}{}
+				}()
+			}
+			for range callers {
+				<-done
+				checkAccounts(t, s, seed)
+			}
+			synctest.Wait()
+			if st := s.Stats(); st.InFlight != 0 || st.Waiting != 0 {
+				t.Errorf("seed %d: got %+v", seed, st)
+			}
+			for cc := range s.conns {
+				if n := cc.unsent.Load(); n != 0 {
+					t.Errorf("seed %d: %d calls count as not sent", seed, n)
+				}
+			}
+			_ = s.Close()
+			checkAccounts(t, s, seed)
+			if s.active != 0 || len(s.conns) != 0 {
+				t.Errorf("seed %d: after Close there are %d connections, %d counted", seed, len(s.conns), s.active)
+			}
+			d.wg.Wait()
+		})
+	}
+}
+
+// randomCall makes one call, which may be a oneway, end early, or never be sent.
+func randomCall(t *testing.T, s *Set, rnd *rand.Rand, seed uint64, most int) {
+	t.Helper()
+	timeout := 10 * time.Second
+	if rnd.IntN(4) == 0 {
+		timeout = time.Duration(1+rnd.IntN(20)) * time.Millisecond
+	}
+	began := time.Now()
+	c, err := s.Begin(t.Context(), began.Add(timeout))
+	if err != nil {
+		if took := time.Since(began); took > timeout {
+			t.Errorf("seed %d: Begin took %v of %v", seed, took, timeout)
+		}
+		return
+	}
+	defer c.End()
+	want := make([]byte, 1+rnd.IntN(most-100))
+	if rnd.IntN(2) == 0 {
+		want = want[:1+rnd.IntN(min(len(want), 100))]
+	}
+	kind := rnd.IntN(10)
+	if kind == 0 {
+		return
+	}
+	if kind == 1 {
+		want[0] = 'o'
+		fill(c, want)
+		_ = c.SendOneway()
+		return
+	}
+	want[0] = byte(kind)
+	fill(c, want)
+	if err := c.Send(); err != nil || kind == 2 {
+		return
+	}
+	r, err := c.Receive()
+	if took := time.Since(began); took > timeout {
+		t.Errorf("seed %d: a call took %v of %v", seed, took, timeout)
+	}
+	var bad *FrameError
+	if err != nil {
+		if errors.As(err, &bad) && (!bad.Received || bad.Limit != most) || errors.Is(err, ErrClosed) || errors.Is(err, ErrSilent) {
+			t.Errorf("seed %d: got %v", seed, err)
+		}
+		return
+	}
+	if got, err := replyPayload(r); err != nil || len(got) != len(want) || got[0] != want[0] {
+		t.Errorf("seed %d: got %d bytes, %v, want %d", seed, len(got), err, len(want))
+	}
+}

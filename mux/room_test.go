@@ -1,0 +1,377 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// onceThenHang dials with d once, and never again.
+func onceThenHang(d *pipeDialer) func(context.Context) (*conn.Conn, error) {
+	dialled := false
+	return func(ctx context.Context) (*conn.Conn, error) {
+		if dialled {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		dialled = true
+		return d.dial(ctx)
+	}
+}
+
+// TestCloggedByRequest has a call wait for a dial that hangs, since a large request
+// leaves on the only connection: it goes there as soon as that has left.
+func TestCloggedByRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		readOn := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			<-readOn
+			p.echo()
+		}}
+		s := NewSet(Config{MaxConns: 2, WriteTimeout: -1, Dial: onceThenHang(d)})
+		connect(t, s)
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, append([]byte("oneway"), make([]byte, 1<<20)...))
+		if err := c.SendOneway(); err != nil {
+			t.Fatal(err)
+		}
+		c.End()
+		failed := make(chan error)
+		go func() {
+			_, err := roundTrip(t.Context(), s, []byte("x"), time.Hour)
+			failed <- err
+		}()
+		synctest.Wait()
+		if s.Stats().Waiting != 1 {
+			t.Errorf("the call does not wait: %+v", s.Stats())
+		}
+		close(readOn)
+		if err := <-failed; err != nil {
+			t.Errorf("got %v", err)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestCloggedByReply is the same with a large reply on its way, of which little is left.
+func TestCloggedByReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sendOn := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			second, _ := p.read()
+			third, _ := p.read()
+			large := requestFrame(second.seqID, make([]byte, 15<<20))
+			_, _ = nc.Write(large[:1<<20])
+			<-sendOn
+			_, _ = nc.Write(large[1<<20 : len(large)-clogBytes/2])
+			fourth, err := p.read()
+			if err != nil {
+				return
+			}
+			_, _ = nc.Write(large[len(large)-clogBytes/2:])
+			_ = p.reply(fourth.seqID, nil)
+			_ = p.reply(third.seqID, nil) // not before: nobody leaves in the meantime
+			p.echo()
+		}}
+		s := NewSet(Config{MaxConns: 2, Dial: onceThenHang(d)})
+		connect(t, s)
+		failed := make(chan error, 3)
+		call := func() {
+			_, err := roundTrip(t.Context(), s, nil, time.Hour)
+			failed <- err
+		}
+		c, err := s.Begin(t.Context(), time.Time{}) // its caller does not wait yet, so nobody leaves
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(c, nil)
+		if err := c.Send(); err != nil {
+			t.Fatal(err)
+		}
+		go call()
+		synctest.Wait()
+		go call()
+		synctest.Wait()
+		if s.Stats().Waiting != 1 {
+			t.Errorf("the call does not wait: %+v", s.Stats())
+		}
+		close(sendOn)
+		for range 2 {
+			if err := <-failed; err != nil {
+				t.Errorf("got %v", err)
+			}
+		}
+		c.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestAnswerFreesPlace answers a call whose caller does not wait for it yet: its place is
+// another's at once.
+func TestAnswerFreesPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := newFakePeer(nc, true)
+			defer nc.Close()
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			a, _ := p.read()
+			b, _ := p.read()
+			<-answer
+			_ = p.reply(a.seqID, nil)
+			c, err := p.read()
+			if err != nil {
+				return
+			}
+			_ = p.reply(c.seqID, nil)
+			_ = p.reply(b.seqID, nil)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 2})
+		connect(t, s)
+		busy, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(busy, nil)
+		if err := busy.Send(); err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 2)
+		for range 2 { // the first reads for all, the second has no place
+			go func() {
+				_, err := roundTrip(t.Context(), s, nil, time.Minute)
+				failed <- err
+			}()
+			synctest.Wait()
+		}
+		close(answer)
+		for range 2 {
+			if err := <-failed; err != nil {
+				t.Errorf("got %v", err)
+			}
+		}
+		if _, err := busy.Receive(); err != nil {
+			t.Errorf("got %v", err)
+		}
+		busy.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestBegunCount keeps a crowd of callers from encoding more than may wait on a connection,
+// whatever of that is already in the queue: those beyond wait in Begin, or are refused. Each
+// that gives up makes room for another.
+func TestBegunCount(t *testing.T) {
+	const most, each, callers = 100_000, 10_000, 100
+	for _, overload := range []Overload{WaitForRoom, FailFast} {
+		for _, queued := range []int64{0, most * 3 / 4} {
+			synctest.Test(t, func(t *testing.T) {
+				d := newEchoDialer(true)
+				s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: overload})
+				connect(t, s)
+				for range 20 { // its length is the usual one then
+					if _, err := roundTrip(t.Context(), s, make([]byte, each), 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var out *output
+				for cc := range s.conns {
+					out = cc.out
+				}
+				out.pendingBytes.Add(queued) // as if the peer had stopped to read
+				begin := func() *Call {
+					c, err := s.Begin(t.Context(), time.Now().Add(time.Second))
+					if err != nil {
+						return nil
+					}
+					return c
+				}
+				var calls []*Call
+				for range callers {
+					if c := begin(); c != nil {
+						calls = append(calls, c)
+					}
+				}
+				if got, room := len(calls), int(most-queued)/each; got < room/2 || got > room+1 {
+					t.Errorf("%v: %d calls have begun with requests of %d bytes each, though %d of %d wait", overload, got, each, queued, most)
+				}
+				out.pendingBytes.Add(-queued)
+				for _, c := range calls {
+					c.End()
+					if _, err := roundTrip(t.Context(), s, make([]byte, each), time.Minute); err != nil {
+						t.Errorf("%v: where another gave up: %v", overload, err)
+					}
+				}
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		}
+	}
+}
+
+// TestMixedPeers has peers of both kinds behind one address, the latest shared. It ends:
+// calls that find the pooled ones busy get another connection.
+func TestMixedPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var third net.Conn
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			defer nc.Close()
+			if n == 3 {
+				third = nc
+			}
+			p := newFakePeer(nc, n == 3)
+			f, err := p.read()
+			if err != nil {
+				return
+			}
+			_ = p.reply(f.seqID, nil)
+			if n > 3 {
+				p.echo()
+			}
+			_, _ = io.Copy(io.Discard, p.in)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		connect(t, s)
+		first, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		connect(t, s) // dials the second
+		second, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		connect(t, s) // dials the third, which is shared
+		third.Close()
+		time.Sleep(time.Second)
+		if _, err := roundTrip(t.Context(), s, nil, time.Hour); err != nil {
+			t.Errorf("got %v; peer %v, %+v", err, s.peer, s.Stats())
+		}
+		first.End()
+		second.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestMixedSurplus has more pooled connections than MaxConns, and shared ones learnt last:
+// the pooled ones stay, and of the shared ones no more than MaxConns do.
+func TestMixedSurplus(t *testing.T) {
+	for _, lastShared := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const pooled, shared, most = 6, 5, 2
+			d := &pipeDialer{serve: func(nc net.Conn, n int) {
+				isShared := n > pooled
+				if !lastShared {
+					isShared = n <= shared
+				}
+				newFakePeer(nc, isShared).echo()
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: most})
+			var calls []*Call
+			if err := s.WarmUp(t.Context(), pooled+shared); err != nil {
+				t.Fatal(err)
+			}
+			// Each connection, in the order in which they were opened, learns from a call.
+			for _, cc := range *s.list.Load() {
+				c := s.newCall(t.Context(), time.Time{})
+				if !cc.begin(c) {
+					t.Fatal("no place")
+				}
+				fill(c, nil)
+				if err := c.Send(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				calls = append(calls, c)
+			}
+			for _, c := range calls {
+				c.End()
+			}
+			time.Sleep(10 * time.Minute)
+			if st := s.Stats(); st.Pooled != pooled || st.Shared != most || st.Deaths != 0 {
+				t.Errorf("shared last %t: got %+v, want %d pooled and %d shared", lastShared, st, pooled, most)
+			}
+			if s.pooled != pooled || s.active != pooled+most {
+				t.Errorf("counted %d pooled of %d", s.pooled, s.active)
+			}
+			_ = s.Close()
+			if s.pooled != 0 || s.active != 0 {
+				t.Errorf("after Close: counted %d pooled of %d", s.pooled, s.active)
+			}
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestWarmUpFailures opens connections while dials fail in turn: WarmUp has opened as
+// many as it was asked for, or says why not, and an error of a dial before it is not its own.
+func TestWarmUpFailures(t *testing.T) {
+	for _, failing := range []map[int]bool{{1: true}, {2: true}, {1: true, 2: true}, {3: true}, {}} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newEchoDialer(true)
+			var dials atomic.Int32
+			s := NewSet(Config{BackoffMin: time.Minute, BackoffMax: time.Minute, Dial: func(ctx context.Context) (*conn.Conn, error) {
+				n := int(dials.Add(1))
+				time.Sleep(time.Duration(n) * time.Second)
+				if failing[n] {
+					return nil, errFake
+				}
+				return d.dial(ctx)
+			}})
+			for range 2 {
+				err := s.WarmUp(t.Context(), 3)
+				if n := s.Stats().Connections; err == nil && n < 3 || err != nil && (n == 3 || !errors.Is(err, errFake)) {
+					t.Errorf("dials %v fail: got %v, and %d connections", failing, err, n)
+				}
+			}
+			clear(failing)
+			if err := s.WarmUp(t.Context(), 3); err != nil || s.Stats().Connections != 3 {
+				t.Errorf("no dial fails: got %v, and %d connections", err, s.Stats().Connections)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestWarmUpDying opens connections whose peer closes them: WarmUp says so.
+func TestWarmUpDying(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { nc.Close() }}
+		s := NewSet(Config{MaxConns: 1, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			c, err := d.dial(ctx)
+			time.Sleep(time.Millisecond / 2)
+			return c, err
+		}})
+		err := s.WarmUp(t.Context(), 3)
+		var own *Error
+		if n := s.Stats().Connections; err == nil && n < 3 || err != nil && !errors.As(err, &own) {
+			t.Errorf("got %v, and %d connections", err, n)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}

@@ -1,0 +1,160 @@
+package mux
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// TestQueuedCallsOfDeadConnections: a call that waits for a goroutine while its connection dies is
+// not handled any more. One that is being handled goes on.
+func TestQueuedCallsOfDeadConnections(t *testing.T) {
+	for _, network := range serverNetworks {
+		t.Run(network, func(t *testing.T) {
+			var handled atomic.Int64
+			began, release := make(chan struct{}), make(chan struct{})
+			s := startMuxServer(t, network, ServerConfig{Handler: handlerFunc(func(context.Context, *ServerCall) bool {
+				handled.Add(1)
+				close(began)
+				<-release
+				return false
+			})})
+			p := s.dial(t)
+			p.send(t, wireFrame(1, signalNone, nil))
+			<-began
+			sc := s.snapshot()[0]
+			_ = sc.conn.Close()
+			sc.inFlight.Add(1) // as admit does
+			s.gate.inside.Add(1)
+			newServerCall(t.Context(), sc, 2, takeBuffer()).Run()
+			if got := handled.Load(); got != 1 {
+				t.Errorf("got %d calls handled, want the one that had begun", got)
+			}
+			close(release)
+			waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 && s.Stats().InFlight == 0 })
+		})
+	}
+}
+
+// TestOnPanicPanics: it costs the caller its reply, and nobody else anything.
+func TestOnPanicPanics(t *testing.T) {
+	for name, rule := range inlineRules {
+		t.Run(name, func(t *testing.T) {
+			s := startMuxServer(t, "tcp", ServerConfig{
+				rule:    rule,
+				Handler: handlerFunc(scripted),
+				OnPanic: func(call *ServerCall, _ any, _ []byte) bool {
+					_, _ = call.Reply().WriteString("dropped")
+					panic("once more")
+				},
+			})
+			p := s.dial(t)
+			p.send(t, wireFrame(1, signalNone, script(askPanic, 0, nil)), wireFrame(2, signalNone, script(askPanic, 0, nil)))
+			p.send(t, wireFrame(3, signalNone, script(askEcho, 0, nil)))
+			if r := p.mustReceive(t); r.seqID != 3 {
+				t.Errorf("got a reply to %d, want 3", r.seqID)
+			}
+			waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
+			if st := s.Stats(); st.Panics != 4 || st.Conns != 1 {
+				t.Errorf("got %v, want 4 panics", st)
+			}
+		})
+	}
+}
+
+// TestBadReplies: each costs its call only, whose caller is told.
+func TestBadReplies(t *testing.T) {
+	const most = 4000
+	bad := map[string]func(call *ServerCall){
+		"too long":        func(call *ServerCall) { answer(call, make([]byte, most)) },
+		"much too long":   func(call *ServerCall) { answer(call, make([]byte, 1<<20)) },
+		"no frame":        func(call *ServerCall) { _, _ = call.Reply().WriteString("this is not a frame") },
+		"nothing":         func(*ServerCall) {},
+		"somebody else's": func(call *ServerCall) { answerTo(call, 99, nil) },
+		"longer than it says": func(call *ServerCall) {
+			answer(call, nil)
+			_, _ = call.Reply().WriteString("x")
+		},
+	}
+	names := slices.Sorted(maps.Keys(bad))
+	instead := map[string]func(call *ServerCall, err error) bool{
+		"told":           func(call *ServerCall, err error) bool { return answer(call, []byte(err.Error())) },
+		"not told":       nil,
+		"bad once more":  func(call *ServerCall, _ error) bool { return answerTo(call, 98, nil) },
+		"still too long": func(call *ServerCall, _ error) bool { return answer(call, make([]byte, most)) },
+		"panics": func(call *ServerCall, _ error) bool {
+			answer(call, nil)
+			panic("once more")
+		},
+		"thinks better of it": func(call *ServerCall, _ error) bool { answer(call, nil); return false },
+	}
+	for outcome, onBadReply := range instead {
+		t.Run(outcome, func(t *testing.T) {
+			var reported atomic.Int64
+			s := startMuxServer(t, "tcp", ServerConfig{
+				MaxFrameBytes: most,
+				OnBadReply:    onBadReply,
+				OnError:       func(*conn.Conn, error) { reported.Add(1) },
+				Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+					if payload := requestPayload(call); len(payload) > 0 {
+						bad[string(payload)](call)
+						return true
+					}
+					return answer(call, nil)
+				}),
+			})
+			p := s.dial(t)
+			for i, name := range names {
+				p.send(t, wireFrame(uint32(i)+1, signalHello, []byte(name)))
+				if outcome != "told" {
+					continue
+				}
+				if r := p.mustReceive(t); r.seqID != uint32(i)+1 || !strings.Contains(string(r.payload), "bad frame") {
+					t.Errorf("%s: got a reply to %d, %q", name, r.seqID, r.payload)
+				}
+			}
+			p.send(t, wireFrame(1000, signalNone, nil))
+			if r := p.mustReceive(t); r.seqID != 1000 {
+				t.Errorf("got a reply to %d, want one to 1000", r.seqID)
+			}
+			waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
+			if st := s.Stats(); st.BadReplies != uint64(len(bad)) || st.Conns != 1 || st.Replies > uint64(len(bad))+1 {
+				t.Errorf("got %v", st)
+			}
+			if got := reported.Load(); got < int64(len(bad)) {
+				t.Errorf("%d errors reported, want %d at least", got, len(bad))
+			}
+		})
+	}
+}
+
+// TestLongestReply: the limit is met exactly, the mark of the first reply included.
+func TestLongestReply(t *testing.T) {
+	const most = 4000
+	s := startMuxServer(t, "tcp", ServerConfig{
+		MaxFrameBytes: most,
+		OnBadReply:    func(call *ServerCall, _ error) bool { return answer(call, []byte("bad")) },
+		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+			return answer(call, make([]byte, int(call.SeqID())-len(wireFrame(0, signalNone, nil))))
+		}),
+	})
+	for _, tc := range []struct {
+		sig   signal
+		bytes int
+		fits  bool
+	}{
+		{signalNone, most, true}, {signalNone, most + 1, false},
+		{signalHello, most - signalBlockBytes, true}, {signalHello, most - signalBlockBytes + 1, false},
+	} {
+		p := s.dial(t)
+		p.send(t, wireFrame(uint32(tc.bytes), tc.sig, nil))
+		if r := p.mustReceive(t); r.frameBytes > most || r.frameBytes == most != tc.fits || r.signal != tc.sig {
+			t.Errorf("%d bytes: got %d and %v", tc.bytes, r.frameBytes, r.signal)
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package mux
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// beatInterval is in a bubble's time.
+const beatInterval = 8 * time.Second
+
+// beatCase is a client that is looked after, and what becomes of it.
+type beatCase struct {
+	name    string
+	config  ServerConfig
+	client  func(p *muxPeer) // runs until the connection ends
+	lives   time.Duration    // how long at most, from the last frame of the client's; 0: to the end
+	asked   bool
+	handled uint64
+}
+
+// answerPings is a client that does nothing else.
+func answerPings(p *muxPeer) {
+	for {
+		r, err := p.receive()
+		if err != nil {
+			return
+		}
+		if r.signal == signalPing {
+			if _, err := p.Write(appendControl(nil, signalPong)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func beatCases() []beatCase {
+	hello := wireFrame(1, signalHello, []byte("x"))
+	deaf := func(p *muxPeer) { _, _ = io.Copy(io.Discard, p.in) }
+	after := func(first []byte, then func(p *muxPeer)) func(p *muxPeer) {
+		return func(p *muxPeer) {
+			_, _ = p.Write(first)
+			then(p)
+		}
+	}
+	trickle := func(p *muxPeer) {
+		go answerNothing(p)
+		frame := wireFrame(2, signalNone, make([]byte, 20))
+		_, _ = p.Write(hello)
+		for i := range frame { // 50 bytes, one in each interval but a little
+			time.Sleep(beatInterval - beatInterval/8)
+			_, _ = p.Write(frame[i : i+1])
+		}
+	}
+	return []beatCase{
+		{name: "silent", client: after(hello, deaf), lives: 2 * beatInterval, asked: true, handled: 1},
+		{name: "answers", client: after(hello, answerPings), asked: true, handled: 1},
+		{name: "stock", client: after(wireFrame(1, signalNone, []byte("x")), deaf), handled: 1},
+		{name: "never", client: after(hello, deaf), config: ServerConfig{Heartbeat: -1}, handled: 1},
+		{name: "sends byte by byte", client: trickle, asked: true, handled: 2},
+		{
+			name: "is not read", client: after(append(hello, wireFrame(2, signalNone, []byte("x"))...), deaf),
+			config: ServerConfig{MaxHandlersPerConn: 1, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+				time.Sleep(10 * beatInterval)
+				return echoHandler(ctx, call)
+			})},
+			lives: 22 * beatInterval, asked: true, handled: 2,
+		},
+		{
+			name: "reads slowly", client: after(hello, func(p *muxPeer) {
+				for b := make([]byte, 1<<10); ; time.Sleep(time.Second) {
+					if _, err := p.Read(b); err != nil {
+						return
+					}
+				}
+			}),
+			config: ServerConfig{WriteTimeout: time.Hour, Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+				return answer(call, make([]byte, 40<<10))
+			})},
+			lives: 8 * beatInterval, asked: true, handled: 1,
+		},
+	}
+}
+
+func answerNothing(p *muxPeer) { _, _ = io.Copy(io.Discard, p.in) }
+
+// TestServerHeartbeats: a client that has gone without a word is found within two intervals, and
+// nobody else is.
+func TestServerHeartbeats(t *testing.T) {
+	for _, tc := range beatCases() {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { tc.run(t) })
+		})
+	}
+}
+
+func (tc beatCase) run(t *testing.T) {
+	failures := make(chan error, 10)
+	cfg := tc.config
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = beatInterval
+	}
+	if cfg.Handler == nil {
+		cfg.Handler = handlerFunc(echoHandler)
+	}
+	cfg.OnError = func(_ *conn.Conn, err error) { failures <- err }
+	srv, err := NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := net.Pipe()
+	if _, err := conn.New(theirs, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	ended := make(chan time.Time, 1)
+	go func() {
+		tc.client(newMuxPeer(ours))
+		ended <- time.Now()
+	}()
+	const long = 45 * beatInterval
+	select {
+	case at := <-ended:
+		if tc.lives == 0 && tc.name != "sends byte by byte" {
+			t.Errorf("the connection ended after %v", at.Sub(began))
+		}
+		if lived := at.Sub(began); tc.lives != 0 && lived > tc.lives {
+			t.Errorf("the connection ended after %v, want %v at most", lived, tc.lives)
+		}
+	case <-time.After(long):
+		if tc.lives != 0 {
+			t.Errorf("the connection lives after %v", long)
+		}
+	}
+	synctest.Wait()
+	st := srv.Stats()
+	if st.Calls != tc.handled || st.Asked > 0 != tc.asked {
+		t.Errorf("got %v, want %d calls, and questions: %v", st, tc.handled, tc.asked)
+	}
+	if tc.lives != 0 {
+		select {
+		case err := <-failures:
+			if !errors.Is(err, ErrSilent) || st.Silent != 1 {
+				t.Errorf("got %v and %v, want %v", err, st, ErrSilent)
+			}
+		default:
+			t.Error("nobody was told why the connection ended")
+		}
+	}
+	_ = srv.Close()
+	ours.Close()
+	synctest.Wait()
+	time.Sleep(long) // no look is left over: it would meet what has gone
+	if st := srv.Stats(); st.Conns != 0 || st.InFlight != 0 {
+		t.Errorf("left: %v", st)
+	}
+}
+
+// TestHeartbeatsOfBothEnds: both look after each other for a long time, and nobody is lost.
+func TestHeartbeatsOfBothEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler), Heartbeat: beatInterval})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := NewSet(Config{MaxConns: 1, Heartbeat: 3 * beatInterval, Dial: func(context.Context) (*conn.Conn, error) {
+			ours, theirs := net.Pipe()
+			if _, err := conn.New(theirs, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
+				return nil, err
+			}
+			return conn.New(ours, conn.Config{}, nil)
+		}})
+		for range 3 {
+			call, err := set.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			frame := wireFrame(call.SeqID(), signalNone, []byte("x"))
+			_, _ = call.Request().WriteBinary(frame)
+			if err := call.Send(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := call.Receive(); err != nil {
+				t.Error(err)
+			}
+			call.End()
+			time.Sleep(20 * beatInterval)
+		}
+		if st := srv.Stats(); st.Conns != 1 || st.Silent != 0 || st.Asked < 30 {
+			t.Errorf("got %v, want the one connection, asked often", st)
+		}
+		_ = set.Close()
+		_ = srv.Close()
+		synctest.Wait()
+	})
+}
+
+// TestGone: whoever wants to know is told that a client has gone while its calls are handled, and
+// that once.
+func TestGone(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		sig   signal
+		leave func(p *muxPeer, s *muxServer)
+		is    bool // gone while the handler still runs
+	}{
+		{"reset", signalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, true},
+		{"marked, closes", signalHello, func(p *muxPeer, _ *muxServer) { p.Close() }, true},
+		{"marked, half-closes", signalHello, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, true},
+		{"stock, half-closes", signalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, false},
+		{"server closes", signalNone, func(_ *muxPeer, s *muxServer) { _ = s.Close() }, true},
+		{"no frame", signalNone, func(p *muxPeer, _ *muxServer) { _, _ = p.Write(make([]byte, 100)) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			gone, began, release := make(chan struct{}, 10), make(chan struct{}), make(chan struct{})
+			s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+				close(began)
+				<-release
+				return echoHandler(ctx, call)
+			})})
+			attach := func(sc *ServerConn) { sc.OnGone(func() { gone <- struct{}{} }) }
+			s.attach.Store(&attach)
+			p := s.dial(t)
+			p.send(t, wireFrame(1, tc.sig, binary.BigEndian.AppendUint16(nil, 0)))
+			<-began
+			tc.leave(p, s)
+			if tc.is {
+				waitFor(t, "the news", func() bool { return len(gone) > 0 })
+			} else {
+				<-time.After(20 * time.Millisecond) // it would come now
+				if len(gone) > 0 {
+					t.Error("gone although it may read")
+				}
+			}
+			close(release)
+			p.Close()
+			waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
+			if len(gone) != 1 {
+				t.Errorf("told %d times, want once", len(gone))
+			}
+		})
+	}
+}

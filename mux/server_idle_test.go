@@ -1,0 +1,153 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// restTime is the idle time-out of these tests, in a bubble's time.
+const restTime = 8 * time.Second
+
+// serveIdle serves an end of a pipe whose server and connections have an idle time-out of restTime.
+func serveIdle(t *testing.T, srv *Server) net.Conn {
+	t.Helper()
+	near, far := net.Pipe()
+	if _, err := conn.New(far, conn.Config{OnRequest: srv.OnRequest, IdleTimeout: restTime}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return near
+}
+
+func newIdleServer(t *testing.T, heartbeat time.Duration) *Server {
+	t.Helper()
+	srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler), Heartbeat: heartbeat, IdleTimeout: restTime})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv
+}
+
+// TestIdleDrain: a client that knows this package is told to go when it had no call for the idle time,
+// heartbeats or not, and what it had on its way is answered; another one's connection is closed.
+func TestIdleDrain(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		for _, heartbeat := range []time.Duration{0, restTime / 4} {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newIdleServer(t, heartbeat)
+				p := newMuxPeer(serveIdle(t, srv))
+				defer p.Close()
+				sig := signalNone
+				if marked {
+					sig = signalHello
+				}
+				for id := range uint32(5) { // used, it stays
+					time.AfterFunc(restTime/8*7, func() { p.send(t, wireFrame(id+1, sig, nil)) })
+					if r, err := receiveOrPong(p); err != nil || r.seqID != id+1 {
+						t.Fatalf("got %v, %v, want the reply to %d", r.prefix, err, id+1)
+					}
+				}
+				last := time.Now()
+				r, err := receiveOrPong(p)
+				if idle := time.Since(last); idle < restTime || idle > restTime/4*5 {
+					t.Errorf("marked %v, heartbeat %v: got %v, %v after %v", marked, heartbeat, r.signal, err, idle)
+				}
+				if !marked {
+					if err == nil {
+						t.Errorf("got %v, want the end", r.signal)
+					}
+					return
+				}
+				if err != nil || r.signal != signalDrain {
+					t.Fatalf("got %v, %v, want drain", r.signal, err)
+				}
+				p.send(t, wireFrame(9, signalNone, nil)) // as if it had been on its way
+				if r, err := receiveOrPong(p); err != nil || r.seqID != 9 {
+					t.Errorf("got %v, %v, want the reply to 9", r.prefix, err)
+				}
+				// Told once, and one that does not go is not kept for ever.
+				last = time.Now()
+				if r, err := receiveOrPong(p); !errors.Is(err, io.EOF) || time.Since(last) > 2*restTime+idleGrace {
+					t.Errorf("got %v, %v after %v, want the end", r.signal, err, time.Since(last))
+				}
+				synctest.Wait()
+				if st := srv.Stats(); st.Conns != 0 || st.Idle != 1 || st.Silent != 0 {
+					t.Errorf("got %+v", st)
+				}
+			})
+		}
+	}
+}
+
+// receiveOrPong returns the next frame that is not a ping, which it answers.
+func receiveOrPong(p *muxPeer) (peerReply, error) {
+	for {
+		_ = p.SetReadDeadline(time.Time{})
+		r, err := p.receive()
+		if err != nil || r.signal != signalPing {
+			return r, err
+		}
+		if _, err := p.Write(appendControl(nil, signalPong)); err != nil {
+			return r, err
+		}
+	}
+}
+
+// TestIdleDrainWaitsForHandlers: a connection is not idle while a call is handled.
+func TestIdleDrainWaitsForHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, err := NewServer(ServerConfig{IdleTimeout: restTime, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			time.Sleep(10 * restTime)
+			return echoHandler(ctx, call)
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newMuxPeer(serveIdle(t, srv))
+		defer p.Close()
+		p.send(t, wireFrame(1, signalHello, nil))
+		for _, want := range []signal{signalHello, signalDrain} {
+			if r, err := receiveOrPong(p); err != nil || r.signal != want {
+				t.Fatalf("got %v, %v, want %v", r.signal, err, want)
+			}
+		}
+	})
+}
+
+// TestIdleDrainLosesNothing: clients call at the moment at which the server finds them idle, and just
+// before and after; no call fails.
+func TestIdleDrainLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newIdleServer(t, 0)
+		var callers sync.WaitGroup
+		for i := range 3 {
+			callers.Go(func() {
+				s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) {
+					return conn.New(serveIdle(t, srv), conn.Config{}, nil)
+				}})
+				for n := range 200 {
+					if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
+						t.Errorf("caller %d, call %d: %v", i, n, err)
+					}
+					time.Sleep(restTime + time.Duration(n%5-1)*restTime/16)
+				}
+				if st := s.Stats(); st.Deaths != 0 {
+					t.Errorf("got %+v", st)
+				}
+				_ = s.Close()
+			})
+		}
+		callers.Wait()
+		if st := srv.Stats(); st.Idle < 20 {
+			t.Errorf("got %+v, want idle connections", st)
+		}
+		_ = srv.Close()
+	})
+}

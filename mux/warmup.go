@@ -1,0 +1,54 @@
+package mux
+
+import "context"
+
+// WarmUp opens connections until there are n, or as many as the limits allow, and
+// returns when they are open, or with the error of a failure meanwhile, or of ctx. The pause after
+// an earlier failure it waits for. What the peer can do is learnt from the first reply on each.
+func (s *Set) WarmUp(ctx context.Context, n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.faults
+	for {
+		for s.active+s.dialling < n && s.dialLocked(nil) {
+			continue
+		}
+		switch {
+		case s.closed:
+			return &Error{Op: "warm up", Err: ErrClosed}
+		case s.active >= n:
+			return nil
+		case s.dialling == 0 && s.faults != before:
+			return &Error{Op: "warm up", Err: s.fault}
+		case s.dialling == 0 && s.pause == nil:
+			return nil // there is no room
+		}
+		if err := s.awaitDialLocked(ctx); err != nil {
+			return &Error{Op: "warm up", Err: err}
+		}
+	}
+}
+
+// awaitDialLocked waits, without the lock, for a dial or a pause to end.
+func (s *Set) awaitDialLocked(ctx context.Context) error {
+	if s.dialled == nil {
+		s.dialled = make(chan struct{})
+	}
+	dialled := s.dialled
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-dialled:
+		return nil
+	}
+}
+
+// endDialLocked tells WarmUp that a dial or a pause has ended.
+func (s *Set) endDialLocked() {
+	if s.dialled != nil {
+		close(s.dialled)
+		s.dialled = nil
+	}
+}
