@@ -59,12 +59,11 @@ func startStockEcho(b *testing.B) (address string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := echoservice.NewServer(&echoHandler{},
-		server.WithListener(ln),
-		server.WithExitSignal(func() <-chan error { return nil }))
+	signal, running := whenRunning()
+	srv := echoservice.NewServer(&echoHandler{}, server.WithListener(ln), signal)
 	served := make(chan error, 1)
 	go func() { served <- srv.Run() }()
-	awaitRun(b, ln.Addr().String())
+	receive(b, "running server", running)
 	b.Cleanup(func() {
 		if err := srv.Stop(); err != nil {
 			b.Error(err)

@@ -9,6 +9,7 @@ import (
 	knetpoll "github.com/cloudwego/kitex/pkg/remote/trans/netpoll"
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/codec/thrift"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -17,6 +18,9 @@ var (
 	errNotReadable = errors.New("kiteline: buffer is for writing only")
 	errNotWritable = errors.New("kiteline: buffer is for reading only")
 	errNotOurs     = errors.New("kiteline: append of another transport's buffer")
+
+	// ErrMessageTooLarge is what a message fails with that wants more bytes than WithMaxFrame allows.
+	ErrMessageTooLarge = errors.New("kiteline: message is larger than the limit")
 
 	// ErrForeignConn is what a call fails with if a user's dialer returned a
 	// connection that is not a netpoll.Connection, which Kitex's handlers need.
@@ -35,6 +39,7 @@ type byteBuffer struct {
 	reader  buffer.Reader     // nil if it cannot be read
 	writer  buffer.Writer     // nil if it cannot be written
 	readLen int               // bytes taken out since it was made
+	maxRead int               // bytes that may be taken out; zero: any number
 	call    *timedCall        // what limits its waits; nil: the connection's own timeouts
 }
 
@@ -42,6 +47,7 @@ var (
 	_ remote.ByteBuffer   = (*byteBuffer)(nil)
 	_ remote.NocopyWrite  = (*byteBuffer)(nil)
 	_ buffer.FrameReader  = (*byteBuffer)(nil)
+	_ thrift.Writer       = (*byteBuffer)(nil)
 	_ netpollReaderHolder = (*byteBuffer)(nil)
 )
 
@@ -51,7 +57,7 @@ type netpollReaderHolder interface{ NetpollReader() netpoll.Reader }
 
 var byteBuffers = sync.Pool{New: func() any { return new(byteBuffer) }}
 
-func newReadBuffer(c *netpollconn.Conn) remote.ByteBuffer {
+func newReadBuffer(c *netpollconn.Conn) *byteBuffer {
 	b := byteBuffers.Get().(*byteBuffer)
 	b.conn, b.reader = c, c.Conn.Reader()
 	return b
@@ -102,7 +108,28 @@ func (b *byteBuffer) NetpollReader() netpoll.Reader {
 	if b.call != nil {
 		b.call.limitRead(b.conn)
 	}
+	if b.maxRead > 0 {
+		return limitedReader{Reader: b.conn.Reader(), b: b}
+	}
 	return b.conn.Reader()
+}
+
+// limitedReader is a connection's reader as Kitex's skip decoder uses it, which asks for
+// Len and Peek alone.
+type limitedReader struct {
+	netpoll.Reader
+	b *byteBuffer
+}
+
+// Len implements netpoll.Reader: bytes beyond the limit are not this message's.
+func (r limitedReader) Len() int { return min(r.Reader.Len(), r.b.maxRead-r.b.readLen) }
+
+// Peek implements netpoll.Reader.
+func (r limitedReader) Peek(n int) ([]byte, error) {
+	if err := r.b.allow(n); err != nil {
+		return nil, err
+	}
+	return r.Reader.Peek(n)
 }
 
 // Release implements remote.ByteBuffer. What was read is released, and the

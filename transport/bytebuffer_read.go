@@ -1,6 +1,10 @@
 package transport
 
-import "github.com/kiteline/kiteline/transport/netpollconn"
+import (
+	"fmt"
+
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
 
 // The reading half of byteBuffer.
 
@@ -20,10 +24,22 @@ func (b *byteBuffer) limit(n int) {
 	}
 }
 
+// allow reports an error if n more bytes are more than a message may have. A codec that believes
+// what a peer announces fails by that before it waits, and before memory is taken.
+func (b *byteBuffer) allow(n int) error {
+	if b.maxRead > 0 && n > b.maxRead-b.readLen {
+		return fmt.Errorf("%w: %d bytes wanted, at most %d", ErrMessageTooLarge, n, b.maxRead-b.readLen)
+	}
+	return nil
+}
+
 // Next implements remote.ByteBuffer.
 func (b *byteBuffer) Next(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
+	}
+	if err := b.allow(n); err != nil {
+		return nil, err
 	}
 	b.limit(n)
 	p, err := b.reader.Next(n)
@@ -39,6 +55,9 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
 	}
+	if err := b.allow(n); err != nil {
+		return nil, err
+	}
 	b.limit(n)
 	p, err := b.reader.Peek(n)
 	if err != nil {
@@ -51,6 +70,9 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 func (b *byteBuffer) Skip(n int) error {
 	if b.reader == nil {
 		return errNotReadable
+	}
+	if err := b.allow(n); err != nil {
+		return err
 	}
 	b.limit(n)
 	if err := b.reader.Skip(n); err != nil {
@@ -81,6 +103,9 @@ func (b *byteBuffer) ReadString(n int) (string, error) {
 	if b.reader == nil {
 		return "", errNotReadable
 	}
+	if err := b.allow(n); err != nil {
+		return "", err
+	}
 	b.limit(n)
 	s, err := b.reader.ReadString(n)
 	if err != nil {
@@ -104,6 +129,9 @@ func (b *byteBuffer) ReadBinary(p []byte) (int, error) {
 func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
+	}
+	if err := b.allow(n); err != nil {
+		return nil, err
 	}
 	b.limit(n)
 	p, err := readFrame(b.reader, n)

@@ -27,7 +27,7 @@ func readable(t testing.TB, data string) *byteBuffer {
 	if _, err := c.Reader().Peek(len(data)); err != nil {
 		t.Fatal(err)
 	}
-	return newReadBuffer(c).(*byteBuffer)
+	return newReadBuffer(c)
 }
 
 func TestByteBufferReads(t *testing.T) {
@@ -94,7 +94,7 @@ func TestByteBufferFailedReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			peer.Close()
-			b := newReadBuffer(c).(*byteBuffer)
+			b := newReadBuffer(c)
 			if err := read(b, 8); !errors.Is(err, netpoll.ErrEOF) || !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("got %v, want netpoll's ErrEOF and io.ErrUnexpectedEOF", err)
 			}
@@ -154,13 +154,14 @@ func TestByteBufferWrongDirection(t *testing.T) {
 	if w.ReadableLen() != -1 || w.ReadLen() != 0 || w.NetpollReader() != nil {
 		t.Errorf("got %d, %d, %v", w.ReadableLen(), w.ReadLen(), w.NetpollReader())
 	}
-	r := newReadBuffer(c).(*byteBuffer)
+	r := newReadBuffer(c)
 	for name, write := range map[string]func() error{
 		"Malloc":       func() error { _, err := r.Malloc(1); return err },
 		"MallocAck":    func() error { return r.MallocAck(0) },
 		"WriteDirect":  func() error { return r.WriteDirect([]byte("x"), 0) },
 		"Write":        func() error { _, err := r.Write([]byte("x")); return err },
 		"WriteString":  func() error { _, err := r.WriteString("x"); return err },
+		"Link":         func() error { return r.Link([]byte("x")) },
 		"WriteBinary":  func() error { _, err := r.WriteBinary([]byte("x")); return err },
 		"Flush":        r.Flush,
 		"AppendBuffer": func() error { return r.AppendBuffer(w.NewBuffer()) },
@@ -312,7 +313,7 @@ func TestByteBufferReuse(t *testing.T) {
 		if _, err := io.WriteString(peer, "ping"); err != nil {
 			t.Fatal(err)
 		}
-		in := newReadBuffer(c).(*byteBuffer)
+		in := newReadBuffer(c)
 		if _, err := in.Peek(4); err != nil || in.ReadLen() != 0 || in.WrittenLen() != -1 {
 			t.Fatalf("got %v, ReadLen %d, WrittenLen %d", err, in.ReadLen(), in.WrittenLen())
 		}

@@ -34,6 +34,20 @@ func (b *byteBuffer) WriteDirect(p []byte, remainCap int) error {
 	return netpollconn.WriteError(b.writer.WriteDirect(p, remainCap))
 }
 
+// Link implements buffer.Linker: it appends p, by reference until Flush.
+func (b *byteBuffer) Link(p []byte) error {
+	if b.writer == nil {
+		return errNotWritable
+	}
+	if l, ok := b.writer.(buffer.Linker); ok {
+		return netpollconn.WriteError(l.Link(p))
+	}
+	return netpollconn.WriteError(b.writer.WriteDirect(p, 0))
+}
+
+// MallocLen is WrittenLen, under the name that buffers have for it.
+func (b *byteBuffer) MallocLen() int { return b.WrittenLen() }
+
 // Write implements io.Writer. It copies p.
 func (b *byteBuffer) Write(p []byte) (int, error) {
 	space, err := b.Malloc(len(p))

@@ -9,7 +9,6 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
-	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
@@ -34,14 +33,15 @@ func startEcho(t testing.TB, g *conn.Group, opts ...server.Option) (address stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	signal, running := whenRunning()
 	srv := echoservice.NewServer(&echoHandler{}, append([]server.Option{
 		server.WithSuite(NewServerSuite(WithGroup(g))),
 		server.WithListener(ln),
-		server.WithExitSignal(func() <-chan error { return nil }),
+		signal,
 	}, opts...)...)
 	served := make(chan error, 1)
 	go func() { served <- srv.Run() }()
-	awaitRun(t, ln.Addr().String())
+	receive(t, "running server", running)
 	t.Cleanup(func() {
 		if err := srv.Stop(); err != nil {
 			t.Error(err)
@@ -53,16 +53,14 @@ func startEcho(t testing.TB, g *conn.Group, opts ...server.Option) (address stri
 	return ln.Addr().String()
 }
 
-// awaitRun returns when the server at address runs: a Stop before that would not reach it.
-func awaitRun(t testing.TB, address string) {
-	t.Helper()
-	c, o := newEcho(t, address,
-		client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))),
-		client.WithTransportProtocol(transport.TTHeaderFramed))
-	if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
-		t.Fatal(err)
-	}
-	o.RemoteOpt.ConnPool.Close()
+// whenRunning returns an option by which running is closed when the server runs: a Stop
+// before that would not reach it, or leave Run without the listener whose address it asks for.
+func whenRunning() (opt server.Option, running <-chan struct{}) {
+	waits := make(chan struct{})
+	return server.WithExitSignal(func() <-chan error {
+		close(waits) // Kitex waits for a signal when all else is done
+		return nil
+	}), waits
 }
 
 // clientOptions is what the options before it made of a client.

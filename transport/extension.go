@@ -18,7 +18,9 @@ import (
 // extension is what Kitex's default handlers need to know of a transport. It
 // gives them the connection's own buffers; a connection that is not Kiteline's,
 // from a dialer that a user gave after the suite, is served through its netpoll interface.
-type extension struct{}
+type extension struct {
+	maxRead int // bytes of a message that is read; zero: any number
+}
 
 var _ trans.Extension = extension{}
 
@@ -46,12 +48,16 @@ func (extension) NewWriteByteBuffer(_ context.Context, c net.Conn, _ remote.Mess
 }
 
 // NewReadByteBuffer implements trans.Extension.
-func (extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
+func (e extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Message) remote.ByteBuffer {
 	switch c := c.(type) {
 	case *netpollconn.Conn:
-		return newReadBuffer(c)
+		b := newReadBuffer(c)
+		b.maxRead = e.maxRead
+		return b
 	case *servedCall:
-		return newMemoryBuffer(c.call.Request(), nil)
+		b := newMemoryBuffer(c.call.Request(), nil)
+		b.maxRead = e.maxRead
+		return b
 	}
 	return newForeignReadBuffer(c)
 }
@@ -65,8 +71,8 @@ func (clientExtension) NewWriteByteBuffer(ctx context.Context, c net.Conn, m rem
 }
 
 // NewReadByteBuffer implements trans.Extension.
-func (clientExtension) NewReadByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
-	return timed(ctx, extension{}.NewReadByteBuffer(ctx, c, m), m)
+func (e clientExtension) NewReadByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
+	return timed(ctx, e.extension.NewReadByteBuffer(ctx, c, m), m)
 }
 
 // timed gives b to the call that m belongs to, until its Release.

@@ -19,6 +19,9 @@ type serverHandlerFactory struct{ settings settings }
 
 // NewTransHandler implements remote.ServerTransHandlerFactory.
 func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
+	if yieldsToKitex(opt.PayloadCodec) {
+		opt.PayloadCodec = nil
+	}
 	return newServerHandler(opt, f.settings)
 }
 
@@ -31,12 +34,13 @@ type clientHandlerFactory struct {
 	multiplexes   bool          // calls of a MuxPool share connections
 	keepsTimeouts bool          // the suite may give the calls' time-outs to the transport
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
+	maxRead       int           // bytes of a reply; zero: any number
 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.
 func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
 	if f.multiplexes {
-		return newMuxClientHandler(opt)
+		return newMuxClientHandler(opt, extension{maxRead: f.maxRead})
 	}
-	return trans.NewDefaultCliTransHandler(opt, clientExtension{})
+	return trans.NewDefaultCliTransHandler(opt, clientExtension{extension{maxRead: f.maxRead}})
 }

@@ -29,8 +29,8 @@ type muxClientHandler struct {
 	opt *remote.ClientOption // immutable
 }
 
-func newMuxClientHandler(opt *remote.ClientOption) (*muxClientHandler, error) {
-	kitex, err := trans.NewDefaultCliTransHandler(opt, clientExtension{})
+func newMuxClientHandler(opt *remote.ClientOption, ext extension) (*muxClientHandler, error) {
+	kitex, err := trans.NewDefaultCliTransHandler(opt, clientExtension{ext})
 	return &muxClientHandler{ClientTransHandler: kitex, opt: opt}, err
 }
 
@@ -160,10 +160,11 @@ func brokenError(err error) error {
 	return netpollconn.ReadError(err)
 }
 
-// isFrameError reports whether a message is to blame, which no other instance would mend.
+// isFrameError reports whether a message is to blame, which no other instance would mend; a
+// peer that sends what is no frame is not.
 func isFrameError(err error) bool {
 	var frame *mux.FrameError
-	return errors.As(err, &frame)
+	return errors.As(err, &frame) && (!frame.Received || frame.Limit > 0)
 }
 
 // clientCall is a call of a mux.Set as the connection that Kitex takes from a pool for

@@ -17,6 +17,7 @@ type MuxConfig struct {
 	MaxPendingBytes int           // bytes that wait on a connection; default 16 MiB
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
 	Overload        mux.Overload  // what a call does for which there is no room; default: it waits
+	WriteTimeout    time.Duration // for each 256 KiB that the peer is to take; default 10 s; negative: none
 	Heartbeat       time.Duration // default 30 s; negative: never
 	IdleTimeout     time.Duration // default a minute; negative: never
 	MaxAge          time.Duration // default never
@@ -26,6 +27,8 @@ const (
 	defaultMuxConns     = 2
 	defaultMuxHeartbeat = 30 * time.Second
 	defaultMuxIdle      = time.Minute
+
+	defaultMuxFrameBytes = 64 << 20
 )
 
 func (cfg MuxConfig) withDefaults() MuxConfig {
@@ -51,6 +54,7 @@ func (cfg MuxConfig) set(dial func(ctx context.Context) (*conn.Conn, error)) mux
 		MaxPendingBytes: cfg.MaxPendingBytes,
 		MaxFrameBytes:   cfg.MaxFrameBytes,
 		Overload:        cfg.Overload,
+		WriteTimeout:    cfg.WriteTimeout,
 		Heartbeat:       cfg.Heartbeat,
 		IdleTimeout:     cfg.IdleTimeout,
 		MaxAge:          cfg.MaxAge,

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -290,5 +291,20 @@ func TestMuxRetriesUnsent(t *testing.T) {
 	}
 	if failed > 20 || len(pool.Stats()) != 2 {
 		t.Errorf("%d of 100 calls failed, at %d addresses", failed, len(pool.Stats()))
+	}
+}
+
+// TestFrameErrorBlame: a message is to blame for its length, and for what this side made of it. A
+// peer that sends what is no frame is to blame itself, and another instance may do better.
+func TestFrameErrorBlame(t *testing.T) {
+	for err, want := range map[mux.FrameError]bool{
+		{Reason: "too large", Bytes: 2, Limit: 1}:                 true,
+		{Reason: "too large", Bytes: 2, Limit: 1, Received: true}: true,
+		{Reason: "no header"}:                                     true,
+		{Reason: "no header", Received: true}:                     false,
+	} {
+		if got := isFrameError(fmt.Errorf("wrapped: %w", &err)); got != want {
+			t.Errorf("%v: got %v, want %v", &err, got, want)
+		}
 	}
 }

@@ -63,18 +63,15 @@ func startServer(t testing.TB, g *conn.Group, newServer func(...server.Option) s
 	if err != nil {
 		t.Fatal(err)
 	}
-	running := make(chan struct{})
+	signal, running := whenRunning()
 	srv := newServer(append([]server.Option{
 		server.WithSuite(NewServerSuite(WithGroup(g))),
 		server.WithListener(ln),
-		server.WithExitSignal(func() <-chan error {
-			close(running) // Kitex waits for a signal when all else is done
-			return nil
-		}),
+		signal,
 	}, opts...)...)
 	served := make(chan error, 1)
 	go func() { served <- srv.Run() }()
-	receive(t, "running server", running) // a Stop before that would not reach it
+	receive(t, "running server", running)
 	stop := sync.OnceValue(func() error {
 		err := srv.Stop()
 		if runErr := receive(t, "Run", served); runErr != nil {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,6 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/trans"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
-	"github.com/cloudwego/kitex/pkg/serviceinfo"
-	kitextransport "github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -36,6 +35,8 @@ type serverHandler struct {
 	mux  *mux.Server
 	pipe *remote.TransPipeline
 
+	cancels bool // handlers' contexts end with their client
+
 	calls sync.Pool // of *servedCall, in no use
 }
 
@@ -46,19 +47,23 @@ var (
 )
 
 func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, error) {
-	kitex, err := trans.NewDefaultSvrTransHandler(opt, extension{})
+	kitex, err := trans.NewDefaultSvrTransHandler(opt, extension{maxRead: s.maxRead()})
 	if err != nil {
 		return nil, err
 	}
-	h := &serverHandler{ServerTransHandler: kitex, opt: opt}
+	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.cancels}
 	h.mux, err = mux.NewServer(mux.ServerConfig{
 		Handler:            h,
 		MaxHandlersPerConn: s.perConn,
 		MaxHandlers:        s.handlers,
+		MaxFrameBytes:      s.muxFrameBytes(),
 		WriteTimeout:       s.writeTimeoutOr(opt.ReadWriteTimeout),
+		Heartbeat:          cmp.Or(s.heartbeat, defaultMuxHeartbeat),
+		IdleTimeout:        opt.MaxConnectionIdleTime,
 		OnPanic:            h.onPanic,
+		OnBadReply:         h.replyError,
 		OnError: func(c *conn.Conn, err error) {
-			klog.Warnf("KITELINE: reply failed, remoteAddress=%s, error=%v", c.RemoteAddr(), err)
+			klog.Warnf("KITELINE: multiplexed connection or reply failed, remoteAddress=%s, error=%v", c.RemoteAddr(), err)
 		},
 	})
 	return h, err
@@ -91,8 +96,8 @@ func (h *serverHandler) GracefulShutdown(ctx context.Context) error {
 func (h *serverHandler) OnRead(ctx context.Context, c net.Conn) error {
 	switch c := c.(type) {
 	case *servedCall:
-		if c.info != nil && rpcinfo.GetRPCInfo(ctx) != c.info {
-			ctx = c.ctx // Kitex's detection passes on the connection's
+		if c.isForeign(ctx) {
+			ctx = c.ctx
 		}
 		return h.ServerTransHandler.OnRead(ctx, c)
 	case *netpollconn.Conn:
@@ -106,7 +111,12 @@ func (h *serverHandler) OnRead(ctx context.Context, c net.Conn) error {
 // isMultiplexed reports whether the next request allows replies in any order. It
 // waits for its first bytes, as reading it would.
 func isMultiplexed(c *netpollconn.Conn) bool {
-	start, err := c.Conn.Reader().Peek(8)
+	r := c.Conn.Reader()
+	// No TTHeader is so long, and messages of other protocols may have fewer than eight bytes.
+	if first, err := r.Peek(1); err != nil || first[0] >= 0x80 {
+		return false
+	}
+	start, err := r.Peek(8)
 	return err == nil && ttheader.IsTTHeader(start) && start[7]&byte(ttheader.HeaderFlagSupportOutOfOrder) != 0 &&
 		!ttheader.IsStreaming(start)
 }
@@ -117,6 +127,11 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	served, err := h.mux.Attach(c.Conn)
 	if err != nil {
 		return err
+	}
+	if h.cancels {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		served.OnGone(cancel)
 	}
 	onRequest := func(_ context.Context, c *conn.Conn) error { return served.OnRequest(ctx, c) }
 	if err := c.Conn.SetOnRequest(onRequest); err != nil {
@@ -159,41 +174,6 @@ func (h *serverHandler) onPanic(call *mux.ServerCall, value any, stack []byte) b
 	return h.replyError(call, kerrors.ErrPanic.WithCause(fmt.Errorf("%v", value)))
 }
 
-// unknownMethod stands for the method in a reply to a request that was not decoded: a
-// codec wants one, and no client looks at that of an exception.
-const unknownMethod = "unknown"
-
-// replyError writes the reply to a call that failed without one, as one does that a
-// limiter refuses. On a pooled connection its end says that; here that goes on, and the
-// caller has to hear it otherwise.
-func (h *serverHandler) replyError(call *mux.ServerCall, cause error) bool {
-	invocation := rpcinfo.NewInvocation("", unknownMethod)
-	invocation.SetSeqID(int32(call.SeqID()))
-	config := rpcinfo.NewRPCConfig()
-	mutable := rpcinfo.AsMutableRPCConfig(config)
-	if err := mutable.SetTransportProtocol(kitextransport.TTHeader); err != nil {
-		panic("kiteline: BUG: TTHeader is locked in a new configuration: " + err.Error())
-	}
-	mutable.SetPayloadCodec(serviceinfo.Thrift)
-	info := rpcinfo.NewRPCInfo(nil, nil, invocation, config, nil)
-	failure := remote.NewTransError(remote.InternalError, cause)
-	if known := new(remote.TransError); errors.As(cause, &known) {
-		failure = known
-	}
-	msg := remote.NewMessage(failure, info, remote.Exception, remote.Server)
-	defer remote.RecycleMessage(msg)
-
-	out := newMemoryBuffer(nil, call.Reply())
-	err := h.opt.Codec.Encode(context.Background(), msg, out)
-	_ = out.Release(err) // it drops what was written, if that failed
-	if err == nil {
-		return true
-	}
-	klog.Errorf("KITELINE: error reply failed, remoteAddress=%s, error=%v, reply to %v", call.Conn().RemoteAddr(), err, cause)
-	_ = call.Conn().Close() // always nil; its client must not wait for that reply
-	return false
-}
-
 // servedCall is a multiplexed call as the connection that Kitex's handlers believe it
 // came on. What they read of it is the request, and what they write is the reply. Its
 // Close ends the connection that all calls share.
@@ -211,6 +191,15 @@ type servedCall struct {
 
 // IsActive implements remote.IsActive.
 func (c *servedCall) IsActive() bool { return c.call.Conn().IsActive() }
+
+// isForeign reports whether ctx is not one of this call's: Kitex's detection passes on
+// the connection's.
+func (c *servedCall) isForeign(ctx context.Context) bool {
+	if c.info != nil {
+		return rpcinfo.GetRPCInfo(ctx) != c.info
+	}
+	return ctx.Done() == nil && c.ctx.Done() != nil
+}
 
 // takeCall returns call as a connection with a context of its own: calls of one
 // connection run at the same time, so that the connection's rpcinfo cannot be theirs.

@@ -167,7 +167,7 @@ func TestMuxAbandonedRequest(t *testing.T) {
 	}
 	// A connection with one call in a handler is not read.
 	g := newTestGroup(t)
-	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMaxHandlers(1, 0))))
+	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMaxHandlers(1, 0), WithMaxFrame(64<<20))))
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	share(t, c, pool)
 	held := make(chan error, 1)

@@ -18,9 +18,14 @@ type settings struct {
 	writeTimeout  time.Duration // negative: none; zero: the side's default
 	pool          *PoolConfig   // nil: what Kitex's own options say
 	mux           MuxConfig
-	handlers      int  // multiplexed calls that a server handles at a time; zero: no limit
-	perConn       int  // of one connection; zero: mux's default
-	kitexTimeouts bool // Kitex's goroutines keep the calls' time-outs, not the transport
+	handlers      int           // multiplexed calls that a server handles at a time; zero: no limit
+	perConn       int           // of one connection; zero: mux's default
+	muxFrame      int           // bytes of a multiplexed message; zero or less: the default
+	cancels       bool          // a server's contexts of multiplexed calls end with their client
+	heartbeat     time.Duration // a server's; zero: the default; negative: never
+	kitexTimeouts bool          // Kitex's goroutines keep the calls' time-outs, not the transport
+	kitexCodec    bool          // Kitex's codec reads and writes Thrift, not codec/thrift
+	maxFrame      int           // bytes of a message's payload; zero: the default, negative: no limit
 	onPressure    func(c *conn.Conn, p conn.Pressure)
 	highWatermark int
 	lowWatermark  int
@@ -49,8 +54,8 @@ func WithAcceptors(n int) Option {
 
 // WithWriteTimeout limits how long a message may wait for a peer that does not
 // read; then its connection is closed. The default is the server's
-// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call. A
-// negative d means none.
+// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call, or 10 s for
+// connections that its calls share. A negative d means none.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(s *settings) { s.writeTimeout = d }
 }
@@ -67,6 +72,31 @@ func WithMux(cfg MuxConfig) Option {
 // perConn means 1024, for total no limit. It has no meaning for a client.
 func WithMaxHandlers(perConn, total int) Option {
 	return func(s *settings) { s.perConn, s.handlers = perConn, total }
+}
+
+// WithMaxMuxFrame limits how long a message of a multiplexed call may be as a whole, on either
+// side; on a client WithMux wins over it. A longer request fails before it is sent. A server ends the
+// connection on which one comes nevertheless, and answers with an exception where its own reply is
+// longer, so that both sides should have the same limit. Zero or less means 64 MiB, or as much as
+// WithMaxFrame needs.
+func WithMaxMuxFrame(bytes int) Option {
+	return func(s *settings) { s.muxFrame = bytes }
+}
+
+// WithHeartbeat says how often a server looks after clients of NewMuxClientSuite that send
+// nothing: one that has gone without a word is found within twice d, and its connections are closed.
+// Zero means 30 s, negative never. A client's own is in MuxConfig; the option has no meaning for it.
+func WithHeartbeat(d time.Duration) Option {
+	return func(s *settings) { s.heartbeat = d }
+}
+
+// WithCancelledHandlers has the contexts of a server's multiplexed calls end, with
+// context.Canceled, when their client has gone or their connection is closed. Kitex's do not, and
+// without this option neither do these: a context that can end costs every call that a handler
+// makes with it. A client that only closes its writing side has gone if it is one of
+// NewMuxClientSuite. The option has no meaning for a client, nor for other calls than multiplexed ones.
+func WithCancelledHandlers() Option {
+	return func(s *settings) { s.cancels = true }
 }
 
 // WithWatermarks has f called when more than high bytes of a connection's
@@ -113,6 +143,14 @@ func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
 		return s.writeTimeout
 	}
 	return d
+}
+
+// muxFrameBytes is how long a multiplexed message may be.
+func (s *settings) muxFrameBytes() int {
+	if s.muxFrame > 0 {
+		return s.muxFrame
+	}
+	return max(defaultMuxFrameBytes, s.maxFrame+headerRoom)
 }
 
 func (s *settings) groupOrDefault() (*conn.Group, error) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cloudwego/kitex/client"
@@ -33,6 +34,7 @@ type serverSuite struct{ settings settings }
 func (s serverSuite) Options() []server.Option {
 	return []server.Option{{F: func(o *server.Options, di *utils.Slice) {
 		di.Push("kiteline.NewServerSuite")
+		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
 		o.RemoteOpt.TransServerFactory = &transServerFactory{settings: s.settings}
 		o.RemoteOpt.SvrHandlerFactory = detection.NewSvrTransHandlerFactory(
 			serverHandlerFactory(s),
@@ -63,11 +65,13 @@ type clientSuite struct{ settings settings }
 func (s clientSuite) Options() []client.Option {
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewClientSuite")
+		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
 		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
 		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
 			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
 				keepsTimeouts: !s.settings.kitexTimeouts,
 				writeTimeout:  s.settings.writeTimeoutOr(0),
+				maxRead:       s.settings.maxRead(),
 			}
 		}
 	}}
@@ -108,12 +112,14 @@ type muxClientSuite struct{ settings settings }
 func (s muxClientSuite) Options() []client.Option {
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewMuxClientSuite")
+		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
 		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
 		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
 			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
 				multiplexes:   true,
 				keepsTimeouts: !s.settings.kitexTimeouts,
 				writeTimeout:  s.settings.writeTimeoutOr(0),
+				maxRead:       s.settings.maxRead(),
 			}
 		}
 	}}
@@ -153,6 +159,8 @@ func multiplexes(o *client.Options) bool {
 // poolConfig returns the pool's configuration.
 func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) MuxConfig {
 	cfg := s.settings.mux
+	cfg.MaxFrameBytes = cmp.Or(max(cfg.MaxFrameBytes, 0), s.settings.muxFrameBytes())
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, s.settings.writeTimeout)
 	if kitex != nil && cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = kitex.MaxIdleTimeout
 	}

@@ -1,0 +1,286 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
+	"github.com/cloudwego/kitex/pkg/remote/codec/thrift"
+	"github.com/cloudwego/kitex/pkg/warmup"
+	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+)
+
+// wildCodec panics, or fails, in the middle of a message, while it is told to.
+type wildCodec struct {
+	remote.Codec
+	panics, fails atomic.Bool
+}
+
+func (c *wildCodec) Encode(ctx context.Context, m remote.Message, out remote.ByteBuffer) error {
+	if err := wild(&c.panics, &c.fails, out); err != nil {
+		return err
+	}
+	return c.Codec.Encode(ctx, m, out)
+}
+
+// wildPayload is a wildCodec of payloads.
+type wildPayload struct {
+	remote.PayloadCodec
+	panics, fails atomic.Bool
+}
+
+func (c *wildPayload) Marshal(ctx context.Context, m remote.Message, out remote.ByteBuffer) error {
+	if err := wild(&c.panics, &c.fails, out); err != nil {
+		return err
+	}
+	return c.PayloadCodec.Marshal(ctx, m, out)
+}
+
+func wild(panics, fails *atomic.Bool, out remote.ByteBuffer) error {
+	if !panics.Load() && !fails.Load() {
+		return nil
+	}
+	if _, err := out.WriteString("half a message"); err != nil {
+		return err
+	}
+	if _, err := out.Malloc(100); err != nil {
+		return err
+	}
+	if panics.Load() {
+		panic("wild codec")
+	}
+	return errors.New("wild codec fails")
+}
+
+// TestMuxServerCodecFails has a server's codec panic or fail over replies, those to say so
+// included: each caller is told, and the connection with its other calls goes on.
+func TestMuxServerCodecFails(t *testing.T) {
+	logged := captureLogs(t)
+	whole := &wildCodec{Codec: codec.NewDefaultCodec()}
+	payload := &wildPayload{PayloadCodec: thrift.NewThriftCodec()}
+	for _, tc := range []struct {
+		name string
+		flag *atomic.Bool
+		opt  server.Option
+	}{
+		{"codec panics", &whole.panics, server.WithCodec(whole)},
+		{"codec fails", &whole.fails, server.WithCodec(whole)},
+		{"payload codec panics", &payload.panics, server.WithPayloadCodec(payload)},
+		{"payload codec fails", &payload.fails, server.WithPayloadCodec(payload)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			service := newHeldService()
+			svc := startService(t, newTestGroup(t), service, tc.opt)
+			c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+			share(t, c, pool)
+			f := &muxFixture{client: c, pool: pool, service: service}
+			done := f.held(context.Background(), t)
+			tc.flag.Store(true)
+			for range 3 {
+				_, err := c.Repeat(context.Background(), "x", 1, "")
+				if !errors.Is(err, kerrors.ErrRemoteOrNetwork) || errors.Is(err, netpoll.ErrConnClosed) || !strings.Contains(err.Error(), "wild codec") {
+					t.Errorf("got %v, want the codec's failure", err)
+				}
+			}
+			tc.flag.Store(false)
+			close(service.release)
+			if err := receive(t, "held call", done); err != nil {
+				t.Error(err)
+			}
+			if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
+				t.Error(err)
+			}
+			if st := onlyStats(t, pool); st.Dials != 1 || st.Connections != 1 || st.InFlight != 0 {
+				t.Errorf("got %+v, want the one connection", st)
+			}
+			if logged.lines("bad frame") > 0 {
+				t.Error("the reply had the rest of the other in front")
+			}
+		})
+	}
+}
+
+// TestMuxReplyTooLong has a reply that is longer than the server allows cost its call and no other.
+func TestMuxReplyTooLong(t *testing.T) {
+	captureLogs(t)
+	service := newHeldService()
+	group := newTestGroup(t)
+	svc := startService(t, group, service, server.WithSuite(NewServerSuite(WithGroup(group), WithMaxMuxFrame(64<<10))))
+	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	share(t, c, pool)
+	f := &muxFixture{client: c, pool: pool, service: service}
+	done := f.held(context.Background(), t)
+	for _, kib := range []int32{70, 1 << 10, 60} {
+		_, err := c.Repeat(context.Background(), strings.Repeat("x", 1<<10), kib, "")
+		switch known := new(remote.TransError); {
+		case kib < 64 && err != nil:
+			t.Error(err)
+		case kib < 64:
+		case !errors.Is(err, kerrors.ErrRemoteOrNetwork) || !errors.As(err, &known) || errors.Is(err, kerrors.ErrGetConnection):
+			t.Errorf("got %v, want the server's exception", err)
+		case !strings.Contains(err.Error(), "too large"):
+			t.Errorf("got %v, want it to say why", err)
+		}
+	}
+	close(service.release)
+	if err := receive(t, "held call", done); err != nil {
+		t.Error(err)
+	}
+	if st := onlyStats(t, pool); st.Dials != 1 || st.Connections != 1 {
+		t.Errorf("got %+v, want the one connection", st)
+	}
+}
+
+// TestMuxFrameLimits says what the options amount to.
+func TestMuxFrameLimits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts []Option
+		want int
+	}{
+		"default":              {nil, defaultMuxFrameBytes},
+		"mux":                  {[]Option{WithMaxMuxFrame(1 << 20)}, 1 << 20},
+		"payload":              {[]Option{WithMaxFrame(1 << 20)}, defaultMuxFrameBytes},
+		"large payload":        {[]Option{WithMaxFrame(100 << 20)}, 100<<20 + headerRoom},
+		"payload without":      {[]Option{WithMaxFrame(-1)}, defaultMuxFrameBytes},
+		"mux wins":             {[]Option{WithMaxFrame(100 << 20), WithMaxMuxFrame(1 << 20)}, 1 << 20},
+		"negative is not said": {[]Option{WithMaxMuxFrame(-1)}, defaultMuxFrameBytes},
+	} {
+		if s := newSettings(tc.opts); s.muxFrameBytes() != tc.want {
+			t.Errorf("%s: got %d, want %d", name, s.muxFrameBytes(), tc.want)
+		}
+	}
+	s := muxClientSuite{newSettings([]Option{WithMaxMuxFrame(1 << 20), WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
+	if got := s.poolConfig(nil); got.MaxFrameBytes != 5 || got.WriteTimeout != time.Hour {
+		t.Errorf("got %+v, want what WithMux says and the write timeout", got)
+	}
+}
+
+// TestMuxCancelledHandlers has handlers' contexts end with their client where that is asked
+// for, whichever way it goes, and go on otherwise, as Kitex's do.
+func TestMuxCancelledHandlers(t *testing.T) {
+	captureLogs(t)
+	for _, cancels := range []bool{true, false} {
+		t.Run(fmt.Sprint(cancels), func(t *testing.T) {
+			began, release := make(chan context.Context, 10), make(chan struct{})
+			service := &serviceFuncs{find: func(ctx context.Context, key string) (*echo.Message, error) {
+				began <- ctx
+				<-release
+				return &echo.Message{Text: key}, nil
+			}}
+			opts := []Option{WithGroup(newTestGroup(t))}
+			if cancels {
+				opts = append(opts, WithCancelledHandlers())
+			}
+			svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(opts...)))
+			w := newWire(t, svc.address)
+			c, pool := newSharedClient(t, w.address(), MuxConfig{MaxConns: 1})
+			share(t, c, pool)
+			done := make(chan error, 2)
+			for _, key := range []string{"a", "b"} {
+				go func() {
+					_, err := c.Find(context.Background(), key)
+					done <- err
+				}()
+			}
+			first, second := receive(t, "handler", began), receive(t, "handler", began)
+			if first.Err() != nil || second.Err() != nil {
+				t.Errorf("%v and %v before anything has happened", first.Err(), second.Err())
+			}
+			w.cut()
+			for range 2 {
+				if err := receive(t, "call", done); err == nil {
+					t.Error("a call outlived its connection")
+				}
+			}
+			if cancels {
+				receive(t, "cancellation", first.Done())
+				receive(t, "cancellation", second.Done())
+				if first.Err() != context.Canceled {
+					t.Errorf("got %v, want %v", first.Err(), context.Canceled)
+				}
+			} else if first.Done() != nil {
+				t.Error("a context can end that Kitex's cannot")
+			}
+			close(release)
+		})
+	}
+}
+
+// slowDialer counts how many dials are under way at a time.
+type slowDialer struct {
+	remote.Dialer
+	mu       sync.Mutex
+	now, max int
+}
+
+func (d *slowDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	d.mu.Lock()
+	d.now++
+	d.max = max(d.max, d.now)
+	d.mu.Unlock()
+	<-time.After(5 * time.Millisecond) // others have the time to begin
+	defer func() {
+		d.mu.Lock()
+		d.now--
+		d.mu.Unlock()
+	}()
+	return d.Dialer.DialTimeout(network, address, timeout)
+}
+
+// TestMuxPoolWarmUpParallel opens as many connections at a time as it is told to.
+func TestMuxPoolWarmUpParallel(t *testing.T) {
+	const conns = 8
+	svc := startService(t, newTestGroup(t), &serviceFuncs{})
+	other := startService(t, newTestGroup(t), &serviceFuncs{})
+	for _, parallel := range []int{0, 1, 3, 16, 100} {
+		t.Run(fmt.Sprint(parallel), func(t *testing.T) {
+			pool := NewMuxPool("echo", MuxConfig{MaxConns: conns})
+			defer pool.Close()
+			d := &slowDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
+			opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": {svc.address, other.address}}, ConnNum: conns, Parallel: parallel}
+			if err := pool.WarmUp(warmup.FailFast, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience}); err != nil {
+				t.Fatal(err)
+			}
+			for _, st := range pool.Stats() {
+				if st.Connections != conns {
+					t.Errorf("got %+v, want %d connections", st, conns)
+				}
+			}
+			if most := min(max(parallel, 1), 2*conns); d.max > most || parallel > 1 && d.max == 1 {
+				t.Errorf("%d dials at a time, want %d at most", d.max, most)
+			}
+		})
+	}
+}
+
+// TestMuxPoolWarmUpFails does not go on with an address that refuses, nor, if it is to fail
+// fast, with any.
+func TestMuxPoolWarmUpFails(t *testing.T) {
+	refused, alsoRefused := refusedAddress(t), refusedAddress(t)
+	for _, tc := range []struct {
+		eh    warmup.ErrorHandling
+		dials int64
+		err   bool
+	}{{warmup.FailFast, 1, true}, {warmup.ErrorLog, 2, true}, {warmup.IgnoreError, 2, false}} {
+		pool := NewMuxPool("echo", MuxConfig{MaxConns: 4})
+		defer pool.Close()
+		d := &countingDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
+		opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": {refused, alsoRefused}}, ConnNum: 4}
+		err := pool.WarmUp(tc.eh, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience})
+		if err != nil != tc.err || d.dials.Load() != tc.dials {
+			t.Errorf("%v: got %v after %d dials, want %d", tc.eh, err, d.dials.Load(), tc.dials)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"math"
+	"reflect"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
+
+	"github.com/kiteline/kiteline/codec/thrift"
+)
+
+// headerRoom is for what precedes a message's payload: the prefixes of frames and a TTHeader of the
+// greatest length. Unframed messages are looked at in chunks of 64 KiB, which may reach beyond their end.
+const headerRoom = 512 << 10
+
+// WithKitexCodec leaves Thrift payloads to Kitex's codec. Without it the suites bring
+// codec/thrift's, unless the program has chosen one: by WithPayloadCodec, before the suite or after it.
+// The limit of WithMaxFrame holds with any codec, that of codec/thrift and its limits inside
+// a message only with that.
+func WithKitexCodec() Option {
+	return func(s *settings) { s.kitexCodec = true }
+}
+
+// WithMaxFrame limits how many bytes the payload of a request or a reply may have that is read:
+// 16,384,000 by default, no limit but that of MuxConfig if n is negative. With codec/thrift a longer message is
+// a *thrift.Error of the kind TooLarge, with other codecs ErrMessageTooLarge, which counts the message's
+// headers and allows 512 KiB for them. Its connection is closed, and on a server an exception is sent first
+// if the method is known by then. What is sent has no limit.
+func WithMaxFrame(n int) Option {
+	return func(s *settings) { s.maxFrame = n }
+}
+
+// maxRead returns how many bytes of a message the transport hands out, zero for any number.
+func (s *settings) maxRead() int {
+	switch {
+	case s.maxFrame < 0:
+		return 0
+	case s.maxFrame == 0:
+		return thrift.DefaultMaxFrame + headerRoom
+	}
+	return s.maxFrame + headerRoom
+}
+
+// setPayloadCodec sets what Kitex keeps in at, unless the user has. Of two suites the later counts.
+func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
+	if _, ours := (*at).(suiteCodec); ours {
+		*at = nil
+	}
+	if *at != nil || s.kitexCodec {
+		return
+	}
+	limits := thrift.Limits{MaxFrame: s.maxFrame}
+	if s.maxFrame < 0 {
+		limits.MaxFrame = math.MaxInt
+	}
+	*at = suiteCodec{thrift.NewPayloadCodec(thrift.WithLimits(limits))}
+}
+
+// suiteCodec is the payload codec that a suite brought, as opposed to one of the user's.
+type suiteCodec struct{ remote.PayloadCodec }
+
+// yieldsToKitex reports whether a server with payload codec c is to use the one that is
+// registered with Kitex. server.WithPayloadCodec registers a codec of Kitex's own for the process, say
+// for Frugal, and leaves the server's as it is.
+func yieldsToKitex(c remote.PayloadCodec) bool {
+	if _, ours := c.(suiteCodec); !ours {
+		return false
+	}
+	registered, err := remote.GetPayloadCodec(thriftMessage{})
+	return err == nil && !reflect.DeepEqual(registered, kitexthrift.NewThriftCodec())
+}
+
+// thriftMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is Thrift, without
+// a codec of its own.
+type thriftMessage struct{ remote.Message }
+
+func (thriftMessage) PayloadCodec() remote.PayloadCodec { return nil }
+func (thriftMessage) RPCInfo() rpcinfo.RPCInfo          { return thriftCall{} }
+
+type thriftCall struct{ rpcinfo.RPCInfo }
+
+func (thriftCall) Config() rpcinfo.RPCConfig { return thriftConfig{} }
+
+type thriftConfig struct{ rpcinfo.RPCConfig }
+
+func (thriftConfig) PayloadCodec() serviceinfo.PayloadCodec { return serviceinfo.Thrift }

@@ -1,0 +1,268 @@
+//go:build !windows
+
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
+	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
+	"github.com/cloudwego/kitex/pkg/utils"
+	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/codec/thrift"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// countingCodec is a user's payload codec.
+type countingCodec struct {
+	remote.PayloadCodec
+	read int
+}
+
+func (c *countingCodec) Unmarshal(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	c.read++
+	return c.PayloadCodec.Unmarshal(ctx, m, in)
+}
+
+// TestPayloadCodecOfSuites has the suites bring codec/thrift's codec, and keep to one that the user chose, before
+// or after.
+func TestPayloadCodecOfSuites(t *testing.T) {
+	user := &countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}
+	servers := func(opts ...server.Option) remote.PayloadCodec {
+		o := new(server.Options)
+		o.RemoteOpt = new(remote.ServerOption)
+		for _, opt := range opts {
+			opt.F(o, new(utils.Slice))
+		}
+		return o.RemoteOpt.PayloadCodec
+	}
+	clients := func(opts ...client.Option) remote.PayloadCodec {
+		o := new(client.Options)
+		o.RemoteOpt = new(remote.ClientOption)
+		for _, opt := range opts {
+			opt.F(o, new(utils.Slice))
+		}
+		return o.RemoteOpt.PayloadCodec
+	}
+	serverSet, clientSet := server.WithPayloadCodec(user), client.WithPayloadCodec(user)
+	serverSuite := func(opts ...Option) server.Option { return NewServerSuite(opts...).Options()[0] }
+	clientSuite := func(opts ...Option) client.Option { return NewClientSuite(opts...).Options()[0] }
+	muxSuite := func(opts ...Option) client.Option { return NewMuxClientSuite(opts...).Options()[0] }
+	for _, tc := range []struct {
+		name string
+		got  remote.PayloadCodec
+		want string
+	}{
+		{"server", servers(serverSuite()), "ours"},
+		{"client", clients(clientSuite()), "ours"},
+		{"multiplexing client", clients(muxSuite()), "ours"},
+		{"server's user, before", servers(serverSet, serverSuite()), "user's"},
+		{"server's user, after", servers(serverSuite(), serverSet), "user's"},
+		{"client's user, before", clients(clientSet, clientSuite()), "user's"},
+		{"client's user, after", clients(muxSuite(), clientSet), "user's"},
+		{"server, not wanted", servers(serverSuite(WithKitexCodec())), "Kitex's"},
+		{"client, not wanted", clients(clientSuite(WithKitexCodec())), "Kitex's"},
+		{"two suites, the later without", servers(serverSuite(), serverSuite(WithKitexCodec())), "Kitex's"},
+		{"two suites, the earlier without", clients(clientSuite(WithKitexCodec()), muxSuite()), "ours"},
+	} {
+		got := "Kitex's"
+		switch tc.got.(type) {
+		case suiteCodec:
+			got = "ours"
+		case *countingCodec:
+			got = "user's"
+		}
+		if got != tc.want {
+			t.Errorf("%s: got %s codec, want %s", tc.name, got, tc.want)
+		}
+	}
+}
+
+// TestRegisteredCodec has a server yield to a codec of Kitex's that the user has registered in place of Kitex's default.
+func TestRegisteredCodec(t *testing.T) {
+	if yieldsToKitex(suiteCodec{}) {
+		t.Error("yields to Kitex's default")
+	}
+	kitex := kitexthrift.NewThriftCodecWithConfig(kitexthrift.FrugalReadWrite)
+	remote.PutPayloadCode(serviceinfo.Thrift, kitex)
+	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
+	if !yieldsToKitex(suiteCodec{}) {
+		t.Error("does not yield to a codec that was registered")
+	}
+	if yieldsToKitex(&countingCodec{}) || yieldsToKitex(nil) {
+		t.Error("yields though the codec is not the suite's")
+	}
+}
+
+// TestMaxFrame sends payloads of the greatest length and a byte more, in each direction.
+func TestMaxFrame(t *testing.T) {
+	const limit = 100_000
+	overhead := len(encoded(t, payload(0)))
+	for _, tc := range []struct {
+		name           string
+		server, client []Option
+		want           int // the longest frame that passes
+	}{
+		{"server", []Option{WithMaxFrame(limit)}, nil, limit},
+		{"client", nil, []Option{WithMaxFrame(limit)}, limit},
+		{"server, Kitex's codec", []Option{WithMaxFrame(limit), WithKitexCodec()}, nil, limit + headerRoom - 4},
+		{"client, Kitex's codec", nil, []Option{WithMaxFrame(limit), WithKitexCodec()}, limit + headerRoom - 4},
+		{"none", []Option{WithMaxFrame(-1)}, []Option{WithMaxFrame(-1), WithKitexCodec()}, 20_000_000},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newTestGroup(t)
+			address := startEcho(t, g, server.WithSuite(NewServerSuite(append(tc.server, WithGroup(g))...)))
+			cli, _ := newEcho(t, address, client.WithTransportProtocol(transport.Framed),
+				client.WithSuite(NewClientSuite(append(tc.client, WithGroup(g))...)))
+			call := func(frame int) error {
+				// Label and header are the same in request and reply.
+				sent := &echo.Payload{Data: make([]byte, frame-overhead), Label: "payload 0"}
+				got, err := cli.EchoPayload(t.Context(), sent)
+				if err == nil && !bytes.Equal(got.Data, sent.Data) {
+					t.Error("the answer is another")
+				}
+				return err
+			}
+			if err := call(tc.want); err != nil {
+				t.Errorf("of %d bytes: %v", tc.want, err)
+			}
+			if tc.name == "none" {
+				return
+			}
+			if err := call(tc.want + 1); err == nil {
+				t.Errorf("of %d bytes: got no error", tc.want+1)
+			} else if refused := new(thrift.Error); tc.name == "client" && (!errors.As(err, &refused) || refused.Kind != thrift.TooLarge) {
+				t.Errorf("got %v, want a *thrift.Error", err)
+			} else if tc.name == "client, Kitex's codec" && !errors.Is(err, ErrMessageTooLarge) {
+				t.Errorf("got %v, want ErrMessageTooLarge", err)
+			}
+			if err := call(1000); err != nil {
+				t.Errorf("the next call: %v", err)
+			}
+		})
+	}
+}
+
+// encoded returns a message of EchoPayload without its frame's length.
+func encoded(t testing.TB, args *echo.EchoServiceEchoPayloadArgs) []byte {
+	t.Helper()
+	memory := (&byteBuffer{}).NewBuffer()
+	if err := codec.NewDefaultCodec().Encode(context.Background(), newMessage(args, transport.PurePayload, remote.Server), memory); err != nil {
+		t.Fatal(err)
+	}
+	p, err := memory.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Clone(p)
+}
+
+// TestMaxRead takes as many bytes as allowed by each method, and no more.
+func TestMaxRead(t *testing.T) {
+	for name, take := range map[string]func(b *byteBuffer, n int) error{
+		"Next":       func(b *byteBuffer, n int) error { _, err := b.Next(n); return err },
+		"Skip":       (*byteBuffer).Skip,
+		"ReadString": func(b *byteBuffer, n int) error { _, err := b.ReadString(n); return err },
+		"ReadBinary": func(b *byteBuffer, n int) error { _, err := b.ReadBinary(make([]byte, n)); return err },
+		"ReadFrame":  func(b *byteBuffer, n int) error { _, err := b.ReadFrame(n); return err },
+	} {
+		b := readable(t, "0123456789")
+		b.maxRead = 8
+		if err := take(b, 5); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := take(b, 4); !errors.Is(err, ErrMessageTooLarge) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, err := b.Peek(4); !errors.Is(err, ErrMessageTooLarge) {
+			t.Errorf("Peek: got %v", err)
+		}
+		r := b.NetpollReader()
+		if _, err := r.Peek(4); !errors.Is(err, ErrMessageTooLarge) || r.Len() != 3 {
+			t.Errorf("NetpollReader: got %v, %d bytes", err, r.Len())
+		}
+		if err := take(b, 3); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// BenchmarkPayloadCodec takes a message out of a buffer whose bytes have arrived, or writes one to a buffer, with
+// either codec.
+func BenchmarkPayloadCodec(b *testing.B) {
+	codecs := []struct {
+		name string
+		pc   remote.PayloadCodec
+	}{{"kitex", kitexthrift.NewThriftCodec()}, {"kiteline", thrift.NewPayloadCodec()}}
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"0", 0}, {"1K", 1 << 10}, {"16K", 16 << 10}, {"1M", 1 << 20}} {
+		args := payload(size.bytes)
+		for _, c := range codecs {
+			b.Run("unframed/"+size.name+"/"+c.name, func(b *testing.B) { benchmarkDecode(b, c.pc, encoded(b, args)) })
+			b.Run("framed/"+size.name+"/"+c.name, func(b *testing.B) {
+				message := encoded(b, args)
+				benchmarkDecode(b, c.pc, append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...))
+			})
+			b.Run("encode/"+size.name+"/"+c.name, func(b *testing.B) { benchmarkEncode(b, c.pc, args) })
+		}
+	}
+}
+
+func benchmarkDecode(b *testing.B, pc remote.PayloadCodec, wire []byte) {
+	ctx := context.Background()
+	c := codec.NewDefaultCodec()
+	b.SetBytes(int64(len(wire)))
+	b.ReportAllocs()
+	for b.Loop() {
+		var memory buffer.LinkBuffer
+		for rest := wire; len(rest) > 0; { // as it arrives: in blocks
+			n := min(len(rest), 8<<10)
+			p, err := memory.Malloc(n)
+			if err != nil {
+				b.Fatal(err)
+			}
+			copy(p, rest)
+			rest = rest[n:]
+		}
+		if err := memory.Flush(); err != nil {
+			b.Fatal(err)
+		}
+		m := newMessage(new(echo.EchoServiceEchoPayloadArgs), transport.PurePayload, remote.Client)
+		m.SetPayloadCodec(pc)
+		in := newMemoryBuffer(&memory, nil)
+		if err := errors.Join(c.Decode(ctx, m, in), in.Release(nil)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchmarkEncode(b *testing.B, pc remote.PayloadCodec, args *echo.EchoServiceEchoPayloadArgs) {
+	ctx := context.Background()
+	c := codec.NewDefaultCodec()
+	b.ReportAllocs()
+	for b.Loop() {
+		var memory buffer.LinkBuffer
+		m := newMessage(args, transport.Framed, remote.Server)
+		m.SetPayloadCodec(pc)
+		out := newMemoryBuffer(nil, &memory)
+		if err := errors.Join(c.Encode(ctx, m, out), out.Flush()); err != nil {
+			b.Fatal(err)
+		}
+		b.SetBytes(int64(memory.Len()))
+		if err := errors.Join(memory.Skip(memory.Len()), memory.Release(), out.Release(nil)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
