@@ -13,8 +13,9 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// While a large reply is on its way small calls take other connections: none waits for many of
-// the large one's length.
+// While a large reply is on its way small calls take other connections: of a hundred one at most
+// waits for long. The slowest says little: the collector, which each large reply brings into motion,
+// takes 50 ms at times, and a busy machine more.
 func TestSmallCallsBesideLargeReplies(t *testing.T) {
 	const largeBytes, rounds = 15 << 20, 20
 	large := make([]byte, largeBytes)
@@ -55,8 +56,8 @@ func TestSmallCallsBesideLargeReplies(t *testing.T) {
 		percentile(baseline, 50), percentile(baseline, 99), percentile(baseline, 100))
 	t.Logf("small calls beside large replies: %d, p50 %v, p99 %v, slowest %v", len(took),
 		percentile(took, 50), percentile(took, 99), percentile(took, 100))
-	if slowest, most := percentile(took, 100), 10*percentile(alone, 50); slowest > most {
-		t.Errorf("the slowest small call took %v, want %v at most", slowest, most)
+	if p99, most := percentile(took, 99), 4*max(percentile(alone, 50), percentile(baseline, 99)); p99 > most {
+		t.Errorf("one small call of a hundred took %v, want %v at most", p99, most)
 	}
 }
 

@@ -12,13 +12,16 @@ import (
 
 // Main runs a package's tests with Kitex's log captured, and fails if goroutines or
 // sockets are left over. Use it as TestMain's body.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main without the exit: it returns the code to exit with.
+func Run(m *testing.M) int {
 	recordLogs()
 	code := m.Run()
 	if code == 0 {
 		code = checkLeaks()
 	}
-	os.Exit(code)
+	return code
 }
 
 // immortals are goroutines that outlive every server and client by design.

@@ -19,6 +19,9 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
+// Holds waits until condition holds, and reports whether it did within Patience.
+func Holds(condition func() bool) bool { return holdsWithin(Patience, condition) }
+
 // Settles waits until get returns want, and fails the test with the last value
 // when it does not within Patience.
 func Settles[T comparable](t testing.TB, what string, get func() T, want T) {

@@ -1,0 +1,8 @@
+// Package chaos tests what is left whole when everything happens at once: connections are dialled,
+// used, cancelled and closed by either end at random, servers restart, and descriptors are used
+// again, while the collector runs all the time.
+//
+//	go test ./tests/chaos                                                 a few seconds
+//	go test -tags hardening ./tests/chaos                                 a minute
+//	go test -race -tags buffercheck -timeout 40m ./tests/chaos -args -d 30m
+package chaos

@@ -1,0 +1,7 @@
+//go:build hardening
+
+package chaos
+
+import "time"
+
+const defaultDuration = time.Minute

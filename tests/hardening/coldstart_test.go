@@ -1,0 +1,74 @@
+package hardening
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/tests/internal/promise"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// startLoad has a client that knows nothing of its server yet make more calls at once than the server can
+// bear, each within timeout.
+func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (server *harness.Child, pool *kiteline.MuxPool, load *harness.Load) {
+	t.Helper()
+	server, addr := startServer(t, fmt.Sprintf("slots=%d", slots))
+	pool = kiteline.NewMuxPool("echo", cfg)
+	stub := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(timeout),
+		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
+		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
+	return server, pool, harness.StartLoad(t, 2*capacity, func(int) error {
+		_, err := stub.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{}})
+		return err
+	})
+}
+
+// A client that starts under load opens connections before it knows that its server multiplexes. It does
+// not keep more than it may.
+func TestColdStartUnderLoad(t *testing.T) {
+	if !long {
+		t.Skip("takes the load that the other promises are measured under: -tags hardening")
+	}
+	promise.Among(t)
+	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns}, deadline)
+	var most int
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+		most = 0 // what is left at the end counts
+		for _, stats := range pool.Stats() {
+			most += stats.Connections - stats.Draining
+		}
+	}
+	load.Stop()
+	server.Kill() // what it has still to do is nothing to wait for
+	promise.Check(t, "multiplexed, cold start under load: connections after 5 s", fmt.Sprintf("<= %d", muxConns), fmt.Sprint(most), most <= muxConns)
+}
+
+// Calls whose callers gave up are still the server's to answer: they count among those in flight, or a server
+// that is too slow for a while has ever more of them, and answers nobody in time.
+func TestAbandonedCallsAreBounded(t *testing.T) {
+	if !long {
+		t.Skip("takes the load that the other promises are measured under: -tags hardening")
+	}
+	promise.Among(t)
+	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight}, 50*time.Millisecond)
+	var most, conns int
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+		for _, stats := range pool.Stats() {
+			if n := stats.InFlight + stats.Abandoned; n > most {
+				most, conns = n, stats.Connections
+			}
+		}
+	}
+	load.Stop()
+	server.Kill() // what it has still to do is nothing to wait for
+	promise.Check(t, "multiplexed, timed out: calls that a server still has", fmt.Sprintf("<= %d on each connection", muxInFlight),
+		fmt.Sprintf("%d on %d connections", most, conns), most <= conns*muxInFlight)
+}

@@ -1,0 +1,54 @@
+package hardening
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/tests/internal/promise"
+)
+
+// TestMain fails if goroutines or sockets are left over.
+func TestMain(m *testing.M) {
+	// Tests that run side by side here wait for most of their time.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	promise.Main(m, harness.Run)
+}
+
+// TestRole is what the processes do that other tests start.
+func TestRole(t *testing.T) {
+	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve})
+}
+
+// alone keeps other tests away from one that measures. In its short form a test has nothing to measure, and
+// runs beside others.
+func alone(t *testing.T) {
+	t.Helper()
+	if !long {
+		t.Parallel()
+	}
+	promise.Alone(t)
+}
+
+// busy is by how much a test in its short form may miss a time: it shares its machine.
+var busy = scale(3*time.Second, 0)
+
+// checkTime records whether took is within bound, which the race detector multiplies.
+func checkTime(t testing.TB, name string, took, bound time.Duration) {
+	t.Helper()
+	promise.Check(t, name, fmt.Sprintf("<= %v", bound), took.Round(10*time.Microsecond).String(), took <= bound*harness.Slowdown+busy)
+}
+
+// percentile sorts took and returns the value below which p of 100 are.
+func percentile(took []time.Duration, p int) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[min(len(took)-1, len(took)*p/100)]
+}

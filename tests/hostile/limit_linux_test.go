@@ -1,0 +1,20 @@
+package hostile
+
+import (
+	"runtime/debug"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// limitMemory ends this process if it reserves much memory. The race detector reserves more by itself.
+func limitMemory(t *testing.T) {
+	debug.SetMemoryLimit(256 << 20)
+	if raceEnabled {
+		return
+	}
+	const bytes = 4 << 30
+	if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: bytes, Max: bytes}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,47 @@
+package promise
+
+import (
+	"testing"
+	"time"
+)
+
+// Alone waits until no test of any package is in Alone or Among, and keeps all of them out until t
+// ends, however many come for Among meanwhile. It is for what measures; keep it short. In a build without
+// the tag hardening, which measures nothing, neither waits.
+func Alone(t testing.TB) {
+	t.Helper()
+	if !measures {
+		return
+	}
+	began := time.Now()
+	release, err := lock(exclusive)
+	if err != nil {
+		t.Fatalf("waiting to be alone: %v", err)
+	}
+	t.Cleanup(release)
+	if waited := time.Since(began); waited > time.Second {
+		t.Logf("waited %v to be alone", waited.Round(time.Second))
+	}
+}
+
+// Among waits until no test of another package is in Alone, and holds those that come off until t
+// ends. A test that has either must not ask for one of them again.
+func Among(t testing.TB) {
+	t.Helper()
+	if !measures {
+		return
+	}
+	release, err := lock(shared)
+	if err != nil {
+		t.Fatalf("waiting for tests that measure: %v", err)
+	}
+	t.Cleanup(release)
+}
+
+// lockKind is how a lock is held.
+type lockKind int
+
+const (
+	shared    lockKind = iota // beside others that are shared
+	exclusive                 // beside none
+)

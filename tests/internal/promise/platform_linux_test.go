@@ -1,0 +1,6 @@
+package promise
+
+const (
+	runtimeHasNoFlock = false
+	seenEverywhere    = true
+)

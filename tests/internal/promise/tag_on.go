@@ -1,0 +1,5 @@
+//go:build hardening
+
+package promise
+
+const measures = true

@@ -1,0 +1,166 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// crowd counts the handlers inside, and holds those whose request says so.
+type crowd struct {
+	opened chan struct{}
+
+	mu       sync.Mutex
+	now, max int // guarded by mu
+}
+
+func (c *crowd) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+	c.mu.Lock()
+	c.now++
+	c.max = max(c.max, c.now)
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.now--
+		c.mu.Unlock()
+	}()
+	switch r.Message.Text {
+	case "held":
+		<-c.opened
+	case "bulk":
+		return &echo.EchoResponse{Message: bulk()}, nil
+	}
+	return &echo.EchoResponse{Message: r.Message}, nil
+}
+
+func (c *crowd) inside() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *crowd) most() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.max
+}
+
+// A server that stops answers every call that has been sent, in whatever state it finds it: not read
+// yet since its handlers are as many as may be, in a handler, being encoded, waiting for a peer that
+// reads slowly, and oneway.
+func TestStopLosesNothing(t *testing.T) {
+	const perConn, held, oneways, bulks = 4, 20, 10, 40
+	for round := range 3 {
+		c := &crowd{opened: make(chan struct{})}
+		service := &harness.Service{OnEcho: c.echo}
+		s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
+			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(perConn, 0))),
+			server.WithExitWaitTime(8 * harness.Patience),
+		}})
+		proxy := harness.NewProxy(t, s.Addr)
+		one := kiteline.MuxConfig{MaxConns: 1}
+		waiting, waitingPool := newClient(t, s.Addr, one)
+		busy, _ := newClient(t, s.Addr, one)
+		slow, slowPool := newClient(t, proxy.Addr, one)
+		for _, cli := range []echoservice.Client{waiting, busy, slow} {
+			if err := callText(cli, "first"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		proxy.StallReplies()
+		results := make(chan error, held+2*bulks)
+		call := func(cli echoservice.Client, text string) {
+			go func() {
+				_, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{Text: text}})
+				if err != nil {
+					err = fmt.Errorf("%s: %w", text, err)
+				}
+				results <- err
+			}()
+		}
+		for range held {
+			call(waiting, "held")
+		}
+		for range bulks {
+			call(slow, "bulk")
+		}
+		harness.Settles(t, "handlers that are held", c.inside, perConn)
+		harness.Eventually(t, "requests sent", func() bool {
+			return slowPool.Stats()[0].Frames == bulks+1 && waitingPool.Stats()[0].Frames == held+1
+		})
+		for range oneways {
+			if err := waiting.Notify(context.Background(), &echo.Message{Text: "behind them"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range bulks {
+			call(busy, "bulk")
+		}
+		stopped := make(chan error, 1)
+		go func() {
+			_, err := s.Stop()
+			stopped <- err
+		}()
+		harness.Eventually(t, "a client was told", func() bool { return waitingPool.Stats()[0].PeerDrains > 0 })
+		proxy.Resume()
+		close(c.opened)
+		for range cap(results) {
+			if err := harness.Receive(t, "a call's result", results); err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+		}
+		if err := harness.Receive(t, "Stop", stopped); err != nil {
+			t.Errorf("round %d: Stop: %v", round, err)
+		}
+		if got := service.Notified(); got != oneways {
+			t.Errorf("round %d: got %d oneway calls, want %d", round, got, oneways)
+		}
+	}
+}
+
+// As many handlers run at a time as the limits allow, of one connection and of all, and not one more.
+func TestHandlerLimits(t *testing.T) {
+	const clients, calls = 3, 40
+	for _, tc := range []struct{ perConn, total, want int }{{4, 0, 12}, {4, 10, 10}, {64, 1, 1}, {1, 2, 2}} {
+		t.Run(fmt.Sprintf("%d and %d", tc.perConn, tc.total), func(t *testing.T) {
+			c := &crowd{opened: make(chan struct{})}
+			s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(&harness.Service{OnEcho: c.echo}), Options: []server.Option{
+				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(tc.perConn, tc.total))),
+			}})
+			all := make([]echoservice.Client, clients)
+			for i := range all {
+				all[i], _ = newClient(t, s.Addr, kiteline.MuxConfig{MaxConns: 1})
+				if err := callText(all[i], "first"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var callers sync.WaitGroup
+			for _, cli := range all {
+				for range calls {
+					callers.Go(func() {
+						if err := callText(cli, "held"); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			harness.Settles(t, "handlers at a time", c.inside, tc.want)
+			timer := time.NewTimer(10 * time.Millisecond) // one too many would come now
+			<-timer.C
+			close(c.opened)
+			callers.Wait()
+			if got := c.most(); got != tc.want {
+				t.Errorf("got %d handlers at a time, want %d", got, tc.want)
+			}
+		})
+	}
+}

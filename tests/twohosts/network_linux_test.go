@@ -1,0 +1,185 @@
+package twohosts
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/tests/internal/promise"
+)
+
+// slack is how much later than documented a test on a busy machine may see something.
+const slack = 500 * time.Millisecond
+
+var kinds = []string{"pooled", "multiplexed"}
+
+// forEachKind runs test with a client of each kind on hosts of its own.
+func forEachKind(t *testing.T, newPair func(*testing.T) *hosts, test func(t *testing.T, h *hosts, kind string)) {
+	t.Parallel()
+	promise.Among(t)
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newPair(t), kind)
+		})
+	}
+}
+
+// run lets calls go on for d.
+func run(d time.Duration) { <-time.After(d) }
+
+// awaitHealth waits until calls are answered, all of them for longer than one may take to fail, and
+// returns how long after began the last one was made that failed.
+func awaitHealth(t *testing.T, client *harness.Child, began time.Time) time.Duration {
+	t.Helper()
+	const calm = rpcTimeout + slack
+	var r report
+	for answered := ask(t, client).Answered; time.Since(began) < calm || r.SinceFailure < calm || r.Answered == answered; {
+		if time.Since(began) > 2*harness.Patience {
+			t.Fatalf("calls fail after %v: %+v", time.Since(began), r)
+		}
+		run(20 * time.Millisecond)
+		r = ask(t, client)
+	}
+	return max(0, time.Since(began)-r.SinceFailure)
+}
+
+// checkHealth records how long from now the last call is made that fails.
+func checkHealth(t *testing.T, name string, client *harness.Child, bound time.Duration) {
+	t.Helper()
+	recovered := awaitHealth(t, client, time.Now())
+	promise.Check(t, name+": last failed call begun after", fmt.Sprintf("<= %v", bound),
+		recovered.Round(time.Millisecond).String(), recovered <= (bound+slack)*harness.Slowdown)
+}
+
+// checkFailures records that the calls of a bad time each ended in time, and as they should.
+func checkFailures(t *testing.T, name string, r report) {
+	t.Helper()
+	figure := fmt.Sprintf("%d calls, %d answered, %v, the slowest in %v", r.Calls, r.Answered, r.Kinds, r.Slowest.Round(time.Millisecond))
+	held := r.Wrong == 0 && r.Calls > 0 && r.Slowest <= (rpcTimeout+slack)*harness.Slowdown
+	promise.Check(t, name+": calls", fmt.Sprintf("over within %v, failures typed", rpcTimeout), figure, held)
+	if r.Wrong > 0 {
+		t.Errorf("%d calls ended wrong, such as: %s", r.Wrong, r.Example)
+	}
+}
+
+// A cable that is cut fails calls in time and with a type; when it is mended calls succeed at once, on
+// the old connections or new ones.
+func TestCableCut(t *testing.T) {
+	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
+		name := "cable cut, " + kind
+		server, client := h.startServer(), h.startClient(kind)
+		awaitHealth(t, client, time.Now())
+		client.Send("reset")
+		h.cut()
+		began := time.Now()
+		run(1500 * time.Millisecond)
+		cut := ask(t, client)
+		checkFailures(t, name, cut)
+		if cut.Failed == 0 {
+			t.Errorf("no call failed")
+		}
+		// The server hears nothing: its connections end as idle ones.
+		harness.Eventually(t, "the server's connections are over", func() bool { return server.AskNumber("open") == 0 })
+		idle := time.Since(began)
+		promise.Check(t, name+": server closes silent connections", fmt.Sprintf("<= %v", serverIdle+serverIdle/10),
+			idle.Round(time.Millisecond).String(), idle <= (serverIdle+serverIdle/10+slack)*harness.Slowdown)
+		h.mend()
+		checkHealth(t, name+", mended", client, connectTimeout+rpcTimeout)
+	})
+}
+
+// A call of a multiplexed connection that may take a minute is told within two heartbeats that its server has
+// gone without a word.
+func TestHeartbeatFindsCutCable(t *testing.T) {
+	t.Parallel()
+	promise.Among(t)
+	h := newCabledHosts(t)
+	h.startServer()
+	client := h.startClient("multiplexed")
+	client.Send("long")
+	run(300 * time.Millisecond) // the call is under way
+	h.cut()
+	began := time.Now()
+	answer := client.Hear(4 * harness.Patience)
+	took := time.Since(began)
+	var callTook time.Duration
+	var silent bool
+	if _, err := fmt.Sscanf(answer, "%d %t", &callTook, &silent); err != nil {
+		t.Fatalf("a client answers %q: %v", answer, err)
+	}
+	promise.Check(t, "heartbeat: a call without a time-out learns of a silent peer", fmt.Sprintf("mux.ErrSilent within %v", 2*heartbeat),
+		fmt.Sprintf("%v after %v", strings.SplitN(answer, " ", 3)[2], took.Round(time.Millisecond)),
+		silent && took <= (2*heartbeat+slack)*harness.Slowdown)
+	h.mend()
+}
+
+// A host that loses its power sends no FIN. When it is back at the same address it knows nothing of the
+// connections that there were, and calls succeed.
+func TestPowerOff(t *testing.T) {
+	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
+		name := "power off, " + kind
+		server, client := h.startServer(), h.startClient(kind)
+		awaitHealth(t, client, time.Now())
+		client.Send("reset")
+		h.cut()
+		server.Kill() // its kernel's FINs go nowhere
+		run(time.Second)
+		off := ask(t, client)
+		checkFailures(t, name, off)
+		if off.Failed == 0 {
+			t.Errorf("no call failed")
+		}
+		h.mend()
+		h.startServer()
+		checkHealth(t, name+", back", client, connectTimeout+rpcTimeout)
+	})
+}
+
+// A server that is killed, and whose host lives on, is known to be gone at once.
+func TestProcessKilled(t *testing.T) {
+	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
+		name := "process killed, " + kind
+		server, client := h.startServer(), h.startClient(kind)
+		awaitHealth(t, client, time.Now())
+		client.Send("reset")
+		server.Kill()
+		run(500 * time.Millisecond)
+		checkFailures(t, name, ask(t, client))
+		h.startServer()
+		checkHealth(t, name+", back", client, 0)
+	})
+}
+
+// A client whose host changes its address loses its connections without a word from anybody.
+func TestAddressChange(t *testing.T) {
+	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
+		name := "address change, " + kind
+		server, client := h.startServer(), h.startClient(kind)
+		awaitHealth(t, client, time.Now())
+		client.Send("reset")
+		h.change()
+		checkHealth(t, name, client, max(connectTimeout+rpcTimeout, 2*heartbeat))
+		checkFailures(t, name, ask(t, client))
+		run(serverIdle) // the server's ends of the old connections go as idle ones
+		harness.Eventually(t, "the old connections are over", func() bool { return server.AskNumber("open") <= 20 })
+	})
+}
+
+// Packets that are late, lost, doubled and overtaken make calls slow, and fail some in time; no answer is wrong.
+func TestLossAndDelay(t *testing.T) {
+	forEachKind(t, newHosts, func(t *testing.T, h *hosts, kind string) {
+		network := &relay{delay: 10 * time.Millisecond, jitter: 10 * time.Millisecond, loss: 0.02, duplicate: 0.02}
+		h.connect(network)
+		h.startServer()
+		client := h.startClient(kind)
+		run(lossTime)
+		r := ask(t, client)
+		name := "loss and delay, " + kind
+		checkFailures(t, name, r)
+		promise.Check(t, name+": calls answered", "most", fmt.Sprintf("%d of %d; %d of %d packets lost", r.Answered, r.Calls,
+			network.lost.Load(), network.carried.Load()), r.Answered > r.Calls/2)
+	})
+}

@@ -1,0 +1,6 @@
+//go:build !hardening
+
+package useafterclose
+
+// rounds is how often each method is called on something that is being closed.
+const rounds = 3
