@@ -8,7 +8,8 @@ const (
 	readMax = 64 << 10
 	// mallocMin is the smallest block to write into.
 	mallocMin = 4 << 10
-	// mallocMax bounds the blocks that a large message of small writes gets.
+	// mallocMax bounds the blocks that a large message of small writes gets. They are a quarter
+	// of what it has so far: no more memory than that is held beyond its bytes.
 	mallocMax = 64 << 10
 	// linkMin is the length from which WriteString and WriteBinary keep a reference
 	// instead of copying.

@@ -26,7 +26,7 @@ func (b *LinkBuffer) mallocSlow(n int) ([]byte, error) {
 		b.push(b.fork(spare, spare.w))
 	} else if b.tail == nil || b.tail.room() < n {
 		sizes := b.sizes()
-		b.push(b.newBlock(max(n, min(max(b.malloced, sizes.mallocMin), sizes.mallocMax))))
+		b.push(b.newBlock(max(n, min(max(b.malloced/4, sizes.mallocMin), sizes.mallocMax))))
 	}
 	return b.Malloc(n)
 }
