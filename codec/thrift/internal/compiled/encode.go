@@ -4,6 +4,7 @@ import (
 	wire "encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"reflect"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
@@ -15,8 +16,10 @@ const (
 	linkMin = 4 << 10
 	// firstSpace is the space asked for when nothing is known about the size of what comes.
 	firstSpace = 512
-	// maxSpace bounds the space asked for at a time.
+	// maxSpace bounds the space asked for at a time. Above minBlock powers of two are asked for:
+	// the blocks that buffers are made of have such sizes, and what is left of one is lost.
 	maxSpace = 32 << 10
+	minBlock = 4 << 10
 	// maxElementSpace bounds the space that elements of a fixed size are written into at a time.
 	maxElementSpace = 8 << 10
 )
@@ -53,7 +56,7 @@ func (s *Struct) Encode(w Writer, v any) error {
 		return err
 	}
 	start := w.MallocLen() - first
-	e := encoder{w: w, base: start, space: space, next: max(2*first, firstSpace)}
+	e := encoder{w: w, base: start, space: space, next: min(powerAbove(first), maxSpace)}
 	n := e.structAt(s, address(p), 0)
 	if n != failed {
 		n = e.settle(n)
@@ -62,10 +65,24 @@ func (s *Struct) Encode(w Writer, v any) error {
 		return errors.Join(e.err, w.MallocAck(start))
 	}
 	if e.total > hint || e.total < hint/4 {
-		s.hint.Store(int64(min(e.total+e.total/8, maxSpace)))
+		s.hint.Store(int64(spaceFor(e.total + e.total/8)))
 	}
 	return nil
 }
+
+// spaceFor returns how much to ask for where size bytes are expected.
+func spaceFor(size int) int {
+	switch {
+	case size <= minBlock:
+		return size
+	case size <= maxSpace:
+		return powerAbove(size - 1)
+	}
+	return maxSpace
+}
+
+// powerAbove returns the least power of two above n.
+func powerAbove(n int) int { return 1 << bits.Len(uint(n)) }
 
 // room makes sure that at least size bytes of space are left.
 func (e *encoder) room(n, size int) int {
@@ -83,7 +100,7 @@ func (e *encoder) moreRoom(n, size int) int {
 	if e.err != nil {
 		return failed
 	}
-	e.next = min(2*max(e.next, size), maxSpace)
+	e.next = min(2*e.next, maxSpace)
 	return 0
 }
 
