@@ -89,7 +89,7 @@ func TestRepliesCutAnywhere(t *testing.T) {
 				p := &cutPeer{marked: marked, calls: calls, end: end}
 				group := testGroup(t)
 				dial := loopback(t, group, p.serve)
-				for most := range calls*length + 1 {
+				for most := range calls * length { // with all of them nobody would wait for the end
 					p.most.Store(int64(most))
 					s := NewSet(Config{Dial: dial, MaxConns: 1, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})
 					connect(t, s)

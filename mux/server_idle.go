@@ -6,7 +6,8 @@ import "time"
 // instead of being closed on, so that a request that is on its way then is answered.
 
 // idleGrace is how much longer than the idle time a client may go without a call that was told
-// to drain, and has not gone, before its connection is closed all the same.
+// to drain, and has not gone, before its connection is closed all the same; with an idle time below it
+// it is that once more.
 const idleGrace = 10 * time.Second
 
 // rest is what a look finds about a connection's calls.
@@ -38,7 +39,7 @@ func (s *ServerConn) restLocked(now time.Time) rest {
 		s.restsSince = now
 	}
 	switch idle, told := now.Sub(s.restsSince), s.drainSaid.Load(); {
-	case told && idle >= timeout+idleGrace:
+	case told && idle >= timeout+min(timeout, idleGrace):
 		return restOverdue
 	case !told && idle >= timeout:
 		return restIdle
