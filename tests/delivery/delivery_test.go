@@ -64,9 +64,13 @@ func (s *sum) add(p []byte) {
 type line struct {
 	network, address string
 	group            *conn.Group // for clients; nil: each has a goroutine, or its user's
-	sending          []byte      // what the server writes; changed only while no connection is open
 	ended            chan sum    // what a connection has received by its end
+
+	sending atomic.Pointer[[]byte] // what one side writes; changed only while no connection is open
 }
+
+// toSend returns what one side writes.
+func (l *line) toSend() []byte { return *l.sending.Load() }
 
 // serve starts a server whose connections behave as cfg says.
 func (l *line) serve(t *testing.T, network string, cfg conn.ServerConfig) {
@@ -142,7 +146,7 @@ func onLines(t *testing.T, what string, rounds int, open func(t *testing.T, l *l
 								return
 							}
 							exact.Add(1)
-							bytes.Add(int64(len(l.sending)))
+							bytes.Add(int64(len(l.toSend())))
 						}
 					})
 				}
@@ -160,15 +164,16 @@ func onLines(t *testing.T, what string, rounds int, open func(t *testing.T, l *l
 // of it each call of OnRequest takes, and hears of the end once.
 func TestWriteThenFIN(t *testing.T) {
 	onLines(t, "bytes, then FIN", toServer, openCounting, func(l *line, rnd *rand.Rand) error {
-		l.sending = someBytes(rnd)
+		sending := someBytes(rnd)
+		l.sending.Store(&sending)
 		c, err := l.dial(rnd.IntN(2) == 0)
 		if err != nil {
 			return err
 		}
-		if err := writeAndClose(c, l.sending, rnd); err != nil {
+		if err := writeAndClose(c, l.toSend(), rnd); err != nil {
 			return err
 		}
-		return l.want(sumOf(l.sending))
+		return l.want(sumOf(l.toSend()))
 	})
 }
 
@@ -233,7 +238,7 @@ func (l *line) want(want sum) error {
 
 // send writes what the line's server is to send.
 func (l *line) send(c *conn.Conn) error {
-	p := l.sending
+	p := l.toSend()
 	if len(p)%2 == 0 {
 		_, err := c.Write(p)
 		return err
@@ -254,13 +259,14 @@ func TestSendAndCloseInOnConnect(t *testing.T) {
 			},
 		}})
 	}, func(l *line, rnd *rand.Rand) error {
-		l.sending = someBytes(rnd)
+		sending := someBytes(rnd)
+		l.sending.Store(&sending)
 		c, err := l.dial(rnd.IntN(2) == 0)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		return receiveAll(c, l.sending, rnd)
+		return receiveAll(c, l.toSend(), rnd)
 	})
 }
 
@@ -288,7 +294,8 @@ func TestSendAndCloseInHandler(t *testing.T) {
 			},
 		}})
 	}, func(l *line, rnd *rand.Rand) error {
-		l.sending = someBytes(rnd)
+		sending := someBytes(rnd)
+		l.sending.Store(&sending)
 		c, err := l.dial(rnd.IntN(2) == 0)
 		if err != nil {
 			return err
@@ -297,7 +304,7 @@ func TestSendAndCloseInHandler(t *testing.T) {
 		if _, err := c.Write([]byte{byte(rnd.IntN(3))}); err != nil {
 			return err
 		}
-		return receiveAll(c, l.sending, rnd)
+		return receiveAll(c, l.toSend(), rnd)
 	})
 }
 
