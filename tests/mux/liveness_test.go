@@ -54,7 +54,7 @@ func TestSilentServer(t *testing.T) {
 	select {
 	case err := <-failed:
 		checkLost(t, err, mux.ErrSilent)
-	case <-time.After(harness.Patience):
+	case <-time.After(2*heartbeat + harness.Patience):
 		t.Fatal("a call waits for a server that has gone")
 	}
 	if took := time.Since(began); took > 2*heartbeat+inTime {
@@ -143,7 +143,7 @@ func TestSilentClient(t *testing.T) {
 		if took := at.Sub(began); took > 2*heartbeat+inTime {
 			t.Errorf("the handler was told after %v, want two intervals of %v at most", took, heartbeat)
 		}
-	case <-time.After(harness.Patience):
+	case <-time.After(2*heartbeat + harness.Patience):
 		t.Fatal("a handler works for a client that has gone")
 	}
 	harness.Settles(t, "connections that have ended", func() int64 { return int64(s.Connections.Ended()) }, 2) // Start made one
