@@ -128,6 +128,28 @@ func TestStayingLooksAtTheLevel(t *testing.T) {
 	})
 }
 
+// TestSweepSeesWhoRests has the sweep look after a connection that rests with an arming that stays, although
+// it has dropped it while the handler ran: bytes that a short read left behind are the sweep's to find.
+func TestSweepSeesWhoRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newFakeGroup(t, 0)
+		g.sweeper.inUse.Add(10) // others
+		c := newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
+			time.Sleep(10 * fakePeriod)
+			if own.swept.Load() {
+				t.Error("not dropped during a handler")
+			}
+			return skipAll(ctx, own)
+		}}, g)
+		c.sock.feed(data("a"))
+		time.Sleep(10*fakePeriod + time.Nanosecond)
+		c.wantHolder(t, holderDormant)
+		if !c.staying.Load() || !c.swept.Load() {
+			t.Errorf("rests, the arming stays: %v, the sweep looks after it: %v, want both", c.staying.Load(), c.swept.Load())
+		}
+	})
+}
+
 // TestSweepSeesWhoBeganToLinger sends home a connection that two sweeps passed
 // between its request and its lingering.
 func TestSweepSeesWhoBeganToLinger(t *testing.T) {

@@ -180,6 +180,8 @@ func (c *Conn) rest() settlement {
 		c.teardown()
 	case err != nil:
 		c.closeWith(opError("arm", c.remote, err))
+	case c.staying.Load():
+		c.touch() // now: the sweep is to look at the level, and may have dropped it during a handler
 	}
 	return settleGone
 }
