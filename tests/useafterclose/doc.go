@@ -4,4 +4,6 @@
 //
 // Methods are found by reflection and called with made-up arguments, so that one that is added is
 // called too, or fails the test until it is said how.
+//
+// There are no tests without a poller, where the FIN of a connection that nobody reads is not seen.
 package useafterclose

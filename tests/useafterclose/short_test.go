@@ -1,4 +1,4 @@
-//go:build !hardening
+//go:build !hardening && !nopoller
 
 package useafterclose
 
