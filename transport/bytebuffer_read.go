@@ -1,8 +1,13 @@
 package transport
 
 import (
+	"encoding/binary"
 	"fmt"
 
+	"github.com/cloudwego/kitex/pkg/remote/codec"
+	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
+
+	"github.com/kiteline/kiteline/codec/thrift"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
@@ -63,7 +68,36 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 	if err != nil {
 		return nil, b.readError(err)
 	}
+	if n == frameStart && b.readLen == 0 {
+		b.noteFrame(p)
+	}
 	return p, nil
+}
+
+// frameStart is how many bytes Kitex's codec looks at before it takes any of a message.
+const frameStart = 8
+
+// noteFrame keeps the length of a TTHeader frame, given its first bytes. Kitex's codec forgets it once
+// it has seen the length of the payload inside (checkPayload in default_codec.go).
+func (b *byteBuffer) noteFrame(start []byte) {
+	if codec.IsTTHeader(start) {
+		b.framed = codec.Size32 + int(binary.BigEndian.Uint32(start))
+	}
+}
+
+// checkFrame reports an error unless the payload that comes next, of n bytes, ends where its frame does.
+func (b *byteBuffer) checkFrame(n int) error {
+	if end := b.readLen + n; b.framed != 0 && end != b.framed {
+		kind := thrift.TrailingBytes
+		if end > b.framed {
+			kind = thrift.Truncated
+		}
+		return perrors.NewProtocolError(&thrift.Error{
+			Kind: kind, Offset: -1,
+			Detail: fmt.Sprintf("frame of %d bytes, its payload ends after %d", b.framed, end),
+		})
+	}
+	return nil
 }
 
 // Skip implements remote.ByteBuffer.

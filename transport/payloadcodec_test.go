@@ -7,7 +7,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/remote"
@@ -195,6 +198,93 @@ func TestMaxRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it: where the two do not agree
+// the message is refused, and the connection is closed, on which the next one would be looked for at the wrong place.
+func TestFrameLength(t *testing.T) {
+	g := newTestGroup(t)
+	address := startEcho(t, g, server.WithSuite(NewServerSuite(WithGroup(g))))
+	for _, tc := range []struct {
+		name     string
+		protocol transport.Protocol
+		outer    int // added to the frame's length
+		inner    int // added to that of the frame inside
+		want     thrift.Kind
+	}{
+		{"both right", transport.TTHeaderFramed, 0, 0, 0},
+		{"unframed", transport.TTHeader, 0, 0, 0},
+		{"frame longer", transport.TTHeaderFramed, 1, 0, thrift.TrailingBytes},
+		{"frame shorter", transport.TTHeaderFramed, -1, 0, thrift.Truncated},
+		{"payload longer", transport.TTHeaderFramed, 0, 1, thrift.Truncated},
+		{"payload shorter", transport.TTHeaderFramed, 0, -1, thrift.TrailingBytes},
+		{"payload of 2 GiB", transport.TTHeaderFramed, 0, 1<<31 - 1000, thrift.Truncated},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			frame := framedReply(t, tc.protocol, tc.outer, tc.inner)
+			var memory buffer.LinkBuffer
+			if _, err := memory.WriteBinary(frame); err != nil {
+				t.Fatal(err)
+			}
+			if err := memory.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			m := newMessage(new(echo.EchoServiceEchoPayloadArgs), tc.protocol, remote.Client)
+			m.SetPayloadCodec(suiteCodec{thrift.NewPayloadCodec(thrift.WithLimits(thrift.Limits{MaxFrame: math.MaxInt32}))})
+			in := newMemoryBuffer(&memory, nil)
+			// Kitex's own limit would refuse the last one first.
+			err := codec.NewDefaultCodecWithSizeLimit(math.MaxInt).Decode(t.Context(), m, in)
+			refused := new(thrift.Error)
+			if errors.As(err, &refused); refused.Kind != tc.want {
+				t.Errorf("got %v, want %v", err, tc.want)
+			}
+			if err := in.Release(err); err != nil {
+				t.Fatal(err)
+			}
+
+			nc, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			// A server gets the same as a call.
+			call := bytes.Replace(frame, []byte{0x80, 1, 0, byte(remote.Reply)}, []byte{0x80, 1, 0, byte(remote.Call)}, 1)
+			if _, err := nc.Write(call); err != nil {
+				t.Fatal(err)
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(time.Minute))
+			if tc.want != 0 {
+				wantClosed(t, nc)
+			} else if _, err := readTTHeaderFrame(nc); err != nil {
+				t.Errorf("the reply: %v", err)
+			}
+		})
+	}
+}
+
+// framedReply returns EchoPayload's arguments as a reply whose lengths are off by so many bytes.
+func framedReply(t *testing.T, protocol transport.Protocol, outer, inner int) []byte {
+	t.Helper()
+	memory := (&byteBuffer{}).NewBuffer()
+	if err := codec.NewDefaultCodec().Encode(t.Context(), newMessage(payload(100), protocol, remote.Server), memory); err != nil {
+		t.Fatal(err)
+	}
+	p, err := memory.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := bytes.Clone(p)
+	if err := memory.Release(nil); err != nil {
+		t.Fatal(err)
+	}
+	add := func(at, n int) {
+		binary.BigEndian.PutUint32(frame[at:], uint32(int(binary.BigEndian.Uint32(frame[at:]))+n))
+	}
+	add(0, outer)
+	if inner != 0 {
+		add(14+4*int(binary.BigEndian.Uint16(frame[12:])), inner) // behind the header, whose length is in words
+	}
+	return frame
 }
 
 // BenchmarkPayloadCodec takes a message out of a buffer whose bytes have arrived, or writes one to a buffer, with
