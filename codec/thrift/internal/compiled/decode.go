@@ -36,13 +36,12 @@ var defaultLimits = binary.DefaultLimits()
 //
 // The frame belongs to the collector: unless options say otherwise v points into it.
 func (s *Struct) Decode(frame []byte, v any, o *Options) (n int, err error) {
-	p := reflect.ValueOf(v)
-	if p.Kind() != reflect.Pointer || p.Type() != s.pointerType || p.IsNil() {
+	if reflect.TypeOf(v) != s.pointerType || reflect.ValueOf(v).IsNil() {
 		panic(fmt.Sprintf("compiled: BUG: decode of a %T by the plan for %v", v, s.goType))
 	}
 	var d decoder
 	d.start(frame, o)
-	if n = d.structAt(s, address(p), 0); n == failed {
+	if n = d.structAt(s, address(reflect.ValueOf(v)), 0); n == failed {
 		return 0, d.err
 	}
 	return n, nil
@@ -252,14 +251,7 @@ func (d *decoder) text(p slot, pos int) int {
 	case n == 0:
 		*as[string](p) = ""
 	case n < d.aliasMin:
-		a := &d.arena
-		if n <= len(a.chunk)-a.used {
-			c := a.chunk[a.used : a.used+n]
-			a.used += copy(c, d.frame[pos:pos+n])
-			*as[string](p) = textOf(c)
-			break
-		}
-		*as[string](p) = textOf(a.copied(d.frame[pos:pos+n], len(d.frame)-pos))
+		*as[string](p) = textOf(d.arena.copied(d.frame, pos, n))
 	default:
 		*as[string](p) = textOf(d.frame[pos : pos+n])
 	}
@@ -272,7 +264,7 @@ func (d *decoder) binary(b []byte, next int) []byte {
 		return []byte{} // not a part of the frame, which it would keep
 	}
 	if len(b) < d.aliasMin {
-		b = d.arena.copied(b, len(d.frame)-next+len(b))
+		b = d.arena.copied(d.frame, next-len(b), len(b))
 	}
 	return b
 }

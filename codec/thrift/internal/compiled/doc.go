@@ -29,8 +29,9 @@
 //
 // The frame belongs to the collector once Decode has it: strings and binaries of the result point into it
 // where they are at least a PinRatio-th of it, so that none of them keeps much more memory than it uses. Shorter
-// ones are copied, many into one chunk of 4 KiB at most; the values of frames no longer than
-// that all point into the frame. Binaries may be written to and appended to without harm to other values.
+// ones are copied, many into one chunk of 3 KiB at most, where they are close together with what is between
+// them; the values of frames no longer than 4 KiB all point into the frame. Binaries may be written to and
+// appended to without harm to other values.
 //
 // Encode keeps strings and binaries of 4 KiB and more by reference: they must not change until the Writer
 // has been flushed.

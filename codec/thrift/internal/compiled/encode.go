@@ -42,8 +42,7 @@ type encoder struct {
 // been flushed. If it returns an error, which is w's or about a union
 // in v, it has asked w to drop what it had written.
 func (s *Struct) Encode(w Writer, v any) error {
-	p := reflect.ValueOf(v)
-	if p.Kind() != reflect.Pointer || p.Type() != s.pointerType {
+	if reflect.TypeOf(v) != s.pointerType {
 		panic(fmt.Sprintf("compiled: BUG: encode of a %T by the plan for %v", v, s.goType))
 	}
 	hint := int(s.hint.Load())
@@ -56,8 +55,9 @@ func (s *Struct) Encode(w Writer, v any) error {
 		return err
 	}
 	start := w.MallocLen() - first
-	e := encoder{w: w, base: start, space: space, next: min(powerAbove(first), maxSpace)}
-	n := e.structAt(s, address(p), 0)
+	var e encoder // set field by field: a literal would be made elsewhere and copied
+	e.w, e.base, e.space, e.next = w, start, space, min(powerAbove(first), maxSpace)
+	n := e.structAt(s, address(reflect.ValueOf(v)), 0)
 	if n != failed {
 		n = e.settle(n)
 	}

@@ -61,8 +61,8 @@ type sliceHeader struct {
 
 // textOf returns b, not empty, as a string.
 func textOf(b []byte) string {
-	// SAFETY: b is a part of a frame, which nobody else writes to and of which no other value has
-	// this part, or a copy made for this string.
+	// SAFETY: b is a part of a frame or of an arena's chunk, which nobody else writes to and of which no
+	// other value has this part.
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
