@@ -133,7 +133,11 @@ func (c *Call) send() error {
 	}
 	frame := c.request
 	c.request, c.size = nil, p.frameBytes
-	c.position, err = cc.out.send(frame, cc.company())
+	held := 0
+	if c.oneway { // no caller that waits stands for its memory
+		held = frameMemory
+	}
+	c.position, err = cc.out.sendHolding(frame, held, cc.company())
 	c.queued = err == nil
 	cc.sent(c)
 	return err

@@ -71,6 +71,8 @@ type clientConn struct {
 	large        *buffer.LinkBuffer // as much of a frame longer than copyBytes as has come; nil without one
 	known        bool               // a reply has come: mode is final
 	answered     uint64             // replies given to calls
+	pongAt       uint64             // the position of the last pong, if ponged
+	ponged       bool
 
 	// guarded by mu
 	mu         sync.Mutex
@@ -239,9 +241,11 @@ func (cc *clientConn) leave(c *Call) {
 	crowded := gone && cc.isCrowded()
 	cc.mu.Unlock()
 	cc.wakeUp(next)
-	if c.queued && (!answered || c.size >= linkedBytes) {
+	if c.queued && !c.oneway && (!answered || c.size >= linkedBytes) {
 		// One that was answered has left whole, unless the peer answers what it has not read.
-		cc.out.detach(c.position)
+		if !answered || !cc.out.cancel(c.position) {
+			cc.out.detach(c.position)
+		}
 	}
 	switch {
 	case abandoned:

@@ -35,7 +35,8 @@ type Config struct {
 
 	// MaxPendingBytes is how many bytes may wait to be written on a connection before
 	// calls wait or fail, in Begin, or in Send where others were quicker; a frame begun
-	// below it may exceed it. A call that has begun and not sent holds room for a request of
+	// below it may exceed it. A oneway call counts for 4 KiB more, the memory that a short one
+	// takes, since no caller waits for it. A call that has begun and not sent holds room for a request of
 	// the usual length, as it holds one of MaxInFlight's places: a goroutine that begins
 	// several before it sends may wait for itself. Zero or less means 16 MiB.
 	MaxPendingBytes int

@@ -46,8 +46,8 @@ func (cc *clientConn) control(frame *buffer.LinkBuffer) error {
 	}
 	switch s {
 	case signalPing:
-		if !cc.isHalfClosed() {
-			cc.sendControl(signalPong)
+		if !cc.isHalfClosed() && (!cc.ponged || cc.out.begun(cc.pongAt)) { // one that waits answers this one too
+			cc.pongAt, cc.ponged = cc.sendControl(signalPong)
 		}
 	case signalDrain, signalReset:
 		cc.set.counters.peerDrains.Add(1)
@@ -57,14 +57,16 @@ func (cc *clientConn) control(frame *buffer.LinkBuffer) error {
 	return nil
 }
 
-// sendControl sends a control frame. On a connection that has ended it does nothing.
-func (cc *clientConn) sendControl(s signal) {
+// sendControl sends a control frame and returns its position. On a connection that has ended it
+// reports false.
+func (cc *clientConn) sendControl(s signal) (position uint64, sent bool) {
 	frame := takeBuffer()
 	space, err := frame.Malloc(controlBytes)
 	if err != nil {
 		panic("mux: BUG: an empty buffer has no room: " + err.Error())
 	}
 	appendControl(space[:0], s)
-	_ = frame.Flush()                // it has no Sink
-	_, _ = cc.out.send(frame, alone) // fails if the connection has ended, which its calls hear of
+	_ = frame.Flush()                         // it has no Sink
+	position, err = cc.out.send(frame, alone) // fails if the connection has ended, which its calls hear of
+	return position, err == nil
 }

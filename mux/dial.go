@@ -80,6 +80,9 @@ func (s *Set) dial(old *clientConn) {
 	s.dialling--
 	closed := s.closed
 	if !closed {
+		if old != nil {
+			cc.idleSince = old.idleSince // it had no call either
+		}
 		s.addLocked(cc)
 	}
 	s.mu.Unlock()

@@ -225,6 +225,11 @@ func (o *output) skipWrittenLocked() bool {
 		dropBuffer(f.frame)
 		f.frame = nil
 		o.next++
+		if f.held > 0 {
+			o.mu.Lock()
+			o.freeLocked(f.held)
+			o.mu.Unlock()
+		}
 	}
 	return false
 }
@@ -249,18 +254,23 @@ func (o *output) took(n int) {
 		o.batch[o.next].frame.Discard(n)
 	}
 	o.mu.Lock()
+	o.freeLocked(n)
+	o.mu.Unlock()
+}
+
+// freeLocked has n bytes fewer pending, and notes whether onRoom has to hear of it.
+func (o *output) freeLocked(n int) {
 	before := o.pending()
 	o.addPendingLocked(-n)
 	for _, room := range [...]int{o.config.maxPendingBytes / 2, o.config.calmBytes} {
 		o.roomy = o.roomy || before > room && before-n <= room
 	}
-	o.mu.Unlock()
 }
 
 // fail ends the output after a write failed, and gives the role up. Frames of the batch of
 // which the kernel has taken nothing count as not begun.
 func (o *output) fail(err error) {
-	size := 0
+	size, held := 0, 0
 	var unbegun *uint64 // the first position of which the kernel has taken nothing
 	o.batchMu.Lock()
 	for i := range o.batch {
@@ -271,6 +281,7 @@ func (o *output) fail(err error) {
 		size += f.size
 		if f.frame != nil {
 			dropBuffer(f.frame)
+			held += f.held
 		}
 	}
 	clear(o.batch)
@@ -281,7 +292,7 @@ func (o *output) fail(err error) {
 	if unbegun != nil {
 		o.queue.unpop(*unbegun)
 	}
-	o.addPendingLocked(o.written - size)
+	o.addPendingLocked(o.written - size - held)
 	o.leaveLocked()
 	if first && o.config.onError != nil {
 		o.config.onError(err)

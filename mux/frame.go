@@ -134,7 +134,7 @@ func parseSignal(header []byte) (signal, error) {
 		case infoPadding:
 		case infoStrings:
 			for range r.u16() {
-				if s := signalOf(r.value(), r.value()); s != signalNone {
+				if s := signalOf(r.value(), r.value()); s != signalNone && found != signalHello {
 					found = s
 				}
 				if r.failed {

@@ -6,6 +6,7 @@ import "github.com/kiteline/kiteline/transport/buffer"
 type queuedFrame struct {
 	frame *buffer.LinkBuffer // nil: it was taken out
 	size  int                // bytes in it when it was queued
+	held  int                // what it counts for among the pending bytes besides those, until it is dropped
 	at    uint64             // its position
 }
 
@@ -21,12 +22,12 @@ type frameQueue struct {
 const queueKeep = 256
 
 // push queues a frame and returns its position.
-func (q *frameQueue) push(frame *buffer.LinkBuffer, size int) uint64 {
+func (q *frameQueue) push(frame *buffer.LinkBuffer, size, held int) uint64 {
 	if n := uint64(len(q.ring)); q.next-q.first == n {
 		q.grow(max(16, 2*n))
 	}
 	at := q.next
-	q.ring[at&uint64(len(q.ring)-1)] = queuedFrame{frame, size, at}
+	q.ring[at&uint64(len(q.ring)-1)] = queuedFrame{frame, size, held, at}
 	q.next++
 	return at
 }
@@ -55,15 +56,15 @@ func (q *frameQueue) pop() (f queuedFrame, ok bool) {
 	return queuedFrame{}, false
 }
 
-// remove takes the frame at position out, if it is queued. It returns nil if it is not.
-func (q *frameQueue) remove(at uint64) (frame *buffer.LinkBuffer, size int) {
+// remove takes the frame at position out, if it is queued. Without one the frame is nil.
+func (q *frameQueue) remove(at uint64) (f queuedFrame) {
 	if at < q.first || at >= q.next {
-		return nil, 0
+		return queuedFrame{}
 	}
 	slot := &q.ring[at&uint64(len(q.ring)-1)]
-	frame, size = slot.frame, slot.size
+	f = *slot
 	slot.frame = nil
-	return frame, size
+	return f
 }
 
 // drain empties the queue and returns what was in it. What was there stays not begun:

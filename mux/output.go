@@ -168,6 +168,11 @@ const (
 // closed; nothing of the frame was sent then. send does not wait for the peer. It may be
 // called from any goroutine.
 func (o *output) send(frame *buffer.LinkBuffer, c company) (position uint64, err error) {
+	return o.sendHolding(frame, 0, c)
+}
+
+// sendHolding is send for a frame that counts for held bytes more than it has, until it was written.
+func (o *output) sendHolding(frame *buffer.LinkBuffer, held int, c company) (position uint64, err error) {
 	size := frame.Len()
 	o.mu.Lock()
 	if o.err != nil {
@@ -176,8 +181,8 @@ func (o *output) send(frame *buffer.LinkBuffer, c company) (position uint64, err
 		dropBuffer(frame)
 		return 0, err
 	}
-	position = o.queue.push(frame, size)
-	o.pendingBytes.Add(int64(size))
+	position = o.queue.push(frame, size, held)
+	o.pendingBytes.Add(int64(size + held))
 	first := !o.flushing
 	o.flushing = true
 	o.mu.Unlock()
@@ -200,15 +205,15 @@ func (o *output) send(frame *buffer.LinkBuffer, c company) (position uint64, err
 // nothing of it was sent, nor will be.
 func (o *output) cancel(position uint64) bool {
 	o.mu.Lock()
-	frame, size := o.queue.remove(position)
-	if frame != nil {
-		o.addPendingLocked(-size)
+	f := o.queue.remove(position)
+	if f.frame != nil {
+		o.addPendingLocked(-f.size - f.held)
 	}
 	o.mu.Unlock()
-	if frame == nil {
+	if f.frame == nil {
 		return false
 	}
-	dropBuffer(frame)
+	dropBuffer(f.frame)
 	return true
 }
 
@@ -233,7 +238,7 @@ func (o *output) begun(position uint64) bool {
 	return position < o.queue.first
 }
 
-// pending returns how many bytes are queued and not yet written.
+// pending returns how many bytes are queued and not yet written, and what frames hold besides.
 func (o *output) pending() int { return int(o.pendingBytes.Load()) }
 
 // waitedFor returns how long writes have taken that might wait and after which the kernel
@@ -287,7 +292,7 @@ func (o *output) close(err error) bool {
 	}
 	dropped := o.queue.drain()
 	for _, f := range dropped {
-		o.addPendingLocked(-f.size)
+		o.addPendingLocked(-f.size - f.held)
 	}
 	if o.room != nil {
 		close(o.room)

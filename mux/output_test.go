@@ -337,7 +337,7 @@ func TestFrameQueueModel(t *testing.T) {
 		switch op := rnd.IntN(9); {
 		case op < 4:
 			frame := new(buffer.LinkBuffer)
-			model = append(model, entry{q.push(frame, len(model)), frame})
+			model = append(model, entry{q.push(frame, len(model), 0), frame})
 		case op < 7:
 			for len(model) > 0 && model[0].frame == nil {
 				model = model[1:]
@@ -351,8 +351,8 @@ func TestFrameQueueModel(t *testing.T) {
 			}
 		case op < 8 && len(model) > 0:
 			i := rnd.IntN(len(model))
-			if got, _ := q.remove(model[i].at); got != model[i].frame {
-				t.Fatalf("remove %d: got %p, want %p", model[i].at, got, model[i].frame)
+			if got := q.remove(model[i].at); got.frame != model[i].frame {
+				t.Fatalf("remove %d: got %p, want %p", model[i].at, got.frame, model[i].frame)
 			}
 			model[i].frame = nil
 		case rnd.IntN(1000) == 0:

@@ -11,8 +11,8 @@ import (
 // fails its call and is skipped: what that costs is the time in which it arrives. On another
 // connection nobody else would be hurt, so that ends.
 
-// refuse decides on a frame whose prefix, start, was refused with err. It returns nil once
-// the frame was skipped, and otherwise why the connection ends, or for now skips no more.
+// refuse decides on a frame whose prefix, start, was refused with err. It returns nil if
+// the frame is to be skipped, and otherwise why the connection ends, or why that is not known yet.
 func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
 	var bad *FrameError
 	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.isControl() {
@@ -32,8 +32,9 @@ func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
 		return bad
 	}
 	cc.skip = length
+	cc.setIncoming(length)
 	cc.answer(cc.prefix.seqID, nil, bad)
-	return cc.skipRest(in)
+	return nil // the reader may be the call that has failed, or have its reply: it skips no more than it has to
 }
 
 // skipRest goes on with a frame that is skipped as far as it has come.

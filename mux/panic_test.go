@@ -19,7 +19,7 @@ func TestBugs(t *testing.T) {
 		"pending": func() { newOutput(discardStream{}, outputConfig{}).addPendingLocked(-1) },
 		"unpop": func() {
 			var q frameQueue
-			q.push(takeBuffer(), 0)
+			q.push(takeBuffer(), 0, 0)
 			q.unpop(1)
 		},
 		"sequence IDs": func() {

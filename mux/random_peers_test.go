@@ -41,8 +41,8 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 			}
 		}
 	}
-	if int(s.waitings.Load()) != len(s.waiters) {
-		t.Errorf("seed %d: %d wait, %d are counted", seed, len(s.waiters), s.waitings.Load())
+	if int(s.waitings.Load()) != s.waiters.Len() {
+		t.Errorf("seed %d: %d wait, %d are counted", seed, s.waiters.Len(), s.waitings.Load())
 	}
 }
 

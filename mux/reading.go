@@ -140,7 +140,7 @@ func (cc *clientConn) lookAtPart(in buffer.Reader) {
 // hasFrame reports whether another whole frame, or something that is no frame, can be
 // read without waiting.
 func (cc *clientConn) hasFrame(in buffer.Reader) bool {
-	if in.Len() < prefixBytes {
+	if cc.skip > 0 || in.Len() < prefixBytes {
 		return false
 	}
 	start, err := in.Peek(prefixBytes)

@@ -106,7 +106,11 @@ func (s *ServerConn) next(ctx context.Context, in buffer.Reader) (*ServerCall, e
 		if err != nil {
 			return nil, err
 		}
-		p, err := parsePrefix(start, s.server.config.MaxFrameBytes)
+		most := s.server.config.MaxFrameBytes
+		if !s.known {
+			most += signalBlockBytes // the first one may say hello besides
+		}
+		p, err := parsePrefix(start, most)
 		switch {
 		case err != nil:
 			return nil, err

@@ -64,6 +64,7 @@ func (s *Server) lookAfter() {
 type lookWork struct {
 	silent  []*ServerConn // to end
 	ask     []*ServerConn // to be sent a ping
+	unread  []*ServerConn // to be told that the server lives, since it does not read their pings
 	idle    []*ServerConn // to be told to drain
 	overdue []*ServerConn // told so long ago: to close when idle
 }
@@ -101,6 +102,9 @@ func (due *lookWork) do(counters *serverCounters) {
 		counters.asked.Add(1)
 		sc.say(signalPing)
 	}
+	for _, sc := range due.unread {
+		sc.say(signalPong)
+	}
 	for _, sc := range due.idle {
 		counters.idle.Add(1)
 		sc.sayDrain()
@@ -113,6 +117,9 @@ func (due *lookWork) do(counters *serverCounters) {
 // lookLocked notes what is due for a client.
 func (s *ServerConn) lookLocked(now time.Time, late time.Duration, due *lookWork) {
 	if s.server.config.Heartbeat > 0 {
+		if s.unread.Load() && s.out.pending() == 0 {
+			due.unread = append(due.unread, s)
+		}
 		switch s.healthLocked(now, late) {
 		case healthSilent:
 			due.silent = append(due.silent, s)

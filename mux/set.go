@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ type Set struct {
 	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
 	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
 	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
-	waitings atomic.Int32                  // len(waiters); changed with mu held
+	waitings atomic.Int32                  // waiters.Len(); changed with mu held
 
 	goroutines group
 	calls      sync.Pool // of *Call, in no use
@@ -39,7 +40,7 @@ type Set struct {
 	idle     []*clientConn            // pooled ones that were free when they came here, the last used last
 	dialling int
 	peer     peer
-	waiters  []*waiter     // calls without a connection, oldest first
+	waiters  list.List     // of *waiter: calls without a connection, oldest first
 	failures int           // since the last first reply on a connection
 	faults   uint64        // failures to get a connection so far
 	fault    error         // the last one; nil if there was none

@@ -34,7 +34,7 @@ type Stats struct {
 	InFlight     int // calls that have a connection and no reply
 	Abandoned    int // replies still expected for which nobody waits
 	Waiting      int // calls without a connection
-	PendingBytes int // queued and not yet written
+	PendingBytes int // queued and not yet written, and 4 KiB for each oneway call among them
 
 	Dials       uint64
 	DialErrors  uint64
@@ -58,7 +58,7 @@ func (s *Set) Stats() Stats {
 	st := Stats{
 		Connections: len(s.conns),
 		Dialling:    s.dialling,
-		Waiting:     len(s.waiters),
+		Waiting:     s.waiters.Len(),
 		Dials:       s.counters.dials.Load(),
 		DialErrors:  s.counters.dialErrors.Load(),
 		Deaths:      s.counters.deaths.Load(),
@@ -101,7 +101,7 @@ func (s *Set) Dump(w io.Writer) error {
 	for cc := range s.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting", s.peer, len(conns), s.dialling, len(s.waiters))
+	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting", s.peer, len(conns), s.dialling, s.waiters.Len())
 	if s.lastErr != nil {
 		head += fmt.Sprintf(", last failure: %v", s.lastErr)
 	}

@@ -41,7 +41,7 @@ func (s *Set) runUpkeep() {
 		cc.fail(ErrSilent)
 	}
 	for _, cc := range due.asked {
-		cc.sendControl(signalPing)
+		_, _ = cc.sendControl(signalPing)
 	}
 	for _, cc := range due.quiet {
 		cc.kick()

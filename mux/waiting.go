@@ -1,6 +1,9 @@
 package mux
 
-import "slices"
+import (
+	"container/list"
+	"slices"
+)
 
 // This file is calls that find no connection at once.
 
@@ -8,6 +11,7 @@ import "slices"
 type waiter struct {
 	call *Call
 	done chan struct{} // closed when it has one, or failed
+	at   *list.Element // in Set.waiters; nil: it does not wait
 	err  error         // set before done is closed
 }
 
@@ -44,9 +48,10 @@ func (s *Set) queueLocked(w *waiter) error {
 		return ErrClosed
 	}
 	dialling := s.dialling
-	s.setWaitersLocked(append(s.waiters, w))
+	w.at = s.waiters.PushBack(w)
+	s.waitings.Add(1)
 	s.serveLocked()
-	if len(s.waiters) == 0 || s.waiters[len(s.waiters)-1] != w {
+	if w.at == nil {
 		return nil // served, or failed by serveLocked
 	}
 	if s.dialling == dialling && s.active == 0 && s.lastErr != nil {
@@ -56,51 +61,58 @@ func (s *Set) queueLocked(w *waiter) error {
 	return nil
 }
 
-// hasProbingLocked reports whether a connection's first reply is still to come.
-func (s *Set) hasProbingLocked() bool {
-	for _, cc := range *s.list.Load() {
-		if mode(cc.mode.Load()) == modeProbing {
+// isChangingLocked reports whether a connection's first reply is still to come, or its end, which is
+// known already: with either the limits may have room.
+func (s *Set) isChangingLocked() bool {
+	for cc := range s.conns {
+		if cc.isDraining() {
+			continue
+		}
+		if mode(cc.mode.Load()) == modeProbing || !cc.conn.IsActive() || cc.deathCause() != nil {
 			return true
 		}
 	}
 	return false
-}
-
-func (s *Set) setWaitersLocked(w []*waiter) {
-	s.waiters = w
-	s.waitings.Store(int32(len(w)))
 }
 
 // dropWaiterLocked takes w out and reports whether it was still waiting.
 func (s *Set) dropWaiterLocked(w *waiter) bool {
-	for i, other := range s.waiters {
-		if other == w {
-			s.setWaitersLocked(append(s.waiters[:i:i], s.waiters[i+1:]...))
-			return true
-		}
+	if w.at == nil {
+		return false
 	}
-	return false
+	s.waiters.Remove(w.at)
+	w.at = nil
+	s.waitings.Add(-1)
+	return true
+}
+
+// firstWaiterLocked returns who has waited longest; nil if nobody waits.
+func (s *Set) firstWaiterLocked() *waiter {
+	first := s.waiters.Front()
+	if first == nil {
+		return nil
+	}
+	return first.Value.(*waiter) //nolint:errcheck // the only type that is stored
+}
+
+// endWaiterLocked ends the wait of one that waits, with a connection or with err.
+func (s *Set) endWaiterLocked(w *waiter, err error) {
+	s.dropWaiterLocked(w)
+	w.err = err
+	close(w.done)
 }
 
 // serveLocked gives connections to those who wait, in order, and dials more for those
 // who get none. With FailFast those fail for whom neither is under way.
 func (s *Set) serveLocked() {
-	served := 0
-	for _, w := range s.waiters {
-		if !s.assignLocked(w.call) {
-			break
-		}
-		close(w.done)
-		served++
+	for w := s.firstWaiterLocked(); w != nil && s.assignLocked(w.call); w = s.firstWaiterLocked() {
+		s.endWaiterLocked(w, nil)
 	}
-	if served > 0 {
-		s.setWaitersLocked(append([]*waiter(nil), s.waiters[served:]...))
-	}
-	for s.dialling < len(s.waiters) && s.dialLocked(nil) {
+	for s.dialling < s.waiters.Len() && s.dialLocked(nil) {
 		continue
 	}
-	left := len(s.waiters)
-	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.hasProbingLocked() {
+	left := s.waiters.Len()
+	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.isChangingLocked() {
 		s.counters.overloads.Add(uint64(left))
 		s.failWaitersLocked(ErrOverloaded)
 	}
@@ -129,11 +141,9 @@ func (s *Set) assignLocked(c *Call) bool {
 
 // failWaitersLocked ends all who wait with err.
 func (s *Set) failWaitersLocked(err error) {
-	for _, w := range s.waiters {
-		w.err = err
-		close(w.done)
+	for w := s.firstWaiterLocked(); w != nil; w = s.firstWaiterLocked() {
+		s.endWaiterLocked(w, err)
 	}
-	s.setWaitersLocked(nil)
 }
 
 // serveWaiters is called when there is room again on a connection.

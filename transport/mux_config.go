@@ -17,7 +17,7 @@ type MuxConfig struct {
 	MaxPendingBytes int           // bytes that wait on a connection; default 16 MiB
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
 	Overload        mux.Overload  // what a call does for which there is no room; default: it waits
-	WriteTimeout    time.Duration // for each 256 KiB that the peer is to take; default 10 s; negative: none
+	WriteTimeout    time.Duration // for each piece of 4 to 64 KiB that the peer is to take; default 10 s; negative: none
 	Heartbeat       time.Duration // default 30 s; negative: never
 	IdleTimeout     time.Duration // default a minute; negative: never
 	MaxAge          time.Duration // default never

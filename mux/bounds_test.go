@@ -1,0 +1,116 @@
+package mux
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestPingFlood has a peer ask for signs of life for as long as it can, and read none: what waits
+// to be written to it does not grow without a bound.
+func TestPingFlood(t *testing.T) {
+	const most = 1 << 10
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			for range 1000 {
+				if p.control(signalPing) != nil {
+					return
+				}
+			}
+			time.Sleep(time.Hour)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most})
+		connect(t, s)
+		time.Sleep(time.Second)
+		if st := s.Stats(); st.PendingBytes > 2*most || st.Connections != 1 {
+			t.Errorf("%d bytes wait, the limit being %d", st.PendingBytes, most)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestOnewaysTakeMemory has a peer read nothing while short oneway calls are made: what they hold is in
+// some proportion to what may wait.
+func TestOnewaysTakeMemory(t *testing.T) {
+	const most = 64 << 10
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			time.Sleep(time.Second)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: FailFast})
+		connect(t, s)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		n := 0
+		for {
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				break
+			}
+			fill(c, []byte("oneway"))
+			err = c.SendOneway()
+			c.End()
+			if err != nil {
+				break
+			}
+			n++
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 16*most {
+			t.Errorf("%d bytes may wait; %d oneway calls of %d bytes hold %d", most, n, s.Stats().PendingBytes, held)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestManyWaiters has many calls wait for one place: what each costs that gets it, or that leaves when its
+// time is over, does not grow with how many others wait.
+func TestManyWaiters(t *testing.T) {
+	const n, most = 16_000, 32 << 10 // the race detector has pools drop what they are given
+	for _, timeout := range []time.Duration{time.Second, 100 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newEchoDialer(true)
+			s := NewSet(Config{MaxConns: 1, MaxInFlight: 1, Dial: d.dial})
+			connect(t, s)
+			hold, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					if _, err := roundTrip(t.Context(), s, nil, timeout); (err == nil) != (timeout > time.Second) {
+						t.Errorf("got %v", err)
+					}
+				})
+			}
+			synctest.Wait()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			time.Sleep(2 * time.Second)
+			hold.End()
+			wg.Wait()
+			runtime.ReadMemStats(&after)
+			if each := (after.TotalAlloc - before.TotalAlloc) / n; each > most {
+				t.Errorf("timeout %v: %d bytes are allocated for each of %d calls to leave the queue", timeout, each, n)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}

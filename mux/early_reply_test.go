@@ -1,0 +1,152 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFailFastAfterPeerClosed has a peer close an idle connection, the only one that may be. Who calls
+// then, with nothing in flight anywhere, is not told that a limit leaves no room.
+func TestFailFastAfterPeerClosed(t *testing.T) {
+	s := newTestSet(t, Config{MaxConns: 1, Overload: FailFast, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		for range 3 {
+			f, err := p.read()
+			if err != nil || p.reply(f.seqID, nil) != nil {
+				return
+			}
+		}
+	})})
+	for range 300 {
+		if _, err := roundTrip(t.Context(), s, nil, 0); errors.Is(err, ErrOverloaded) {
+			t.Fatalf("got %v, and there was no other call", err)
+		}
+	}
+}
+
+// TestAnsweredBeforeSent has a peer answer a request that it has not read, and of which nothing was
+// sent: memory that was linked into the request is the caller's when the call has ended.
+func TestAnsweredBeforeSent(t *testing.T) {
+	const size = 64 << 10
+	synctest.Test(t, func(t *testing.T) {
+		early, read := make(chan uint32), make(chan struct{})
+		var got []byte
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			_ = p.reply(<-early, nil)
+			<-read
+			for {
+				f, err := p.read()
+				if err != nil {
+					return
+				}
+				if len(f.payload) == size {
+					got = f.payload
+				}
+			}
+		}}
+		s := NewSet(Config{MaxConns: 1, Dial: d.dial})
+		connect(t, s)
+		large, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(large, make([]byte, 1<<20))
+		if err := large.SendOneway(); err != nil { // which the peer does not read
+			t.Fatal(err)
+		}
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := bytes.Repeat([]byte{1}, size)
+		fill(c, payload)
+		if err := c.Send(); err != nil {
+			t.Fatal(err)
+		}
+		early <- c.SeqID()
+		if _, err := c.Receive(); err != nil {
+			t.Fatal(err)
+		}
+		c.End()
+		large.End()
+		clear(payload)
+		close(read)
+		synctest.Wait()
+		_ = s.Close()
+		d.wg.Wait()
+		if got != nil && !bytes.Equal(got, bytes.Repeat([]byte{1}, size)) {
+			t.Error("the peer read memory of a call that had ended")
+		}
+	})
+}
+
+// TestHelloBesideReset: a first reply that says hello and that its server is about to go, as those
+// of a server that shuts down do, is a hello.
+func TestHelloBesideReset(t *testing.T) {
+	block := func(key, value string) []byte {
+		b := []byte{infoStrings, 0, 1, 0, byte(len(key))}
+		b = append(b, key...)
+		return append(append(b, 0, byte(len(value))), value...)
+	}
+	hello, reset := block(signalKey, "1"), block(resetKey, "1")
+	for _, infos := range [][]byte{append(append([]byte{0, 0}, hello...), reset...), append(append([]byte{0, 0}, reset...), hello...)} {
+		if s, err := parseSignal(infos); err != nil || s != signalHello {
+			t.Errorf("got %v, %v, want hello", s, err)
+		}
+	}
+}
+
+// TestLongestRequest has a first request of exactly the length that server and client allow: it is
+// answered, as it would be later.
+func TestLongestRequest(t *testing.T) {
+	const most = 10_000
+	srv := startMuxServer(t, "tcp", ServerConfig{MaxFrameBytes: most, Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+		return answer(call, nil)
+	})})
+	s := newTestSet(t, Config{MaxFrameBytes: most, MaxConns: 1, Dial: dialTo(t, srv.addr.String)})
+	for _, what := range []string{"first", "second"} {
+		if _, err := roundTrip(t.Context(), s, make([]byte, most-minFrameBytes), serverPatience); err != nil {
+			t.Errorf("%s: got %v", what, err)
+			connect(t, s)
+		}
+	}
+}
+
+// TestDeadlineAmongFrames has a call that nobody answers on a connection on which frames come all the
+// time: it ends in its time.
+func TestDeadlineAmongFrames(t *testing.T) {
+	pongs := strings.Repeat(string(appendControl(nil, signalPong)), 1000)
+	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		defer nc.Close()
+		p := newFakePeer(nc, true)
+		first, err := p.read()
+		if err != nil || p.reply(first.seqID, nil) != nil {
+			return
+		}
+		for {
+			if _, err := io.WriteString(nc, pongs); err != nil {
+				return
+			}
+		}
+	})})
+	connect(t, s)
+	for range 5 {
+		began := time.Now()
+		_, err := roundTrip(t.Context(), s, nil, 50*time.Millisecond)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("got %v after %v", err, took)
+		}
+	}
+}

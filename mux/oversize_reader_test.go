@@ -1,0 +1,90 @@
+package mux
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestOversizeFailsItsReader has a peer announce a reply that is too large, and stop: the call, which
+// reads itself and has no deadline, fails when the length was read, though nothing else comes.
+func TestOversizeFailsItsReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			second, _ := p.read()
+			frame := requestFrame(second.seqID, nil)
+			binary.BigEndian.PutUint32(frame, 1<<32-1)
+			_, _ = nc.Write(frame)
+			_, _ = io.Copy(io.Discard, nc)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		began := time.Now()
+		_, err := roundTrip(t.Context(), s, nil, time.Hour)
+		var bad *FrameError
+		if took := time.Since(began); !errors.As(err, &bad) || took > 0 {
+			t.Errorf("got %v after %v, want a FrameError at once", err, took)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestOversizeBehindReply has the reply to a call come together with the beginning of one that is too
+// large for another call: the first call has its reply, at once.
+func TestOversizeBehindReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			p := newFakePeer(nc, true)
+			first, _ := p.read()
+			_ = p.reply(first.seqID, nil)
+			one, _ := p.read()
+			other, _ := p.read()
+			large := requestFrame(other.seqID, nil)
+			binary.BigEndian.PutUint32(large, 1<<32-1)
+			_, _ = nc.Write(append(requestFrame(one.seqID, []byte("mine")), large...))
+			_, _ = io.Copy(io.Discard, nc)
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		one, err := s.Begin(t.Context(), time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(one, nil)
+		if err := one.Send(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		began := time.Now()
+		go func() {
+			_, err := one.Receive()
+			done <- err
+		}()
+		synctest.Wait() // it reads
+		other, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(other, nil)
+		if err := other.Send(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil || time.Since(began) > 0 {
+			t.Errorf("got %v after %v, want the reply at once", err, time.Since(began))
+		}
+		one.End()
+		other.End()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
