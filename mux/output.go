@@ -94,8 +94,8 @@ type outputCounters struct {
 }
 
 // output is the writing side of a connection that many goroutines send on. Frames are
-// queued; the first sender becomes the flusher and writes what others have queued
-// meanwhile along with its own, in few writes. A sender never waits for the socket:
+// queued; the first sender that has no more to send becomes the flusher and writes what
+// others have queued meanwhile along with its own, in few writes. A sender never waits for the socket:
 // where the kernel has no room, or a sender has written enough for others, a goroutine of
 // the output's takes the flusher's role, and ends when the queue is empty.
 //
@@ -161,6 +161,7 @@ type company uint8
 const (
 	alone     company = iota // write at once
 	inCompany                // let other goroutines queue theirs first
+	ahead                    // only queue it: the sender sends again soon, or calls flush
 )
 
 // send queues frame, which holds one whole frame, readable, and came from takeBuffer.
@@ -183,22 +184,39 @@ func (o *output) sendHolding(frame *buffer.LinkBuffer, held int, c company) (pos
 	}
 	position = o.queue.push(frame, size, held)
 	o.pendingBytes.Add(int64(size + held))
-	first := !o.flushing
-	o.flushing = true
-	o.mu.Unlock()
-	if !first {
+	if o.flushing || c == ahead {
+		o.mu.Unlock()
 		return position, nil
 	}
+	o.flushing = true
+	o.mu.Unlock()
 	if c == inCompany {
 		runtime.Gosched() //nolint:forbidigo // what others queue meanwhile leaves in the same write
 	}
+	o.start()
+	return position, nil
+}
+
+// flush has what was sent ahead leave, as send does, unless it has left since.
+func (o *output) flush() {
+	o.mu.Lock()
+	if o.flushing || o.isEmptyLocked() && len(o.flushed) == 0 {
+		o.mu.Unlock()
+		return
+	}
+	o.flushing = true
+	o.mu.Unlock()
+	o.start()
+}
+
+// start is called by whoever has just taken the flusher's role.
+func (o *output) start() {
 	switch {
 	case !o.handsOn:
 		o.flushInline()
 	case o.takeBatch():
 		o.handOver()
 	}
-	return position, nil
 }
 
 // cancel takes a frame out that was not begun, and reports whether it did: then
@@ -271,7 +289,7 @@ func (o *output) full() <-chan struct{} {
 // by the goroutine that writes last. It is called without a lock, and after close too.
 func (o *output) afterFlush(f func()) {
 	o.mu.Lock()
-	busy := o.flushing
+	busy := o.flushing || !o.isEmptyLocked()
 	if busy {
 		o.flushed = append(o.flushed, f)
 	}
@@ -304,6 +322,9 @@ func (o *output) close(err error) bool {
 	}
 	return first
 }
+
+// isEmptyLocked reports whether nothing is queued.
+func (o *output) isEmptyLocked() bool { return o.queue.first == o.queue.next }
 
 func (o *output) addPendingLocked(n int) {
 	left := o.pendingBytes.Add(int64(n))

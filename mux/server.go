@@ -11,7 +11,9 @@ import (
 )
 
 // Handler answers the calls of a Server. Calls of one connection are handled at the
-// same time, on goroutines of the connection's group, which it may block.
+// same time, on goroutines of the connection's group, which it may block. While they are
+// quick a few that came together are handled one after the other: one that blocks then holds up
+// the others, and their replies, for up to 10 ms, and calls are handed out for a while.
 type Handler interface {
 	// HandleCall reads call.Request, one whole frame, and writes the frame that answers
 	// it to call.Reply. It reports whether there is a reply: without one, as for a
@@ -117,6 +119,8 @@ type Server struct {
 	closed bool
 	empty  chan struct{} // non-nil while Shutdown waits for conns to be empty
 	looks  looks
+
+	helper helper // has a lock of its own
 }
 
 // NewServer makes a server. It fails only without a Handler.

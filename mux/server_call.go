@@ -55,7 +55,10 @@ func (c *ServerCall) Reply() *buffer.LinkBuffer {
 
 // Run implements conn.Runner: it handles the call and sends the reply. On a connection that
 // has died it does neither: nobody would hear of it.
-func (c *ServerCall) Run() {
+func (c *ServerCall) Run() { c.run(false) }
+
+// run is Run. inLine says that the reader does it, who handles the rest of its line next.
+func (c *ServerCall) run(inLine bool) {
 	s := c.conn
 	var reply *buffer.LinkBuffer
 	if s.isDead() {
@@ -67,7 +70,7 @@ func (c *ServerCall) Run() {
 	*c = ServerCall{}
 	serverCallPool.Put(c)
 	if reply != nil {
-		s.send(reply)
+		s.send(reply, inLine && !s.line.isEmpty())
 	}
 	s.leave()
 }
@@ -154,13 +157,17 @@ func (c *ServerCall) dropReply() {
 	}
 }
 
-// send sends a reply that checkReply has seen.
-func (s *ServerConn) send(reply *buffer.LinkBuffer) {
+// send sends a reply that checkReply has seen; more says that the caller sends another soon, or
+// calls out.flush.
+func (s *ServerConn) send(reply *buffer.LinkBuffer, more bool) {
 	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
 		_ = insertSignal(reply, signalHello) // no room for it: the client takes this side for a stock one
 	}
 	company := alone
-	if s.inFlight.Load() > 1 {
+	switch {
+	case more:
+		company = ahead
+	case s.inFlight.Load() > 1:
 		company = inCompany
 	}
 	if _, err := s.out.send(reply, company); err == nil {

@@ -41,6 +41,7 @@ type ServerConn struct {
 	onGone    atomic.Pointer[func()] // nil: nobody wants to know, or was told
 
 	pace pace // of the calls that are handled in place
+	line line // of the calls that the reader has kept
 	seat gateSeat
 
 	// guarded by Server.mu
@@ -66,36 +67,46 @@ func newServerConn(s *Server, c *conn.Conn) *ServerConn {
 func (s *ServerConn) Conn() *conn.Conn { return s.conn }
 
 // OnRequest is the connection's conn.Config.OnRequest. It takes all whole frames that
-// have come, as far as the limits allow, gives all but the last to workers, and handles
-// that one itself where runLast says so.
+// have come, as far as the limits allow, gives all but the last to workers, or but the last
+// few where calls are quick, and handles those itself, as runLast and runBatch say.
 func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.progress.Add(1)
 	if s.unread.Load() {
 		s.unread.Store(false)
 	}
 	in := c.Reader()
+	var kept [maxInPlace]*ServerCall // kept[:n] are the last calls taken, which no worker has
+	n, most := 0, 1
+	if s.server.config.rule == ruleAdaptive {
+		most = s.pace.fitting(time.Now())
+	}
 	call, err := s.next(ctx, in)
 	for call != nil && err == nil {
-		var following *ServerCall
-		following, err = s.next(ctx, in)
-		if following == nil {
-			break
+		if n == most {
+			c.Go(kept[0])
+			copy(kept[:n], kept[1:n])
+			n--
 		}
-		c.Go(call)
-		call = following
+		kept[n] = call
+		n++
+		call, err = s.next(ctx, in)
 	}
 	s.server.gate.passOn(&s.seat)
-	if err == nil {
-		if call != nil {
-			s.runLast(call)
+	if err != nil {
+		for _, call := range kept[:n] {
+			c.Go(call)
 		}
-		return nil
+		s.tellGone() // the error ends the connection
+		return err
 	}
-	if call != nil {
-		c.Go(call)
+	switch n {
+	case 0:
+	case 1:
+		s.runLast(kept[0])
+	default:
+		s.runBatch(kept[:n])
 	}
-	s.tellGone() // the error ends the connection
-	return err
+	return nil
 }
 
 // next takes the next call that may be handled. Without any it returns nil: more has

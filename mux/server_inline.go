@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// inlineRule says who handles the last call of a batch, with the reading side or without.
+// inlineRule says who handles the last call of a batch, with the reading side or without. Only
+// with ruleAdaptive are there others that the reader handles itself.
 type inlineRule uint8
 
 const (
-	// ruleAdaptive: see runLast.
+	// ruleAdaptive: see runLast and runBatch.
 	ruleAdaptive inlineRule = iota
 
 	// ruleQueue: a worker, always.
@@ -32,10 +33,24 @@ const (
 	// A quick one takes some milliseconds where goroutines wait for a processor.
 	stallHandler = 5 * time.Millisecond
 
+	// typicalCalls is how many calls the typical one is about the mean of, and mostOfTypical is
+	// what one of them counts at most.
+	typicalCalls  = 8
+	mostOfTypical = time.Millisecond
+
 	// After a delay the reader takes no chances for a while, the longer the more often
 	// that has happened lately.
 	minCaution = time.Second
 	maxCaution = time.Minute
+
+	// hitchHandler is how long a call in place may take without having a batch handed out again: longer
+	// than most pauses of a quick one's goroutine. Where one call in a thousand waits a millisecond
+	// keeping calls costs more than it saves.
+	hitchHandler = 300 * time.Microsecond
+
+	// After such a one the reader keeps no more than the last call, likewise for a while.
+	minKeepCaution = 5 * time.Millisecond
+	maxKeepCaution = time.Second
 )
 
 // runLast handles the last call of a batch. If the one before it was quick, the reader
@@ -70,29 +85,66 @@ func (s *ServerConn) runLast(call *ServerCall) {
 // pace is what a connection's reader knows of how long its calls take. Calls that were handed
 // off end at the same time as others: what they note last counts.
 type pace struct {
+	typical atomic.Int64 // nanoseconds: about the mean of the last calls; 0: there were none
 	slow    atomic.Bool  // the last call that a reader handled took long
-	until   atomic.Int64 // nanoseconds since the epoch: no chances are taken before that
-	caution atomic.Int64 // nanoseconds: how long the last delay is remembered; 0: there was none
+	delays  caution      // about handling the last call of a batch in place
+	hitches caution      // about handling more of them so
 }
 
 // isDoubtful reports whether a call that begins now had better not be handled in place.
 func (p *pace) isDoubtful(now time.Time) bool {
-	return p.slow.Load() || p.caution.Load() != 0 && now.UnixNano() < p.until.Load()
+	return p.slow.Load() || p.delays.isDue(now)
+}
+
+// fitting returns how many calls of a batch that has come by now the reader may handle itself.
+func (p *pace) fitting(now time.Time) int {
+	typical := p.typical.Load()
+	if typical == 0 || p.isDoubtful(now) || p.hitches.isDue(now) {
+		return 1
+	}
+	return int(max(1, min(int64(batchTime)/typical, maxInPlace)))
 }
 
 // note records how long a call took, and whether those behind it waited for it.
 func (p *pace) note(began, ended time.Time, inPlace bool) {
 	took := ended.Sub(began)
+	counts := int64(max(1, min(took, mostOfTypical)))
+	if typical := p.typical.Load(); typical != 0 {
+		counts = max(1, typical+(counts-typical)/typicalCalls)
+	}
+	p.typical.Store(counts)
 	if slow := took > slowHandler; slow != p.slow.Load() {
 		p.slow.Store(slow)
 	}
-	if !inPlace || took <= stallHandler {
+	if !inPlace {
 		return
 	}
-	caution := minCaution
-	if last := time.Duration(p.caution.Load()); last != 0 && began.UnixNano() < p.until.Load()+int64(last) {
-		caution = min(2*last, maxCaution) // it was not remembered for long enough
+	if took > hitchHandler {
+		p.hitches.begin(began, ended, minKeepCaution, maxKeepCaution)
 	}
-	p.until.Store(ended.Add(caution).UnixNano())
-	p.caution.Store(int64(caution))
+	if took > stallHandler {
+		p.delays.begin(began, ended, minCaution, maxCaution)
+	}
+}
+
+// caution is what is left of a chance that was taken and turned out badly.
+type caution struct {
+	until atomic.Int64 // nanoseconds since the epoch: none is taken before that
+	last  atomic.Int64 // nanoseconds: how long the last one is remembered; 0: there was none
+}
+
+// isDue reports whether no chance is to be taken now.
+func (c *caution) isDue(now time.Time) bool {
+	return c.last.Load() != 0 && now.UnixNano() < c.until.Load()
+}
+
+// begin remembers that a chance turned out badly, for at least so long, and for twice as long as
+// the one before if that was not remembered for long enough.
+func (c *caution) begin(began, ended time.Time, least, most time.Duration) {
+	length := least
+	if last := time.Duration(c.last.Load()); last != 0 && began.UnixNano() < c.until.Load()+int64(last) {
+		length = min(2*last, most)
+	}
+	c.until.Store(ended.Add(length).UnixNano())
+	c.last.Store(int64(length))
 }
