@@ -20,3 +20,16 @@ func reusePort(_, _ string, raw syscall.RawConn) error {
 	}
 	return os.NewSyscallError("setsockopt", errno)
 }
+
+// hasBacklog reports whether a listener has a connection to be accepted.
+func hasBacklog(raw syscall.RawConn) (has bool) {
+	_ = raw.Control(func(fd uintptr) { // fails on a closed one, which has none
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		for err == unix.EINTR {
+			n, err = unix.Poll(fds, 0)
+		}
+		has = n > 0 && fds[0].Revents&unix.POLLIN != 0
+	})
+	return has
+}

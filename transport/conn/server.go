@@ -3,7 +3,9 @@ package conn
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,7 +38,7 @@ type Server struct {
 	ownGroup bool         // immutable: group ends with the server
 
 	stopping  chan struct{}  // closed when no more connections are accepted
-	acceptors sync.WaitGroup // goroutines that accept, Serve's included; added to with mu held and stopped false
+	acceptors sync.WaitGroup // goroutines that accept, Serve's included; added to with mu held, before stopped or with it
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -88,16 +90,26 @@ func (s *Server) Serve(ln net.Listener) error {
 	return s.accept(ln)
 }
 
-// StopAccepting closes the listeners; open connections go on. Serve returns.
-func (s *Server) StopAccepting() {
+// StopAccepting closes the listeners; open connections go on. Serve returns. Connections that the kernel
+// has made and nobody has accepted are opened first, 4096 at most: it would reset them, with requests that may have
+// been sent on them. Only the first call does anything.
+func (s *Server) StopAccepting() { s.stop(s.takeBacklog) }
+
+// stop has no more connections accepted, but for what last takes from each listener before it is closed.
+func (s *Server) stop(last func(net.Listener)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.stopped {
+		s.mu.Unlock()
 		return
 	}
 	s.stopped = true
 	close(s.stopping)
-	for ln := range s.listeners {
+	s.acceptors.Add(1)
+	defer s.acceptors.Done()
+	listeners := slices.Collect(maps.Keys(s.listeners))
+	s.mu.Unlock()
+	for _, ln := range listeners {
+		last(*ln)
 		_ = (*ln).Close()
 	}
 }
@@ -125,7 +137,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends the server at once: listeners and connections are closed,
 // callbacks that run are waited for as in Shutdown. Nor must it be called from one.
 func (s *Server) Close() error {
-	s.StopAccepting()
+	s.stop(func(net.Listener) {})
 	s.acceptors.Wait() // as in Shutdown
 	s.closeAll()
 	s.finish()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 // TestShutdownLosesNothing: requests that have arrived are answered, whatever
 // their connections do when the server shuts down.
 func TestShutdownLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, network := range networks {
 		for round := range rounds(10) {
 			var mu sync.Mutex
@@ -210,6 +212,64 @@ func TestDialAndShutdownRace(t *testing.T) {
 				t.Errorf("got %d connections after Shutdown, want 0", n)
 			}
 			wg.Wait()
+		}
+	}
+}
+
+// TestShutdownTakesBacklog: requests on connections that the kernel has made and the server had no
+// time to accept are answered.
+func TestShutdownTakesBacklog(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is in a backlog cannot be told here")
+	}
+	for _, network := range networks {
+		for name, stop := range map[string]func(s *server) error{
+			"Shutdown": func(s *server) error { return s.Shutdown(t.Context()) },
+			"StopAccepting, then Shutdown": func(s *server) error {
+				s.StopAccepting()
+				return s.Shutdown(t.Context())
+			},
+		} {
+			t.Run(network+"/"+name, func(t *testing.T) {
+				accepting, resume := make(chan struct{}, 100), make(chan struct{})
+				s := startServer(t, network, conn.ServerConfig{Config: conn.Config{
+					OnRequest: echoFrames,
+					OnPrepare: func(*conn.Conn) context.Context {
+						accepting <- struct{}{}
+						<-resume // holds up the only acceptor
+						return context.Background()
+					},
+				}})
+				release := sync.OnceFunc(func() { close(resume) })
+				t.Cleanup(release) // before the server's
+				first := s.dial(t)
+				receive(t, "the first connection", accepting)
+				clients := []net.Conn{first}
+				for range 20 {
+					clients = append(clients, s.dial(t))
+				}
+				for _, c := range clients {
+					_ = c.SetDeadline(time.Now().Add(patience))
+					if _, err := c.Write(frame("request")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				stopped := make(chan error, 1)
+				go func() { stopped <- stop(s) }()
+				receive(t, "a connection of the backlog", accepting) // by whoever stops the server
+				release()
+				for i, c := range clients {
+					if got, err := io.ReadAll(c); len(got) != len(frame("request")) || err != nil {
+						t.Errorf("client %d: got %d bytes, %v", i, len(got), err)
+					}
+				}
+				if err := receive(t, "Shutdown", stopped); err != nil {
+					t.Error(err)
+				}
+				if _, err := net.Dial(network, s.address); err == nil {
+					t.Error("the listener is still open")
+				}
+			})
 		}
 	}
 }
