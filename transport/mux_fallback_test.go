@@ -80,6 +80,7 @@ func TestMuxStockServers(t *testing.T) {
 
 // TestMuxProtobuf makes Kitex-Protobuf calls over shared connections, refused ones too.
 func TestMuxProtobuf(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	svc := startProtobuf(t, server.WithBoundHandler(bound.NewServerLimiterHandler(&limiter.DummyConcurrencyLimiter{}, new(everyOther), nil, false)))
 	var seen clientOptions
@@ -124,6 +125,7 @@ func startProtobuf(t *testing.T, opts ...server.Option) runningService {
 
 // TestMuxGeneric makes calls without generated code over shared connections.
 func TestMuxGeneric(t *testing.T) {
+	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	newClient := func(t *testing.T, g generic.Generic) (genericclient.Client, *MuxPool) {
 		t.Helper()

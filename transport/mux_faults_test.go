@@ -114,6 +114,7 @@ func TestMuxServerCodecFails(t *testing.T) {
 
 // TestMuxReplyTooLong has a reply that is longer than the server allows cost its call and no other.
 func TestMuxReplyTooLong(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	service := newHeldService()
 	group := newTestGroup(t)
@@ -145,6 +146,7 @@ func TestMuxReplyTooLong(t *testing.T) {
 
 // TestMuxFrameLimits says what the options amount to.
 func TestMuxFrameLimits(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		opts []Option
 		want int
@@ -170,9 +172,11 @@ func TestMuxFrameLimits(t *testing.T) {
 // TestMuxCancelledHandlers has handlers' contexts end with their client where that is asked
 // for, whichever way it goes, and go on otherwise, as Kitex's do.
 func TestMuxCancelledHandlers(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	for _, cancels := range []bool{true, false} {
 		t.Run(fmt.Sprint(cancels), func(t *testing.T) {
+			t.Parallel()
 			began, release := make(chan context.Context, 10), make(chan struct{})
 			service := &serviceFuncs{find: func(ctx context.Context, key string) (*echo.Message, error) {
 				began <- ctx
@@ -241,11 +245,13 @@ func (d *slowDialer) DialTimeout(network, address string, timeout time.Duration)
 
 // TestMuxPoolWarmUpParallel opens as many connections at a time as it is told to.
 func TestMuxPoolWarmUpParallel(t *testing.T) {
+	t.Parallel()
 	const conns = 8
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	other := startService(t, newTestGroup(t), &serviceFuncs{})
 	for _, parallel := range []int{0, 1, 3, 16, 100} {
 		t.Run(fmt.Sprint(parallel), func(t *testing.T) {
+			t.Parallel()
 			pool := NewMuxPool("echo", MuxConfig{MaxConns: conns})
 			defer pool.Close()
 			d := &slowDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}

@@ -73,6 +73,7 @@ func (p *callProfiler) Untag(ctx context.Context) {
 // TestMuxProfiler has the profiler's hooks come once for each call, in its own context, as on pooled
 // connections.
 func TestMuxProfiler(t *testing.T) {
+	t.Parallel()
 	const calls, atOnce = 40, 8
 	run := func(shared bool) map[string]int {
 		p := &callProfiler{counts: make(map[string]int), open: make(map[*[]string]bool)}
@@ -146,6 +147,7 @@ func flagsOf(frame []byte) ttheader.HeaderFlags {
 // TestMuxHeaderFlags has a request keep the flags that its user gave it, besides the one that allows
 // replies in any order; a reply has none, whatever the request's, as Kitex's.
 func TestMuxHeaderFlags(t *testing.T) {
+	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -33,6 +33,7 @@ func (d *countingDialer) DialTimeout(network, address string, timeout time.Durat
 // TestMuxPoolClean has an address removed from discovery while a call is in flight: the
 // call goes on, and then its connection is closed.
 func TestMuxPoolClean(t *testing.T) {
+	t.Parallel()
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service)
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
@@ -67,6 +68,7 @@ func TestMuxPoolClean(t *testing.T) {
 // TestMuxPoolCleanRace removes an address while calls to it begin: none fails, and
 // nothing is left when the pool is closed.
 func TestMuxPoolCleanRace(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	c, pool := newSharedClient(t, svc.address, MuxConfig{})
@@ -98,6 +100,7 @@ func TestMuxPoolCleanRace(t *testing.T) {
 
 // TestMuxPoolCloseCleaned fails the calls of an address that was removed before.
 func TestMuxPoolCloseCleaned(t *testing.T) {
+	t.Parallel()
 	service := newHeldService()
 	defer close(service.release)
 	svc := startService(t, newTestGroup(t), service)
@@ -116,6 +119,7 @@ func TestMuxPoolCloseCleaned(t *testing.T) {
 
 // TestMuxPoolConnectTimeout dials with the timeout of the latest call.
 func TestMuxPoolConnectTimeout(t *testing.T) {
+	t.Parallel()
 	pool := NewMuxPool("echo", MuxConfig{})
 	defer pool.Close()
 	d := &countingDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
@@ -134,6 +138,7 @@ func TestMuxPoolConnectTimeout(t *testing.T) {
 
 // TestMuxPoolWarmUp opens connections before the first call, and as many as are shared.
 func TestMuxPoolWarmUp(t *testing.T) {
+	t.Parallel()
 	pool := NewMuxPool("echo", MuxConfig{MaxConns: 3})
 	defer pool.Close()
 	d := &countingDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
@@ -159,6 +164,7 @@ func TestMuxPoolWarmUp(t *testing.T) {
 
 // TestMuxPoolReporter reports dials and calls, once that is enabled.
 func TestMuxPoolReporter(t *testing.T) {
+	t.Parallel()
 	svc, refused := startService(t, newTestGroup(t), &serviceFuncs{}), refusedAddress(t)
 	report := func(address string) poolReport { return poolReports().take("echo", address) }
 	report(svc.address)
@@ -186,6 +192,7 @@ func TestMuxPoolReporter(t *testing.T) {
 
 // TestMuxPoolDump shows what is going on, to programs and to people.
 func TestMuxPoolDump(t *testing.T) {
+	t.Parallel()
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service)
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1, MaxAge: time.Hour})

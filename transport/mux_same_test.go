@@ -98,6 +98,7 @@ func outcome(m *echo.Message, err error, back string) string {
 // TestMuxSameAsPooled has all kinds of calls made over pooled and over shared connections:
 // callers and tracers of both sides see the same.
 func TestMuxSameAsPooled(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	type seen struct {
 		outcomes       []string
@@ -170,6 +171,7 @@ func callsOf(log string) string {
 
 // TestMuxOneway delivers oneway calls and keeps their connection.
 func TestMuxOneway(t *testing.T) {
+	t.Parallel()
 	const calls = 50
 	got := make(chan string, calls)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{notify: func(_ context.Context, m *echo.Message) error {
@@ -200,6 +202,7 @@ func TestMuxOneway(t *testing.T) {
 
 // TestMuxSizes sends payloads from nothing to 8 MiB both ways, several at a time.
 func TestMuxSizes(t *testing.T) {
+	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	c, pool := newSharedClient(t, svc.address, MuxConfig{})
 	share(t, c, pool)
@@ -223,6 +226,7 @@ func TestMuxSizes(t *testing.T) {
 
 // TestMuxPanicInEncoding has the call of a request that cannot be encoded give its place back.
 func TestMuxPanicInEncoding(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, client.WithPayloadCodec(panickyCodec{}))

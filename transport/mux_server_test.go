@@ -27,6 +27,7 @@ import (
 // TestMuxServerRPCInfo has 100 callers on one connection: each handler finds what is
 // said of its own call, and keeps it while others come and go.
 func TestMuxServerRPCInfo(t *testing.T) {
+	t.Parallel()
 	check := func(ctx context.Context, label, method string) error {
 		info := rpcinfo.GetRPCInfo(ctx)
 		tag, _ := info.To().Tag("label")
@@ -110,6 +111,7 @@ func TestMuxServerRPCInfo(t *testing.T) {
 
 // TestMuxHandlersApart has a slow and a panicking handler, which hold nobody up.
 func TestMuxHandlersApart(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	began, release := make(chan struct{}), make(chan struct{})
 	svc := startService(t, newTestGroup(t), &serviceFuncs{find: func(_ context.Context, key string) (*echo.Message, error) {
@@ -173,12 +175,14 @@ func noLimits() remote.InboundHandler {
 // TestMuxQPSLimit refuses calls after and before their requests were decoded: each of
 // them gets an error, the others go on, on one connection.
 func TestMuxQPSLimit(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	for name, opt := range map[string]server.Option{
 		"after decoding":  server.WithQPSLimiter(new(everyOther)),
 		"before decoding": server.WithBoundHandler(bound.NewServerLimiterHandler(&limiter.DummyConcurrencyLimiter{}, new(everyOther), nil, false)),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			svc := startService(t, newTestGroup(t), &serviceFuncs{}, opt)
 			c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, client.WithRPCTimeout(patience))
 			eventuallyTB(t, "a first call is not refused, which would end the connection", func() bool {
@@ -210,6 +214,7 @@ func TestMuxQPSLimit(t *testing.T) {
 
 // TestMuxConnectionLimit refuses a second connection, and nothing on the first.
 func TestMuxConnectionLimit(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithConnectionLimiter(limiter.NewConnectionLimiter(1)))
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
@@ -234,6 +239,7 @@ func TestMuxConnectionLimit(t *testing.T) {
 // TestMuxInboundContext gives bound handlers the rpcinfo of the call, and not one that the
 // calls of the connection share, before its request is decoded.
 func TestMuxInboundContext(t *testing.T) {
+	t.Parallel()
 	const callers, calls = 20, 20
 	var mu sync.Mutex
 	known, requests := false, 0
@@ -287,6 +293,7 @@ func TestMuxInboundContext(t *testing.T) {
 
 // TestMuxInboundOnce has bound handlers see a connection's first request once.
 func TestMuxInboundOnce(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	var requests atomic.Int64
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithBoundHandler(&inbound{noLimits(), func(context.Context) { requests.Add(1) }}))

@@ -23,6 +23,7 @@ import (
 // TestMuxShutdown stops a server with calls in flight on shared and on pooled
 // connections: none fails, and the server is gone soon after the last reply.
 func TestMuxShutdown(t *testing.T) {
+	t.Parallel()
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(patience))
 	shared, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 2})
@@ -111,6 +112,7 @@ func isRefused(err error) bool {
 
 // TestMuxExitWaitTime ends a call that takes longer than the server waits for.
 func TestMuxExitWaitTime(t *testing.T) {
+	t.Parallel()
 	captureLogs(t)
 	service := newHeldService()
 	const wait = 200 * time.Millisecond

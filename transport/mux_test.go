@@ -39,6 +39,7 @@ func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoserv
 // TestMuxEcho makes concurrent calls of many sizes: each gets its own reply, over no
 // more connections than calls may share.
 func TestMuxEcho(t *testing.T) {
+	t.Parallel()
 	address := startEcho(t, newTestGroup(t))
 	c, pool := newMuxClient(t, address)
 	share(t, c, pool) // a first burst may open more than are kept

@@ -109,6 +109,7 @@ func TestRegisteredCodec(t *testing.T) {
 
 // TestMaxFrame sends payloads of the greatest length and a byte more, in each direction.
 func TestMaxFrame(t *testing.T) {
+	t.Parallel()
 	const limit = 100_000
 	overhead := len(encoded(t, payload(0)))
 	for _, tc := range []struct {
@@ -123,6 +124,7 @@ func TestMaxFrame(t *testing.T) {
 		{"none", []Option{WithMaxFrame(-1)}, []Option{WithMaxFrame(-1), WithKitexCodec()}, 20_000_000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			g := newTestGroup(t)
 			address := startEcho(t, g, server.WithSuite(NewServerSuite(append(tc.server, WithGroup(g))...)))
 			cli, _ := newEcho(t, address, client.WithTransportProtocol(transport.Framed),
@@ -203,6 +205,7 @@ func TestMaxRead(t *testing.T) {
 // TestFrameLength changes the length of a TTHeader frame, or of the frame inside it: where the two do not agree
 // the message is refused, and the connection is closed, on which the next one would be looked for at the wrong place.
 func TestFrameLength(t *testing.T) {
+	t.Parallel()
 	g := newTestGroup(t)
 	address := startEcho(t, g, server.WithSuite(NewServerSuite(WithGroup(g))))
 	for _, tc := range []struct {

@@ -125,6 +125,7 @@ func needPeek(t *testing.T) {
 }
 
 func TestPoolClosesWhatDiesWhileIdle(t *testing.T) {
+	t.Parallel()
 	for name, exchange := range map[string]func(client, server net.Conn) error{
 		"never used": func(_, _ net.Conn) error { return nil },
 		"written": func(client, server net.Conn) error {
@@ -235,6 +236,7 @@ func TestPoolNeverHandsOutStale(t *testing.T) {
 
 // The same for a connection that the poller watches and may not have reported yet.
 func TestPoolNeverHandsOutStaleWatched(t *testing.T) {
+	t.Parallel()
 	needPeek(t)
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
@@ -307,6 +309,7 @@ func TestPoolWatchesBareConn(t *testing.T) {
 
 // Real calls from many goroutines while the server closes connections at random.
 func TestPoolUnderLoadWithAServerThatCloses(t *testing.T) {
+	t.Parallel()
 	needPeek(t)
 	l := newLoopback(t)
 	var serving sync.WaitGroup

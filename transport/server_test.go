@@ -294,6 +294,7 @@ func TestCreateListenerReusePort(t *testing.T) {
 }
 
 func TestServerOverUnixSocket(t *testing.T) {
+	t.Parallel()
 	h := onRead(echoLine)
 	s := newTransServer(&remote.ServerOption{ExitWaitTime: patience}, h, WithGroup(newTestGroup(t)))
 	path := socketPath(t)
@@ -468,6 +469,7 @@ func TestShutdownWithoutConnectionsIsQuick(t *testing.T) {
 
 // A request that runs is waited for; one that outlives ExitWaitTime is cut off.
 func TestShutdownWaitsForRequests(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name string
 		exit time.Duration
@@ -477,6 +479,7 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 		{"ExitWaitTime passes", 50 * time.Millisecond, context.DeadlineExceeded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			entered, leave := make(chan struct{}), make(chan struct{})
 			h := onRead(func(ctx context.Context, c net.Conn) error {
 				close(entered)
@@ -545,6 +548,7 @@ func flood(t *testing.T, opt *remote.ServerOption, opts ...Option) (*fakeHandler
 }
 
 func TestServerWriteTimeout(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		opt  remote.ServerOption
 		opts []Option
@@ -567,6 +571,7 @@ func TestServerWriteTimeout(t *testing.T) {
 }
 
 func TestServerWatermarks(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var seen []conn.Pressure
 	pressed := make(chan struct{}, 1)
@@ -621,6 +626,7 @@ func TestServerReadAndIdleTimeouts(t *testing.T) {
 }
 
 func TestServerAcceptors(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{-1, 0, 1, 4} {
 		h := onRead(echoLine)
 		s := startTransServer(t, &remote.ServerOption{}, h, WithGroup(newTestGroup(t)), WithAcceptors(n))

@@ -165,6 +165,7 @@ func TestSuitesTogether(t *testing.T) {
 
 // A user's dialer that gives plain connections makes calls fail and nothing else.
 func TestClientWithForeignDialer(t *testing.T) {
+	t.Parallel()
 	g := newTestGroup(t)
 	address := startEcho(t, g)
 	d := remote.SynthesizedDialer{DialFunc: net.DialTimeout}

@@ -152,7 +152,7 @@ func (tc errorCase) address(t *testing.T, tr harness.Transport) net.Addr {
 	if tc.addr != nil {
 		return tc.addr(t)
 	}
-	return harness.Echo(t, tr, &harness.Service{OnEcho: tc.handler}).Addr
+	return serveEcho(t, tr, &harness.Service{OnEcho: tc.handler}).Addr
 }
 
 func (tc errorCase) check(t *testing.T, err error) {

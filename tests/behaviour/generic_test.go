@@ -47,8 +47,9 @@ func (jsonService) GenericCall(_ context.Context, method string, request any) (a
 // JSON calls over the suites, to an ordinary service and to a generic one.
 func TestGenericJSON(t *testing.T) {
 	for _, tr := range harness.Both {
-		ordinary := harness.Echo(t, tr, new(harness.Service))
+		ordinary := serveEcho(t, tr, new(harness.Service))
 		generics := harness.Start(t, harness.ServerConfig{
+			QuickStop: true,
 			Transport: tr,
 			New: func(opts ...server.Option) server.Server {
 				g := jsonGeneric(t)
@@ -85,7 +86,7 @@ func decodeJSON(t *testing.T, text string) (v map[string]any) {
 func TestGenericBinary(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			cli := harness.GenericClient(t, generic.BinaryThriftGeneric(), tr, s.Addr)
 			args := &echo.EchoServiceEchoPayloadArgs{Payload: &echo.Payload{Data: make([]byte, 10_000), Label: "binary"}}
 			request, err := thrift.MarshalFastMsg("EchoPayload", thrift.CALL, 7, args)

@@ -25,7 +25,7 @@ import (
 func TestRetryOnNextInstance(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			cli := harness.EchoClient(t, tr, nil, client.WithHostPorts(harness.Refused(t).String(), s.Addr.String()))
 			for n := range 50 {
 				if err := harness.CallEcho(context.Background(), cli, n); err != nil {
@@ -94,8 +94,8 @@ func (r *instances) Name() string { return r.name }
 func TestRemovedInstanceIsCleaned(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			stays := harness.Echo(t, tr, new(harness.Service))
-			goes := harness.Echo(t, tr, new(harness.Service))
+			stays := serveEcho(t, tr, new(harness.Service))
+			goes := serveEcho(t, tr, new(harness.Service))
 			resolver := &instances{name: fmt.Sprintf("%s %v", t.Name(), goes.Addr)}
 			resolver.set(stays.Addr, goes.Addr)
 			cli := harness.EchoClient(t, tr, nil, client.WithResolver(resolver),

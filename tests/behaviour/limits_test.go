@@ -24,7 +24,7 @@ func TestConnectionLimit(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
 			lim := limiter.NewConnectionLimiter(limited)
-			s := harness.Echo(t, tr, new(harness.Service), server.WithConnectionLimiter(lim))
+			s := serveEcho(t, tr, new(harness.Service), server.WithConnectionLimiter(lim))
 			occupied := func() int { _, n := lim.Status(context.Background()); return n }
 			harness.Settles(t, "connections counted at first", occupied, 0)
 			for range 2 { // what a first round leaves behind a second one meets
@@ -66,7 +66,7 @@ func TestWithLimitMaxConnections(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
 			var updater atomic.Value
-			s := harness.Echo(t, tr, new(harness.Service), server.WithLimit(&limit.Option{
+			s := serveEcho(t, tr, new(harness.Service), server.WithLimit(&limit.Option{
 				MaxConnections: 2,
 				UpdateControl:  func(u limit.Updater) { updater.Store(u) },
 			}))
@@ -103,7 +103,7 @@ func TestQPSLimit(t *testing.T) {
 		t.Run(tr.String(), func(t *testing.T) {
 			rate := &countdown{}
 			rate.left.Store(3)
-			s := harness.Echo(t, tr, new(harness.Service), server.WithQPSLimiter(rate))
+			s := serveEcho(t, tr, new(harness.Service), server.WithQPSLimiter(rate))
 			cli := harness.EchoClient(t, tr, s.Addr)
 			for n := range 3 {
 				if err := harness.CallEcho(context.Background(), cli, n); err != nil {

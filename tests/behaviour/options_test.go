@@ -49,7 +49,7 @@ func (p *countingPool) Get(ctx context.Context, network, address string, opt rem
 // Whatever a user gives after the client suite wins over it, also a dialer whose
 // connections are netpoll's.
 func TestOptionsAfterClientSuiteWin(t *testing.T) {
-	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
+	s := serveEcho(t, harness.Kiteline, new(harness.Service))
 	for name, inner := range map[string]remote.Dialer{"kiteline": kiteline.NewDialer(), "netpoll": knetpoll.NewDialer()} {
 		t.Run("WithDialer "+name, func(t *testing.T) {
 			d := &countingDialer{Dialer: inner}
@@ -98,7 +98,7 @@ func callTwice(t *testing.T, cli echoClient) {
 // for the same fields panic then, depending on whether the compiler inlined
 // them; run with -gcflags=all=-l as well.
 func TestSuiteTwice(t *testing.T) {
-	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithSuite(kiteline.NewServerSuite()))
+	s := serveEcho(t, harness.Kiteline, new(harness.Service), server.WithSuite(kiteline.NewServerSuite()))
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr, client.WithSuite(kiteline.NewClientSuite()))
 	callTwice(t, cli)
 }
@@ -106,6 +106,7 @@ func TestSuiteTwice(t *testing.T) {
 // The parts of the suites work by Kitex's own options too.
 func TestPartsWithoutSuites(t *testing.T) {
 	s := harness.Start(t, harness.ServerConfig{
+		QuickStop: true,
 		Transport: harness.Netpoll, Addr: harness.Refused(t), New: harness.NewEcho(new(harness.Service)),
 		Options: []server.Option{server.WithTransServerFactory(kiteline.NewTransServerFactory())},
 	})
@@ -139,7 +140,7 @@ func (p *fixedProxy) ResolveProxyInstance(ctx context.Context) error {
 func TestClientProxy(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			p := &fixedProxy{to: discovery.NewInstance(s.Addr.Network(), s.Addr.String(), 1, nil)}
 			callTwice(t, harness.EchoClient(t, tr, nil, client.WithProxy(p)))
 			if p.configured.Pool == nil {
@@ -156,7 +157,7 @@ func TestRPCInfoPool(t *testing.T) {
 	for _, enabled := range []bool{true, false} {
 		rpcinfo.EnablePool(enabled)
 		for _, tr := range harness.Both {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			cli := harness.EchoClient(t, tr, s.Addr)
 			for n := range 200 {
 				if err := harness.CallAny(context.Background(), cli, n); err != nil {

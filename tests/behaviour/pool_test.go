@@ -63,7 +63,7 @@ func TestConnReporter(t *testing.T) {
 	r := poolReports()
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			refused := harness.Refused(t)
 			for _, enabled := range []bool{true, false} {
 				opts := []client.Option{}
@@ -100,7 +100,7 @@ func TestWarmingUp(t *testing.T) {
 	const connections = 3
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service))
+			s := serveEcho(t, tr, new(harness.Service))
 			before := s.Connections.Accepted()
 			cli := harness.EchoClient(t, tr, s.Addr, warmUp(s.Addr, connections))
 			if tr != harness.Kiteline {
@@ -148,7 +148,7 @@ func TestConnectionsPerCall(t *testing.T) {
 	for _, tc := range tests {
 		for _, tr := range harness.Both {
 			t.Run(fmt.Sprintf("%s, %v", tc.name, tr), func(t *testing.T) {
-				s := harness.Echo(t, tr, new(harness.Service))
+				s := serveEcho(t, tr, new(harness.Service))
 				before := s.Connections.Accepted()
 				cli := harness.EchoClient(t, tr, s.Addr, tc.option)
 				for n := range calls {

@@ -82,7 +82,7 @@ func TestProfiler(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
 			p := new(countingProfiler)
-			s := harness.Echo(t, tr, new(harness.Service), server.WithProfiler(p),
+			s := serveEcho(t, tr, new(harness.Service), server.WithProfiler(p),
 				server.WithProfilerTransInfoTagging(tagging("header")),
 				server.WithProfilerMessageTagging(tagging("message")))
 			cli := harness.EchoClient(t, tr, s.Addr, client.WithTransportProtocol(transport.TTHeader))

@@ -27,7 +27,7 @@ func TestBusinessError(t *testing.T) {
 	for _, tr := range harness.Both {
 		for _, protocol := range []transport.Protocol{transport.TTHeader, transport.TTHeaderFramed} {
 			t.Run(fmt.Sprintf("%v %v", tr, protocol), func(t *testing.T) {
-				s := harness.Echo(t, tr, &harness.Service{OnEcho: handler}, server.WithMetaHandler(transmeta.ServerTTHeaderHandler))
+				s := serveEcho(t, tr, &harness.Service{OnEcho: handler}, server.WithMetaHandler(transmeta.ServerTTHeaderHandler))
 				cli := harness.EchoClient(t, tr, s.Addr,
 					client.WithTransportProtocol(protocol), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
 				_, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: harness.FullMessage(0)})
@@ -53,7 +53,7 @@ func TestHandlerFailureKeepsConnection(t *testing.T) {
 	for name, fail := range failures {
 		for _, tr := range harness.Both {
 			t.Run(fmt.Sprintf("%s, %v", name, tr), func(t *testing.T) {
-				s := harness.Echo(t, tr, &harness.Service{OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+				s := serveEcho(t, tr, &harness.Service{OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 					if r.Message.Text == "message 0" {
 						return nil, fail()
 					}
@@ -91,7 +91,7 @@ func TestMetainfo(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
 			received := make(chan map[string]string, 1)
-			s := harness.Echo(t, tr, &harness.Service{OnEcho: func(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+			s := serveEcho(t, tr, &harness.Service{OnEcho: func(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 				transient, _ := metainfo.GetValue(ctx, "transient")
 				persistent, _ := metainfo.GetPersistentValue(ctx, "persistent")
 				received <- map[string]string{"transient": transient, "persistent": persistent}

@@ -172,7 +172,7 @@ func TestTracer(t *testing.T) {
 			seen := make(map[harness.Transport]traced)
 			for _, tr := range harness.Both {
 				var clientSide, serverSide tracer
-				s := harness.Echo(t, tr, &harness.Service{OnEcho: tc.handler}, server.WithTracer(&serverSide))
+				s := serveEcho(t, tr, &harness.Service{OnEcho: tc.handler}, server.WithTracer(&serverSide))
 				cli := harness.EchoClient(t, tr, s.Addr, client.WithTracer(&clientSide))
 				before := s.Connections.Accepted()
 				tc.call(context.Background(), t, s.Addr, cli)

@@ -127,9 +127,9 @@ func exchange(addr net.Addr, sent []byte, many bool) ([]byte, error) {
 	}
 }
 
-// TestThrift attacks a server that has our codec, in every form that a message can have.
+// TestThrift attacks servers that have our codec, in every form that a message can have.
 func TestThrift(t *testing.T) {
-	v := newVictim(t, "ours")
+	t.Parallel()
 	for _, form := range []struct {
 		name    string
 		of      func(message []byte) []byte
@@ -143,6 +143,8 @@ func TestThrift(t *testing.T) {
 		{"multiplexed", multiplexed, true, true},
 	} {
 		t.Run(form.name, func(t *testing.T) {
+			t.Parallel()
+			v := newVictim(t, "ours") // of its own, since it tells what memory it takes
 			live := v.AskNumber("live")
 			for _, m := range hostileMessages {
 				t.Run(m.name, func(t *testing.T) {
@@ -158,6 +160,8 @@ func TestThrift(t *testing.T) {
 		})
 	}
 	t.Run("framings", func(t *testing.T) {
+		t.Parallel()
+		v := newVictim(t, "ours")
 		for _, f := range framings {
 			t.Run(f.name, func(t *testing.T) { v.attack(t, f.sent, false) })
 		}
@@ -166,6 +170,7 @@ func TestThrift(t *testing.T) {
 
 // A frame of the greatest length whose elements would take two hundred times of it in memory.
 func TestThriftGrowth(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t, "ours")
 	const n = 16_000_000
 	v.attack(t, framed(thriftMessage(call, "Echo", inMessage(1, field(tList, 15, list(tStruct, n, zeros(n)...)...)))), false)
@@ -174,6 +179,7 @@ func TestThriftGrowth(t *testing.T) {
 // TestThriftKitexCodec has Kitex's codec read: the transport's limit for messages holds all the same. What that
 // codec takes for a method's name it takes before it reads.
 func TestThriftKitexCodec(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t, "kitex")
 	for _, f := range framings {
 		switch f.name {
@@ -192,6 +198,7 @@ func TestThriftKitexCodec(t *testing.T) {
 // TestThriftStill has what a server is to take for a message still be one: the attacks are no better than the
 // calls they are made of.
 func TestThriftStill(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t, "ours")
 	good := thriftMessage(call, "Echo", inMessage(1, field(tUUID, 99, zeros(16)...), nested(60), field(tBool, 1, 1)))
 	for name, of := range map[string]func([]byte) []byte{

@@ -58,6 +58,7 @@ func TestCalls(t *testing.T) {
 				Transport: p.server,
 				Listener:  harness.Listen(t, p.network),
 				New:       harness.NewEcho(service),
+				QuickStop: true,
 			})
 			for _, protocol := range protocols {
 				for _, pool := range pooling {

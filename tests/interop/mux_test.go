@@ -42,7 +42,7 @@ func TestMultiplexing(t *testing.T) {
 			t.Run(fmt.Sprintf("%v to %v over %s timeout %v", p.client, p.server, p.network, timeout), func(t *testing.T) {
 				service := new(harness.Service)
 				s := harness.Start(t, harness.ServerConfig{
-					Transport: p.server, Listener: harness.Listen(t, p.network), New: harness.NewEcho(service),
+					Transport: p.server, Listener: harness.Listen(t, p.network), New: harness.NewEcho(service), QuickStop: true,
 				})
 				opts := []client.Option{client.WithTransportProtocol(transport.TTHeader)}
 				if timeout > 0 {
@@ -80,7 +80,7 @@ func TestMultiplexingOnewayFirst(t *testing.T) {
 	for _, serverOn := range []harness.Transport{harness.Kiteline, harness.Netpoll, harness.NetpollMux, harness.Gonet} {
 		t.Run(serverOn.String(), func(t *testing.T) {
 			service := new(harness.Service)
-			s := harness.Echo(t, serverOn, service)
+			s := harness.Start(t, harness.ServerConfig{Transport: serverOn, New: harness.NewEcho(service), QuickStop: true})
 			cli := harness.EchoClient(t, harness.KitelineMux, s.Addr)
 			checkOneway(t, service, cli)
 			if err := callAll(cli, 40); err != nil {

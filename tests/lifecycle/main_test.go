@@ -12,7 +12,10 @@ import (
 var long = flag.Bool("long", false, "restart servers 20 times under 2,000 calls a second")
 
 // TestMain fails if goroutines or sockets are left over.
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	harness.SideBySide()
+	harness.Main(m)
+}
 
 // gate is a handler that lets a test know that it runs, and waits for it.
 type gate struct {

@@ -16,6 +16,7 @@ import (
 // A oneway call is received although the client closes right behind it: a server reads what
 // has arrived before it minds that the peer is gone (netpoll's connection_onevent.go).
 func TestOnewayThenClose(t *testing.T) {
+	t.Parallel()
 	const connections, calls = 20, 3
 	payload, err := thrift.MarshalFastMsg("Notify", thrift.CALL, 1,
 		&echo.EchoServiceNotifyArgs{Message: harness.FullMessage(0)})

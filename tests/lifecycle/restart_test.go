@@ -67,6 +67,7 @@ func callAtOnce(cli echoservice.Client, calls int) error {
 // tell the client to give up the connections (default_server_handler.go,
 // crrst).
 func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now
 	cli := harness.EchoClient(t, harness.Kiteline, old.Addr, client.WithTransportProtocol(transport.TTHeader),
 		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(harness.Patience/2))

@@ -36,6 +36,7 @@ func TestStopWithIdleConnections(t *testing.T) {
 
 // Connections that never sent anything, or half a request, do not hold Stop up for long either.
 func TestStopWithSilentConnections(t *testing.T) {
+	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	silent := harness.Dial(t, s.Addr)
 	harness.Settles(t, "open connections", s.Connections.Open, 1)
@@ -114,6 +115,7 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 
 // Stopping twice does nothing the second time.
 func TestStopTwice(t *testing.T) {
+	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	s.MustStop()
 	if err := s.Kitex().Stop(); err != nil {

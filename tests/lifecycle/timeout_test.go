@@ -17,6 +17,7 @@ import (
 // WithMaxConnIdleTime closes idle connections (Kitex's own transport only sets a
 // keep-alive by it), does not touch busy ones, and costs the client's pool no call.
 func TestMaxConnIdleTime(t *testing.T) {
+	t.Parallel()
 	const idle = 100 * time.Millisecond
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithMaxConnIdleTime(idle))
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr)
@@ -30,6 +31,7 @@ func TestMaxConnIdleTime(t *testing.T) {
 
 // A handler that takes longer than the idle time keeps its connection.
 func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
+	t.Parallel()
 	const idle = 50 * time.Millisecond
 	g := newGate()
 	s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo}, server.WithMaxConnIdleTime(idle))
@@ -52,7 +54,10 @@ func TestReadWriteTimeout(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
-			s := harness.Echo(t, tr, new(harness.Service), server.WithReadWriteTimeout(timeout))
+			s := harness.Start(t, harness.ServerConfig{
+				Transport: tr, New: harness.NewEcho(new(harness.Service)), QuickStop: true,
+				Options: []server.Option{server.WithReadWriteTimeout(timeout)},
+			})
 			cli := harness.EchoClient(t, tr, s.Addr, client.WithLongConnection(harness.LongConnections))
 			if err := harness.CallEcho(context.Background(), cli, 0); err != nil {
 				t.Fatal(err)

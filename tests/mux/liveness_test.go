@@ -36,6 +36,7 @@ func checkLost(t *testing.T, err, why error) {
 // A server that has gone without a word fails the calls that wait for it within two heartbeats, as a
 // lost connection.
 func TestSilentServer(t *testing.T) {
+	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
 	g := &gate{opened: make(chan struct{})}
 	s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo})
@@ -66,12 +67,14 @@ func TestSilentServer(t *testing.T) {
 // A server that takes no more of a request fails the call at the write timeout, as a lost connection,
 // whether the client was given that for all connections or for shared ones.
 func TestServerTakesNoMore(t *testing.T) {
+	t.Parallel()
 	const limit = 300 * time.Millisecond
 	for name, suite := range map[string]client.Suite{
 		"WithWriteTimeout": kiteline.NewMuxClientSuite(kiteline.WithWriteTimeout(limit)),
 		"WithMux":          kiteline.NewMuxClientSuite(kiteline.WithMux(kiteline.MuxConfig{WriteTimeout: limit})),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 			proxy := harness.NewProxy(t, s.Addr)
 			cli := harness.CustomClient(t, echoservice.NewClient, client.WithSuite(suite), client.WithHostPorts(proxy.Addr.String()),
@@ -105,6 +108,7 @@ func TestServerTakesNoMore(t *testing.T) {
 // within two heartbeats of the server's: its connection is closed, and the handler hears of it if it
 // asked to. A client that is there is left alone for as long.
 func TestSilentClient(t *testing.T) {
+	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
 	over := make(chan time.Time, 10)
 	held, release := make(chan struct{}, 10), make(chan struct{})

@@ -22,7 +22,10 @@ import (
 var long = flag.Bool("long", false, "make 1,000,000 calls where memory is looked at")
 
 // TestMain fails if goroutines or sockets are left over.
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	harness.SideBySide()
+	harness.Main(m)
+}
 
 // newClient returns a client whose calls share connections as cfg says, and its pool.
 func newClient(t *testing.T, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) (echoservice.Client, *kiteline.MuxPool) {

@@ -58,6 +58,7 @@ func (c *crowd) most() int {
 // yet since its handlers are as many as may be, in a handler, being encoded, waiting for a peer that
 // reads slowly, and oneway.
 func TestStopLosesNothing(t *testing.T) {
+	t.Parallel()
 	const perConn, held, oneways, bulks = 4, 20, 10, 40
 	for round := range 3 {
 		c := &crowd{opened: make(chan struct{})}
@@ -129,9 +130,11 @@ func TestStopLosesNothing(t *testing.T) {
 
 // As many handlers run at a time as the limits allow, of one connection and of all, and not one more.
 func TestHandlerLimits(t *testing.T) {
+	t.Parallel()
 	const clients, calls = 3, 40
 	for _, tc := range []struct{ perConn, total, want int }{{4, 0, 12}, {4, 10, 10}, {64, 1, 1}, {1, 2, 2}} {
 		t.Run(fmt.Sprintf("%d and %d", tc.perConn, tc.total), func(t *testing.T) {
+			t.Parallel()
 			c := &crowd{opened: make(chan struct{})}
 			s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(&harness.Service{OnEcho: c.echo}), Options: []server.Option{
 				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(tc.perConn, tc.total))),

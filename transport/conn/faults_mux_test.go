@@ -155,9 +155,11 @@ func (m *faultyMux) roundTrip(payload []byte) error {
 // TestMuxFaultsInPassing: whatever kernels do short of failing, on both ends, every call has
 // its own reply, whole.
 func TestMuxFaultsInPassing(t *testing.T) {
+	t.Parallel()
 	for name, group := range servings {
 		for _, rates := range []conn.FaultRates{{Interrupted: 60}, {Refused: 50}, {Short: 90}, {Interrupted: 25, Refused: 25, Short: 40}} {
 			t.Run(fmt.Sprintf("%s/%d,%d,%d", name, rates.Interrupted, rates.Refused, rates.Short), func(t *testing.T) {
+				t.Parallel()
 				m := newFaultyMux(t, group(t))
 				m.client.Store(conn.NewFaults(rates, 1))
 				m.server.Store(conn.NewFaults(rates, 2))
@@ -187,9 +189,11 @@ func TestMuxFaultsInPassing(t *testing.T) {
 // TestMuxSystemCallFails: whichever call fails, on either side, for good or once, the calls in
 // flight have their replies or fail at once and typed, and the next one takes a new connection.
 func TestMuxSystemCallFails(t *testing.T) {
+	t.Parallel()
 	for _, victim := range []string{"client", "server"} {
 		for name, group := range servings {
 			t.Run(victim+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				g := group(t)
 				for i := range fatal {
 					for n, reached := 0, true; reached && n < 40; n++ {

@@ -48,10 +48,12 @@ func injected(t *testing.T, cfg conn.Config, f *conn.Faults) conn.Config {
 // TestFaultsInPassing: whatever kernels do short of failing, on both ends, every byte
 // arrives, once and in order, and nobody hears of it.
 func TestFaultsInPassing(t *testing.T) {
+	t.Parallel()
 	for name, group := range servings {
 		for _, network := range []string{"tcp", "unix"} {
 			for _, kind := range []conn.FaultRates{{Interrupted: 60}, {Refused: 50}, {Short: 90}, {Interrupted: 25, Refused: 25, Short: 40}} {
 				t.Run(fmt.Sprintf("%s/%s/%d,%d,%d", name, network, kind.Interrupted, kind.Refused, kind.Short), func(t *testing.T) {
+					t.Parallel()
 					g := group(t)
 					var seed atomic.Uint64
 					faults := func() *conn.Faults { return conn.NewFaults(kind, seed.Add(1)) }

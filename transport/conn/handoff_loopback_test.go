@@ -93,9 +93,11 @@ func (s *splitter) onRequest(_ context.Context, c *conn.Conn) error {
 // client that sends many at once and then half-closes is answered once, and the
 // close callbacks come after all of it.
 func TestPartingOverLoopback(t *testing.T) {
+	t.Parallel()
 	for name, lingering := range map[string]int{"lingering": 0, "in a crowd": -1} {
 		for _, network := range networks {
 			t.Run(name+"/"+network, func(t *testing.T) {
+				t.Parallel()
 				g := newGroup(t, conn.GroupConfig{MaxLingering: lingering, SweepPeriod: time.Millisecond})
 				var overlap, closed atomic.Int32
 				s := startServer(t, network, conn.ServerConfig{Group: g, Config: conn.Config{

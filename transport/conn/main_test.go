@@ -32,6 +32,10 @@ func rounds(short int) int {
 
 // TestMain fails the run if goroutines, descriptors or pooled blocks outlive the tests.
 func TestMain(m *testing.M) {
+	// Tests that run side by side here wait for most of their time.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	if len(os.Args) > 1 && os.Getenv(shortageEnv) != "" {
 		os.Exit(m.Run()) // the child of TestShortage: its parent looks after it

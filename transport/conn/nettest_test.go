@@ -12,11 +12,13 @@ import (
 // TestNetConn holds a Conn to the contract of net.Conn, over each kind of
 // socket, with and without a poller.
 func TestNetConn(t *testing.T) {
+	t.Parallel()
 	for _, network := range []string{"tcp", "unix", "pipe"} {
 		t.Run(network, func(t *testing.T) {
 			group := newGroup(t, conn.GroupConfig{})
 			for name, g := range map[string]*conn.Group{"group": group, "no group": nil} {
 				t.Run(name, func(t *testing.T) {
+					t.Parallel()
 					nettest.TestConn(t, func() (net.Conn, net.Conn, func(), error) {
 						a, b := netPair(t, network)
 						c1, err1 := conn.New(a, conn.Config{}, g)

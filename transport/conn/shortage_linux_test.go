@@ -22,6 +22,7 @@ func TestShortage(t *testing.T) {
 		runOutOfDescriptors(t)
 		return
 	}
+	t.Parallel() // the child is what runs short
 	cmd := exec.Command(os.Args[0], "-test.run=^TestShortage$", "-test.v", "-test.timeout=60s")
 	cmd.Env = append(os.Environ(), shortageEnv+"=1")
 	out, err := cmd.StdoutPipe()

@@ -18,6 +18,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
+			t.Parallel()
 			type result struct {
 				err      error
 				took     time.Duration
@@ -85,6 +86,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 func TestBackpressure(t *testing.T) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
+			t.Parallel()
 			release := make(chan struct{})
 			var buffered, received atomic.Int64
 			s := startServer(t, network, conn.ServerConfig{Config: conn.Config{

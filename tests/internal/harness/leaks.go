@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,14 @@ import (
 // Main runs a package's tests with Kitex's log captured, and fails if goroutines or
 // sockets are left over. Use it as TestMain's body.
 func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// SideBySide has eight tests run at a time of those that are parallel, unless the command line says how many:
+// such tests wait for most of their time. It is called before Main.
+func SideBySide() {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+}
 
 // Run is Main without the exit: it returns the code to exit with.
 func Run(m *testing.M) int {

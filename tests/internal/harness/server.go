@@ -47,6 +47,9 @@ type ServerConfig struct {
 	// ForcedStop says that Stop finds connections that do not end by themselves: those of TTHeader
 	// streaming, which Kitex's handler keeps until the client goes (ttstream/server_handler.go).
 	ForcedStop bool
+
+	// QuickStop says that how the server stops does not matter: netpoll's then grants nobody anything.
+	QuickStop bool
 }
 
 // Echo serves idl/echo.thrift at a free port until the test ends.
@@ -86,6 +89,9 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 		if cfg.Transport.listensWithNetpoll() {
 			opts = append(opts, stock.OnceListening())
 		}
+	}
+	if cfg.QuickStop && cfg.Transport.listensWithNetpoll() {
+		opts = append(opts, withoutGrace())
 	}
 	s.kitex = cfg.New(append(opts, cfg.Options...)...)
 	go func() { s.done <- s.kitex.Run() }()
