@@ -189,11 +189,16 @@ func (c *Conn) HasUnread() bool {
 // reading side's owner may call it.
 func (c *Conn) IsReusable() bool {
 	w := word(c.state.Load())
-	if !w.isOpen() || w.has(flagHangup|flagUnread) || c.in.Len() > 0 {
+	if !w.isOpen() || w.has(flagHangup) || c.in.Len() > 0 {
 		return false
 	}
 	err := c.sock.peek()
-	if err != nil && err != errWouldBlock {
+	switch {
+	case err == errWouldBlock && w.has(flagUnread):
+		// The poller saw bytes that were read at the same time.
+		c.use()
+		c.touch()
+	case err != nil && err != errWouldBlock:
 		c.hangup(err)
 	}
 	return err == errWouldBlock

@@ -497,3 +497,29 @@ func TestHolderNames(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestReusableAfterLateReport has the poller report bytes that a user reads at the same time, as it may when the sweep has
+// just put the connection aside: that nothing is left is what counts.
+func TestReusableAfterLateReport(t *testing.T) {
+	c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("reply"))
+	reusable := func(want bool) {
+		t.Helper()
+		if got := c.IsReusable(); got != want {
+			t.Errorf("IsReusable: got %v, want %v", got, want)
+		}
+	}
+	reusable(false)
+	if _, err := c.Reader().Peek(5); err != nil {
+		t.Fatal(err)
+	}
+	c.transition(eventWatch)
+	c.transition(eventReadable)
+	reusable(false) // it is in the buffer
+	if err := c.Reader().Skip(5); err != nil {
+		t.Fatal(err)
+	}
+	reusable(true)
+	if word(c.state.Load()).has(flagUnread) {
+		t.Error("the report is not forgotten")
+	}
+}
