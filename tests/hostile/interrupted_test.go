@@ -78,7 +78,6 @@ func TestResetDuringHandler(t *testing.T) {
 // A client that sends requests and does not read the replies, never or no more, costs its own
 // connection: the write times out and the connection ends.
 func TestPeerThatDoesNotRead(t *testing.T) {
-	t.Parallel()
 	const timeout, stall = 600 * time.Millisecond, 60 * time.Millisecond // far apart, for busy machines
 	tests := []struct {
 		name   string
@@ -90,7 +89,6 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
 			s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(timeout))
 			b := newBystander(t, s)
 			c := harness.Dial(t, s.Addr)

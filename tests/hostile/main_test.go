@@ -9,10 +9,7 @@ import (
 )
 
 // TestMain fails if goroutines or sockets are left over.
-func TestMain(m *testing.M) {
-	harness.SideBySide()
-	harness.Main(m)
-}
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // bystander calls a server until its test ends, and fails it if a call fails. Its
 // connection was opened before.
