@@ -5,9 +5,9 @@ go 1.26.0
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.1.2
 	github.com/bytedance/gopkg v0.1.4
-	github.com/cloudwego/gopkg v0.2.0
+	github.com/cloudwego/gopkg v0.2.1
 	github.com/cloudwego/kitex v0.16.3
-	github.com/cloudwego/netpoll v0.7.2
+	github.com/cloudwego/netpoll v0.7.3
 	github.com/cloudwego/prutal v0.1.3
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.62.0

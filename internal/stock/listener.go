@@ -27,7 +27,7 @@ func OnceListening() server.Option {
 // newListener returns ln as a netpoll.Listener that closes its descriptor once.
 //
 // netpoll's own Close closes the same number twice, and Kitex's Shutdown calls
-// it twice, 100 ms apart (netpoll v0.7.2 net_listener.go, kitex v0.16.3
+// it twice, 100 ms apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3
 // netpoll/trans_server.go): whoever got that number meanwhile loses a socket.
 // In a process with other servers and clients that fails tests that have
 // nothing to do with it.

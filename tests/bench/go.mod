@@ -7,7 +7,7 @@ require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.22.1
 	github.com/cloudwego/kitex v0.16.3
-	github.com/cloudwego/netpoll v0.7.2
+	github.com/cloudwego/netpoll v0.7.3
 	github.com/kiteline/kiteline v0.0.0
 	github.com/panjf2000/gnet/v2 v2.9.7
 	golang.org/x/sys v0.49.0
@@ -32,7 +32,7 @@ require (
 	github.com/cloudwego/dynamicgo v0.8.0 // indirect
 	github.com/cloudwego/fastpb v0.0.6 // indirect
 	github.com/cloudwego/frugal v0.3.1 // indirect
-	github.com/cloudwego/gopkg v0.2.0 // indirect
+	github.com/cloudwego/gopkg v0.2.1 // indirect
 	github.com/cloudwego/localsession v0.2.1 // indirect
 	github.com/cloudwego/prutal v0.1.3 // indirect
 	github.com/cloudwego/runtimex v0.1.1 // indirect

@@ -65,7 +65,7 @@ func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
 		return err
 	}
 	w.appended = append(w.appended, b)
-	// GetBytes(nil) leaves out the last node in netpoll v0.7.2, and a slice
+	// GetBytes(nil) leaves out the last node in netpoll v0.7.3, and a slice
 	// given to it limits how many it returns, so it has to be asked in turns.
 	for b.Len() > 0 {
 		if err := w.linkSome(b); err != nil {

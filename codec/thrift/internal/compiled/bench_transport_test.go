@@ -22,7 +22,7 @@ func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
 	return nil
 }
 
-// netpollNode is what netpoll reads at a time from a new connection (v0.7.2, connection_impl.go).
+// netpollNode is what netpoll reads at a time from a new connection (v0.7.3, connection_impl.go).
 const netpollNode = 8 << 10
 
 // BenchmarkReceive compares what it takes to get a message out of a transport and decoded: with netpoll's
