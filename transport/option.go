@@ -85,7 +85,7 @@ func WithMaxMuxFrame(bytes int) Option {
 
 // WithHeartbeat says how often a server looks after clients of NewMuxClientSuite that send
 // nothing: one that has gone without a word is found within twice d, and its connections are closed.
-// Zero means 30 s, negative never. A client's own is in MuxConfig; the option has no meaning for it.
+// Zero means 30 s, negative never. A client's own is in MuxConfig: the option has no meaning for a client.
 func WithHeartbeat(d time.Duration) Option {
 	return func(s *settings) { s.heartbeat = d }
 }

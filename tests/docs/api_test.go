@@ -1,0 +1,194 @@
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// api is what a package exports: functions, types, variables and constants by their names, methods
+// and fields as Type.Name. The values are the comments of functions, else empty.
+type api map[string]string
+
+// constants are the values of a package's constants and variables, exported or not, as they are written.
+type constants map[string]ast.Expr
+
+// parsed is one package, all its files for all systems together, without tests.
+type parsed struct {
+	api       api
+	constants constants
+	options   map[string]bool // functions that return an Option
+	imports   map[string]bool
+	files     []*ast.File
+}
+
+// parseCache keeps what is parsed for several tests.
+var parseCache sync.Map // of a folder: *parsed
+
+// parsePackage parses a folder's files. It has no result for a folder without Go files.
+func parsePackage(t *testing.T, dir string) *parsed {
+	t.Helper()
+	if known, ok := parseCache.Load(dir); ok {
+		return known.(*parsed)
+	}
+	p := &parsed{api: make(api), constants: make(constants), options: make(map[string]bool), imports: make(map[string]bool)}
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.files = append(p.files, file)
+		p.add(file)
+	}
+	parseCache.Store(dir, p)
+	return p
+}
+
+func (p *parsed) add(file *ast.File) {
+	for _, i := range file.Imports {
+		p.imports[strings.Trim(i.Path.Value, `"`)] = true
+	}
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				name = typeName(d.Recv.List[0].Type) + "." + name
+			}
+			p.api[name] = d.Doc.Text()
+			if results := d.Type.Results; results != nil && len(results.List) == 1 && typeName(results.List[0].Type) == "Option" {
+				p.options[name] = true
+			}
+		case *ast.GenDecl:
+			for _, s := range d.Specs {
+				p.addSpec(s)
+			}
+		}
+	}
+}
+
+func (p *parsed) addSpec(s ast.Spec) {
+	switch s := s.(type) {
+	case *ast.ValueSpec:
+		for i, name := range s.Names {
+			p.api[name.Name] = ""
+			if i < len(s.Values) {
+				p.constants[name.Name] = s.Values[i]
+			}
+		}
+	case *ast.TypeSpec:
+		p.api[s.Name.Name] = ""
+		var members *ast.FieldList
+		switch of := s.Type.(type) {
+		case *ast.StructType:
+			members = of.Fields
+		case *ast.InterfaceType:
+			members = of.Methods
+		default:
+			return
+		}
+		for _, member := range members.List {
+			for _, name := range member.Names {
+				p.api[s.Name.Name+"."+name.Name] = ""
+			}
+		}
+	}
+}
+
+// typeName returns the name of a type that may be a pointer or have parameters.
+func typeName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return typeName(e.X)
+	case *ast.IndexExpr:
+		return typeName(e.X)
+	case *ast.IndexListExpr:
+		return typeName(e.X)
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
+
+// packageFolders returns the folders of the root module's packages, from the repository's root.
+func packageFolders(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if name == "." {
+			return nil
+		}
+		if base := entry.Name(); base == "testdata" || base == "kitex_gen" || strings.HasPrefix(base, ".") || exists(name+"/go.mod") {
+			return fs.SkipDir
+		}
+		if len(parsePackage(t, path).files) > 0 {
+			all = append(all, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// isLibrary tells whether users may import what is in a folder, or import it by something else.
+func isLibrary(folder string) bool {
+	top, _, _ := strings.Cut(folder, "/")
+	return (top == "transport" || top == "mux" || top == "codec") &&
+		!strings.HasSuffix(folder, "internal/leak") && !strings.Contains(folder, "testidl") && !strings.Contains(folder, "testtypes")
+}
+
+func ours(t *testing.T, folder string) *parsed {
+	t.Helper()
+	p := parsePackage(t, filepath.Join(root, filepath.FromSlash(folder)))
+	if len(p.files) == 0 {
+		t.Fatalf("%s has no Go files", folder)
+	}
+	return p
+}
+
+// others parses packages outside of the repository, by their paths.
+func others(t *testing.T, paths ...string) map[string]*parsed {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", "{{.ImportPath}} {{.Dir}}"}, paths...)...)
+	command.Dir = root
+	output, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", command, err, output)
+	}
+	all := make(map[string]*parsed)
+	for line := range strings.Lines(string(output)) {
+		path, dir, _ := strings.Cut(strings.TrimSpace(line), " ")
+		all[path] = parsePackage(t, dir)
+	}
+	for _, path := range paths {
+		if all[path] == nil || len(all[path].files) == 0 {
+			t.Fatalf("go list knows no %s:\n%s", path, output)
+		}
+	}
+	return all
+}
