@@ -3,8 +3,12 @@ package conn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,20 +71,32 @@ func TestServeIncomparable(t *testing.T) {
 	})
 }
 
+// wsaENOTCONN is what Windows reports with AcceptEx for a connection that was reset in the
+// listener's queue.
+const wsaENOTCONN syscall.Errno = 10057
+
 // TestAcceptShortage: what passes is tried again after a growing pause, told
 // about once per second however many acceptors there are, and ends with Shutdown.
 func TestAcceptShortage(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
+	for _, failure := range []error{
+		os.NewSyscallError("accept4", syscall.EMFILE),
+		os.NewSyscallError("accept4", syscall.ENOBUFS),
+		os.NewSyscallError("accept4", syscall.ETIMEDOUT),
+		os.NewSyscallError("wsarecv", wsaENOTCONN),
+		fmt.Errorf("wrapper: %w", syscall.ENOTCONN), // of a wrapper's own system call
+		temporaryError{},
+		os.ErrDeadlineExceeded,
+	} {
 		for _, acceptors := range []int{1, 4} {
-			t.Run(errno.Error(), func(t *testing.T) {
+			t.Run(failure.Error(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var told atomic.Int32
 					s, err := NewServer(ServerConfig{
 						Group: newFakeGroup(t, 1), Acceptors: acceptors,
 						OnAcceptError: func(err error) {
 							told.Add(1)
-							if !errors.Is(err, errno) {
-								t.Errorf("got %v, want %v", err, errno)
+							if !errors.Is(err, failure) {
+								t.Errorf("got %v, want %v", err, failure)
 							}
 						},
 					})
@@ -88,11 +104,15 @@ func TestAcceptShortage(t *testing.T) {
 						t.Fatal(err)
 					}
 					ln := newFakeListener()
-					ln.failWith(os.NewSyscallError("accept4", errno))
+					ln.failWith(failure)
 					served := make(chan error, 1)
 					go func() { served <- s.Serve(ln) }()
 					const seconds = 20
-					time.Sleep(seconds * time.Second)
+					select {
+					case err := <-served:
+						t.Fatalf("Serve ended with %v", err)
+					case <-time.After(seconds * time.Second):
+					}
 					if got := told.Load(); got < seconds/3 || got > seconds+1 {
 						t.Errorf("OnAcceptError was called %d times in %d s, want about once per second", got, seconds)
 					}
@@ -122,26 +142,65 @@ func TestAcceptShortage(t *testing.T) {
 	}
 }
 
-// TestAcceptFails: what does not pass ends Serve.
+// temporaryError is a net.Error that is no timeout.
+type temporaryError struct{}
+
+func (temporaryError) Error() string   { return "temporary" }
+func (temporaryError) Timeout() bool   { return false }
+func (temporaryError) Temporary() bool { return true }
+
+// fatalErrnos are the numbers, as the system counts them, that say that a descriptor cannot accept.
+func fatalErrnos() []syscall.Errno {
+	if runtime.GOOS == "windows" {
+		const invalidHandle, wsaEBADF, wsaEINVAL, wsaENOTSOCK, wsaEOPNOTSUPP = 6, 10009, 10022, 10038, 10045
+		return []syscall.Errno{invalidHandle, wsaEBADF, wsaEINVAL, wsaENOTSOCK, wsaEOPNOTSUPP}
+	}
+	return []syscall.Errno{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
+}
+
+// TestTransientErrnos goes through the numbers of every system's errors.
+func TestTransientErrnos(t *testing.T) {
+	fatal := fatalErrnos()
+	for errno := syscall.Errno(1); errno < 12000; errno++ {
+		err := &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", errno)}
+		if got, want := isTransient(err), !slices.Contains(fatal, errno); got != want {
+			t.Errorf("%d (%v): got transient %v, want %v", errno, errno, got, want)
+		}
+	}
+}
+
+// TestAcceptFails: what does not pass ends Serve, which returns it.
 func TestAcceptFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 1), Acceptors: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
-		broken := errors.New("broken")
-		ln := newFakeListener()
-		ln.failWith(broken)
-		if err := s.Serve(ln); !errors.Is(err, broken) {
-			t.Errorf("got %v, want %v", err, broken)
-		}
-		if err := s.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := s.Serve(newFakeListener()); err != nil {
-			t.Errorf("Serve after Shutdown: got %v, want nil", err)
-		}
-	})
+	failures := []error{errors.New("broken"), io.EOF, net.ErrClosed}
+	for _, errno := range fatalErrnos() {
+		failures = append(failures, os.NewSyscallError("accept4", errno))
+	}
+	for _, failure := range failures {
+		t.Run(failure.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := NewServer(ServerConfig{
+					Group: newFakeGroup(t, 1), Acceptors: 3,
+					OnAcceptError: func(err error) { t.Errorf("told of %v, want it returned only", err) },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ln := newFakeListener()
+				ln.failWith(failure)
+				giveUp := time.AfterFunc(time.Minute, s.StopAccepting)
+				defer giveUp.Stop()
+				if err := s.Serve(ln); !errors.Is(err, failure) {
+					t.Errorf("got %v, want %v", err, failure)
+				}
+				if err := s.Shutdown(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if err := s.Serve(newFakeListener()); err != nil {
+					t.Errorf("Serve after Shutdown: got %v, want nil", err)
+				}
+			})
+		})
+	}
 }
 
 // TestAcceptedDuringShutdown: a connection that Accept returns while the server

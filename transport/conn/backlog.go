@@ -1,9 +1,7 @@
 package conn
 
 import (
-	"errors"
 	"net"
-	"os"
 	"syscall"
 	"time"
 )
@@ -37,7 +35,7 @@ func (s *Server) takeBacklog(ln net.Listener) {
 		switch {
 		case err == nil && nc != nil:
 			s.open(nc)
-		case !errors.Is(err, os.ErrDeadlineExceeded):
+		case !isTransient(err): // a timeout is transient
 			return
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -25,9 +24,10 @@ type ServerConfig struct {
 	// means one. More than one pays where connections come and go fast.
 	Acceptors int
 
-	// OnAcceptError is told when accepting fails and is tried again after a
-	// pause, as when the process is out of descriptors: at most about once per second
-	// while that lasts. Nil means that nobody wants to know.
+	// OnAcceptError is called at most once per second with the error of an Accept that is
+	// tried again after a pause of half a second at most. These are the errors of system
+	// calls, such as a lack of descriptors or a connection that was reset before it was
+	// accepted, and each net.Error that is temporary or a timeout. May be nil.
 	OnAcceptError func(err error)
 }
 
@@ -71,7 +71,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 
 // Serve accepts from ln, which it owns from then on, until StopAccepting,
 // Shutdown or Close, and then returns nil; or until ln fails for good, and
-// returns its error. It may be called several times, for several listeners.
+// returns its error: EBADF, EINVAL, ENOTSOCK or EOPNOTSUPP of a system call, or an error that
+// OnAcceptError is not called with. It may be called several times, for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
 	if !s.addListener(&ln) {
 		return nil
@@ -164,7 +165,7 @@ func (s *Server) accept(ln net.Listener) error {
 			s.open(nc)
 		case s.isStopped():
 			return nil
-		case !isShortage(err):
+		case !isTransient(err):
 			return opError("accept", ln.Addr(), err)
 		default:
 			s.report(opError("accept", ln.Addr(), err))
@@ -320,27 +321,4 @@ func (p *acceptPause) wait(stop <-chan struct{}) bool {
 	case <-stop:
 		return false
 	}
-}
-
-// passingErrors are those beyond the temporary ones after which accept(2) asks to
-// try again: a lack of memory, and errors of the network that the new
-// connection brings with it.
-var passingErrors = [...]error{
-	syscall.ENOBUFS, syscall.ENOMEM, syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN,
-	syscall.EHOSTUNREACH, syscall.EOPNOTSUPP, syscall.ENETUNREACH, syscall.EPERM,
-}
-
-// isShortage reports whether err is one that passes: a lack of descriptors or
-// memory, or a connection that was gone before it was accepted.
-func isShortage(err error) bool {
-	var temporary interface{ Temporary() bool }
-	if errors.As(err, &temporary) && temporary.Temporary() {
-		return true
-	}
-	for _, passing := range passingErrors {
-		if errors.Is(err, passing) {
-			return true
-		}
-	}
-	return false
 }
