@@ -215,54 +215,6 @@ func TestSetOnDisconnect(t *testing.T) {
 	})
 }
 
-// TestPanics: a panic in a callback ends its connection, with everything that belongs to an end.
-func TestPanics(t *testing.T) {
-	boom := errors.New("boom")
-	for _, where := range []string{"prepare", "connect", "request", "disconnect", "close"} {
-		t.Run(where, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				panics := func(here string) {
-					r.add(here)
-					if here == where {
-						panic(boom)
-					}
-				}
-				cfg := Config{
-					OnPrepare: func(c *Conn) context.Context {
-						r.onClose(t, c)
-						_ = c.AddCloseCallback(func(*Conn) { panics("close") })
-						panics("prepare")
-						return nil
-					},
-					OnConnect:    func(context.Context, *Conn) context.Context { panics("connect"); return nil },
-					OnRequest:    func(_ context.Context, c *Conn) error { panics("request"); return c.Reader().Skip(1) },
-					OnDisconnect: func(context.Context, *Conn) { panics("disconnect") },
-				}
-				c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"), end)
-				want := map[string]string{
-					"prepare":    "prepare close closed",
-					"connect":    "prepare connect close closed",
-					"request":    "prepare connect request close closed",
-					"disconnect": "prepare connect request disconnect close closed",
-					"close":      "prepare connect request disconnect close closed",
-				}[where]
-				synctest.Wait()
-				r.want(t, want)
-				var p *PanicError
-				if where == "prepare" || where == "connect" || where == "request" {
-					if !errors.As(c.Err(), &p) || !errors.Is(c.Err(), boom) {
-						t.Errorf("got cause %v, want a *PanicError with %v", c.Err(), boom)
-					}
-					if p != nil && len(p.Stack) == 0 {
-						t.Error("no stack")
-					}
-				}
-			})
-		})
-	}
-}
-
 // TestCloseInsideCallbacks: from wherever Close is called, the close callbacks
 // run once, after that callback.
 func TestCloseInsideCallbacks(t *testing.T) {

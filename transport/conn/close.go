@@ -4,7 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime/debug"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 // Close ends the connection: reads and writes under way, and later ones, fail
@@ -33,7 +34,7 @@ func (c *Conn) endWith(ev event, cause error) {
 		_ = c.sock.Close()
 	}
 	if act&actTeardown != 0 {
-		c.teardown()
+		c.teardownApart()
 	}
 }
 
@@ -46,7 +47,8 @@ func (c *Conn) release() {
 
 // teardown runs once, when nobody holds the connection any more. The buffers
 // are left to the collector: a goroutine of the user's may still look at what it
-// read, and an idle connection's hold nothing anyway.
+// read, and an idle connection's hold nothing anyway. A callback may end the goroutine: it is a
+// worker's, which has nothing else to do, or teardownApart's.
 func (c *Conn) teardown() {
 	c.armMu.Lock()
 	if c.token != 0 {
@@ -54,9 +56,27 @@ func (c *Conn) teardown() {
 		c.token = 0
 	}
 	c.armMu.Unlock()
-	if word(c.state.Load()).has(flagHangup) {
-		c.disconnect() // unless that was done: the goroutine that was to do it may be late
+	if !word(c.state.Load()).has(flagHangup) {
+		c.tornDown()
+		return
 	}
+	c.disconnect(c.tornDown) // unless that was done: the goroutine that was to do it may be late
+}
+
+// teardownApart is teardown on a goroutine that is not a worker's and must go on.
+func (c *Conn) teardownApart() {
+	c.mu.Lock()
+	callsBack := len(c.closeCallbacks) > 0 || c.onDisconnect != nil
+	c.mu.Unlock()
+	if !callsBack {
+		c.teardown()
+		return
+	}
+	_ = callback.Apart(c.teardown) // the callbacks' failures have been told
+}
+
+// tornDown has the close callbacks run, after the last of the other callbacks.
+func (c *Conn) tornDown() {
 	c.mu.Lock()
 	c.ended = true
 	last := c.asides == 0
@@ -90,16 +110,34 @@ func (c *Conn) endAside() {
 
 // finish runs the close callbacks, once, after the last of the other callbacks.
 func (c *Conn) finish() {
-	c.mu.Lock()
-	callbacks := c.closeCallbacks
-	c.closeCallbacks = nil
-	c.mu.Unlock()
-	for i := len(callbacks) - 1; i >= 0; i-- {
-		c.guard(func() { callbacks[i](c) })
+	for onClose := c.takeCloseCallback(); onClose != nil; onClose = c.takeCloseCallback() {
+		callback.Run(
+			func() { onClose(c) },
+			func(failure *callback.Failure) {
+				if failure != nil {
+					_ = c.failed(failure)
+				}
+				if failure.EndsGoroutine() {
+					c.finish()
+				}
+			})
 	}
 	if c.owner != nil {
 		c.owner.forget(c)
 	}
+}
+
+// takeCloseCallback returns the close callback that is next; nil if there is none.
+func (c *Conn) takeCloseCallback() func(*Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.closeCallbacks) - 1
+	if last < 0 {
+		return nil
+	}
+	onClose := c.closeCallbacks[last]
+	c.closeCallbacks = c.closeCallbacks[:last]
+	return onClose
 }
 
 // hangup records that the peer has gone, err being how that was learnt; nil if
@@ -126,16 +164,18 @@ func (c *Conn) disconnectElsewhere() {
 	wanted := c.onDisconnect != nil
 	c.mu.Unlock()
 	if wanted {
-		c.spawn(c.disconnect)
+		c.spawn(func() { c.disconnect(func() {}) })
 	}
 }
 
-// disconnect calls OnDisconnect, the first time it is called after OnConnect.
-func (c *Conn) disconnect() {
+// disconnect calls OnDisconnect, the first time it is called after OnConnect, and then then,
+// which is called even if OnDisconnect has ended the goroutine.
+func (c *Conn) disconnect(then func()) {
 	c.mu.Lock()
-	callback := c.onDisconnect
-	if callback == nil || c.told || c.connecting || !c.beginAsideLocked() {
+	onDisconnect := c.onDisconnect
+	if onDisconnect == nil || c.told || c.connecting || !c.beginAsideLocked() {
 		c.mu.Unlock()
+		then()
 		return
 	}
 	c.told = true
@@ -143,8 +183,15 @@ func (c *Conn) disconnect() {
 		c.cause = io.EOF // nobody has read and learnt more
 	}
 	c.mu.Unlock()
-	c.guard(func() { callback(c.ctx, c) })
-	c.endAside()
+	callback.Run(
+		func() { onDisconnect(c.ctx, c) },
+		func(failure *callback.Failure) {
+			if failure != nil {
+				_ = c.failed(failure)
+			}
+			c.endAside()
+			then()
+		})
 }
 
 // AddCloseCallback has f called once when the connection has ended, last added
@@ -168,18 +215,15 @@ func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
 	c.mu.Unlock()
 	w := word(c.state.Load())
 	if f != nil && w.has(flagHangup) && (w.holder() == holderHandling || w.holder() == holderPaused || w.holder() == holderUser) {
-		c.spawn(c.disconnect)
+		c.disconnectElsewhere()
 	}
 }
 
-// guard runs a callback and turns its panic into the end of the connection.
-func (c *Conn) guard(callback func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			c.closeWith(&PanicError{Value: v, Stack: debug.Stack()})
-		}
-	}()
-	callback()
+// failed tells OnPanic of a callback that has not returned, and returns the error that it amounts to.
+func (c *Conn) failed(failure *callback.Failure) error {
+	err := &PanicError{Value: failure.Value, Stack: failure.Stack}
+	c.config.tellPanic(c, err)
+	return err
 }
 
 // spawn runs f on a goroutine of the group's, or on one of its own.

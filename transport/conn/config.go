@@ -3,6 +3,8 @@ package conn
 import (
 	"context"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 // Config is what the connections of a Server or a Dialer have in common. The
@@ -12,12 +14,15 @@ import (
 // Callbacks of one connection never overlap, with two exceptions: OnDisconnect
 // runs while OnRequest still does, and OnRequest beside calls of itself that have offered the
 // reading side (Conn.Offer). Their order is OnPrepare, OnConnect, any
-// number of OnRequest, OnDisconnect if it was the peer who closed, then the
-// close callbacks, last added first. A callback that panics ends its
-// connection, with a *PanicError as the cause, and nothing else.
+// number of OnRequest, OnDisconnect if it was the peer who closed, then
+// the close callbacks, last added first.
+//
+// An OnPrepare, OnConnect or OnRequest that panics, or ends its goroutine (runtime.Goexit), ends
+// its connection, with a *PanicError as the cause, and nothing else. After any other callback
+// that does, everything goes on as if it had returned. OnPanic is told of all of them.
 type Config struct {
-	// OnPrepare is called before anything can be read, on the goroutine that
-	// accepts or dials, and must not block. It may set timeouts and callbacks and
+	// OnPrepare is called before anything can be read, while the goroutine that
+	// accepts or dials waits, and must not block. It may set timeouts and callbacks and
 	// may Close the connection. The context it returns is the one of the other callbacks;
 	// nil means context.Background().
 	OnPrepare func(c *Conn) context.Context
@@ -42,9 +47,14 @@ type Config struct {
 	// block. It is not called when this side closes first.
 	OnDisconnect func(ctx context.Context, c *Conn)
 
-	// OnPressure is called when a watermark is crossed, by the goroutine that
-	// writes; it must not block or write. It may Close the connection.
+	// OnPressure is called when a watermark is crossed, while the goroutine that
+	// writes waits; it must not block or write. It may Close the connection.
 	OnPressure func(c *Conn, p Pressure)
+
+	// OnPanic is told of each callback that has panicked or ended its goroutine, once, before the
+	// connection is closed for it if it is. It must not block, and is the place for a log line. c
+	// is nil for a server's OnAcceptError.
+	OnPanic func(c *Conn, err *PanicError)
 
 	// WriteHighWatermark and WriteLowWatermark are counts of bytes that a Flush
 	// or Write under way has still to hand to the kernel: above the first
@@ -64,4 +74,11 @@ type Config struct {
 	// IdleTimeout closes a connection on which nothing was read or written for
 	// that long and no callback runs, nor work beside them; see Conn.SetIdleTimeout. Zero or less means never.
 	IdleTimeout time.Duration
+}
+
+// tellPanic tells OnPanic of err. A failure of its own is dropped.
+func (cfg *Config) tellPanic(c *Conn, err *PanicError) {
+	if cfg.OnPanic != nil {
+		_ = callback.Apart(func() { cfg.OnPanic(c, err) })
+	}
 }

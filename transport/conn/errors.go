@@ -7,9 +7,15 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 var (
+	// ErrGoexit is the Value of a PanicError whose callback has ended its goroutine instead, with
+	// runtime.Goexit, as testing.T.FailNow does.
+	ErrGoexit = callback.ErrGoexit
+
 	// ErrIdleTimeout is the cause of a connection that was closed because
 	// nothing was received on it for its idle timeout. It matches
 	// os.ErrDeadlineExceeded under errors.Is.
@@ -69,14 +75,19 @@ func (e *OpError) Timeout() bool {
 func (e *OpError) Temporary() bool { return false }
 
 // PanicError is the cause of a connection that was closed because one of its
-// callbacks panicked.
+// callbacks panicked or ended its goroutine.
 type PanicError struct {
-	Value any    // what was passed to panic
-	Stack []byte // the goroutine's stack at the panic, as debug.Stack prints it
+	Value any    // what was passed to panic, or ErrGoexit
+	Stack []byte // the goroutine's stack at that moment, as debug.Stack prints it
 }
 
 // Error implements error.
-func (e *PanicError) Error() string { return fmt.Sprintf("conn: callback panicked: %v", e.Value) }
+func (e *PanicError) Error() string {
+	if e.Value == ErrGoexit {
+		return "conn: " + ErrGoexit.Error()
+	}
+	return fmt.Sprintf("conn: callback panicked: %v", e.Value)
+}
 
 // Unwrap returns the panic's value if it was an error.
 func (e *PanicError) Unwrap() error {

@@ -1,5 +1,7 @@
 package conn
 
+import "slices"
+
 // Offer says, inside OnRequest, that this call will read no more: it goes on
 // with what it has taken, and if it still runs at the next tick of the sweep the
 // reading side is taken from it. Then requests behind it do not wait for it:
@@ -26,6 +28,33 @@ func (c *Conn) Offer() {
 func (c *Conn) HandOff() {
 	c.offer()
 	c.take()
+}
+
+// Turn stands for a call of OnRequest.
+type Turn struct{ word word }
+
+// Turn returns the call of OnRequest that runs. Only the goroutine that it was called on may ask,
+// before Offer.
+func (c *Conn) Turn() Turn { return Turn{word(c.state.Load()).turn()} }
+
+// KeepOpen says that the OnRequest of turn t has done all that it had to, although its goroutine
+// ends: code that it called has called runtime.Goexit, and it has dealt with that. Then the
+// connection goes on, read by others. It is called by a deferred function of that OnRequest.
+func (c *Conn) KeepOpen(t Turn) {
+	c.mu.Lock()
+	c.keptOpen = append(c.keptOpen, t)
+	c.mu.Unlock()
+}
+
+// isKeptOpen reports whether KeepOpen was called for t, and forgets it.
+func (c *Conn) isKeptOpen(t Turn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.keptOpen, t)
+	if i >= 0 {
+		c.keptOpen = slices.Delete(c.keptOpen, i, i+1)
+	}
+	return i >= 0
 }
 
 func (c *Conn) offer() {

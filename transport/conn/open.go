@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -59,11 +60,14 @@ func (c *Conn) start() {
 	}
 	c.ctx = context.Background()
 	if c.config.OnPrepare != nil {
-		c.guard(func() {
+		failure := callback.Apart(func() {
 			if ctx := c.config.OnPrepare(c); ctx != nil {
 				c.ctx = ctx
 			}
 		})
+		if failure != nil {
+			c.closeWith(c.failed(failure))
+		}
 	}
 	c.open()
 }
@@ -91,7 +95,7 @@ func (c *Conn) open() {
 	}
 	switch act {
 	case actTeardown:
-		c.teardown()
+		c.teardownApart()
 	case actQueue:
 		c.enqueue()
 	case actNone:
@@ -217,7 +221,7 @@ func (c *Conn) drain() {
 		c.setCause(net.ErrClosed)
 		c.stopIdleTimer()
 		_ = c.sock.Close()
-		c.teardown()
+		c.teardownApart()
 	}
 }
 

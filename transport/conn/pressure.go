@@ -1,5 +1,7 @@
 package conn
 
+import "github.com/kiteline/kiteline/internal/callback"
+
 // Pressure says how much of what was flushed still waits for the peer.
 type Pressure uint8
 
@@ -50,8 +52,12 @@ func (c *Conn) setPressureLocked(p Pressure) {
 	c.mu.Lock()
 	open := c.beginAsideLocked()
 	c.mu.Unlock()
-	if open {
-		c.guard(func() { c.config.OnPressure(c, p) })
-		c.endAside()
+	if !open {
+		return
 	}
+	// Apart, since a message that is written half must not be left so.
+	if failure := callback.Apart(func() { c.config.OnPressure(c, p) }); failure != nil {
+		_ = c.failed(failure)
+	}
+	c.endAside()
 }

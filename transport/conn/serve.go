@@ -5,8 +5,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -21,7 +21,6 @@ func (c *Conn) serve() {
 	c.transition(eventServe)
 	c.touch()
 	if !c.connect() {
-		c.release()
 		return
 	}
 	if c.onRequest.Load() == nil {
@@ -301,14 +300,32 @@ func (c *Conn) handle() bool {
 }
 
 // request calls OnRequest once. It reports whether the caller still has the
-// connection: not if it was closed, and not if OnRequest has lost the reading side.
-func (c *Conn) request() bool {
+// connection: not if it was closed, and not if OnRequest has lost the reading side. It does not
+// return, and somebody else has the connection or it is closed, if OnRequest ends the goroutine.
+func (c *Conn) request() (keeps bool) {
 	c.touch()
 	c.paused, c.inRequest = false, true
 	c.transition(eventHandle)
-	turn := word(c.state.Load()).turn()
-	err := c.callOnRequest()
-	if !c.handled(turn) {
+	turn := c.Turn()
+	var err error
+	callback.Run(
+		func() { err = (*c.onRequest.Load())(c.ctx, c) },
+		func(failure *callback.Failure) {
+			if failure != nil && (!failure.EndsGoroutine() || !c.isKeptOpen(turn)) {
+				err = c.failed(failure)
+			}
+			keeps = c.requestEnded(turn, err)
+			if keeps && failure.EndsGoroutine() {
+				c.passOn()
+			}
+		})
+	return keeps
+}
+
+// requestEnded does what is due after a call of OnRequest that began in turn and came to err. It
+// reports whether the call still had the connection and leaves it open.
+func (c *Conn) requestEnded(turn Turn, err error) bool {
+	if !c.handled(turn.word) {
 		if err != nil {
 			c.closeWith(err)
 		}
@@ -319,12 +336,36 @@ func (c *Conn) request() bool {
 	if err != nil {
 		c.closeWith(err)
 	}
-	if !word(c.state.Load()).isOpen() {
-		c.release()
+	if !c.isOpenOrRelease() {
 		return false
 	}
 	_ = c.in.Release()
 	return true
+}
+
+// isOpenOrRelease reports whether the connection goes on; the caller, who holds it, has let go of
+// it if not.
+func (c *Conn) isOpenOrRelease() bool {
+	if word(c.state.Load()).isOpen() {
+		return true
+	}
+	c.release()
+	return false
+}
+
+// passOn gives the connection to another worker, since the goroutine ends after an OnRequest that
+// was kept open. What that has left unread is offered again.
+func (c *Conn) passOn() {
+	if c.paused && !c.restPaused() {
+		return
+	}
+	c.offered = c.received - uint64(c.in.Len())
+	switch c.transition(eventRequeue) {
+	case actQueue:
+		c.enqueue()
+	case actTeardown:
+		c.teardown()
+	}
 }
 
 // markSeen records, when OnRequest returns or offers the reading side, what it
@@ -337,29 +378,29 @@ func (c *Conn) markSeen() {
 	}
 }
 
-func (c *Conn) callOnRequest() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return (*c.onRequest.Load())(c.ctx, c)
-}
-
 // connect calls OnConnect if it was not called yet. It reports whether the
-// connection goes on.
+// connection goes on; the caller has let go of it if not.
 func (c *Conn) connect() bool {
 	onConnect := c.config.OnConnect
-	if onConnect == nil || c.connected {
-		return word(c.state.Load()).isOpen()
+	if onConnect != nil && !c.connected {
+		c.connected = true
+		c.transition(eventHandle)
+		callback.Run(
+			func() {
+				if ctx := onConnect(c.ctx, c); ctx != nil {
+					c.ctx = ctx
+				}
+			},
+			c.connectEnded)
 	}
-	c.connected = true
-	c.transition(eventHandle)
-	c.guard(func() {
-		if ctx := onConnect(c.ctx, c); ctx != nil {
-			c.ctx = ctx
-		}
-	})
+	return c.isOpenOrRelease()
+}
+
+// connectEnded does what is due after OnConnect.
+func (c *Conn) connectEnded(failure *callback.Failure) {
+	if failure != nil {
+		c.closeWith(c.failed(failure))
+	}
 	c.mu.Lock()
 	c.connecting = false
 	c.mu.Unlock()
@@ -368,25 +409,31 @@ func (c *Conn) connect() bool {
 	if w.isOpen() && w.has(flagHangup) {
 		c.disconnectElsewhere()
 	}
-	return w.isOpen()
+	if failure.EndsGoroutine() {
+		c.release()
+	}
 }
 
 // end finishes a connection whose socket gave err. What came before the peer's
 // close is handled first, so that a message followed by a FIN is not lost.
 func (c *Conn) end(err error) {
-	cause := err
 	if !word(c.state.Load()).isOpen() {
-		cause = net.ErrClosed
-	} else {
-		c.hangup(err)
-		if !c.handle() {
-			return
-		}
-		c.disconnect()
-		if errors.Is(err, io.EOF) && c.awaitCalm() {
-			return
-		}
+		c.endHeld(net.ErrClosed)
+		return
 	}
+	c.hangup(err)
+	if !c.handle() {
+		return
+	}
+	c.disconnect(func() {
+		if !errors.Is(err, io.EOF) || !c.awaitCalm() {
+			c.endHeld(err)
+		}
+	})
+}
+
+// endHeld closes a connection that the caller holds, for cause.
+func (c *Conn) endHeld(cause error) {
 	if !errors.Is(cause, io.EOF) {
 		cause = opError("read", c.remote, cause)
 	}

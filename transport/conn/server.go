@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 // ServerConfig says what a Server does. It is copied by NewServer.
@@ -241,8 +243,11 @@ func (s *Server) report(err error) {
 		s.reported = now
 	}
 	s.mu.Unlock()
-	if due {
-		s.config.OnAcceptError(err)
+	if !due {
+		return
+	}
+	if failure := callback.Apart(func() { s.config.OnAcceptError(err) }); failure != nil {
+		s.config.tellPanic(nil, &PanicError{Value: failure.Value, Stack: failure.Stack})
 	}
 }
 
