@@ -20,11 +20,14 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	defer s.mu.Unlock()
 	active, pooled := 0, 0
 	for cc := range s.conns {
+		if cc.pooled && mode(cc.mode.Load()) != modePooled {
+			t.Errorf("seed %d: a connection counts as pooled and is %v", seed, mode(cc.mode.Load()))
+		}
 		if cc.isDraining() {
 			continue
 		}
 		active++
-		if mode(cc.mode.Load()) == modePooled {
+		if cc.pooled { // its mode says so earlier, which the reader sets without the set's lock
 			pooled++
 		}
 		if n := cc.unsent.Load(); n < 0 {
@@ -150,6 +153,9 @@ func TestRandomPeers(t *testing.T) {
 			for cc := range s.conns {
 				if n := cc.unsent.Load(); n != 0 {
 					t.Errorf("seed %d: %d calls count as not sent", seed, n)
+				}
+				if is := mode(cc.mode.Load()) == modePooled; is != cc.pooled && !cc.isDraining() {
+					t.Errorf("seed %d: pooled is %v, and counts as %v", seed, is, cc.pooled)
 				}
 			}
 			_ = s.Close()

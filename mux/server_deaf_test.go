@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"syscall"
 	"testing"
 	"time"
@@ -21,16 +22,58 @@ func cpuTime(t *testing.T) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
+// idleShare returns the least part of a processor that the process used in one of several pieces of
+// the time until done is closed. What loops without a pause uses all it gets in each of them; the collector
+// and what ran before disturb some.
+func idleShare(t *testing.T, piece time.Duration, done <-chan struct{}) float64 {
+	t.Helper()
+	least := 1.0
+	tick := time.NewTicker(piece)
+	defer tick.Stop()
+	for began, used := time.Now(), cpuTime(t); ; {
+		select {
+		case <-done:
+			return least
+		case <-tick.C:
+		}
+		now, usedNow := time.Now(), cpuTime(t)
+		least = min(least, float64(usedNow-used)/float64(now.Sub(began)))
+		began, used = now, usedNow
+	}
+}
+
+// holdLittle has the kernel hold little of what a server's connections write, so that it waits in the server.
+func holdLittle(t *testing.T, s *muxServer) {
+	t.Helper()
+	attach := func(sc *ServerConn) {
+		if err := sc.conn.NetConn().(*net.TCPConn).SetWriteBuffer(16 << 10); err != nil {
+			t.Error(err)
+		}
+	}
+	s.attach.Store(&attach)
+}
+
+// dialDeaf is dial for a client whose kernel takes little.
+func (s *muxServer) dialDeaf(t *testing.T) *muxPeer {
+	t.Helper()
+	p := s.dial(t)
+	if err := p.Conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // TestDeafPeers: clients that send requests and read no reply hold no goroutine but the one that
 // writes, and the server's shutdown gives them up when its time is over, without looking busy.
 func TestDeafPeers(t *testing.T) {
-	const peers, perConn, pending, replyBytes = 8, 16, 1 << 20, 64 << 10
+	const peers, perConn, pending, replyBytes = 8, 16, 4 << 20, 64 << 10
 	s := startMuxServer(t, "tcp", ServerConfig{
 		MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
 		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, replyBytes)) }),
 	})
+	holdLittle(t, s)
 	for i := range peers {
-		p := s.dial(t)
+		p := s.dialDeaf(t)
 		sig := signalNone
 		if i%2 == 0 {
 			sig = signalHello
@@ -44,32 +87,31 @@ func TestDeafPeers(t *testing.T) {
 			}
 		}()
 	}
-	var before ServerStats
+	// The kernel holds less than a quarter of what a connection may have pending: one that has met its
+	// limit keeps three quarters, and never reads again.
+	var waiting int64
 	waitFor(t, "the server to read no more", func() bool {
 		st := s.Stats()
-		// A server that has met its limit reads no more until all has gone out; a part may have.
-		rests := st.InFlight == 0 && st.Calls == before.Calls && st.PendingBytes >= peers*pending*3/4
-		before = st
-		return rests
+		waiting = st.PendingBytes
+		return st.InFlight == 0 && st.Pauses >= peers && waiting >= peers*pending*3/4
 	})
-	if most := int64(peers * (pending + perConn*(replyBytes+100))); before.PendingBytes > most {
-		t.Errorf("%d bytes wait, want %d at most", before.PendingBytes, most)
+	if most := int64(peers * (pending + perConn*(replyBytes+100))); waiting > most {
+		t.Errorf("%d bytes wait, want %d at most", waiting, most)
 	}
 	const patience = time.Second
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	began, used := time.Now(), cpuTime(t)
-	err := s.Shutdown(ctx)
-	took := time.Since(began)
-	used = cpuTime(t) - used
-	if !errors.Is(err, context.DeadlineExceeded) {
+	result, done := make(chan error, 1), make(chan struct{})
+	go func() {
+		result <- s.Shutdown(ctx)
+		close(done)
+	}()
+	if share := idleShare(t, patience/10, done); share > 0.05 {
+		t.Errorf("the shutdown kept %.2f of a processor busy", share)
+	}
+
+	if err := <-result; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
-	}
-	if took > 3*patience {
-		t.Errorf("the shutdown took %v, want %v", took, patience)
-	}
-	if used > patience/5 {
-		t.Errorf("the shutdown used the processors for %v of %v", used, took)
 	}
 	waitFor(t, "connections to end", func() bool {
 		st := s.Stats()
@@ -89,7 +131,8 @@ func TestShortFramesTakeMemory(t *testing.T) {
 				MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
 				Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, nil) }),
 			})
-			p := s.dial(t)
+			holdLittle(t, s)
+			p := s.dialDeaf(t)
 			p.send(t, wireFrame(1, signalHello, nil))
 			go func() { // until the server closes
 				for many := bytes.Repeat(frame, 1000); ; {

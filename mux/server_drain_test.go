@@ -9,7 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // loadOf is what one client has seen of a server that shuts down.
@@ -116,50 +119,60 @@ func TestShutdownUnderLoad(t *testing.T) {
 }
 
 // TestShutdownOfIdle: without calls in flight the shutdown waits for clients that know
-// the package, to the end of the grace for others, and for nobody who is not there.
+// the package, to the end of the grace for others, and not at all without clients.
 func TestShutdownOfIdle(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
 		stock, marked int
-		least, most   time.Duration
+		leaves        time.Duration // after which a marked client goes
+		want          time.Duration
 	}{
-		{"nobody", 0, 0, 0, stockGrace / 2},
-		{"stock", 2, 0, stockGrace, serverPatience},
-		{"marked", 0, 2, 0, stockGrace / 2 * 3},
-		{"both", 2, 2, stockGrace, serverPatience},
+		{"none", 0, 0, 0, 0},
+		{"stock", 2, 0, 0, stockGrace},
+		{"marked", 0, 2, 0, 0},
+		{"marked and slow", 0, 2, time.Hour, time.Hour},
+		{"both", 2, 2, 0, stockGrace},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-			var clients sync.WaitGroup
-			for i := range tc.stock + tc.marked {
-				p := s.dial(t)
-				sig := signalNone
-				if i >= tc.stock {
-					sig = signalHello
+			synctest.Test(t, func(t *testing.T) {
+				srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler)})
+				if err != nil {
+					t.Fatal(err)
 				}
-				p.send(t, wireFrame(1, sig, nil))
-				p.mustReceive(t)
-				clients.Go(func() {
-					if sig == signalHello {
-						if r := p.mustReceive(t); r.signal != signalDrain {
-							t.Errorf("got %v, want drain", r.signal)
+				var clients sync.WaitGroup
+				for i := range tc.stock + tc.marked {
+					near, far := net.Pipe()
+					if _, err := conn.New(far, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
+						t.Fatal(err)
+					}
+					p, sig := newMuxPeer(near), signalNone
+					if i >= tc.stock {
+						sig = signalHello
+					}
+					p.send(t, wireFrame(1, sig, nil))
+					p.mustReceive(t)
+					clients.Go(func() {
+						defer p.Close()
+						_ = p.SetReadDeadline(time.Time{})
+						if r, err := p.receive(); sig == signalHello && r.signal != signalDrain {
+							t.Errorf("got %v, %v, want drain", r.signal, err)
+						} else if sig == signalNone && err != io.EOF {
+							t.Errorf("got %+v, %v, want the end", r.prefix, err)
 						}
-						_ = p.Conn.(*net.TCPConn).CloseWrite()
-					}
-					_ = p.SetReadDeadline(time.Now().Add(serverPatience))
-					if r, err := p.receive(); err != io.EOF {
-						t.Errorf("got %+v, %v, want the end", r.prefix, err)
-					}
-				})
-			}
-			began := time.Now()
-			if err := s.Shutdown(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if took := time.Since(began); took < tc.least || took > tc.most {
-				t.Errorf("took %v, want %v to %v", took, tc.least, tc.most)
-			}
-			clients.Wait()
+						if sig == signalHello {
+							time.Sleep(tc.leaves)
+						}
+					})
+				}
+				began := time.Now()
+				if err := srv.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took != tc.want {
+					t.Errorf("took %v, want %v", took, tc.want)
+				}
+				clients.Wait()
+			})
 		})
 	}
 }
