@@ -116,7 +116,9 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 		start:           s.goroutines.start,
 		counters:        &s.counters.output,
 	})
-	_ = c.SetReadDeadline(time.Time{}) // no timeout of the dialer's; fails on a closed one, as the first read will
+	// Nothing of the dialer's; fails on a closed one, as the first read will.
+	_ = c.SetReadDeadline(time.Time{})
+	_ = c.SetReadTimeout(0)
 	return cc
 }
 

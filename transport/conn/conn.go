@@ -23,6 +23,7 @@ import (
 type Conn struct {
 	// immutable after newConn
 	config  *Config
+	clock   clock
 	sock    socket
 	raw     bool    // sock's try methods work
 	group   *Group  // nil: no poller, no sweep, and a goroutine of its own for a handler
@@ -71,7 +72,7 @@ type Conn struct {
 	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
 	swept     atomic.Bool   // it is in the sweep's list
 	timed     atomic.Bool   // it has an idle timeout
-	restedAt  atomic.Int64  // UnixNano of when it was last used; kept only if timed
+	restedAt  atomic.Int64  // the instant of when it was last used; kept only if timed
 
 	// guarded by mu
 	mu             sync.Mutex

@@ -45,6 +45,15 @@
 // A socket that no poller can watch (any net.Conn that is not a plain TCP or
 // Unix socket, Windows, the build tag nopoller) runs the same code and lingers all its life.
 //
+// # Time
+//
+// A wait ends at its deadline if one is set, and otherwise when it has taken the timeout.
+// Deadlines, timeouts and idle times are measured by Go's monotonic clock, so setting the
+// wall clock changes none of them. A deadline without a monotonic reading, such as one from
+// time.Unix, is converted once, when it is set. Where the clock stands still while the machine is
+// suspended, as on Linux, that time does not count: nothing ends at the resumption by
+// itself, and a deadline comes later by as much. A peer that has closed meanwhile is noticed as usual.
+//
 // # Concurrency
 //
 // net.Conn's methods, Close, IsActive and the setters may be called from any

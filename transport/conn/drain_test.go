@@ -84,7 +84,7 @@ func newDrainConn(t *testing.T, kind string, cfg Config) *fakeConn {
 		return newFakeConn(t, cfg, newFakeGroup(t, 1))
 	case 'r':
 		sock := newFakeSocket()
-		c := &Conn{config: &cfg, sock: sock, raw: true, remote: fakeAddr{}}
+		c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, remote: fakeAddr{}}
 		t.Cleanup(func() { c.Close() })
 		c.start()
 		return &fakeConn{Conn: c, sock: sock}
@@ -157,7 +157,7 @@ func TestDrainKickIsNotLost(t *testing.T) {
 		c.readLimit.mu.Lock() // so that both come before the goroutine looks up
 		c.transition(eventDrain)
 		c.readLimit.mu.Unlock()
-		_ = c.readLimit.wakeUp(func(time.Time) error { return nil })
+		_ = c.readLimit.wakeUp()
 		if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
 		}

@@ -415,7 +415,7 @@ func newFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeCon
 func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeConn {
 	sock := newFakeSocket(steps...)
 	w := &fakeWatcher{sock: sock, after: g.dispatcher.wake}
-	c := &Conn{config: &cfg, sock: sock, raw: true, group: g, watcher: w, remote: fakeAddr{}}
+	c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, group: g, watcher: w, remote: fakeAddr{}}
 	w.target, c.token = (*target)(c), 1
 	sock.watch, sock.edge = w.look, w.edge
 	t.Cleanup(func() { c.Close() })
@@ -425,7 +425,7 @@ func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fak
 // newPlainFakeConn starts a connection that cannot be watched nor tried.
 func newPlainFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeConn {
 	sock := newFakeSocket(steps...)
-	c := &Conn{config: &cfg, sock: plainSocket{sock}, group: g, remote: fakeAddr{}}
+	c := &Conn{config: &cfg, clock: newClock(), sock: plainSocket{sock}, group: g, remote: fakeAddr{}}
 	t.Cleanup(func() { c.Close() })
 	c.start()
 	return &fakeConn{Conn: c, sock: sock}

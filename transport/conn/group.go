@@ -39,6 +39,7 @@ type Group struct {
 	pollers    *poller.Group // nil where the platform has none
 	dispatcher *dispatcher
 	sweeper    *sweeper
+	clock      clock
 
 	closeOnce sync.Once
 	closed    atomic.Bool // no new connections
@@ -54,7 +55,7 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 		cfg.MaxLingering = lingeringPerProc * runtime.GOMAXPROCS(0)
 	}
 	d := newDispatcher(max(cfg.MaxLingering, 0))
-	g := &Group{dispatcher: d, sweeper: newSweeper(cfg.SweepPeriod)}
+	g := &Group{dispatcher: d, sweeper: newSweeper(cfg.SweepPeriod), clock: newClock()}
 	pollers, err := poller.NewGroup(poller.GroupConfig{Size: cfg.Pollers, Policy: cfg.Policy, AfterBatch: d.wake})
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, opError("start group", nil, err)

@@ -31,7 +31,7 @@ func newKindOfConn(t *testing.T, kind string, cfg Config, steps ...fakeStep) *fa
 		return newPlainFakeConn(t, cfg, newFakeGroup(t, 3), steps...)
 	}
 	sock := newFakeSocket(steps...)
-	c := &Conn{config: &cfg, sock: sock, raw: true, remote: fakeAddr{}}
+	c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, remote: fakeAddr{}}
 	if kind == "no group" {
 		c.sock, c.raw = plainSocket{sock}, false
 	}

@@ -19,7 +19,7 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	}
 	c.idleTimeout = max(d, 0)
 	c.timed.Store(d > 0)
-	c.restedAt.Store(time.Now().UnixNano())
+	c.restedAt.Store(int64(c.clock.now()))
 	switch {
 	case d > 0 && c.idleTimer == nil:
 		c.idleTimer = time.AfterFunc(d, c.checkIdle)
@@ -34,8 +34,13 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 // markUsed records when the connection was last in use, if anybody wants to know.
 func (c *Conn) markUsed() {
 	if c.timed.Load() {
-		c.restedAt.Store(time.Now().UnixNano())
+		c.restedAt.Store(int64(c.clock.now()))
 	}
+}
+
+// restedFor returns how long the connection was not in use.
+func (c *Conn) restedFor() time.Duration {
+	return time.Duration(c.clock.now() - instant(c.restedAt.Load()))
 }
 
 // checkIdle runs when the idle timer fires. The timer was set for the earliest
@@ -48,7 +53,7 @@ func (c *Conn) checkIdle() {
 	if timeout == 0 {
 		return
 	}
-	left := timeout - time.Since(time.Unix(0, c.restedAt.Load()))
+	left := timeout - c.restedFor()
 	if left <= 0 {
 		left = timeout
 		if c.readers.Load() == 0 && c.pending.Load() == 0 && !c.hasArrived() {

@@ -6,146 +6,176 @@ import (
 	"time"
 )
 
-// limit arbitrates one deadline of a socket, for reading or for writing,
-// between the three who want it: SetReadDeadline and its like, the timeout per
-// wait, and the sweep, which makes a lingering goroutine look up.
+// limit arbitrates one deadline of a socket, for reading or for writing, between the three
+// that want it: the user's deadline, the timeout of each wait, and the sweep, which makes a
+// lingering goroutine look up. A wait ends at the deadline if there is one, and otherwise when
+// it has taken the timeout. Both are kept, so that a deadline that is removed brings the timeout
+// back. What the sweep wants is kept apart from both.
 //
-// Setting a deadline costs a visit to the runtime's timers, so it is not done
+// Setting a socket's deadline costs a visit to the runtime's timers, so it is not done
 // for every wait for data: an earlier deadline is left armed, and a wait that it
 // ends too soon finds in expired that it may go on. A wait to write is rare, and
 // ended too soon it breaks a TLS connection, so beginExact sets the deadline each
 // time, and endExact removes it.
+//
+// One wait at a time uses a limit; setDeadline, setTimeout and wakeUp may come at any time.
 type limit struct {
-	// atomic: deadline as UnixNano, 0 for none; changed with mu held. For those
-	// who do not wait and still have to respect it.
-	deadlineNano atomic.Int64
+	// immutable after init
+	clock clock
+	sock  deadlineSetter
+	way   direction
+
+	// atomic: an instant, unset for no deadline; changed with mu held
+	deadline atomic.Int64
 
 	mu sync.Mutex
 
 	// guarded by mu
-	deadline time.Time     // absolute; zero: none. At most one of deadline and timeout is set
-	timeout  time.Duration // for each wait; zero: none
-	armed    time.Time     // what the socket's deadline is set to; zero: none
-	kick     bool          // armed is in the past because of wakeUp
+	timeout time.Duration // for each wait; zero: none
+	timeUp  instant       // when the wait under way, or the last one, has taken its timeout
+	armed   instant       // what the socket's deadline is set to
+	kick    bool          // armed is past because of wakeUp
 }
 
-// longPast returns a deadline that ends every wait.
-func longPast() time.Time { return time.Unix(1, 0) }
+// deadlineSetter is the part of a socket that a limit uses.
+type deadlineSetter interface {
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+}
 
-// setDeadline makes t the deadline of the wait under way and of all later
-// ones; the zero time removes it. It replaces the timeout.
-func (l *limit) setDeadline(t time.Time, arm func(time.Time) error) error {
+// direction says which of a socket's two deadlines a limit is about.
+type direction bool
+
+const (
+	reading direction = false
+	writing direction = true
+)
+
+// init prepares a limit without a deadline and without a timeout.
+func (l *limit) init(c clock, sock deadlineSetter, way direction) {
+	l.clock, l.sock, l.way = c, sock, way
+	l.timeUp, l.armed = never, never
+}
+
+// armLocked sets the socket's deadline to at, or to one that has passed if the goroutine that
+// wakeUp is meant for has not looked up yet.
+func (l *limit) armLocked(at instant) error {
+	if l.kick {
+		at = past
+	}
+	l.armed = at
+	if l.way == writing {
+		return l.sock.SetWriteDeadline(l.clock.time(at))
+	}
+	return l.sock.SetReadDeadline(l.clock.time(at))
+}
+
+// setDeadline makes t the deadline of the wait under way and of all later ones. The zero time
+// removes it: the timeout holds again, also for the wait under way.
+func (l *limit) setDeadline(t time.Time) error {
+	at := unset
+	if !t.IsZero() {
+		at = l.clock.at(t)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deadline, l.timeout = t, 0
-	l.deadlineNano.Store(unixNano(t))
-	if l.armed = t; l.kick {
-		l.armed = longPast() // whom wakeUp is for may not have looked up yet
-	}
-	return arm(l.armed)
+	l.deadline.Store(int64(at))
+	return l.armLocked(l.endLocked())
 }
 
-// setTimeout makes d the time that each later wait may take; zero or less
-// removes it. It replaces the deadline.
+// hasDeadline reports whether a deadline is set.
+func (l *limit) hasDeadline() bool { return instant(l.deadline.Load()) != unset }
+
+// setTimeout makes d the time that each later wait may take unless a deadline is set; zero or
+// less removes it.
 func (l *limit) setTimeout(d time.Duration) {
 	l.mu.Lock()
-	l.deadline, l.timeout = time.Time{}, max(d, 0)
-	l.deadlineNano.Store(0)
+	l.timeout = max(d, 0)
 	l.mu.Unlock()
 }
 
 // isOver reports whether the deadline has passed; a timeout never has.
 func (l *limit) isOver() bool {
-	end := l.deadlineNano.Load()
-	return end != 0 && time.Now().UnixNano() >= end
+	deadline := instant(l.deadline.Load())
+	return deadline != unset && l.clock.now() >= deadline
 }
 
-// unixNano is t.UnixNano with 0 for the zero time only.
-func unixNano(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
+// endLocked returns when the wait under way has to end.
+func (l *limit) endLocked() instant {
+	if deadline := instant(l.deadline.Load()); deadline != unset {
+		return deadline
 	}
-	return max(t.UnixNano(), 1)
+	return l.timeUp
 }
 
-// begin prepares a wait that starts now. It returns the time at which the wait
-// has to end; zero for never.
-func (l *limit) begin(arm func(time.Time) error) (time.Time, error) {
+// beginLocked notes that a wait starts now, and returns when it has to end.
+func (l *limit) beginLocked() instant {
+	l.timeUp = never
+	if l.timeout > 0 {
+		l.timeUp = l.clock.now().after(l.timeout)
+	}
+	return l.endLocked()
+}
+
+// begin prepares a wait that starts now.
+func (l *limit) begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	end := l.endLocked()
-	if end.IsZero() || !l.armed.IsZero() && !l.armed.After(end) {
-		return end, nil
+	end := l.beginLocked()
+	if l.armed <= end {
+		return nil
 	}
-	l.armed = end
-	return end, arm(end)
-}
-
-// endLocked returns when a wait that starts now has to end.
-func (l *limit) endLocked() time.Time {
-	if l.timeout > 0 {
-		return time.Now().Add(l.timeout)
-	}
-	return l.deadline
+	return l.armLocked(end)
 }
 
 // beginExact is begin, with the socket's deadline set to the wait's end.
-func (l *limit) beginExact(arm func(time.Time) error) (time.Time, error) {
+func (l *limit) beginExact() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := l.beginLocked()
+	if l.armed == end {
+		return nil
+	}
+	return l.armLocked(end)
+}
+
+// endExact ends what beginExact began: the socket keeps no deadline except the user's own.
+func (l *limit) endExact() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timeUp = never
+	if end := l.endLocked(); l.armed != end {
+		_ = l.armLocked(end) // fails only if the socket is closed
+	}
+}
+
+// expired is called when the socket's deadline ended a wait. It reports whether the wait's time
+// is up; otherwise the socket's deadline is set anew, and the wait may go on.
+func (l *limit) expired() (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end := l.endLocked()
-	if l.armed.Equal(end) {
-		return end, nil
-	}
-	l.armed = end
-	return end, arm(end)
-}
-
-// endExact ends what beginExact began: the socket keeps no deadline but the
-// user's own.
-func (l *limit) endExact(arm func(time.Time) error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.armed.Equal(l.deadline) {
-		l.armed = l.deadline
-		_ = arm(l.deadline) // fails only if the socket is closed
-	}
-}
-
-// expired is called when the socket's deadline ended a wait whose end begin
-// returned. It reports whether time is up; otherwise the socket's deadline is
-// set anew, and the wait may go on.
-func (l *limit) expired(end time.Time, arm func(time.Time) error) (bool, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.timeout == 0 {
-		end = l.deadline
-	}
-	if !end.IsZero() && !time.Now().Before(end) {
+	if l.clock.now() >= end {
 		return true, nil
 	}
 	l.kick = false
-	l.armed = end
-	return false, arm(end)
+	return false, l.armLocked(end)
 }
 
-// wakeUp ends the wait under way. A wait that is not for kicked to end goes on
-// after a look at expired.
-func (l *limit) wakeUp(arm func(time.Time) error) error {
+// wakeUp ends the wait under way. Any wait except a lingering one checks expired and goes on.
+func (l *limit) wakeUp() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kick = true
-	l.armed = longPast()
-	return arm(longPast())
+	return l.armLocked(never)
 }
 
 // kicked is called when the socket's deadline ended a lingering wait, which has
 // no limit of its own. It reports whether that was wakeUp's doing, and removes the deadline.
-func (l *limit) kicked(arm func(time.Time) error) bool {
+func (l *limit) kicked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	was := l.kick
 	l.kick = false
-	l.armed = time.Time{}
-	return arm(time.Time{}) != nil || was
+	return l.armLocked(never) != nil || was
 }

@@ -15,29 +15,37 @@ type armedDeadline struct {
 	sets int
 }
 
-func (d *armedDeadline) arm(t time.Time) error {
+func (d *armedDeadline) SetReadDeadline(t time.Time) error {
 	d.at = t
 	d.sets++
 	return nil
 }
 
+func (d *armedDeadline) SetWriteDeadline(time.Time) error { panic("not its direction") }
+
+// newTestLimit returns a limit for reading, and the socket's deadline that it sets.
+func newTestLimit() (*limit, *armedDeadline) {
+	l, d := &limit{}, &armedDeadline{}
+	l.init(newClock(), d, reading)
+	return l, d
+}
+
 // TestLimitKeepsKick: a kick is not undone by somebody who sets a deadline before
 // the lingering goroutine has looked up.
 func TestLimitKeepsKick(t *testing.T) {
-	for name, set := range map[string]func(l *limit, d *armedDeadline) error{
-		"deadline":    func(l *limit, d *armedDeadline) error { return l.setDeadline(time.Now().Add(time.Hour), d.arm) },
-		"no deadline": func(l *limit, d *armedDeadline) error { return l.setDeadline(time.Time{}, d.arm) },
-		"timeout":     func(l *limit, d *armedDeadline) error { l.setTimeout(time.Hour); return nil },
+	for name, set := range map[string]func(l *limit) error{
+		"deadline":    func(l *limit) error { return l.setDeadline(time.Now().Add(time.Hour)) },
+		"no deadline": func(l *limit) error { return l.setDeadline(time.Time{}) },
+		"timeout":     func(l *limit) error { l.setTimeout(time.Hour); return nil },
 	} {
-		var l limit
-		var d armedDeadline
-		if err := errors.Join(l.wakeUp(d.arm), set(&l, &d)); err != nil {
+		l, d := newTestLimit()
+		if err := errors.Join(l.wakeUp(), set(l)); err != nil {
 			t.Fatal(err)
 		}
 		if d.at.IsZero() || time.Now().Before(d.at) {
 			t.Errorf("%s: the socket's deadline is %v, want one that has passed", name, d.at)
 		}
-		if !l.kicked(d.arm) {
+		if !l.kicked() {
 			t.Errorf("%s: the kick was lost", name)
 		}
 		if !d.at.IsZero() {
@@ -50,21 +58,20 @@ func TestLimitKeepsKick(t *testing.T) {
 // whatever was set since the wait began.
 func TestLimitKickIsNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, set := range map[string]func(l *limit, d *armedDeadline) error{
-			"nothing":          func(*limit, *armedDeadline) error { return nil },
-			"deadline removed": func(l *limit, d *armedDeadline) error { return l.setDeadline(time.Time{}, d.arm) },
-			"deadline later":   func(l *limit, d *armedDeadline) error { return l.setDeadline(time.Now().Add(time.Hour), d.arm) },
+		for name, set := range map[string]func(l *limit) error{
+			"nothing":          func(*limit) error { return nil },
+			"deadline removed": func(l *limit) error { return l.setDeadline(time.Time{}) },
+			"deadline later":   func(l *limit) error { return l.setDeadline(time.Now().Add(time.Hour)) },
 		} {
-			var l limit
-			var d armedDeadline
-			_ = l.setDeadline(time.Now().Add(time.Second), d.arm)
-			end, _ := l.begin(d.arm)
-			_ = set(&l, &d)
+			l, d := newTestLimit()
+			_ = l.setDeadline(time.Now().Add(time.Second))
+			_ = l.begin()
+			_ = set(l)
 			if name != "nothing" {
 				time.Sleep(2 * time.Second)
 			}
-			_ = l.wakeUp(d.arm)
-			over, err := l.expired(end, d.arm)
+			_ = l.wakeUp()
+			over, err := l.expired()
 			if over || err != nil {
 				t.Errorf("%s: got %v, %v, want a wait that goes on", name, over, err)
 			}
@@ -111,6 +118,12 @@ func TestReadTimeout(t *testing.T) {
 	})
 }
 
+// setBoth sets a read timeout and a read deadline that far ahead.
+func setBoth(c *Conn, timeout, deadline time.Duration) {
+	_ = c.SetReadDeadline(time.Now().Add(deadline))
+	_ = c.SetReadTimeout(timeout)
+}
+
 // TestReadDeadline: what is set while somebody waits holds for that wait.
 func TestReadDeadline(t *testing.T) {
 	for _, tc := range []struct {
@@ -127,9 +140,14 @@ func TestReadDeadline(t *testing.T) {
 		{"earlier, during", func(c *Conn) { _ = c.SetReadDeadline(time.Now().Add(time.Hour)) }, func(c *Conn) { _ = c.SetReadDeadline(time.Now().Add(time.Second)) }, 2 * time.Second},
 		{"later, during", func(c *Conn) { _ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) }, func(c *Conn) { _ = c.SetReadDeadline(time.Now().Add(9 * time.Second)) }, 10 * time.Second},
 		{"removed, during", func(c *Conn) { _ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 0},
-		{"timeout removed by a deadline", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 0},
-		{"kicked", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.readLimit.wakeUp(c.sock.SetReadDeadline) }, 2 * time.Second},
-		{"kicked without a limit", nil, func(c *Conn) { _ = c.readLimit.wakeUp(c.sock.SetReadDeadline) }, 0},
+		{"timeout, no deadline removed", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 2 * time.Second},
+		{"timeout, deadline removed before", func(c *Conn) { setBoth(c, 2*time.Second, time.Second); _ = c.SetReadDeadline(time.Time{}) }, nil, 2 * time.Second},
+		{"timeout, deadline removed during", func(c *Conn) { setBoth(c, 3*time.Second, 2*time.Second) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 3 * time.Second},
+		{"timeout, later deadline", func(c *Conn) { setBoth(c, 2*time.Second, 4*time.Second) }, nil, 4 * time.Second},
+		{"timeout, later deadline removed during", func(c *Conn) { setBoth(c, 2*time.Second, time.Minute) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 2 * time.Second},
+		{"timeout, later deadline removed too late", func(c *Conn) { setBoth(c, time.Second/2, time.Minute) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, time.Second},
+		{"kicked", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.readLimit.wakeUp() }, 2 * time.Second},
+		{"kicked without a limit", nil, func(c *Conn) { _ = c.readLimit.wakeUp() }, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

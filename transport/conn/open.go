@@ -27,7 +27,7 @@ func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 
 func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
 	sock, raw := newSocket(nc)
-	c := &Conn{config: cfg, sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
+	c := &Conn{config: cfg, clock: clockOf(g), sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
 	if g != nil && g.closed.Load() {
 		_ = nc.Close()
 		return nil, opError("open", c.remote, net.ErrClosed)
@@ -43,11 +43,21 @@ func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
 	return c, nil
 }
 
+// clockOf returns the group's clock, or one of its own for a connection without a group.
+func clockOf(g *Group) clock {
+	if g == nil {
+		return newClock()
+	}
+	return g.clock
+}
+
 // start prepares c and gives it to its first holder.
 func (c *Conn) start() {
 	c.armFD = c.arm
 	c.in.Bind((*source)(c), nil)
 	c.out.Bind(nil, (*sink)(c))
+	c.readLimit.init(c.clock, c.sock, reading)
+	c.writeLimit.init(c.clock, c.sock, writing)
 	c.onDisconnect = c.config.OnDisconnect
 	c.connecting = c.config.OnConnect != nil
 	if c.config.OnRequest != nil {
@@ -216,7 +226,7 @@ func (c *Conn) drain() {
 	case act&actQueue != 0:
 		c.enqueue()
 	case act&actKick != 0:
-		_ = c.readLimit.wakeUp(c.sock.SetReadDeadline) // fails only if the socket is closed
+		_ = c.readLimit.wakeUp() // fails only if the socket is closed
 	case act&actTeardown != 0:
 		c.setCause(net.ErrClosed)
 		c.stopIdleTimer()

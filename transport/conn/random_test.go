@@ -225,7 +225,7 @@ func randomInterleaving(t *testing.T, seed uint64) {
 			c.sock.feed(eagain)
 		}
 		if rnd.IntN(10) == 0 {
-			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
+			_ = c.readLimit.wakeUp()
 		}
 		if rnd.IntN(10) == 0 {
 			c.IsActive()

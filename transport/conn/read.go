@@ -19,14 +19,13 @@ var _ buffer.Source = (*source)(nil)
 // the read timeout as a whole.
 func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
 	c := (*Conn)(s)
-	end, err := c.beginRead()
-	if err != nil {
+	if err := c.beginRead(); err != nil {
 		return err
 	}
 	c.readers.Add(1)
 	defer c.endRead()
 	for b.Len() < need {
-		n, err := c.readOnce(b.Reserve(0), end)
+		n, err := c.readOnce(b.Reserve(0))
 		b.Commit(n)
 		c.received += uint64(n)
 		if err == io.EOF && b.Len() > 0 {
@@ -50,36 +49,33 @@ func (c *Conn) Read(p []byte) (int, error) {
 		copy(p, buffered)
 		return n, errors.Join(err, c.in.Release())
 	}
-	end, err := c.beginRead()
-	if err != nil || len(p) == 0 {
+	if err := c.beginRead(); err != nil || len(p) == 0 {
 		return 0, err
 	}
 	c.readers.Add(1)
 	defer c.endRead()
-	return c.readOnce(p, end)
+	return c.readOnce(p)
 }
 
-// beginRead prepares a read for a user or a handler. It returns when the wait
-// has to end, zero for never.
-func (c *Conn) beginRead() (end time.Time, err error) {
+// beginRead prepares a read for a user or a handler.
+func (c *Conn) beginRead() error {
 	w := word(c.state.Load())
 	if !w.isOpen() {
-		return end, opError("read", c.remote, net.ErrClosed)
+		return opError("read", c.remote, net.ErrClosed)
 	}
 	if w.has(flagHangup) {
 		if err := c.socketError(); err != nil {
-			return end, err
+			return err
 		}
 	}
 	if w.holder() == holderWatched || w.has(flagUnread) {
 		c.use()
 	}
 	c.touch()
-	end, err = c.readLimit.begin(c.sock.SetReadDeadline)
-	if err != nil {
-		return end, c.readFailed(err)
+	if err := c.readLimit.begin(); err != nil {
+		return c.readFailed(err)
 	}
-	return end, nil
+	return nil
 }
 
 // socketError returns the error of the kernel's that the connection has met, if it has and
@@ -101,7 +97,7 @@ func (c *Conn) endRead() {
 
 // readOnce waits for bytes and reads them into p. A deadline of the socket that
 // is not this wait's does not end it.
-func (c *Conn) readOnce(p []byte, end time.Time) (int, error) {
+func (c *Conn) readOnce(p []byte) (int, error) {
 	for {
 		n, err := c.sock.waitRead(p)
 		if err == nil || n > 0 {
@@ -110,7 +106,7 @@ func (c *Conn) readOnce(p []byte, end time.Time) (int, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, c.readFailed(err)
 		}
-		if err := c.readExpired(end); err != nil {
+		if err := c.readExpired(); err != nil {
 			return 0, err
 		}
 	}
@@ -118,8 +114,8 @@ func (c *Conn) readOnce(p []byte, end time.Time) (int, error) {
 
 // readExpired decides on a wait for data that the socket's deadline ended. nil
 // means that the wait goes on.
-func (c *Conn) readExpired(end time.Time) error {
-	over, err := c.readLimit.expired(end, c.sock.SetReadDeadline)
+func (c *Conn) readExpired() error {
+	over, err := c.readLimit.expired()
 	switch {
 	case err != nil:
 		return c.readFailed(err)
@@ -140,20 +136,30 @@ func (c *Conn) readFailed(err error) error {
 	return opError("read", c.remote, err)
 }
 
-// SetReadDeadline implements net.Conn. It replaces the read timeout.
-func (c *Conn) SetReadDeadline(t time.Time) error {
-	return opError("set deadline", c.remote, c.readLimit.setDeadline(t, c.sock.SetReadDeadline))
+// SetReadDeadline implements net.Conn. A deadline holds instead of the read timeout, which
+// counts again once the zero time has removed the deadline. Neither a step of the
+// wall clock nor a suspension of the machine makes it pass: a t without a monotonic reading
+// is converted once, by what the wall clock shows at the call.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.readLimit, t) }
+
+// setDeadline sets or removes a limit's deadline. Removing one that is not set costs no lock:
+// netpoll's setters of timeouts remove it each time.
+func (c *Conn) setDeadline(l *limit, t time.Time) error {
+	if t.IsZero() && !l.hasDeadline() && word(c.state.Load()).isOpen() {
+		return nil
+	}
+	return opError("set deadline", c.remote, l.setDeadline(t))
 }
 
-// SetReadTimeout limits each later wait for data to d: a Reader method that
-// needs more than was received may wait that long for all of it, a Read for the
-// first byte. Zero or less means no limit. It replaces the read deadline.
+// SetReadTimeout limits each later wait for data to d, unless a read deadline is set: a Reader
+// method that needs more than was received may wait that long for all of it, a Read for the
+// first byte. Zero or less means no limit.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	c.readLimit.setTimeout(d)
 	return nil
 }
 
-// SetDeadline implements net.Conn.
+// SetDeadline implements net.Conn; see SetReadDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }

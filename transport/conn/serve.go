@@ -232,7 +232,7 @@ func (c *Conn) receiveLingering() (int, error) {
 	space := c.in.Reserve(0)
 	n, err := c.sock.waitRead(space)
 	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		if c.readLimit.kicked(c.sock.SetReadDeadline) {
+		if c.readLimit.kicked() {
 			err = errWouldBlock
 			break
 		}

@@ -144,7 +144,7 @@ func (c *Conn) sweep(used, tick uint64) bool {
 		c.armAgain()
 	case holderLingering:
 		if c.watcher != nil {
-			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
+			_ = c.readLimit.wakeUp()
 		}
 	case holderHandling:
 		return c.watchHandler()

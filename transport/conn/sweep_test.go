@@ -270,7 +270,7 @@ func TestKickDoesNotEndReads(t *testing.T) {
 		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("ab"))
 		for range 5 {
 			c.wantHolder(t, holderHandling)
-			_ = c.readLimit.wakeUp(c.sock.SetReadDeadline)
+			_ = c.readLimit.wakeUp()
 			time.Sleep(fakePeriod)
 		}
 		c.sock.feed(data("cd"))

@@ -35,7 +35,7 @@ func (c *Conn) EndWork() {
 	case act&actQueue != 0:
 		c.enqueue()
 	case act&actKick != 0:
-		_ = c.readLimit.wakeUp(c.sock.SetReadDeadline) // fails only if the socket is closed
+		_ = c.readLimit.wakeUp() // fails only if the socket is closed
 	}
 	c.markUsed()
 	c.endAside()

@@ -184,18 +184,17 @@ func firstBytes(vec [][]byte, n int) [][]byte {
 
 // writeTimed writes vec, as much as it does within the write timeout or deadline.
 func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
-	end, err := c.writeLimit.beginExact(c.sock.SetWriteDeadline)
-	if err != nil {
+	if err := c.writeLimit.beginExact(); err != nil {
 		return 0, c.writeFailed(err)
 	}
-	defer c.writeLimit.endExact(c.sock.SetWriteDeadline)
+	defer c.writeLimit.endExact()
 	for {
 		n, err := c.sock.waitWrite(vec)
 		written += n
 		if err == nil {
 			return written, nil
 		}
-		if err := c.writeEnded(err, end); err != nil {
+		if err := c.writeEnded(err); err != nil {
 			return written, err
 		}
 		for len(vec) > 1 && len(vec[0]) == 0 {
@@ -207,9 +206,9 @@ func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
 // writeEnded decides on a write that err ended. nil means that it goes on: the
 // deadline was moved while it waited. A net.Conn that is no plain socket may
 // be broken by a deadline, as a TLS connection is, so there it is the end.
-func (c *Conn) writeEnded(err error, end time.Time) error {
+func (c *Conn) writeEnded(err error) error {
 	if c.raw && errors.Is(err, os.ErrDeadlineExceeded) {
-		over, armErr := c.writeLimit.expired(end, c.sock.SetWriteDeadline)
+		over, armErr := c.writeLimit.expired()
 		switch {
 		case armErr != nil:
 			err = armErr
@@ -231,14 +230,12 @@ func (c *Conn) writeFailed(err error) error {
 	return opError("write", c.remote, err)
 }
 
-// SetWriteDeadline implements net.Conn. It replaces the write timeout.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
-	return opError("set deadline", c.remote, c.writeLimit.setDeadline(t, c.sock.SetWriteDeadline))
-}
+// SetWriteDeadline implements net.Conn, with what SetReadDeadline says of deadlines and timeouts.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeLimit, t) }
 
 // SetWriteTimeout limits to d how long the peer may take for each 256 KiB of a
-// later Flush or Write once the kernel has no more room. Zero or less means no
-// limit. It replaces the write deadline.
+// later Flush or Write once the kernel has no more room, unless a write deadline is set. Zero or
+// less means no limit.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	c.writeLimit.setTimeout(d)
 	return nil

@@ -70,6 +70,20 @@ func (c *Conn) Write(p []byte) (int, error) {
 // SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout.
 func (c *Conn) SetIdleTimeout(d time.Duration) error { return WriteError(c.Conn.SetIdleTimeout(d)) }
 
+// SetReadTimeout implements netpoll.Connection. As netpoll's it also removes the read deadline;
+// otherwise see conn.Conn.SetReadTimeout.
+func (c *Conn) SetReadTimeout(d time.Duration) error {
+	_ = c.Conn.SetReadDeadline(time.Time{}) // fails on a closed connection, as the next read does
+	return c.Conn.SetReadTimeout(d)
+}
+
+// SetWriteTimeout implements netpoll.Connection. As netpoll's it also removes the write deadline;
+// otherwise see conn.Conn.SetWriteTimeout.
+func (c *Conn) SetWriteTimeout(d time.Duration) error {
+	_ = c.Conn.SetWriteDeadline(time.Time{}) // fails on a closed connection, as the next write does
+	return c.Conn.SetWriteTimeout(d)
+}
+
 // SetReadDeadline implements net.Conn.
 func (c *Conn) SetReadDeadline(t time.Time) error { return ReadError(c.Conn.SetReadDeadline(t)) }
 

@@ -182,6 +182,22 @@ var contract = []struct {
 			t.Error("a timeout has ended the connection")
 		}
 	}},
+	{"timeout after a deadline that was removed", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) {
+		noError(t, c.SetReadTimeout(5*time.Millisecond))
+		noError(t, c.SetReadDeadline(time.Now().Add(patience)))
+		noError(t, c.SetReadDeadline(time.Time{}))
+		if _, err := c.Reader().Next(1); !errors.Is(err, netpoll.ErrReadTimeout) {
+			t.Errorf("got %v, want %v", err, netpoll.ErrReadTimeout)
+		}
+	}},
+	{"timeout instead of a deadline", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		noError(t, c.SetReadDeadline(time.Now().Add(-time.Second)))
+		noError(t, c.SetReadTimeout(patience))
+		send(t, peer, "soon")
+		if s, err := c.Reader().ReadString(4); err != nil || s != "soon" {
+			t.Errorf("got %q, %v", s, err)
+		}
+	}},
 	{"net.Conn's Read and Write", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		p := []byte("reused")
 		n, err := c.Write(p)
