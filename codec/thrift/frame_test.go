@@ -67,7 +67,7 @@ func TestTakeStruct(t *testing.T) {
 		want := thrift.FastMarshal(v)
 		most := 1 << r.IntN(18)
 		in := &trickle{all: append(append([]byte(nil), want...), 1, 2, 3), more: func() int { return r.IntN(most) }}
-		s.Reset(&limits, limits.MaxFrame)
+		s.Reset(&limits, 0, limits.MaxFrame)
 		got, err := takeStruct(in, &s)
 		if err != nil || !bytes.Equal(got, want) || in.read != len(want) {
 			t.Fatalf("seed %d: got %d bytes, took %d of %d: %v", seed, len(got), in.read, len(want), err)
@@ -132,7 +132,7 @@ func TestStructThatDoesNotCome(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			for range times {
 				in := &trickle{all: append(start, make([]byte, arrived)...), arrived: len(start) + arrived, more: func() int { return 0 }}
-				s.Reset(&limits, limits.MaxFrame)
+				s.Reset(&limits, 0, limits.MaxFrame)
 				if _, err := takeStruct(in, &s); err == nil {
 					t.Fatal("got no error")
 				}

@@ -290,9 +290,9 @@ func (c *counted) Unmarshal(ctx context.Context, m remote.Message, in remote.Byt
 // TestFallback has what the codec does not know go to Kitex's, whole.
 func TestFallback(t *testing.T) {
 	for _, c := range []remote.PayloadCodec{NewPayloadCodec(), NewPayloadCodec(WithFallback(&counted{PayloadCodec: kitexthrift.NewThriftCodec()}))} {
-		sent, got := &genericValue{got: []byte("anything")}, new(genericValue)
+		sent, got := &genericValue{got: []byte{11, 0, 1, 0, 0, 0, 3, 'a', 'n', 'y', 0}}, new(genericValue)
 		b := encode(t, c, transport.Framed, remote.Reply, sent)
-		if n, err := decode(c, b, got); err != nil || n != len(b) || string(got.got) != "anything" {
+		if n, err := decode(c, b, got); err != nil || n != len(b) || !bytes.Equal(got.got, sent.got) {
 			t.Errorf("got %q, %d, %v", got.got, n, err)
 		}
 		if f, ok := c.(*payloadCodec).fallback.(*counted); ok && f.calls != 1 {
@@ -380,9 +380,9 @@ func TestRegistered(t *testing.T) {
 	remote.PutPayloadCode(serviceinfo.Thrift, c)
 	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
 	for _, pc := range []remote.PayloadCodec{nil, c, NewPayloadCodec()} {
-		sent, got := &genericValue{got: []byte("anything")}, new(genericValue)
+		sent, got := &genericValue{got: []byte{11, 0, 1, 0, 0, 0, 3, 'a', 'n', 'y', 0}}, new(genericValue)
 		b := encode(t, pc, transport.Framed, remote.Reply, sent)
-		if n, err := decode(pc, b, got); err != nil || n != len(b) || string(got.got) != "anything" {
+		if n, err := decode(pc, b, got); err != nil || n != len(b) || !bytes.Equal(got.got, sent.got) {
 			t.Errorf("got %q, %d, %v", got.got, n, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
 )
@@ -28,6 +29,8 @@ type plan struct {
 	compiled    *compiled.Struct // of viaCompiled
 	shape       *shape.Struct    // nil: the type has no tags
 	family      Family           // of viaFamily
+	generic     bool             // of viaKitex: the value knows how it is read
+	costs       *charge.Costs    // of viaKitex and viaFast without a shape: what it may allocate
 }
 
 func newPlan(t reflect.Type, families []Family) *plan {
@@ -41,23 +44,26 @@ func newPlan(t reflect.Type, families []Family) *plan {
 			return p
 		}
 	}
+	p.shape, _ = shape.Of(t) // a type without tags has none
+	if p.generic = charge.IsGeneric(t); !p.generic && p.shape == nil {
+		p.costs = charge.Typed(t)
+	}
 	if !t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
 		return p
 	}
 	p.read, p.write = viaFast, viaFast
-	p.shape, _ = shape.Of(t) // a type without tags has none
 	if c, err := compiled.Of(t); err == nil && p.shape != nil {
 		p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
 	}
 	return p
 }
 
-// validate returns how many bytes the struct takes that b begins with, if generated code may read it.
+// validate returns how many bytes the struct takes that b begins with, if code other than this module's may read it.
 func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
 	if p.shape != nil {
 		return p.shape.Validate(b, l)
 	}
-	return binary.SkipStruct(b, l.MaxDepth, l)
+	return charge.Reader{Costs: p.costs}.Walk(b, l)
 }
 
 // decode reads the struct that frame begins with into v and returns how many bytes it took.

@@ -35,7 +35,7 @@ type header struct {
 }
 
 // Unmarshal implements remote.PayloadCodec. Nothing of the message is consumed before it is
-// certain that this codec reads it.
+// certain that it is one of the call or of the service.
 func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
 	if m.RPCInfo().Config().PayloadCodec() != serviceinfo.Thrift {
 		return c.kitexUnmarshal(ctx, m, in)
@@ -60,11 +60,12 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 		return refuse(errFrame(n, c.limits.MaxFrame))
 	}
 	p := c.planFor(m.Data())
-	if p.read == viaKitex {
-		return c.kitexUnmarshal(ctx, m, in)
-	}
 	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadStart, nil)
-	err = c.unmarshalData(p, m, h, in)
+	if p.read == viaKitex {
+		err = c.unmarshalByKitex(ctx, p, m, h, in)
+	} else {
+		err = c.unmarshalData(p, m, h, in)
+	}
 	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadFinish, err)
 	return err
 }
@@ -129,16 +130,12 @@ func (c *payloadCodec) accept(ctx context.Context, m remote.Message, h header) e
 // unmarshalData reads the arguments or the result.
 func (c *payloadCodec) unmarshalData(p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
 	frame, err := c.takeBody(m.PayloadLen(), h, in)
-	switch {
-	case err == nil:
-	case m.PayloadLen() == 0 && !errors.As(err, new(*Error)):
-		return err // the connection's, as Kitex's codec returns it
-	default:
-		return refuse(err)
+	if err != nil {
+		return refuseUnlessLost(err, m)
 	}
 	n, err := c.decode(p, frame, m.Data())
-	if err == nil && n != len(frame) {
-		err = wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", len(frame)-n))
+	if err == nil {
+		err = checkEnd(n, len(frame))
 	}
 	if err != nil {
 		return refuse(err)
@@ -156,8 +153,25 @@ func (c *payloadCodec) takeBody(payload int, h header, in remote.ByteBuffer) ([]
 	}
 	s := c.scanners.Get().(*wire.Scanner)
 	defer c.scanners.Put(s)
-	s.Reset(&c.limits, c.limits.MaxFrame-h.size)
+	s.Reset(&c.limits, 0, c.limits.MaxFrame-h.size)
 	return takeStruct(in, s)
+}
+
+// checkEnd reports an error unless the message of size bytes ends after n of them.
+func checkEnd(n, size int) error {
+	if n == size {
+		return nil
+	}
+	return wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
+}
+
+// refuseUnlessLost refuses a message that was not received whole. It returns the error of a connection that
+// ended inside a message of unknown length as it is, as Kitex's codec does.
+func refuseUnlessLost(err error, m remote.Message) error {
+	if m.PayloadLen() == 0 && !errors.As(err, new(*Error)) {
+		return err
+	}
+	return refuse(err)
 }
 
 // refuse returns err as one that Kitex reports to the peer before it closes the connection.

@@ -94,7 +94,7 @@ func TestScanner(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		b, _ := randomStruct(nil, r, 1+r.IntN(6))
 		whole := append(b, 0x7f, 0xff)
-		s.Reset(&l, l.MaxFrame)
+		s.Reset(&l, 0, l.MaxFrame)
 		for have := r.IntN(3); ; {
 			size, done, err := s.Scan(whole[:have])
 			if err != nil {
@@ -156,7 +156,7 @@ func checkScan(t *testing.T, b []byte, n int, skipped error) {
 	t.Helper()
 	l := DefaultLimits()
 	var s Scanner
-	s.Reset(&l, l.MaxFrame)
+	s.Reset(&l, 0, l.MaxFrame)
 	for have := 0; have <= len(b); {
 		size, done, err := s.Scan(b[:have])
 		if err != nil {
@@ -221,7 +221,7 @@ func TestHostile(t *testing.T) {
 				t.Errorf("skip: got %v, want %v", err, tc.want)
 			}
 			var s Scanner
-			s.Reset(tc.l, tc.l.MaxFrame)
+			s.Reset(tc.l, 0, tc.l.MaxFrame)
 			if _, done, err := s.Scan(tc.in); done || err != nil && !errors.Is(err, &Error{Kind: tc.want}) {
 				t.Errorf("scan: got %t, %v, want %v", done, err, tc.want)
 			}
@@ -231,7 +231,7 @@ func TestHostile(t *testing.T) {
 		t.Errorf("64 structs: got %d, %v", n, err)
 	}
 	var s Scanner
-	s.Reset(&small, small.MaxFrame)
+	s.Reset(&small, 0, small.MaxFrame)
 	if _, _, err := s.Scan([]byte(strings.Repeat("\x02\x00\x01\x01", 40))); !errors.Is(err, &Error{Kind: TooLarge}) {
 		t.Errorf("struct without an end: got %v", err)
 	}

@@ -7,8 +7,9 @@ import "encoding/binary"
 // not usable: see Reset.
 type Scanner struct {
 	limits *Limits
-	max    int // bytes that the struct may take
-	off    int // of what comes next
+	max    int  // offset at which the struct ends at the latest
+	off    int  // of what comes next
+	voids  bool // a field may be of type Void
 	open   []level
 	first  [DefaultMaxDepth]level // open's memory, unless the limit is higher
 }
@@ -21,14 +22,18 @@ type level struct {
 	other Type // of the one after that, which they take turns with
 }
 
-// Reset begins a new struct, which may take size bytes.
-func (s *Scanner) Reset(l *Limits, size int) {
-	s.limits, s.max, s.off = l, max(size, 0), 0
+// Reset begins a new struct at offset off of the bytes, which may end at offset end at the latest.
+func (s *Scanner) Reset(l *Limits, off, end int) {
+	s.limits, s.max, s.off, s.voids = l, max(end, off), off, false
 	s.open = append(s.first[:0], level{struc: true})
 }
 
-// Scan goes on in b, which holds all bytes so far from the struct's first on. If the struct ends
-// there, done is true and size is how many bytes it takes; otherwise it takes size bytes at least,
+// AcceptVoid has the scanner take a field of type Void for a struct until the next Reset. Kitex's generic
+// services write one as the result of a method that has none.
+func (s *Scanner) AcceptVoid() { s.voids = true }
+
+// Scan goes on in b, which holds all bytes so far, those before the struct included. If the struct
+// ends there, done is true and size is the offset of its end; otherwise it ends at size or later,
 // which is more than len(b).
 func (s *Scanner) Scan(b []byte) (size int, done bool, err error) {
 	for len(s.open) > 0 {
@@ -47,6 +52,9 @@ func (s *Scanner) Scan(b []byte) (size int, done bool, err error) {
 				s.off++
 				s.open = s.open[:len(s.open)-1]
 				continue
+			}
+			if t == Void && s.voids {
+				t = Struct
 			}
 			header = fieldHeaderSize
 		} else {

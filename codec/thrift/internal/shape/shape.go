@@ -77,8 +77,8 @@ func (c *compiler) structOf(t reflect.Type) (*Struct, error) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, tagged := f.Tag.Lookup("frugal")
-		if !tagged && !f.IsExported() {
-			continue // unknown fields that were kept
+		if !tagged && f.Name == "_unknownFields" {
+			continue
 		}
 		if err := c.add(s, f, tag); err != nil {
 			return nil, fmt.Errorf("thrift: field %s of %v: %w", f.Name, t, err)

@@ -1,0 +1,186 @@
+package thrift
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
+)
+
+// body builds the bytes of a message.
+type body []byte
+
+func (b body) field(t thrift.TType, id int16, v ...byte) body {
+	return append(append(b, byte(t), byte(id>>8), byte(id)), v...)
+}
+
+func text(s string) []byte { return thrift.Binary.AppendString(nil, s) }
+
+func sequence(elem thrift.TType, n int, each func(i int) []byte) []byte {
+	b := thrift.Binary.AppendListBegin(nil, elem, n)
+	for i := range n {
+		b = append(b, each(i)...)
+	}
+	return b
+}
+
+func table(key, value thrift.TType, n int, each func(i int) []byte) []byte {
+	b := thrift.Binary.AppendMapBegin(nil, key, value, n)
+	for i := range n {
+		b = append(b, each(i)...)
+	}
+	return b
+}
+
+// echoReply returns the result of Echo with fields in its Message.
+func echoReply(fields body) []byte {
+	message := append(body{}.field(thrift.STRING, 1, text("text")...), fields...)
+	inner := append(body{}.field(thrift.STRUCT, 1, append(message, 0)...), 0)
+	return append(body{}.field(thrift.STRUCT, 0, inner...), 0)
+}
+
+// zoo returns messages, by name, that have n of one construct each.
+func zoo(n int) map[string]body {
+	short := append(body{}.field(thrift.STRING, 1, text("t")...), 0)
+	author := func(int) []byte { return append(body{}.field(thrift.STRING, 1, text("a")...), 0) }
+	repeat := func(b body) body { return body(strings.Repeat(string(b), n)) }
+	number := func(i int) []byte { return thrift.Binary.AppendI64(nil, int64(i)<<40+1<<62) }
+	return map[string]body{
+		"empty strings":   body{}.field(thrift.LIST, 4, sequence(thrift.STRING, n, func(int) []byte { return text("") })...),
+		"short strings":   body{}.field(thrift.LIST, 4, sequence(thrift.STRING, n, func(int) []byte { return text("abc") })...),
+		"odd strings":     body{}.field(thrift.LIST, 4, sequence(thrift.STRING, n, func(int) []byte { return text(strings.Repeat("s", 33)) })...),
+		"control strings": body{}.field(thrift.LIST, 4, sequence(thrift.STRING, n, func(int) []byte { return text("\x00\x01\x02<>\"\\") })...),
+		"no UTF-8":        body{}.field(thrift.LIST, 4, sequence(thrift.STRING, n, func(int) []byte { return text("\xff\xfe\xfd\x80\x80") })...),
+		"long string":     body{}.field(thrift.STRING, 9, text(strings.Repeat("l", 10*n))...),
+		"long controls":   body{}.field(thrift.STRING, 9, text(strings.Repeat("\x00", 10*n))...),
+		"binary":          body{}.field(thrift.STRING, 7, text(strings.Repeat("\x80", 10*n))...),
+		"numbers":         body{}.field(thrift.SET, 5, sequence(thrift.I64, n, number)...),
+		"small numbers":   body{}.field(thrift.SET, 5, sequence(thrift.I64, n, func(int) []byte { return make([]byte, 8) })...),
+		"pairs":           body{}.field(thrift.MAP, 6, table(thrift.STRING, thrift.STRING, n, func(i int) []byte { return append(text(fmt.Sprint(i)), text("v")...) })...),
+		"same pairs":      body{}.field(thrift.MAP, 6, table(thrift.STRING, thrift.STRING, n, func(int) []byte { return append(text("k"), text("v")...) })...),
+		"small structs":   body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, n, func(int) []byte { return short })...),
+		"lists in a map": body{}.field(thrift.MAP, 16, table(thrift.I32, thrift.LIST, n, func(i int) []byte {
+			return append(thrift.Binary.AppendI32(nil, int32(i)), sequence(thrift.STRUCT, 1, author)...)
+		})...),
+		"empty lists": body{}.field(thrift.MAP, 16, table(thrift.I32, thrift.LIST, n, func(i int) []byte {
+			return append(thrift.Binary.AppendI32(nil, int32(i)), sequence(thrift.STRUCT, 0, author)...)
+		})...),
+		"one field again":   repeat(body{}.field(thrift.I32, 13, 0x7f, 1, 2, 3)),
+		"a struct again":    repeat(body{}.field(thrift.STRUCT, 2, author(0)...)),
+		"a list again":      repeat(body{}.field(thrift.LIST, 4, sequence(thrift.STRING, 1, func(int) []byte { return text("") })...)),
+		"a map again":       repeat(body{}.field(thrift.MAP, 6, table(thrift.STRING, thrift.STRING, 1, func(int) []byte { return append(text("k"), text("v")...) })...)),
+		"doubles again":     repeat(body{}.field(thrift.DOUBLE, 14, 0xbf, 0xc5, 0x55, 0x55, 0x55, 0x55, 0x55, 0x01)),
+		"unknown fields":    unknownFields(n),
+		"unknown list":      body{}.field(thrift.LIST, 99, sequence(thrift.STRUCT, n, func(int) []byte { return []byte{0} })...),
+		"unknown map":       body{}.field(thrift.MAP, 99, table(thrift.I32, thrift.STRUCT, n, func(int) []byte { return make([]byte, 5) })...),
+		"every field":       everyField(n),
+		"structs in depths": inDepths(min(n, 20)),
+	}
+}
+
+func unknownFields(n int) (b body) {
+	for i := range n {
+		b = b.field(thrift.BOOL, int16(100+i), 1)
+	}
+	return b
+}
+
+// everyField returns n replies that have all fields, empty.
+func everyField(n int) body {
+	reply := body{}.field(thrift.STRING, 1, text("")...)
+	reply = reply.field(thrift.STRUCT, 2, append(body{}.field(thrift.STRING, 1, text("")...), 0)...)
+	reply = reply.field(thrift.I32, 3, 0, 0, 1, 0).field(thrift.LIST, 4, sequence(thrift.STRING, 0, nil)...)
+	reply = reply.field(thrift.SET, 5, sequence(thrift.I64, 0, nil)...).field(thrift.MAP, 6, table(thrift.STRING, thrift.STRING, 0, nil)...)
+	reply = reply.field(thrift.STRING, 7, text("")...).field(thrift.I64, 8, make([]byte, 8)...).field(thrift.STRING, 9, text("")...)
+	reply = reply.field(thrift.BOOL, 10, 1).field(thrift.BYTE, 11, 1).field(thrift.I16, 12, 1, 0).field(thrift.I32, 13, 1, 0, 0, 0)
+	reply = reply.field(thrift.DOUBLE, 14, make([]byte, 8)...).field(thrift.LIST, 15, sequence(thrift.STRUCT, 0, nil)...)
+	reply = append(reply.field(thrift.MAP, 16, table(thrift.I32, thrift.LIST, 0, nil)...), 0)
+	return body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, n, func(int) []byte { return reply })...)
+}
+
+// inDepths returns lists of two replies inside one another, n deep at most.
+func inDepths(n int) body {
+	reply := append(body{}.field(thrift.STRING, 1, text("t")...), 0)
+	for range min(n, 10) {
+		within := reply
+		reply = append(body{}.field(thrift.STRING, 1, text("t")...).field(thrift.LIST, 15, sequence(thrift.STRUCT, 2, func(int) []byte { return within })...), 0)
+	}
+	return body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, 1, func(int) []byte { return reply })...)
+}
+
+// charged returns how many bytes a message's reader is charged for it.
+func charged(t *testing.T, method string, data any, b []byte) int {
+	t.Helper()
+	limits := Limits{MaxElementBytes: 1 << 50}.resolved()
+	p := new(payloadCodec).planFor(data)
+	r := charge.Reader{Costs: p.costs}
+	if p.generic {
+		r = charge.Generic(data, method, len(b))
+	}
+	_, memory, err := r.Measure(b, &limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(memory)
+}
+
+// allocates returns how many bytes f allocates, and whether it is at most limit. What others of the process
+// allocate meanwhile makes it try again.
+func allocates(limit int, f func()) (took int, ok bool) { return tryAllocating(limit, func() {}, f) }
+
+// allocatesAtFirst is allocates for an f that finds nothing in any pool.
+func allocatesAtFirst(limit int, f func()) (took int, ok bool) {
+	return tryAllocating(limit, func() { runtime.GC(); runtime.GC() }, f)
+}
+
+func tryAllocating(limit int, prepare, f func()) (took int, ok bool) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	const attempts = 5
+	for range attempts {
+		prepare()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		if took = int(after.TotalAlloc - before.TotalAlloc); took <= limit {
+			return took, true
+		}
+	}
+	return took, false
+}
+
+// TestCharged measures what Kitex's readers allocate for messages of every construct: at most 1.25 times what they are
+// charged, the message's own bytes included.
+func TestCharged(t *testing.T) {
+	const perCall = 12 << 10 // of Kitex's own, and what pools have their first memory for
+	for _, r := range readers(t) {
+		switch r.name {
+		case "compiled", "FastCodec", "frugal":
+			continue // of the declared types, whose account packages compiled and shape keep
+		}
+		t.Run(r.name, func(t *testing.T) {
+			for n, measure := range map[int]func(int, func()) (int, bool){29: allocates, 1000: allocatesAtFirst} {
+				for name, fields := range zoo(n) {
+					b := echoReply(fields)
+					message := inFrame(messageOf(thrift.REPLY, "Echo", b))
+					account := charged(t, "Echo", r.newReply("Echo"), b)
+					data := r.newReply("Echo")
+					if err := decodeAs(NewPayloadCodec(WithLimits(Limits{MaxElementBytes: 1 << 50})), remote.Reply, "Echo", message, data); err != nil {
+						t.Fatalf("%s, %d: %v", name, n, err)
+					}
+					limit := (account+len(message))*5/4 + perCall
+					took, ok := measure(limit, func() { _ = decodeAs(nil, remote.Reply, "Echo", message, r.newReply("Echo")) })
+					if !ok {
+						t.Errorf("%s, %d: took %d bytes for %d, charged %d", name, n, took, len(message), account)
+					}
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,182 @@
+package thrift
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/remote"
+)
+
+// most is the largest count that a message can announce.
+const most = 1<<31 - 1
+
+func announce(elem thrift.TType, n int) []byte { return thrift.Binary.AppendListBegin(nil, elem, n) }
+
+func announcePairs(key, value thrift.TType, n int) []byte {
+	return thrift.Binary.AppendMapBegin(nil, key, value, n)
+}
+
+// deep returns n structs, each in field id of the one before.
+func deep(id int16, n int) body {
+	return append(bytes.Repeat(body{}.field(thrift.STRUCT, id), n), make([]byte, n)...)
+}
+
+// deepReplies returns n messages, each in the list of replies of the one before.
+func deepReplies(n int) body {
+	open := body{}.field(thrift.STRING, 1, text("t")...).field(thrift.LIST, 15, announce(thrift.STRUCT, 1)...)
+	return append(bytes.Repeat(open, n)[len(open)-8:], make([]byte, n)...)
+}
+
+// hostile is what every reader of a Message must be kept from. The whole list stands in tests/hostile.
+var hostile = []struct {
+	name   string
+	fields body
+}{
+	{"list of structs", body{}.field(thrift.LIST, 15, announce(thrift.STRUCT, most)...)},
+	{"list of strings", body{}.field(thrift.LIST, 4, announce(thrift.STRING, most)...)},
+	{"set of numbers", body{}.field(thrift.SET, 5, announce(thrift.I64, most)...)},
+	{"map of strings", body{}.field(thrift.MAP, 6, announcePairs(thrift.STRING, thrift.STRING, most)...)},
+	{"map of lists", body{}.field(thrift.MAP, 16, announcePairs(thrift.I32, thrift.LIST, most)...)},
+	{"negative count", body{}.field(thrift.LIST, 15, announce(thrift.STRUCT, -1)...)},
+	{"string", body{}.field(thrift.STRING, 9, 0x7f, 0xff, 0xff, 0xff)},
+	{"binary", body{}.field(thrift.STRING, 7, 0x7f, 0xff, 0xff, 0xff)},
+	{"unknown list", body{}.field(thrift.LIST, 99, announce(thrift.STRUCT, most)...)},
+	{"unknown map", body{}.field(thrift.MAP, 99, announcePairs(thrift.I64, thrift.I64, most)...)},
+	{"unknown structs in depths", deep(99, 3_000_000)},
+	{"known messages in depths", deepReplies(100_000)},
+	{"type that does not exist", body{}.field(0x7f, 99, 0, 0)},
+	{"type below zero", body{byte(0x90), 0, 99, 0}},
+}
+
+// refused reports whether err is a message's fault. Where nothing tells how long the message is its end may be
+// missed first.
+func refused(err error, form string) bool {
+	return errors.As(err, new(*Error)) || form == "unframed" && err != nil
+}
+
+// TestHostileMessages has every reader be given no message that announces what it does not hold, in whatever form it
+// comes: it is refused, and takes little memory.
+func TestHostileMessages(t *testing.T) {
+	c := NewPayloadCodec()
+	for _, r := range readers(t) {
+		t.Run(r.name, func(t *testing.T) {
+			for _, m := range hostile {
+				for _, form := range forms {
+					b := form.of(messageOf(thrift.REPLY, "Echo", echoReply(m.fields)))
+					var err error
+					limit := 4*len(b) + 64<<10
+					took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo")) })
+					if !refused(err, form.name) {
+						t.Errorf("%s, %s: got %v", m.name, form.name, err)
+					}
+					if !ok && !raceEnabled {
+						t.Errorf("%s, %s: took %d bytes, want at most %d", m.name, form.name, took, limit)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTrailingMessage has no reader leave bytes of its message to the next: a message behind its end is refused.
+func TestTrailingMessage(t *testing.T) {
+	c := NewPayloadCodec()
+	message := messageOf(thrift.REPLY, "Echo", echoReply(nil))
+	for _, r := range readers(t) {
+		for _, form := range forms[1:] {
+			if err := decodeAs(c, remote.Reply, "Echo", form.of(message), r.newReply("Echo")); err != nil {
+				t.Errorf("%s, %s: got %v", r.name, form.name, err)
+			}
+			err := decodeAs(c, remote.Reply, "Echo", form.of(append(bytes.Clone(message), message...)), r.newReply("Echo"))
+			if e := new(Error); !errors.As(err, &e) || e.Kind != TrailingBytes {
+				t.Errorf("%s, %s, two messages: got %v", r.name, form.name, err)
+			}
+		}
+	}
+}
+
+// TestUnknownFields has a message whose fields no reader knows take little memory, however much it has of them.
+func TestUnknownFields(t *testing.T) {
+	const n = 20_000
+	c := NewPayloadCodec()
+	unknown := body{}.field(thrift.LIST, 99, announce(thrift.STRUCT, n)...)
+	unknown = append(unknown, make([]byte, n)...)
+	unknown = append(unknown.field(thrift.MAP, 98, announcePairs(thrift.BOOL, thrift.BOOL, n)...), make([]byte, 2*n)...)
+	message := messageOf(thrift.REPLY, "Echo", append(unknown, 0))
+	for _, r := range readers(t) {
+		for _, form := range forms {
+			b := form.of(message)
+			limit := 4*len(b) + 64<<10
+			var err error
+			if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo")) }); !ok && !raceEnabled {
+				t.Errorf("%s, %s: took %d bytes, want at most %d", r.name, form.name, took, limit)
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", r.name, form.name, err)
+			}
+		}
+	}
+}
+
+// TestElementMemory has the limit of what values take hold for every reader.
+func TestElementMemory(t *testing.T) {
+	const n = 20_000
+	small := append(body{}.field(thrift.STRING, 1, text("")...), 0)
+	fields := body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, n, func(int) []byte { return small })...)
+	b := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(fields)))
+	for _, r := range readers(t) {
+		if r.name == "binary" {
+			continue // which keeps the message as it is
+		}
+		c := NewPayloadCodec(WithLimits(Limits{MaxElementBytes: 100 << 10}))
+		err := decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo"))
+		if e := new(Error); !errors.As(err, &e) || e.Kind != TooLarge {
+			t.Errorf("%s: got %v", r.name, err)
+		}
+		if err := decodeAs(NewPayloadCodec(), remote.Reply, "Echo", b, r.newReply("Echo")); err != nil {
+			t.Errorf("%s, with the default limit: %v", r.name, err)
+		}
+	}
+}
+
+// TestDeclaredException has generic clients be charged for what they make of a declared exception: an error's text.
+func TestDeclaredException(t *testing.T) {
+	for _, n := range []int{1, 1000, 100_000} {
+		thrown := append(body{}.field(thrift.STRING, 1, text(string(bytes.Repeat([]byte{0}, n)))...).field(thrift.STRING, 2, text("")...), 0)
+		b := append(body{}.field(thrift.STRUCT, 1, thrown...), 0)
+		message := inFrame(messageOf(thrift.REPLY, "Find", b))
+		for _, r := range readers(t) {
+			switch r.name {
+			case "compiled", "FastCodec", "hand-written", "frugal", "binary":
+				continue // they keep the exception as it is
+			}
+			account := charged(t, "Find", r.newReply("Find"), b)
+			limit := (account+len(message))*5/4 + 16<<10
+			if took, ok := allocatesAtFirst(limit, func() { _ = decodeAs(nil, remote.Reply, "Find", message, r.newReply("Find")) }); !ok {
+				t.Errorf("%s, %d: took %d bytes for %d, charged %d", r.name, n, took, len(message), account)
+			}
+		}
+	}
+}
+
+// TestVoidReply has generic clients take what Kitex's generic services answer with where a method has no result.
+func TestVoidReply(t *testing.T) {
+	c := NewPayloadCodec()
+	for _, r := range readers(t)[4:] {
+		for _, form := range forms {
+			b := form.of(messageOf(thrift.REPLY, "Store", body{1, 0, 0, 0, 0}))
+			if r.name == "HTTP" || r.name == "HTTP with dynamicgo" {
+				continue // they know no method without a result
+			}
+			if err := decodeAs(nil, remote.Reply, "Store", b, r.newReply("Store")); err != nil {
+				t.Logf("%s, %s: Kitex's codec: %v", r.name, form.name, err)
+				continue
+			}
+			if err := decodeAs(c, remote.Reply, "Store", b, r.newReply("Store")); err != nil {
+				t.Errorf("%s, %s: %v", r.name, form.name, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package charge
+
+import (
+	"encoding/base64"
+	bigendian "encoding/binary"
+	"math/bits"
+	"reflect"
+	"unicode/utf8"
+
+	"github.com/cloudwego/kitex/pkg/generic/descriptor"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// How long the JSON of a message's parts is, in bytes.
+const (
+	bracketText  = 2
+	commaText    = 1
+	pairText     = 4  // quotes of a key that is none itself, colon and comma
+	maxEmptyText = 5  // of a value that is not there: false
+	doubleText   = 24 // of a float at most
+	escapeText   = 6  // \u0000
+)
+
+func nameText(f *descriptor.FieldDescriptor) int { return len(f.FieldName()) + pairText }
+
+// numberText returns how long the number that b begins with is as text.
+func numberText(t binary.Type, b []byte) int {
+	var v int64
+	switch t {
+	case binary.Byte:
+		v = int64(int8(b[0]))
+	case binary.I16:
+		v = int64(int16(bigendian.BigEndian.Uint16(b)))
+	case binary.I32:
+		v = int64(int32(bigendian.BigEndian.Uint32(b)))
+	case binary.I64:
+		v = int64(bigendian.BigEndian.Uint64(b))
+	case binary.Bool:
+		return maxEmptyText
+	default:
+		return doubleText
+	}
+	if v < 0 {
+		return 1 + digits(uint64(-v))
+	}
+	return digits(uint64(v))
+}
+
+// digits returns how many digits v has, or one more.
+func digits(v uint64) int { return bits.Len64(v)*3/10 + 1 }
+
+// stringText returns how long a string or binary is as text.
+func stringText(d *descriptor.TypeDescriptor, b []byte) int {
+	encoded := base64.StdEncoding.EncodedLen(len(b)) + 2
+	if d != nil && d.Name == "binary" {
+		return max(encoded, escaped(b))
+	}
+	return escaped(b)
+}
+
+// escaped returns how long b is as a string of JSON, at most.
+func escaped(b []byte) int {
+	n := 2
+	for len(b) > 0 {
+		switch c := b[0]; {
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRune(b)
+			if n += size; r == utf8.RuneError || r == '\u2028' || r == '\u2029' {
+				n += escapeText
+			}
+			b = b[size:]
+			continue
+		case c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f:
+			n += escapeText
+		default:
+			n++
+		}
+		b = b[1:]
+	}
+	return n
+}
+
+// valueText returns how long a default is as text.
+func valueText(v any) int {
+	switch v := v.(type) {
+	case string:
+		return escaped([]byte(v))
+	case []byte:
+		return escaped(v)
+	case nil:
+		return maxEmptyText
+	}
+	n := doubleText
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Slice:
+		for i := range r.Len() {
+			n += commaText + valueText(r.Index(i).Interface())
+		}
+	case reflect.Map:
+		for pairs := r.MapRange(); pairs.Next(); {
+			n += pairText + valueText(pairs.Key().Interface()) + valueText(pairs.Value().Interface())
+		}
+	}
+	return n
+}
