@@ -84,7 +84,7 @@ func TestMuxProtobuf(t *testing.T) {
 	captureLogs(t)
 	svc := startProtobuf(t, server.WithBoundHandler(bound.NewServerLimiterHandler(&limiter.DummyConcurrencyLimiter{}, new(everyOther), nil, false)))
 	var seen clientOptions
-	c, err := pbservice.NewClient("echopb", client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))), client.WithHostPorts(svc.address), seen.option())
+	c, err := pbservice.NewClient("echopb", client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))), client.WithHostPorts(svc.address), client.WithConnectTimeout(patience), seen.option())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestMuxGeneric(t *testing.T) {
 		t.Helper()
 		var seen clientOptions
 		c, err := genericclient.NewClient("echo", g, client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))),
-			client.WithHostPorts(svc.address), seen.option())
+			client.WithHostPorts(svc.address), client.WithConnectTimeout(patience), seen.option())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoserv
 	all := append([]client.Option{
 		client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))),
 		client.WithHostPorts(address),
+		client.WithConnectTimeout(patience),
 		client.WithTransportProtocol(kitextransport.TTHeader),
 		client.WithConnPool(pool),
 	}, opts...)

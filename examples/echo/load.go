@@ -32,7 +32,7 @@ func (l load) run(cli echoservice.Client, open func() int, out io.Writer) error 
 	for i := range results {
 		wg.Go(func() { results[i] = callUntil(ctx, cli, &calls) })
 	}
-	progress(ctx, &calls, out)
+	progress(ctx, &calls, out, displayOn(out))
 	wg.Wait()
 	elapsed := time.Since(began)
 
@@ -45,9 +45,10 @@ func (l load) run(cli echoservice.Client, open func() int, out io.Writer) error 
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d callers: %d calls, %.0f calls/s, p50 %v, p99 %v, %d connections used\n",
-		l.callers, calls.Load(), float64(calls.Load())/elapsed.Seconds(),
-		time.Duration(total.ValueAtQuantile(50)), time.Duration(total.ValueAtQuantile(99)), open())
+	perSecond := int64(float64(calls.Load()) / elapsed.Seconds())
+	fmt.Fprintf(out, "%d callers: %s calls, %s calls/s, p50 %v, p99 %v, %d connections used\n",
+		l.callers, thousands(calls.Load()), thousands(perSecond),
+		rounded(time.Duration(total.ValueAtQuantile(50))), rounded(time.Duration(total.ValueAtQuantile(99))), open())
 	return nil
 }
 
@@ -77,19 +78,4 @@ func callUntil(ctx context.Context, cli echoservice.Client, calls *atomic.Int64)
 		}
 	}
 	return result
-}
-
-// progress prints how many calls there were, until ctx is done.
-func progress(ctx context.Context, calls *atomic.Int64, out io.Writer) {
-	ticker := time.NewTicker(500 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			fmt.Fprintf(out, "\r%d calls", calls.Load())
-		case <-ctx.Done():
-			fmt.Fprint(out, "\r")
-			return
-		}
-	}
 }

@@ -157,9 +157,17 @@ func packageFolders(t *testing.T) []string {
 
 // isLibrary tells whether users may import what is in a folder, or import it by something else.
 func isLibrary(folder string) bool {
-	top, _, _ := strings.Cut(folder, "/")
-	return (top == "transport" || top == "mux" || top == "codec") &&
-		!strings.HasSuffix(folder, "internal/leak") && !strings.Contains(folder, "testidl") && !strings.Contains(folder, "testtypes")
+	switch top, _, _ := strings.Cut(folder, "/"); top {
+	case "transport", "mux", "codec", "internal":
+	default:
+		return false
+	}
+	for _, ofTests := range []string{"internal/stock", "internal/leak", "internal/testidl", "internal/testtypes"} {
+		if strings.Contains(folder, ofTests) {
+			return false
+		}
+	}
+	return true
 }
 
 func ours(t *testing.T, folder string) *parsed {

@@ -124,7 +124,7 @@ func callKitex(t *testing.T, addr string, group *conn.Group, payload remote.Payl
 	t.Helper()
 	opts := []client.Option{
 		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))), client.WithHostPorts(addr),
-		client.WithTransportProtocol(protocol), client.WithDestService("EchoService"),
+		client.WithConnectTimeout(patience), client.WithTransportProtocol(protocol), client.WithDestService("EchoService"),
 	}
 	if payload != nil {
 		opts = append(opts, client.WithPayloadCodec(payload))
