@@ -11,7 +11,8 @@ import (
 type Config struct {
 	// Dial opens a connection to the set's address, without an OnRequest: the set reads
 	// it, and owns it from then on. It has to return soon after ctx is done, which it is
-	// when the set is closed. It must not be nil, and may be called from several goroutines.
+	// when the set is closed. It must not be nil, and may be called from several goroutines. If it
+	// panics or ends its goroutine, the dial has failed with a *conn.PanicError.
 	Dial func(ctx context.Context) (*conn.Conn, error)
 
 	// DialTimeout is how long Dial may take. Zero or less means as long as it likes.

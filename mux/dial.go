@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -69,7 +70,20 @@ func (s *Set) dial(old *clientConn) {
 		defer cancel()
 	}
 	s.counters.dials.Add(1)
-	nc, err := s.config.Dial(ctx)
+	var nc *conn.Conn
+	var err error
+	callback.Run(
+		func() { nc, err = s.config.Dial(ctx) },
+		func(failure *callback.Failure) {
+			if failure != nil {
+				err = panicError(failure)
+			}
+			s.dialEnded(old, nc, err)
+		})
+}
+
+// dialEnded takes what Config.Dial has come to.
+func (s *Set) dialEnded(old *clientConn, nc *conn.Conn, err error) {
 	if err != nil {
 		s.dialFailed(old, err)
 		return

@@ -69,9 +69,10 @@ type ServerConfig struct {
 	// its way then, and stays what is for other clients. Zero or less means never.
 	IdleTimeout time.Duration
 
-	// OnPanic is called when HandleCall has panicked, on the goroutine of the call,
-	// whose Reply is empty then. It reports whether it has written a reply, as
-	// HandleCall does. Nil leaves the caller without one. Other calls go on either way.
+	// OnPanic is called when HandleCall has panicked, or ended its goroutine: then value is
+	// conn.ErrGoexit. The goroutine of the call, whose Reply is empty then, waits meanwhile. It
+	// reports whether it has written a reply, as HandleCall does. Nil leaves the caller without
+	// one. Other calls go on either way.
 	OnPanic func(call *ServerCall, value any, stack []byte) bool
 
 	// OnBadReply is called when what HandleCall has written cannot be sent, as OnPanic is. err,
@@ -80,7 +81,7 @@ type ServerConfig struct {
 	OnBadReply func(call *ServerCall, err error) bool
 
 	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that
-	// OnPanic or OnBadReply has panicked (*conn.PanicError), and why a connection was ended:
+	// OnPanic, OnBadReply or OnGone's function has failed (*conn.PanicError), and why a connection was ended:
 	// writing to it failed, or its client did not answer heartbeats (ErrSilent). It must not
 	// block. Nil means that nobody wants to know.
 	OnError func(c *conn.Conn, err error)

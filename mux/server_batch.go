@@ -76,10 +76,19 @@ func (l *line) rest() (used bool) {
 // Compared over loopback, with ten callers in a process of their own and two processors: it takes a
 // tenth off a call's CPU time and a sixth off its median latency, and there are an eighth more calls.
 func (s *ServerConn) runBatch(calls []*ServerCall) {
+	turn := s.conn.Turn()
 	s.conn.Offer()
 	if s.line.push(calls) {
 		s.server.helper.add(s)
 	}
+	defer s.out.flush() // somebody may have taken what was behind the last reply
+	returned := false
+	defer func() {
+		if !returned {
+			s.handOn() // a handler has ended the goroutine, and its call is over
+			s.conn.KeepOpen(turn)
+		}
+	}()
 	began := time.Now()
 	at := began
 	for call := s.line.pop(); call != nil; call = s.line.pop() {
@@ -91,7 +100,7 @@ func (s *ServerConn) runBatch(calls []*ServerCall) {
 		}
 		at = now
 	}
-	s.out.flush() // somebody may have taken what was behind the last reply
+	returned = true
 }
 
 // handOn gives the calls that wait in line to workers.

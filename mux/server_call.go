@@ -2,9 +2,9 @@ package mux
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -57,15 +57,28 @@ func (c *ServerCall) Reply() *buffer.LinkBuffer {
 // has died it does neither: nobody would hear of it.
 func (c *ServerCall) Run() { c.run(false) }
 
-// run is Run. inLine says that the reader does it, who handles the rest of its line next.
+// run is Run. inLine says that the reader does it, who handles the rest of its line next. It does
+// not return if the handler ends the goroutine, but the call is over then too.
 func (c *ServerCall) run(inLine bool) {
-	s := c.conn
-	var reply *buffer.LinkBuffer
-	if s.isDead() {
-		s.server.counters.skipped.Add(1)
-	} else {
-		reply = c.answer()
+	if c.conn.isDead() {
+		c.conn.server.counters.skipped.Add(1)
+		c.end(nil, inLine)
+		return
 	}
+	replies := false
+	callback.Run(
+		func() { replies = c.conn.server.config.Handler.HandleCall(c.ctx, c) },
+		func(failure *callback.Failure) {
+			if failure != nil {
+				replies = c.failed(failure)
+			}
+			c.end(c.answer(replies), inLine)
+		})
+}
+
+// end gives back what the call has, and sends the reply if there is one.
+func (c *ServerCall) end(reply *buffer.LinkBuffer, inLine bool) {
+	s := c.conn
 	dropBuffer(c.request)
 	*c = ServerCall{}
 	serverCallPool.Put(c)
@@ -75,9 +88,9 @@ func (c *ServerCall) run(inLine bool) {
 	s.leave()
 }
 
-// answer has the call handled and returns the reply, which goes to ServerConn.send; nil if there is none.
-func (c *ServerCall) answer() *buffer.LinkBuffer {
-	replies := c.handle()
+// answer returns the reply, which goes to ServerConn.send, if the handler says that it has written
+// one; nil if there is none.
+func (c *ServerCall) answer(replies bool) *buffer.LinkBuffer {
 	if replies {
 		if err := c.checkReply(); err != nil {
 			replies = c.replaceReply(err)
@@ -90,31 +103,29 @@ func (c *ServerCall) answer() *buffer.LinkBuffer {
 	return c.reply
 }
 
-// handle calls the handler, and OnPanic if it panics.
-func (c *ServerCall) handle() (replies bool) {
-	config := &c.conn.server.config
-	defer func() {
-		if v := recover(); v != nil {
-			stack := debug.Stack()
-			c.conn.server.counters.panics.Add(1)
-			c.dropReply()
-			replies = config.OnPanic != nil && c.guard(func() bool { return config.OnPanic(c, v, stack) })
-		}
-	}()
-	return config.Handler.HandleCall(c.ctx, c)
+// failed has OnPanic answer for a handler that has not returned.
+func (c *ServerCall) failed(failure *callback.Failure) (replies bool) {
+	c.conn.server.counters.panics.Add(1)
+	c.dropReply()
+	onPanic := c.conn.server.config.OnPanic
+	return onPanic != nil && c.guard(func() bool { return onPanic(c, failure.Value, failure.Stack) })
 }
 
-// guard calls what is to answer in the handler's place. If that panics too, nobody does.
+// guard calls what is to answer in the handler's place. If that fails too, nobody does.
 func (c *ServerCall) guard(answer func() bool) (replies bool) {
-	defer func() {
-		if v := recover(); v != nil {
-			c.conn.server.counters.panics.Add(1)
-			c.dropReply()
-			c.conn.report(&conn.PanicError{Value: v, Stack: debug.Stack()})
-			replies = false
-		}
-	}()
-	return answer()
+	failure := callback.Apart(func() { replies = answer() })
+	if failure == nil {
+		return replies
+	}
+	c.conn.server.counters.panics.Add(1)
+	c.dropReply()
+	c.conn.report(panicError(failure))
+	return false
+}
+
+// panicError returns failure as conn's error.
+func panicError(failure *callback.Failure) *conn.PanicError {
+	return &conn.PanicError{Value: failure.Value, Stack: failure.Stack}
 }
 
 // checkReply looks at what the handler has written: one whole frame of the request's sequence ID

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -242,9 +243,11 @@ func (s *ServerConn) writeFailed(err error) {
 	s.end()
 }
 
+// report tells OnError of err, on a goroutine apart: this one may be the flusher's, or a timer's that
+// has more to do. A failure of OnError is dropped.
 func (s *ServerConn) report(err error) {
-	if s.server.config.OnError != nil && !errors.Is(err, net.ErrClosed) {
-		s.server.config.OnError(s.conn, err)
+	if onError := s.server.config.OnError; onError != nil && !errors.Is(err, net.ErrClosed) {
+		_ = callback.Apart(func() { onError(s.conn, err) })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -54,6 +55,8 @@ func (s *ServerConn) tellGone() {
 		return
 	}
 	if f := s.onGone.Swap(nil); f != nil {
-		(*f)()
+		if failure := callback.Apart(*f); failure != nil {
+			s.report(panicError(failure))
+		}
 	}
 }

@@ -66,6 +66,7 @@ const (
 // an arming for each batch of quick ones.
 func (s *ServerConn) runLast(call *ServerCall) {
 	c := s.conn
+	turn := c.Turn()
 	began := time.Now()
 	inPlace := false
 	switch rule := s.server.config.rule; {
@@ -78,8 +79,15 @@ func (s *ServerConn) runLast(call *ServerCall) {
 		inPlace = true
 		c.Offer()
 	}
+	returned := false
+	defer func() {
+		if !returned {
+			c.KeepOpen(turn) // the handler has ended the goroutine, and its call is over
+		}
+	}()
 	call.Run()
 	s.pace.note(began, time.Now(), inPlace)
+	returned = true
 }
 
 // pace is what a connection's reader knows of how long its calls take. Calls that were handed

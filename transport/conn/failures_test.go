@@ -217,8 +217,9 @@ func TestKeepOpenWithRest(t *testing.T) {
 				defer c.KeepOpen(turn)
 				runtime.Goexit()
 				return nil
-			}}, data("abc"), end)
+			}})
 			r.onClose(t, c.Conn)
+			c.sock.feed(data("abc"), end)
 			r.want(t, "a b c closed")
 		})
 	}
