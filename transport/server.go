@@ -99,7 +99,7 @@ func (s *transServer) start() (*conn.Server, error) {
 	s.server, err = conn.NewServer(conn.ServerConfig{
 		Group:         group,
 		Acceptors:     s.settings.acceptors,
-		OnAcceptError: func(err error) { klog.Warnf("KITELINE: accept failed and is tried again: %v", err) },
+		OnAcceptError: logAcceptError,
 		Config: conn.Config{
 			OnPrepare:          s.onPrepare,
 			OnRequest:          s.onRequest,
@@ -114,6 +114,15 @@ func (s *transServer) start() (*conn.Server, error) {
 	return s.server, err
 }
 
+// logAcceptError is the server's OnAcceptError.
+func logAcceptError(err error) {
+	if errors.Is(err, conn.ErrAcceptStuck) {
+		klog.Warnf("KITELINE: a listener did not stop: %v", err)
+		return
+	}
+	klog.Warnf("KITELINE: accept failed and is tried again: %v", err)
+}
+
 // Shutdown stops the server: no new connections, the handlers are told,
 // requests on their way are granted a moment, and each connection is closed
 // when it has nothing left to do, at the latest when ExitWaitTime is over. It
@@ -126,7 +135,7 @@ func (s *transServer) Shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opt.ExitWaitTime)
 	defer cancel()
 	if server != nil {
-		server.StopAccepting()
+		stopAccepting(ctx, server)
 	}
 	if g, ok := s.handler.(remote.GracefulShutdown); ok {
 		if err := g.GracefulShutdown(ctx); err != nil {
@@ -140,6 +149,20 @@ func (s *transServer) Shutdown() error {
 		wait(ctx, shutdownGrace)
 	}
 	return server.Shutdown(ctx)
+}
+
+// stopAccepting is server.StopAccepting, which goes on by itself if ctx ends first: it waits for
+// the listener's Close, and for what handlers do with new connections.
+func stopAccepting(ctx context.Context, server *conn.Server) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		server.StopAccepting()
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+	}
 }
 
 // wait returns after d, or when ctx is done.

@@ -15,13 +15,30 @@ const (
 	backlogWait = 5 * time.Millisecond
 )
 
-// takeBacklog opens the connections in ln's backlog. A client whose connection the kernel resets cannot tell
-// whether its request was handled; one that finds nobody listening can.
+// queue is a listener whose backlog can be looked at and taken without waiting.
+type queue interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(t time.Time) error
+}
+
+// queueOf returns ln as a queue if it is exactly one of package net's listeners. A wrapper has the
+// methods of the listener that it embeds, but its own Accept may wait for something else, such as
+// a header or the end of another connection.
+func queueOf(ln net.Listener) (queue, bool) {
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		return ln, true
+	case *net.UnixListener:
+		return ln, true
+	}
+	return nil, false
+}
+
+// takeBacklog opens the connections in ln's backlog. A client whose connection the kernel
+// resets cannot tell whether its request was handled; one that is refused can.
 func (s *Server) takeBacklog(ln net.Listener) {
-	queue, ok := ln.(interface {
-		syscall.Conn
-		SetDeadline(t time.Time) error
-	})
+	queue, ok := queueOf(ln)
 	if !ok {
 		return
 	}
@@ -31,7 +48,7 @@ func (s *Server) takeBacklog(ln net.Listener) {
 	}
 	for n := 0; n < maxBacklog && hasBacklog(raw); n++ {
 		_ = queue.SetDeadline(time.Now().Add(backlogWait)) // fails on a closed one, as Accept does
-		nc, err := ln.Accept()
+		nc, err := queue.Accept()
 		switch {
 		case err == nil && nc != nil:
 			s.open(nc)

@@ -56,6 +56,9 @@ func (c *Conn) teardown() {
 		c.token = 0
 	}
 	c.armMu.Unlock()
+	if c.group != nil {
+		c.group.members.leave(c)
+	}
 	if !word(c.state.Load()).has(flagHangup) {
 		c.tornDown()
 		return

@@ -49,6 +49,8 @@ type Conn struct {
 
 	nextInQueue *Conn // guarded by dispatcher.mu
 
+	nextMember, prevMember *Conn // guarded by members.mu
+
 	readMu     sync.Mutex // serializes Read
 	writeMu    sync.Mutex // serializes Write and Flush
 	readLimit  limit

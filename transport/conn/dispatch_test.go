@@ -39,7 +39,7 @@ func queued(t *testing.T, g *Group, n int, f func()) []*fakeConn {
 func TestWakeUpsAreThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(0)
-		g := &Group{dispatcher: d, sweeper: newSweeper(fakePeriod)}
+		g := &Group{dispatcher: d, sweeper: newSweeper(fakePeriod), clock: newClock()}
 		t.Cleanup(func() { g.Close() })
 		var served atomic.Int32
 		conns := queued(t, g, 200, func() { served.Add(1) })

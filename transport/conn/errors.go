@@ -21,6 +21,11 @@ var (
 	// os.ErrDeadlineExceeded under errors.Is.
 	ErrIdleTimeout error = idleTimeoutError{}
 
+	// ErrAcceptStuck is what ServerConfig.OnAcceptError is told of a listener that is to be closed and
+	// whose Accept has not returned when Shutdown or Close does. The goroutine inside it is left
+	// behind; a connection that it still accepts is closed at once.
+	ErrAcceptStuck = errors.New("conn: Accept or Close of the listener does not return; its goroutine is left behind")
+
 	// errWouldBlock is what a socket's try methods return when the kernel has
 	// nothing to give or no room to take. It never leaves the package.
 	errWouldBlock = errors.New("conn: would block")
@@ -30,7 +35,7 @@ var (
 
 	// errNoConn is what serving a listener fails with whose Accept returns
 	// nothing instead of waiting, as netpoll's do.
-	errNoConn = errors.New("conn: listener returned no connection")
+	errNoConn = errors.New("conn: the listener's Accept returned neither a connection nor an error, instead of waiting")
 
 	// errNoWatcher is returned where a connection has no poller.
 	errNoWatcher = errors.New("conn: no poller")

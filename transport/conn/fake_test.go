@@ -389,7 +389,7 @@ const fakePeriod = 20 * time.Millisecond
 
 // newFakeGroup is a group without pollers, to be stopped inside the bubble.
 func newFakeGroup(t testing.TB, lingering int) *Group {
-	g := &Group{dispatcher: newDispatcher(lingering), sweeper: newSweeper(fakePeriod)}
+	g := &Group{dispatcher: newDispatcher(lingering), sweeper: newSweeper(fakePeriod), clock: newClock()}
 	t.Cleanup(func() {
 		if err := g.Close(); err != nil {
 			t.Error(err)

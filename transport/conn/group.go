@@ -1,11 +1,11 @@
 package conn
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/poller"
@@ -34,15 +34,15 @@ type GroupConfig struct {
 const defaultSweepPeriod = 20 * time.Millisecond
 
 // Group is what connections share: pollers, the workers that serve them, and
-// the sweep. Whoever creates a Group closes it, after the connections in it.
+// the sweep. Whoever creates a Group closes it, and the connections in it with it.
 type Group struct {
 	pollers    *poller.Group // nil where the platform has none
 	dispatcher *dispatcher
 	sweeper    *sweeper
 	clock      clock
+	members    members
 
 	closeOnce sync.Once
-	closed    atomic.Bool // no new connections
 }
 
 // NewGroup starts a group. Where the platform has no poller its connections
@@ -84,14 +84,15 @@ func (g *Group) Resize(n int) error {
 	return opError("resize group", nil, g.pollers.Resize(n))
 }
 
-// Close ends the pollers, the sweep and the workers, and waits for them; a
-// worker ends when its callback returns. The group's connections must have
-// been closed before: one that is open never hears of anything again. It must not
+// Close closes the connections that are left in the group, ends the pollers, the sweep and the
+// workers, and waits for them; a worker ends when its callback returns. It must not
 // be called from a callback, for which it would wait. Closing again does nothing.
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {
-		g.closed.Store(true)
+		for _, c := range g.members.close() {
+			g.dispatcher.do(func() { _ = c.Close() }) // which may wait for its callbacks
+		}
 		if g.pollers != nil {
 			err = opError("close group", nil, g.pollers.Close())
 		}
@@ -99,6 +100,18 @@ func (g *Group) Close() error {
 		g.dispatcher.close()
 	})
 	return err
+}
+
+// closeWithin is Close that returns ctx's error, and goes on by itself, if ctx ends first.
+func (g *Group) closeWithin(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- g.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // watch adds a new connection to remote to one of the pollers, which lives from

@@ -28,13 +28,14 @@ func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
 	sock, raw := newSocket(nc)
 	c := &Conn{config: cfg, clock: clockOf(g), sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
-	if g != nil && g.closed.Load() {
+	if g != nil && !g.members.join(c) {
 		_ = nc.Close()
 		return nil, opError("open", c.remote, net.ErrClosed)
 	}
 	if raw && g != nil {
 		w, tok, err := g.watch(c.remote, (*target)(c))
 		if err != nil {
+			g.members.leave(c)
 			_ = nc.Close()
 			return nil, opError("open", c.remote, err)
 		}

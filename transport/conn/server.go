@@ -1,11 +1,8 @@
 package conn
 
 import (
-	"context"
 	"errors"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +27,9 @@ type ServerConfig struct {
 	// tried again after a pause of half a second at most. These are the errors of system
 	// calls, such as a lack of descriptors or a connection that was reset before it was
 	// accepted, and each net.Error that is temporary or a timeout. May be nil.
+	//
+	// It is also called, once for each, with an error that matches ErrAcceptStuck when Shutdown or
+	// Close gives up a listener whose Accept does not return.
 	OnAcceptError func(err error)
 }
 
@@ -39,16 +39,22 @@ type Server struct {
 	group    *Group       // immutable
 	ownGroup bool         // immutable: group ends with the server
 
-	stopping  chan struct{}  // closed when no more connections are accepted
-	acceptors sync.WaitGroup // goroutines that accept, Serve's included; added to with mu held, before stopped or with it
+	// immutable, closed with mu held
+	stopping chan struct{} // closed when phase leaves phaseServing
+	closed   chan struct{} // closed when every listener has been closed, after that
+	ended    chan struct{} // closed when phase is phaseEnded
 
 	// guarded by mu
 	mu        sync.Mutex
-	stopped   bool                       // stopping is closed
-	reported  time.Time                  // when OnAcceptError was last called
-	listeners map[*net.Listener]struct{} // of each Serve its own: a listener's type may not be comparable
+	phase     phase
+	reported  time.Time // when OnAcceptError was last called
+	listeners map[*listening]struct{}
 	conns     map[*Conn]struct{}
-	empty     chan struct{} // non-nil while somebody waits for conns to be empty
+	arriving  map[*net.Conn]struct{} // wrappers that are accepted and not in conns yet
+
+	goroutines int    // that accept, or close a listener or a connection
+	quiet      moment // goroutines is zero
+	empty      moment // and there is no connection
 }
 
 // NewServer makes a server. It fails only where a Group of its own cannot be
@@ -58,8 +64,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		config:    cfg,
 		group:     cfg.Group,
 		stopping:  make(chan struct{}),
-		listeners: make(map[*net.Listener]struct{}),
+		closed:    make(chan struct{}),
+		ended:     make(chan struct{}),
+		listeners: make(map[*listening]struct{}),
 		conns:     make(map[*Conn]struct{}),
+		arriving:  make(map[*net.Conn]struct{}),
 	}
 	if s.group == nil {
 		g, err := NewGroup(GroupConfig{})
@@ -73,92 +82,39 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 
 // Serve accepts from ln, which it owns from then on, until StopAccepting,
 // Shutdown or Close, and then returns nil; or until ln fails for good, and
-// returns its error: EBADF, EINVAL, ENOTSOCK or EOPNOTSUPP of a system call, or an error that
+// returns the first error: EBADF, EINVAL, ENOTSOCK or EOPNOTSUPP of a system call, or an error that
 // OnAcceptError is not called with. It may be called several times, for several listeners.
+//
+// Where ln's Accept does not return after ln's Close, Serve returns nil with Shutdown or Close.
 func (s *Server) Serve(ln net.Listener) error {
-	if !s.addListener(&ln) {
+	l, ok := s.addListener(ln)
+	if !ok {
 		return nil
 	}
-	defer s.acceptors.Done()
-	defer s.removeListener(&ln)
-	for range s.config.Acceptors - 1 {
-		s.acceptors.Add(1) // Serve's own share keeps it above zero
-		go func() {
-			defer s.acceptors.Done()
-			if err := s.accept(ln); err != nil {
-				_ = ln.Close() // so that Serve's own loop ends too
-			}
-		}()
+	for range max(s.config.Acceptors, 1) {
+		go s.acceptFrom(l)
 	}
-	return s.accept(ln)
-}
-
-// StopAccepting closes the listeners; open connections go on. Serve returns. Connections that the kernel
-// has made and nobody has accepted are opened first, 4096 at most: it would reset them, with requests that may have
-// been sent on them. Only the first call does anything.
-func (s *Server) StopAccepting() { s.stop(s.takeBacklog) }
-
-// stop has no more connections accepted, but for what last takes from each listener before it is closed.
-func (s *Server) stop(last func(net.Listener)) {
-	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return
+	select {
+	case err := <-l.result:
+		return err
+	case <-s.ended:
+		return nil
 	}
-	s.stopped = true
-	close(s.stopping)
-	s.acceptors.Add(1)
-	defer s.acceptors.Done()
-	listeners := slices.Collect(maps.Keys(s.listeners))
-	s.mu.Unlock()
-	for _, ln := range listeners {
-		last(*ln)
-		_ = (*ln).Close()
-	}
-}
-
-// Shutdown ends the server and loses no request that has arrived: it stops
-// accepting, closes every connection that has nothing left to read and no callback running,
-// now or as soon as that is so, and returns nil when none is left. When ctx ends first, what is
-// left is closed and ctx's error returned; a callback that still runs then is waited for only
-// if the server has a group of its own. It must not be called from a callback, for which it
-// would wait.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.StopAccepting()
-	s.acceptors.Wait() // the last connection has been opened then
-	for _, c := range s.snapshot() {
-		c.drain()
-	}
-	err := s.awaitEmpty(ctx)
-	if err != nil {
-		s.closeAll()
-	}
-	s.finish()
-	return err
-}
-
-// Close ends the server at once: listeners and connections are closed,
-// callbacks that run are waited for as in Shutdown. Nor must it be called from one.
-func (s *Server) Close() error {
-	s.stop(func(net.Listener) {})
-	s.acceptors.Wait() // as in Shutdown
-	s.closeAll()
-	s.finish()
-	return nil
 }
 
 // ConnCount returns how many connections are open.
 func (s *Server) ConnCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return len(s.conns) + len(s.arriving)
 }
 
-// accept takes connections from ln until the server stops, or ln fails.
-func (s *Server) accept(ln net.Listener) error {
+// accept takes connections from l until the server stops, or l fails.
+func (s *Server) accept(l *listening) error {
+	ln := l.ln
 	pause := acceptPause{}
-	for {
-		nc, err := ln.Accept()
+	for !s.isStopped() {
+		nc, err := l.accept()
 		switch {
 		case err == nil && nc == nil:
 			return opError("accept", ln.Addr(), errNoConn)
@@ -171,24 +127,63 @@ func (s *Server) accept(ln net.Listener) error {
 			return opError("accept", ln.Addr(), err)
 		default:
 			s.report(opError("accept", ln.Addr(), err))
-			if !pause.wait(s.stopping) {
-				return nil
-			}
+			pause.wait(s.stopping)
 		}
 	}
+	return nil
 }
 
-// open makes a connection of nc.
+// open makes a connection of nc. Only a plain socket is opened in place: the methods of a wrapper
+// may wait for the peer, as RemoteAddr does where it reads a header.
 func (s *Server) open(nc net.Conn) {
-	c, err := newConn(nc, &s.config.Config, s.group, s)
-	if err != nil {
-		s.report(err) // no poller takes it; nc is closed
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		s.openNow(nc, nil)
 		return
 	}
 	s.mu.Lock()
-	s.conns[c] = struct{}{}
+	ended := s.phase == phaseEnded
+	if !ended {
+		s.arriving[&nc] = struct{}{}
+	}
 	s.mu.Unlock()
+	if ended {
+		nc.Close()
+		return
+	}
+	s.group.dispatcher.do(func() {
+		s.openNow(nc, &nc)
+	})
+}
+
+// openNow makes a connection of nc and starts it. It takes arriving, unless that is nil, out of
+// the wrappers that arrive.
+func (s *Server) openNow(nc net.Conn, arriving *net.Conn) {
+	c, err := newConn(nc, &s.config.Config, s.group, s)
+	if err != nil {
+		s.report(err) // no poller takes it; nc is closed
+	}
+	s.mu.Lock()
+	delete(s.arriving, arriving)
+	if err != nil {
+		s.leftLocked()
+		s.mu.Unlock()
+		return
+	}
+	p := s.phase
+	if p != phaseEnded {
+		s.conns[c] = struct{}{}
+	}
+	s.mu.Unlock()
+	if p == phaseEnded {
+		_ = c.Close()
+		c.open() // tears it down, and tells forget
+		return
+	}
 	c.start()
+	if p == phaseDraining {
+		c.drain()
+	}
 	if err := c.Err(); isArmError(err) {
 		s.report(err) // the kernel watches no more descriptors; c is closed
 	}
@@ -205,29 +200,7 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
-}
-
-func (s *Server) addListener(ln *net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		_ = (*ln).Close()
-		return false
-	}
-	s.listeners[ln] = struct{}{}
-	s.acceptors.Add(1)
-	return true
-}
-
-func (s *Server) removeListener(ln *net.Listener) {
-	_ = (*ln).Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.listeners, ln)
+	s.leftLocked()
 }
 
 // report tells OnAcceptError of err, unless it was told within the last
@@ -243,9 +216,13 @@ func (s *Server) report(err error) {
 		s.reported = now
 	}
 	s.mu.Unlock()
-	if !due {
-		return
+	if due {
+		s.tell(err)
 	}
+}
+
+// tell calls OnAcceptError.
+func (s *Server) tell(err error) {
 	if failure := callback.Apart(func() { s.config.OnAcceptError(err) }); failure != nil {
 		s.config.tellPanic(nil, &PanicError{Value: failure.Value, Stack: failure.Stack})
 	}
@@ -257,49 +234,6 @@ func (s *Server) isStopped() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-func (s *Server) snapshot() []*Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
-}
-
-func (s *Server) closeAll() {
-	for _, c := range s.snapshot() {
-		_ = c.Close()
-	}
-}
-
-// awaitEmpty waits until every connection is gone, or ctx is done.
-func (s *Server) awaitEmpty(ctx context.Context) error {
-	s.mu.Lock()
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	empty := s.empty
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// finish ends a group of the server's own.
-func (s *Server) finish() {
-	if s.ownGroup {
-		_ = s.group.Close() // its pollers are gone either way
 	}
 }
 
@@ -315,15 +249,13 @@ const (
 
 func (p *acceptPause) reset() { p.next = 0 }
 
-// wait pauses, and reports false if stop came meanwhile.
-func (p *acceptPause) wait(stop <-chan struct{}) bool {
+// wait pauses, until stop comes.
+func (p *acceptPause) wait(stop <-chan struct{}) {
 	p.next = min(max(2*p.next, firstAcceptPause), maxAcceptPause)
 	timer := time.NewTimer(p.next)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-stop:
-		return false
 	}
 }

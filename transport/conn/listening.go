@@ -1,0 +1,89 @@
+package conn
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// listening is a listener that a Server accepts from.
+type listening struct {
+	ln     net.Listener // immutable
+	result chan error   // immutable; has room for what Serve returns: the first error, or nil after the last acceptor's end
+
+	closing  sync.Once
+	inAccept atomic.Int32 // acceptors that are inside Accept
+
+	// guarded by Server.mu
+	acceptors int
+	stuck     bool // that Accept goes on after Close was reported
+}
+
+// accept is ln's Accept.
+func (l *listening) accept() (net.Conn, error) {
+	l.inAccept.Add(1)
+	defer l.inAccept.Add(-1)
+	return l.ln.Accept()
+}
+
+// close closes ln, once.
+func (l *listening) close() {
+	l.closing.Do(func() { _ = l.ln.Close() })
+}
+
+// end has Serve return err, unless it has had its result.
+func (l *listening) end(err error) {
+	select {
+	case l.result <- err:
+	default:
+	}
+}
+
+// addListener begins to serve ln. It closes ln and reports false if the server has stopped.
+func (s *Server) addListener(ln net.Listener) (*listening, bool) {
+	acceptors := max(s.config.Acceptors, 1)
+	l := &listening{ln: ln, result: make(chan error, 1), acceptors: acceptors}
+	s.mu.Lock()
+	stopped := s.phase != phaseServing
+	if !stopped {
+		s.listeners[l] = struct{}{}
+		s.goroutines += acceptors
+	}
+	s.mu.Unlock()
+	if stopped {
+		l.close()
+	}
+	return l, !stopped
+}
+
+// acceptFrom is an acceptor's life. Its error is recorded before it closes the listener, which
+// ends the others with errors that say nothing.
+func (s *Server) acceptFrom(l *listening) {
+	defer s.acceptorEnded(l)
+	if err := s.accept(l); err != nil {
+		l.end(err)
+		l.close()
+	}
+}
+
+// acceptorEnded forgets an acceptor, and with the last one the listener. While the server serves
+// on, nothing else would close it; otherwise stop takes its backlog first.
+func (s *Server) acceptorEnded(l *listening) {
+	s.mu.Lock()
+	l.acceptors--
+	last := l.acceptors == 0
+	serving := s.phase == phaseServing
+	if last {
+		delete(s.listeners, l)
+	}
+	s.goroutines--
+	s.leftLocked()
+	s.mu.Unlock()
+	if !last {
+		return
+	}
+	if serving {
+		l.close()
+	}
+	l.end(nil)
+}

@@ -1,0 +1,129 @@
+package conn_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// limitListener is a listener as programs write it to limit connections: its Accept waits for the
+// end of one, and Close does not end that wait.
+type limitListener struct {
+	*net.TCPListener // with SyscallConn and SetDeadline
+	slots            chan struct{}
+}
+
+func (l *limitListener) Accept() (net.Conn, error) {
+	l.slots <- struct{}{}
+	nc, err := l.TCPListener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &limitedConn{Conn: nc, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}
+
+// TestStopWithLimit: a stop ends although all places are taken, idle or not, and a connection waits in the backlog.
+func TestStopWithLimit(t *testing.T) {
+	const places = 2
+	for name, stop := range map[string]func(s *conn.Server) error{
+		"Shutdown": func(s *conn.Server) error { return s.Shutdown(t.Context()) },
+		"StopAccepting, then Shutdown": func(s *conn.Server) error {
+			s.StopAccepting()
+			return s.Shutdown(t.Context())
+		},
+		"Close": (*conn.Server).Close,
+	} {
+		for _, busy := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				entered, leave := make(chan struct{}, places), make(chan struct{})
+				s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{
+					OnRequest: func(ctx context.Context, c *conn.Conn) error {
+						entered <- struct{}{}
+						if busy {
+							<-leave
+						}
+						return echo(ctx, c)
+					},
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				tcp := listen(t, "tcp").(*net.TCPListener)
+				served, stopped := make(chan error, 1), make(chan error, 1)
+				go func() { served <- s.Serve(&limitListener{tcp, make(chan struct{}, places)}) }()
+				for range places + 1 {
+					c, err := net.Dial("tcp", tcp.Addr().String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					_, _ = c.Write([]byte("x"))
+				}
+				for range places {
+					receive(t, "request", entered)
+				}
+				go func() { stopped <- stop(s) }()
+				close(leave)
+				if err := receive(t, name, stopped); err != nil {
+					t.Error(err)
+				}
+				if err := receive(t, "Serve", served); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// TestShutdownWithinContext: a callback that does not return outlives a Shutdown whose context has
+// ended, also where the server has a group of its own.
+func TestShutdownWithinContext(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{
+		OnRequest: func(_ context.Context, c *conn.Conn) error {
+			close(entered)
+			<-leave
+			return nil
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listen(t, "tcp")
+	served, stopped := make(chan error, 1), make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("x"))
+	receive(t, "request", entered)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	go func() { stopped <- s.Shutdown(ctx) }()
+	if err := receive(t, "Shutdown", stopped); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+	}
+	if err := receive(t, "Serve", served); err != nil {
+		t.Error(err)
+	}
+	close(leave)
+	_ = s.Close() // waits for what is left
+}
