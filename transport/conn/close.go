@@ -20,12 +20,11 @@ func (c *Conn) Close() error {
 
 // closeWith is Close with a reason.
 func (c *Conn) closeWith(cause error) {
-	c.endWith(eventClose, cause)
+	c.finishClose(c.transition(eventClose), cause)
 }
 
-// endWith raises ev, which may close the connection, and does what that asks for.
-func (c *Conn) endWith(ev event, cause error) {
-	act := c.transition(ev)
+// finishClose does what a change of state asks for that may have closed the connection for cause.
+func (c *Conn) finishClose(act action, cause error) {
 	if act&actCloseSocket != 0 {
 		c.setCause(cause)
 		c.stopIdleTimer()

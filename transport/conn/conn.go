@@ -43,7 +43,7 @@ type Conn struct {
 	paused    bool            // the OnRequest that runs, or ran last, has called Pause
 	inRequest bool            // OnRequest runs and has not offered the reading side
 	connected bool            // OnConnect was called
-	ctx       context.Context // what OnPrepare and OnConnect returned
+	ctx       context.Context // what OnPrepare and OnConnect returned; changed with mu held too, for Context
 
 	out buffer.LinkBuffer // owned by whoever holds the writing side
 
@@ -127,7 +127,21 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // Context returns what OnPrepare and OnConnect made of it: the context that
 // the next callback gets.
-func (c *Conn) Context() context.Context { return c.ctx }
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx
+}
+
+// setContext keeps ctx for the next callbacks, unless it is nil. Only the holder calls it.
+func (c *Conn) setContext(ctx context.Context) {
+	if ctx == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ctx = ctx
+}
 
 // SetAttachment keeps v with the connection, for whoever wraps it. Attachment
 // returns what was set last, nil before. Both are safe from any goroutine.

@@ -29,6 +29,7 @@ type fakeSocket struct {
 	changed       chan struct{} // closed and replaced when any of that changes
 	watch         func()        // the armed watcher looks again; nil if none
 	edge          func()        // the next step has come; nil if none
+	onPeek        func()        // called before a peek; nil if nothing is
 }
 
 // fakeStep is what one read meets: data, of which a read takes as much as fits,
@@ -202,6 +203,12 @@ func (s *fakeSocket) waitWrite(vec [][]byte) (total int64, err error) {
 }
 
 func (s *fakeSocket) peek() error {
+	s.mu.Lock()
+	onPeek := s.onPeek
+	s.mu.Unlock()
+	if onPeek != nil {
+		onPeek()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

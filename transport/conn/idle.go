@@ -31,7 +31,9 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	return nil
 }
 
-// markUsed records when the connection was last in use, if anybody wants to know.
+// markUsed records when the connection was last in use, if it has an idle timeout. The end of a use
+// is recorded before it shows: before the change of state, and before readers and pending say that
+// no wait is under way.
 func (c *Conn) markUsed() {
 	if c.timed.Load() {
 		c.restedAt.Store(int64(c.clock.now()))
@@ -56,14 +58,27 @@ func (c *Conn) checkIdle() {
 	left := timeout - c.restedFor()
 	if left <= 0 {
 		left = timeout
-		if c.readers.Load() == 0 && c.pending.Load() == 0 && !c.hasArrived() {
-			c.endWith(eventIdle, ErrIdleTimeout)
+		if !c.hasArrived() {
+			c.endIdle(timeout)
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.idleTimeout > 0 && word(c.state.Load()).isOpen() {
 		c.idleTimer.Reset(left)
+	}
+}
+
+// endIdle closes the connection if nothing has used it for timeout. It closes it in the very state
+// in which it has found that, so that a use that begins or ends meanwhile keeps it open.
+func (c *Conn) endIdle(timeout time.Duration) {
+	old := c.state.Load()
+	if c.readers.Load() > 0 || c.pending.Load() > 0 || c.restedFor() < timeout {
+		return
+	}
+	next, act := word(old).on(eventIdle)
+	if uint64(next) != old && c.state.CompareAndSwap(old, uint64(next)) {
+		c.finishClose(act, ErrIdleTimeout)
 	}
 }
 

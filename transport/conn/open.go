@@ -71,11 +71,7 @@ func (c *Conn) start() {
 	}
 	c.ctx = context.Background()
 	if c.config.OnPrepare != nil {
-		failure := callback.Apart(func() {
-			if ctx := c.config.OnPrepare(c); ctx != nil {
-				c.ctx = ctx
-			}
-		})
+		failure := callback.Apart(func() { c.setContext(c.config.OnPrepare(c)) })
 		if failure != nil {
 			c.closeWith(c.failed(failure))
 		}
@@ -87,6 +83,7 @@ func (c *Conn) start() {
 // or its user.
 func (c *Conn) open() {
 	handled := c.onRequest.Load() != nil
+	c.markUsed() // before it is at rest: OnPrepare may have taken long
 	c.armMu.Lock()
 	var act action
 	var err error
@@ -110,7 +107,7 @@ func (c *Conn) open() {
 	case actQueue:
 		c.enqueue()
 	case actNone:
-		c.touch()
+		c.enlist()
 		c.adopt()
 	}
 }

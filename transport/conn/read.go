@@ -91,8 +91,11 @@ func (c *Conn) socketError() error {
 
 // endRead ends a read for a user or a handler, however long it waited.
 func (c *Conn) endRead() {
+	if !word(c.state.Load()).isServed() {
+		c.markUsed() // before it is at rest: the wait may have been long
+	}
 	c.readers.Add(-1)
-	c.touch() // now: a sweep that saw it read may have dropped it
+	c.enlist() // now: a sweep that saw it read may have dropped it
 }
 
 // readOnce waits for bytes and reads them into p. A deadline of the socket that

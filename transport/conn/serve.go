@@ -145,11 +145,12 @@ func (c *Conn) closeDrained() settlement {
 
 // yield gives a connection without a request handler to its user.
 func (c *Conn) yield() {
+	c.markUsed() // before it is at rest: OnConnect may have taken long
 	if c.transition(eventYield)&actTeardown != 0 {
 		c.teardown()
 		return
 	}
-	c.touch()
+	c.enlist()
 	if word(c.state.Load()).has(flagHangup) {
 		c.disconnectElsewhere()
 	}
@@ -225,10 +226,11 @@ func (c *Conn) receiveLingering() (int, error) {
 	if c.staying.Load() {
 		c.unstay()
 	}
+	c.markUsed() // before it is at rest: OnRequest may have taken long
 	if !c.startLingering() {
 		return 0, errWouldBlock
 	}
-	c.touch() // now: a sweep that saw it before it lingered may have dropped it
+	c.enlist() // now: a sweep that saw it before it lingered may have dropped it
 	space := c.in.Reserve(0)
 	n, err := c.sock.waitRead(space)
 	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -386,11 +388,7 @@ func (c *Conn) connect() bool {
 		c.connected = true
 		c.transition(eventHandle)
 		callback.Run(
-			func() {
-				if ctx := onConnect(c.ctx, c); ctx != nil {
-					c.ctx = ctx
-				}
-			},
+			func() { c.setContext(onConnect(c.ctx, c)) },
 			c.connectEnded)
 	}
 	return c.isOpenOrRelease()

@@ -44,6 +44,11 @@ func (c *Conn) touch() {
 	if !word(c.state.Load()).isServed() {
 		c.markUsed()
 	}
+	c.enlist()
+}
+
+// enlist has the sweep look at the connection.
+func (c *Conn) enlist() {
 	if c.group == nil {
 		return
 	}

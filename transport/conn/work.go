@@ -20,6 +20,7 @@ func (c *Conn) BeginWork() bool {
 // EndWork ends what BeginWork began. The close callbacks, if they waited for it,
 // run elsewhere.
 func (c *Conn) EndWork() {
+	c.markUsed() // before it is at rest: the work may have taken long
 	c.mu.Lock()
 	if c.works == 0 {
 		c.mu.Unlock()
@@ -37,7 +38,6 @@ func (c *Conn) EndWork() {
 	case act&actKick != 0:
 		_ = c.readLimit.wakeUp() // fails only if the socket is closed
 	}
-	c.markUsed()
 	c.endAside()
 }
 
