@@ -40,7 +40,7 @@ type byteBuffer struct {
 	writer  buffer.Writer     // nil if it cannot be written
 	readLen int               // bytes taken out since it was made
 	maxRead int               // bytes that may be taken out; zero: any number
-	framed  int               // bytes of the TTHeader frame that was peeked at; zero: none was, see noteFrame
+	framed  int               // bytes of the frame that was peeked at; zero: none was, see noteFrame
 	call    *timedCall        // what limits its waits; nil: the connection's own timeouts
 }
 

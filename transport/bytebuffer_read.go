@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cloudwego/kitex/pkg/remote/codec"
-	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
 
 	"github.com/kiteline/kiteline/codec/thrift"
 	"github.com/kiteline/kiteline/transport/netpollconn"
@@ -77,10 +76,12 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 // frameStart is how many bytes Kitex's codec looks at before it takes any of a message.
 const frameStart = 8
 
-// noteFrame keeps the length of a TTHeader frame, given its first bytes. Kitex's codec forgets it once
-// it has seen the length of the payload inside (checkPayload in default_codec.go).
+// noteFrame keeps the length of a frame, given its first bytes. Kitex's codec forgets that of a TTHeader frame once
+// it has seen the length of the payload inside (checkPayload in default_codec.go), and some of its readers do not ask for
+// that of a payload.
 func (b *byteBuffer) noteFrame(start []byte) {
-	if codec.IsTTHeader(start) {
+	second := binary.BigEndian.Uint32(start[codec.Size32:]) & codec.MagicMask
+	if codec.IsTTHeader(start) || second == codec.ThriftV1Magic || second == codec.ProtobufV1Magic {
 		b.framed = codec.Size32 + int(binary.BigEndian.Uint32(start))
 	}
 }
@@ -92,10 +93,10 @@ func (b *byteBuffer) checkFrame(n int) error {
 		if end > b.framed {
 			kind = thrift.Truncated
 		}
-		return perrors.NewProtocolError(&thrift.Error{
+		return &thrift.Error{
 			Kind: kind, Offset: -1,
 			Detail: fmt.Sprintf("frame of %d bytes, its payload ends after %d", b.framed, end),
-		})
+		}
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.
 	if yieldsToKitex(opt.PayloadCodec) {
 		opt.PayloadCodec = nil
 	}
+	opt.Codec = wholeFrames(opt.Codec)
 	return newServerHandler(opt, f.settings)
 }
 
@@ -39,6 +40,7 @@ type clientHandlerFactory struct {
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.
 func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+	opt.Codec = wholeFrames(opt.Codec)
 	if f.multiplexes {
 		return newMuxClientHandler(opt, extension{maxRead: f.maxRead})
 	}

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"math"
 	"reflect"
 
@@ -62,17 +61,6 @@ func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 
 // suiteCodec is the payload codec that a suite brought, as opposed to one of the user's.
 type suiteCodec struct{ remote.PayloadCodec }
-
-// Unmarshal implements remote.PayloadCodec. A payload that does not end with its TTHeader frame is a
-// *thrift.Error: on a pooled connection the next message would be looked for at the wrong place.
-func (c suiteCodec) Unmarshal(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
-	if b, ours := in.(*byteBuffer); ours {
-		if err := b.checkFrame(m.PayloadLen()); err != nil {
-			return err
-		}
-	}
-	return c.PayloadCodec.Unmarshal(ctx, m, in)
-}
 
 // yieldsToKitex reports whether a server with payload codec c is to use the one that is
 // registered with Kitex. server.WithPayloadCodec registers a codec of Kitex's own for the process, say

@@ -202,66 +202,104 @@ func TestMaxRead(t *testing.T) {
 	}
 }
 
-// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it: where the two do not agree
-// the message is refused, and the connection is closed, on which the next one would be looked for at the wrong place.
+// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it, or puts a message more into it: where
+// the lengths do not agree the message is refused whatever codec reads the payload, and the connection is closed, on
+// which the next message would be looked for at the wrong place.
 func TestFrameLength(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
-	address := startEcho(t, g, server.WithSuite(NewServerSuite(WithGroup(g))))
-	for _, tc := range []struct {
-		name     string
-		protocol transport.Protocol
-		outer    int // added to the frame's length
-		inner    int // added to that of the frame inside
-		want     thrift.Kind
+	large := thrift.WithLimits(thrift.Limits{MaxFrame: math.MaxInt32})
+	for _, payload := range []struct {
+		name  string
+		codec remote.PayloadCodec // of the message that is decoded
+		opts  []server.Option     // after the suite
 	}{
-		{"both right", transport.TTHeaderFramed, 0, 0, 0},
-		{"unframed", transport.TTHeader, 0, 0, 0},
-		{"frame longer", transport.TTHeaderFramed, 1, 0, thrift.TrailingBytes},
-		{"frame shorter", transport.TTHeaderFramed, -1, 0, thrift.Truncated},
-		{"payload longer", transport.TTHeaderFramed, 0, 1, thrift.Truncated},
-		{"payload shorter", transport.TTHeaderFramed, 0, -1, thrift.TrailingBytes},
-		{"payload of 2 GiB", transport.TTHeaderFramed, 0, 1<<31 - 1000, thrift.Truncated},
+		{"suite's codec", thrift.NewPayloadCodec(large), nil},
+		{"user's codec", &countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}, []server.Option{
+			server.WithPayloadCodec(&countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}),
+		}},
+		{"codec/thrift's", thrift.NewPayloadCodec(large), []server.Option{server.WithPayloadCodec(thrift.NewPayloadCodec())}},
+		{"Kitex's codec", kitexthrift.NewThriftCodec(), []server.Option{server.WithSuite(NewServerSuite(WithGroup(g), WithKitexCodec()))}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			frame := framedReply(t, tc.protocol, tc.outer, tc.inner)
-			var memory buffer.LinkBuffer
-			if _, err := memory.WriteBinary(frame); err != nil {
-				t.Fatal(err)
-			}
-			if err := memory.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			m := newMessage(new(echo.EchoServiceEchoPayloadArgs), tc.protocol, remote.Client)
-			m.SetPayloadCodec(suiteCodec{thrift.NewPayloadCodec(thrift.WithLimits(thrift.Limits{MaxFrame: math.MaxInt32}))})
-			in := newMemoryBuffer(&memory, nil)
-			// Kitex's own limit would refuse the last one first.
-			err := codec.NewDefaultCodecWithSizeLimit(math.MaxInt).Decode(t.Context(), m, in)
-			refused := new(thrift.Error)
-			if errors.As(err, &refused); refused.Kind != tc.want {
-				t.Errorf("got %v, want %v", err, tc.want)
-			}
-			if err := in.Release(err); err != nil {
-				t.Fatal(err)
-			}
-
-			nc, err := net.Dial("tcp", address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer nc.Close()
-			// A server gets the same as a call.
-			call := bytes.Replace(frame, []byte{0x80, 1, 0, byte(remote.Reply)}, []byte{0x80, 1, 0, byte(remote.Call)}, 1)
-			if _, err := nc.Write(call); err != nil {
-				t.Fatal(err)
-			}
-			_ = nc.SetReadDeadline(time.Now().Add(time.Minute))
-			if tc.want != 0 {
-				wantClosed(t, nc)
-			} else if _, err := readTTHeaderFrame(nc); err != nil {
-				t.Errorf("the reply: %v", err)
-			}
+		address := startEcho(t, g, append([]server.Option{server.WithSuite(NewServerSuite(WithGroup(g)))}, payload.opts...)...)
+		for _, tc := range []struct {
+			name     string
+			protocol transport.Protocol
+			outer    int // added to the frame's length
+			inner    int // added to that of the frame inside
+			want     thrift.Kind
+		}{
+			{"both right", transport.TTHeaderFramed, 0, 0, 0},
+			{"unframed", transport.TTHeader, 0, 0, 0},
+			{"frame longer", transport.TTHeaderFramed, 1, 0, thrift.TrailingBytes},
+			{"frame shorter", transport.TTHeaderFramed, -1, 0, thrift.Truncated},
+			{"payload longer", transport.TTHeaderFramed, 0, 1, thrift.Truncated},
+			{"payload shorter", transport.TTHeaderFramed, 0, -1, thrift.TrailingBytes},
+			{"payload of 2 GiB", transport.TTHeaderFramed, 0, 1<<31 - 1000, thrift.Truncated},
+		} {
+			t.Run(payload.name+"/"+tc.name, func(t *testing.T) {
+				frame := framedReply(t, tc.protocol, tc.outer, tc.inner)
+				checkFrameLength(t, payload.codec, frame, tc.want)
+				checkServerFrameLength(t, address, frame, tc.want)
+			})
+		}
+		t.Run(payload.name+"/two messages", func(t *testing.T) {
+			frame := twice(framedReply(t, transport.TTHeaderFramed, 0, 0))
+			checkFrameLength(t, payload.codec, frame, thrift.TrailingBytes)
+			checkServerFrameLength(t, address, frame, thrift.TrailingBytes)
 		})
+	}
+}
+
+// twice returns a TTHeader frame with its payload, which is framed, two times inside.
+func twice(frame []byte) []byte {
+	start := 14 + 4*int(binary.BigEndian.Uint16(frame[12:]))
+	frame = append(frame, frame[start:]...)
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	return frame
+}
+
+// checkFrameLength decodes frame as a client does.
+func checkFrameLength(t *testing.T, payload remote.PayloadCodec, frame []byte, want thrift.Kind) {
+	t.Helper()
+	var memory buffer.LinkBuffer
+	if _, err := memory.WriteBinary(frame); err != nil {
+		t.Fatal(err)
+	}
+	if err := memory.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	m := newMessage(new(echo.EchoServiceEchoPayloadArgs), transport.TTHeaderFramed, remote.Client)
+	m.SetPayloadCodec(payload)
+	in := newMemoryBuffer(&memory, nil)
+	// Kitex's own limit would refuse a payload of 2 GiB first.
+	err := wholeFrames(codec.NewDefaultCodecWithSizeLimit(math.MaxInt)).Decode(t.Context(), m, in)
+	refused := new(thrift.Error)
+	if errors.As(err, &refused); refused.Kind != want {
+		t.Errorf("got %v, want %v", err, want)
+	}
+	if err := in.Release(err); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkServerFrameLength sends frame, which is a reply's, to a server, as a call's.
+func checkServerFrameLength(t *testing.T, address string, frame []byte, want thrift.Kind) {
+	t.Helper()
+	nc, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	call := bytes.ReplaceAll(frame, []byte{0x80, 1, 0, byte(remote.Reply)}, []byte{0x80, 1, 0, byte(remote.Call)})
+	if _, err := nc.Write(call); err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(time.Minute))
+	if want != 0 {
+		wantClosed(t, nc)
+	} else if _, err := readTTHeaderFrame(nc); err != nil {
+		t.Errorf("the reply: %v", err)
 	}
 }
 

@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"context"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
+)
+
+// frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame and the payload: on a
+// pooled connection the next message would be looked for at the wrong place, and bytes of a payload would be a call.
+type frameCodec struct{ remote.Codec }
+
+// frameMetaCodec is a frameCodec of one that reads headers and payload apart.
+type frameMetaCodec struct {
+	frameCodec
+	meta remote.MetaDecoder
+}
+
+var _ remote.MetaDecoder = frameMetaCodec{}
+
+// wholeFrames returns c as one that refuses messages that do not end where their frames do.
+func wholeFrames(c remote.Codec) remote.Codec {
+	switch c := c.(type) {
+	case nil, frameCodec, frameMetaCodec:
+		return c
+	case remote.MetaDecoder:
+		return frameMetaCodec{frameCodec{c.(remote.Codec)}, c} //nolint:errcheck // it came as one
+	}
+	return frameCodec{c}
+}
+
+// Decode implements remote.Codec.
+func (c frameCodec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if err := c.Codec.Decode(ctx, m, in); err != nil {
+		return err
+	}
+	return checkRead(in)
+}
+
+// Decode implements remote.Codec.
+func (c frameMetaCodec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if err := c.DecodeMeta(ctx, m, in); err != nil {
+		return err
+	}
+	return c.DecodePayload(ctx, m, in)
+}
+
+// DecodeMeta implements remote.MetaDecoder. The payload's length is known afterwards.
+func (c frameMetaCodec) DecodeMeta(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if err := c.meta.DecodeMeta(ctx, m, in); err != nil {
+		return err
+	}
+	if b, ours := in.(*byteBuffer); ours {
+		if err := b.checkFrame(m.PayloadLen()); err != nil {
+			return perrors.NewProtocolError(err)
+		}
+	}
+	return nil
+}
+
+// DecodePayload implements remote.MetaDecoder.
+func (c frameMetaCodec) DecodePayload(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if err := c.meta.DecodePayload(ctx, m, in); err != nil {
+		return err
+	}
+	return checkRead(in)
+}
+
+// checkRead reports an error unless the message that was read has ended where its frame does. Its method is known by
+// now, so that the peer can be told.
+func checkRead(in remote.ByteBuffer) error {
+	if b, ours := in.(*byteBuffer); ours {
+		if err := b.checkFrame(0); err != nil {
+			return remote.NewTransError(remote.ProtocolError, err)
+		}
+	}
+	return nil
+}
