@@ -24,8 +24,9 @@
 // message merely announces. Kitex answers it with an exception, where the method is known by then, and
 // closes the connection. Limits says what the limits are. A frame must end where its message does.
 //
-// A message is checked against the types that the struct's tags declare; elements of other types are an
-// error. Types with FastRead and without tags are checked against the message's own types alone, which
+// A message is checked against the types that the struct's frugal or thrift tags declare; elements of other
+// types are an error. A message that is refused takes at most four times its bytes and 64 KiB of
+// memory. Types with FastRead and without tags are checked against the message's own types alone, which
 // does not protect code that reads something else.
 //
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.

@@ -48,9 +48,11 @@ type Limits struct {
 	// MaxString is how many bytes a string or binary may have. By default the bytes left of
 	// the message bound it.
 	MaxString int
-	// MaxElementBytes is how much memory the elements of all containers of a message may take
-	// together, without what they point to. An empty struct is one byte on the wire and may
-	// be hundreds in memory, so that a frame alone does not bound it. The default is 256 MiB.
+	// MaxElementBytes is how much memory the values of a message may take together: structs
+	// with their default values, lists, sets and maps, and scalars held by pointer. An empty
+	// struct is one byte on the wire and may be hundreds in memory, so that a frame alone does
+	// not bound it. The bytes of strings, binaries and kept unknown fields are not counted:
+	// they are the message's own, or copies. The default is 256 MiB.
 	MaxElementBytes int
 }
 

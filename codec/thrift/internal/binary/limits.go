@@ -19,9 +19,9 @@ type Limits struct {
 	MaxContainer int // elements of a list or set, pairs of a map
 	MaxString    int // bytes of a string or binary
 
-	// MaxElementBytes is how much memory the elements of all containers of a message may
-	// take together, unsafe.Sizeof each: an empty struct is one byte on the wire, and may
-	// be hundreds in memory.
+	// MaxElementBytes is how much memory the values of a message may take together, by the
+	// accounting of package schema: an empty struct is one byte on the wire, and may be
+	// hundreds in memory.
 	MaxElementBytes int
 }
 

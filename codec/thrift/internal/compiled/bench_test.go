@@ -7,7 +7,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -134,7 +134,7 @@ func BenchmarkOf(b *testing.B) {
 		b.Run(reflect.TypeOf(v).Elem().Name(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				plans.Clear()
+				plans.found.Clear()
 				planOf(b, v)
 			}
 		})

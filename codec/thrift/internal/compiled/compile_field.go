@@ -4,50 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
 const (
-	maxRequired  = 64  // required fields of a struct: bits of a word
-	maxDenseIDs  = 512 // larger IDs are looked up in a map
-	unknownField = "_unknownFields"
+	maxRequired = 64  // required fields of a struct: bits of a word
+	maxDenseIDs = 512 // larger IDs are looked up in a map
 )
 
-// addField appends the plan of a field, whose default value is initial.
-func (c *compiler) addField(s *Struct, fields *[]field, f reflect.StructField, initial reflect.Value) error {
-	if f.Name == unknownField && f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Uint8 {
-		s.keepsUnknown, s.unknownOffset = true, f.Offset
-		return nil
-	}
-	tag, err := parseTag(f.Tag.Get("frugal"))
-	if err != nil {
-		return err
-	}
-	if !f.IsExported() {
-		return errors.New("not exported")
-	}
-	plan := field{id: tag.id, name: f.Name, offset: f.Offset}
-	if err := c.setType(&plan, f.Type, tag); err != nil {
-		return err
-	}
-	plan.setPresence(tag.requiredness, initial)
-	if !initial.IsZero() {
-		s.callsInit = s.callsInit || plan.boxed || plan.kind > kindString
-	}
-	*fields = append(*fields, plan)
-	return nil
-}
+var errNoCode = errors.New("no code by Kitex's generator")
 
-// setType sets what follows from the field's type.
-func (c *compiler) setType(f *field, t reflect.Type, tag fieldTag) (err error) {
-	if t.Kind() == reflect.Pointer && t.Elem().Kind() != reflect.Struct {
-		t, f.boxed = t.Elem(), true
-	}
-	if f.value, err = c.valueOf(t, tag.typ); err != nil {
-		return err
+// fieldOf returns the plan of a field of n, whose default value is initial.
+func (c *compiler) fieldOf(d *schema.Field, n *node, initial reflect.Value) (f field, err error) {
+	f = field{id: d.ID, name: d.Name, offset: d.Offset, boxed: d.Boxed, memory: d.Memory(), required: d.Bit}
+	if f.value, err = c.valueOf(&d.Value, n); err != nil {
+		return f, err
 	}
 	f.kind, f.wire = f.value.kind, f.value.wire
-	if f.kind == kindStruct || f.boxed && (f.kind > kindString || tag.requiredness != optional) {
-		return fmt.Errorf("a field of type %v, boxed %v, and %s", t, f.boxed, tag.requiredness)
+	if f.kind == kindStruct || f.boxed && (f.kind > kindString || d.Requiredness != schema.Optional) {
+		return f, fmt.Errorf("a field of type %v, boxed %v, and %s", d.Type, f.boxed, d.Requiredness)
 	}
 	f.direct = f.kind
 	if f.kind == kindDouble {
@@ -56,17 +32,19 @@ func (c *compiler) setType(f *field, t reflect.Type, tag fieldTag) (err error) {
 	if f.boxed {
 		f.direct = 0
 	}
-	f.head = uint32(f.wire)<<24 | uint32(uint16(tag.id))<<8
-	return nil
+	f.head = uint32(f.wire)<<24 | uint32(uint16(d.ID))<<8
+	f.setPresence(d.Requiredness, initial)
+	if !initial.IsZero() {
+		n.plan.callsInit = n.plan.callsInit || f.boxed || f.kind > kindString
+	}
+	return f, nil
 }
 
 // setPresence sets what follows from the requiredness. Initial is the field's default value.
-func (f *field) setPresence(r requiredness, initial reflect.Value) {
-	f.counts = r == optional || f.kind == kindObject
+func (f *field) setPresence(r schema.Requiredness, initial reflect.Value) {
+	f.counts = r == schema.Optional || f.kind == kindObject
 	switch {
-	case r == required:
-		f.required = 1 // numbered by setFields
-	case r == byDefault:
+	case r != schema.Optional:
 	case f.boxed || f.kind > kindBytes || f.kind == kindBytes && initial.IsNil():
 		f.presence = unlessNil
 	default:
@@ -85,23 +63,21 @@ func (s *Struct) setFields(fields []field) error {
 		}
 	}
 	requiredFields := 0
-	for i := range s.fields {
-		f := &s.fields[i]
-		if s.lookup(f.id) != nil {
-			return fmt.Errorf("%v has two fields with ID %d", s.goType, f.id)
-		}
-		if f.required != 0 {
-			f.required = 1 << requiredFields
-			s.required |= f.required
+	for i := range s.declared.Fields {
+		if s.declared.Fields[i].Requiredness == schema.Required {
 			requiredFields++
 		}
+	}
+	if requiredFields > maxRequired {
+		return fmt.Errorf("more than %d required fields", maxRequired)
+	}
+	s.required = s.declared.Required
+	for i := range s.fields {
+		f := &s.fields[i]
 		s.setID(f)
 		if !f.boxed && !valueAt(f.value.goType, at(s.prototype, f.offset)).IsZero() {
 			s.defaults = append(s.defaults, f)
 		}
-	}
-	if requiredFields > maxRequired {
-		return fmt.Errorf("%v has more than %d required fields", s.goType, maxRequired)
 	}
 	for s.leading < len(s.fields) && s.fields[s.leading].firstWritten() && s.fields[s.leading].presence == always {
 		s.prefix += 3 + s.fields[s.leading].wire.FixedSize()

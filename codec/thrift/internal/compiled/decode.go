@@ -11,10 +11,14 @@ import (
 // decoder is the state of one Decode.
 type decoder struct {
 	frame  []byte
+	root   *Struct // what the frame begins with
 	limits *binary.Limits
 	depth  int   // how many more structs and containers may be inside the current one
-	memory int   // how many more bytes elements may take
 	err    error // why a method returned failed
+
+	memory  int64 // how many more bytes values may take, before the frame is checked or at all
+	checked bool  // the frame was checked to its end, or need not be
+	whole   bool  // the struct must end where the frame does
 
 	aliasMin  int // strings and binaries shorter than this are copied
 	maxString int
@@ -40,15 +44,18 @@ func (s *Struct) Decode(frame []byte, v any, o *Options) (n int, err error) {
 		panic(fmt.Sprintf("compiled: BUG: decode of a %T by the plan for %v", v, s.goType))
 	}
 	var d decoder
-	d.start(frame, o)
+	d.start(s, frame, o)
 	if n = d.structAt(s, address(reflect.ValueOf(v)), 0); n == failed {
 		return 0, d.err
+	}
+	if d.whole && n != len(frame) {
+		return 0, errTrailing(n, len(frame))
 	}
 	return n, nil
 }
 
-func (d *decoder) start(frame []byte, o *Options) {
-	d.frame = frame
+func (d *decoder) start(s *Struct, frame []byte, o *Options) {
+	d.frame, d.root = frame, s
 	d.limits = &defaultLimits
 	ratio := DefaultPinRatio
 	if o != nil {
@@ -58,8 +65,10 @@ func (d *decoder) start(frame []byte, o *Options) {
 		if o.PinRatio != 0 {
 			ratio = o.PinRatio
 		}
+		d.whole = o.WholeFrame
 	}
-	d.depth, d.memory, d.maxString = d.limits.MaxDepth, d.limits.MaxElementBytes, d.limits.MaxString
+	d.depth, d.maxString = d.limits.MaxDepth, d.limits.MaxString
+	d.memory = min(uncheckedRatio*int64(len(frame))+uncheckedBytes, int64(d.limits.MaxElementBytes))
 	switch {
 	case o != nil && o.CopyStrings, ratio < 0 && len(frame) > chunkSize:
 		d.aliasMin = len(frame) + 1
@@ -130,6 +139,9 @@ func (d *decoder) structAt(s *Struct, p slot, pos int) int { //nolint:cyclop // 
 
 // field reads the value at pos into the field at p.
 func (d *decoder) field(f *field, p slot, pos int) int {
+	if f.memory > 0 && !d.take(f.memory, pos) {
+		return failed
+	}
 	if f.boxed {
 		return d.boxed(f, p, pos)
 	}
@@ -146,8 +158,7 @@ func (d *decoder) unknown(s *Struct, f *field, p slot, pos int) int {
 		return failed
 	}
 	if f == nil && s.keepsUnknown {
-		kept := as[[]byte](at(p, s.unknownOffset))
-		*kept = append(*kept, d.frame[pos:next]...)
+		d.keep(as[[]byte](at(p, s.unknownOffset)), pos, next)
 	}
 	return next
 }

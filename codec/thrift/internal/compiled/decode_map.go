@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
 // mapKind is the layout of a map's keys and elements, or rather the types as whose a map is accessed.
@@ -77,7 +78,7 @@ func (d *decoder) mapping(v *value, p slot, pos int) int {
 		d.err = err
 		return failed
 	}
-	if n > 0 && (key != v.key.wire && !sameLayout(key, v.key.wire) || elem != v.elem.wire && !sameLayout(elem, v.elem.wire)) {
+	if n > 0 && (!schema.SameLayout(key, v.key.wire) || !schema.SameLayout(elem, v.elem.wire)) {
 		return d.fail(binary.BadType, pos, "pairs of types "+key.String()+" and "+elem.String()+
 			", declared "+v.key.wire.String()+" and "+v.elem.wire.String())
 	}
@@ -141,11 +142,15 @@ func (d *decoder) pairs(v *value, p slot, n, pos int) int { //nolint:cyclop // o
 
 // pairsOf is pairs for maps with the layout of map[K]E.
 func pairsOf[K comparable, E any](d *decoder, v *value, p slot, n, pos int) int {
-	m := make(map[K]E, d.roomFor(v, n, pos))
-	supply := objects{plan: v.elem.object, wanted: n}
+	m := make(map[K]E, n)
+	plan := v.elem.object
+	var object slot // of the next element, if that is a struct
+	if plan != nil {
+		object = d.newArray(plan, n)
+	}
 	var key K
 	var elem E
-	for range n {
+	for i := range n {
 		if v.key.kind == kindString {
 			pos = d.text(addr(&key), pos)
 		} else {
@@ -155,9 +160,11 @@ func pairsOf[K comparable, E any](d *decoder, v *value, p slot, n, pos int) int 
 			return pos
 		}
 		switch {
-		case supply.plan != nil:
-			object := d.take(&supply, pos)
-			pos = d.structAt(supply.plan, object, pos)
+		case plan != nil:
+			if i > 0 {
+				object = at(object, uintptr(plan.size))
+			}
+			pos = d.structAt(plan, object, pos)
 			*as[slot](addr(&elem)) = object
 		case v.elem.kind == kindString:
 			pos = d.text(addr(&elem), pos)
@@ -173,17 +180,9 @@ func pairsOf[K comparable, E any](d *decoder, v *value, p slot, n, pos int) int 
 	return pos
 }
 
-// roomFor returns for how many of n pairs a new map shall have room.
-func (d *decoder) roomFor(v *value, n, pos int) int {
-	if n == 0 {
-		return 0
-	}
-	return d.ahead(n, v.sizes.memory, pos)
-}
-
 // pairsByReflection is pairs for any map.
 func (d *decoder) pairsByReflection(v *value, p slot, n, pos int) int {
-	m := reflect.MakeMapWithSize(v.goType, d.roomFor(v, n, pos))
+	m := reflect.MakeMapWithSize(v.goType, n)
 	key, elem := reflect.New(v.key.goType), reflect.New(v.elem.goType)
 	keyAt, elemAt := address(key), address(elem)
 	for range n {

@@ -14,74 +14,9 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
-
-// equal is reflect.DeepEqual but that floats are compared by their bits, and that pointers as keys of
-// maps are equal if what they point to is.
-func equal(a, b reflect.Value) bool {
-	switch a.Kind() {
-	case reflect.Pointer:
-		return a.IsNil() == b.IsNil() && (a.IsNil() || equal(a.Elem(), b.Elem()))
-	case reflect.Struct:
-		for i := range a.NumField() {
-			if !equal(a.Field(i), b.Field(i)) {
-				return false
-			}
-		}
-		return true
-	case reflect.Slice:
-		if a.IsNil() != b.IsNil() || a.Len() != b.Len() {
-			return false
-		}
-		for i := range a.Len() {
-			if !equal(a.Index(i), b.Index(i)) {
-				return false
-			}
-		}
-		return true
-	case reflect.Map:
-		return a.IsNil() == b.IsNil() && a.Len() == b.Len() && equalPairs(a, b)
-	case reflect.Float64:
-		return math.Float64bits(a.Float()) == math.Float64bits(b.Float())
-	case reflect.Bool:
-		return a.Bool() == b.Bool()
-	case reflect.Uint8:
-		return a.Uint() == b.Uint()
-	case reflect.String:
-		return a.String() == b.String()
-	}
-	return a.Int() == b.Int() // panics if it is of a kind that generated structs do not have
-}
-
-func equalPairs(a, b reflect.Value) bool {
-	kind := a.Type().Key().Kind()
-	if kind != reflect.Pointer && kind != reflect.Float64 {
-		for _, key := range a.MapKeys() {
-			other := b.MapIndex(key)
-			if !other.IsValid() || !equal(a.MapIndex(key), other) {
-				return false
-			}
-		}
-		return true
-	}
-	var keys, elems []reflect.Value
-	for pairs := b.MapRange(); pairs.Next(); {
-		keys, elems = append(keys, pairs.Key()), append(elems, pairs.Value())
-	}
-next:
-	for pairs := a.MapRange(); pairs.Next(); {
-		for i := range keys {
-			if equal(pairs.Key(), keys[i]) && equal(pairs.Value(), elems[i]) {
-				keys, elems = append(keys[:i], keys[i+1:]...), append(elems[:i], elems[i+1:]...)
-				continue next
-			}
-		}
-		return false
-	}
-	return true
-}
 
 func same(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
 

@@ -7,8 +7,7 @@
 //	n, err := s.Decode(frame, request, nil)
 //	err = s.Encode(writer, request)
 //
-// A plan comes from the "frugal" tags, which carry what Go's types do not: field IDs, requiredness, and
-// which integers are enums and which slices are sets. What a plan reads and writes has the same
+// A plan comes from what package schema knows of the type. What a plan reads and writes has the same
 // value and the same bytes as with the generated FastRead and FastWrite. Of tries that out on samples of
 // the type, and so refuses types whose generated code does something that no tag shows,
 // such as refusing sets with duplicates. Types without generated code are refused too.
@@ -20,10 +19,9 @@
 // laid out otherwise than the declared one. Unknown fields of type uuid are skipped, not refused. A union with
 // none or several of its fields set is an error of Encode's, not a panic.
 //
-// Memory is taken in step with the bytes that justify it: at first at most 16 KiB for a container, and at
-// most 16 times the bytes left of the message, then more as elements are read. It is still more than the message
-// takes, since an element of one byte can be a struct of a hundred words: the limit for
-// frames bounds that.
+// Everything that is allocated for values is counted before it is, by the accounting of package schema, and
+// bounded by Limits.MaxElementBytes. A message that is refused takes less than four times its bytes and
+// 64 KiB: before values take more, the rest of the message is checked by package shape, once.
 //
 // # Ownership
 //

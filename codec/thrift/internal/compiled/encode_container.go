@@ -57,7 +57,7 @@ func (e *encoder) list(v *value, p slot, n int) int { //nolint:cyclop // one cas
 		}
 		return n
 	}
-	q, size := as[sliceHeader](p).data, uintptr(v.sizes.memory)
+	q, size := as[sliceHeader](p).data, v.elem.goType.Size()
 	for i := range count {
 		if n = e.value(v.elem, at(q, uintptr(i)*size), n); n < 0 {
 			return n

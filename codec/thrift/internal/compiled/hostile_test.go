@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
 // wireBytes puts a message together: bytes, int32s and []bytes as they are.
@@ -124,28 +124,6 @@ func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
-}
-
-// TestElementMemory checks that elements count by what they take in memory.
-func TestElementMemory(t *testing.T) {
-	limits := binary.DefaultLimits()
-	half := wireBytes(binary.List, 3, binary.Struct, int32(500), make([]byte, 500))
-	message := append(append(half, half...), byte(binary.Stop))
-	size := int(reflect.TypeFor[zoo.Node]().Size() + reflect.TypeFor[*zoo.Node]().Size())
-	for _, test := range []struct {
-		memory int
-		ok     bool
-	}{{1000 * size, true}, {1000*size - 1, false}} {
-		limits.MaxElementBytes = test.memory
-		v := zoo.NewNode()
-		_, err := planOf(t, v).Decode(message, v, &Options{Limits: &limits})
-		if ok := err == nil; ok != test.ok {
-			t.Errorf("limit %d: got %v", test.memory, err)
-		}
-		if !test.ok && !errors.Is(err, &binary.Error{Kind: binary.TooLarge}) {
-			t.Errorf("limit %d: got %v", test.memory, err)
-		}
-	}
 }
 
 func TestLimits(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/byvalue/variants"
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -123,7 +123,7 @@ func TestOptionalStringsAreAlone(t *testing.T) {
 		frame := thrift.FastMarshal(&zoo.Scalars{Os: &text, Bin: make([]byte, body)})
 		v := zoo.NewScalars()
 		var d decoder
-		d.start(frame, nil)
+		d.start(planOf(t, v), frame, nil)
 		if d.structAt(planOf(t, v), addr(v), 0); d.err != nil {
 			t.Fatal(d.err)
 		}
@@ -264,7 +264,7 @@ func TestLongValuesAreLinked(t *testing.T) {
 
 // TestFirstGuess checks that the second message of a kind is written into space asked for once.
 func TestFirstGuess(t *testing.T) {
-	plans.Clear()
+	plans.found.Clear()
 	v := newMid(0)
 	for i := range 3 {
 		w := &writer{}

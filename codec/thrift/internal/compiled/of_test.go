@@ -7,11 +7,11 @@ import (
 	"testing"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
-	"github.com/cloudwego/gopkg/protocol/thrift/base"
 
-	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/byvalue/variants"
-	uniquesets "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/uniquesets/variants"
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
+	uniquesets "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/uniquesets/variants"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
 func TestOfCompilesGeneratedTypes(t *testing.T) {
@@ -52,10 +52,13 @@ func TestOfRefuses(t *testing.T) {
 		{nil, "not a struct"},
 		{1, "not a struct"},
 		{new(string), "not a struct"},
-		{struct{ Name string }{}, "no code by Kitex's generator"},
-		{base.NewBase(), "no frugal tag"},
-		{&untagged{}, "no frugal tag"},
-		{&backwards{}, "no frugal tag"},
+		{struct{ Name string }{}, "no frugal or thrift tag"},
+		{struct {
+			Name string `thrift:"name,1"`
+		}{}, "no code by Kitex's generator"},
+		{&untagged{}, "no frugal or thrift tag"},
+		{&backwards{}, "no frugal or thrift tag"},
+		{&outer{}, "outer has a compiled.deaf: generated code reads"},
 		{&silent{}, "generated code writes"},
 		{&deaf{}, "generated code reads"},
 		{uniquesets.NewNode(), "slice is not unique"},
@@ -71,6 +74,37 @@ func TestOfRefuses(t *testing.T) {
 			t.Errorf("%T: no error the second time", test.v)
 		}
 	}
+}
+
+// outer has a field of a type that is refused, and would be fine without.
+type outer struct {
+	Deaf *deaf `frugal:"1,optional,deaf"`
+}
+
+func (*outer) InitDefault() {}
+
+func (o *outer) BLength() int {
+	if o.Deaf != nil {
+		return 3 + 5 + 1
+	}
+	return 1
+}
+
+func (o *outer) FastWriteNocopy(b []byte, w thrift.NocopyWriter) int {
+	clear(b)
+	if o.Deaf != nil {
+		b[0], b[2] = byte(binary.Struct), 1
+		o.Deaf.FastWriteNocopy(b[3:], w)
+	}
+	return len(b)
+}
+
+func (o *outer) FastRead(b []byte) (int, error) {
+	if b[0] == byte(binary.Struct) && b[2] == 1 {
+		o.Deaf = &deaf{}
+	}
+	limits := binary.DefaultLimits()
+	return binary.SkipStruct(b, 9, &limits)
 }
 
 // silent has a field that its own code does not write.
@@ -128,7 +162,7 @@ func (*chanField) FastRead([]byte) (int, error)                        { return 
 func (*chanField) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
 
 func TestOfConcurrently(t *testing.T) {
-	plans.Clear()
+	plans.found.Clear()
 	want := [4]*Struct{}
 	var done sync.WaitGroup
 	for i := range want {
@@ -138,30 +172,6 @@ func TestOfConcurrently(t *testing.T) {
 	for i := range want {
 		if want[i] == nil {
 			t.Errorf("goroutine %d got no plan", i)
-		}
-	}
-}
-
-func TestParseTag(t *testing.T) {
-	for tag, want := range map[string]string{
-		"":                              "no frugal tag",
-		"1,default":                     "no frugal tag",
-		"x,default,i32":                 "invalid syntax",
-		"70000,default,i32":             "out of range",
-		"1,sometimes,i32":               "requiredness unknown",
-		"1,default,":                    "a type is missing",
-		"1,default,list":                `"<" is missing`,
-		"1,default,list<i32":            `">" is missing`,
-		"1,default,map<i32,i32>":        `":" is missing`,
-		"1,default,map<i32:>":           "a type is missing",
-		"1,default,i32>":                "behind the type",
-		"-1,required,map<i32:set<X>>":   "",
-		"1,default,map<map<a:b>:a.b>":   "",
-		"1,optional,list<set<list<X>>>": "",
-	} {
-		_, err := parseTag(tag)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%q: got %v, want an error with %q", tag, err, want)
 		}
 	}
 }

@@ -18,6 +18,9 @@ type Options struct {
 	// frame may be used again.
 	CopyStrings bool
 
+	// WholeFrame says that the frame holds nothing but the struct: bytes behind it are an error.
+	WholeFrame bool
+
 	// PinRatio is how many times longer than a string or binary the frame may be if the value is
 	// to point into it. Zero stands for DefaultPinRatio. Below zero nothing points into frames longer than 4 KiB.
 	PinRatio int

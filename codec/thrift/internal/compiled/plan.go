@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
 // kind is how a value lies in memory and how that becomes bytes.
@@ -32,39 +33,15 @@ func (k kind) fixed() bool { return k <= kindEnum }
 
 // value is the plan for values of one type. It does not change once compiled.
 type value struct {
-	kind    kind
-	wire    binary.Type
-	enum    bool
-	mapKind mapKind      // of kindMap: how the map is accessed
-	goType  reflect.Type // as the struct has it, without the pointer of an optional scalar
-	key     *value       // of kindMap
-	elem    *value       // of kindMap and kindList
-	object  *Struct      // of kindStruct and kindObject
-	sizes   elementSizes // of kindMap and kindList
-}
-
-// elementSizes is what an element of a list, or a pair of a map, takes.
-type elementSizes struct {
-	wire   int // bytes of the smallest on the wire
-	memory int // bytes in the container's own memory
-	total  int // bytes with the structs that are pointed to
-}
-
-// minWire returns how many bytes the smallest value takes on the wire.
-func (v *value) minWire() int {
-	if v.object != nil {
-		return v.object.minWire
-	}
-	return v.wire.MinSize()
-}
-
-// totalSize returns how many bytes a value takes with the struct it points to.
-func (v *value) totalSize() int {
-	size := int(v.goType.Size())
-	if v.kind == kindObject {
-		size += v.object.size
-	}
-	return size
+	kind     kind
+	wire     binary.Type
+	enum     bool
+	mapKind  mapKind       // of kindMap: how the map is accessed
+	goType   reflect.Type  // as the struct has it, without the pointer of an optional scalar
+	key      *value        // of kindMap
+	elem     *value        // of kindMap and kindList
+	object   *Struct       // of kindStruct and kindObject
+	declared *schema.Value // what this is the plan for
 }
 
 // presence says when a field is written.
@@ -90,6 +67,7 @@ type field struct {
 	boxed    bool   // an optional scalar or string, held by pointer
 	required uint64 // the field's bit in Struct.required, 0 if it is not required
 	counts   bool   // its being set counts for the check of a union
+	memory   int64  // bytes that a boxed value takes, or a struct that is pointed to
 	name     string
 }
 
@@ -97,11 +75,11 @@ type field struct {
 type Struct struct {
 	// Immutable once compiled.
 
+	declared    *schema.Struct // what this is the plan for
 	goType      reflect.Type
 	pointerType reflect.Type
 	sliceType   reflect.Type
 	size        int
-	minWire     int // bytes of the smallest on the wire: its required fields and the stop byte
 
 	fields   []field          // in the order in which FastWrite writes them
 	leading  int              // so many of the fields are fixed in size and always written
@@ -114,10 +92,9 @@ type Struct struct {
 	keepsUnknown  bool // the struct has a field for the fields it does not know
 	unknownOffset uintptr
 
-	prototype  slot     // a struct as InitDefault leaves it, never handed out
-	defaults   []*field // fields that are copied from it into a new struct
-	callsInit  bool     // copying is not enough: InitDefault must be called
-	pointerKey bool     // has, somewhere below it, a map with pointers as keys
+	prototype slot     // a struct as InitDefault leaves it, never handed out
+	defaults  []*field // fields that are copied from it into a new struct
+	callsInit bool     // copying is not enough: InitDefault must be called
 
 	// Atomic: how many bytes the last ones encoded took, as a first guess for the next.
 	hint atomic.Int64
@@ -134,9 +111,6 @@ func (s *Struct) lookup(id int16) *field {
 	return s.sparse[id]
 }
 
-// defaulter is implemented by generated structs.
-type defaulter interface{ InitDefault() }
-
 // newObject returns the address of a new struct with its default values.
 func (s *Struct) newObject() slot {
 	p := address(reflect.New(s.goType))
@@ -147,7 +121,7 @@ func (s *Struct) newObject() slot {
 // initialise sets the default values of the zero struct at p, which is not on the stack.
 func (s *Struct) initialise(p slot) {
 	if s.callsInit {
-		valueAt(s.goType, p).Addr().Interface().(defaulter).InitDefault() //nolint:errcheck // looked at when the type was compiled
+		valueAt(s.goType, p).Addr().Interface().(schema.Defaulter).InitDefault() //nolint:errcheck // looked at when the type was compiled
 		return
 	}
 	for _, f := range s.defaults {

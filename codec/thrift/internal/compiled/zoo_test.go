@@ -7,10 +7,14 @@ import (
 	"testing"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/gopkg/protocol/thrift/base"
 
-	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/byvalue/variants"
-	keep "github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/keep/variants"
-	"github.com/kiteline/kiteline/codec/thrift/internal/compiled/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
+	frugalstruct "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/frugalstruct/variants"
+	keep "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/keep/variants"
+	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
+	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
@@ -35,6 +39,10 @@ var types = []func() thrift.FastCodec{
 	func() thrift.FastCodec { return echo.NewMessage() },
 	func() thrift.FastCodec { return echo.NewEchoServiceEchoArgs() },
 	func() thrift.FastCodec { return echo.NewEchoServiceFindResult() },
+	func() thrift.FastCodec { return thrifttags.NewNode() },
+	func() thrift.FastCodec { return thrifttags.NewAbsent() },
+	func() thrift.FastCodec { return frugalstruct.NewNumbers() },
+	func() thrift.FastCodec { return base.NewBase() },
 }
 
 // planOf returns the plan for v's type.
@@ -103,7 +111,7 @@ func (f *filler) fill(v reflect.Value, depth int) {
 }
 
 func (f *filler) fillStruct(v reflect.Value, depth int) {
-	if d, ok := v.Addr().Interface().(defaulter); ok && f.random.IntN(4) > 0 {
+	if d, ok := v.Addr().Interface().(schema.Defaulter); ok && f.random.IntN(4) > 0 {
 		d.InitDefault()
 	}
 	only := -1

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
@@ -93,11 +94,16 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 100
-	b := []byte("\x0f\x00\x17\x0c\x00\x00\x00\x64" + strings.Repeat("\x00", n) + "\x00") // points is a set
-	b[0] = byte(binary.Set)
+	const n = 1024
+	pointer, point := int(unsafe.Sizeof((*types.Point)(nil))), int(unsafe.Sizeof(types.Point{}))
+	one := "\x08\x00\x01\x00\x00\x00\x00\x08\x00\x02\x00\x00\x00\x00\x00"             // x and y are required
+	b := []byte("\x0e\x00\x17\x0c\x00\x00\x04\x00" + strings.Repeat(one, n) + "\x00") // points is a set
 	l := binary.DefaultLimits()
-	l.MaxElementBytes = n * (8 + int(reflect.TypeFor[types.Point]().Size()))
+	_, memory, err := s.Measure(b, &l)
+	if want := int64(n * (pointer + point)); err != nil || memory < want || memory > want*5/4 {
+		t.Errorf("%d elements take %d bytes, want about %d: %v", n, memory, want, err)
+	}
+	l.MaxElementBytes = int(memory)
 	if _, err := s.Validate(b, &l); err != nil {
 		t.Errorf("as much as allowed: %v", err)
 	}
@@ -107,32 +113,42 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestTypesWithoutShape(t *testing.T) {
-	type untagged struct{ Text string }
-	type short struct {
-		Text string `frugal:"1,default"`
+// TestRequired refuses a struct without a required field, so that generated code does not do so later, when
+// it has read the rest.
+func TestRequired(t *testing.T) {
+	s, err := Of(reflect.TypeFor[types.Point]())
+	if err != nil {
+		t.Fatal(err)
 	}
-	type misfit struct {
-		Text int64 `frugal:"1,default,string"`
-	}
-	type open struct {
-		Texts []string `frugal:"1,default,list<string"`
-	}
-	type half struct {
-		Texts map[string]string `frugal:"1,default,map<string>"`
-	}
-	type rest struct {
-		Text string `frugal:"1,default,string>"`
-	}
-	type far struct {
-		Text string `frugal:"70000,default,string"`
-	}
-	for _, v := range []any{1, untagged{}, short{}, misfit{}, open{}, half{}, rest{}, far{}} {
-		if _, err := Of(reflect.TypeOf(v)); err == nil {
-			t.Errorf("%T: got no error", v)
+	l := binary.DefaultLimits()
+	for _, b := range []string{"\x00", "\x08\x00\x01\x00\x00\x00\x00\x00", "\x08\x00\x01\x00\x00\x00\x00\x06\x00\x02\x00\x00\x00"} {
+		if _, err := s.Validate([]byte(b), &l); !isKind(err, binary.MissingRequired) {
+			t.Errorf("%x: got %v", b, err)
 		}
-		if _, err := Of(reflect.TypeOf(v)); err == nil {
-			t.Errorf("%T, again: got no error", v)
+	}
+}
+
+// TestTypesWithoutCode checks types that have tags and no generated methods, as kitex -no-fast-api makes them.
+func TestTypesWithoutCode(t *testing.T) {
+	type leaf struct {
+		Name string `frugal:"1,required,string"`
+	}
+	type node struct {
+		Leaves []*leaf `frugal:"1,default,list<leaf>"`
+	}
+	s, err := Of(reflect.TypeFor[*node]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := binary.DefaultLimits()
+	for b, want := range map[string]binary.Kind{
+		"\x0f\x00\x01\x0c\x00\x00\x00\x01\x0b\x00\x01\x00\x00\x00\x01a\x00\x00": 0,
+		"\x0f\x00\x01\x0c\x7f\xff\xff\xff\x00":                                  binary.TooLarge,
+		"\x0f\x00\x01\x02\x00\x00\x00\x04\x00\x00\x00\x00\x00":                  binary.BadType,
+	} {
+		_, err := s.Validate([]byte(b), &l)
+		if want == 0 && err != nil || want != 0 && !isKind(err, want) {
+			t.Errorf("%x: got %v, want %v", b, err, want)
 		}
 	}
 }

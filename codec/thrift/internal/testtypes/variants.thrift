@@ -38,3 +38,28 @@ struct Node {
 }
 
 struct Empty {}
+
+// Many has default values whose order in a message is random.
+struct Many {
+    1: map<string, i32> numbers = {"one": 1, "two": 2, "three": 3, "four": 4}
+    2: Inner inner = {"names": {1: "a", 2: "b", 3: "c"}}
+    3: list<map<i32, i32>> maps = [{1: 1, 2: 2, 3: 3}]
+}
+
+struct Inner {
+    1: map<i32, string> names
+}
+
+// Absent has fields that are empty and not nil, which writers differ in.
+struct Absent {
+    1: optional binary body
+    2: optional list<string> names
+    3: optional map<string, string> labels
+}
+
+// Numbers has fields in whose order all writers agree.
+struct Numbers {
+    1: i64 one
+    2: required i32 two
+    3: optional double three
+}

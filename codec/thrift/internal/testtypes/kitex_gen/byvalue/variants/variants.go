@@ -328,6 +328,268 @@ func (p *Empty) String() string {
 
 var fieldIDToName_Empty = map[int16]string{}
 
+type Many struct {
+	Numbers map[string]int32  `thrift:"numbers,1" frugal:"1,default,map<string:i32>" json:"numbers"`
+	Inner   *Inner            `thrift:"inner,2" frugal:"2,default,Inner" json:"inner"`
+	Maps    []map[int32]int32 `thrift:"maps,3" frugal:"3,default,list<map<i32:i32>>" json:"maps"`
+}
+
+func NewMany() *Many {
+	return &Many{
+		Numbers: map[string]int32{
+			"one":   1,
+			"two":   2,
+			"three": 3,
+			"four":  4,
+		},
+		Inner: &Inner{
+			Names: map[int32]string{
+				1: "a",
+				2: "b",
+				3: "c",
+			},
+		},
+		Maps: []map[int32]int32{
+			map[int32]int32{
+				1: 1,
+				2: 2,
+				3: 3,
+			},
+		},
+	}
+}
+
+func (p *Many) InitDefault() {
+	p.Numbers = map[string]int32{
+		"one":   1,
+		"two":   2,
+		"three": 3,
+		"four":  4,
+	}
+	p.Inner = &Inner{
+		Names: map[int32]string{
+			1: "a",
+			2: "b",
+			3: "c",
+		},
+	}
+	p.Maps = []map[int32]int32{
+		map[int32]int32{
+			1: 1,
+			2: 2,
+			3: 3,
+		},
+	}
+}
+
+func (p *Many) GetNumbers() (v map[string]int32) {
+	return p.Numbers
+}
+
+var Many_Inner_DEFAULT *Inner = &Inner{
+	Names: map[int32]string{
+		1: "a",
+		2: "b",
+		3: "c",
+	},
+}
+
+func (p *Many) GetInner() (v *Inner) {
+	if !p.IsSetInner() {
+		return Many_Inner_DEFAULT
+	}
+	return p.Inner
+}
+
+func (p *Many) GetMaps() (v []map[int32]int32) {
+	return p.Maps
+}
+func (p *Many) SetNumbers(val map[string]int32) {
+	p.Numbers = val
+}
+func (p *Many) SetInner(val *Inner) {
+	p.Inner = val
+}
+func (p *Many) SetMaps(val []map[int32]int32) {
+	p.Maps = val
+}
+
+func (p *Many) IsSetInner() bool {
+	return p.Inner != nil
+}
+
+func (p *Many) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Many(%+v)", *p)
+}
+
+var fieldIDToName_Many = map[int16]string{
+	1: "numbers",
+	2: "inner",
+	3: "maps",
+}
+
+type Inner struct {
+	Names map[int32]string `thrift:"names,1" frugal:"1,default,map<i32:string>" json:"names"`
+}
+
+func NewInner() *Inner {
+	return &Inner{}
+}
+
+func (p *Inner) InitDefault() {
+}
+
+func (p *Inner) GetNames() (v map[int32]string) {
+	return p.Names
+}
+func (p *Inner) SetNames(val map[int32]string) {
+	p.Names = val
+}
+
+func (p *Inner) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Inner(%+v)", *p)
+}
+
+var fieldIDToName_Inner = map[int16]string{
+	1: "names",
+}
+
+type Absent struct {
+	Body   []byte            `thrift:"body,1,optional" frugal:"1,optional,binary" json:"body,omitempty"`
+	Names  []string          `thrift:"names,2,optional" frugal:"2,optional,list<string>" json:"names,omitempty"`
+	Labels map[string]string `thrift:"labels,3,optional" frugal:"3,optional,map<string:string>" json:"labels,omitempty"`
+}
+
+func NewAbsent() *Absent {
+	return &Absent{}
+}
+
+func (p *Absent) InitDefault() {
+}
+
+var Absent_Body_DEFAULT []byte
+
+func (p *Absent) GetBody() (v []byte) {
+	if !p.IsSetBody() {
+		return Absent_Body_DEFAULT
+	}
+	return p.Body
+}
+
+var Absent_Names_DEFAULT []string
+
+func (p *Absent) GetNames() (v []string) {
+	if !p.IsSetNames() {
+		return Absent_Names_DEFAULT
+	}
+	return p.Names
+}
+
+var Absent_Labels_DEFAULT map[string]string
+
+func (p *Absent) GetLabels() (v map[string]string) {
+	if !p.IsSetLabels() {
+		return Absent_Labels_DEFAULT
+	}
+	return p.Labels
+}
+func (p *Absent) SetBody(val []byte) {
+	p.Body = val
+}
+func (p *Absent) SetNames(val []string) {
+	p.Names = val
+}
+func (p *Absent) SetLabels(val map[string]string) {
+	p.Labels = val
+}
+
+func (p *Absent) IsSetBody() bool {
+	return p.Body != nil
+}
+
+func (p *Absent) IsSetNames() bool {
+	return p.Names != nil
+}
+
+func (p *Absent) IsSetLabels() bool {
+	return p.Labels != nil
+}
+
+func (p *Absent) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Absent(%+v)", *p)
+}
+
+var fieldIDToName_Absent = map[int16]string{
+	1: "body",
+	2: "names",
+	3: "labels",
+}
+
+type Numbers struct {
+	One   int64    `thrift:"one,1" frugal:"1,default,i64" json:"one"`
+	Two   int32    `thrift:"two,2,required" frugal:"2,required,i32" json:"two"`
+	Three *float64 `thrift:"three,3,optional" frugal:"3,optional,double" json:"three,omitempty"`
+}
+
+func NewNumbers() *Numbers {
+	return &Numbers{}
+}
+
+func (p *Numbers) InitDefault() {
+}
+
+func (p *Numbers) GetOne() (v int64) {
+	return p.One
+}
+
+func (p *Numbers) GetTwo() (v int32) {
+	return p.Two
+}
+
+var Numbers_Three_DEFAULT float64
+
+func (p *Numbers) GetThree() (v float64) {
+	if !p.IsSetThree() {
+		return Numbers_Three_DEFAULT
+	}
+	return *p.Three
+}
+func (p *Numbers) SetOne(val int64) {
+	p.One = val
+}
+func (p *Numbers) SetTwo(val int32) {
+	p.Two = val
+}
+func (p *Numbers) SetThree(val *float64) {
+	p.Three = val
+}
+
+func (p *Numbers) IsSetThree() bool {
+	return p.Three != nil
+}
+
+func (p *Numbers) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Numbers(%+v)", *p)
+}
+
+var fieldIDToName_Numbers = map[int16]string{
+	1: "one",
+	2: "two",
+	3: "three",
+}
+
 type Choice struct {
 	Text *string `thrift:"text,1,optional" frugal:"1,optional,string" json:"text,omitempty"`
 	Leaf *Leaf   `thrift:"leaf,2,optional" frugal:"2,optional,Leaf" json:"leaf,omitempty"`

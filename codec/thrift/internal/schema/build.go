@@ -1,0 +1,256 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// unknownField is the name of the field in which generated structs keep what they do not know.
+const unknownField = "_unknownFields"
+
+// builder makes the schemas of a type and of those below it, which may contain each other.
+type builder struct {
+	cache *cache
+	nodes map[reflect.Type]*node
+	order []*node // the nodes, as they were found; those behind the current one are still to be read
+}
+
+// node is a type that is being looked at.
+type node struct {
+	schema *Struct
+	users  []*node // the types with a value of this one
+	err    error
+}
+
+// build looks at t and all types below it.
+func (b *builder) build(t reflect.Type) {
+	b.nodeOf(t)
+	for i := 0; i < len(b.order); i++ { // it grows meanwhile
+		n := b.order[i]
+		n.err = b.readFields(n)
+	}
+	for _, n := range b.order {
+		if n.err == nil {
+			n.err = n.schema.resolve()
+		}
+	}
+	b.spread()
+	for _, n := range b.order {
+		if n.err == nil {
+			n.schema.measure()
+		}
+	}
+	for _, n := range b.order { // now that all structs are measured
+		if n.err == nil {
+			for i := range n.schema.Fields {
+				n.schema.Fields[i].setSizes()
+			}
+		}
+	}
+}
+
+// spread gives the error of a type to all that have values of it.
+func (b *builder) spread() {
+	var failed []*node
+	for _, n := range b.order {
+		if n.err != nil {
+			n.err = fmt.Errorf("%v: %w", n.schema.Type, n.err)
+			failed = append(failed, n)
+		}
+	}
+	for len(failed) > 0 {
+		n := failed[0]
+		failed = failed[1:]
+		for _, user := range n.users {
+			if user.err == nil {
+				user.err = fmt.Errorf("%v has a %w", user.schema.Type, n.err)
+				failed = append(failed, user)
+			}
+		}
+	}
+}
+
+func (b *builder) nodeOf(t reflect.Type) *node {
+	n := b.nodes[t]
+	if n == nil {
+		n = &node{schema: &Struct{Type: t, MinWire: 1, byID: map[int16]*Field{}}}
+		b.nodes[t] = n
+		b.order = append(b.order, n)
+	}
+	return n
+}
+
+// structOf returns the schema of t, of which a value is in user.
+func (b *builder) structOf(t reflect.Type, user *node) (*Struct, error) {
+	if s, err, ok := b.cache.lookup(t); ok {
+		return s, err
+	}
+	n := b.nodeOf(t)
+	n.users = append(n.users, user)
+	return n.schema, nil
+}
+
+// readFields reads the tags of a struct.
+func (b *builder) readFields(n *node) error {
+	s, t := n.schema, n.schema.Type
+	foreign := ""
+	generated := reflect.PointerTo(t).Implements(reflect.TypeFor[thrift.FastCodec]())
+	s.Fields = make([]Field, 0, t.NumField())
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Name == unknownField && f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Uint8 {
+			s.KeepsUnknown, s.UnknownOffset = true, f.Offset
+			continue
+		}
+		tag, err := tagOf(f.Tag)
+		if errors.Is(err, errNoTag) && !generated {
+			foreign = f.Name // which Frugal does not touch
+			continue
+		}
+		if err == nil && !f.IsExported() {
+			err = errors.New("not exported")
+		}
+		if err == nil {
+			err = b.addField(n, i, f, tag)
+		}
+		if err != nil {
+			return fmt.Errorf("field %s: %w", f.Name, err)
+		}
+	}
+	if len(s.Fields) == 0 && foreign != "" {
+		return fmt.Errorf("field %s: %w", foreign, errNoTag)
+	}
+	return s.index()
+}
+
+func (b *builder) addField(n *node, i int, f reflect.StructField, tag fieldTag) error {
+	field := Field{ID: tag.id, Name: f.Name, Index: i, Offset: f.Offset, Requiredness: tag.requiredness}
+	t := f.Type
+	if t.Kind() == reflect.Pointer && t.Elem().Kind() != reflect.Struct {
+		t, field.Boxed = t.Elem(), true
+	}
+	v, err := b.valueOf(t, tag.typ, n)
+	if err != nil {
+		return err
+	}
+	field.Value = *v
+	n.schema.Fields = append(n.schema.Fields, field)
+	return nil
+}
+
+// index makes the fields be found by their IDs.
+func (s *Struct) index() error {
+	required := 0
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		if s.Field(f.ID) != nil {
+			return fmt.Errorf("two fields with ID %d", f.ID)
+		}
+		if uint16(f.ID) < lowIDs {
+			s.low[f.ID] = f
+		} else {
+			s.byID[f.ID] = f
+		}
+		if f.Requiredness == Required {
+			s.addRequired(f, required)
+			required++
+		}
+	}
+	return nil
+}
+
+// valueOf returns what is declared of values of a Go type that the tag of a field of n calls typ.
+func (b *builder) valueOf(t reflect.Type, typ *tagType, n *node) (v *Value, err error) {
+	v = &Value{Type: t}
+	switch t.Kind() {
+	case reflect.Slice:
+		return v, b.setSlice(v, typ, n)
+	case reflect.Map:
+		return v, b.setMap(v, typ, n)
+	case reflect.Pointer, reflect.Struct:
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct || typ != nil && typ.isReserved() {
+			return nil, typ.mismatch(v.Type)
+		}
+		v.Wire = binary.Struct
+		v.Fields, err = b.structOf(t, n)
+		return v, err
+	}
+	for _, s := range scalars {
+		switch {
+		case t.Kind() != s.kind:
+		case typ == nil:
+			v.Wire = s.wire
+			v.untold = t.Kind() == reflect.Int64 && t.PkgPath() != ""
+			return v, nil
+		case typ.name == s.name, s.name == enumName && !typ.isReserved():
+			v.Wire, v.Enum = s.wire, s.name == enumName
+			return v, nil
+		}
+	}
+	return nil, typ.mismatch(t)
+}
+
+func (b *builder) setSlice(v *Value, typ *tagType, n *node) (err error) {
+	isBytes := v.Type.Elem().Kind() == reflect.Uint8
+	switch {
+	case isBytes && (typ == nil || typ.name == "binary"):
+		v.Wire = binary.String
+		return nil
+	case isBytes:
+		return typ.mismatch(v.Type)
+	case typ == nil:
+		v.Wire, v.untold = binary.List, true
+	case typ.name == "list":
+		v.Wire = binary.List
+	case typ.name == "set":
+		v.Wire = binary.Set
+	default:
+		return typ.mismatch(v.Type)
+	}
+	_, elem := typ.parts()
+	v.Elem, err = b.valueOf(v.Type.Elem(), elem, n)
+	return err
+}
+
+func (b *builder) setMap(v *Value, typ *tagType, n *node) (err error) {
+	if typ != nil && typ.name != "map" {
+		return typ.mismatch(v.Type)
+	}
+	v.Wire = binary.Map
+	key, elem := typ.parts()
+	if v.Key, err = b.valueOf(v.Type.Key(), key, n); err != nil {
+		return err
+	}
+	v.Elem, err = b.valueOf(v.Type.Elem(), elem, n)
+	return err
+}
+
+// enumName stands for the name that the IDL gives to an enum.
+const enumName = "an enum's name"
+
+// scalars are the types without parts. Where the tag has no type the first that fits the Go type holds.
+var scalars = [...]struct {
+	name string
+	kind reflect.Kind
+	wire binary.Type
+}{
+	{"bool", reflect.Bool, binary.Bool},
+	{"byte", reflect.Int8, binary.Byte},
+	{"i8", reflect.Int8, binary.Byte},
+	{"i16", reflect.Int16, binary.I16},
+	{"i32", reflect.Int32, binary.I32},
+	{"i64", reflect.Int64, binary.I64},
+	{"double", reflect.Float64, binary.Double},
+	{"string", reflect.String, binary.String},
+	{"binary", reflect.String, binary.String}, // keys of maps
+	{enumName, reflect.Int64, binary.I32},
+	{enumName, reflect.Int32, binary.I32},
+}

@@ -1,0 +1,137 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/cloudwego/gopkg/protocol/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+var errUntold = errors.New("tag does not tell a list from a set")
+
+// resolve finds the types that the tags do not tell, in what the struct's own code writes.
+func (s *Struct) resolve() error {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		if !f.hasUntold() {
+			continue
+		}
+		b, err := s.written(f)
+		if err != nil {
+			return fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		if b == nil {
+			if f.Type.Kind() != reflect.Int64 { // as which Frugal takes it
+				return fmt.Errorf("field %s: %w", f.Name, errUntold)
+			}
+			continue
+		}
+		if err := s.learn(f, b); err != nil {
+			return fmt.Errorf("field %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+func (v *Value) hasUntold() bool {
+	return v != nil && (v.untold || v.Key.hasUntold() || v.Elem.hasUntold())
+}
+
+// written returns what the struct's own code writes if only f is set, nil if the struct has no such code.
+func (s *Struct) written(f *Field) (b []byte, err error) {
+	object := reflect.New(s.Type)
+	fast, ok := object.Interface().(thrift.FastCodec)
+	if !ok {
+		return nil, nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("generated code: %v", r)
+		}
+	}()
+	to := object.Elem().Field(f.Index)
+	if f.Boxed {
+		to.Set(reflect.New(f.Type))
+		to = to.Elem()
+	}
+	f.sample(to)
+	return thrift.FastMarshal(fast), nil
+}
+
+// sample gives the variable to, of which the zero value may not be written, a value. Containers get one element, and
+// pointers to structs stay nil, which is written as an empty struct.
+func (v *Value) sample(to reflect.Value) {
+	switch {
+	case to.Kind() == reflect.Int64:
+		to.SetInt(1)
+	case v.Wire == binary.Map:
+		key, elem := reflect.New(v.Key.Type).Elem(), reflect.New(v.Elem.Type).Elem()
+		v.Key.sample(key)
+		v.Elem.sample(elem)
+		to.Set(reflect.MakeMap(v.Type))
+		to.SetMapIndex(key, elem)
+	case v.Elem != nil:
+		to.Set(reflect.MakeSlice(v.Type, 1, 1))
+		v.Elem.sample(to.Index(0))
+	}
+}
+
+// learn takes the types of f from a struct that begins b.
+func (s *Struct) learn(f *Field, b []byte) error {
+	limits := binary.DefaultLimits()
+	for off := 0; ; {
+		t, id, next, err := binary.FieldHeader(b, off)
+		switch {
+		case err != nil:
+			return err
+		case t == binary.Stop:
+			return errUntold
+		case id == f.ID:
+			_, err = f.learn(b, next, t, &limits)
+			return err
+		}
+		if off, err = binary.SkipAt(b, next, t, limits.MaxDepth, &limits); err != nil {
+			return err
+		}
+	}
+}
+
+// learn takes the types of v from its sample at offset off of b, which is written as a value of type t. It returns the
+// offset behind.
+func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next int, err error) {
+	if v.untold {
+		v.learnType(t)
+	}
+	if t != v.Wire {
+		return off, fmt.Errorf("generated code writes %v, not %v", t, v.Wire)
+	}
+	switch t {
+	case binary.List, binary.Set:
+		elem, n, first, err := binary.ListHeader(b, off, l)
+		if err != nil || n == 0 {
+			return first, err
+		}
+		return v.Elem.learn(b, first, elem, l)
+	case binary.Map:
+		key, elem, n, first, err := binary.MapHeader(b, off, l)
+		if err != nil || n == 0 {
+			return first, err
+		}
+		if first, err = v.Key.learn(b, first, key, l); err != nil {
+			return first, err
+		}
+		return v.Elem.learn(b, first, elem, l)
+	}
+	return binary.SkipAt(b, off, t, l.MaxDepth, l)
+}
+
+// learnType makes t the type of v, if it can be.
+func (v *Value) learnType(t binary.Type) {
+	isList, isInteger := t == binary.List || t == binary.Set, t == binary.I32 || t == binary.I64
+	if v.Elem != nil && isList || v.Elem == nil && isInteger {
+		v.Wire, v.Enum, v.untold = t, t == binary.I32, false
+	}
+}

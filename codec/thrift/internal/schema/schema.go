@@ -1,0 +1,161 @@
+package schema
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"sync"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+)
+
+// Struct is what a generated struct declares.
+type Struct struct {
+	Type   reflect.Type
+	Fields []Field // in the order of the Go type
+
+	// KeepsUnknown says that the struct has a field, at UnknownOffset, for the fields it does not know.
+	KeepsUnknown  bool
+	UnknownOffset uintptr
+
+	// MinWire is how many bytes the smallest message of this type takes: its required fields, each with the
+	// smallest value of its type, and the stop byte.
+	MinWire int
+	// Memory is how many bytes a new struct takes, with its default values.
+	Memory int64
+	// Required has a bit for each of the first 64 required fields.
+	Required uint64
+
+	defaults int64 // what of Memory the default values take
+	low      [lowIDs]*Field
+	byID     map[int16]*Field
+}
+
+// lowIDs is up to which ID a field is found without a map.
+const lowIDs = 32
+
+// Field is what is declared of one field.
+type Field struct {
+	Value
+	ID           int16
+	Name         string
+	Index        int // among the fields of the Go type
+	Offset       uintptr
+	Requiredness Requiredness
+	Boxed        bool   // a scalar or string held by pointer
+	Bit          uint64 // in Struct.Required, 0 for a field that has none there
+}
+
+// Value is what is declared of the values of a field, or of a container's elements or keys.
+type Value struct {
+	Type   reflect.Type // without the pointer of a boxed field
+	Wire   binary.Type
+	Enum   bool    // an integer of four bytes on the wire that the IDL declares as an enum
+	Fields *Struct // of a struct, in place or by pointer
+	Key    *Value  // of a map
+	Elem   *Value  // of a list, set or map
+
+	// Untold says that the tag does not tell a list from a set, or an i64 from an enum. Of resolves all that
+	// it can, so that it holds only for types without code of their own.
+	untold bool
+	sizes  sizes
+}
+
+// Field returns the field with an ID, or nil.
+func (s *Struct) Field(id int16) *Field {
+	if uint16(id) < lowIDs {
+		return s.low[id]
+	}
+	return s.byID[id]
+}
+
+// MinWire returns how many bytes the smallest value takes on the wire.
+func (v *Value) MinWire() int {
+	if v.Fields != nil {
+		return v.Fields.MinWire
+	}
+	return v.Wire.MinSize()
+}
+
+// MinElement returns how many bytes the smallest element of a list or set takes on the wire, or the smallest pair
+// of a map.
+func (v *Value) MinElement() int { return v.sizes.wire }
+
+// SameLayout reports whether values of the two types have the same parts, so that generated code, which
+// does not look at the message's type, reads one as the other.
+func SameLayout(a, b binary.Type) bool {
+	if a == b {
+		return true
+	}
+	if a == binary.List || a == binary.Set {
+		return b == binary.List || b == binary.Set
+	}
+	return a.FixedSize() > 0 && a.FixedSize() == b.FixedSize()
+}
+
+// cache has what Of found.
+type cache struct {
+	found    sync.Map   // reflect.Type of a struct to *Struct, or to the error that says why there is none
+	building sync.Mutex // held by the goroutine that adds to found
+}
+
+// known has results that depend on the type alone, so that it makes no difference who asked first.
+//
+//nolint:gochecknoglobals // a cache of a pure function's results
+var known cache
+
+// Of returns what t, a struct or a pointer to one, declares. The error says why that is not known: a field
+// without a tag of the generator's, or one whose tag does not fit its type.
+//
+// The first call for a type takes a few microseconds for each type below it, later ones look it up.
+func Of(t reflect.Type) (*Struct, error) {
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("%v is not a struct", t)
+	}
+	return known.of(t)
+}
+
+func (c *cache) of(t reflect.Type) (*Struct, error) {
+	if s, err, ok := c.lookup(t); ok {
+		return s, err
+	}
+	c.building.Lock()
+	defer c.building.Unlock()
+	if s, err, ok := c.lookup(t); ok {
+		return s, err
+	}
+	b := builder{cache: c, nodes: map[reflect.Type]*node{}}
+	b.build(t)
+	for _, n := range b.order {
+		if n.err != nil {
+			c.found.Store(n.schema.Type, n.err)
+		} else {
+			c.found.Store(n.schema.Type, n.schema)
+		}
+	}
+	s, err, _ := c.lookup(t)
+	return s, err
+}
+
+// lookup returns what was found for t, if it was asked for before.
+func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolint:revive // ok says whether the two others hold
+	switch found, _ := c.found.Load(t); found := found.(type) {
+	case *Struct:
+		return found, nil, true
+	case error:
+		return nil, found, true
+	}
+	return nil, nil, false
+}
+
+// addRequired gives a field its bit, and counts it in the smallest message.
+func (s *Struct) addRequired(f *Field, number int) {
+	if number < 64 {
+		f.Bit = 1 << number
+		s.Required |= f.Bit
+	}
+	s.MinWire = min(s.MinWire+3+f.Wire.MinSize(), math.MaxInt32)
+}

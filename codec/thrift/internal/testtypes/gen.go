@@ -1,0 +1,15 @@
+// Package testtypes holds the IDL of the types that the tests of packages schema and compiled use, and below
+// kitex_gen the code Kitex generates from it, of variants.thrift with several options. After a change run
+//
+//	go generate ./codec/thrift/internal/testtypes
+//
+// and commit both. The code that keeps unknown fields is given a type for them that does without
+// the generator's own packages.
+package testtypes
+
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline zoo.thrift
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline -gen-path kitex_gen/keep -thrift keep_unknown_fields,use_package=github.com/cloudwego/thriftgo/generator/golang/extension/unknown=github.com/kiteline/kiteline/codec/thrift/internal/testtypes/unknown variants.thrift
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline -gen-path kitex_gen/byvalue -thrift value_type_in_container,enum_as_int_32,reorder_fields variants.thrift
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline -gen-path kitex_gen/uniquesets -thrift validate_set variants.thrift
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline -gen-path kitex_gen/thrifttags -thrift frugal_tag=false variants.thrift
+//go:generate go tool -modfile=../../../../tools/go.mod kitex -module github.com/kiteline/kiteline -gen-path kitex_gen/frugalstruct -frugal-struct @all variants.thrift
