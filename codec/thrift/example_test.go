@@ -3,9 +3,11 @@ package thrift_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/kiteline/kiteline/codec/thrift"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -61,4 +63,28 @@ func ExampleValidate() {
 	// Output:
 	// 8 <nil>
 	// thrift: message ends inside a value at byte 3
+}
+
+// Types are compiled before the first message comes.
+func ExamplePrepare() {
+	if err := thrift.Prepare(reflect.TypeFor[types.Everything]()); err != nil {
+		fmt.Println(err) // the type works all the same, by its own code
+	}
+	// Output:
+}
+
+// So are all that a service's methods use. The generated package of the service describes them.
+func ExamplePrepareService() {
+	fmt.Println(thrift.PrepareService(echoservice.NewServiceInfo()))
+	// Output: <nil>
+}
+
+// A type without the generator's tags is left to its own code, or to Kitex's codec.
+func ExampleExplain() {
+	type Note struct{ Text string }
+	fmt.Println(thrift.Explain(reflect.TypeFor[types.Point]()))
+	fmt.Println(thrift.Explain(reflect.TypeFor[*Note]()))
+	// Output:
+	// <nil>
+	// thrift: not compiled: thrift_test.Note: field Text: no frugal or thrift tag
 }

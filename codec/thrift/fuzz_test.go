@@ -53,8 +53,7 @@ func FuzzUnmarshal(f *testing.F) {
 
 // unmarshalFast is Unmarshal by the type's own code, as for types that cannot be compiled.
 func unmarshalFast(b []byte, v any) (int, error) {
-	p := *newPlan(reflect.TypeOf(v), nil)
+	p := *valuePlans.of(reflect.TypeOf(v), nil)
 	p.read = viaFast
-	c := payloadCodec{limits: resolve(nil)}
-	return c.decode(&p, b, v)
+	return p.decode(b, v, &defaultOptions)
 }

@@ -3,7 +3,7 @@ package thrift
 import (
 	"context"
 	"errors"
-	"fmt"
+	"reflect"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
@@ -82,7 +82,7 @@ func (p *plan) encode(w Writer, v any) error {
 	case viaFast:
 		return fastWrite(w, v)
 	}
-	return errUnknownType(v)
+	return &ValueError{Type: reflect.TypeOf(v)}
 }
 
 // fastWrite has v write itself to w.
@@ -96,8 +96,4 @@ func fastWrite(w Writer, v any) error {
 	n := w.MallocLen()
 	msg.FastWriteNocopy(space, w)
 	return w.MallocAck(n)
-}
-
-func errUnknownType(v any) error {
-	return fmt.Errorf("thrift: %T is no generated struct", v)
 }

@@ -26,7 +26,7 @@ func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
 	for _, opt := range opts {
 		opt(c)
 	}
-	c.options.Limits = &c.limits
+	c.options.Limits, c.options.WholeFrame = &c.limits, true
 	return c
 }
 
@@ -40,7 +40,7 @@ type payloadCodec struct {
 	families []Family
 
 	methods  names
-	plans    sync.Map  // reflect.Type to *plan
+	plans    plans
 	scanners sync.Pool // of *binary.Scanner
 }
 
@@ -85,12 +85,4 @@ func (c *payloadCodec) kitexMarshal(ctx context.Context, m remote.Message, out r
 }
 
 // planFor returns how values of v's type are read and written.
-func (c *payloadCodec) planFor(v any) *plan {
-	t := reflect.TypeOf(v)
-	if p, ok := c.plans.Load(t); ok {
-		return p.(*plan) //nolint:errcheck // the only type that is stored
-	}
-	p := newPlan(t, c.families)
-	c.plans.Store(t, p)
-	return p
-}
+func (c *payloadCodec) planFor(v any) *plan { return c.plans.of(reflect.TypeOf(v), c.families) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
@@ -33,15 +34,32 @@ type plan struct {
 	costs       *charge.Costs    // of viaKitex and viaFast without a shape: what it may allocate
 }
 
-func newPlan(t reflect.Type, families []Family) *plan {
-	p := new(plan)
+// plans has the plans of types that were asked for.
+type plans struct{ found sync.Map } // reflect.Type to *plan
+
+// of returns the plan for values of type t, nil for none. While another goroutine compiles a type, a plan that needs
+// a compiled type does without, and is not kept.
+func (p *plans) of(t reflect.Type, families []Family) *plan {
+	if found, ok := p.found.Load(t); ok {
+		return found.(*plan) //nolint:errcheck // the only type that is stored
+	}
+	made, final := newPlan(t, families)
+	if final {
+		p.found.Store(t, made)
+	}
+	return made
+}
+
+// newPlan returns the plan for values of type t. It is final unless a type is being compiled.
+func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
+	p = new(plan)
 	if t == nil {
-		return p
+		return p, true
 	}
 	for _, f := range families {
 		if f.Has(t) {
 			p.read, p.write, p.family = viaFamily, viaFamily, f
-			return p
+			return p, true
 		}
 	}
 	p.shape, _ = shape.Of(t) // a type without tags has none
@@ -49,13 +67,14 @@ func newPlan(t reflect.Type, families []Family) *plan {
 		p.costs = charge.Typed(t)
 	}
 	if !t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
-		return p
+		return p, true
 	}
 	p.read, p.write = viaFast, viaFast
-	if c, err := compiled.Of(t); err == nil && p.shape != nil {
+	c, ready, err := compiled.TryOf(t)
+	if ready && err == nil {
 		p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
 	}
-	return p
+	return p, ready
 }
 
 // validate returns how many bytes the struct takes that b begins with, if code other than this module's may read it.
@@ -67,20 +86,27 @@ func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
 }
 
 // decode reads the struct that frame begins with into v and returns how many bytes it took.
-func (c *payloadCodec) decode(p *plan, frame []byte, v any) (int, error) {
+func (p *plan) decode(frame []byte, v any, o *compiled.Options) (int, error) {
+	if p.read == viaKitex || isNil(v) {
+		return 0, &ValueError{Type: reflect.TypeOf(v)}
+	}
 	switch p.read {
 	case viaFamily:
-		return p.family.Unmarshal(frame, v, publicOf(c.limits))
+		return p.family.Unmarshal(frame, v, publicOf(*o.Limits))
 	case viaCompiled:
-		return p.compiled.Decode(frame, v, &c.options)
-	case viaFast:
-		n, err := p.validate(frame, &c.limits)
-		if err != nil {
-			return 0, err
-		}
-		return fastRead(frame[:n:n], v)
+		return p.compiled.Decode(frame, v, o)
 	}
-	return 0, errUnknownType(v)
+	n, err := p.validate(frame, o.Limits)
+	if err != nil {
+		return 0, err
+	}
+	return fastRead(frame[:n:n], v)
+}
+
+// isNil reports whether v is a nil pointer.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // fastRead has v read itself from frame, which was validated.

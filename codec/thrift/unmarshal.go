@@ -133,7 +133,7 @@ func (c *payloadCodec) unmarshalData(p *plan, m remote.Message, h header, in rem
 	if err != nil {
 		return refuseUnlessLost(err, m)
 	}
-	n, err := c.decode(p, frame, m.Data())
+	n, err := p.decode(frame, m.Data(), &c.options)
 	if err == nil {
 		err = checkEnd(n, len(frame))
 	}

@@ -3,7 +3,10 @@ package thrift
 import (
 	"reflect"
 
+	"github.com/cloudwego/gopkg/protocol/thrift"
+
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
 // Unmarshal reads the struct that frame begins with into v, a pointer to a struct that Kitex's
@@ -12,21 +15,55 @@ import (
 //
 // frame must not change afterwards: strings and binaries of v may be parts of it. After an error v
 // holds what was read until then, and must not be used.
+//
+// The error is a *ValueError if v is none such, and an *Error if frame does not begin with a struct of its type.
 func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
-	c := payloadCodec{limits: resolve(l)}
-	c.options.Limits = &c.limits
-	if len(frame) > c.limits.MaxFrame {
-		return 0, errFrame(len(frame), c.limits.MaxFrame)
+	o := &defaultOptions
+	if l != nil {
+		limits := l.resolved()
+		o = &compiled.Options{Limits: &limits}
 	}
-	return c.decode(newPlan(reflect.TypeOf(v), nil), frame, v)
+	if len(frame) > o.Limits.MaxFrame {
+		return 0, errFrame(len(frame), o.Limits.MaxFrame)
+	}
+	return valuePlans.of(reflect.TypeOf(v), nil).decode(frame, v, o)
 }
 
 // Marshal appends v, a pointer to a struct that Kitex's generator made, to w. It does not flush.
 // Strings, binaries, lists of bytes and of bools, and kept unknown fields of 4 KiB and more are appended
-// by reference: they must not change until Flush has returned.
+// by reference: they must not change until Flush has returned. The error is a *ValueError if v is none such, and
+// nothing is appended.
 func Marshal(w Writer, v any) error {
-	return newPlan(reflect.TypeOf(v), nil).encode(w, v)
+	if isNil(v) {
+		return &ValueError{Type: reflect.TypeOf(v)}
+	}
+	return valuePlans.of(reflect.TypeOf(v), nil).encode(w, v)
 }
+
+// ValueError is the error of Unmarshal and Marshal for a value that is no pointer to a generated struct, or a nil one.
+type ValueError struct {
+	Type reflect.Type // of the value; nil for a nil interface
+}
+
+// Error implements error.
+func (e *ValueError) Error() string {
+	switch {
+	case e.Type == nil:
+		return "thrift: nil is no pointer to a generated struct"
+	case e.Type.Kind() == reflect.Pointer && e.Type.Implements(reflect.TypeFor[thrift.FastCodec]()):
+		return "thrift: nil " + e.Type.String()
+	}
+	return "thrift: " + e.Type.String() + " is no pointer to a generated struct"
+}
+
+// valuePlans and defaultOptions are those of values that no codec reads or writes.
+//
+//nolint:gochecknoglobals // results of pure functions, and a constant
+var (
+	valuePlans     plans
+	defaultLimits  = binary.DefaultLimits()
+	defaultOptions = compiled.Options{Limits: &defaultLimits}
+)
 
 // Validate returns how many bytes the struct takes that b begins with, or why it is none within the
 // limits. It knows the types that the message gives, not those that a reader expects: code

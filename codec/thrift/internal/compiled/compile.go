@@ -61,7 +61,7 @@ func structType(t reflect.Type) (reflect.Type, error) {
 		t = t.Elem()
 	}
 	if t == nil || t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("compiled: %v is not a struct", t)
+		return nil, fmt.Errorf("%v is not a struct", t)
 	}
 	return t, nil
 }
@@ -85,7 +85,6 @@ func (c *cache) compile(t reflect.Type) (*Struct, error) {
 	}
 	declared, err := schema.Of(t)
 	if err != nil {
-		err = fmt.Errorf("compiled: %w", err)
 		c.found.Store(t, err)
 		return nil, err
 	}
@@ -93,7 +92,7 @@ func (c *cache) compile(t reflect.Type) (*Struct, error) {
 	b.compile(declared)
 	for _, n := range b.order {
 		if n.err != nil {
-			c.found.Store(n.plan.goType, fmt.Errorf("compiled: %w", n.err))
+			c.found.Store(n.plan.goType, n.err)
 		} else {
 			c.found.Store(n.plan.goType, n.plan)
 		}
