@@ -8,8 +8,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
@@ -185,23 +183,17 @@ func (k *worker) closeAny() error {
 // that nobody writes to them, takes what is in them, or closes them.
 func (k *worker) recycle() error {
 	for range 1 + k.r.IntN(8) {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return os.NewSyscallError("socketpair", err)
+		token := appendPattern(nil, k.w.identities.Add(1)<<16, 0, 1+k.r.IntN(64))
+		between := func() {
+			if k.r.IntN(8) == 0 {
+				pause(1)
+			}
+		}
+		got, err := throughNewDescriptors(token, between)
+		if errors.Is(err, errNoPair) {
+			return err
 		}
 		k.w.tally.recycled.Add(2)
-		token := appendPattern(nil, k.w.identities.Add(1)<<16, 0, 1+k.r.IntN(64))
-		got := make([]byte, 2*len(token))
-		_, err = unix.Write(pair[0], token)
-		if k.r.IntN(8) == 0 {
-			pause(1)
-		}
-		if err == nil {
-			var n int
-			n, err = unix.Read(pair[1], got)
-			got = got[:max(n, 0)]
-		}
-		err = errors.Join(err, unix.Close(pair[0]), unix.Close(pair[1]))
 		if err != nil || !bytes.Equal(got, token) {
 			k.w.tally.fault(misrouted, "a descriptor that is nobody else's had %x, want %x, and %v", got, token, err)
 		}

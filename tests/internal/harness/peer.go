@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -63,26 +62,10 @@ func Refused(t testing.TB) net.Addr {
 // refused: its queue is full, and Linux then drops what else comes.
 func Unanswered(t testing.TB) net.Addr {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, ok := name.(*syscall.SockaddrInet4)
-	if !ok {
-		t.Fatalf("got a %T, want a *syscall.SockaddrInet4", name)
-	}
-	addr := &net.TCPAddr{IP: in.Addr[:], Port: in.Port}
+	ln := Listen(t, "tcp")
+	t.Cleanup(func() { ln.Close() })
+	shortenBacklog(t, ln)
+	addr := ln.Addr()
 	const attempts = 16
 	for range attempts {
 		c, err := net.DialTimeout("tcp", addr.String(), 100*time.Millisecond)

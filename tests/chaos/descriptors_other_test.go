@@ -1,0 +1,18 @@
+//go:build !unix
+
+package chaos
+
+import (
+	"errors"
+	"slices"
+)
+
+// errNoPair is not returned here.
+var errNoPair = errors.New("no socket pair")
+
+// throughNewDescriptors does nothing: the runtime closes sockets here, and no number is written to
+// by mistake.
+func throughNewDescriptors(token []byte, between func()) (got []byte, err error) {
+	between()
+	return slices.Clone(token), nil
+}
