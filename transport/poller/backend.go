@@ -1,7 +1,8 @@
 package poller
 
 // backend is the kernel's side of a Poller (compare runtime/netpoll.go). The portable half is
-// everything outside the files backend_*.go; exactly one of these is compiled in, and defines
+// everything outside the files backend_*.go; exactly one of these is compiled in. The logic of the
+// kqueue backend is portable too, so that it is tested everywhere (kqueue.go). A backend defines
 //
 //	func openBackend() (backend, error)
 //	    Create the kernel's descriptors, close-on-exec, and register the waker. Fails with

@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"syscall"
@@ -24,7 +25,7 @@ type epollBackend struct {
 	file      *os.File // owns epfd
 	raw       syscall.RawConn
 	harvestFn func(fd uintptr) bool // harvest; stored, since a method value allocates
-	one       [8]byte               // what wake writes: in either byte order not zero
+	one       [8]byte               // what wake writes: 1 in the machine's byte order
 
 	// Owned by the loop goroutine: arguments and results of harvest.
 	buffer  []unix.EpollEvent
@@ -52,9 +53,9 @@ func openBackend() (backend, error) {
 		epfd:    epfd,
 		eventfd: -1,
 		file:    file,
-		one:     [8]byte{1},
 		buffer:  make([]unix.EpollEvent, batchEvents),
 	}
+	binary.NativeEndian.PutUint64(b.one[:], 1)
 	if err := b.init(); err != nil {
 		return nil, errors.Join(err, b.close())
 	}

@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"encoding/binary"
 	"errors"
 	"flag"
 	"net"
@@ -354,6 +355,25 @@ func TestArmRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", test.name, err, test.want)
 		}
 		p.Forget(token)
+	}
+}
+
+// TestEveryWakeCounts: the eventfd counts to 2^64 and is not read, so each wake may add no more
+// than 1 to it: a counter that is full takes no more wakes. A machine that stores the highest byte
+// first shows whether it is the lowest one that is written.
+func TestEveryWakeCounts(t *testing.T) {
+	p, _ := openPoller(t)
+	kernel := epollOf(t, p)
+	const wakes = 1000
+	for range wakes {
+		kernel.wake()
+	}
+	var counter [8]byte
+	if _, err := unix.Read(kernel.eventfd, counter[:]); err != nil {
+		t.Fatal(err)
+	}
+	if got := binary.NativeEndian.Uint64(counter[:]); got != wakes {
+		t.Errorf("got %d after %d wakes", got, wakes)
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	InterestWrite
 
 	// InterestHangup waits until the peer closed at least its writing side, and not for
-	// data. With kqueue a descriptor other than a socket may report data nevertheless.
+	// data.
 	InterestHangup
 
 	// InterestStay, with one of the others, makes an arming that stays: whatever comes
