@@ -16,7 +16,7 @@ import (
 // memory a message that ends too soon is the message's fault, and no end of a connection.
 func (b *byteBuffer) readError(err error) error {
 	if b.conn == nil {
-		return err
+		return netpollconn.MemoryError(err)
 	}
 	return netpollconn.ReadError(err)
 }

@@ -95,8 +95,8 @@ func TestByteBufferFailedReads(t *testing.T) {
 			}
 			peer.Close()
 			b := newReadBuffer(c)
-			if err := read(b, 8); !errors.Is(err, netpoll.ErrEOF) || !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("got %v, want netpoll's ErrEOF and io.ErrUnexpectedEOF", err)
+			if err := read(b, 8); !errors.Is(err, netpoll.ErrEOF) || isEnd(err) {
+				t.Errorf("got %v, want netpoll's ErrEOF alone", err)
 			}
 			if name != "ReadBinary" {
 				if err := read(b, -1); err == nil || (extension{}).IsRemoteClosedErr(err) {
@@ -109,7 +109,7 @@ func TestByteBufferFailedReads(t *testing.T) {
 			if s, err := b.ReadString(4); err != nil || s != "half" {
 				t.Errorf("got %q, %v", s, err)
 			}
-			if _, err := b.Read(make([]byte, 1)); !errors.Is(err, netpoll.ErrEOF) || !errors.Is(err, io.EOF) {
+			if _, err := b.Read(make([]byte, 1)); !errors.Is(err, netpoll.ErrEOF) || isEnd(err) {
 				t.Errorf("Read at the end: got %v", err)
 			}
 			_ = b.Release(nil)
@@ -440,4 +440,30 @@ func TestReadFrameOfAnyReader(t *testing.T) {
 	}
 	must(memory.Release())
 	must(memory.Close())
+}
+
+// isEnd reports whether err is the end of a stream, which no error of a connection or a message is.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// A message in memory that ends too soon is no end of a stream either, and no closed connection.
+func TestMemoryBufferEnds(t *testing.T) {
+	for _, text := range []string{"", "half"} {
+		memory := new(buffer.LinkBuffer)
+		if _, err := memory.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := memory.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		b := newMemoryBuffer(memory, nil)
+		_, err := b.Next(8)
+		var short *buffer.ShortError
+		if !errors.As(err, &short) || short.Have != len(text) {
+			t.Errorf("%q: got %v, want a *buffer.ShortError", text, err)
+		}
+		if isEnd(err) || (extension{}).IsRemoteClosedErr(err) {
+			t.Errorf("%q: got %v, which is an end", text, err)
+		}
+		_ = b.Release(nil)
+	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	kitextransport "github.com/cloudwego/kitex/transport"
 
+	"github.com/cloudwego/netpoll"
+
 	"github.com/kiteline/kiteline/codec/thrift"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport"
@@ -81,7 +83,7 @@ func copySequence(to, from []byte) {
 func checkRefused(t *testing.T, err error, form kitextransport.Protocol) {
 	t.Helper()
 	var refused *thrift.Error
-	if errors.As(err, &refused) || form == kitextransport.PurePayload && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	if errors.As(err, &refused) || form == kitextransport.PurePayload && errors.Is(err, netpoll.ErrEOF) {
 		return
 	}
 	t.Errorf("got %v, want a *thrift.Error", err)

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudwego/netpoll"
+
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
@@ -332,7 +334,7 @@ func isTyped(err error) bool {
 // isPeers reports whether err says that the peer has ended it.
 func isPeers(err error) bool {
 	var kernel *os.SyscallError
-	return errors.As(err, &kernel) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &kernel) || errors.Is(err, netpoll.ErrEOF) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // poll waits until ok.

@@ -2,8 +2,6 @@ package netpollconn
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net"
 	"time"
 
@@ -38,7 +36,7 @@ func Of(c *conn.Conn) *Conn {
 		return nc
 	}
 	nc := &Conn{Conn: c}
-	nc.reader.from = c.Reader()
+	nc.reader = reader{from: c.Reader(), fails: ReadError}
 	nc.writer.to = c.Writer()
 	c.SetAttachment(nc)
 	return nc
@@ -51,13 +49,10 @@ func (c *Conn) Reader() netpoll.Reader { return &c.reader }
 // Writer implements netpoll.Connection. See conn.Conn.Writer.
 func (c *Conn) Writer() netpoll.Writer { return &c.writer }
 
-// Read implements net.Conn.
+// Read implements net.Conn, except that the end of the stream is an *Error, as all others are.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = ReadError(err)
-	}
-	return n, err
+	return n, ReadError(err)
 }
 
 // Write implements net.Conn. It returns when the kernel has taken all of p, and

@@ -15,11 +15,13 @@
 // # Errors
 //
 // An error of this package matches, under errors.Is, both what conn returned
-// (io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, the kernel's) and netpoll's
-// value for the same: ErrEOF and ErrConnClosed when the peer has closed,
-// ErrConnClosed when this side has, ErrReadTimeout or ErrWriteTimeout when time
-// was up. Only Read returns the end of the stream as the bare io.EOF, since
-// callers of io.Reader compare it.
+// (net.ErrClosed, os.ErrDeadlineExceeded, the kernel's) and netpoll's value for
+// the same: ErrEOF and ErrConnClosed when the peer has closed, ErrConnClosed when
+// this side has, ErrReadTimeout or ErrWriteTimeout when time was up.
+//
+// No error matches io.EOF or io.ErrUnexpectedEOF, Read's at the end of the stream
+// included: netpoll's do not, and Kitex passes the connection's error on to the
+// handlers of streams, which take io.EOF for a stream that was sent as a whole.
 //
 // # Differences from netpoll
 //

@@ -56,7 +56,10 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 		return
 	}
 	for _, wrapped := range []error{got, fmt.Errorf("wrapped: %w", got)} {
-		if !errors.Is(wrapped, cause) || !errors.Is(wrapped, code) {
+		if isEnd(wrapped) {
+			t.Errorf("%s %v: %v is the end of a stream", direction, cause, wrapped)
+		}
+		if !isEnd(cause) && !errors.Is(wrapped, cause) || !errors.Is(wrapped, code) {
 			t.Errorf("%s %v: %v is not both it and %v", direction, cause, wrapped, code)
 		}
 		// As with netpoll, the end of the stream is a closed connection too, and nothing else is.
@@ -65,9 +68,10 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 				t.Errorf("%s %v: Is(%v): got %v, want netpoll's %v", direction, cause, value, is, want)
 			}
 		}
+		checkAs(t, direction, cause, wrapped, code)
 	}
 	var e *netpollconn.Error
-	if !errors.As(got, &e) || e.Code != code || errors.Unwrap(got) != cause {
+	if !errors.As(got, &e) || e.Code != code || e.Err != cause || errors.Unwrap(got) != code {
 		t.Errorf("%s %v: got %#v", direction, cause, got)
 		return
 	}
@@ -77,6 +81,53 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 	}
 	if want := theirs.(net.Error).Timeout(); e.Timeout() != want || e.Temporary() {
 		t.Errorf("%s %v: Timeout %v, want %v; Temporary %v", direction, cause, e.Timeout(), want, e.Temporary())
+	}
+	if again := netpollconn.WriteError(netpollconn.ReadError(got)); again != got {
+		t.Errorf("%s %v: twice: got %#v", direction, cause, again)
+	}
+}
+
+// checkAs checks that errors.As finds in got what it finds in its cause, and an error number as in netpoll's.
+func checkAs(t *testing.T, direction string, cause, got error, code syscall.Errno) {
+	t.Helper()
+	var op, wantOp *conn.OpError
+	if errors.As(got, &op) != errors.As(cause, &wantOp) || op != wantOp {
+		t.Errorf("%s %v: As(*conn.OpError): got %v, want %v", direction, cause, op, wantOp)
+	}
+	var call, wantCall *os.SyscallError
+	if errors.As(got, &call) != errors.As(cause, &wantCall) || call != wantCall {
+		t.Errorf("%s %v: As(*os.SyscallError): got %v, want %v", direction, cause, call, wantCall)
+	}
+	want := code
+	if direction == "write" && wantCall != nil { // as netpoll's Flush gives it
+		want = wantCall.Err.(syscall.Errno)
+	}
+	var number syscall.Errno
+	if !errors.As(got, &number) || number != want {
+		t.Errorf("%s %v: As(syscall.Errno): got %v, want %v", direction, cause, number, want)
+	}
+}
+
+// isEnd reports whether err is the end of a stream.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// What ends too soon in memory is neither the end of a stream nor that of a connection.
+func TestMemoryError(t *testing.T) {
+	for _, short := range []error{&buffer.ShortError{Need: 1}, &buffer.ShortError{Need: 2, Have: 1}, io.EOF, io.ErrUnexpectedEOF} {
+		err := netpollconn.MemoryError(short)
+		var e *netpollconn.Error
+		if !errors.As(err, &e) || e.Err != short || isEnd(err) || errors.Is(err, netpoll.ErrConnClosed) || err.Error() != short.Error() || errors.Unwrap(err) != nil {
+			t.Errorf("%v: got %#v", short, err)
+		}
+		var number syscall.Errno
+		if errors.As(err, &number) {
+			t.Errorf("%v: As(syscall.Errno): got %v", short, number)
+		}
+	}
+	for _, other := range []error{nil, net.ErrClosed} {
+		if err := netpollconn.MemoryError(other); err != other {
+			t.Errorf("got %v, want %v", err, other)
+		}
 	}
 }
 
@@ -160,15 +211,16 @@ func TestErrorsAgree(t *testing.T) {
 	}
 }
 
-// Read gives the end of the stream bare, for callers that compare it.
-func TestReadGivesBareEOF(t *testing.T) {
-	c, peer := ours(t)
-	send(t, peer, "last")
-	peer.Close()
-	if got, err := io.ReadAll(c); err != nil || string(got) != "last" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("got %v, want io.EOF", err)
+// The end of the stream is netpoll's for Read too.
+func TestReadAtTheEnd(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			c, peer := k.pair(t)
+			send(t, peer, "last")
+			peer.Close()
+			if got, err := io.ReadAll(c); !errors.Is(err, netpoll.ErrEOF) || isEnd(err) || string(got) != "last" {
+				t.Errorf("got %q, %v, want netpoll's ErrEOF", got, err)
+			}
+		})
 	}
 }

@@ -10,7 +10,10 @@ import (
 
 // reader is a buffer.Reader with netpoll's errors. The interfaces differ in
 // what Slice returns, and in nothing else.
-type reader struct{ from buffer.Reader }
+type reader struct {
+	from  buffer.Reader
+	fails func(error) error // ReadError, or MemoryError for a slice
+}
 
 var (
 	_ netpoll.Reader = (*reader)(nil)
@@ -20,7 +23,7 @@ var (
 func (r *reader) Next(n int) ([]byte, error) {
 	p, err := r.from.Next(n)
 	if err != nil {
-		return nil, ReadError(err)
+		return nil, r.fails(err)
 	}
 	return p, nil
 }
@@ -28,31 +31,31 @@ func (r *reader) Next(n int) ([]byte, error) {
 func (r *reader) Peek(n int) ([]byte, error) {
 	p, err := r.from.Peek(n)
 	if err != nil {
-		return nil, ReadError(err)
+		return nil, r.fails(err)
 	}
 	return p, nil
 }
 
-func (r *reader) Skip(n int) error { return ReadError(r.from.Skip(n)) }
+func (r *reader) Skip(n int) error { return r.fails(r.from.Skip(n)) }
 
 func (r *reader) Until(delim byte) ([]byte, error) {
 	p, err := r.from.Until(delim)
-	return p, ReadError(err)
+	return p, r.fails(err)
 }
 
 func (r *reader) ReadString(n int) (string, error) {
 	s, err := r.from.ReadString(n)
-	return s, ReadError(err)
+	return s, r.fails(err)
 }
 
 func (r *reader) ReadBinary(n int) ([]byte, error) {
 	p, err := r.from.ReadBinary(n)
-	return p, ReadError(err)
+	return p, r.fails(err)
 }
 
 func (r *reader) ReadByte() (byte, error) {
 	b, err := r.from.ReadByte()
-	return b, ReadError(err)
+	return b, r.fails(err)
 }
 
 // Slice returns a reader over the next n bytes, usable on another goroutine
@@ -60,9 +63,9 @@ func (r *reader) ReadByte() (byte, error) {
 func (r *reader) Slice(n int) (netpoll.Reader, error) {
 	s, err := r.from.Slice(n)
 	if err != nil {
-		return nil, ReadError(err)
+		return nil, r.fails(err)
 	}
-	return &reader{from: s}, nil
+	return &reader{from: s, fails: MemoryError}, nil
 }
 
 func (r *reader) Release() error { return r.from.Release() }

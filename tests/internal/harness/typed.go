@@ -9,13 +9,14 @@ import (
 	"syscall"
 
 	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/netpoll"
 )
 
-// IsTyped reports whether err tells its caller what happened, in the standard library's terms.
+// IsTyped reports whether err tells its caller what happened, in the standard library's terms or netpoll's.
 func IsTyped(err error) bool {
 	return isAny(err,
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, os.ErrNotExist,
-		context.Canceled, context.DeadlineExceeded,
+		context.Canceled, context.DeadlineExceeded, netpoll.ErrConnClosed,
 		syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNREFUSED, syscall.EAGAIN, syscall.ENOTCONN, syscall.ECONNABORTED,
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL)
 }
