@@ -47,8 +47,17 @@ func (s *Set) newCall(ctx context.Context, deadline time.Time) *Call {
 	if !ok {
 		c = &Call{wake: make(chan struct{}, 1)}
 	}
-	c.ctx, c.deadline = ctx, deadline
+	c.ctx, c.deadline = ctx, steady(deadline)
 	return c
+}
+
+// steady returns t as a time that no step of the wall clock moves: with a monotonic reading.
+func steady(t time.Time) time.Time {
+	if t.IsZero() || t != t.Round(0) {
+		return t
+	}
+	now := time.Now()
+	return now.Add(t.Sub(now))
 }
 
 // dropCall gives a call back that has left its connection, or never had one. The

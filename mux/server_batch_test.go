@@ -208,7 +208,7 @@ func TestFitting(t *testing.T) {
 		}, 1, 1},
 		{"no time at all", func(int) time.Duration { return 0 }, maxInPlace, maxInPlace},
 	} {
-		var p pace
+		p := pace{start: now}
 		if n := p.fitting(now); n != 1 {
 			t.Errorf("%s: keeps %d before the first call", tc.name, n)
 		}
@@ -229,8 +229,8 @@ func TestFitting(t *testing.T) {
 // TestHitches: after a call in place that was not quick the reader keeps no others, for longer if
 // that happens again.
 func TestHitches(t *testing.T) {
-	var p pace
 	now := time.Unix(1000, 0)
+	p := pace{start: now}
 	quick := func() {
 		for range 50 {
 			p.note(now, now.Add(time.Microsecond), true)
@@ -261,8 +261,8 @@ func TestHitches(t *testing.T) {
 
 // TestOneSlowCallIsForgotten: a call that took long counts for a while.
 func TestOneSlowCallIsForgotten(t *testing.T) {
-	var p pace
 	now := time.Unix(1000, 0)
+	p := pace{start: now}
 	quick := func(n int) {
 		for range n {
 			p.note(now, now.Add(5*time.Microsecond), true)

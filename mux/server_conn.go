@@ -52,6 +52,7 @@ type ServerConn struct {
 
 func newServerConn(s *Server, c *conn.Conn) *ServerConn {
 	sc := &ServerConn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
+	sc.pace.start = time.Now()
 	sc.out = newOutput(c, outputConfig{
 		waits:           !canTry(c.NetConn()),
 		writeTimeout:    max(s.config.WriteTimeout, 0),

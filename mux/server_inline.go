@@ -93,6 +93,7 @@ func (s *ServerConn) runLast(call *ServerCall) {
 // pace is what a connection's reader knows of how long its calls take. Calls that were handed
 // off end at the same time as others: what they note last counts.
 type pace struct {
+	start   time.Time    // immutable: what the cautions count from, so that they do not follow the wall clock
 	typical atomic.Int64 // nanoseconds: about the mean of the last calls; 0: there were none
 	slow    atomic.Bool  // the last call that a reader handled took long
 	delays  caution      // about handling the last call of a batch in place
@@ -101,13 +102,13 @@ type pace struct {
 
 // isDoubtful reports whether a call that begins now had better not be handled in place.
 func (p *pace) isDoubtful(now time.Time) bool {
-	return p.slow.Load() || p.delays.isDue(now)
+	return p.slow.Load() || p.delays.isDue(now.Sub(p.start))
 }
 
 // fitting returns how many calls of a batch that has come by now the reader may handle itself.
 func (p *pace) fitting(now time.Time) int {
 	typical := p.typical.Load()
-	if typical == 0 || p.isDoubtful(now) || p.hitches.isDue(now) {
+	if typical == 0 || p.isDoubtful(now) || p.hitches.isDue(now.Sub(p.start)) {
 		return 1
 	}
 	return int(max(1, min(int64(batchTime)/typical, maxInPlace)))
@@ -128,31 +129,31 @@ func (p *pace) note(began, ended time.Time, inPlace bool) {
 		return
 	}
 	if took > hitchHandler {
-		p.hitches.begin(began, ended, minKeepCaution, maxKeepCaution)
+		p.hitches.begin(began.Sub(p.start), ended.Sub(p.start), minKeepCaution, maxKeepCaution)
 	}
 	if took > stallHandler {
-		p.delays.begin(began, ended, minCaution, maxCaution)
+		p.delays.begin(began.Sub(p.start), ended.Sub(p.start), minCaution, maxCaution)
 	}
 }
 
-// caution is what is left of a chance that was taken and turned out badly.
+// caution is what is left of a chance that was taken and turned out badly. It counts from pace.start.
 type caution struct {
-	until atomic.Int64 // nanoseconds since the epoch: none is taken before that
+	until atomic.Int64 // nanoseconds: none is taken before that
 	last  atomic.Int64 // nanoseconds: how long the last one is remembered; 0: there was none
 }
 
 // isDue reports whether no chance is to be taken now.
-func (c *caution) isDue(now time.Time) bool {
-	return c.last.Load() != 0 && now.UnixNano() < c.until.Load()
+func (c *caution) isDue(now time.Duration) bool {
+	return c.last.Load() != 0 && int64(now) < c.until.Load()
 }
 
 // begin remembers that a chance turned out badly, for at least so long, and for twice as long as
 // the one before if that was not remembered for long enough.
-func (c *caution) begin(began, ended time.Time, least, most time.Duration) {
+func (c *caution) begin(began, ended, least, most time.Duration) {
 	length := least
-	if last := time.Duration(c.last.Load()); last != 0 && began.UnixNano() < c.until.Load()+int64(last) {
+	if last := time.Duration(c.last.Load()); last != 0 && began < time.Duration(c.until.Load())+last {
 		length = min(2*last, most)
 	}
-	c.until.Store(ended.Add(length).UnixNano())
+	c.until.Store(int64(ended + length))
 	c.last.Store(int64(length))
 }

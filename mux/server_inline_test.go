@@ -60,8 +60,8 @@ func TestSlowCallsAmongQuickOnes(t *testing.T) {
 
 // TestPace: a delay is remembered for a second, and for longer if the next comes soon after.
 func TestPace(t *testing.T) {
-	var p pace
 	now := time.Unix(1000, 0)
+	p := pace{start: now}
 	call := func(took time.Duration, inPlace bool) {
 		p.note(now, now.Add(took), inPlace)
 		now = now.Add(took)

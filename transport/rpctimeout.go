@@ -63,7 +63,10 @@ func timedCallOf(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
 // zero; a negative one has passed already. The caller ends it with end.
 func beginCall(ctx context.Context, info rpcinfo.RPCInfo, timeout, writeTimeout time.Duration) *timedCall {
 	c := &timedCall{caller: ctx, info: info, start: time.Now(), timeout: timeout, writeTimeout: writeTimeout}
-	c.deadline, _ = ctx.Deadline()
+	if deadline, limited := ctx.Deadline(); limited {
+		// With start's monotonic reading, which no step of the wall clock moves.
+		c.deadline = c.start.Add(deadline.Sub(c.start))
+	}
 	if timeout != 0 {
 		if own := c.start.Add(timeout); c.deadline.IsZero() || own.Before(c.deadline) {
 			c.deadline = own

@@ -508,3 +508,25 @@ func TestLetGo(t *testing.T) {
 		t.Error("a call that has ended uses a connection")
 	}
 }
+
+// TestTimedDeadlineIsSteady: a call's deadline has a monotonic reading also where its context's has none,
+// so that no step of the wall clock ends the call.
+func TestTimedDeadlineIsSteady(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour).Round(0))
+	defer cancel()
+	for _, timeout := range []time.Duration{0, 2 * time.Hour, time.Minute} {
+		c := beginCall(ctx, nil, timeout, 0)
+		at, _ := c.Deadline()
+		if monotonic := at != at.Round(0); !monotonic {
+			t.Errorf("timeout %v: got the deadline %v, without a monotonic reading", timeout, at)
+		}
+		want := time.Hour
+		if timeout > 0 {
+			want = min(want, timeout)
+		}
+		if left := time.Until(at); left > want || left < want-30*time.Second {
+			t.Errorf("timeout %v: got %v left, want %v", timeout, left, want)
+		}
+		c.end()
+	}
+}
