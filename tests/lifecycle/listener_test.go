@@ -25,7 +25,7 @@ func TestNetpollListener(t *testing.T) {
 	go func() { done <- s.Run() }()
 	t.Cleanup(func() { _ = s.Stop() })
 
-	cli := harness.EchoClient(t, harness.Netpoll, ln.Addr(), client.WithRPCTimeout(harness.Patience/10))
+	cli := harness.EchoClient(t, harness.Netpoll, ln.Addr(), client.WithRPCTimeout(harness.Patience/30))
 	harness.Eventually(t, "Run returns, or calls are answered", func() bool {
 		select {
 		case err := <-done:

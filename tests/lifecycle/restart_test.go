@@ -94,7 +94,7 @@ func TestStopUnderLoad(t *testing.T) {
 func startReusing(t *testing.T, tr harness.Transport, addr net.Addr) *harness.Server {
 	t.Helper()
 	return harness.Start(t, harness.ServerConfig{
-		Transport: tr, Addr: addr, New: harness.NewEcho(new(harness.Service)),
+		Transport: tr, Addr: addr, SharesPort: true, New: harness.NewEcho(new(harness.Service)),
 		Options: []server.Option{server.WithReusePort(true), server.WithMetaHandler(transmeta.ServerTTHeaderHandler)},
 	})
 }

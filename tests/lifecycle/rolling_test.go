@@ -79,11 +79,12 @@ func (i *instance) isUsed(some int64) bool {
 }
 
 // restart stops the server and starts one on tr in its place. It returns how long after its last reply
-// the old one was gone.
+// the old one was gone, without what this process waited for a processor.
 func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 	i.t.Helper()
+	watch := harness.StartStopwatch()
 	i.server.MustStop()
-	exit = time.Since(time.Unix(0, i.lastReply.Load()))
+	exit = time.Since(time.Unix(0, i.lastReply.Load())) - watch.Kept()
 	i.serve(tr, relisten(i.t, i.addr))
 	return exit
 }

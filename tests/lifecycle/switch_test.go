@@ -42,8 +42,9 @@ type losses map[stack]int
 // first, one by one.
 func switchStacks(t *testing.T, stacks ...stack) losses {
 	t.Helper()
-	const rate = 500
-	const timeout = time.Second // stock clients may wait for ever for what netpoll has closed
+	// Both processes can bear this much under the race detector beside other work.
+	const rate = 500 / harness.Slowdown
+	const timeout = time.Second * min(harness.Slowdown, 5) // stock clients may wait for ever for what netpoll has closed
 	var (
 		attempts  atomic.Int64
 		clients   [2]atomic.Pointer[echoservice.Client]

@@ -49,7 +49,7 @@ func TestSilentServer(t *testing.T) {
 	failed := make(chan error, 1)
 	go func() { failed <- callText(cli, "held") }()
 	harness.Settles(t, "calls in handlers", g.entered.Load, 2)
-	began := time.Now()
+	watch := harness.StartStopwatch()
 	proxy.StallRequests()
 	proxy.StallReplies()
 	select {
@@ -58,7 +58,7 @@ func TestSilentServer(t *testing.T) {
 	case <-time.After(2*heartbeat + harness.Patience):
 		t.Fatal("a call waits for a server that has gone")
 	}
-	if took := time.Since(began); took > 2*heartbeat+inTime {
+	if took := watch.Elapsed(); took > 2*heartbeat+inTime {
 		t.Errorf("the call failed after %v, want two intervals of %v at most", took, heartbeat)
 	}
 	harness.Settles(t, "dead connections", func() uint64 { return pool.Stats()[0].Deaths }, 1)
@@ -110,14 +110,14 @@ func TestServerTakesNoMore(t *testing.T) {
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
-	over := make(chan time.Time, 10)
+	over := make(chan struct{}, 10)
 	held, release := make(chan struct{}, 10), make(chan struct{})
 	service := &harness.Service{OnEcho: func(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 		if r.Message.Text == "held" {
 			held <- struct{}{}
 			select {
 			case <-ctx.Done():
-				over <- time.Now()
+				over <- struct{}{}
 			case <-release:
 			}
 		}
@@ -141,10 +141,10 @@ func TestSilentClient(t *testing.T) {
 	newHeld(proxy.Addr)
 	proxy.StallRequests()
 	proxy.StallReplies()
-	began := time.Now()
+	watch := harness.StartStopwatch()
 	select {
-	case at := <-over:
-		if took := at.Sub(began); took > 2*heartbeat+inTime {
+	case <-over:
+		if took := watch.Elapsed(); took > 2*heartbeat+inTime {
 			t.Errorf("the handler was told after %v, want two intervals of %v at most", took, heartbeat)
 		}
 	case <-time.After(2*heartbeat + harness.Patience):

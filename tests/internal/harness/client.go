@@ -16,7 +16,7 @@ import (
 )
 
 // connectTimeout is generous: Kitex's default of 50 ms is too short for a busy machine.
-const connectTimeout = 3 * time.Second
+const connectTimeout = Patience
 
 // LongConnections is what Kitex keeps by default, for client.WithLongConnection.
 var LongConnections = connpool.IdleConfig{MaxIdlePerAddress: 10, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}
@@ -31,12 +31,14 @@ func EchoClient(t testing.TB, tr Transport, addr net.Addr, opts ...client.Option
 // Client returns the generated client that newClient makes; see EchoClient.
 func Client[C any](t testing.TB, newClient func(string, ...client.Option) (C, error), tr Transport, addr net.Addr, opts ...client.Option) C {
 	t.Helper()
-	return CustomClient(t, newClient, clientOptions(tr, addr, opts)...)
+	takePart(t, tr)
+	return customClient(t, newClient, clientOptions(tr, addr, opts)...)
 }
 
 // GenericClient returns a client without generated code; see EchoClient.
 func GenericClient(t testing.TB, g generic.Generic, tr Transport, addr net.Addr, opts ...client.Option) genericclient.Client {
 	t.Helper()
+	takePart(t, tr)
 	cli, err := genericclient.NewClient("echo", g, clientOptions(tr, addr, opts)...)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +63,12 @@ func clientOptions(tr Transport, addr net.Addr, opts []client.Option) []client.O
 // CustomClient is Client with these options and no others. A generated client has no Close: Kitex
 // leaves that to the garbage collector, and this to the end of the test.
 func CustomClient[C any](t testing.TB, newClient func(string, ...client.Option) (C, error), opts ...client.Option) C {
+	t.Helper()
+	takePart(t, Kiteline) // for all that is known here
+	return customClient(t, newClient, opts...)
+}
+
+func customClient[C any](t testing.TB, newClient func(string, ...client.Option) (C, error), opts ...client.Option) C {
 	t.Helper()
 	var options *client.Options
 	opts = append(opts, client.Option{F: func(o *client.Options, _ *utils.Slice) { options = o }})

@@ -14,12 +14,13 @@ import (
 )
 
 const (
-	exitWait       = 3 * time.Second
+	exitWait       = Patience
 	forcedExitWait = 50 * time.Millisecond // where connections are known to outlast any patience
 )
 
-// probePatience is how long one connection may take to be seen by a server.
-const probePatience = 50 * time.Millisecond
+// sharedProbePatience is how long a connection may take to be seen by a server that shares its port:
+// then it has gone to another.
+const sharedProbePatience = 50 * time.Millisecond
 
 // Server is a running Kitex server.
 type Server struct {
@@ -44,6 +45,10 @@ type ServerConfig struct {
 	New       func(...server.Option) server.Server
 	Options   []server.Option // after the transport's
 
+	// SharesPort says that other servers may get connections to the address: Start makes as many as it takes to
+	// get one to this server, and otherwise exactly one.
+	SharesPort bool
+
 	// ForcedStop says that Stop finds connections that do not end by themselves: those of TTHeader
 	// streaming, which Kitex's handler keeps until the client goes (ttstream/server_handler.go).
 	ForcedStop bool
@@ -66,6 +71,7 @@ func NewEcho(handler echo.EchoService) func(...server.Option) server.Server {
 // Start runs a server until the test ends, and returns when it serves.
 func Start(t testing.TB, cfg ServerConfig) *Server {
 	t.Helper()
+	takePart(t, cfg.Transport)
 	s := &Server{Transport: cfg.Transport, Connections: newConnections(), t: t, done: make(chan error, 1)}
 	s.forced = cfg.ForcedStop || cfg.Transport == Gonet // which waits for idle connections in vain
 	opts := cfg.Transport.ServerOptions()
@@ -96,7 +102,7 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 	s.kitex = cfg.New(append(opts, cfg.Options...)...)
 	go func() { s.done <- s.kitex.Run() }()
 	t.Cleanup(s.cleanup)
-	s.awaitServing()
+	s.awaitServing(cfg.SharesPort)
 	return s
 }
 
@@ -116,17 +122,20 @@ func Listen(t testing.TB, network string) net.Listener {
 
 // awaitServing makes a connection, waits until Kitex has seen it, and closes it:
 // before that a Stop would not reach a server that is about to start.
-func (s *Server) awaitServing() {
+func (s *Server) awaitServing(sharesPort bool) {
 	s.t.Helper()
+	patience := Patience
+	if sharesPort {
+		patience = sharedProbePatience
+	}
 	var probe net.Conn
-	// More than one is needed where servers share a port.
 	Eventually(s.t, "server sees a connection", func() bool {
 		var err error
 		if probe, err = net.Dial(s.Addr.Network(), s.Addr.String()); err != nil {
 			return false
 		}
 		defer probe.Close()
-		return holdsWithin(probePatience, func() bool { return s.Connections.states(probe).active > 0 })
+		return holdsWithin(patience, func() bool { return s.Connections.states(probe).active > 0 })
 	})
 	if s.Transport.keepsConnContract() {
 		Eventually(s.t, "server sees a connection end", func() bool { return s.Connections.states(probe).ended > 0 })

@@ -69,5 +69,8 @@ func (tr Transport) ClientOptions() []client.Option {
 // keepsConnContract reports whether the transport calls OnInactive. Gonet does not.
 func (tr Transport) keepsConnContract() bool { return tr != Gonet }
 
+// isStock reports whether the transport is Kitex's own.
+func (tr Transport) isStock() bool { return tr != Kiteline && tr != KitelineMux }
+
 // listensWithNetpoll reports whether netpoll gets the server's listener.
 func (tr Transport) listensWithNetpoll() bool { return tr == Netpoll || tr == NetpollMux }

@@ -1,0 +1,38 @@
+package harness
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestStopwatch keeps this process from running, by more threads of its own than there are processors:
+// a stopwatch counts much less than the time that has passed, and all of the time that passes in peace.
+func TestStopwatch(t *testing.T) {
+	const span = 200 * time.Millisecond
+	if keptWaiting() == 0 {
+		t.Skip("the kernel does not say how long threads wait")
+	}
+	threads := 4 * runtime.NumCPU()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads + 1))
+	watch, began := StartStopwatch(), time.Now()
+	var busy sync.WaitGroup
+	for range threads {
+		busy.Go(func() {
+			for time.Since(began) < span {
+			}
+		})
+	}
+	busy.Wait()
+	if elapsed, passed := watch.Elapsed(), time.Since(began); elapsed > passed/2 {
+		t.Errorf("counted %v of %v with %d busy threads", elapsed, passed, threads)
+	}
+	watch, began = StartStopwatch(), time.Now()
+	timer := time.NewTimer(span) // the time that has to pass is what is tested
+	defer timer.Stop()
+	<-timer.C
+	if elapsed, passed := watch.Elapsed(), time.Since(began); elapsed+watch.Kept() < passed {
+		t.Errorf("counted %v of %v, and %v without a processor", elapsed, passed, watch.Kept())
+	}
+}
