@@ -183,6 +183,10 @@ func pairsOf[K comparable, E any](d *decoder, v *value, p slot, n, pos int) int 
 // pairsByReflection is pairs for any map.
 func (d *decoder) pairsByReflection(v *value, p slot, n, pos int) int {
 	m := reflect.MakeMapWithSize(v.goType, n)
+	*as[slot](p) = address(m)
+	if n == 0 {
+		return pos
+	}
 	key, elem := reflect.New(v.key.goType), reflect.New(v.elem.goType)
 	keyAt, elemAt := address(key), address(elem)
 	for range n {
@@ -198,6 +202,5 @@ func (d *decoder) pairsByReflection(v *value, p slot, n, pos int) int {
 		}
 		m.SetMapIndex(key.Elem(), elem.Elem())
 	}
-	*as[slot](p) = address(m)
 	return pos
 }

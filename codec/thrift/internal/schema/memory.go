@@ -18,7 +18,7 @@ const (
 type sizes struct {
 	wire     int   // bytes of the smallest on the wire; of the smallest pair of a map
 	slot     int64 // bytes in the slice's array; in the map's table, of a pair
-	object   int64 // bytes of the struct that an element, or the key and the element of a pair, point to
+	object   int64 // bytes of the struct that an element, or the key and the element of a pair, are or point to
 	defaults int64 // bytes that the default values of such structs take
 	scratch  int64 // bytes for a key and an element on their way into a map
 }
@@ -42,13 +42,11 @@ func (v *Value) setSizes() {
 	v.Elem.addObject(&v.sizes)
 }
 
-// addObject adds the struct that an element or key is, or that it points to.
+// addObject adds the struct that an element or key points to, or that it is: generated code reads it elsewhere
+// first, and copies it.
 func (v *Value) addObject(to *sizes) {
-	if v.Fields == nil {
-		return
-	}
-	to.defaults += v.Fields.defaults
-	if v.Type.Kind() == reflect.Pointer {
+	if v.Fields != nil {
+		to.defaults += v.Fields.defaults
 		to.object += int64(v.Fields.Type.Size())
 	}
 }

@@ -63,3 +63,27 @@ struct Numbers {
     2: required i32 two
     3: optional double three
 }
+
+// Fat has default values that take many times its size in memory.
+struct Fat {
+    1: list<i64> numbers = [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]
+    2: map<string, i32> words = {"one": 1, "two": 2}
+    3: Leaf leaf = {"name": "fat"}
+}
+
+struct OuterFat {
+    1: Fat fat
+}
+
+// Fats has Fat wherever a struct can stand.
+struct Fats {
+    1: optional Fat one
+    2: list<Fat> fatList
+    3: map<i64, Fat> byNumber
+    4: map<Leaf, Fat> byLeaf
+    5: list<OuterFat> outer
+    6: list<list<Fat>> lists
+    7: map<i32, OuterFat> outerByNumber
+    8: optional i32 number
+    9: optional string text
+}

@@ -161,6 +161,66 @@ func (p *Numbers) BLength() int {
 	return frugal.EncodedSize(p)
 }
 
+func (p *Fat) FastRead(buf []byte) (int, error) {
+	return frugal.DecodeObject(buf, p)
+}
+
+func (p *Fat) FastWrite(buf []byte) int {
+	return p.FastWriteNocopy(buf, nil)
+}
+
+func (p *Fat) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
+	n, err := frugal.EncodeObject(buf, w, p)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+func (p *Fat) BLength() int {
+	return frugal.EncodedSize(p)
+}
+
+func (p *OuterFat) FastRead(buf []byte) (int, error) {
+	return frugal.DecodeObject(buf, p)
+}
+
+func (p *OuterFat) FastWrite(buf []byte) int {
+	return p.FastWriteNocopy(buf, nil)
+}
+
+func (p *OuterFat) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
+	n, err := frugal.EncodeObject(buf, w, p)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+func (p *OuterFat) BLength() int {
+	return frugal.EncodedSize(p)
+}
+
+func (p *Fats) FastRead(buf []byte) (int, error) {
+	return frugal.DecodeObject(buf, p)
+}
+
+func (p *Fats) FastWrite(buf []byte) int {
+	return p.FastWriteNocopy(buf, nil)
+}
+
+func (p *Fats) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
+	n, err := frugal.EncodeObject(buf, w, p)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+func (p *Fats) BLength() int {
+	return frugal.EncodedSize(p)
+}
+
 func (p *Choice) FastRead(buf []byte) (int, error) {
 	return frugal.DecodeObject(buf, p)
 }

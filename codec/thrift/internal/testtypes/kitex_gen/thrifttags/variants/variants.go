@@ -590,6 +590,449 @@ var fieldIDToName_Numbers = map[int16]string{
 	3: "three",
 }
 
+type Fat struct {
+	Numbers []int64          `thrift:"numbers,1,default,list<i64>" json:"numbers"`
+	Words   map[string]int32 `thrift:"words,2" json:"words"`
+	Leaf    *Leaf            `thrift:"leaf,3" json:"leaf"`
+}
+
+func NewFat() *Fat {
+	return &Fat{
+		Numbers: []int64{
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+			7,
+		},
+		Words: map[string]int32{
+			"one": 1,
+			"two": 2,
+		},
+		Leaf: &Leaf{
+			Name: "fat",
+		},
+	}
+}
+
+func (p *Fat) InitDefault() {
+	p.Numbers = []int64{
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+		7,
+	}
+	p.Words = map[string]int32{
+		"one": 1,
+		"two": 2,
+	}
+	p.Leaf = &Leaf{
+		Name: "fat",
+	}
+}
+
+func (p *Fat) GetNumbers() (v []int64) {
+	return p.Numbers
+}
+
+func (p *Fat) GetWords() (v map[string]int32) {
+	return p.Words
+}
+
+var Fat_Leaf_DEFAULT *Leaf = &Leaf{
+	Name: "fat",
+}
+
+func (p *Fat) GetLeaf() (v *Leaf) {
+	if !p.IsSetLeaf() {
+		return Fat_Leaf_DEFAULT
+	}
+	return p.Leaf
+}
+func (p *Fat) SetNumbers(val []int64) {
+	p.Numbers = val
+}
+func (p *Fat) SetWords(val map[string]int32) {
+	p.Words = val
+}
+func (p *Fat) SetLeaf(val *Leaf) {
+	p.Leaf = val
+}
+
+func (p *Fat) IsSetLeaf() bool {
+	return p.Leaf != nil
+}
+
+func (p *Fat) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Fat(%+v)", *p)
+}
+
+var fieldIDToName_Fat = map[int16]string{
+	1: "numbers",
+	2: "words",
+	3: "leaf",
+}
+
+type OuterFat struct {
+	Fat *Fat `thrift:"fat,1" json:"fat"`
+}
+
+func NewOuterFat() *OuterFat {
+	return &OuterFat{}
+}
+
+func (p *OuterFat) InitDefault() {
+}
+
+var OuterFat_Fat_DEFAULT *Fat
+
+func (p *OuterFat) GetFat() (v *Fat) {
+	if !p.IsSetFat() {
+		return OuterFat_Fat_DEFAULT
+	}
+	return p.Fat
+}
+func (p *OuterFat) SetFat(val *Fat) {
+	p.Fat = val
+}
+
+func (p *OuterFat) IsSetFat() bool {
+	return p.Fat != nil
+}
+
+func (p *OuterFat) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("OuterFat(%+v)", *p)
+}
+
+var fieldIDToName_OuterFat = map[int16]string{
+	1: "fat",
+}
+
+type Fats struct {
+	One           *Fat                `thrift:"one,1,optional" json:"one,omitempty"`
+	FatList       []*Fat              `thrift:"fatList,2,default,list<Fat>" json:"fatList"`
+	ByNumber      map[int64]*Fat      `thrift:"byNumber,3" json:"byNumber"`
+	ByLeaf        map[*Leaf]*Fat      `thrift:"byLeaf,4" json:"byLeaf"`
+	Outer         []*OuterFat         `thrift:"outer,5,default,list<OuterFat>" json:"outer"`
+	Lists         [][]*Fat            `thrift:"lists,6,default,list<list<Fat>>" json:"lists"`
+	OuterByNumber map[int32]*OuterFat `thrift:"outerByNumber,7" json:"outerByNumber"`
+	Number        *int32              `thrift:"number,8,optional" json:"number,omitempty"`
+	Text          *string             `thrift:"text,9,optional" json:"text,omitempty"`
+}
+
+func NewFats() *Fats {
+	return &Fats{}
+}
+
+func (p *Fats) InitDefault() {
+}
+
+var Fats_One_DEFAULT *Fat
+
+func (p *Fats) GetOne() (v *Fat) {
+	if !p.IsSetOne() {
+		return Fats_One_DEFAULT
+	}
+	return p.One
+}
+
+func (p *Fats) GetFatList() (v []*Fat) {
+	return p.FatList
+}
+
+func (p *Fats) GetByNumber() (v map[int64]*Fat) {
+	return p.ByNumber
+}
+
+func (p *Fats) GetByLeaf() (v map[*Leaf]*Fat) {
+	return p.ByLeaf
+}
+
+func (p *Fats) GetOuter() (v []*OuterFat) {
+	return p.Outer
+}
+
+func (p *Fats) GetLists() (v [][]*Fat) {
+	return p.Lists
+}
+
+func (p *Fats) GetOuterByNumber() (v map[int32]*OuterFat) {
+	return p.OuterByNumber
+}
+
+var Fats_Number_DEFAULT int32
+
+func (p *Fats) GetNumber() (v int32) {
+	if !p.IsSetNumber() {
+		return Fats_Number_DEFAULT
+	}
+	return *p.Number
+}
+
+var Fats_Text_DEFAULT string
+
+func (p *Fats) GetText() (v string) {
+	if !p.IsSetText() {
+		return Fats_Text_DEFAULT
+	}
+	return *p.Text
+}
+func (p *Fats) SetOne(val *Fat) {
+	p.One = val
+}
+func (p *Fats) SetFatList(val []*Fat) {
+	p.FatList = val
+}
+func (p *Fats) SetByNumber(val map[int64]*Fat) {
+	p.ByNumber = val
+}
+func (p *Fats) SetByLeaf(val map[*Leaf]*Fat) {
+	p.ByLeaf = val
+}
+func (p *Fats) SetOuter(val []*OuterFat) {
+	p.Outer = val
+}
+func (p *Fats) SetLists(val [][]*Fat) {
+	p.Lists = val
+}
+func (p *Fats) SetOuterByNumber(val map[int32]*OuterFat) {
+	p.OuterByNumber = val
+}
+func (p *Fats) SetNumber(val *int32) {
+	p.Number = val
+}
+func (p *Fats) SetText(val *string) {
+	p.Text = val
+}
+
+func (p *Fats) IsSetOne() bool {
+	return p.One != nil
+}
+
+func (p *Fats) IsSetNumber() bool {
+	return p.Number != nil
+}
+
+func (p *Fats) IsSetText() bool {
+	return p.Text != nil
+}
+
+func (p *Fats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Fats(%+v)", *p)
+}
+
+var fieldIDToName_Fats = map[int16]string{
+	1: "one",
+	2: "fatList",
+	3: "byNumber",
+	4: "byLeaf",
+	5: "outer",
+	6: "lists",
+	7: "outerByNumber",
+	8: "number",
+	9: "text",
+}
+
 type Choice struct {
 	Text *string `thrift:"text,1,optional" json:"text,omitempty"`
 	Leaf *Leaf   `thrift:"leaf,2,optional" json:"leaf,omitempty"`
