@@ -152,6 +152,11 @@ func (c *Conn) armLocked(in poller.Interest) error {
 	if word(c.state.Load()).holder() == holderClosed {
 		return nil
 	}
+	if c.errQueue.Load() {
+		in |= poller.InterestStay
+	}
+	const staying = poller.InterestRead | poller.InterestStay
+	c.staying.Store(in&staying == staying) // before it can be reported
 	c.interest = in
 	if err := c.sock.withFD(c.armFD); err != nil {
 		return err
@@ -164,6 +169,7 @@ func (c *Conn) disarmLocked() error {
 	if c.token == 0 {
 		return nil
 	}
+	c.staying.Store(false)
 	c.interest = 0
 	if err := c.sock.withFD(c.armFD); err != nil {
 		return err
@@ -195,6 +201,9 @@ func (t *target) OnReady(r poller.Readiness) {
 			err = io.EOF // nobody may read and learn more
 		}
 		c.hangup(err)
+		return
+	}
+	if r&poller.ErrorQueued != 0 && !c.errorQueued() {
 		return
 	}
 	switch c.transition(eventReadable) {

@@ -73,9 +73,10 @@ const (
 )
 
 // settle decides how the next bytes are waited for after a read that emptied
-// the socket. The peer's end is read at once.
+// the socket. The peer's end is read at once. Where every arming stays the socket is read until
+// it is empty, since nothing looks at the level again.
 func (c *Conn) settle() settlement {
-	if c.raw && word(c.state.Load()).has(flagHangup) {
+	if c.raw && (word(c.state.Load()).has(flagHangup) || c.errQueue.Load()) {
 		return settleNow
 	}
 	return c.settleEmpty()
@@ -86,12 +87,16 @@ func (c *Conn) settle() settlement {
 // socket: the next request then needs no poller and no queue. Where many are,
 // the poller reports them in batches, which costs less.
 func (c *Conn) settleEmpty() settlement {
-	if c.watcher == nil || !c.group.isCrowded() && c.group.dispatcher.startLingering() {
+	if c.watcher == nil || c.mayLinger() && c.group.dispatcher.startLingering() {
 		return settleLinger
 	}
 	c.markUsed()
 	return c.rest()
 }
+
+// mayLinger reports whether lingering may be worth it. The poller has to be armed again after it,
+// which reports an error queue that is not empty.
+func (c *Conn) mayLinger() bool { return !c.group.isCrowded() && !c.errQueue.Load() }
 
 // settleBusy decides after a read that filled its space, so that there may be
 // more: a connection that has had its budget goes to the queue's end if others wait.
@@ -192,7 +197,6 @@ func (c *Conn) armToRestLocked() error {
 	if !c.group.isCrowded() {
 		return c.armLocked(poller.InterestRead)
 	}
-	c.staying.Store(true)
 	return c.armLocked(poller.InterestRead | poller.InterestStay)
 }
 
@@ -201,7 +205,6 @@ func (c *Conn) armToRestLocked() error {
 func (c *Conn) unstay() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	c.staying.Store(false)
 	_ = c.disarmLocked() // armed still: it costs a wake-up of the poller, no more
 }
 

@@ -202,13 +202,12 @@ func (c *Conn) peekForHandler() bool {
 // level: bytes that a read left behind although it was short, as it does at an
 // urgent mark, are found then.
 func (c *Conn) armAgain() {
-	if !c.staying.Load() {
+	if !c.staying.Load() || c.errQueue.Load() {
 		return
 	}
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
 	if w := word(c.state.Load()); w.holder() == holderDormant && w.isOpen() {
-		c.staying.Store(false)
 		_ = c.armLocked(poller.InterestRead) // fails only if the connection is closing
 	}
 }

@@ -207,8 +207,11 @@ func epollReadiness(mask uint32) Readiness {
 	if mask&unix.EPOLLOUT != 0 {
 		ready |= Writable
 	}
-	if mask&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	switch {
+	case mask&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0:
 		ready |= Hangup
+	case mask&unix.EPOLLERR != 0:
+		ready |= Readable | ErrorQueued
 	}
 	return ready
 }

@@ -426,6 +426,27 @@ func TestHarvested(t *testing.T) {
 	}
 }
 
+// TestEpollReadiness: an error without a hang-up is for the reader to look at.
+func TestEpollReadiness(t *testing.T) {
+	for _, test := range []struct {
+		mask uint32
+		want Readiness
+	}{
+		{unix.EPOLLIN, Readable},
+		{unix.EPOLLOUT, Writable},
+		{unix.EPOLLERR, Readable | ErrorQueued},
+		{unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLERR, Readable | Writable | ErrorQueued},
+		{unix.EPOLLRDHUP, Hangup},
+		{unix.EPOLLHUP, Hangup},
+		{unix.EPOLLERR | unix.EPOLLHUP, Hangup},
+		{unix.EPOLLIN | unix.EPOLLERR | unix.EPOLLHUP | unix.EPOLLRDHUP, Readable | Hangup},
+	} {
+		if got := epollReadiness(test.mask); got != test.want {
+			t.Errorf("%#x: got %v, want %v", test.mask, got, test.want)
+		}
+	}
+}
+
 // TestDescriptors checks that a poller closes what it opened, and that a child process inherits
 // none of it.
 func TestDescriptors(t *testing.T) {

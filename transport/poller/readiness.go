@@ -51,14 +51,21 @@ const (
 	// Writable: a write will not block.
 	Writable
 
-	// Hangup: the peer closed at least its writing side, or the descriptor has an error
-	// (EPOLLRDHUP, EPOLLHUP, EPOLLERR; EV_EOF). Data may still be there to read.
+	// Hangup: the peer closed at least its writing side, or both sides are closed by an error
+	// (EPOLLRDHUP, EPOLLHUP; EV_EOF). Data may still be there to read.
 	Hangup
+
+	// ErrorQueued comes with Readable, whatever the interest, and not with Hangup: the
+	// descriptor has an error that did not close it, or an entry in its error queue, such as a
+	// timestamp that was asked for (EPOLLERR alone). A read tells which: it takes the error,
+	// or finds nothing. The queue is left to those who asked for its entries, and until they
+	// empty it each Arm reports it at once; an arming with InterestStay does so only once.
+	ErrorQueued
 )
 
 // String returns the names of the bits in r, joined by "|", or "none".
 func (r Readiness) String() string {
-	return bitNames(uint8(r), "readable", "writable", "hangup")
+	return bitNames(uint8(r), "readable", "writable", "hangup", "error queued")
 }
 
 // bitNames joins the names of the bits set in bits, lowest first.
