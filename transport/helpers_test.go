@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen before it fails.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // newTestGroup starts a group that ends with the test.
 func newTestGroup(t testing.TB) *conn.Group {

@@ -204,7 +204,7 @@ func unanswered(t *testing.T, _ func()) string {
 // that nothing waits for.
 const (
 	soon  = 60 * time.Millisecond
-	never = 10 * patience
+	never = 100 * time.Second
 
 	// longDial is how long a dial may go on that stock Kitex's call has left
 	// behind, and more than any call takes.
