@@ -31,7 +31,7 @@ func takeFrame(in remote.ByteBuffer, n int) ([]byte, error) {
 	}
 	var frame []byte
 	for len(frame) < n {
-		frame = grow(frame, min(startBytes, n-len(frame)), n, 0)
+		frame = grow(frame, min(startBytes, n-len(frame)), n)
 		next := frame[len(frame):cap(frame)]
 		if _, err := in.ReadBinary(next); err != nil {
 			return nil, err
@@ -42,18 +42,22 @@ func takeFrame(in remote.ByteBuffer, n int) ([]byte, error) {
 }
 
 // grow returns p with room for n more bytes, which have come: for need bytes in all, or as many of them as may be
-// reserved on the strength of those, and slack more.
-func grow(p []byte, n, need, slack int) []byte {
+// reserved on the strength of those.
+func grow(p []byte, n, need int) []byte {
 	if cap(p)-len(p) >= n {
 		return p
 	}
-	arrived, trust := len(p)+n, 2*startBytes
-	if arrived >= startBytes {
-		trust = max(trustBytes, 2*len(p))
-	}
-	grown := make([]byte, len(p), max(arrived, min(need, trust)+slack))
+	grown := make([]byte, len(p), max(len(p)+n, min(need, trusted(len(p), n))))
 	copy(grown, p)
 	return grown
+}
+
+// trusted returns how many bytes may be reserved where n have come after had others.
+func trusted(had, n int) int {
+	if had+n < startBytes {
+		return 2 * startBytes
+	}
+	return max(trustBytes, 2*had)
 }
 
 // takeStruct takes a struct whose length nothing announces. It takes no byte more than that.
@@ -69,40 +73,85 @@ func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	if done {
 		return takeFrame(in, need)
 	}
-	var frame []byte
+	var taken pieces
 	for {
-		had := len(frame)
-		frame = append(grow(frame, len(chunk), need, endBytes), chunk...)
-		if need, done, err = s.Scan(frame); err != nil {
+		// What the scanner has stepped over belongs to the struct. The start of a header that is not all there is looked
+		// at again.
+		n := min(s.Offset(), len(chunk))
+		taken.add(chunk[:n], need)
+		if err := in.Skip(n); err != nil {
+			return nil, err
+		}
+		s.Drop(n)
+		wait := chunkBytes
+		if taken.size < startBytes {
+			wait = startBytes
+		}
+		if chunk, err = peekSome(in, min(need-n, wait)); err != nil {
+			return nil, err
+		}
+		if need, done, err = s.Scan(chunk); err != nil {
 			return nil, err
 		}
 		if done {
-			return exact(frame[:need]), in.Skip(need - had)
-		}
-		if err := in.Skip(len(chunk)); err != nil { // all of it belongs to the struct
-			return nil, err
-		}
-		wait := chunkBytes
-		if len(frame) < startBytes {
-			wait = startBytes
-		}
-		if chunk, err = peekSome(in, min(need-len(frame), wait)); err != nil {
-			return nil, err
+			taken.add(chunk[:need], need)
+			return taken.join(), in.Skip(need)
 		}
 	}
+}
+
+// pieces are the bytes of a struct whose end has not come yet. They are copied together once, when it has: a piece that
+// grew with them would be copied again and again.
+type pieces struct {
+	full [][]byte
+	last []byte // the one that has room, after those that are full
+	size int    // of all
+}
+
+// add appends p, with which need bytes begin that belong to the struct.
+func (t *pieces) add(p []byte, need int) {
+	if cap(t.last)-len(t.last) < len(p) {
+		t.grow(len(p), need)
+	}
+	t.last = append(t.last, p...)
+	t.size += len(p)
+}
+
+// grow begins a piece for n bytes, which have come, and for as many of need bytes as may be reserved on the strength
+// of what has come. It takes up the others if they are small beside it.
+func (t *pieces) grow(n, need int) {
+	room := max(n, min(need, trusted(t.size, n))+endBytes)
+	const small = 8 // times as large is the other
+	if t.size == 0 || t.size > room/small {
+		if len(t.last) > 0 {
+			t.full = append(t.full, t.last)
+		}
+		t.last = make([]byte, 0, room)
+		return
+	}
+	grown := make([]byte, t.size, t.size+room)
+	t.copyTo(grown)
+	t.full, t.last = nil, grown
+}
+
+func (t *pieces) copyTo(p []byte) {
+	for _, piece := range t.full {
+		p = p[copy(p, piece):]
+	}
+	copy(p, t.last)
+}
+
+// join returns all bytes as one slice, of memory that is hardly larger.
+func (t *pieces) join() []byte {
+	if len(t.full) == 0 && cap(t.last)-len(t.last) <= len(t.last)/8 {
+		return t.last[:len(t.last):len(t.last)]
+	}
+	joined := make([]byte, t.size)
+	t.copyTo(joined)
+	return joined
 }
 
 // peekSome returns the bytes that are there, n at least, for which it waits, and not many at a time.
 func peekSome(in remote.ByteBuffer, n int) ([]byte, error) {
 	return in.Peek(max(n, min(in.ReadableLen(), chunkBytes)))
-}
-
-// exact returns p, in other memory if its own is much larger.
-func exact(p []byte) []byte {
-	if cap(p)-len(p) <= len(p)/8 {
-		return p[:len(p):len(p)]
-	}
-	fit := make([]byte, len(p))
-	copy(fit, p)
-	return fit
 }

@@ -82,6 +82,33 @@ func TestTakeStruct(t *testing.T) {
 	}
 }
 
+// TestTakeStructOnce has a struct whose length shows bit by bit be copied once or twice, not with every piece that
+// comes.
+func TestTakeStructOnce(t *testing.T) {
+	const n = 4 << 20
+	limits := binary.DefaultLimits()
+	strings := bytes.Repeat(append(wire.BigEndian.AppendUint32(nil, 70<<10), make([]byte, 70<<10)...), 60)
+	for name, b := range map[string]body{
+		"structs": append(body{}.field(thrift.LIST, 99, announce(thrift.STRUCT, n)...), make([]byte, n)...),
+		"fields":  bytes.Repeat(body{}.field(thrift.I64, 1, make([]byte, 8)...), n/11),
+		"strings": append(body{}.field(thrift.LIST, 99, announce(thrift.STRING, 60)...), strings...),
+	} {
+		b = append(b, 0)
+		var s binary.Scanner
+		limit := 5*len(b)/2 + trustBytes
+		took, ok := allocates(limit, func() {
+			in := &trickle{all: b, more: func() int { return chunkBytes }}
+			s.Reset(&limits, 0, limits.MaxFrame)
+			if got, err := takeStruct(in, &s); err != nil || !bytes.Equal(got, b) {
+				t.Fatalf("%s: got %d bytes of %d: %v", name, len(got), len(b), err)
+			}
+		})
+		if !ok {
+			t.Errorf("%s: took %d bytes for %d, want at most %d", name, took, len(b), limit)
+		}
+	}
+}
+
 // TestTakeFrame takes frames from a buffer that has no way of its own for that.
 func TestTakeFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 100, smallFrame, smallFrame + 1, trustBytes, trustBytes + 1, 5 << 20} {
