@@ -46,6 +46,10 @@ type hostileMessage struct {
 	name   string
 	fields []byte
 	whole  []byte // instead of fields
+
+	kills    bool // it, or its like, has ended processes
+	declared bool // only code that knows the declared types can tell
+	required bool // only code that asks for required fields can tell
 }
 
 // body returns the arguments of Echo, whose first field has ID 1, or its result, with ID 0.
@@ -85,10 +89,10 @@ func lists(n int) []byte {
 // hostileMessages is what has killed servers, or misled their readers, and the like of it.
 var hostileMessages = []hostileMessage{
 	// Counts that the bytes do not bear out.
-	{name: "list of structs, 2^31-1", fields: field(tList, 15, list(tStruct, huge)...)},
+	{name: "list of structs, 2^31-1", kills: true, fields: field(tList, 15, list(tStruct, huge)...)},
 	{name: "list of strings, 2^31-1", fields: field(tList, 4, list(tString, huge)...)},
 	{name: "set of i64, 2^31-1", fields: field(tSet, 5, list(tI64, huge)...)},
-	{name: "map of strings, 2^31-1", fields: field(tMap, 6, pairs(tString, tString, huge)...)},
+	{name: "map of strings, 2^31-1", kills: true, fields: field(tMap, 6, pairs(tString, tString, huge)...)},
 	{name: "map of lists, 2^31-1", fields: field(tMap, 16, pairs(tI32, tList, huge)...)},
 	{name: "list in a map, 2^31-1", fields: field(tMap, 16, pairs(tI32, tList, 1, cat(be32(7), list(tStruct, huge))...)...)},
 	{name: "one element too many", fields: field(tSet, 5, list(tI64, 3, zeros(16)...)...)},
@@ -115,9 +119,9 @@ var hostileMessages = []hostileMessage{
 
 	// Nesting.
 	{name: "messages 100 deep", fields: replies(100)},
-	{name: "messages 400,000 deep", fields: replies(400_000)},
+	{name: "messages 400,000 deep", kills: true, fields: replies(400_000)},
 	{name: "unknown structs 64 deep", fields: nested(64)},
-	{name: "unknown structs 2.2 million deep", fields: nested(2_200_000)},
+	{name: "unknown structs 2.2 million deep", kills: true, fields: nested(2_200_000)},
 	{name: "unknown structs that do not end", whole: cutTo(0, bytes.Repeat(field(tStruct, 1), 1_000_000))},
 	{name: "unknown lists 100 deep", fields: lists(100)},
 	{name: "unknown lists 200,000 deep", fields: lists(200_000)},
@@ -135,10 +139,10 @@ var hostileMessages = []hostileMessage{
 	{name: "no elements of type 0x80", fields: field(tList, 99, list(0x80, 0)...)},
 	{name: "map with keys of type 0xff", fields: field(tMap, 99, pairs(0xff, tI32, 1, zeros(8)...)...)},
 	{name: "map with values of type 0x90", fields: field(tMap, 99, pairs(tI32, 0x90, 1, zeros(8)...)...)},
-	{name: "bytes for structs, with a list of 2^31-1 in them", fields: field(tList, 15, confusion(field(tList, 15, list(tStruct, huge)...))...)},
-	{name: "bytes for structs, 400,000 deep", fields: field(tList, 15, confusion(replies(400_000))...)},
-	{name: "bytes for strings", fields: field(tList, 4, list(tByte, 8, be32(huge)...)...)},
-	{name: "map of bytes for strings", fields: field(tMap, 6, pairs(tByte, tByte, 4, cat(be32(huge), be32(huge))...)...)},
+	{name: "bytes for structs, with a list of 2^31-1 in them", declared: true, fields: field(tList, 15, confusion(field(tList, 15, list(tStruct, huge)...))...)},
+	{name: "bytes for structs, 400,000 deep", declared: true, kills: true, fields: field(tList, 15, confusion(replies(400_000))...)},
+	{name: "bytes for strings", declared: true, fields: field(tList, 4, list(tByte, 8, be32(huge)...)...)},
+	{name: "map of bytes for strings", declared: true, fields: field(tMap, 6, pairs(tByte, tByte, 4, cat(be32(huge), be32(huge))...)...)},
 
 	// Ends that come too soon, or too late.
 	{name: "scalar cut short", whole: cutTo(2, field(tI64, 8, zeros(8)...))},
@@ -148,8 +152,8 @@ var hostileMessages = []hostileMessage{
 	{name: "no arguments", whole: []byte{tStruct}},
 
 	// Values.
-	{name: "required field missing", whole: cat(field(tStruct, 1, field(tStruct, 1, 0)...), []byte{0, 0})},
-	{name: "required field of another type", whole: cat(field(tStruct, 1, field(tStruct, 1, field(tI32, 1, zeros(5)...)...)...), []byte{0, 0})},
+	{name: "required field missing", declared: true, required: true, whole: cat(field(tStruct, 1, field(tStruct, 1, 0)...), []byte{0, 0})},
+	{name: "required field of another type", declared: true, required: true, whole: cat(field(tStruct, 1, field(tStruct, 1, field(tI32, 1, zeros(5)...)...)...), []byte{0, 0})},
 }
 
 // confusion returns a list of bytes that are structs to who reads what was declared.
@@ -203,6 +207,8 @@ func ttheaderOf(flags byte, payload []byte) []byte {
 func inTTHeader(message []byte) []byte       { return ttheaderOf(0, message) }
 func framedInTTHeader(message []byte) []byte { return ttheaderOf(0, framed(message)) }
 func multiplexed(message []byte) []byte      { return ttheaderOf(1, message) }
+
+func framedMultiplexed(message []byte) []byte { return ttheaderOf(1, framed(message)) }
 
 // resized returns a good call in a TTHeader frame that says it has n more bytes than it has.
 func resized(n int) []byte {

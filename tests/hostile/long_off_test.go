@@ -1,0 +1,6 @@
+//go:build !hardening
+
+package hostile
+
+// long says whether every message is sent to every reader in every form.
+const long = false
