@@ -5,6 +5,7 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/trans"
+	"github.com/cloudwego/kitex/server"
 )
 
 // NewServerTransHandlerFactory returns the factory of the handler that reads
@@ -15,11 +16,14 @@ func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFacto
 	return serverHandlerFactory{settings: newSettings(opts)}
 }
 
-type serverHandlerFactory struct{ settings settings }
+type serverHandlerFactory struct {
+	settings settings
+	options  *server.Options // of the server that has the suite; nil without the suite
+}
 
 // NewTransHandler implements remote.ServerTransHandlerFactory.
 func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
-	if yieldsToKitex(opt.PayloadCodec) {
+	if _, ours := opt.PayloadCodec.(suiteCodec); ours && registersThriftCodec(f.options) {
 		opt.PayloadCodec = nil
 	}
 	opt.Codec = wholeFrames(opt.Codec)

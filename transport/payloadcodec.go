@@ -1,13 +1,16 @@
 package transport
 
 import (
+	"fmt"
 	"math"
 	"reflect"
+	"strings"
 
 	"github.com/cloudwego/kitex/pkg/remote"
 	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
+	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/codec/thrift"
 )
@@ -62,15 +65,29 @@ func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 // suiteCodec is the payload codec that a suite brought, as opposed to one of the user's.
 type suiteCodec struct{ remote.PayloadCodec }
 
-// yieldsToKitex reports whether a server with payload codec c is to use the one that is
-// registered with Kitex. server.WithPayloadCodec registers a codec of Kitex's own for the process, say
-// for Frugal, and leaves the server's as it is.
+// yieldsToKitex reports whether a server with payload codec c uses the one that is registered
+// with Kitex instead. server.WithPayloadCodec registers a codec of Kitex's own for the process, say
+// for Frugal, and leaves the server's as it is. Kitex keeps those codecs in a map without a lock,
+// so this is asked where servers are built, and not when one starts.
 func yieldsToKitex(c remote.PayloadCodec) bool {
 	if _, ours := c.(suiteCodec); !ours {
 		return false
 	}
 	registered, err := remote.GetPayloadCodec(thriftMessage{})
 	return err == nil && !reflect.DeepEqual(registered, kitexthrift.NewThriftCodec())
+}
+
+// registersThriftCodec reports whether an option of the server's has registered a codec as
+// yieldsToKitex looks for, before the suite or after it. Only Kitex's diagnosis tells which options
+// there were.
+func registersThriftCodec(o *server.Options) bool {
+	if o == nil {
+		return false
+	}
+	const told = "ResetThriftPayloadCodec("
+	options := fmt.Sprintf("%+v", o.DebugInfo)
+	byDefault := fmt.Sprintf(told+"%+v)", kitexthrift.NewThriftCodec())
+	return strings.Count(options, told) > strings.Count(options, byDefault)
 }
 
 // thriftMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is Thrift, without

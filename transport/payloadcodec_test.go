@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,6 +106,74 @@ func TestRegisteredCodec(t *testing.T) {
 	if yieldsToKitex(&countingCodec{}) || yieldsToKitex(nil) {
 		t.Error("yields though the codec is not the suite's")
 	}
+}
+
+// TestRegisteredCodecOfServer has a server find out whether its own options register a codec, whatever
+// their order, and a default that is registered again make no difference.
+func TestRegisteredCodecOfServer(t *testing.T) {
+	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
+	frugal := func() server.Option {
+		return server.WithPayloadCodec(kitexthrift.NewThriftCodecWithConfig(kitexthrift.FrugalReadWrite))
+	}
+	same := func() server.Option { return server.WithPayloadCodec(kitexthrift.NewThriftCodec()) }
+	suite := func() server.Option { return server.WithSuite(NewServerSuite()) }
+	for _, tc := range []struct {
+		name string
+		opts []server.Option
+		want bool // the suite's codec is used
+	}{
+		{"suite", []server.Option{suite()}, true},
+		{"before", []server.Option{frugal(), suite()}, false},
+		{"after", []server.Option{suite(), frugal()}, false},
+		{"in a suite", []server.Option{suite(), server.WithSuite(optionsSuite{frugal()})}, false},
+		{"the default", []server.Option{same(), suite(), same()}, true},
+	} {
+		remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
+		o := applied(tc.opts...)
+		_, err := serverHandlerFactory{options: o}.NewTransHandler(o.RemoteOpt)
+		if _, got := o.RemoteOpt.PayloadCodec.(suiteCodec); err != nil || got != tc.want {
+			t.Errorf("%s: got the suite's codec: %v, want %v; %v; options %+v", tc.name, got, tc.want, err, o.DebugInfo)
+		}
+	}
+}
+
+// applied returns a server's options with those given applied.
+func applied(opts ...server.Option) *server.Options {
+	o := new(server.Options)
+	o.RemoteOpt = new(remote.ServerOption)
+	for _, opt := range opts {
+		opt.F(o, &o.DebugInfo)
+	}
+	return o
+}
+
+// optionsSuite is a suite of a user's.
+type optionsSuite []server.Option
+
+func (s optionsSuite) Options() []server.Option { return s }
+
+// TestServerStartsBesideAnother has servers start while others are built that register a codec: the
+// race detector sees that starting looks at nothing that building changes.
+func TestServerStartsBesideAnother(t *testing.T) {
+	var options []*server.Options
+	for range 10 {
+		options = append(options, applied(server.WithSuite(NewServerSuite())))
+	}
+	var building sync.WaitGroup
+	building.Go(func() {
+		for range 10 {
+			applied(server.WithPayloadCodec(kitexthrift.NewThriftCodec()))
+		}
+	})
+	for _, o := range options {
+		if _, err := o.RemoteOpt.SvrHandlerFactory.NewTransHandler(o.RemoteOpt); err != nil {
+			t.Error(err)
+		}
+		if _, ours := o.RemoteOpt.PayloadCodec.(suiteCodec); !ours {
+			t.Error("the server does not use the suite's codec")
+		}
+	}
+	building.Wait()
 }
 
 // TestMaxFrame sends payloads of the greatest length and a byte more, in each direction.

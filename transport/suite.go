@@ -35,9 +35,12 @@ func (s serverSuite) Options() []server.Option {
 	return []server.Option{{F: func(o *server.Options, di *utils.Slice) {
 		di.Push("kiteline.NewServerSuite")
 		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
+		if yieldsToKitex(o.RemoteOpt.PayloadCodec) {
+			o.RemoteOpt.PayloadCodec = nil
+		}
 		o.RemoteOpt.TransServerFactory = &transServerFactory{settings: s.settings}
 		o.RemoteOpt.SvrHandlerFactory = detection.NewSvrTransHandlerFactory(
-			serverHandlerFactory(s),
+			serverHandlerFactory{settings: s.settings, options: o},
 			nphttp2.NewSvrTransHandlerFactory(),
 			ttstream.NewSvrTransHandlerFactory(),
 		)

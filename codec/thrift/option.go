@@ -34,8 +34,8 @@ func WithPinRatio(n int) Option {
 }
 
 // WithFallback has f read and write what the codec does not: generic calls, exceptions that are
-// sent, and types that it does not know. The default is the Thrift codec that is registered with
-// Kitex, which is Kitex's own unless the program has set another; where that is one that passes messages on to
+// sent, and types that it does not know. The default is the Thrift codec that is registered with Kitex
+// when NewPayloadCodec is called, which is Kitex's own unless the program has set another; where that passes messages on to
 // this codec, f must be given. Payloads other than Thrift always go to the codec registered for them.
 func WithFallback(f remote.PayloadCodec) Option {
 	return func(c *payloadCodec) { c.fallback = f }

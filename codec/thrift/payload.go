@@ -21,7 +21,10 @@ const DefaultPinRatio = compiled.DefaultPinRatio
 // suites of package transport bring one by default. It may be used by any number of servers and
 // clients at a time.
 func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
-	c := &payloadCodec{limits: binary.DefaultLimits(), kitex: kitexthrift.NewThriftCodec()}
+	c := &payloadCodec{limits: binary.DefaultLimits(), kitex: registeredCodec(serviceinfo.Thrift), protobuf: registeredCodec(serviceinfo.Protobuf)}
+	if c.kitex == nil {
+		c.kitex = kitexthrift.NewThriftCodec()
+	}
 	c.scanners.New = func() any { return new(binary.Scanner) }
 	for _, opt := range opts {
 		opt(c)
@@ -35,8 +38,9 @@ type payloadCodec struct {
 	// immutable after NewPayloadCodec
 	limits   binary.Limits
 	options  compiled.Options
-	fallback remote.PayloadCodec // nil: what is registered with Kitex
-	kitex    remote.PayloadCodec // if nothing else is
+	fallback remote.PayloadCodec // for Thrift, of the user's; nil: kitex
+	kitex    remote.PayloadCodec // for Thrift: what was registered with Kitex, or Kitex's own
+	protobuf remote.PayloadCodec // what was registered with Kitex; nil: nothing
 	families []Family
 
 	methods  names
@@ -52,19 +56,23 @@ func (c *payloadCodec) String() string {
 	return fmt.Sprintf("kiteline/codec/thrift(%+v)", c.limits)
 }
 
-// kitexCodec returns the codec for what this one does not read or write.
+// kitexCodec returns the codec for what this one does not read or write. Kitex keeps what is
+// registered with it in a map without a lock, which servers that are built meanwhile write to: what
+// they can register was looked up by NewPayloadCodec, and is the same for all messages.
 func (c *payloadCodec) kitexCodec(m remote.Message) (remote.PayloadCodec, error) {
-	if c.fallback != nil && m.RPCInfo().Config().PayloadCodec() == serviceinfo.Thrift {
+	switch kind := m.RPCInfo().Config().PayloadCodec(); {
+	case kind == serviceinfo.Thrift && c.fallback != nil:
 		return c.fallback, nil
+	case kind == serviceinfo.Thrift:
+		return c.kitex, nil
+	case kind == serviceinfo.Protobuf && c.protobuf != nil:
+		return c.protobuf, nil
 	}
 	// A message without a codec gets the one that is registered for its kind of payload.
 	own := m.PayloadCodec()
 	m.SetPayloadCodec(nil)
 	registered, err := remote.GetPayloadCodec(m)
 	m.SetPayloadCodec(own)
-	if m.RPCInfo().Config().PayloadCodec() == serviceinfo.Thrift && (err != nil || registered == remote.PayloadCodec(c)) {
-		return c.kitex, nil // nothing is registered, or this codec, which would ask itself
-	}
 	return registered, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cloudwego/gopkg/bufiox"
@@ -386,6 +387,26 @@ func TestRegistered(t *testing.T) {
 			t.Errorf("got %q, %d, %v", got.got, n, err)
 		}
 	}
+}
+
+// TestCallsBesideRegistration has calls not look at Kitex's map of codecs, which servers that are
+// built meanwhile write to; that is for the race detector to see.
+func TestCallsBesideRegistration(t *testing.T) {
+	c := NewPayloadCodec().(*payloadCodec)
+	var building sync.WaitGroup
+	building.Go(func() {
+		for range 10 {
+			remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
+		}
+	})
+	for _, kind := range []serviceinfo.PayloadCodec{serviceinfo.Thrift, serviceinfo.Protobuf} {
+		m := newMessage(remote.Reply, remote.Client, transport.PurePayload, nil, nil)
+		setPayload(m, kind)
+		if got, err := c.kitexCodec(m); err != nil || got == nil {
+			t.Errorf("%v: got %v, %v", kind, got, err)
+		}
+	}
+	building.Wait()
 }
 
 // TestShortStrings has the limit for strings be none for a method's name.
