@@ -9,11 +9,11 @@ import (
 
 // A message's bytes are taken as memory that belongs to the collector, because the values that are
 // read from it point into it, and live as long as the user wants. None is reserved for bytes that
-// a peer has merely announced, but for the first trustBytes of a message of which a start has come.
+// a peer has merely announced, except for trustBytes, or twice of what has come, of a message of which a start has come.
 
 const (
-	trustBytes = 1 << 20  // reserved at most beyond twice what has arrived
-	startBytes = 4 << 10  // has to have come before more than twice as much is reserved, or a frame above smallFrame
+	trustBytes = 1 << 20  // reserved at most beyond what has arrived, or twice of that
+	startBytes = 4 << 10  // must have come before more than as much again is reserved, or a frame above smallFrame
 	smallFrame = 64 << 10 // of a frame: read in one go, whatever has come of it
 	chunkBytes = 64 << 10 // looked at together where the end is not known
 	endBytes   = 4 << 10  // room for what follows the large part of a message whose end is not known
@@ -29,27 +29,27 @@ func takeFrame(in remote.ByteBuffer, n int) ([]byte, error) {
 	if f, ok := in.(buffer.FrameReader); ok {
 		return f.ReadFrame(n)
 	}
-	var frame []byte
-	for len(frame) < n {
-		frame = grow(frame, min(startBytes, n-len(frame)), n)
-		next := frame[len(frame):cap(frame)]
-		if _, err := in.ReadBinary(next); err != nil {
+	var parts [][]byte // what comes before memory for the frame may be taken
+	arrived := 0
+	for size := startBytes; n-arrived > trusted(arrived, 0); size = chunkBytes {
+		part := make([]byte, min(size, n-arrived))
+		if _, err := in.ReadBinary(part); err != nil {
 			return nil, err
 		}
-		frame = frame[:cap(frame)]
+		parts = append(parts, part)
+		arrived += len(part)
+	}
+	frame := make([]byte, n)
+	rest := frame
+	for _, part := range parts {
+		rest = rest[copy(rest, part):]
+	}
+	if len(rest) > 0 {
+		if _, err := in.ReadBinary(rest); err != nil {
+			return nil, err
+		}
 	}
 	return frame, nil
-}
-
-// grow returns p with room for n more bytes, which have come: for need bytes in all, or as many of them as may be
-// reserved on the strength of those.
-func grow(p []byte, n, need int) []byte {
-	if cap(p)-len(p) >= n {
-		return p
-	}
-	grown := make([]byte, len(p), max(len(p)+n, min(need, trusted(len(p), n))))
-	copy(grown, p)
-	return grown
 }
 
 // trusted returns how many bytes may be reserved where n have come after had others.

@@ -124,6 +124,22 @@ func TestTakeFrame(t *testing.T) {
 	}
 }
 
+// TestLargeFrameTakesLittle has a large frame take its own memory, and that for a third of it that is copied once.
+func TestLargeFrameTakesLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n = 16 << 20
+	in := &trickle{all: make([]byte, n), more: func() int { return 0 }}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := takeFrame(in, n)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; err != nil || took > n+n/3+1<<20 {
+		t.Errorf("took %d bytes for %d: %v", took, n, err)
+	}
+}
+
 // TestFrameThatDoesNotCome has a frame that is only announced take little memory.
 func TestFrameThatDoesNotCome(t *testing.T) {
 	for _, arrived := range []int{10, startBytes, 100 << 10} {

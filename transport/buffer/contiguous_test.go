@@ -34,21 +34,26 @@ func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	}
 }
 
-// TestMemoryFollowsArrival: at any time it is at most trustMax or twice what arrived.
+// TestMemoryFollowsArrival: at any time what is taken beyond what arrived is at most trustMax or twice as much.
 func TestMemoryFollowsArrival(t *testing.T) {
-	const n = 9 << 20
+	const n, part = 9 << 20, 1 << 16
 	data := numbered(n)
 	timeout := errors.New("timeout")
-	var b LinkBuffer
-	closeAtEnd(t, &b)
-	for at := 0; at < n; at += 1 << 16 {
-		b.Bind(&pieceSource{data: data[at : at+1<<16], piece: 1 << 14, err: timeout}, nil)
-		_, err := b.Peek(n)
-		if last := at+1<<16 == n; (err == nil) != last {
-			t.Fatalf("at %d: %v", at, err)
-		}
-		if got, most := memory(&b), max(2*(at+1<<16), trustMax)+trustMax; got > most {
-			t.Fatalf("holds %d bytes when %d arrived", got, at+1<<16)
+	for op, read := range map[string]func(b *LinkBuffer) ([]byte, error){
+		"Peek":      func(b *LinkBuffer) ([]byte, error) { return b.Peek(n) },
+		"ReadFrame": func(b *LinkBuffer) ([]byte, error) { return b.ReadFrame(n) },
+	} {
+		var b LinkBuffer
+		closeAtEnd(t, &b)
+		for at := part; at <= n; at += part {
+			b.Bind(&pieceSource{data: data[at-part : at], piece: 1 << 14, err: timeout}, nil)
+			p, err := read(&b)
+			if last := at == n; (err == nil) != last || last && !bytes.Equal(p, data) {
+				t.Fatalf("%s at %d: %v", op, at, err)
+			}
+			if got, most := memory(&b), at+max(2*at, trustMax)+part; got > most {
+				t.Fatalf("%s holds %d bytes when %d arrived, want at most %d", op, got, at, most)
+			}
 		}
 	}
 }

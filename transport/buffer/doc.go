@@ -42,7 +42,7 @@
 // A buffer without bytes holds no memory after Release, Flush to a Sink, Discard and Close.
 // Memory goes back to pools by size class, powers of two up to 32 MiB; larger memory is left
 // to the garbage collector. What is taken because a peer announced a length is at most
-// 1 MiB, then at most twice of what arrived.
+// 1 MiB, or twice of what arrived, beyond that.
 //
 // # Errors
 //

@@ -9,11 +9,10 @@ func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 		return nil, err
 	}
 	for b.length < n {
-		step := b.step(n)
-		if n-step <= step/8 {
-			step = n // 1 MiB with a header is not worth another copy
+		step := b.frameStep(n)
+		if step == n {
+			b.target = b.frameBlock(n)
 		}
-		b.target = b.frameBlock(step)
 		if err := b.fill(step); err != nil {
 			b.dropEmptyFrame()
 			return nil, err
@@ -28,6 +27,19 @@ func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 	p := dirtmake.Bytes(n, n)
 	b.copyOut(p)
 	return p, nil
+}
+
+// frameStep returns how many of n bytes must arrive before memory is taken for all of them: n if enough
+// have. What comes until then stays in blocks of the usual sizes, and is copied once, into that memory.
+func (b *LinkBuffer) frameStep(n int) int {
+	trust := b.sizes().trustMax
+	if n <= trust+trust/8 { // 1 MiB with a header is not worth a copy
+		return n
+	}
+	if step := min(n-trust, (n+2)/3); step > b.length {
+		return step
+	}
+	return n
 }
 
 // frameBlock returns the tail, which holds all readable bytes from offset 0 on in size

@@ -8,7 +8,7 @@ import (
 )
 
 func TestReadFrameIsOwned(t *testing.T) {
-	for _, n := range []int{1, 100, 5000, 70 << 10, trustMax + trustMax/8, 3<<20 + 1} {
+	for _, n := range []int{1, 100, 5000, 70 << 10, trustMax + trustMax/8, trustMax + trustMax/2, 3<<20 + 1, 16 << 20} {
 		counts := defaults
 		b := LinkBuffer{tuning: &counts}
 		data := numbered(2*n + 4)
@@ -23,9 +23,16 @@ func TestReadFrameIsOwned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Up to trustMax, or hardly more, only what came with the header is copied, above it each byte once.
-		if most := 64<<10 + 2*n*(n/(2*trustMax)); counts.copiedBytes > most {
+		// Up to trustMax, or hardly more, only what came with the header is copied, above it a third of the frame.
+		most := 64 << 10
+		if n > trustMax+trustMax/8 {
+			most += 2 * (n/3 + 64<<10)
+		}
+		if counts.copiedBytes > most {
 			t.Errorf("%d: copied %d bytes, want at most %d", n, counts.copiedBytes, most)
+		}
+		if counts.grownBytes > 2*n {
+			t.Errorf("%d: took %d bytes for two frames", n, counts.grownBytes)
 		}
 		b.Close()
 		var other LinkBuffer // would overwrite the frames if they were pooled
