@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"reflect"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
@@ -20,6 +21,8 @@ const (
 	// the blocks that buffers are made of have such sizes, and what is left of one is lost.
 	maxSpace = 32 << 10
 	minBlock = 4 << 10
+	// shrinkOdds is how many messages that are much smaller than expected it takes, on average, to expect less.
+	shrinkOdds = 64
 	// maxElementSpace bounds the space that elements of a fixed size are written into at a time.
 	maxElementSpace = 8 << 10
 )
@@ -64,10 +67,21 @@ func (s *Struct) Encode(w Writer, v any) error {
 	if n == failed {
 		return errors.Join(e.err, w.MallocAck(start))
 	}
-	if e.total > hint || e.total < hint/4 {
-		s.hint.Store(int64(spaceFor(e.total + e.total/8)))
-	}
+	s.learnSize(hint, e.total)
 	return nil
+}
+
+// learnSize makes a better hint of the size of what was encoded with a hint. Messages of one type that differ much in size,
+// encoded on many processors at a time, must not have all of these write to one cache line: a hint that was
+// too small is replaced, and one that was too large in one case of shrinkOdds.
+func (s *Struct) learnSize(hint, total int) {
+	if total <= hint && total >= hint/4 {
+		return
+	}
+	better := spaceFor(total + total/8)
+	if better > hint || better < hint && rand.Uint32N(shrinkOdds) == 0 {
+		s.hint.Store(int64(better))
+	}
 }
 
 // spaceFor returns how much to ask for where size bytes are expected.

@@ -277,6 +277,38 @@ func TestFirstGuess(t *testing.T) {
 	}
 }
 
+// TestHintIsLeftAlone has the hint not be written to where it is as good as can be, nor each time where sizes
+// differ much: a write makes all other processors fetch it anew.
+func TestHintIsLeftAlone(t *testing.T) {
+	const sentinel, times = -1, 10_000
+	for _, test := range []struct {
+		name        string
+		hint, total int
+		least, most int // writes
+	}{
+		{"first message", 0, 100, times, times},
+		{"as large as expected", 1000, 1000, 0, 0},
+		{"somewhat smaller", 1000, 250, 0, 0},
+		{"larger", 1000, 1001, times, times},
+		{"much smaller", 1000, 100, 1, times / 16},
+		{"above the largest hint", maxSpace, 1 << 20, 0, 0},
+		{"just above the largest hint", maxSpace, maxSpace + 1, 0, 0},
+	} {
+		writes := 0
+		for range times {
+			var s Struct
+			s.hint.Store(sentinel)
+			s.learnSize(test.hint, test.total)
+			if s.hint.Load() != sentinel {
+				writes++
+			}
+		}
+		if writes < test.least || writes > test.most {
+			t.Errorf("%s: %d writes in %d, want %d to %d", test.name, writes, times, test.least, test.most)
+		}
+	}
+}
+
 // TestFailingWriter fails each call in turn, and checks that the error comes back and nothing is left behind.
 func TestFailingWriter(t *testing.T) {
 	text := strings.Repeat("s", linkMin)
