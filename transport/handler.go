@@ -23,7 +23,7 @@ type serverHandlerFactory struct {
 
 // NewTransHandler implements remote.ServerTransHandlerFactory.
 func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
-	if _, ours := opt.PayloadCodec.(suiteCodec); ours && registersThriftCodec(f.options) {
+	if c, ours := opt.PayloadCodec.(suiteCodec); ours && c.given == nil && registersThriftCodec(f.options) {
 		opt.PayloadCodec = nil
 	}
 	opt.Codec = wholeFrames(opt.Codec)

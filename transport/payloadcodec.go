@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/remote"
 	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
@@ -49,28 +50,44 @@ func (s *settings) maxRead() int {
 
 // setPayloadCodec sets what Kitex keeps in at, unless the user has. Of two suites the later counts.
 func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
-	if _, ours := (*at).(suiteCodec); ours {
-		*at = nil
+	given := *at
+	if ours, ok := given.(suiteCodec); ok {
+		given = ours.given
 	}
-	if *at != nil || s.kitexCodec {
+	*at = given
+	if s.kitexCodec || given != nil && !readsAnything(given) {
 		return
 	}
 	limits := thrift.Limits{MaxFrame: s.maxFrame}
 	if s.maxFrame < 0 {
 		limits.MaxFrame = math.MaxInt
 	}
-	*at = suiteCodec{thrift.NewPayloadCodec(thrift.WithLimits(limits))}
+	opts := []thrift.Option{thrift.WithLimits(limits)}
+	if given != nil {
+		opts = append(opts, thrift.WithFallback(given))
+	}
+	*at = suiteCodec{thrift.NewPayloadCodec(opts...), given}
+}
+
+// readsAnything reports whether c is the payload codec that generic.BinaryThriftGeneric sets, before the suite: it takes
+// memory for what a frame announces, and hands out what it holds unread. The suite's codec checks messages for it.
+func readsAnything(c remote.PayloadCodec) bool {
+	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
+	return ok && reflect.TypeOf(c) == reflect.TypeOf(g.PayloadCodec())
 }
 
 // suiteCodec is the payload codec that a suite brought, as opposed to one of the user's.
-type suiteCodec struct{ remote.PayloadCodec }
+type suiteCodec struct {
+	remote.PayloadCodec
+	given remote.PayloadCodec // that of a binary generic call, which it checks messages for; nil: none
+}
 
 // yieldsToKitex reports whether a server with payload codec c uses the one that is registered
 // with Kitex instead. server.WithPayloadCodec registers a codec of Kitex's own for the process, say
 // for Frugal, and leaves the server's as it is. Kitex keeps those codecs in a map without a lock,
 // so this is asked where servers are built, and not when one starts.
 func yieldsToKitex(c remote.PayloadCodec) bool {
-	if _, ours := c.(suiteCodec); !ours {
+	if ours, ok := c.(suiteCodec); !ok || ours.given != nil {
 		return false
 	}
 	registered, err := remote.GetPayloadCodec(thriftMessage{})

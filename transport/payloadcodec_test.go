@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
@@ -76,6 +77,9 @@ func TestPayloadCodecOfSuites(t *testing.T) {
 		{"client's user, after", clients(muxSuite(), clientSet), "user's"},
 		{"server, not wanted", servers(serverSuite(WithKitexCodec())), "Kitex's"},
 		{"client, not wanted", clients(clientSuite(WithKitexCodec())), "Kitex's"},
+		{"binary generic server", servers(server.WithGeneric(generic.BinaryThriftGeneric()), serverSuite()), "ours"},
+		{"binary generic client", clients(client.WithGeneric(generic.BinaryThriftGeneric()), clientSuite(), muxSuite()), "ours"},
+		{"binary generic, not wanted", clients(client.WithGeneric(generic.BinaryThriftGeneric()), clientSuite(), clientSuite(WithKitexCodec())), "generic"},
 		{"two suites, the later without", servers(serverSuite(), serverSuite(WithKitexCodec())), "Kitex's"},
 		{"two suites, the earlier without", clients(clientSuite(WithKitexCodec()), muxSuite()), "ours"},
 	} {
@@ -85,6 +89,9 @@ func TestPayloadCodecOfSuites(t *testing.T) {
 			got = "ours"
 		case *countingCodec:
 			got = "user's"
+		case nil:
+		default:
+			got = "generic"
 		}
 		if got != tc.want {
 			t.Errorf("%s: got %s codec, want %s", tc.name, got, tc.want)

@@ -13,13 +13,16 @@ import (
 // those readers take memory for what a message announces and follow its nesting without bound. They get
 // the message alone, so that they cannot read into the next one, nor leave a part of this one to it.
 func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
+	if n := m.PayloadLen(); n > c.limits.MaxFrame {
+		return refuse(errFrame(n, c.limits.MaxFrame))
+	}
 	message, err := c.takeMessage(p, m.PayloadLen(), h, in)
 	if err != nil {
 		return refuseUnlessLost(err, m)
 	}
 	body := message[h.size:]
 	n := 0
-	if p.generic {
+	if p.generic && p != c.raw {
 		n, err = charge.Generic(m.Data(), h.name, m.PayloadLen()).Walk(body, &c.limits)
 	} else {
 		n, err = p.validate(body, &c.limits)

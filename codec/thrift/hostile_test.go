@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
@@ -178,5 +179,63 @@ func TestVoidReply(t *testing.T) {
 				t.Errorf("%s, %s: %v", r.name, form.name, err)
 			}
 		}
+	}
+}
+
+// TestKeysWithParts has a map be refused whose keys the reader's map cannot hold: Kitex's panics.
+func TestKeysWithParts(t *testing.T) {
+	const idl = `
+		struct Key { 1: string name }
+		struct Keyed { 1: map<Key, string> pairs }
+		service Keys { Keyed Get(1: Keyed keyed) }`
+	pairs := table(thrift.STRUCT, thrift.STRING, 1, func(int) []byte { return append([]byte{0}, text("v")...) })
+	keyed := append(body{}.field(thrift.MAP, 1, pairs...), 0)
+	message := inFrame(messageOf(thrift.REPLY, "Get", append(body{}.field(thrift.STRUCT, 0, keyed...), 0)))
+	provider, err := generic.NewThriftContentProvider(idl, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := generic.MapThriftGeneric(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close() //nolint:errcheck // of a test
+	result := g.GenericMethod()(t.Context(), "Get").NewResult()
+	err = decodeAs(NewPayloadCodec(), remote.Reply, "Get", message, result)
+	if e := new(Error); !errors.As(err, &e) || e.Kind != BadType {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestRawFallback has the payload codec of binary generic calls be given whole messages only, all kinds and any
+// sequence ID of them, and no memory be taken for a frame that is only announced.
+func TestRawFallback(t *testing.T) {
+	raw := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec }).PayloadCodec()
+	c := NewPayloadCodec(WithFallback(raw))
+	for name, b := range map[string][]byte{
+		"reply":                   messageOf(thrift.REPLY, "Echo", echoReply(nil)),
+		"reply without a result":  messageOf(thrift.REPLY, "Echo", []byte{1, 0, 0, 0, 0}),
+		"reply of another number": append(messageOf(thrift.REPLY, "Echo", nil)[:12], append([]byte{0, 0, 0, 99}, echoReply(nil)...)...),
+	} {
+		for _, form := range forms[1:] {
+			result := new(generic.Result)
+			if err := decodeAs(c, remote.Reply, "Echo", form.of(b), result); err != nil || !bytes.Equal(result.Success.([]byte), b) {
+				t.Errorf("%s, %s: got %q, %v", name, form.name, result.Success, err)
+			}
+		}
+	}
+	for _, m := range hostile {
+		for _, form := range forms {
+			b := form.of(messageOf(thrift.REPLY, "Echo", echoReply(m.fields)))
+			result := new(generic.Result)
+			if err := decodeAs(c, remote.Reply, "Echo", b, result); !refused(err, form.name) || result.Success != nil {
+				t.Errorf("%s, %s: got %v", m.name, form.name, err)
+			}
+		}
+	}
+	cut := inFrame(messageOf(thrift.REPLY, "Echo", make([]byte, 10_000_000)))[:100]
+	limit := 64 << 10
+	if took, ok := allocates(limit, func() { _ = decodeAs(c, remote.Reply, "Echo", cut, new(generic.Result)) }); !ok && !raceEnabled {
+		t.Errorf("a frame that does not come: took %d bytes, want at most %d", took, limit)
 	}
 }

@@ -34,7 +34,8 @@ func WithPinRatio(n int) Option {
 }
 
 // WithFallback has f read and write what the codec does not: generic calls, exceptions that are
-// sent, and types that it does not know. The default is the Thrift codec that is registered with Kitex
+// sent, and types that it does not know. f reads a message once that is there as a whole and was checked, from
+// memory that holds nothing else. The default is the Thrift codec that is registered with Kitex
 // when NewPayloadCodec is called, which is Kitex's own unless the program has set another; where that passes messages on to
 // this codec, f must be given. Payloads other than Thrift always go to the codec registered for them.
 func WithFallback(f remote.PayloadCodec) Option {
@@ -53,9 +54,9 @@ type Family interface {
 	// codec asks once per type.
 	Has(t reflect.Type) bool
 
-	// Unmarshal reads the struct that frame begins with into v and returns how many bytes it
-	// took. frame is memory that nothing else writes: v may keep parts of it. Limits that are
-	// not set stand for their defaults.
+	// Unmarshal reads the struct that frame is into v and returns how many bytes it took. The struct
+	// was checked against the limits by the types that the message gives. frame is memory that nothing
+	// else writes: v may keep parts of it. Limits that are not set stand for their defaults.
 	Unmarshal(frame []byte, v any, l Limits) (n int, err error)
 
 	// Marshal appends v to w. It does not flush.

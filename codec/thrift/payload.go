@@ -6,11 +6,13 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/remote"
 	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
@@ -30,7 +32,20 @@ func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
 		opt(c)
 	}
 	c.options.Limits, c.options.WholeFrame = &c.limits, true
+	if c.fallback != nil && reflect.TypeOf(c.fallback) == rawCodec() {
+		c.raw = &plan{costs: &charge.Bytes, generic: true}
+	}
 	return c
+}
+
+// rawCodec returns the type of the payload codec that generic.BinaryThriftGeneric sets. It reads no more of a message
+// than the method's name.
+func rawCodec() reflect.Type {
+	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
+	if !ok {
+		panic("thrift: BUG: Kitex's binary generic calls have no payload codec")
+	}
+	return reflect.TypeOf(g.PayloadCodec())
 }
 
 // payloadCodec implements remote.PayloadCodec.
@@ -42,6 +57,7 @@ type payloadCodec struct {
 	kitex    remote.PayloadCodec // for Thrift: what was registered with Kitex, or Kitex's own
 	protobuf remote.PayloadCodec // what was registered with Kitex; nil: nothing
 	families []Family
+	raw      *plan // of all messages, whose bytes the fallback passes on; nil: it does not
 
 	methods  names
 	plans    plans

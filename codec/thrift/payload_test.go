@@ -232,7 +232,7 @@ func TestWithoutTags(t *testing.T) {
 	}
 }
 
-// texts is a Family of strings.
+// texts is a Family of strings, each the bytes of a struct.
 type texts struct{}
 
 func (texts) Has(t reflect.Type) bool { return t == reflect.TypeFor[*string]() }
@@ -251,15 +251,22 @@ func (texts) Marshal(w Writer, v any) error {
 	return err
 }
 
+// TestFamily has a family read and write its types, once a message was checked.
 func TestFamily(t *testing.T) {
 	c := NewPayloadCodec(WithFamily(texts{}), WithLimits(Limits{MaxDepth: 9}))
-	sent, got := "text", ""
+	sent, got := string(append(body{}.field(thrift.STRING, 1, text("text")...), 0)), ""
 	b := encode(t, c, transport.Framed, remote.Reply, &sent)
 	if !bytes.Equal(b, frameOf([]byte(sent))) {
 		t.Errorf("got %q", b)
 	}
 	if _, err := decode(c, b, &got); err != nil || got != sent {
 		t.Errorf("got %q, %v", got, err)
+	}
+	for _, m := range hostile {
+		got = ""
+		if _, err := decode(c, frameOf(append(m.fields, 0)), &got); !errors.As(err, new(*Error)) || got != "" {
+			t.Errorf("%s: got %d bytes, %v", m.name, len(got), err)
+		}
 	}
 }
 

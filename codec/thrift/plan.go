@@ -31,7 +31,7 @@ type plan struct {
 	shape       *shape.Struct    // nil: the type has no tags
 	family      Family           // of viaFamily
 	generic     bool             // of viaKitex: the value knows how it is read
-	costs       *charge.Costs    // of viaKitex and viaFast without a shape: what it may allocate
+	costs       *charge.Costs    // what reading it may allocate, where neither shape nor the value tells
 }
 
 // plans has the plans of types that were asked for.
@@ -58,7 +58,7 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 	}
 	for _, f := range families {
 		if f.Has(t) {
-			p.read, p.write, p.family = viaFamily, viaFamily, f
+			p.read, p.write, p.family, p.costs = viaFamily, viaFamily, f, charge.Typed(t)
 			return p, true
 		}
 	}
@@ -90,15 +90,15 @@ func (p *plan) decode(frame []byte, v any, o *compiled.Options) (int, error) {
 	if p.read == viaKitex || isNil(v) {
 		return 0, &ValueError{Type: reflect.TypeOf(v)}
 	}
-	switch p.read {
-	case viaFamily:
-		return p.family.Unmarshal(frame, v, publicOf(*o.Limits))
-	case viaCompiled:
+	if p.read == viaCompiled {
 		return p.compiled.Decode(frame, v, o)
 	}
 	n, err := p.validate(frame, o.Limits)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case p.read == viaFamily:
+		return p.family.Unmarshal(frame[:n:n], v, publicOf(*o.Limits))
 	}
 	return fastRead(frame[:n:n], v)
 }

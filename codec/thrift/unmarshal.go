@@ -47,6 +47,9 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 	if err != nil {
 		return perrors.NewProtocolError(err)
 	}
+	if c.raw != nil {
+		return c.unmarshalByKitex(ctx, c.raw, m, h, in)
+	}
 	if err := codec.UpdateMsgType(uint32(h.kind), m); err != nil {
 		return err
 	}
@@ -55,9 +58,6 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 	}
 	if err := c.accept(ctx, m, h); err != nil {
 		return err
-	}
-	if n := m.PayloadLen(); n > c.limits.MaxFrame {
-		return refuse(errFrame(n, c.limits.MaxFrame))
 	}
 	p := c.planFor(m.Data())
 	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadStart, nil)
@@ -129,6 +129,9 @@ func (c *payloadCodec) accept(ctx context.Context, m remote.Message, h header) e
 
 // unmarshalData reads the arguments or the result.
 func (c *payloadCodec) unmarshalData(p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
+	if n := m.PayloadLen(); n > c.limits.MaxFrame {
+		return refuse(errFrame(n, c.limits.MaxFrame))
+	}
 	frame, err := c.takeBody(m.PayloadLen(), h, in)
 	if err != nil {
 		return refuseUnlessLost(err, m)

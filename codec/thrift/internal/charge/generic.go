@@ -24,7 +24,7 @@ func Generic(v any, method string, payload int) Reader {
 	var r Reader
 	var service *descriptor.ServiceDescriptor
 	switch inner := inner.(type) {
-	case *genericthrift.RawReaderWriter:
+	case nil, *genericthrift.RawReaderWriter: // nothing, where a payload codec reads the bytes
 		return Reader{Costs: &Bytes}
 	case *genericthrift.JSONReaderWriter:
 		r, service = jsonReader(inner.ReadJSON, payload)
