@@ -17,7 +17,10 @@ func NewDialer(opts ...Option) remote.Dialer {
 	return &dialer{settings: newSettings(opts)}
 }
 
-type dialer struct{ settings settings }
+type dialer struct {
+	settings settings
+	panics   logLimiter // of callbacks
+}
 
 // DialTimeout connects to address on network ("tcp", "tcp4", "tcp6" or "unix")
 // within timeout; zero or less means no limit. Its error is the *net.OpError of package net.
@@ -37,6 +40,7 @@ func (d *dialer) dial(ctx context.Context, network, address string, timeout time
 		Config: conn.Config{
 			WriteTimeout:       d.settings.writeTimeoutOr(0),
 			OnPressure:         d.settings.onPressure,
+			OnPanic:            d.panics.onPanic,
 			WriteHighWatermark: d.settings.highWatermark,
 			WriteLowWatermark:  d.settings.lowWatermark,
 		},

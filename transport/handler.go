@@ -48,5 +48,9 @@ func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.
 	if f.multiplexes {
 		return newMuxClientHandler(opt, extension{maxRead: f.maxRead})
 	}
-	return trans.NewDefaultCliTransHandler(opt, clientExtension{extension{maxRead: f.maxRead}})
+	kitex, err := trans.NewDefaultCliTransHandler(opt, clientExtension{extension{maxRead: f.maxRead}})
+	if err != nil {
+		return nil, err
+	}
+	return newClientHandler(opt, kitex), nil
 }

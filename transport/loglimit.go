@@ -1,30 +1,69 @@
 package transport
 
 import (
+	"net"
 	"sync"
 	"time"
+
+	"github.com/cloudwego/kitex/pkg/klog"
+
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // logInterval is the least time between two log lines of one class.
 const logInterval = time.Second
 
-// logLimiter lets one log line per logInterval through. The zero value is ready.
+// logLimiter lets one log line of a class through per logInterval. What comes in between is counted,
+// and told of at the interval's end, with the last of it. The zero value is ready.
 type logLimiter struct {
-	mu         sync.Mutex
-	last       time.Time // guarded by mu
-	suppressed int       // guarded by mu: since last
+	mu   sync.Mutex
+	last time.Time      // guarded by mu: when a line was written last
+	held func(more int) // guarded by mu: writes the line that came last since; nil if there was none
+	more int            // guarded by mu: lines before that one since last, of which nothing is kept
 }
 
-// allow reports whether to log now, and how many lines were held back since the last one.
-func (l *logLimiter) allow() (suppressed int, ok bool) {
+// log calls write, now or soon, unless a later line takes this one's place. more is how many lines
+// were left out since the one before. write must not block.
+func (l *logLimiter) log(write func(more int)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	if !l.last.IsZero() && now.Sub(l.last) < logInterval {
-		l.suppressed++
-		return 0, false
+	if l.held != nil {
+		l.more++
+		l.held = write
+		return
 	}
-	suppressed, l.suppressed = l.suppressed, 0
-	l.last = now
-	return suppressed, true
+	if wait := logInterval - time.Since(l.last); !l.last.IsZero() && wait > 0 {
+		l.held = write
+		time.AfterFunc(wait, l.release)
+		return
+	}
+	l.last = time.Now()
+	write(0)
+}
+
+// release writes the line that was held back.
+func (l *logLimiter) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	write, more := l.held, l.more
+	l.held, l.more = nil, 0
+	l.last = time.Now()
+	write(more)
+}
+
+// logPanic logs that a callback has panicked with value, or ended its goroutine (conn.ErrGoexit).
+func (l *logLimiter) logPanic(where string, peer net.Addr, value any, stack []byte) {
+	l.log(func(more int) {
+		klog.Errorf("KITELINE: panic in %s, remoteAddress=%v, error=%v (%d more not logged)\nstack=%s",
+			where, peer, value, more, stack)
+	})
+}
+
+// onPanic is a conn.Config.OnPanic that logs.
+func (l *logLimiter) onPanic(c *conn.Conn, err *conn.PanicError) {
+	var peer net.Addr
+	if c != nil {
+		peer = c.RemoteAddr()
+	}
+	l.logPanic("a handler or callback", peer, err.Value, err.Stack)
 }

@@ -24,14 +24,17 @@ import (
 // muxClientHandler makes calls of a MuxPool. Any other connection, as from a pool that
 // a user gave after the suite, has one call at a time, made by Kitex's default.
 type muxClientHandler struct {
-	remote.ClientTransHandler // Kitex's default
+	*clientHandler
 
 	opt *remote.ClientOption // immutable
 }
 
 func newMuxClientHandler(opt *remote.ClientOption, ext extension) (*muxClientHandler, error) {
 	kitex, err := trans.NewDefaultCliTransHandler(opt, clientExtension{ext})
-	return &muxClientHandler{ClientTransHandler: kitex, opt: opt}, err
+	if err != nil {
+		return nil, err
+	}
+	return &muxClientHandler{clientHandler: newClientHandler(opt, kitex), opt: opt}, nil
 }
 
 // Write implements remote.TransHandler: it encodes the request and has it sent along
@@ -39,20 +42,12 @@ func newMuxClientHandler(opt *remote.ClientOption, ext extension) (*muxClientHan
 func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
 	call, ok := c.(*clientCall)
 	if !ok {
-		return h.ClientTransHandler.Write(ctx, c, msg)
+		return h.clientHandler.Write(ctx, c, msg)
 	}
 	info := msg.RPCInfo()
 	rpcinfo.Record(ctx, info, stats.WriteStart, nil)
-	panics := true
-	defer func() {
-		if panics {
-			call.End() // Kitex gives nothing back then
-		}
-		rpcinfo.Record(ctx, info, stats.WriteFinish, err)
-	}()
-	err = h.send(ctx, call, msg)
-	panics = false
-	return ctx, err
+	defer func() { rpcinfo.Record(ctx, info, stats.WriteFinish, err) }()
+	return h.guard.watch(c, func() (context.Context, error) { return ctx, h.send(ctx, call, msg) })
 }
 
 // send encodes msg and sends it.
@@ -94,19 +89,12 @@ func (h *muxClientHandler) encode(ctx context.Context, call *clientCall, msg rem
 func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
 	call, ok := c.(*clientCall)
 	if !ok {
-		return h.ClientTransHandler.Read(ctx, c, msg)
+		return h.clientHandler.Read(ctx, c, msg)
 	}
 	rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadStart, nil)
-	panics := true
-	defer func() {
-		if panics {
-			call.End() // Kitex gives nothing back then
-		}
-		rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadFinish, err)
-	}()
-	err = h.receive(ctx, call, msg)
-	panics = false
-	return ctx, err
+	defer func() { rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadFinish, err) }()
+	msg.Tags()[replyConnKey] = c
+	return h.guard.watch(c, func() (context.Context, error) { return ctx, h.receive(ctx, call, msg) })
 }
 
 // receive waits for the reply and decodes it.

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/connpool"
 	"github.com/cloudwego/kitex/pkg/warmup"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
@@ -30,6 +31,7 @@ type MuxPool struct {
 	service string
 	config  MuxConfig // defaults filled in
 
+	panics    logLimiter                              // of reporters
 	targets   atomic.Pointer[map[poolAddr]*muxTarget] // never changed, but replaced with mu held
 	reporting atomic.Bool
 	calls     sync.Pool // of *clientCall, in no use
@@ -92,7 +94,7 @@ func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.C
 // takeCall returns call as a connection.
 func (p *MuxPool) takeCall(call *mux.Call) *clientCall {
 	if p.reporting.Load() {
-		connpool.GetCommonReporter().ReuseSucceed(connpool.Long, p.service, call.RemoteAddr())
+		p.reportReuse(call)
 	}
 	c, ok := p.calls.Get().(*clientCall)
 	if !ok {
@@ -100,6 +102,19 @@ func (p *MuxPool) takeCall(call *mux.Call) *clientCall {
 	}
 	c.Call = call
 	return c
+}
+
+// reportReuse tells Kitex's reporter of a call that has got a place. One that panics or ends the
+// goroutine leaves nobody to give that back.
+func (p *MuxPool) reportReuse(call *mux.Call) {
+	returned := false
+	defer func() {
+		if !returned {
+			call.End()
+		}
+	}()
+	connpool.GetCommonReporter().ReuseSucceed(connpool.Long, p.service, call.RemoteAddr())
+	returned = true
 }
 
 // Put implements remote.ConnPool: it ends a call.
@@ -148,20 +163,21 @@ func (p *MuxPool) target(addr poolAddr, opt remote.ConnOption) (*muxTarget, erro
 
 // dialTo returns what opens connections to addr.
 func (p *MuxPool) dialTo(addr poolAddr, t *muxTarget, d remote.Dialer) func(ctx context.Context) (*conn.Conn, error) {
-	return func(ctx context.Context) (c *conn.Conn, err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = fmt.Errorf("dialer panicked: %v", v)
-			}
-			p.reportDial(addr, err)
-		}()
+	return func(ctx context.Context) (*conn.Conn, error) {
 		var raw net.Conn
-		timeout := time.Duration(t.connectTimeout.Load())
-		if ours, ok := d.(*dialer); ok {
-			raw, err = ours.dial(ctx, addr.network, addr.address, timeout)
-		} else {
-			raw, err = d.DialTimeout(addr.network, addr.address, timeout)
+		var err error
+		failure := callback.Apart(func() {
+			timeout := time.Duration(t.connectTimeout.Load())
+			if ours, ok := d.(*dialer); ok {
+				raw, err = ours.dial(ctx, addr.network, addr.address, timeout)
+			} else {
+				raw, err = d.DialTimeout(addr.network, addr.address, timeout)
+			}
+		})
+		if failure != nil {
+			raw, err = nil, fmt.Errorf("dialer panicked: %v", failure.Value)
 		}
+		p.reportDial(addr, err)
 		switch raw := raw.(type) {
 		case nil:
 			return nil, cmp.Or(err, errNoConnection)
@@ -172,16 +188,22 @@ func (p *MuxPool) dialTo(addr poolAddr, t *muxTarget, d remote.Dialer) func(ctx 
 	}
 }
 
-// reportDial tells Kitex's reporter of connections.
+// reportDial tells Kitex's reporter of connections. The dial is what it is, however the reporter
+// ends: a failure of that is logged.
 func (p *MuxPool) reportDial(addr poolAddr, err error) {
 	if !p.reporting.Load() {
 		return
 	}
-	if err != nil {
-		connpool.GetCommonReporter().ConnFailed(connpool.Long, p.service, addr)
-		return
+	failure := callback.Apart(func() {
+		if err != nil {
+			connpool.GetCommonReporter().ConnFailed(connpool.Long, p.service, addr)
+			return
+		}
+		connpool.GetCommonReporter().ConnSucceed(connpool.Long, p.service, addr)
+	})
+	if failure != nil {
+		p.panics.logPanic("a pool's reporter", addr, failure.Value, failure.Stack)
 	}
-	connpool.GetCommonReporter().ConnSucceed(connpool.Long, p.service, addr)
 }
 
 // EnableReporter implements remote.ConnPoolReporter.

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	kitextransport "github.com/cloudwego/kitex/transport"
 
+	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux"
 )
 
@@ -34,7 +35,10 @@ func (h *serverHandler) replyError(call *mux.ServerCall, cause error) bool {
 	if err == nil {
 		return true
 	}
-	klog.Errorf("KITELINE: error reply not encoded, remoteAddress=%s, error=%v, reply to %v", call.Conn().RemoteAddr(), err, cause)
+	peer, why := call.Conn().RemoteAddr(), err
+	h.badReplies.log(func(more int) {
+		klog.Errorf("KITELINE: error reply not encoded, remoteAddress=%s, error=%v, reply to %v (%d more not logged)", peer, why, cause, more)
+	})
 	err = appendFailure(call, failure)
 	if err != nil {
 		klog.Errorf("KITELINE: no error reply, remoteAddress=%s, error=%v", call.Conn().RemoteAddr(), err)
@@ -58,13 +62,11 @@ func (h *serverHandler) encodeFailure(call *mux.ServerCall, failure *remote.Tran
 
 	_ = call.Reply().MallocAck(0) // of what a codec wrote before it panicked
 	out := newMemoryBuffer(nil, call.Reply())
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("codec panicked: %v", v)
-		}
-		_ = out.Release(err) // it drops what was written, if that failed
-	}()
-	return h.opt.Codec.Encode(context.Background(), msg, out)
+	if failed := callback.Apart(func() { err = h.opt.Codec.Encode(context.Background(), msg, out) }); failed != nil {
+		err = fmt.Errorf("codec panicked: %v", failed.Value)
+	}
+	_ = out.Release(err) // it drops what was written, if that failed
+	return err
 }
 
 // appendFailure writes failure as Kitex's own codecs would.

@@ -37,6 +37,9 @@ type serverHandler struct {
 
 	cancels bool // handlers' contexts end with their client
 
+	// one for each class of log lines
+	panics, silent, badReplies, failures logLimiter
+
 	calls sync.Pool // of *servedCall, in no use
 }
 
@@ -62,9 +65,7 @@ func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, err
 		IdleTimeout:        opt.MaxConnectionIdleTime,
 		OnPanic:            h.onPanic,
 		OnBadReply:         h.replyError,
-		OnError: func(c *conn.Conn, err error) {
-			klog.Warnf("KITELINE: multiplexed connection or reply failed, remoteAddress=%s, error=%v", c.RemoteAddr(), err)
-		},
+		OnError:            h.onError,
 	})
 	return h, err
 }
@@ -167,10 +168,30 @@ func (h *serverHandler) HandleCall(ctx context.Context, call *mux.ServerCall) bo
 	return call.Reply().Len() > 0 || err != nil && h.replyError(call, err)
 }
 
+// onError logs what has become of a connection or a reply. When one client dies its server finds
+// all of its connections silent at the same moment.
+func (h *serverHandler) onError(c *conn.Conn, err error) {
+	var failed *conn.PanicError
+	class := &h.failures
+	switch {
+	case errors.As(err, &failed):
+		h.panics.onPanic(c, failed)
+		return
+	case errors.Is(err, mux.ErrSilent):
+		class = &h.silent
+	case isFrameError(err):
+		class = &h.badReplies
+	}
+	class.log(func(more int) {
+		klog.Warnf("KITELINE: multiplexed connection or reply failed, remoteAddress=%s, error=%v (%d more not logged)",
+			c.RemoteAddr(), err, more)
+	})
+}
+
 // onPanic answers a call whose panic Kitex's handler, which recovers what services
-// panic with, has let through.
+// panic with, has let through, or whose handler has ended its goroutine.
 func (h *serverHandler) onPanic(call *mux.ServerCall, value any, stack []byte) bool {
-	klog.Errorf("KITELINE: panic in OnRead, remoteAddress=%s, error=%v\nstack=%s", call.Conn().RemoteAddr(), value, stack)
+	h.panics.logPanic("a handler", call.Conn().RemoteAddr(), value, stack)
 	return h.replyError(call, kerrors.ErrPanic.WithCause(fmt.Errorf("%v", value)))
 }
 

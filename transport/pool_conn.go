@@ -129,6 +129,12 @@ func (c *pooledConn) checkOutLocked() {
 	c.turn = (c.turn + 1) % rememberedCheckouts
 }
 
+// closeLocked says that the caller is about to close the connection.
+func (c *pooledConn) closeLocked() {
+	c.state = pooledClosing
+	delete(c.peer.open, c)
+}
+
 // isOutLocked reports whether h is the checkout under way.
 func (c *pooledConn) isOutLocked(h *checkout) bool {
 	return c.state == pooledInUse && h == c.current()

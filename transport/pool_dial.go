@@ -28,9 +28,10 @@ func (pr *poolPeer) dial(ctx context.Context, opt remote.ConnOption) (*pooledCon
 	pr.counts.Dials++
 	pr.counts.Dialing--
 	pr.counts.InUse++
+	pr.open[c] = struct{}{}
 	closed := pr.state == peerClosed
 	pr.mu.Unlock()
-	pr.reportDial(nil)
+	pr.handOut(c, func() { pr.reportDial(nil) })
 	if closed {
 		_ = pr.discardAs(c.current(), closedCleaned)
 		return nil, pr.opError("get connection", ErrPoolClosed)
@@ -38,7 +39,7 @@ func (pr *poolPeer) dial(ctx context.Context, opt remote.ConnOption) (*pooledCon
 	return c, nil
 }
 
-// callDialer calls the user's dialer, which may panic.
+// callDialer calls the user's dialer, which may panic or end the goroutine.
 func (pr *poolPeer) callDialer(ctx context.Context, opt remote.ConnOption) (raw net.Conn, err error) {
 	err = errNoConnection
 	defer func() {

@@ -157,7 +157,7 @@ func (pr *poolPeer) takeAgedLocked(now instant) []*pooledConn {
 		if now < c.ageEnd {
 			return false
 		}
-		c.state = pooledClosing
+		c.closeLocked()
 		aged = append(aged, c)
 		return true
 	})

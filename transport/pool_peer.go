@@ -40,8 +40,9 @@ type poolPeer struct {
 
 	// guarded by mu
 	state      peerState
-	epoch      uint64        // how often the address was cleaned; connections of an earlier one are closed
-	idle       []*pooledConn // in pooledIdle, the one used last at the end, so idleEnd never falls
+	epoch      uint64                   // how often the address was cleaned; connections of an earlier one are closed
+	open       map[*pooledConn]struct{} // all that are not pooledClosing
+	idle       []*pooledConn            // in pooledIdle, the one used last at the end, so idleEnd never falls
 	waiters    waitQueue
 	counts     PoolCounts // without Reuses
 	emptySince instant    // when Open fell to zero last
@@ -80,7 +81,7 @@ func (s peerState) String() string {
 var errForgotten = errors.New("address forgotten")
 
 func newPoolPeer(p *Pool, addr poolAddr) *poolPeer {
-	return &poolPeer{pool: p, addr: addr, name: addr, emptySince: p.now()}
+	return &poolPeer{pool: p, addr: addr, name: addr, emptySince: p.now(), open: make(map[*pooledConn]struct{})}
 }
 
 // opError returns err as an error of operation op on the peer's address.
@@ -100,8 +101,7 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 		reason := got.conn.unfit(pr.pool.now())
 		if reason == notClosed {
 			pr.reuses.Add(1)
-			pr.reportReuse()
-			return got.conn.current(), nil
+			return pr.handOut(got.conn, pr.reportReuse), nil
 		}
 		got = pr.replace(got.conn, reason)
 	}
@@ -113,6 +113,20 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 		return nil, err
 	}
 	return c.current(), nil
+}
+
+// handOut returns c, which the caller has in use, after report was called. A reporter that panics
+// or ends the goroutine leaves nobody to give c back.
+func (pr *poolPeer) handOut(c *pooledConn, report func()) *checkout {
+	returned := false
+	defer func() {
+		if !returned {
+			_ = pr.discard(c.current())
+		}
+	}()
+	report()
+	returned = true
+	return c.current()
 }
 
 // claimLocked takes the newest idle connection, else a slot, else a place in the queue.
@@ -145,7 +159,7 @@ func (pr *poolPeer) claimLocked() claim {
 // another; it never has to wait, since its own slot is free.
 func (pr *poolPeer) replace(c *pooledConn, reason closeReason) claim {
 	pr.mu.Lock()
-	c.state = pooledClosing
+	c.closeLocked()
 	pr.mu.Unlock()
 	_ = c.raw.Close()
 	pr.mu.Lock()
@@ -176,7 +190,7 @@ func (pr *poolPeer) takeIdleLocked(n int) []*pooledConn {
 	pr.idle = slices.Delete(pr.idle, 0, n)
 	pr.leaveIdleLocked(n)
 	for _, c := range taken {
-		c.state = pooledClosing
+		c.closeLocked()
 	}
 	return taken
 }

@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"maps"
+	"net"
+	"reflect"
 	"slices"
 )
 
@@ -26,7 +29,7 @@ func (pr *poolPeer) put(h *checkout) error {
 		pr.mu.Unlock()
 		return nil
 	}
-	c.state = pooledClosing
+	c.closeLocked()
 	pr.mu.Unlock()
 	return pr.closeOne(c, reason)
 }
@@ -81,9 +84,40 @@ func (pr *poolPeer) discardAs(h *checkout, reason closeReason) error {
 		pr.mu.Unlock()
 		return nil
 	}
-	h.of.state = pooledClosing
+	h.of.closeLocked()
 	pr.mu.Unlock()
 	return pr.closeOne(h.of, reason)
+}
+
+// abandon is Discard for who has only what the dialer returned. It reports whether the pool has
+// given that out. It looks at all connections, and is for calls that have not returned.
+func (p *Pool) abandon(raw net.Conn) bool {
+	if !reflect.TypeOf(raw).Comparable() {
+		return false
+	}
+	p.mu.RLock()
+	peers := slices.Collect(maps.Values(p.peers))
+	p.mu.RUnlock()
+	for _, pr := range peers {
+		if h := pr.checkoutOf(raw); h != nil {
+			_ = pr.discard(h)
+			return true
+		}
+	}
+	return false
+}
+
+// checkoutOf returns the checkout under way of the connection that the dialer returned as raw; nil
+// if there is none.
+func (pr *poolPeer) checkoutOf(raw net.Conn) *checkout {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	for c := range pr.open {
+		if c.raw == raw && c.state == pooledInUse {
+			return c.current()
+		}
+	}
+	return nil
 }
 
 // onDisconnect is told that c's peer has closed. An idle connection is closed;
@@ -96,7 +130,7 @@ func (pr *poolPeer) onDisconnect(c *pooledConn) {
 		i = slices.Index(pr.idle, c)
 		pr.idle = slices.Delete(pr.idle, i, i+1)
 		pr.leaveIdleLocked(1)
-		c.state = pooledClosing
+		c.closeLocked()
 	}
 	pr.mu.Unlock()
 	if i >= 0 {
@@ -107,14 +141,15 @@ func (pr *poolPeer) onDisconnect(c *pooledConn) {
 // closeOne closes a connection in pooledClosing and frees its slot, in this
 // order, so that there are never more sockets than slots.
 func (pr *poolPeer) closeOne(c *pooledConn, reason closeReason) error {
-	err := c.raw.Close()
-	pr.mu.Lock()
-	pr.counts.InUse--
-	pr.counts.Open--
-	pr.counts.closed(reason)
-	pr.slotFreedLocked()
-	pr.mu.Unlock()
-	return err
+	defer func() { // also if a connection of the user's does not return from Close
+		pr.mu.Lock()
+		defer pr.mu.Unlock()
+		pr.counts.InUse--
+		pr.counts.Open--
+		pr.counts.closed(reason)
+		pr.slotFreedLocked()
+	}()
+	return c.raw.Close()
 }
 
 // slotFreedLocked gives a slot that has become free to the first waiter.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/warmup"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 // WarmUp implements warmup.Pool: it opens connections until each target has
@@ -83,14 +85,17 @@ func (run *warmUp) next() (addr poolAddr, ok bool) {
 	return addr, true
 }
 
-// open opens one connection to addr. A dialer's panic is an error here, since
-// the goroutine is not the user's.
+// open opens one connection to addr. What a dialer panics with is an error here, since the
+// goroutine is not the user's, and so is that it has ended its own.
 func (run *warmUp) open(addr poolAddr) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("warm-up of %s: dialer panicked: %v", addr.address, v)
-		}
-	}()
+	failure := callback.Apart(func() { err = run.dial(addr) })
+	if failure != nil {
+		err = fmt.Errorf("warm-up of %s: dialer panicked: %v", addr.address, failure.Value)
+	}
+	return err
+}
+
+func (run *warmUp) dial(addr poolAddr) error {
 	for {
 		pr, err := run.pool.peer(addr)
 		if err != nil {

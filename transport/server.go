@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -44,7 +43,7 @@ type transServer struct {
 	listenConfig net.ListenConfig
 
 	connCount utils.AtomicInt
-	panics    logLimiter // of handlers' panics
+	panics    logLimiter // of handlers and other callbacks
 
 	mu     sync.Mutex
 	server *conn.Server // guarded by mu; nil before BootstrapServer
@@ -107,6 +106,7 @@ func (s *transServer) start() (*conn.Server, error) {
 			WriteTimeout:       s.settings.writeTimeoutOr(s.opt.ReadWriteTimeout),
 			IdleTimeout:        s.opt.MaxConnectionIdleTime,
 			OnPressure:         s.settings.onPressure,
+			OnPanic:            s.panics.onPanic,
 			WriteHighWatermark: s.settings.highWatermark,
 			WriteLowWatermark:  s.settings.lowWatermark,
 		},
@@ -187,7 +187,6 @@ func (s *transServer) onPrepare(c *conn.Conn) context.Context {
 	ctx := context.Background()
 	_ = c.AddCloseCallback(func(*conn.Conn) { s.onInactive(ctx, nc) }) // it is open: it cannot fail
 	s.connCount.Inc()
-	defer s.logPanic(nc, "OnActive")
 	active, err := s.handler.OnActive(ctx, nc)
 	if err != nil {
 		s.handler.OnError(ctx, err, nc)
@@ -202,7 +201,6 @@ func (s *transServer) onPrepare(c *conn.Conn) context.Context {
 // streaming, run the connection to its end.
 func (s *transServer) onRequest(ctx context.Context, c *conn.Conn) error {
 	nc := netpollconn.Of(c)
-	defer s.logPanic(nc, "OnRead")
 	err := s.handler.OnRead(ctx, nc)
 	if err != nil {
 		s.handler.OnError(ctx, err, nc)
@@ -212,20 +210,5 @@ func (s *transServer) onRequest(ctx context.Context, c *conn.Conn) error {
 
 func (s *transServer) onInactive(ctx context.Context, nc *netpollconn.Conn) {
 	s.connCount.Dec()
-	defer s.logPanic(nc, "OnInactive")
 	s.handler.OnInactive(ctx, nc)
-}
-
-// logPanic reports a panic of Kitex's handlers and lets it go on to the
-// connection, which ends with it.
-func (s *transServer) logPanic(nc *netpollconn.Conn, where string) {
-	v := recover()
-	if v == nil {
-		return
-	}
-	if n, ok := s.panics.allow(); ok {
-		klog.Errorf("KITELINE: panic in %s, remoteAddress=%s, error=%v (%d more not logged)\nstack=%s",
-			where, nc.RemoteAddr(), v, n, debug.Stack())
-	}
-	panic(v)
 }

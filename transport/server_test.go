@@ -201,32 +201,12 @@ func TestServerLogsPanicsOncePerSecond(t *testing.T) {
 		broken.Store(false)
 		exchange(t, s.dial(), "ping") // it lives
 	}
-	got, most := captured.lines("panic in OnRead"), 2*(1+int(time.Since(start)/time.Second))
+	got, most := captured.lines("panic in a handler"), 2*(1+int(time.Since(start)/time.Second))
 	if got < 2 || got > most {
 		t.Errorf("got %d lines of two servers, want 2 to %d", got, most)
 	}
 	if captured.lines("error=boom") != got || captured.lines("stack=") != got || captured.lines("remoteAddress=127.0.0.1:") != got {
 		t.Errorf("a line lacks the panic, its stack or the peer")
-	}
-}
-
-func TestLogLimiter(t *testing.T) {
-	l := &logLimiter{}
-	if n, ok := l.allow(); n != 0 || !ok {
-		t.Errorf("first: got %d, %v", n, ok)
-	}
-	for range 3 {
-		if n, ok := l.allow(); n != 0 || ok {
-			t.Errorf("soon after: got %d, %v", n, ok)
-		}
-	}
-	l.last = l.last.Add(-logInterval)
-	if n, ok := l.allow(); n != 3 || !ok {
-		t.Errorf("a second later: got %d, %v, want 3, true", n, ok)
-	}
-	l.last = l.last.Add(-logInterval)
-	if n, ok := l.allow(); n != 0 || !ok {
-		t.Errorf("two seconds later: got %d, %v, want 0, true", n, ok)
 	}
 }
 
