@@ -8,10 +8,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-const (
-	maxRequired = 64  // required fields of a struct: bits of a word
-	maxDenseIDs = 512 // larger IDs are looked up in a map
-)
+// maxDenseIDs is up to which ID a field is found without a map.
+const maxDenseIDs = 512
 
 var errNoCode = errors.New("no code by Kitex's generator")
 
@@ -62,14 +60,8 @@ func (s *Struct) setFields(fields []field) error {
 			}
 		}
 	}
-	requiredFields := 0
-	for i := range s.declared.Fields {
-		if s.declared.Fields[i].Requiredness == schema.Required {
-			requiredFields++
-		}
-	}
-	if requiredFields > maxRequired {
-		return fmt.Errorf("more than %d required fields", maxRequired)
+	if s.declared.NumRequired > schema.RequiredBits {
+		return fmt.Errorf("more than %d required fields", schema.RequiredBits)
 	}
 	s.required = s.declared.Required
 	for i := range s.fields {

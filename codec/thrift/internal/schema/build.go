@@ -145,7 +145,6 @@ func (b *builder) addField(n *node, i int, f reflect.StructField, tag fieldTag) 
 
 // index makes the fields be found by their IDs.
 func (s *Struct) index() error {
-	required := 0
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		if s.Field(f.ID) != nil {
@@ -156,9 +155,8 @@ func (s *Struct) index() error {
 		} else {
 			s.byID[f.ID] = f
 		}
-		if f.Requiredness == Required {
-			s.addRequired(f, required)
-			required++
+		if f.Number = -1; f.Requiredness == Required {
+			s.addRequired(f)
 		}
 	}
 	return nil

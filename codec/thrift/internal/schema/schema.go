@@ -23,8 +23,9 @@ type Struct struct {
 	MinWire int
 	// Memory is how many bytes a new struct takes, with its default values.
 	Memory int64
-	// Required has a bit for each of the first 64 required fields.
-	Required uint64
+	// Required has a bit for each of the first RequiredBits required fields, of which there are NumRequired.
+	Required    uint64
+	NumRequired int
 
 	defaults int64 // what of Memory the default values take
 	low      [lowIDs]*Field
@@ -43,6 +44,7 @@ type Field struct {
 	Offset       uintptr
 	Requiredness Requiredness
 	Boxed        bool   // a scalar or string held by pointer
+	Number       int    // among the required fields, from zero on; -1 for one that is not required
 	Bit          uint64 // in Struct.Required, 0 for a field that has none there
 }
 
@@ -151,10 +153,15 @@ func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolin
 	return nil, nil, false
 }
 
-// addRequired gives a field its bit, and counts it in the smallest message.
-func (s *Struct) addRequired(f *Field, number int) {
-	if number < 64 {
-		f.Bit = 1 << number
+// RequiredBits is how many required fields of a struct have a bit.
+const RequiredBits = 64
+
+// addRequired gives a field its number and its bit, and counts it in the smallest message.
+func (s *Struct) addRequired(f *Field) {
+	f.Number = s.NumRequired
+	s.NumRequired++
+	if f.Number < RequiredBits {
+		f.Bit = 1 << f.Number
 		s.Required |= f.Bit
 	}
 	s.MinWire = min(s.MinWire+3+f.Wire.MinSize(), math.MaxInt32)

@@ -3,6 +3,7 @@ package shape
 import (
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 )
 
 func everything() *types.Everything {
@@ -124,6 +126,57 @@ func TestRequired(t *testing.T) {
 	for _, b := range []string{"\x00", "\x08\x00\x01\x00\x00\x00\x00\x00", "\x08\x00\x01\x00\x00\x00\x00\x06\x00\x02\x00\x00\x00"} {
 		if _, err := s.Validate([]byte(b), &l); !isKind(err, binary.MissingRequired) {
 			t.Errorf("%x: got %v", b, err)
+		}
+	}
+}
+
+// TestManyRequired has each of more required fields than a word has bits be missed.
+func TestManyRequired(t *testing.T) {
+	var fields []reflect.StructField
+	for i := range 150 {
+		fields = append(fields, reflect.StructField{
+			Name: "F" + strconv.Itoa(i), Type: reflect.TypeFor[bool](),
+			Tag: reflect.StructTag(`thrift:"f,` + strconv.Itoa(i) + `,required"`),
+		})
+	}
+	s, err := Of(reflect.StructOf(fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := binary.DefaultLimits()
+	for missing := -1; missing < len(fields); missing++ {
+		var b []byte
+		for i := range fields {
+			if i != missing {
+				b = append(b, byte(binary.Bool), 0, byte(i), 1)
+			}
+		}
+		n, err := s.Validate(append(b, 0), &l)
+		if missing < 0 && (n != len(b)+1 || err != nil) || missing >= 0 && !isKind(err, binary.MissingRequired) {
+			t.Errorf("without field %d: got %d, %v", missing, n, err)
+		}
+	}
+}
+
+// TestThriftTags checks types that have thrift tags alone by what these declare.
+func TestThriftTags(t *testing.T) {
+	s, err := Of(reflect.TypeFor[thrifttags.Node]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := binary.DefaultLimits()
+	for b, want := range map[string]binary.Kind{
+		"\x0f\x00\x03\x02\x00\x00\x00\x041234\x00":                             binary.BadType, // children of bools
+		"\x0f\x00\x06\x0a\x00\x00\x00\x0112345678\x00":                         binary.BadType, // colours of eight bytes
+		"\x0f\x00\x06\x08\x00\x00\x00\x011234\x00":                             0,
+		"\x0d\x00\x05\x08\x0c\x00\x00\x00\x011234\x0a\x00\x0412345678\x00\x00": binary.MissingRequired, // a leaf without its name
+		"\x0e\x00\x0d\x0b\x00\x00\x00\x01\x00\x00\x00\x00\x00":                 0,                      // a set
+		"\x0f\x00\x0d\x0c\x00\x00\x00\x01\x00\x00":                             0,                      // a list in its place is skipped
+		"\x0f\x00\x03\x0c\x00\x00\x00\x02\x0f\x00\x03\x0c\xff\xff\xff\xff":     binary.NegativeLength,
+	} {
+		_, err := s.Validate([]byte(b), &l)
+		if want == 0 && err != nil || want != 0 && !isKind(err, want) {
+			t.Errorf("%x: got %v, want %v", b, err, want)
 		}
 	}
 }

@@ -34,16 +34,17 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 		return off, binary.NewError(binary.TooDeep, off, "")
 	}
 	var seen uint64
+	start := off
 	for {
 		t, id, next, err := binary.FieldHeader(w.b, off)
 		if err != nil {
 			return off, err
 		}
 		if t == binary.Stop {
-			if seen != s.Required {
-				return off, missing(s, seen, off)
+			if seen != s.Required || s.NumRequired > schema.RequiredBits {
+				err = w.required(s, seen, start, off, depth)
 			}
-			return next, nil
+			return next, err
 		}
 		if f := s.Field(id); f != nil && f.Wire == t {
 			seen |= f.Bit
@@ -152,14 +153,41 @@ func (w *walk) reserve(off int, size int64) error {
 	return nil
 }
 
-func missing(s *schema.Struct, seen uint64, off int) error {
-	for i := range s.Fields {
-		if f := &s.Fields[i]; f.Bit&^seen != 0 {
-			return binary.NewError(binary.MissingRequired, off,
-				s.Type.String()+"."+f.Name+", field "+strconv.Itoa(int(f.ID)))
+// required reports an error unless the struct from start to end has all its required fields. Of the first of them it
+// has those in seen.
+func (w *walk) required(s *schema.Struct, seen uint64, start, end, depth int) error {
+	for first := 0; first < s.NumRequired; first += schema.RequiredBits {
+		if first > 0 {
+			seen = w.seen(s, first, start, depth)
+		}
+		for i := range s.Fields {
+			n := s.Fields[i].Number - first
+			if 0 <= n && n < schema.RequiredBits && seen&(1<<n) == 0 {
+				return missing(s, &s.Fields[i], end)
+			}
 		}
 	}
-	panic("shape: BUG: no required field is missing")
+	return nil
+}
+
+// seen returns which of the required fields from the first-th on the struct at off has, which was checked.
+func (w *walk) seen(s *schema.Struct, first, off, depth int) (seen uint64) {
+	for {
+		t, id, next, err := binary.FieldHeader(w.b, off)
+		if err != nil || t == binary.Stop {
+			return seen
+		}
+		if f := s.Field(id); f != nil && f.Wire == t && f.Number >= first {
+			seen |= 1 << (f.Number - first) // nothing for a number above the last bit
+		}
+		if off, err = binary.SkipAt(w.b, next, t, depth-1, w.limits); err != nil {
+			return seen
+		}
+	}
+}
+
+func missing(s *schema.Struct, f *schema.Field, off int) error {
+	return binary.NewError(binary.MissingRequired, off, s.Type.String()+"."+f.Name+", field "+strconv.Itoa(int(f.ID)))
 }
 
 func mismatch(off int, got binary.Type, want *schema.Value) error {
