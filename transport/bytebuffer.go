@@ -109,21 +109,24 @@ func (b *byteBuffer) NetpollReader() netpoll.Reader {
 	if b.call != nil {
 		b.call.limitRead(b.conn)
 	}
-	if b.maxRead > 0 {
-		return limitedReader{Reader: b.conn.Reader(), b: b}
-	}
-	return b.conn.Reader()
+	return limitedReader{Reader: b.conn.Reader(), b: b}
 }
 
 // limitedReader is a connection's reader as Kitex's skip decoder uses it, which asks for
-// Len and Peek alone.
+// Len and Peek alone, several times for each message.
 type limitedReader struct {
 	netpoll.Reader
 	b *byteBuffer
 }
 
-// Len implements netpoll.Reader: bytes beyond the limit are not this message's.
-func (r limitedReader) Len() int { return min(r.Reader.Len(), r.b.maxRead-r.b.readLen) }
+// Len implements netpoll.Reader, without asking the socket: bytes beyond the limit are not this
+// message's.
+func (r limitedReader) Len() int {
+	if n := r.b.reader.Len(); r.b.maxRead == 0 || n <= r.b.maxRead-r.b.readLen {
+		return n
+	}
+	return r.b.maxRead - r.b.readLen
+}
 
 // Peek implements netpoll.Reader.
 func (r limitedReader) Peek(n int) ([]byte, error) {

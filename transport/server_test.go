@@ -28,8 +28,8 @@ func TestServerCallsHandlerInOrder(t *testing.T) {
 	var read, inactive atomic.Value
 	entered, leave := make(chan struct{}), make(chan struct{})
 	h.onActive = func(ctx context.Context, c net.Conn) (context.Context, error) {
-		if n := c.(*netpollconn.Conn).Reader().Len(); n != 0 {
-			t.Errorf("OnActive: %d bytes are there", n)
+		if n := c.(*netpollconn.Conn).Conn.Reader().Len(); n != 0 {
+			t.Errorf("OnActive: %d bytes were read", n)
 		}
 		return context.WithValue(ctx, ctxKey{}, c), nil
 	}

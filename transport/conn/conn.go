@@ -202,6 +202,19 @@ func (c *Conn) HasUnread() bool {
 	return c.in.Len() > 0 || c.sock.peek() == nil
 }
 
+// Arrived returns how many bytes have arrived and were not read, in the buffer and in the socket;
+// in the buffer alone where the socket cannot tell. It does not wait and costs one system call.
+// Only the reading side's owner may call it.
+func (c *Conn) Arrived() int {
+	n := c.in.Len()
+	_ = c.sock.withFD(func(fd uintptr) { n += arrivedIn(fd) }) // fails if it is closed, or no socket
+	return n
+}
+
+// IsClosed reports whether Close was called, or the connection has ended in another way that
+// closed it. A peer that has closed its side alone does not.
+func (c *Conn) IsClosed() bool { return !word(c.state.Load()).isOpen() }
+
 // IsReusable reports whether the connection can carry another exchange: it is
 // active, and no bytes wait that belong to nobody. It is what a pool asks before
 // it hands a connection to the next call, and costs one system call. Only the

@@ -207,3 +207,12 @@ func (s *rawSocket) peekOnce(fd uintptr) {
 		return
 	}
 }
+
+// arrivedIn returns how many bytes wait in a socket.
+func arrivedIn(fd uintptr) int {
+	n, err := unix.IoctlGetInt(int(fd), requestArrived)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -78,3 +78,6 @@ var (
 	errAgain       error = unix.EAGAIN
 	errInterrupted error = unix.EINTR
 )
+
+// requestArrived is ioctl(2)'s FIONREAD, see tcp(7) and unix(7).
+const requestArrived = unix.TIOCINQ

@@ -18,3 +18,6 @@ func (*kernel) peek(fd uintptr, p []byte) (int, error) {
 	n, _, err := unix.Recvfrom(int(fd), p, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return n, err
 }
+
+// requestArrived is ioctl(2)'s FIONREAD, _IOR('f', 127, int), which x/sys leaves out.
+const requestArrived = 0x4004667f

@@ -2,6 +2,7 @@ package netpollconn
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -36,8 +37,8 @@ func Of(c *conn.Conn) *Conn {
 		return nc
 	}
 	nc := &Conn{Conn: c}
-	nc.reader = reader{from: c.Reader(), fails: ReadError}
-	nc.writer.to = c.Writer()
+	nc.reader = reader{from: c.Reader(), fails: ReadError, arrived: c.Arrived}
+	nc.writer = writer{to: c.Writer(), of: c}
 	c.SetAttachment(nc)
 	return nc
 }
@@ -51,6 +52,9 @@ func (c *Conn) Writer() netpoll.Writer { return &c.writer }
 
 // Read implements net.Conn, except that the end of the stream is an *Error, as all others are.
 func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	n, err := c.Conn.Read(p)
 	return n, ReadError(err)
 }
@@ -62,40 +66,64 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, WriteError(err)
 }
 
-// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout.
-func (c *Conn) SetIdleTimeout(d time.Duration) error { return WriteError(c.Conn.SetIdleTimeout(d)) }
+// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout. As with netpoll's, zero
+// or less changes nothing.
+func (c *Conn) SetIdleTimeout(d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	return WriteError(c.Conn.SetIdleTimeout(d))
+}
 
-// SetReadTimeout implements netpoll.Connection. As netpoll's it also removes the read deadline;
-// otherwise see conn.Conn.SetReadTimeout.
+// SetReadTimeout implements netpoll.Connection. As netpoll's it removes the read deadline, and leaves the
+// timeout as it is if d is negative; otherwise see conn.Conn.SetReadTimeout. It always returns nil.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	_ = c.Conn.SetReadDeadline(time.Time{}) // fails on a closed connection, as the next read does
+	if d < 0 {
+		return nil
+	}
 	return c.Conn.SetReadTimeout(d)
 }
 
-// SetWriteTimeout implements netpoll.Connection. As netpoll's it also removes the write deadline;
-// otherwise see conn.Conn.SetWriteTimeout.
+// SetWriteTimeout implements netpoll.Connection. As netpoll's it removes the write deadline, and leaves the
+// timeout as it is if d is negative; otherwise see conn.Conn.SetWriteTimeout. It always returns nil.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	_ = c.Conn.SetWriteDeadline(time.Time{}) // fails on a closed connection, as the next write does
+	if d < 0 {
+		return nil
+	}
 	return c.Conn.SetWriteTimeout(d)
 }
 
-// SetReadDeadline implements net.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) error { return ReadError(c.Conn.SetReadDeadline(t)) }
+// SetReadDeadline implements net.Conn, except that it succeeds on a closed connection, as netpoll's does.
+func (c *Conn) SetReadDeadline(t time.Time) error { return unlessClosed(c.Conn.SetReadDeadline(t)) }
 
-// SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return WriteError(c.Conn.SetWriteDeadline(t)) }
+// SetWriteDeadline implements net.Conn, as SetReadDeadline does.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return unlessClosed(c.Conn.SetWriteDeadline(t)) }
 
-// SetDeadline implements net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error { return WriteError(c.Conn.SetDeadline(t)) }
+// SetDeadline implements net.Conn, as SetReadDeadline does.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// unlessClosed is WriteError, but nil if this side has closed the connection.
+func unlessClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return WriteError(err)
+}
 
 // SetOnRequest implements netpoll.Connection: it sets or replaces the request
-// handler, which is called at once if bytes wait. Nil changes nothing.
+// handler, which is called at once if bytes wait. Nil changes nothing. As in netpoll, an error
+// that the handler returns has no effect. It fails with ErrConnClosed after Close.
 func (c *Conn) SetOnRequest(on netpoll.OnRequest) error {
 	if on == nil {
 		return nil
 	}
 	return WriteError(c.Conn.SetOnRequest(func(ctx context.Context, _ *conn.Conn) error {
-		return on(ctx, c)
+		_ = on(ctx, c)
+		return nil
 	}))
 }
 

@@ -8,11 +8,12 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// reader is a buffer.Reader with netpoll's errors. The interfaces differ in
-// what Slice returns, and in nothing else.
+// reader is a buffer.Reader with netpoll's errors. As in netpoll, its methods succeed, and do nothing, if
+// they are asked for a negative number of bytes.
 type reader struct {
-	from  buffer.Reader
-	fails func(error) error // ReadError, or MemoryError for a slice
+	from    buffer.Reader
+	fails   func(error) error // ReadError, or MemoryError for a slice
+	arrived func() int        // what could be read without waiting, in the socket included; nil for a slice
 }
 
 var (
@@ -20,39 +21,46 @@ var (
 	_ io.Closer      = (*reader)(nil)
 )
 
+// Next implements netpoll.Reader.
 func (r *reader) Next(n int) ([]byte, error) {
-	p, err := r.from.Next(n)
+	p, err := r.from.Next(max(n, 0))
 	if err != nil {
 		return nil, r.fails(err)
 	}
 	return p, nil
 }
 
+// Peek implements netpoll.Reader.
 func (r *reader) Peek(n int) ([]byte, error) {
-	p, err := r.from.Peek(n)
+	p, err := r.from.Peek(max(n, 0))
 	if err != nil {
 		return nil, r.fails(err)
 	}
 	return p, nil
 }
 
-func (r *reader) Skip(n int) error { return r.fails(r.from.Skip(n)) }
+// Skip implements netpoll.Reader.
+func (r *reader) Skip(n int) error { return r.fails(r.from.Skip(max(n, 0))) }
 
+// Until implements netpoll.Reader.
 func (r *reader) Until(delim byte) ([]byte, error) {
 	p, err := r.from.Until(delim)
 	return p, r.fails(err)
 }
 
+// ReadString implements netpoll.Reader.
 func (r *reader) ReadString(n int) (string, error) {
-	s, err := r.from.ReadString(n)
+	s, err := r.from.ReadString(max(n, 0))
 	return s, r.fails(err)
 }
 
+// ReadBinary implements netpoll.Reader.
 func (r *reader) ReadBinary(n int) ([]byte, error) {
-	p, err := r.from.ReadBinary(n)
+	p, err := r.from.ReadBinary(max(n, 0))
 	return p, r.fails(err)
 }
 
+// ReadByte implements netpoll.Reader.
 func (r *reader) ReadByte() (byte, error) {
 	b, err := r.from.ReadByte()
 	return b, r.fails(err)
@@ -61,21 +69,28 @@ func (r *reader) ReadByte() (byte, error) {
 // Slice returns a reader over the next n bytes, usable on another goroutine
 // after this one has moved on. Close it.
 func (r *reader) Slice(n int) (netpoll.Reader, error) {
-	s, err := r.from.Slice(n)
+	s, err := r.from.Slice(max(n, 0))
 	if err != nil {
 		return nil, r.fails(err)
 	}
 	return &reader{from: s, fails: MemoryError}, nil
 }
 
+// Release implements netpoll.Reader.
 func (r *reader) Release() error { return r.from.Release() }
 
-func (r *reader) Len() int { return r.from.Len() }
+// Len returns how many bytes have arrived and were not read. Of a connection it asks the socket.
+func (r *reader) Len() int {
+	if r.arrived != nil {
+		return r.arrived()
+	}
+	return r.from.Len()
+}
 
 // Close gives back the memory of a reader that came from Slice; Kitex asserts
 // io.Closer on those. The connection's own reader ends with the connection.
 func (r *reader) Close() error {
-	if c, ok := r.from.(io.Closer); ok {
+	if c, ok := r.from.(io.Closer); ok && r.arrived == nil {
 		return c.Close()
 	}
 	return r.from.Release()

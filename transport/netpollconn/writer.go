@@ -1,74 +1,149 @@
 package netpollconn
 
 import (
+	"net"
+
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // writer is a buffer.Writer with netpoll's errors, which also takes what was
-// written into a LinkBuffer of netpoll's.
+// written into a LinkBuffer of netpoll's. As in netpoll, all methods that write fail once this
+// side has closed the connection, and negative lengths are ignored.
 type writer struct {
 	to buffer.Writer
+	of *conn.Conn // immutable
 
-	// Buffers of netpoll's whose bytes were appended by reference and not
-	// flushed yet. Owned by the writing side.
+	// Buffers of netpoll's whose bytes to refers to and has not flushed yet, and which no one else
+	// knows. Owned by the writing side.
 	appended []*netpoll.LinkBuffer
 }
 
 var _ netpoll.Writer = (*writer)(nil)
 
+// closedError returns the error of writing after Close, nil before.
+func (w *writer) closedError() error {
+	if !w.of.IsClosed() {
+		return nil
+	}
+	return WriteError(&conn.OpError{Op: "write", Addr: w.of.RemoteAddr(), Err: net.ErrClosed})
+}
+
+// Malloc implements netpoll.Writer.
 func (w *writer) Malloc(n int) ([]byte, error) {
-	p, err := w.to.Malloc(n)
+	if err := w.closedError(); err != nil {
+		return nil, err
+	}
+	p, err := w.to.Malloc(max(n, 0))
 	return p, WriteError(err)
 }
 
-func (w *writer) MallocAck(n int) error { return WriteError(w.to.MallocAck(n)) }
+// MallocAck implements netpoll.Writer.
+func (w *writer) MallocAck(n int) error {
+	if err := w.closedError(); err != nil {
+		return err
+	}
+	return WriteError(w.to.MallocAck(n))
+}
 
-func (w *writer) MallocLen() int { return w.to.MallocLen() }
+// MallocLen implements netpoll.Writer. It is 0 after Close.
+func (w *writer) MallocLen() int {
+	if w.of.IsClosed() {
+		return 0
+	}
+	return w.to.MallocLen()
+}
 
+// WriteString implements netpoll.Writer.
 func (w *writer) WriteString(s string) (int, error) {
+	if err := w.closedError(); err != nil {
+		return 0, err
+	}
 	n, err := w.to.WriteString(s)
 	return n, WriteError(err)
 }
 
+// WriteBinary implements netpoll.Writer.
 func (w *writer) WriteBinary(p []byte) (int, error) {
+	if err := w.closedError(); err != nil {
+		return 0, err
+	}
 	n, err := w.to.WriteBinary(p)
 	return n, WriteError(err)
 }
 
-func (w *writer) WriteByte(b byte) error { return WriteError(w.to.WriteByte(b)) }
+// WriteByte implements netpoll.Writer.
+func (w *writer) WriteByte(b byte) error {
+	if err := w.closedError(); err != nil {
+		return err
+	}
+	return WriteError(w.to.WriteByte(b))
+}
 
+// WriteDirect implements netpoll.Writer.
 func (w *writer) WriteDirect(p []byte, remainCap int) error {
+	if err := w.closedError(); err != nil {
+		return err
+	}
+	if len(p) == 0 || remainCap < 0 {
+		return nil
+	}
 	return WriteError(w.to.WriteDirect(p, remainCap))
 }
 
-// Append takes the bytes of another connection's Writer of this package, or of a
-// *netpoll.LinkBuffer, which must not be used any more; of any other Writer it is
-// netpoll.ErrUnsupported.
+// Append takes the bytes of a *netpoll.LinkBuffer, or of another connection's Writer of this package,
+// which is empty then. Of any other Writer, and of the connection's own, it is
+// netpoll.ErrUnsupported. If it fails nothing was moved.
 func (w *writer) Append(other netpoll.Writer) error {
+	if err := w.closedError(); err != nil {
+		return err
+	}
 	switch o := other.(type) {
 	case *writer:
-		w.appended = append(w.appended, o.appended...)
-		o.appended = nil
-		return WriteError(w.to.Append(o.to))
+		return w.appendWriter(o)
 	case *netpoll.LinkBuffer:
 		return w.appendLinkBuffer(o)
 	}
 	return netpoll.Exception(netpoll.ErrUnsupported, "append of an unknown writer")
 }
 
-// appendLinkBuffer links the buffer's bytes by reference, and closes it after
-// the flush.
+func (w *writer) appendWriter(o *writer) error {
+	if o == w {
+		return netpoll.Exception(netpoll.ErrUnsupported, "append of a writer to itself")
+	}
+	if err := w.to.Append(o.to); err != nil {
+		return WriteError(err)
+	}
+	w.appended = append(w.appended, o.appended...)
+	clear(o.appended)
+	o.appended = o.appended[:0]
+	return nil
+}
+
+// appendLinkBuffer links the buffer's bytes by reference. They move to a buffer of its own first, which
+// is closed after the flush: as with netpoll's Append, whoever has b may close it, or release it,
+// before that.
 func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
-	if err := b.Flush(); err != nil {
+	if b == nil || b.Len()+b.MallocLen() == 0 {
+		return nil
+	}
+	if _, err := w.to.Malloc(0); err != nil {
+		return WriteError(err)
+	}
+	own := netpoll.NewLinkBuffer()
+	if err := own.Append(b); err != nil {
 		return err
 	}
-	w.appended = append(w.appended, b)
+	if err := own.Flush(); err != nil {
+		return err
+	}
+	w.appended = append(w.appended, own)
 	// GetBytes(nil) leaves out the last node in netpoll v0.7.3, and a slice
 	// given to it limits how many it returns, so it has to be asked in turns.
-	for b.Len() > 0 {
-		if err := w.linkSome(b); err != nil {
+	for own.Len() > 0 {
+		if err := w.linkSome(own); err != nil {
 			return WriteError(err)
 		}
 	}
@@ -97,9 +172,13 @@ func (w *writer) linkSome(b *netpoll.LinkBuffer) error {
 
 // Flush implements netpoll.Writer; see conn.Conn.Writer.
 func (w *writer) Flush() error {
-	err := w.to.Flush()
+	closed := w.closedError()
+	err := w.to.Flush() // which drops everything if it fails
 	if len(w.appended) > 0 {
 		w.closeAppended()
+	}
+	if closed != nil {
+		return closed
 	}
 	return WriteError(err)
 }
