@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -53,23 +52,17 @@ type transServer struct {
 var _ remote.TransServer = (*transServer)(nil)
 
 // CreateListener listens on addr, with SO_REUSEPORT if the server was given
-// WithReusePort. A Unix socket's file that an earlier process left is removed.
+// WithReusePort. A Unix socket is taken over from whatever server has it, see conn.ListenUnix.
 func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
-	if addr.Network() == "unix" {
-		if err := removeSocket(addr.String()); err != nil {
-			return nil, err
-		}
+	ctx := context.Background()
+	if addr.Network() != "unix" {
+		return s.listenConfig.Listen(ctx, addr.Network(), addr.String())
 	}
-	return s.listenConfig.Listen(context.Background(), addr.Network(), addr.String())
-}
-
-// removeSocket removes path if it is a socket's file.
-func removeSocket(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return nil // nothing there, or not ours: listening says what is wrong with it
+	ln, err := conn.ListenUnix(ctx, &s.listenConfig, addr.String())
+	if err != nil {
+		return nil, err // not ln, which would be a non-nil net.Listener
 	}
-	return os.Remove(path)
+	return ln, nil
 }
 
 // BootstrapServer serves ln until Shutdown, and returns nil then.

@@ -9,7 +9,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-var long = flag.Bool("long", false, "restart servers 20 times under 2,000 calls a second")
+var long = flag.Bool("long", false, "restart servers 20 times under 2,000 calls a second, and hand a Unix socket over 300 times")
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {

@@ -22,7 +22,7 @@ var stockStack = stack{harness.Netpoll, harness.Netpoll}
 
 // TestRole is what another test has a process of its own do.
 func TestRole(t *testing.T) {
-	harness.Play(t, map[string]func(*testing.T, *harness.Role){"control": playControl})
+	harness.Play(t, map[string]func(*testing.T, *harness.Role){"control": playControl, "unix server": serveUnix})
 }
 
 // playControl switches from a stock stack to the same, and says how many calls that cost. It makes two stops more

@@ -2,14 +2,21 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
+	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // leaveSocketFile leaves a Unix socket's file without a listener, as a process
@@ -57,11 +64,82 @@ func TestUnixSocketSparesOtherFiles(t *testing.T) {
 		server.WithExitSignal(func() <-chan error { return nil }))...)
 	done := make(chan error, 1)
 	go func() { done <- s.Run() }()
-	if err := harness.Receive(t, "Run's result", done); err == nil {
-		t.Error("Run: got nil, want an error")
+	if err := harness.Receive(t, "Run's result", done); !errors.Is(err, conn.ErrNotSocket) {
+		t.Errorf("Run: got %v, want %v", err, conn.ErrNotSocket)
 	}
 	got, err := os.ReadFile(path)
 	if err != nil || string(got) != "data" {
 		t.Errorf("the file: got %q, %v, want it untouched", got, err)
+	}
+}
+
+// serveUnix is the other processes of TestUnixSocketChangesHands: it starts and stops servers on the path
+// that it is given, as the test says.
+func serveUnix(t *testing.T, role *harness.Role) {
+	addr := &net.UnixAddr{Name: role.Arguments[0], Net: "unix"}
+	var s *harness.Server
+	for words := role.Heard(); words != nil; words = role.Heard() {
+		switch words[0] {
+		case "start":
+			s = harness.Start(t, harness.ServerConfig{Addr: addr, New: harness.NewEcho(new(harness.Service))})
+		case "stop":
+			s.MustStop()
+		}
+		role.Say("done")
+	}
+}
+
+// TestUnixSocketChangesHands: two processes serve the same path, each started before the other stops. A client that
+// dials all the time never finds nobody there, calls are answered, and in the end no file is left.
+func TestUnixSocketChangesHands(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "server.sock")
+	leaveSocketFile(t, path)
+	children := []*harness.Child{
+		harness.StartChild(t, nil, "unix server", path),
+		harness.StartChild(t, nil, "unix server", path),
+	}
+	children[0].Ask("start")
+	cli := harness.EchoClient(t, harness.Netpoll, &net.UnixAddr{Name: path, Net: "unix"}, client.WithShortConnection())
+	var stop atomic.Bool
+	var dialers sync.WaitGroup
+	for range 2 {
+		dialers.Go(func() { dialAllTheTime(t, path, &stop) })
+	}
+	handovers := 10
+	if *long {
+		handovers = 300
+	}
+	for n := range handovers {
+		older, newer := children[n%2], children[(n+1)%2]
+		newer.Ask("start")
+		older.Ask("stop")
+		if err := harness.CallEcho(context.Background(), cli, n); err != nil {
+			t.Errorf("handover %d: %v", n, err)
+		}
+	}
+	stop.Store(true)
+	dialers.Wait()
+	children[handovers%2].Ask("stop")
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("in the folder: got %v, %v, want nothing", left, err)
+	}
+}
+
+// dialAllTheTime dials path, some thousand times a second, until it is told to stop.
+func dialAllTheTime(t *testing.T, path string, stop *atomic.Bool) {
+	pace := time.NewTicker(200 * time.Microsecond)
+	defer pace.Stop()
+	for !stop.Load() {
+		<-pace.C
+		c, err := net.Dial("unix", path)
+		switch {
+		case err == nil:
+			c.Close()
+		case !errors.Is(err, syscall.EAGAIN): // the backlog is full
+			t.Error(err)
+			return
+		}
 	}
 }

@@ -22,7 +22,7 @@ type queue interface {
 	SetDeadline(t time.Time) error
 }
 
-// queueOf returns ln as a queue if it is exactly one of package net's listeners. A wrapper has the
+// queueOf returns ln as a queue if it is exactly one of package net's or of this package's listeners. A wrapper has the
 // methods of the listener that it embeds, but its own Accept may wait for something else, such as
 // a header or the end of another connection.
 func queueOf(ln net.Listener) (queue, bool) {
@@ -31,16 +31,22 @@ func queueOf(ln net.Listener) (queue, bool) {
 		return ln, true
 	case *net.UnixListener:
 		return ln, true
+	case *UnixListener:
+		return ln, true
 	}
 	return nil, false
 }
 
-// takeBacklog opens the connections in ln's backlog. A client whose connection the kernel
-// resets cannot tell whether its request was handled; one that is refused can.
-func (s *Server) takeBacklog(ln net.Listener) {
-	queue, ok := queueOf(ln)
+// takeBacklog opens the connections in l's backlog. A client whose connection the kernel
+// resets cannot tell whether its request was handled; one that is refused can. Where the name
+// can be taken away first nothing comes between the last look and the listener's end.
+func (s *Server) takeBacklog(l *listening) {
+	queue, ok := queueOf(l.ln)
 	if !ok {
 		return
+	}
+	if unix, ok := l.ln.(*UnixListener); ok {
+		unix.withdraw()
 	}
 	raw, err := queue.SyscallConn()
 	if err != nil {
@@ -51,7 +57,7 @@ func (s *Server) takeBacklog(ln net.Listener) {
 		nc, err := queue.Accept()
 		switch {
 		case err == nil && nc != nil:
-			s.open(nc)
+			s.open(l, nc)
 		case !isTransient(err): // a timeout is transient
 			return
 		}

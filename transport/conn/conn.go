@@ -93,8 +93,14 @@ type Conn struct {
 	attachment     any
 }
 
-// owner is told when a connection of its own has been torn down.
-type owner interface{ forget(c *Conn) }
+// owner is what accepted a connection.
+type owner interface {
+	// forget is called when the connection has been torn down.
+	forget(c *Conn)
+
+	// localAddr returns the address of the listener, or nil if the socket knows it.
+	localAddr() net.Addr
+}
 
 var _ net.Conn = (*Conn)(nil)
 
@@ -121,7 +127,14 @@ func (c *Conn) Reader() buffer.Reader { return &c.in }
 func (c *Conn) Writer() buffer.Writer { return &c.out }
 
 // LocalAddr implements net.Conn.
-func (c *Conn) LocalAddr() net.Addr { return c.sock.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr {
+	if c.owner != nil {
+		if addr := c.owner.localAddr(); addr != nil {
+			return addr
+		}
+	}
+	return c.sock.LocalAddr()
+}
 
 // RemoteAddr implements net.Conn. It answers after Close too.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }

@@ -24,13 +24,23 @@ type Dialer struct {
 // DialContext connects to address on network ("tcp", "tcp4", "tcp6" or "unix").
 // It blocks until it is connected, ctx is done or Net's timeout passes; the
 // error is then a
-// *net.OpError, as from net.Dialer. The caller closes the connection.
+// *net.OpError, as from net.Dialer. The caller closes the connection. Over a Unix socket its
+// RemoteAddr is address, whatever name the socket had when its server bound it.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	nc, err := d.Net.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return New(nc, d.Config, d.Group)
+	cfg := d.Config
+	c, err := newConn(nc, &cfg, d.Group, nil)
+	if err != nil {
+		return nil, err
+	}
+	if network == "unix" {
+		c.remote = &net.UnixAddr{Name: address, Net: network}
+	}
+	c.start()
+	return c, nil
 }
 
 // DialTimeout is DialContext with a timeout; zero or less means none but Net's.

@@ -6,9 +6,17 @@ import (
 	"net"
 )
 
-// Listen listens as net.Listen does for "tcp", "tcp4", "tcp6" and "unix".
+// Listen listens as net.Listen does for "tcp", "tcp4", "tcp6" and "unix". For "unix" it is
+// ListenUnix, and the listener a *UnixListener.
 func Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
+	if network == "unix" {
+		ln, err := ListenUnix(ctx, &lc, address)
+		if err != nil {
+			return nil, err // not ln, which would be a non-nil net.Listener
+		}
+		return ln, nil
+	}
 	return lc.Listen(ctx, network, address)
 }
 

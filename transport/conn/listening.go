@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 )
 
-// listening is a listener that a Server accepts from.
+// listening is a listener that a Server accepts from, and the owner of its connections.
 type listening struct {
+	server *Server      // immutable
 	ln     net.Listener // immutable
+	guard  *socketFile  // immutable; nil except for a *net.UnixListener
 	result chan error   // immutable; has room for what Serve returns: the first error, or nil after the last acceptor's end
 
 	closing  sync.Once
@@ -28,7 +30,24 @@ func (l *listening) accept() (net.Conn, error) {
 
 // close closes ln, once.
 func (l *listening) close() {
-	l.closing.Do(func() { _ = l.ln.Close() })
+	l.closing.Do(func() {
+		if unix, ok := l.ln.(*net.UnixListener); ok {
+			_ = closeGuarded(unix, l.guard)
+			return
+		}
+		_ = l.ln.Close()
+	})
+}
+
+// forget implements owner.
+func (l *listening) forget(c *Conn) { l.server.forget(c) }
+
+// localAddr implements owner: the kernel knows a UnixListener's socket by the name of a moment.
+func (l *listening) localAddr() net.Addr {
+	if unix, ok := l.ln.(*UnixListener); ok {
+		return unix.Addr()
+	}
+	return nil
 }
 
 // end has Serve return err, unless it has had its result.
@@ -42,7 +61,10 @@ func (l *listening) end(err error) {
 // addListener begins to serve ln. It closes ln and reports false if the server has stopped.
 func (s *Server) addListener(ln net.Listener) (*listening, bool) {
 	acceptors := max(s.config.Acceptors, 1)
-	l := &listening{ln: ln, result: make(chan error, 1), acceptors: acceptors}
+	l := &listening{server: s, ln: ln, result: make(chan error, 1), acceptors: acceptors}
+	if unix, ok := ln.(*net.UnixListener); ok {
+		l.guard = fileAt(unix.Addr().String())
+	}
 	s.mu.Lock()
 	stopped := s.phase != phaseServing
 	if !stopped {

@@ -120,7 +120,7 @@ func (s *Server) accept(l *listening) error {
 			return opError("accept", ln.Addr(), errNoConn)
 		case err == nil:
 			pause.reset()
-			s.open(nc)
+			s.open(l, nc)
 		case s.isStopped():
 			return nil
 		case !isTransient(err):
@@ -133,12 +133,12 @@ func (s *Server) accept(l *listening) error {
 	return nil
 }
 
-// open makes a connection of nc. Only a plain socket is opened in place: the methods of a wrapper
+// open makes a connection of nc, which l accepted. Only a plain socket is opened in place: the methods of a wrapper
 // may wait for the peer, as RemoteAddr does where it reads a header.
-func (s *Server) open(nc net.Conn) {
+func (s *Server) open(l *listening, nc net.Conn) {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
-		s.openNow(nc, nil)
+		s.openNow(l, nc, nil)
 		return
 	}
 	s.mu.Lock()
@@ -152,14 +152,14 @@ func (s *Server) open(nc net.Conn) {
 		return
 	}
 	s.group.dispatcher.do(func() {
-		s.openNow(nc, &nc)
+		s.openNow(l, nc, &nc)
 	})
 }
 
 // openNow makes a connection of nc and starts it. It takes arriving, unless that is nil, out of
 // the wrappers that arrive.
-func (s *Server) openNow(nc net.Conn, arriving *net.Conn) {
-	c, err := newConn(nc, &s.config.Config, s.group, s)
+func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
+	c, err := newConn(nc, &s.config.Config, s.group, l)
 	if err != nil {
 		s.report(err) // no poller takes it; nc is closed
 	}
@@ -195,7 +195,6 @@ func isArmError(err error) bool {
 	return errors.As(err, &own) && own.Op == "arm"
 }
 
-// forget implements owner.
 func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -51,7 +51,7 @@ const (
 )
 
 // StopAccepting closes the listeners; open connections go on. Serve returns. Connections that wait
-// in the backlog of a *net.TCPListener or *net.UnixListener are opened first, 4096 at most: the
+// in the backlog of a *net.TCPListener, *net.UnixListener or *UnixListener are opened first, 4096 at most: the
 // kernel would reset them, with requests that may have been sent on them. StopAccepting waits for
 // OnPrepare of each and for the listeners' Close. Calling it again only waits for the first call.
 func (s *Server) StopAccepting() {
@@ -61,7 +61,7 @@ func (s *Server) StopAccepting() {
 
 // stop has no more connections accepted, except those that last takes from each listener before
 // it is closed. Listeners are closed side by side, and stop does not wait for them.
-func (s *Server) stop(last func(net.Listener)) {
+func (s *Server) stop(last func(*listening)) {
 	s.mu.Lock()
 	if s.phase != phaseServing {
 		s.mu.Unlock()
@@ -78,7 +78,7 @@ func (s *Server) stop(last func(net.Listener)) {
 	s.mu.Unlock()
 	for _, l := range listeners {
 		go func() {
-			last(l.ln)
+			last(l)
 			l.close()
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -123,7 +123,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // only if the server has a group of its own, and for the Close of listeners and connections a
 // second at most. It must not be called from a callback. It always returns nil.
 func (s *Server) Close() error {
-	s.stop(func(net.Listener) {})
+	s.stop(func(*listening) {})
 	s.closeAll(closePatience)
 	if s.ownGroup {
 		_ = s.group.Close() // its pollers are gone either way

@@ -1,0 +1,140 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrNotSocket is what ListenUnix fails with where a file that is no socket has the socket's name.
+// It stays as it is. The error is a *net.OpError around this one.
+var ErrNotSocket = errors.New("conn: a file of that name exists and is no socket")
+
+// UnixListener is a listener on a Unix socket whose name may change hands, see ListenUnix. Its
+// methods may be called from any goroutine. AcceptUnix, File, SetDeadline and SyscallConn are
+// those of package net.
+type UnixListener struct {
+	*net.UnixListener
+
+	// immutable
+	address net.UnixAddr
+	file    *socketFile // nil for an abstract name, and where a name cannot change hands
+
+	keeps     atomic.Bool // the file stays when the listener is closed
+	withdrawn sync.Once
+	closing   sync.Once
+	closeErr  error // set in closing
+}
+
+// ListenUnix listens on the Unix socket address with lc, in the place of any server that has had
+// the name so far: who listens last is the one that clients reach, from its start on and without
+// a moment in which a client is refused. Others keep the connections that they have accepted, or
+// have in their backlogs. A socket's file that nobody listens on is replaced as well, and keeps its
+// mode and, if this process may set it, its owner. Any other file is left alone (ErrNotSocket). An
+// abstract name, which begins with "@", changes hands only when its owner has closed it.
+//
+// For this the socket is bound under another name of the same length in the same folder, and
+// renamed. Addr has the final name. As the kernel knows only the first, a client's net.Conn has that
+// for its RemoteAddr, unless the client uses a Dialer.
+//
+// Close removes the file only while it is the listener's own. This is promised between listeners of
+// this kind, which lock the folder meanwhile (flock(2)): another program may remove a file
+// that is not its own any more, as net.UnixListener's Close does. A process that is killed inside
+// ListenUnix may leave a socket with a name of a dot and letters, which the next one
+// removes if address has nine letters or more after the last slash.
+//
+// ListenUnix waits for the lock for some seconds, and until ctx is done. On Windows, Solaris and
+// AIX an earlier file is removed instead of replaced, and Close removes the file in any case.
+func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*UnixListener, error) {
+	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
+	var err error
+	if address == "" || address[0] == '@' || address[0] == 0 || strings.HasSuffix(address, "/") {
+		l.UnixListener, err = listenPlain(ctx, lc, address)
+		if err == nil {
+			l.address.Name = l.UnixListener.Addr().String() // the kernel's choice for an empty one
+		}
+	} else {
+		l.UnixListener, l.file, err = listenInPlace(ctx, lc, address)
+	}
+	if err != nil {
+		return nil, listenError(&l.address, err)
+	}
+	return l, nil
+}
+
+// InheritUnix returns a listener on the Unix socket that another process has handed over as file,
+// which stays the caller's. address is the name that clients know, and Addr returns; package net's
+// FileListener would have the one that the socket was bound with, see ListenUnix. Close leaves the
+// socket's file alone unless SetUnlinkOnClose says that it is this process's now.
+func InheritUnix(file *os.File, address string) (*UnixListener, error) {
+	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
+	ln, err := net.FileListener(file)
+	if err != nil {
+		return nil, listenError(&l.address, err)
+	}
+	var ok bool
+	if l.UnixListener, ok = ln.(*net.UnixListener); !ok {
+		ln.Close()
+		return nil, listenError(&l.address, &net.AddrError{Err: "not the listener of a Unix socket", Addr: ln.Addr().String()})
+	}
+	l.file = fileAt(address)
+	l.SetUnlinkOnClose(false)
+	return l, nil
+}
+
+// listenPlain is lc.Listen for a Unix socket.
+func listenPlain(ctx context.Context, lc *net.ListenConfig, address string) (*net.UnixListener, error) {
+	ln, err := lc.Listen(ctx, "unix", address)
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.UnixListener), nil //nolint:errcheck // it is, for this network
+}
+
+// listenError returns err as package net's Listen for addr would.
+func listenError(addr net.Addr, err error) error {
+	var inner *net.OpError
+	if errors.As(err, &inner) {
+		err = inner.Err // whose address may be the name of the moment
+	}
+	return &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
+}
+
+// Addr implements net.Listener.
+func (l *UnixListener) Addr() net.Addr { return &l.address }
+
+// SetUnlinkOnClose says whether Close removes the socket's file, if it is still the listener's own.
+// It does by default. A listener whose File was given to another process should not.
+func (l *UnixListener) SetUnlinkOnClose(unlink bool) {
+	l.keeps.Store(!unlink)
+	if l.file == nil {
+		l.UnixListener.SetUnlinkOnClose(unlink)
+	}
+}
+
+// withdraw removes the file, so that no client comes any more; the listener may still accept those
+// who came before.
+func (l *UnixListener) withdraw() {
+	l.withdrawn.Do(func() {
+		if l.file != nil && !l.keeps.Load() {
+			l.file.remove()
+		}
+	})
+}
+
+// Close implements net.Listener. It may wait for some seconds for the lock on the folder, and
+// leaves the file if it does not get it.
+func (l *UnixListener) Close() error {
+	l.closing.Do(func() {
+		l.withdraw()
+		l.closeErr = l.UnixListener.Close()
+		if l.file != nil {
+			l.file.close()
+		}
+	})
+	return l.closeErr
+}

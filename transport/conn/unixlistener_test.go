@@ -1,0 +1,535 @@
+//go:build unix && !solaris && !aix
+
+package conn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// listenUnix is conn.ListenUnix with defaults.
+func listenUnix(t testing.TB, path string) *conn.UnixListener {
+	t.Helper()
+	ln, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// socketFolder returns a new folder whose name leaves room for a socket's.
+func socketFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // t.TempDir's names are too long for a socket's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// names returns what is in a folder.
+func names(t testing.TB, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// wantNames fails the test unless the folder has those names and no other.
+func wantNames(t testing.TB, dir string, want ...string) {
+	t.Helper()
+	if got := names(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("in the folder: got %q, want %q", got, want)
+	}
+}
+
+// reaches reports whether a connection to path arrives at ln.
+func reaches(t testing.TB, path string, ln interface {
+	net.Listener
+	SetDeadline(time.Time) error
+}) bool {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer c.Close()
+	_ = ln.SetDeadline(time.Now().Add(time.Second))
+	accepted, err := ln.Accept()
+	if err == nil {
+		accepted.Close()
+	}
+	return err == nil
+}
+
+// TestUnixHandover: servers on one path start and stop in any order, with several alive at a time; as long as
+// the one that was started last is alive a client that dials never fails.
+func TestUnixHandover(t *testing.T) {
+	dir := socketFolder(t)
+	path := filepath.Join(dir, "s")
+	g := newGroup(t, conn.GroupConfig{})
+	start := func() *conn.Server {
+		s, err := conn.NewServer(conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFrames}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := conn.Listen(t.Context(), "unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			if err := s.Serve(ln); err != nil {
+				t.Error(err)
+			}
+		}()
+		return s
+	}
+	alive := []*conn.Server{start()}
+	var stop atomic.Bool
+	var dialled atomic.Int64
+	var dialers sync.WaitGroup
+	for range 3 {
+		dialers.Go(func() {
+			for !stop.Load() {
+				c, err := net.Dial("unix", path)
+				switch {
+				case errors.Is(err, syscall.EAGAIN): // the backlog is full
+				case err != nil:
+					t.Error(err)
+					return
+				default:
+					dialled.Add(1)
+					_ = c.SetDeadline(time.Now().Add(patience))
+					_, _ = call(c, "x") // may be cut off by a stop
+					c.Close()
+				}
+			}
+		})
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range rounds(300) {
+		before := dialled.Load()
+		alive = append(alive, start())
+		for len(alive) > 1 && random.IntN(3) > 0 {
+			i := random.IntN(len(alive) - 1) // any but the last
+			if random.IntN(2) == 0 {
+				_ = alive[i].Close()
+			} else {
+				_ = alive[i].Shutdown(t.Context())
+			}
+			alive = append(alive[:i], alive[i+1:]...)
+		}
+		wantSoon(t, "a client dials", func() bool { return dialled.Load() > before })
+	}
+	stop.Store(true)
+	dialers.Wait()
+	for _, s := range alive {
+		_ = s.Close()
+	}
+	wantNames(t, dir)
+}
+
+// TestUnixStopSparesSuccessor: a server that stops removes its own file and no other, whether it listens itself
+// or was given a listener of package net.
+func TestUnixStopSparesSuccessor(t *testing.T) {
+	listeners := map[string]func(t *testing.T, path string) net.Listener{
+		"ListenUnix": func(t *testing.T, path string) net.Listener { return listenUnix(t, path) },
+		"net.Listen": func(t *testing.T, path string) net.Listener {
+			_ = os.Remove(path) // net.Listen needs the place
+			ln, err := net.Listen("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ln
+		},
+	}
+	ends := map[string]func(s *conn.Server) error{
+		"Close":    (*conn.Server).Close,
+		"Shutdown": func(s *conn.Server) error { return s.Shutdown(context.Background()) },
+	}
+	for oldKind, listenOld := range listeners {
+		for newKind, listenNew := range listeners {
+			for how, end := range ends {
+				t.Run(oldKind+"/"+newKind+"/"+how, func(t *testing.T) {
+					dir := socketFolder(t)
+					path := filepath.Join(dir, "s")
+					serve := func(ln net.Listener) *conn.Server {
+						s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
+						if err != nil {
+							t.Fatal(err)
+						}
+						served := make(chan error, 1)
+						go func() { served <- s.Serve(ln) }()
+						t.Cleanup(func() {
+							_ = s.Close()
+							if err := receive(t, "Serve", served); err != nil {
+								t.Error(err)
+							}
+						})
+						checkAnswers(t, path) // Serve has begun
+						return s
+					}
+					older := serve(listenOld(t, path))
+					newer := serve(listenNew(t, path))
+					if err := end(older); err != nil {
+						t.Error(err)
+					}
+					checkAnswers(t, path)
+					if err := end(newer); err != nil {
+						t.Error(err)
+					}
+					wantNames(t, dir)
+				})
+			}
+		}
+	}
+}
+
+func checkAnswers(t *testing.T, path string) {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if got, err := call(c, "x"); got != "x" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestUnixAddresses: the final name is what listeners and connections show, on either side.
+func TestUnixAddresses(t *testing.T) {
+	path := filepath.Join(socketFolder(t), "server.sock")
+	g := newGroup(t, conn.GroupConfig{})
+	local := make(chan string, 1)
+	s, err := conn.NewServer(conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFrames, OnPrepare: func(c *conn.Conn) context.Context {
+		local <- c.LocalAddr().String()
+		return nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listenUnix(t, path)
+	go func() { _ = s.Serve(ln) }()
+	var d conn.Dialer
+	c, err := d.DialTimeout("unix", path, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for what, got := range map[string]string{
+		"the listener's Addr": ln.Addr().String(), "the server's LocalAddr": receive(t, "OnPrepare", local),
+		"the client's RemoteAddr": c.RemoteAddr().String(),
+	} {
+		if got != path {
+			t.Errorf("%s: got %q, want %q", what, got, path)
+		}
+	}
+	if got := ln.Addr().Network(); got != "unix" {
+		t.Errorf("network: got %q", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// leaveStaleSocket leaves a socket's file that no process listens on.
+func leaveStaleSocket(t testing.TB, path string) {
+	t.Helper()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close()
+}
+
+// TestUnixReplacesStaleFile, with a mode that the umask would not give; a new file has what the umask gives.
+func TestUnixReplacesStaleFile(t *testing.T) {
+	for _, mode := range []fs.FileMode{0o600, 0o660, 0o777} {
+		dir := socketFolder(t)
+		path := filepath.Join(dir, "s")
+		leaveStaleSocket(t, path)
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		ln := listenUnix(t, path)
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("got mode %v, %v, want %v", info.Mode().Perm(), err, mode)
+		}
+		if !reaches(t, path, ln) {
+			t.Error("a connection did not arrive")
+		}
+		wantNames(t, dir, "s")
+		ln.Close()
+		wantNames(t, dir)
+	}
+	dir := socketFolder(t)
+	plain, err := net.Listen("unix", filepath.Join(dir, "plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	ln := listenUnix(t, filepath.Join(dir, "ours"))
+	defer ln.Close()
+	want, err1 := os.Stat(filepath.Join(dir, "plain"))
+	got, err2 := os.Stat(filepath.Join(dir, "ours"))
+	if err := errors.Join(err1, err2); err != nil || got.Mode() != want.Mode() {
+		t.Errorf("got mode %v, want %v (%v)", got.Mode(), want.Mode(), err)
+	}
+}
+
+// TestUnixSparesOtherFiles: a file that is no socket stays as it is, and the error says why.
+func TestUnixSparesOtherFiles(t *testing.T) {
+	for name, create := range map[string]func(path string) error{
+		"file":              func(path string) error { return os.WriteFile(path, []byte("data"), 0o600) },
+		"folder":            func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":              func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"link to nothing":   func(path string) error { return os.Symlink("nothing", path) },
+		"link to somewhere": func(path string) error { return os.Symlink("/", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := socketFolder(t)
+			path := filepath.Join(dir, "s")
+			if err := create(path); err != nil {
+				t.Fatal(err)
+			}
+			before, err := os.Lstat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = conn.Listen(t.Context(), "unix", path)
+			var op *net.OpError
+			if !errors.Is(err, conn.ErrNotSocket) || !errors.As(err, &op) || op.Addr.String() != path {
+				t.Errorf("got %v, want a *net.OpError of %s around %v", err, path, conn.ErrNotSocket)
+			}
+			if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) || after.Size() != before.Size() {
+				t.Errorf("the file has changed: %v, %v", after, err)
+			}
+			wantNames(t, dir, "s")
+		})
+	}
+}
+
+// TestUnixNames: the name before the renaming is as long as the final one, so every name that package net can listen
+// on will do, and no other.
+func TestUnixNames(t *testing.T) {
+	dir := socketFolder(t)
+	for _, name := range []string{"s", "_", "..", "so", "...", "sock", "kitex.sock", ".hidden", "ü", "a b",
+		strings.Repeat("l", 107-len(dir)-1), strings.Repeat("l", 108-len(dir)-1), strings.Repeat("l", 250)} {
+		path := dir + "/" + name
+		plain, want := net.Listen("unix", path)
+		if want == nil {
+			plain.Close()
+		}
+		for range 3 { // also over one another
+			ln, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
+			if (err == nil) != (want == nil) {
+				t.Errorf("%q: got %v, want %v", name, err, want)
+			}
+			if err != nil {
+				continue
+			}
+			defer ln.Close()
+			if !reaches(t, path, ln) {
+				t.Errorf("%q: a connection did not arrive", name)
+			}
+			wantNames(t, dir, name)
+		}
+		_ = os.Remove(path)
+	}
+}
+
+// TestUnixAbstractNames change hands only when they are free.
+func TestUnixAbstractNames(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("abstract names are Linux's")
+	}
+	name := fmt.Sprintf("@kiteline-test-%d-%d", os.Getpid(), rand.Uint64())
+	ln := listenUnix(t, name)
+	if got := ln.Addr().String(); got != name {
+		t.Errorf("got address %q, want %q", got, name)
+	}
+	if _, err := conn.Listen(t.Context(), "unix", name); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v, want %v", err, syscall.EADDRINUSE)
+	}
+	if !reaches(t, name, ln) {
+		t.Error("a connection did not arrive")
+	}
+	ln.Close()
+	ln = listenUnix(t, name)
+	ln.Close()
+}
+
+// TestUnixFolderMoves: neither the working directory nor a link to the folder matters to the file's removal.
+func TestUnixFolderMoves(t *testing.T) {
+	dir, other := socketFolder(t), socketFolder(t)
+	link := filepath.Join(socketFolder(t), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	relative := listenUnix(t, "relative")
+	linked := listenUnix(t, link+"/linked")
+	wantNames(t, dir, "linked", "relative")
+	t.Chdir(other)
+	for _, name := range []string{"relative", "linked"} {
+		leaveStaleSocket(t, name)
+	}
+	if err := errors.Join(os.Remove(link), os.Symlink(other, link)); err != nil {
+		t.Fatal(err)
+	}
+	relative.Close()
+	linked.Close()
+	wantNames(t, dir)
+	wantNames(t, other, "linked", "relative")
+}
+
+// TestUnixStartsAtOnce: of servers that start in the same moment one is reached, and the folder has its file only.
+func TestUnixStartsAtOnce(t *testing.T) {
+	dir := socketFolder(t)
+	path := filepath.Join(dir, "server.sock")
+	for range rounds(20) {
+		var starting sync.WaitGroup
+		listeners := make([]*conn.UnixListener, 8)
+		for i := range listeners {
+			starting.Go(func() { listeners[i] = listenUnix(t, path) })
+		}
+		starting.Wait()
+		wantNames(t, dir, "server.sock")
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reached := 0
+		for _, ln := range listeners {
+			_ = ln.SetDeadline(time.Now().Add(time.Millisecond))
+			if accepted, err := ln.Accept(); err == nil {
+				reached++
+				accepted.Close()
+			}
+		}
+		if reached != 1 {
+			t.Errorf("a connection arrived at %d listeners, want 1", reached)
+		}
+		c.Close()
+		for _, ln := range listeners {
+			ln.Close()
+		}
+		wantNames(t, dir)
+	}
+}
+
+// TestUnixLockIsHeld: where another program keeps the folder locked a start fails in time and changes nothing, and
+// a stop leaves the file.
+func TestUnixLockIsHeld(t *testing.T) {
+	t.Parallel()
+	dir := socketFolder(t)
+	ln := listenUnix(t, filepath.Join(dir, "mine"))
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := conn.ListenUnix(ctx, new(net.ListenConfig), filepath.Join(dir, "other")); !errors.Is(err, syscall.EWOULDBLOCK) {
+		t.Errorf("got %v, want %v", err, syscall.EWOULDBLOCK)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- ln.Close() }()
+	if err := receive(t, "Close", closed); err != nil {
+		t.Error(err)
+	}
+	wantNames(t, dir, "mine")
+}
+
+// TestUnixFails: without a folder, or with a name that is too long, the error is that of package net and names the path.
+func TestUnixFails(t *testing.T) {
+	dir := socketFolder(t)
+	for path, want := range map[string]error{
+		filepath.Join(dir, "none", "s"):                   syscall.ENOENT,
+		filepath.Join(dir, strings.Repeat("l", 200), "s"): syscall.ENOENT,
+		filepath.Join(dir, strings.Repeat("l", 200)):      syscall.EINVAL,
+	} {
+		_, err := conn.Listen(t.Context(), "unix", path)
+		var op *net.OpError
+		if !errors.Is(err, want) || !errors.As(err, &op) || op.Op != "listen" || op.Addr.String() != path {
+			t.Errorf("got %v, want %v of %s", err, want, path)
+		}
+		wantNames(t, dir)
+	}
+}
+
+// TestUnixListenerIsInherited: a listener whose descriptor was given away leaves its file alone if told so, and the
+// new owner's goes on under the same name; it removes the file if that was left to it, and only its own.
+func TestUnixListenerIsInherited(t *testing.T) {
+	dir := socketFolder(t)
+	path := filepath.Join(dir, "s")
+	for _, unlink := range []bool{true, false} {
+		parent := listenUnix(t, path)
+		file, err := parent.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, err := conn.InheritUnix(file, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		parent.SetUnlinkOnClose(false)
+		parent.Close()
+		if !reaches(t, path, child) {
+			t.Error("a connection did not arrive")
+		}
+		if got := child.Addr().String(); got != path {
+			t.Errorf("got address %q, want %q", got, path)
+		}
+		child.SetUnlinkOnClose(unlink)
+		child.Close()
+		if unlink {
+			wantNames(t, dir)
+		} else {
+			wantNames(t, dir, "s")
+		}
+	}
+	tcp := listen(t, "tcp").(*net.TCPListener)
+	defer tcp.Close()
+	file, err := tcp.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := conn.InheritUnix(file, path); err == nil {
+		t.Error("a TCP listener was taken for a Unix socket's")
+	}
+}
