@@ -24,7 +24,8 @@ var ErrPoolClosed = fmt.Errorf("connection pool closed: %w", net.ErrClosed)
 //
 // It differs from Kitex's long pool in that a connection whose peer has gone is
 // closed at once and never handed out, that connections can be limited in
-// number and age, and that it has Stats. For the first of these it takes the
+// number and age, that one is not used around the idle time at which its peer closes others,
+// and that it has Stats. For the first of these it takes the
 // OnDisconnect of Kiteline's connections. Its methods may be called from any
 // goroutine. A pool has no goroutine of its own, and a timer only while a
 // connection is idle or an address is without one.

@@ -21,9 +21,10 @@ type pooledConn struct {
 	ageEnd instant         // when it is over age
 
 	// guarded by peer.mu
-	state   pooledState
-	idleEnd instant // when it will have been idle for too long
-	dead    bool    // the peer's FIN was seen
+	state    pooledState
+	restedAt instant // when it was put back last
+	idleEnd  instant // when it will have been idle for too long
+	dead     bool    // the peer's FIN was seen
 
 	// turn is the index of the checkout that is valid if state is pooledInUse.
 	// Guarded by peer.mu; who has the connection in use may read it without.
@@ -151,7 +152,7 @@ func (c *pooledConn) looksOpen() bool {
 
 // unfit returns why a connection that comes from the pool must not be used, or
 // notClosed. It may make system calls. The caller has it in use.
-func (c *pooledConn) unfit(now instant) closeReason {
+func (c *pooledConn) unfit(now instant, d doubt) closeReason {
 	// One that can tell whether it is active may be kept for longer than its
 	// time; the end of one that cannot is what protects from handing out a dead one.
 	kept := c.active != nil && c.peer.pool.config.MinIdlePerAddress > 0
@@ -160,6 +161,8 @@ func (c *pooledConn) unfit(now instant) closeReason {
 		return closedAge
 	case now >= c.idleEnd && !kept:
 		return closedExpired
+	case now-c.restedAt >= d.from && now-c.restedAt < d.to:
+		return closedExpired // the peer may be closing it
 	case c.ours != nil && !c.ours.IsReusable():
 		return closedDead
 	case c.ours == nil && c.active != nil && !c.active.IsActive():

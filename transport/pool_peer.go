@@ -46,6 +46,7 @@ type poolPeer struct {
 	waiters    waitQueue
 	counts     PoolCounts // without Reuses
 	emptySince instant    // when Open fell to zero last
+	life       idleLife
 }
 
 // peerState says what a peer is there for.
@@ -93,13 +94,19 @@ func (pr *poolPeer) opError(op string, err error) error {
 func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, error) {
 	pr.mu.Lock()
 	got := pr.claimLocked()
+	life := pr.life
 	pr.mu.Unlock()
 	if got.waiter != nil {
 		got = pr.await(ctx, got.waiter)
 	}
 	for got.conn != nil {
-		reason := got.conn.unfit(pr.pool.now())
+		now := pr.pool.now()
+		doubt := life.doubt(now)
+		reason := got.conn.unfit(now, doubt)
 		if reason == notClosed {
+			if doubt.to > 0 && now-got.conn.restedAt >= doubt.to {
+				pr.refuteLife()
+			}
 			pr.reuses.Add(1)
 			return pr.handOut(got.conn, pr.reportReuse), nil
 		}
@@ -172,6 +179,13 @@ func (pr *poolPeer) replace(c *pooledConn, reason closeReason) claim {
 		pr.slotFreedLocked()
 	}
 	return got
+}
+
+// refuteLife forgets how long the address leaves connections idle.
+func (pr *poolPeer) refuteLife() {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	pr.life.refute()
 }
 
 // leaveIdleLocked counts n connections as in use that were idle.

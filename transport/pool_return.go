@@ -22,7 +22,7 @@ func (pr *poolPeer) put(h *checkout) error {
 	if reason == notClosed && !open {
 		reason = closedDead
 	}
-	if reason == notClosed && !pr.grantConnLocked(c) {
+	if reason == notClosed && !pr.grantConnLocked(c, now) {
 		reason = pr.restLocked(c, now)
 	}
 	if reason == notClosed {
@@ -48,12 +48,12 @@ func (pr *poolPeer) keepLocked(c *pooledConn, now instant) closeReason {
 }
 
 // grantConnLocked gives a connection to the first waiter. It reports whether there was one.
-func (pr *poolPeer) grantConnLocked(c *pooledConn) bool {
+func (pr *poolPeer) grantConnLocked(c *pooledConn, now instant) bool {
 	if pr.waiters.head == nil {
 		return false
 	}
 	c.checkOutLocked()
-	c.idleEnd = forever
+	c.restedAt, c.idleEnd = now, forever
 	return pr.grantLocked(claim{conn: c})
 }
 
@@ -63,7 +63,7 @@ func (pr *poolPeer) restLocked(c *pooledConn, now instant) closeReason {
 		return closedSurplus
 	}
 	c.state = pooledIdle
-	c.idleEnd = later(now, pr.pool.config.MaxIdleTimeout)
+	c.restedAt, c.idleEnd = now, later(now, pr.pool.config.MaxIdleTimeout)
 	pr.idle = append(pr.idle, c)
 	pr.counts.InUse--
 	pr.counts.Idle++
@@ -127,6 +127,8 @@ func (pr *poolPeer) onDisconnect(c *pooledConn) {
 	c.dead = true
 	i := -1
 	if c.state == pooledIdle {
+		now := pr.pool.now()
+		pr.life.ended(now-c.restedAt, now)
 		i = slices.Index(pr.idle, c)
 		pr.idle = slices.Delete(pr.idle, i, i+1)
 		pr.leaveIdleLocked(1)

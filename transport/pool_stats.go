@@ -23,7 +23,7 @@ type PoolCounts struct {
 
 	Discarded     uint64 // closed by Discard, or by Close of the connection
 	ClosedDead    uint64 // closed because the peer had closed, or bytes waited that nobody had asked for
-	ClosedExpired uint64 // closed because of MaxIdleTimeout
+	ClosedExpired uint64 // closed because of MaxIdleTimeout, or since the peer closes what is idle for as long
 	ClosedAge     uint64 // closed because of MaxAge
 	ClosedSurplus uint64 // closed because enough were idle
 	ClosedCleaned uint64 // closed because of Clean or the pool's Close
@@ -57,7 +57,7 @@ const (
 	notClosed     closeReason = iota // it is kept
 	closedDiscard                    // whoever used it does not want it back
 	closedDead                       // the peer has gone, or bytes wait that belong to nobody
-	closedExpired                    // it was idle for MaxIdleTimeout
+	closedExpired                    // it was idle for MaxIdleTimeout, or for as long as its peer allows
 	closedAge                        // it is older than its MaxAge
 	closedSurplus                    // enough connections are idle
 	closedCleaned                    // its address was cleaned, or the pool is closed
