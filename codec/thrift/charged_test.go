@@ -117,6 +117,15 @@ func inDepths(n int) body {
 // charged returns how many bytes a message's reader is charged for it.
 func charged(t *testing.T, method string, data any, b []byte) int {
 	t.Helper()
+	account, ok := accountOf(method, data, b)
+	if !ok {
+		t.Fatal("the message is refused")
+	}
+	return account
+}
+
+// accountOf returns how many bytes the reader of b into data is charged, and whether b is a message at all.
+func accountOf(method string, data any, b []byte) (account int, ok bool) {
 	limits := Limits{MaxElementBytes: 1 << 50}.resolved()
 	p := new(payloadCodec).planFor(data)
 	var memory int64
@@ -130,10 +139,7 @@ func charged(t *testing.T, method string, data any, b []byte) int {
 	default:
 		_, memory, err = charge.Reader{Costs: p.costs}.Measure(b, &limits)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(memory)
+	return int(memory), err == nil
 }
 
 // allocates returns how many bytes f allocates, and whether it is at most limit. What others of the process

@@ -26,9 +26,14 @@
 // closes the connection. Limits says what the limits are. A frame must end where its message does.
 //
 // A message is checked against the types that the struct's frugal or thrift tags declare; elements of other
-// types are an error. A message that is refused takes at most four times its bytes and 64 KiB of
-// memory. Types with FastRead and without tags are checked against the message's own types alone, which
-// does not protect code that reads something else.
+// types are an error. A message that is refused takes at most four times its bytes and 64 KiB of memory.
+//
+// What other code reads is checked before that code gets it: types with FastRead or frugal tags alone, generic
+// calls, families, and what goes to WithFallback. The message is taken whole, and the reader gets it from memory that
+// holds nothing else. MaxElementBytes bounds what the reader allocates: by a generic call's IDL and what Kitex's
+// readers were measured to take for each value; for code without tags by the largest struct and element that its type
+// leads to. Without tags and without an IDL the walk knows the types that the message gives: code that reads
+// something else, whatever these are, must look after itself.
 //
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.
 //

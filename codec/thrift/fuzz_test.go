@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
+	"github.com/cloudwego/kitex/pkg/remote"
 )
 
 // FuzzUnmarshal compares with generated code. What Unmarshal accepts FastRead accepts, with the same value and the
@@ -56,4 +57,33 @@ func unmarshalFast(b []byte, v any) (int, error) {
 	p := *valuePlans.of(reflect.TypeOf(v), nil)
 	p.read = viaFast
 	return p.decode(b, v, &defaultOptions)
+}
+
+// FuzzReaders has every kind of reader get what the codec lets pass, in every form: none panics, or takes more memory than
+// it is charged, and what is refused takes little.
+func FuzzReaders(f *testing.F) {
+	all := readers(f)
+	for i := range all {
+		for j, fields := range slices.Sorted(maps.Keys(zoo(3))) {
+			f.Add(uint8(i), uint8(j), echoReply(zoo(3)[fields]))
+		}
+		for j, m := range hostile {
+			if len(m.fields) < 100 {
+				f.Add(uint8(i), uint8(j), echoReply(m.fields))
+			}
+		}
+	}
+	c := NewPayloadCodec()
+	f.Fuzz(func(t *testing.T, kind, form uint8, b []byte) {
+		r := all[int(kind)%len(all)]
+		message := forms[int(form)%len(forms)].of(messageOf(thrift.REPLY, "Echo", b))
+		limit := 4*len(message) + 64<<10
+		if account, ok := accountOf("Echo", r.newReply("Echo"), b); ok {
+			limit = max(limit, 4*len(message)+(account+len(message))*5/4+64<<10)
+		}
+		var err error
+		if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", message, r.newReply("Echo")) }); !ok {
+			t.Errorf("%s: took %d bytes for %d, want at most %d: %v", r.name, took, len(message), limit, err)
+		}
+	})
 }

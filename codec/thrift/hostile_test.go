@@ -191,7 +191,7 @@ func TestKeysWithParts(t *testing.T) {
 	pairs := table(thrift.STRUCT, thrift.STRING, 1, func(int) []byte { return append([]byte{0}, text("v")...) })
 	keyed := append(body{}.field(thrift.MAP, 1, pairs...), 0)
 	message := inFrame(messageOf(thrift.REPLY, "Get", append(body{}.field(thrift.STRUCT, 0, keyed...), 0)))
-	provider, err := generic.NewThriftContentProvider(idl, nil)
+	provider, err := generic.NewThriftContentWithAbsIncludePathProvider("keys.thrift", map[string]string{"keys.thrift": idl})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestKeysWithParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close() //nolint:errcheck // of a test
+	defer g.Close()
 	result := g.GenericMethod()(t.Context(), "Get").NewResult()
 	err = decodeAs(NewPayloadCodec(), remote.Reply, "Get", message, result)
 	if e := new(Error); !errors.As(err, &e) || e.Kind != BadType {
