@@ -280,6 +280,8 @@ func anyArg(t *testing.T, in reflect.Type) (reflect.Value, bool) {
 		return reflect.ValueOf(b), true
 	case in == reflect.TypeFor[conn.Runner]():
 		return reflect.ValueOf(runner{}), true
+	case in == reflect.TypeFor[conn.Turn]():
+		return reflect.ValueOf(conn.Turn{}), true
 	case in == reflect.TypeFor[any]():
 		return reflect.ValueOf("attached"), true
 	}

@@ -278,6 +278,32 @@ var contract = []struct {
 			}
 		}
 	}},
+	{"an error of OnRequest has no effect, and it may be replaced", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
+		got := make(chan string, 10)
+		handler := func(name string, err error) netpoll.OnRequest {
+			return func(_ context.Context, c netpoll.Connection) error {
+				s, readErr := c.Reader().ReadString(4)
+				got <- name + s
+				return errors.Join(err, readErr)
+			}
+		}
+		send(t, peer, "ping")
+		eventually(t, "it has arrived", func() bool { return c.Reader().Len() == 4 })
+		noError(t, c.SetOnRequest(handler("first: ", io.EOF)))
+		if s := receive(t, "OnRequest", got); s != "first: ping" {
+			t.Errorf("got %q", s)
+		}
+		noError(t, c.SetOnRequest(handler("second: ", errors.New("failed"))))
+		for _, text := range []string{"pong", "peng"} {
+			send(t, peer, text)
+			if s := receive(t, "OnRequest", got); s != "second: "+text {
+				t.Errorf("got %q", s)
+			}
+		}
+		if !c.IsActive() {
+			t.Error("it is not active")
+		}
+	}},
 	{"OnRequest's connection closes with its peer", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		closed, left := make(chan struct{}), make(chan struct{})
 		entered := make(chan struct{})
