@@ -28,7 +28,8 @@ func TestRole(t *testing.T) {
 // playControl switches from a stock stack to the same, and says how many calls that cost. It makes two stops more
 // than TestSwitchStacksUnderLoad has for a client: how many calls one costs, one or two, is chance.
 func playControl(t *testing.T, r *harness.Role) {
-	lost := switchStacks(t, stockStack, stockStack, stockStack, stockStack)[stockStack]
+	all, _ := switchStacks(t, stockStack, stockStack, stockStack, stockStack)
+	lost := all[stockStack]
 	for r.Heard() != nil {
 		r.Say("%d", lost)
 	}
@@ -38,9 +39,14 @@ func playControl(t *testing.T, r *harness.Role) {
 // been stopped last.
 type losses map[stack]int
 
+// stopGrace is what a server that stops leaves its clients to learn of it, by the clock on the wall
+// (Kitex's netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). Where the machine keeps the
+// process from running for as long, a stock client's call may come too late.
+const stopGrace = 100 * time.Millisecond
+
 // switchStacks has two servers and two clients go over from stack to stack under load, the servers
-// first, one by one.
-func switchStacks(t *testing.T, stacks ...stack) losses {
+// first, one by one. It returns the longest time, too, for which the process was kept from running during a stop.
+func switchStacks(t *testing.T, stacks ...stack) (losses, time.Duration) {
 	t.Helper()
 	// Both processes can bear this much under the race detector beside other work.
 	const rate = 500 / harness.Slowdown
@@ -50,6 +56,7 @@ func switchStacks(t *testing.T, stacks ...stack) losses {
 		clients   [2]atomic.Pointer[echoservice.Client]
 		on        [2]atomic.Int64 // what the clients run on
 		stopped   atomic.Int64    // what the server ran on that was stopped last
+		kept      time.Duration
 		mu        sync.Mutex
 		lost      = make(losses)
 		instances = []*instance{startInstance(t, stacks[0].server, 0), startInstance(t, stacks[0].server, 0)}
@@ -89,7 +96,9 @@ func switchStacks(t *testing.T, stacks ...stack) losses {
 		for i := range instances {
 			goOn()
 			stopped.Store(int64(stacks[n].server))
+			watch := harness.StartStopwatch()
 			instances[i].restart(next.server)
+			kept = max(kept, watch.Kept())
 		}
 		for i := range clients {
 			goOn()
@@ -99,7 +108,8 @@ func switchStacks(t *testing.T, stacks ...stack) losses {
 	goOn()
 	calls, _ := load.Stop()
 	t.Logf("%v\n%d tries more than calls", load, attempts.Load()-int64(calls))
-	return lost
+	t.Logf("kept from running for %v during a stop", kept)
+	return lost, kept
 }
 
 // The suites are put in and taken out again while calls go on. No call is lost but those that a stock
@@ -110,12 +120,16 @@ func TestSwitchStacksUnderLoad(t *testing.T) {
 	// The control has a process of its own, so that both can run at once: a stock server that stops would
 	// hit connections of the other's, as netpoll takes numbers out of its poller that it has closed before.
 	child := harness.StartChild(t, nil, "control")
-	ours := switchStacks(t, stock, stack{stock.client, ourServer}, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
+	ours, kept := switchStacks(t, stock, stack{stock.client, ourServer}, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
 	control := child.AskNumber("lost")
 	for at, n := range ours {
 		most := 0
 		if at.server == stock.server {
 			most = int(control)
+		}
+		if n > most && at.client == stock.client && kept > stopGrace {
+			t.Logf("%d failed calls of a %v client after a %v server was stopped: the machine was too busy to tell", n, at.client, at.server)
+			continue
 		}
 		if n > most {
 			t.Errorf("%d failed calls of a %v client after a %v server was stopped, want %d at most", n, at.client, at.server, most)
@@ -131,8 +145,9 @@ func TestSwitchMuxStacksUnderLoad(t *testing.T) {
 	}
 	const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
 	stock := stack{harness.NetpollMux, harness.NetpollMux}
-	control := switchStacks(t, stock, stock, stock)[stock]
-	ours := switchStacks(t, stock, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
+	all, _ := switchStacks(t, stock, stock, stock)
+	control := all[stock]
+	ours, _ := switchStacks(t, stock, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
 	if n := ours[stack{ourClient, ourServer}]; n > 0 {
 		t.Errorf("%d failed calls of our client after our server was stopped, want 0", n)
 	}

@@ -70,7 +70,8 @@ func endsOf(c *conn.Conn, peer net.Conn) map[string]func() {
 					_ = c.SetIdleTimeout(time.Millisecond)
 				}
 				tries++
-				return c.Err() != nil
+				// Its error is known a moment before its socket is closed, for which calls wait that come after the end.
+				return c.Err() != nil && c.SetWriteDeadline(time.Time{}.Add(1)) != nil
 			})
 		},
 	}

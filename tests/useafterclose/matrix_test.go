@@ -272,6 +272,8 @@ func anyArg(t *testing.T, in reflect.Type) (reflect.Value, bool) {
 		return reflect.ValueOf(time.Now().Add(waitTime)), true
 	case in == reflect.TypeFor[time.Duration]():
 		return reflect.ValueOf(time.Hour), true
+	case in == reflect.TypeFor[conn.Turn]():
+		return reflect.ValueOf(conn.Turn{}), true // of no call that runs
 	case in == reflect.TypeFor[io.Writer]():
 		return reflect.ValueOf(io.Discard), true
 	case in == reflect.TypeFor[buffer.Writer]():
