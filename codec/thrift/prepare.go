@@ -12,12 +12,12 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
-// Prepare compiles types, given as structs or as pointers to them, and all types below them, so that no call has
-// to. Without it the first call for a type does, which takes it some tens of microseconds for each type;
-// calls that come meanwhile use the types' own code.
+// Prepare compiles types, given as structs or as pointers to them, and all types below them, so
+// that no call has to. Without it the first call for a type does, which takes it some tens of
+// microseconds for each type; calls that come meanwhile use the types' own code.
 //
-// The error says for each type that cannot be compiled why, as Explain does. Such a type works all the
-// same, only slower: a program may log the error and go on.
+// The error says for each type that cannot be compiled why, as Explain does. Such a type works all
+// the same, only slower: a program may log the error and go on.
 func Prepare(types ...reflect.Type) error {
 	var failed []error
 	for _, t := range types {
@@ -28,9 +28,9 @@ func Prepare(types ...reflect.Type) error {
 	return errors.Join(failed...)
 }
 
-// PrepareService is Prepare for the arguments and results of all methods of services whose payload is Thrift,
-// except streaming ones, whose messages Kitex's own codec reads. The generated package of a service has its
-// ServiceInfo: echoservice.NewServiceInfo().
+// PrepareService is Prepare for the arguments and results of all methods of services whose payload
+// is Thrift, except streaming ones, whose messages Kitex's own codec reads. The generated package
+// of a service has its ServiceInfo: echoservice.NewServiceInfo().
 func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 	var types []reflect.Type
 	for _, s := range services {
@@ -51,9 +51,10 @@ func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 	return Prepare(types...)
 }
 
-// Explain returns nil if values of type t, a struct or a pointer to one, are read and written by a program that was compiled
-// from its tags, which is the fastest way. Otherwise the error says why its own code or Kitex's codec
-// does that. It compiles the type if that has not been done. Types of a Family are the family's, whatever Explain says.
+// Explain returns nil if values of type t, a struct or a pointer to one, are read and written by a
+// program that was compiled from its tags, which is the fastest way. Otherwise the error says why
+// its own code or Kitex's codec does that. It compiles the type if that has not been done. Types of
+// a Family are the family's, whatever Explain says.
 func Explain(t reflect.Type) error {
 	if _, err := compiled.Of(t); err != nil {
 		return fmt.Errorf("thrift: not compiled: %w", err)

@@ -41,7 +41,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestPrepareService prepares what the calls of a service use, so that the first of them finds its plan.
+// TestPrepareService prepares what the calls of a service use, so that the first of them finds its
+// plan.
 func TestPrepareService(t *testing.T) {
 	info := echoservice.NewServiceInfo()
 	if err := PrepareService(info); err != nil {
@@ -94,8 +95,8 @@ func (b *blocking) FastWriteNocopy(p []byte, _ thrift.NocopyWriter) int {
 	return copy(p, []byte{8, 0, 1, 0, 0, 0, byte(b.Number), 0})
 }
 
-// TestCallsGoOnWhileTypesAreCompiled has calls use their types' own code while another goroutine compiles the
-// same type or another one, and the compiled way afterwards.
+// TestCallsGoOnWhileTypesAreCompiled has calls use their types' own code while another goroutine
+// compiles the same type or another one, and the compiled way afterwards.
 func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	read := func(v any, frame []byte) {
 		t.Helper()

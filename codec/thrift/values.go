@@ -16,7 +16,8 @@ import (
 // frame must not change afterwards: strings and binaries of v may be parts of it. After an error v
 // holds what was read until then, and must not be used.
 //
-// The error is a *ValueError if v is none such, and an *Error if frame does not begin with a struct of its type.
+// The error is a *ValueError if v is none such, and an *Error if frame does not begin with a struct
+// of its type.
 func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
 	o := &defaultOptions
 	if l != nil {
@@ -30,9 +31,9 @@ func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
 }
 
 // Marshal appends v, a pointer to a struct that Kitex's generator made, to w. It does not flush.
-// Strings, binaries, lists of bytes and of bools, and kept unknown fields of 4 KiB and more are appended
-// by reference: they must not change until Flush has returned. The error is a *ValueError if v is none such, and
-// nothing is appended.
+// Strings, binaries, lists of bytes and of bools, and kept unknown fields of 4 KiB and more are
+// appended by reference: they must not change until Flush has returned. The error is a *ValueError
+// if v is none such, and nothing is appended.
 func Marshal(w Writer, v any) error {
 	if isNil(v) {
 		return &ValueError{Type: reflect.TypeOf(v)}
@@ -40,7 +41,8 @@ func Marshal(w Writer, v any) error {
 	return valuePlans.of(reflect.TypeOf(v), nil).encode(w, v)
 }
 
-// ValueError is the error of Unmarshal and Marshal for a value that is no pointer to a generated struct, or a nil one.
+// ValueError is the error of Unmarshal and Marshal for a value that is no pointer to a generated
+// struct, or a nil one.
 type ValueError struct {
 	Type reflect.Type // of the value; nil for a nil interface
 }

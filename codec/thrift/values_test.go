@@ -12,7 +12,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestValuesThatAreNone has every value that cannot be read into or written be a *ValueError, and nothing written.
+// TestValuesThatAreNone has every value that cannot be read into or written be a *ValueError, and
+// nothing written.
 func TestValuesThatAreNone(t *testing.T) {
 	number := 1
 	for _, test := range []struct {
@@ -57,8 +58,8 @@ func checkValueError(t *testing.T, what string, err error, v any, want string) {
 	}
 }
 
-// TestValuesAllocateNothing has reading and writing of values without strings take no memory, and own limits one
-// piece of it.
+// TestValuesAllocateNothing has reading and writing of values without strings take no memory, and
+// own limits one piece of it.
 func TestValuesAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

@@ -24,7 +24,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
-// messageOf returns a message with the required fields and, times over, f with containers of n elements.
+// messageOf returns a message with the required fields and, times over, f with containers of n
+// elements.
 func messageOf(s *schema.Struct, f *schema.Field, n, times int) []byte {
 	var b []byte
 	for i := range s.Fields {
@@ -42,7 +43,8 @@ func appendFieldOf(b []byte, f *schema.Field, n int) []byte {
 	return appendOf(appendHeader(b, f.Wire, f.ID), &f.Value, n, 0)
 }
 
-// appendOf appends the number-th value, with n elements if it is a container. Those inside have one element.
+// appendOf appends the number-th value, with n elements if it is a container. Those inside have one
+// element.
 func appendOf(b []byte, v *schema.Value, n, number int) []byte {
 	switch v.Wire {
 	case binary.String:
@@ -84,9 +86,9 @@ func bytesFor(f func() error) (int64, error) {
 	return int64(after.TotalAlloc - before.TotalAlloc), err
 }
 
-// TestAllocatedIsCharged has what reading a message allocates be at most a quarter more than the accounting says,
-// besides copies of its strings, of each field of each type with few and many elements: with plans, with
-// generated code and with Frugal.
+// TestAllocatedIsCharged has what reading a message allocates be at most a quarter more than the
+// accounting says, besides copies of its strings, of each field of each type with few and many
+// elements: with plans, with generated code and with Frugal.
 func TestAllocatedIsCharged(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -149,8 +151,8 @@ var hopeless = map[string][]byte{
 	"too long a string":   {byte(binary.String), 0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff},
 }
 
-// TestRefusedMessagesTakeLittle has a message that is refused take at most four times its bytes and 64 KiB, also
-// if what is wrong with it comes last; and one of unknown fields.
+// TestRefusedMessagesTakeLittle has a message that is refused take at most four times its bytes and
+// 64 KiB, also if what is wrong with it comes last; and one of unknown fields.
 func TestRefusedMessagesTakeLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -183,7 +185,8 @@ func TestRefusedMessagesTakeLittle(t *testing.T) {
 	}
 }
 
-// TestUnknownFieldsTakeLittle has a message without a field that is known do so, whether they are kept or not.
+// TestUnknownFieldsTakeLittle has a message without a field that is known do so, whether they are
+// kept or not.
 func TestUnknownFieldsTakeLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

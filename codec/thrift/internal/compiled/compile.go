@@ -21,11 +21,12 @@ type cache struct {
 //nolint:gochecknoglobals // a cache of a pure function's results
 var plans cache
 
-// Of returns the plan for a struct type, given as such or as a pointer to it. An error says why the type must
-// be left to its generated code.
+// Of returns the plan for a struct type, given as such or as a pointer to it. An error says why the
+// type must be left to its generated code.
 //
-// The first call for a type compiles it and all types below it, which takes tens of microseconds for each type.
-// One type is compiled at a time: a call for another one that is not compiled yet waits.
+// The first call for a type compiles it and all types below it, which takes tens of microseconds
+// for each type. One type is compiled at a time: a call for another one that is not compiled yet
+// waits.
 func Of(t reflect.Type) (*Struct, error) {
 	t, err := structType(t)
 	if err != nil {
@@ -39,8 +40,8 @@ func Of(t reflect.Type) (*Struct, error) {
 	return plans.compile(t)
 }
 
-// TryOf is Of for a caller that has another way meanwhile: where Of would wait TryOf returns at once, and
-// ready is false.
+// TryOf is Of for a caller that has another way meanwhile: where Of would wait TryOf returns at
+// once, and ready is false.
 func TryOf(t reflect.Type) (s *Struct, ready bool, err error) {
 	if t, err = structType(t); err != nil {
 		return nil, true, err
@@ -77,8 +78,8 @@ func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolin
 	return nil, nil, false
 }
 
-// compile compiles t and the types below it, unless another goroutine has done so while the caller waited
-// for compiling, and publishes what it finds for each of them.
+// compile compiles t and the types below it, unless another goroutine has done so while the caller
+// waited for compiling, and publishes what it finds for each of them.
 func (c *cache) compile(t reflect.Type) (*Struct, error) {
 	if s, err, ok := c.lookup(t); ok {
 		return s, err
@@ -209,9 +210,9 @@ func (c *compiler) fill(n *node) (err error) {
 	return s.setFields(fields)
 }
 
-// panics reports whether the generated code refuses to write a struct in which nothing is set, which is how
-// that of a union differs from that of a struct. Its method that counts could be found by name, but a
-// program that looks up methods by name is linked with all methods of all types.
+// panics reports whether the generated code refuses to write a struct in which nothing is set,
+// which is how that of a union differs from that of a struct. Its method that counts could be found
+// by name, but a program that looks up methods by name is linked with all methods of all types.
 func panics(v reflect.Value) (refused bool) {
 	defer func() { refused = recover() != nil }()
 	v.Interface().(thrift.FastCodec).BLength() //nolint:errcheck // looked at by the caller

@@ -29,8 +29,8 @@ func (d *decoder) list(v *value, p slot, pos int) int {
 	return pos
 }
 
-// reserve accounts for the n elements or pairs of the container at pos, the first of which is at first. It reports
-// whether as many may follow; if not it sets err.
+// reserve accounts for the n elements or pairs of the container at pos, the first of which is at
+// first. It reports whether as many may follow; if not it sets err.
 func (d *decoder) reserve(v *value, n, pos, first int) bool {
 	if n > 0 && n > (len(d.frame)-first)/v.declared.MinElement() {
 		d.fail(binary.TooLarge, pos, "more elements than the message has bytes for")
@@ -107,8 +107,8 @@ func elementsOf[T any](d *decoder, v *value, p slot, n, pos int) int {
 	return pos
 }
 
-// objects is elements for pointers to structs. The structs are made together, which takes one allocation, and keeps
-// all of them from the collector while one is in use, as generated code does.
+// objects is elements for pointers to structs. The structs are made together, which takes one
+// allocation, and keeps all of them from the collector while one is in use, as generated code does.
 func (d *decoder) objects(v *value, p slot, n, pos int) int {
 	s := make([]slot, n)
 	plan := v.elem.object
@@ -126,8 +126,8 @@ func (d *decoder) objects(v *value, p slot, n, pos int) int {
 	return pos
 }
 
-// newArray returns the address of the first of n new structs with their default values, which reserve has
-// accounted for.
+// newArray returns the address of the first of n new structs with their default values, which
+// reserve has accounted for.
 func (d *decoder) newArray(s *Struct, n int) slot {
 	switch n {
 	case 0:

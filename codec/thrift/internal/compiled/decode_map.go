@@ -7,7 +7,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// mapKind is the layout of a map's keys and elements, or rather the types as whose a map is accessed.
+// mapKind is the layout of a map's keys and elements, or rather the types as whose a map is
+// accessed.
 type mapKind uint8
 
 // The kinds of maps. The names are those of key and element.
@@ -36,7 +37,8 @@ const (
 	map8Pointer
 )
 
-// mapKindOf returns the kind of maps from key to elem. Doubles as keys are not hashed as integers are.
+// mapKindOf returns the kind of maps from key to elem. Doubles as keys are not hashed as integers
+// are.
 func mapKindOf(key, elem *value) mapKind {
 	var first mapKind
 	switch key.kind {

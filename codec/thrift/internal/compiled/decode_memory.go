@@ -7,16 +7,17 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
 )
 
-// Until a message is known to be well-formed to its end, its values may take uncheckedRatio times its bytes, and
-// uncheckedBytes. With copies of strings, and with what the allocator adds, that is less than four times its
-// bytes and 64 KiB. Most messages never take as much, and are read in one pass.
+// Until a message is known to be well-formed to its end, its values may take uncheckedRatio times
+// its bytes, and uncheckedBytes. With copies of strings, and with what the allocator adds, that is
+// less than four times its bytes and 64 KiB. Most messages never take as much, and are read in one
+// pass.
 const (
 	uncheckedRatio = 2
 	uncheckedBytes = 32 << 10
 )
 
-// take accounts for size bytes of memory for what is at pos. It reports whether they may be allocated; if not it
-// sets err.
+// take accounts for size bytes of memory for what is at pos. It reports whether they may be
+// allocated; if not it sets err.
 func (d *decoder) take(size int64, pos int) bool {
 	if d.memory -= size; d.memory >= 0 {
 		return true
@@ -24,7 +25,8 @@ func (d *decoder) take(size int64, pos int) bool {
 	return d.takeSlow(size, pos)
 }
 
-// takeSlow checks the frame to its end, once, before values take more than an unchecked message may.
+// takeSlow checks the frame to its end, once, before values take more than an unchecked message
+// may.
 func (d *decoder) takeSlow(size int64, pos int) bool {
 	if d.checked {
 		d.fail(binary.TooLarge, pos, "value of "+strconv.FormatInt(size, 10)+" bytes in memory, more than is left of what the message may take")
@@ -46,8 +48,8 @@ func (d *decoder) takeSlow(size int64, pos int) bool {
 	return true
 }
 
-// keep appends the unknown field from pos to next to those that a struct keeps. Their memory doubles, up
-// to what the frame can still bring.
+// keep appends the unknown field from pos to next to those that a struct keeps. Their memory
+// doubles, up to what the frame can still bring.
 func (d *decoder) keep(kept *[]byte, pos, next int) {
 	if need := len(*kept) + next - pos; need > cap(*kept) {
 		room := min(max(need, 2*cap(*kept)), len(*kept)+len(d.frame)-pos)

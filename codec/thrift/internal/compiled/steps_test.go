@@ -74,8 +74,8 @@ func readStructs(b []byte, off int, to reflect.Value) (int, error) {
 	}
 }
 
-// TestCompilingIsLinear counts the structs that trying types out writes and reads: a few for each type and for each
-// field, whatever the types have inside them and however often.
+// TestCompilingIsLinear counts the structs that trying types out writes and reads: a few for each
+// type and for each field, whatever the types have inside them and however often.
 func TestCompilingIsLinear(t *testing.T) {
 	values := []any{&bushy{}}
 	for _, newValue := range types {
@@ -102,8 +102,8 @@ func TestCompilingIsLinear(t *testing.T) {
 	}
 }
 
-// TestCompilingTakesLittle has a struct with twenty fields of its own type take little memory to compile, and
-// eight goroutines that ask at once no more than one.
+// TestCompilingTakesLittle has a struct with twenty fields of its own type take little memory to
+// compile, and eight goroutines that ask at once no more than one.
 func TestCompilingTakesLittle(t *testing.T) {
 	most := uint64(1 << 20)
 	if _, err := schema.Of(reflect.TypeFor[bushy]()); err != nil {

@@ -12,20 +12,21 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// maxSample bounds the smallest message of a type, in bytes. A type for which it is larger has required structs many
-// levels deep, whose number multiplies from one level to the next.
+// maxSample bounds the smallest message of a type, in bytes. A type for which it is larger has
+// required structs many levels deep, whose number multiplies from one level to the next.
 const maxSample = 4 << 10
 
 var errLargeSample = errors.New("its smallest message is too large to try out")
 
 // verifier compares plans with generated code on a few values.
 //
-// The tags do not say everything about the generated code: a struct written by hand may have them, sets may be
-// checked for duplicates, another version of the generator may order fields otherwise. So nothing
-// is taken on trust that can be seen.
+// The tags do not say everything about the generated code: a struct written by hand may have them,
+// sets may be checked for duplicates, another version of the generator may order fields otherwise.
+// So nothing is taken on trust that can be seen.
 //
-// Each struct is tried out by itself: the structs in its samples are the smallest there are, since they are tried out
-// on their own. So what it takes grows with the number of types, not with that of the ways through them.
+// Each struct is tried out by itself: the structs in its samples are the smallest there are, since
+// they are tried out on their own. So what it takes grows with the number of types, not with that
+// of the ways through them.
 type verifier struct {
 	smallest map[*Struct]*smallest
 	out      buffer.LinkBuffer
@@ -111,8 +112,8 @@ func (v *verifier) compareRead(s *Struct, message []byte) error {
 	return nil
 }
 
-// equal is reflect.DeepEqual, except that doubles are compared by their bits, and keys of maps that are pointers
-// by what they point to.
+// equal is reflect.DeepEqual, except that doubles are compared by their bits, and keys of maps that
+// are pointers by what they point to.
 func equal(a, b reflect.Value) bool {
 	switch a.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:

@@ -13,8 +13,9 @@ import (
 // maxTwice is how many containers inside one another get two elements; those further in get one.
 const maxTwice = 4
 
-// samples returns pointers to structs to be written: one of zeros, one with default values, one in which all is
-// set and one in which all that can be is empty and not nil; of a union one for each field.
+// samples returns pointers to structs to be written: one of zeros, one with default values, one in
+// which all is set and one in which all that can be is empty and not nil; of a union one for each
+// field.
 func (v *verifier) samples(s *Struct) (samples []reflect.Value) {
 	if s.union {
 		for i := range s.fields {
@@ -30,8 +31,8 @@ func (v *verifier) samples(s *Struct) (samples []reflect.Value) {
 	return []reflect.Value{reflect.New(s.goType), onePair(byDefault), v.filled(s, s.fields), empty}
 }
 
-// onePair returns a copy of p in which no map has more than one pair: in which order more of them are
-// written changes from one time to the next.
+// onePair returns a copy of p in which no map has more than one pair: in which order more of them
+// are written changes from one time to the next.
 func onePair(p reflect.Value) reflect.Value {
 	c := reflect.New(p.Type()).Elem()
 	copyOnePair(c, p)
@@ -162,7 +163,8 @@ func (v *verifier) smallestOf(s *Struct) *smallest {
 	return m
 }
 
-// smallestUnion returns a pointer to a union of which one field is set, a scalar if there is one, or nil.
+// smallestUnion returns a pointer to a union of which one field is set, a scalar if there is one,
+// or nil.
 func (v *verifier) smallestUnion(s *Struct) reflect.Value {
 	for _, suits := range []func(kind) bool{
 		func(k kind) bool { return k < kindStruct },
@@ -180,8 +182,8 @@ func (v *verifier) smallestUnion(s *Struct) reflect.Value {
 	return reflect.Zero(s.pointerType)
 }
 
-// messages returns messages to be read: with nothing in it, with all fields, and the latter with fields behind them that
-// are unknown, or have other types than declared.
+// messages returns messages to be read: with nothing in it, with all fields, and the latter with
+// fields behind them that are unknown, or have other types than declared.
 func (v *verifier) messages(s *Struct) (messages [][]byte, err error) {
 	if len(v.smallestOf(s).message) > maxSample {
 		return nil, errLargeSample

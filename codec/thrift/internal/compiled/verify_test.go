@@ -12,8 +12,8 @@ import (
 	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 )
 
-// TestVerdictIsTheSame compiles types whose default maps have several pairs many times: whether they are written in
-// the same order twice is chance, and must not matter.
+// TestVerdictIsTheSame compiles types whose default maps have several pairs many times: whether
+// they are written in the same order twice is chance, and must not matter.
 func TestVerdictIsTheSame(t *testing.T) {
 	for _, v := range []any{&byvalue.Many{}, &keep.Many{}, &thrifttags.Many{}} {
 		for i := range 50 {

@@ -234,7 +234,8 @@ func (b *builder) setMap(v *Value, typ *tagType, n *node) (err error) {
 // enumName stands for the name that the IDL gives to an enum.
 const enumName = "an enum's name"
 
-// scalars are the types without parts. Where the tag has no type the first that fits the Go type holds.
+// scalars are the types without parts. Where the tag has no type the first that fits the Go type
+// holds.
 var scalars = [...]struct {
 	name string
 	kind reflect.Kind

@@ -11,8 +11,9 @@ func (s *Struct) measure() {
 	s.Memory = Allocated(int64(s.Type.Size())) + s.defaults
 }
 
-// measureDefaults returns how many bytes the default values of a struct type take, without the struct itself. What
-// two instances have in common, such as a constant, is not allocated for either.
+// measureDefaults returns how many bytes the default values of a struct type take, without the
+// struct itself. What two instances have in common, such as a constant, is not allocated for
+// either.
 func measureDefaults(t reflect.Type) int64 {
 	one, other := withDefaults(t), withDefaults(t)
 	if !one.IsValid() || !other.IsValid() {
@@ -25,7 +26,8 @@ func measureDefaults(t reflect.Type) int64 {
 	return m.total
 }
 
-// withDefaults returns a new struct with its default values, and no value if it has none or its code panics.
+// withDefaults returns a new struct with its default values, and no value if it has none or its
+// code panics.
 func withDefaults(t reflect.Type) (v reflect.Value) {
 	p := reflect.New(t)
 	d, ok := p.Interface().(Defaulter)

@@ -42,8 +42,8 @@ func (v *Value) setSizes() {
 	v.Elem.addObject(&v.sizes)
 }
 
-// addObject adds the struct that an element or key points to, or that it is: generated code reads it elsewhere
-// first, and copies it.
+// addObject adds the struct that an element or key points to, or that it is: generated code reads
+// it elsewhere first, and copies it.
 func (v *Value) addObject(to *sizes) {
 	if v.Fields != nil {
 		to.defaults += v.Fields.defaults
@@ -51,7 +51,8 @@ func (v *Value) addObject(to *sizes) {
 	}
 }
 
-// inline returns how many bytes a key or element takes in a map's table, and beside how many elsewhere.
+// inline returns how many bytes a key or element takes in a map's table, and beside how many
+// elsewhere.
 func inline(t reflect.Type) int64 {
 	if t.Size() > maxInline {
 		return pointerBytes
@@ -66,7 +67,8 @@ func beside(t reflect.Type) int64 {
 	return 0
 }
 
-// Memory returns how many bytes a list, set or map of n elements takes, with the structs that they point to.
+// Memory returns how many bytes a list, set or map of n elements takes, with the structs that they
+// point to.
 func (v *Value) Memory(n int) int64 {
 	count := int64(n)
 	switch {
@@ -89,8 +91,8 @@ func (v *Value) tables(n int) int64 {
 	if n <= groupSlots {
 		return Allocated(groupSlots*v.sizes.slot + groupSlots)
 	}
-	// A table is at most seven eighths full. Of the tables of a map that has several, some fill up before
-	// the others, and are replaced by two.
+	// A table is at most seven eighths full. Of the tables of a map that has several, some fill up
+	// before the others, and are replaced by two.
 	slots := int64(1) << bits.Len(uint(n*8/7-1))
 	if n*8/7 > maxTable/2 {
 		slots *= 2
@@ -98,8 +100,8 @@ func (v *Value) tables(n int) int64 {
 	return slots*v.sizes.slot + slots
 }
 
-// Allocated returns how many bytes the allocator takes for n: its sizes are up to an eighth apart, and values above 512 bytes have
-// a word in front of them.
+// Allocated returns how many bytes the allocator takes for n: its sizes are up to an eighth apart,
+// and values above 512 bytes have a word in front of them.
 func Allocated(n int64) int64 {
 	if n > 512 {
 		n += 8
@@ -111,8 +113,8 @@ func Allocated(n int64) int64 {
 	return (n + step - 1) &^ (step - 1)
 }
 
-// Memory returns how many bytes the field's value takes besides the struct that has the field, except
-// for the arrays and tables of containers.
+// Memory returns how many bytes the field's value takes besides the struct that has the field,
+// except for the arrays and tables of containers.
 func (f *Field) Memory() int64 {
 	switch {
 	case f.Boxed:

@@ -40,7 +40,8 @@ func (v *Value) hasUntold() bool {
 	return v != nil && (v.untold || v.Key.hasUntold() || v.Elem.hasUntold())
 }
 
-// written returns what the struct's own code writes if only f is set, nil if the struct has no such code.
+// written returns what the struct's own code writes if only f is set, nil if the struct has no such
+// code.
 func (s *Struct) written(f *Field) (b []byte, err error) {
 	object := reflect.New(s.Type)
 	fast, ok := object.Interface().(thrift.FastCodec)
@@ -61,8 +62,8 @@ func (s *Struct) written(f *Field) (b []byte, err error) {
 	return thrift.FastMarshal(fast), nil
 }
 
-// sample gives the variable to, of which the zero value may not be written, a value. Containers get one element, and
-// pointers to structs stay nil, which is written as an empty struct.
+// sample gives the variable to, of which the zero value may not be written, a value. Containers get
+// one element, and pointers to structs stay nil, which is written as an empty struct.
 func (v *Value) sample(to reflect.Value) {
 	switch {
 	case to.Kind() == reflect.Int64:
@@ -99,8 +100,8 @@ func (s *Struct) learn(f *Field, b []byte) error {
 	}
 }
 
-// learn takes the types of v from its sample at offset off of b, which is written as a value of type t. It returns the
-// offset behind.
+// learn takes the types of v from its sample at offset off of b, which is written as a value of
+// type t. It returns the offset behind.
 func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next int, err error) {
 	if v.untold {
 		v.learnType(t)

@@ -14,16 +14,18 @@ type Struct struct {
 	Type   reflect.Type
 	Fields []Field // in the order of the Go type
 
-	// KeepsUnknown says that the struct has a field, at UnknownOffset, for the fields it does not know.
+	// KeepsUnknown says that the struct has a field, at UnknownOffset, for the fields it does not
+	// know.
 	KeepsUnknown  bool
 	UnknownOffset uintptr
 
-	// MinWire is how many bytes the smallest message of this type takes: its required fields, each with the
-	// smallest value of its type, and the stop byte.
+	// MinWire is how many bytes the smallest message of this type takes: its required fields, each
+	// with the smallest value of its type, and the stop byte.
 	MinWire int
 	// Memory is how many bytes a new struct takes, with its default values.
 	Memory int64
-	// Required has a bit for each of the first RequiredBits required fields, of which there are NumRequired.
+	// Required has a bit for each of the first RequiredBits required fields, of which there are
+	// NumRequired.
 	Required    uint64
 	NumRequired int
 
@@ -57,8 +59,8 @@ type Value struct {
 	Key    *Value  // of a map
 	Elem   *Value  // of a list, set or map
 
-	// Untold says that the tag does not tell a list from a set, or an i64 from an enum. Of resolves all that
-	// it can, so that it holds only for types without code of their own.
+	// untold says that the tag does not tell a list from a set, or an i64 from an enum. Of resolves
+	// all that it can, so that it holds only for types without code of their own.
 	untold bool
 	sizes  sizes
 }
@@ -79,12 +81,12 @@ func (v *Value) MinWire() int {
 	return v.Wire.MinSize()
 }
 
-// MinElement returns how many bytes the smallest element of a list or set takes on the wire, or the smallest pair
-// of a map.
+// MinElement returns how many bytes the smallest element of a list or set takes on the wire, or the
+// smallest pair of a map.
 func (v *Value) MinElement() int { return v.sizes.wire }
 
-// SameLayout reports whether values of the two types have the same parts, so that generated code, which
-// does not look at the message's type, reads one as the other.
+// SameLayout reports whether values of the two types have the same parts, so that generated code,
+// which does not look at the message's type, reads one as the other.
 func SameLayout(a, b binary.Type) bool {
 	if a == b {
 		return true
@@ -106,8 +108,8 @@ type cache struct {
 //nolint:gochecknoglobals // a cache of a pure function's results
 var known cache
 
-// Of returns what t, a struct or a pointer to one, declares. The error says why that is not known: a field
-// without a tag of the generator's, or one whose tag does not fit its type.
+// Of returns what t, a struct or a pointer to one, declares. The error says why that is not known:
+// a field without a tag of the generator's, or one whose tag does not fit its type.
 //
 // The first call for a type takes a few microseconds for each type below it, later ones look it up.
 func Of(t reflect.Type) (*Struct, error) {

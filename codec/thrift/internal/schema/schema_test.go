@@ -157,8 +157,8 @@ func mustOf(t *testing.T, v any) *Struct {
 	return s
 }
 
-// TestDialects has the tags of both dialects mean the same, and what older generators leave out be found by
-// what the type's own code writes.
+// TestDialects has the tags of both dialects mean the same, and what older generators leave out be
+// found by what the type's own code writes.
 func TestDialects(t *testing.T) {
 	want := mustOf(t, &keepless{})
 	for _, v := range []any{&thrifttags.Node{}, &oldNode{}} {
@@ -248,7 +248,8 @@ func (*oldTypedefs) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return len(b)
 }
 
-// TestDefaultsAreMeasured measures default values on an instance: those that all instances share take nothing.
+// TestDefaultsAreMeasured measures default values on an instance: those that all instances share
+// take nothing.
 func TestDefaultsAreMeasured(t *testing.T) {
 	plain, fat := mustOf(t, &plainDefault{}), mustOf(t, &fatDefault{})
 	want := int64(4*1024+512) + 24 + 48

@@ -146,7 +146,8 @@ func (t *tagType) isReserved() bool {
 	return false
 }
 
-// parts returns the types of a container's keys and elements, nil where the tag says nothing about them.
+// parts returns the types of a container's keys and elements, nil where the tag says nothing about
+// them.
 func (t *tagType) parts() (key, elem *tagType) {
 	if t == nil {
 		return nil, nil

@@ -9,8 +9,9 @@ import (
 // Struct checks the messages of one generated type. It does not change.
 type Struct schema.Struct
 
-// Of returns the shape of t, a struct or a pointer to one. The error says why there is none: a field without
-// a tag of the generator's, or one whose tag does not fit its type. The type needs no generated methods.
+// Of returns the shape of t, a struct or a pointer to one. The error says why there is none: a
+// field without a tag of the generator's, or one whose tag does not fit its type. The type needs no
+// generated methods.
 func Of(t reflect.Type) (*Struct, error) {
 	s, err := schema.Of(t)
 	return (*Struct)(s), err

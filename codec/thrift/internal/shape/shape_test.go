@@ -55,8 +55,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestMismatch has containers of other elements than declared be refused, which the walk without a declaration
-// takes for good, and fields of another type be skipped.
+// TestMismatch has containers of other elements than declared be refused, which the walk without a
+// declaration takes for good, and fields of another type be skipped.
 func TestMismatch(t *testing.T) {
 	s, err := Of(reflect.TypeFor[types.Everything]())
 	if err != nil {
@@ -115,8 +115,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestRequired refuses a struct without a required field, so that generated code does not do so later, when
-// it has read the rest.
+// TestRequired refuses a struct without a required field, so that generated code does not do so
+// later, when it has read the rest.
 func TestRequired(t *testing.T) {
 	s, err := Of(reflect.TypeFor[types.Point]())
 	if err != nil {
@@ -181,7 +181,8 @@ func TestThriftTags(t *testing.T) {
 	}
 }
 
-// TestTypesWithoutCode checks types that have tags and no generated methods, as kitex -no-fast-api makes them.
+// TestTypesWithoutCode checks types that have tags and no generated methods, as kitex -no-fast-api
+// makes them.
 func TestTypesWithoutCode(t *testing.T) {
 	type leaf struct {
 		Name string `frugal:"1,required,string"`

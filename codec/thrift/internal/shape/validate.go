@@ -15,7 +15,8 @@ func (s *Struct) Validate(b []byte, l *binary.Limits) (n int, err error) {
 	return n, err
 }
 
-// Measure is Validate, and returns also how much of Limits.MaxElementBytes reading the struct takes.
+// Measure is Validate, and returns also how much of Limits.MaxElementBytes reading the struct
+// takes.
 func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes)}
 	n, err = w.structure((*schema.Struct)(s), 0, l.MaxDepth)
@@ -136,7 +137,8 @@ func (w *walk) pairs(v *schema.Value, off, depth int) (int, error) {
 	return next, nil
 }
 
-// elements accounts for the n elements or pairs of the container at off, the first of which is at first.
+// elements accounts for the n elements or pairs of the container at off, the first of which is at
+// first.
 func (w *walk) elements(v *schema.Value, n, off, first int) error {
 	if n > 0 && n > (len(w.b)-first)/v.MinElement() {
 		return binary.NewError(binary.TooLarge, off, "more elements than the message has bytes for")
@@ -153,8 +155,8 @@ func (w *walk) reserve(off int, size int64) error {
 	return nil
 }
 
-// required reports an error unless the struct from start to end has all its required fields. Of the first of them it
-// has those in seen.
+// required reports an error unless the struct from start to end has all its required fields. Of the
+// first of them it has those in seen.
 func (w *walk) required(s *schema.Struct, seen uint64, start, end, depth int) error {
 	for first := 0; first < s.NumRequired; first += schema.RequiredBits {
 		if first > 0 {
@@ -170,7 +172,8 @@ func (w *walk) required(s *schema.Struct, seen uint64, start, end, depth int) er
 	return nil
 }
 
-// seen returns which of the required fields from the first-th on the struct at off has, which was checked.
+// seen returns which of the required fields from the first-th on the struct at off has, which was
+// checked.
 func (w *walk) seen(s *schema.Struct, first, off, depth int) (seen uint64) {
 	for {
 		t, id, next, err := binary.FieldHeader(w.b, off)
