@@ -9,9 +9,10 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testsystem"
 )
 
 // cutEnding is a way in which a peer stops in the middle of a stream.
@@ -30,12 +31,7 @@ var cutEndings = []cutEnding{
 
 // isPeersEnd reports whether err says that the peer has ended the connection.
 func isPeersEnd(err error) bool {
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || testsystem.IsReset(err)
 }
 
 // cutPeer answers the first call of each connection, takes as many more as it wants, and then

@@ -9,10 +9,10 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -71,8 +71,7 @@ var operations = map[string]map[string]func(c *conn.Conn) error{
 func isTyped(err error) bool {
 	var size *buffer.SizeError
 	return errors.Is(err, net.ErrClosed) || err == io.EOF || err == io.ErrUnexpectedEOF ||
-		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.As(err, &size)
+		errors.Is(err, os.ErrDeadlineExceeded) || testsystem.IsReset(err) || errors.As(err, &size)
 }
 
 // endings are the ways in which a connection ends.

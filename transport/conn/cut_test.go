@@ -9,10 +9,10 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -193,7 +193,7 @@ func checkCutReply(t *testing.T, c *conn.Conn, got []byte, err error, sent []byt
 	if err != nil && c.IsActive() {
 		t.Errorf("after %d bytes: the connection is active", len(sent))
 	}
-	if cause := c.Err(); err != nil && !isPeersEnd(cause) && !errors.Is(cause, syscall.ECONNRESET) {
+	if cause := c.Err(); err != nil && !isPeersEnd(cause) && !testsystem.IsReset(cause) {
 		t.Errorf("after %d bytes: got cause %v", len(sent), cause)
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -28,7 +28,7 @@ func TestDialErrors(t *testing.T) {
 		want    error
 		timeout bool
 	}{
-		{"refused", context.Background(), syscall.ECONNREFUSED, false},
+		{"refused", context.Background(), testsystem.Refused(), false},
 		{"cancelled", cancelled, nil, false},
 		{"timeout", late, nil, true},
 	} {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/net/nettest"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -13,7 +14,7 @@ import (
 // socket, with and without a poller.
 func TestNetConn(t *testing.T) {
 	t.Parallel()
-	for _, network := range []string{"tcp", "unix", "pipe"} {
+	for _, network := range testsystem.Networks("tcp", "unix", "pipe") {
 		t.Run(network, func(t *testing.T) {
 			group := newGroup(t, conn.GroupConfig{})
 			for name, g := range map[string]*conn.Group{"group": group, "no group": nil} {

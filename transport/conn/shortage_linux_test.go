@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -23,7 +23,10 @@ func TestShortage(t *testing.T) {
 		return
 	}
 	t.Parallel() // the child is what runs short
-	cmd := exec.Command(os.Args[0], "-test.run=^TestShortage$", "-test.v", "-test.timeout=60s")
+	cmd, err := testsystem.Command(t.Context(), "-test.run=^TestShortage$", "-test.v", "-test.timeout=60s")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.Env = append(os.Environ(), shortageEnv+"=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

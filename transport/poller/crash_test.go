@@ -2,10 +2,10 @@ package poller
 
 import (
 	"flag"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testsystem"
 )
 
 // crash lets TestPanicInOnReady be the process that panics.
@@ -20,11 +20,11 @@ func TestPanicInOnReady(t *testing.T) {
 		kernel.post(event{token, Readable})
 		<-p.done // never
 	}
-	executable, err := os.Executable()
+	cmd, err := testsystem.Command(t.Context(), "-test.run=^TestPanicInOnReady$", "-crash")
 	if err != nil {
 		t.Skipf("cannot run a second process: %v", err)
 	}
-	output, err := exec.Command(executable, "-test.run=^TestPanicInOnReady$", "-crash").CombinedOutput()
+	output, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(output), "panic: target's own") {
 		t.Errorf("got %v, output %q, want a panic", err, output)
 	}

@@ -68,7 +68,7 @@ var (
 	}
 
 	// DynamicJSON is the reader of JSON generic calls with dynamicgo, which makes JSON of the bytes.
-	DynamicJSON = Costs{Message: 3, Text: 3}
+	DynamicJSON = Costs{Message: 3, Text: dynamicText}
 
 	// Any is a generic reader that is not known: the costliest.
 	Any = JSON
