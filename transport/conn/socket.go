@@ -11,9 +11,10 @@ import (
 // tryWrite and waitWrite; the others are safe from any goroutine. Errors are
 // those of the standard library, io.EOF for the end of the stream.
 //
-// There are two: a rawSocket reaches a TCP or Unix socket's descriptor through
+// A rawSocket reaches a TCP or Unix socket's descriptor through
 // syscall.RawConn, a plainSocket has only the Read and Write of any net.Conn
-// and therefore cannot try: its connection is never dormant.
+// and therefore cannot try: its connection is never dormant. On Windows a
+// polledSocket, for TCP, is a plainSocket that can peek.
 type socket interface {
 	net.Conn
 

@@ -187,7 +187,7 @@ func (c *Conn) watchHandler() (again bool) {
 // peekForHandler looks for the peer's end for a handler that reads nothing. It
 // reports whether that may still come.
 func (c *Conn) peekForHandler() bool {
-	if !c.raw {
+	if _, plain := c.sock.(plainSocket); plain {
 		return false // there is no way to look without reading
 	}
 	err := c.sock.peek()

@@ -1,0 +1,74 @@
+package conn
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/windows"
+)
+
+// newSocket takes every net.Conn as it is, since a socket that belongs to a completion port cannot
+// be read without waiting. It can be looked at, though, which is all that a TCP socket has more.
+func newSocket(nc net.Conn) (socket, bool) {
+	plain := plainSocket{nc}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return plain, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return plain, false
+	}
+	s := &polledSocket{plainSocket: plain, raw: raw}
+	s.lookFD = s.look
+	return s, false
+}
+
+// polledSocket is a plainSocket that can peek.
+type polledSocket struct {
+	plainSocket
+	raw    syscall.RawConn
+	lookFD func(fd uintptr) // immutable after newSocket: look, stored since a method value allocates
+
+	lookMu sync.Mutex
+	query  socketQuery // guarded by lookMu
+	found  error       // guarded by lookMu: what look came to
+}
+
+// peek asks for the number of bytes and for the peer's end, and reads nothing: a read with MSG_PEEK
+// would wait if another goroutine took the bytes first.
+func (s *polledSocket) peek() error {
+	s.lookMu.Lock()
+	defer s.lookMu.Unlock()
+	if err := s.raw.Control(s.lookFD); err != nil {
+		return err
+	}
+	return s.found
+}
+
+// look is peek while the handle is held open. The caller holds lookMu.
+func (s *polledSocket) look(fd uintptr) {
+	handle := windows.Handle(fd)
+	unread, err := s.query.countUnread(handle)
+	if err != nil || unread > 0 {
+		s.found = err
+		return
+	}
+	events, err := s.query.poll(handle)
+	switch {
+	case err != nil:
+		s.found = err
+	case events&pollErr != 0:
+		s.found = os.NewSyscallError("wsapoll", windows.WSAECONNRESET)
+	case events&pollHup == 0:
+		s.found = errWouldBlock
+	default:
+		// Bytes may have come before the end, and after the first look.
+		if unread, s.found = s.query.countUnread(handle); unread == 0 && s.found == nil {
+			s.found = io.EOF
+		}
+	}
+}

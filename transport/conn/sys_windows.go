@@ -1,0 +1,61 @@
+package conn
+
+import (
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// fionread is FIONREAD of winsock2.h.
+const fionread = 0x4004667f
+
+// socketQuery holds the arguments of system calls that look at a socket, which would be allocated
+// for each call elsewhere. It is used by one goroutine at a time.
+type socketQuery struct {
+	unread uint32
+	size   uint32
+	polled pollFD
+}
+
+// countUnread returns how many bytes a socket has received that were not read.
+func (q *socketQuery) countUnread(handle windows.Handle) (uint32, error) {
+	q.unread = 0
+	// SAFETY: q stays alive and in place during the call, which does not go on after it, since no
+	// overlapped structure is given.
+	err := windows.WSAIoctl(handle, fionread, nil, 0,
+		(*byte)(unsafe.Pointer(&q.unread)), uint32(unsafe.Sizeof(q.unread)), &q.size, nil, 0)
+	return q.unread, os.NewSyscallError("wsaioctl", err)
+}
+
+// pollFD is WSAPOLLFD of winsock2.h, and the constants are events of it.
+type pollFD struct {
+	handle  windows.Handle
+	events  int16
+	revents int16
+}
+
+const (
+	pollReadNormal = 0x100 // POLLRDNORM
+	pollErr        = 0x1   // POLLERR: the connection was reset
+	pollHup        = 0x2   // POLLHUP: the peer has closed, or the connection was reset
+)
+
+//nolint:gochecknoglobals // the address of a function of the system
+var wsaPoll = windows.NewLazySystemDLL("ws2_32.dll").NewProc("WSAPoll")
+
+// poll returns the events of a socket, without waiting for one.
+func (q *socketQuery) poll(handle windows.Handle) (int16, error) {
+	if err := wsaPoll.Find(); err != nil {
+		return 0, err
+	}
+	q.polled = pollFD{handle: handle, events: pollReadNormal}
+	// SAFETY: q stays alive and in place during the call, which the compiler sees by the
+	// conversion in the argument list.
+	n, _, errno := syscall.SyscallN(wsaPoll.Addr(), uintptr(unsafe.Pointer(&q.polled)), 1, 0)
+	if int32(n) < 0 {
+		return 0, os.NewSyscallError("wsapoll", errno)
+	}
+	return q.polled.revents, nil
+}
