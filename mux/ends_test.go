@@ -39,7 +39,11 @@ func setGoroutines() []string {
 	all := make([]byte, 1<<20)
 	all = all[:runtime.Stack(all, true)]
 	var found []string
+	bubble := bubbleOf(all) // this goroutine's is the first
 	for stack := range bytes.SplitSeq(all, []byte("\n\n")) {
+		if bubbleOf(stack) != bubble {
+			continue // of a test before, which is about to end
+		}
 		for _, name := range []string{"flushWaiting", "(*clientConn).watch", "runUpkeep", "endPause", "(*Set).dial"} {
 			if strings.Contains(string(stack), name) {
 				found = append(found, string(stack))
@@ -47,6 +51,13 @@ func setGoroutines() []string {
 		}
 	}
 	return found
+}
+
+// bubbleOf returns what a stack says of the synctest bubble that its goroutine is in.
+func bubbleOf(stack []byte) string {
+	head, _, _ := bytes.Cut(stack, []byte("]:\n"))
+	_, bubble, _ := bytes.Cut(head, []byte("synctest bubble "))
+	return string(bubble)
 }
 
 // TestCloseWaits closes sets whose goroutines write, watch, dial and time: when Close
