@@ -70,11 +70,15 @@ func (s *transServer) BootstrapServer(ln net.Listener) error {
 	if ln == nil {
 		return errors.New("kiteline: listener is nil")
 	}
-	server, err := s.start()
-	if err != nil || server == nil {
+	served, err := servable(ln)
+	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	return server.Serve(ln)
+	server, err := s.start()
+	if err != nil || server == nil {
+		return errors.Join(err, served.Close())
+	}
+	return server.Serve(served)
 }
 
 // start makes the server. It returns nil if Shutdown came first.

@@ -33,6 +33,8 @@ func queueOf(ln net.Listener) (queue, bool) {
 		return ln, true
 	case *UnixListener:
 		return ln, true
+	case *descriptorListener:
+		return ln, true
 	}
 	return nil, false
 }
