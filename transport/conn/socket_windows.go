@@ -38,6 +38,18 @@ type polledSocket struct {
 	found  error       // guarded by lookMu: what look came to
 }
 
+// withFD calls f while the handle stays open.
+func (s *polledSocket) withFD(f func(fd uintptr)) error { return s.raw.Control(f) }
+
+// arrivedIn returns how many bytes wait in a socket.
+func arrivedIn(fd uintptr) int {
+	n, err := new(socketQuery).countUnread(windows.Handle(fd))
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // peek asks for the number of bytes and for the peer's end, and reads nothing: a read with MSG_PEEK
 // would wait if another goroutine took the bytes first.
 func (s *polledSocket) peek() error {
