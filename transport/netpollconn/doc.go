@@ -49,7 +49,8 @@
 //     buffer. MallocAck and WriteDirect fail for more bytes than there are, where netpoll's panic.
 //   - A Reader method fails for more than 2 GiB; netpoll's waits.
 //   - Dialling, by package transport, fails with the errors of package net: a refused connection
-//     matches syscall.ECONNREFUSED and not ErrConnClosed.
+//     matches syscall.ECONNREFUSED and not ErrConnClosed, because no connection was there to be
+//     closed and nothing can have been sent.
 //   - Reader.Len asks the socket. Where there is none to ask, as with TLS, it tells what is
 //     buffered.
 package netpollconn
