@@ -1,7 +1,11 @@
 package conn_test
 
 import (
+	"errors"
+	"io"
+	"net"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,6 +62,50 @@ func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
 	}
 	runtime.ReadMemStats(&after)
 	return after.Mallocs - before.Mallocs
+}
+
+// TestPlainWritesAllocateNothing: a net.Conn that is no plain socket, as every one on Windows, cannot
+// be tried, and each write to it waits.
+func TestPlainWritesAllocateNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	nc, peer := netPair(t, "tcp")
+	var sink sync.WaitGroup
+	sink.Go(func() { _, _ = io.Copy(io.Discard, peer) })
+	defer sink.Wait()
+	c, err := conn.New(struct{ *net.TCPConn }{nc.(*net.TCPConn)}, conn.Config{}, newGroup(t, conn.GroupConfig{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	message := make([]byte, 16<<10) // so long that the Writer does not copy it
+	flush := func(slices ...[]byte) (err error) {
+		for _, p := range slices {
+			_, wrote := c.Writer().WriteBinary(p)
+			err = errors.Join(err, wrote)
+		}
+		return errors.Join(err, c.Writer().Flush())
+	}
+	for name, write := range map[string]func() error{
+		"Write":      func() error { _, err := c.Write(message); return err },
+		"one slice":  func() error { return flush(message) },
+		"two slices": func() error { return flush(message[:10], message) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var failed error
+			least := 1.0
+			for range 5 { // the sink and others of the process may allocate too
+				least = min(least, testing.AllocsPerRun(500, func() { failed = errors.Join(failed, write()) }))
+			}
+			if failed != nil {
+				t.Fatal(failed)
+			}
+			if least > 0 {
+				t.Errorf("got %v allocations, want 0", least)
+			}
+		})
+	}
 }
 
 // TestIsActiveAllocatesNothing: a pool asks before each call.

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"net"
+	"sync"
 )
 
 // socket is the descriptor side of a connection: all it does to the kernel, so
@@ -69,6 +70,13 @@ func writeAll(nc net.Conn, vec [][]byte) (int64, error) {
 		vec[0] = vec[0][n:]
 		return int64(n), err
 	}
-	buffers := net.Buffers(vec)
-	return buffers.WriteTo(nc)
+	buffers := buffersPool.Get().(*net.Buffers)
+	*buffers = vec
+	n, err := buffers.WriteTo(nc)
+	*buffers = nil
+	buffersPool.Put(buffers)
+	return n, err
 }
+
+// buffersPool holds what writeAll gives package net, which escapes.
+var buffersPool = sync.Pool{New: func() any { return new(net.Buffers) }}

@@ -123,13 +123,16 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // writeSlowLocked writes p, waiting for room.
 func (c *Conn) writeSlowLocked(p []byte) (written int, err error) {
+	slices := slicesPool.Get().(*[flushSlices][]byte)
 	for err == nil && written < len(p) {
 		c.setPendingLocked(len(p) - written)
-		rest := [1][]byte{p[written:]}
+		slices[0] = p[written:]
 		var n int64
-		n, err = c.writeTimed(firstBytes(rest[:], timedBytes))
+		n, err = c.writeTimed(firstBytes(slices[:1], timedBytes))
 		written += int(n)
 	}
+	slices[0] = nil
+	slicesPool.Put(slices)
 	c.touch() // the wait may have been long
 	c.setPendingLocked(0)
 	return written, err
