@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// shortenBacklog skips the test.
-func shortenBacklog(t testing.TB, _ net.Listener) {
+// ShortenBacklog skips the test.
+func ShortenBacklog(t testing.TB, _ net.Listener) {
 	t.Skip("the length of an accept queue is fixed on " + runtime.GOOS)
 }

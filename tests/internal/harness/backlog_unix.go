@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// shortenBacklog makes the accept queue of ln as short as the system allows: a second listen(2)
+// ShortenBacklog makes the accept queue of ln as short as the system allows: a second listen(2)
 // sets its length anew.
-func shortenBacklog(t testing.TB, ln net.Listener) {
+func ShortenBacklog(t testing.TB, ln net.Listener) {
 	t.Helper()
 	conn, ok := ln.(syscall.Conn)
 	if !ok {

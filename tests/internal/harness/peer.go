@@ -64,18 +64,24 @@ func Unanswered(t testing.TB) net.Addr {
 	t.Helper()
 	ln := Listen(t, "tcp")
 	t.Cleanup(func() { ln.Close() })
-	shortenBacklog(t, ln)
-	addr := ln.Addr()
+	ShortenBacklog(t, ln)
+	FillBacklog(t, ln.Addr())
+	return ln.Addr()
+}
+
+// FillBacklog makes connections to addr, which end with the test, until the listener's queue is full. The queue must
+// be short, see ShortenBacklog, and nothing may be accepted meanwhile.
+func FillBacklog(t testing.TB, addr net.Addr) {
+	t.Helper()
 	const attempts = 16
 	for range attempts {
 		c, err := net.DialTimeout("tcp", addr.String(), 100*time.Millisecond)
 		if err != nil {
-			return addr
+			return
 		}
 		t.Cleanup(func() { c.Close() })
 	}
 	t.Skipf("%d connections were queued in spite of a backlog of 0", attempts)
-	return nil
 }
 
 // Dial connects to addr; the connection ends with the test.

@@ -45,6 +45,10 @@ type ServerConfig struct {
 	New       func(...server.Option) server.Server
 	Options   []server.Option // after the transport's
 
+	// Dial makes the connection by which Start sees that the server serves; nil: net.Dial. It is for a listener
+	// whose connections have to send something first.
+	Dial func(network, address string) (net.Conn, error)
+
 	// SharesPort says that other servers may get connections to the address: Start makes as many as it takes to
 	// get one to this server, and otherwise exactly one.
 	SharesPort bool
@@ -102,7 +106,7 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 	s.kitex = cfg.New(append(opts, cfg.Options...)...)
 	go func() { s.done <- s.kitex.Run() }()
 	t.Cleanup(s.cleanup)
-	s.awaitServing(cfg.SharesPort)
+	s.awaitServing(cfg)
 	return s
 }
 
@@ -122,16 +126,20 @@ func Listen(t testing.TB, network string) net.Listener {
 
 // awaitServing makes a connection, waits until Kitex has seen it, and closes it:
 // before that a Stop would not reach a server that is about to start.
-func (s *Server) awaitServing(sharesPort bool) {
+func (s *Server) awaitServing(cfg ServerConfig) {
 	s.t.Helper()
 	patience := Patience
-	if sharesPort {
+	if cfg.SharesPort {
 		patience = sharedProbePatience
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = net.Dial
 	}
 	var probe net.Conn
 	Eventually(s.t, "server sees a connection", func() bool {
 		var err error
-		if probe, err = net.Dial(s.Addr.Network(), s.Addr.String()); err != nil {
+		if probe, err = dial(s.Addr.Network(), s.Addr.String()); err != nil {
 			return false
 		}
 		defer probe.Close()
