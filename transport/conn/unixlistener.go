@@ -33,9 +33,10 @@ type UnixListener struct {
 // ListenUnix listens on the Unix socket address with lc, in the place of any server that has had
 // the name so far: who listens last is the one that clients reach, from its start on and without
 // a moment in which a client is refused. Others keep the connections that they have accepted, or
-// have in their backlogs. A socket's file that nobody listens on is replaced as well, and keeps its
-// mode and, if this process may set it, its owner. Any other file is left alone (ErrNotSocket). An
-// abstract name, which begins with "@", changes hands only when its owner has closed it.
+// have in their backlogs. A server whose successor stops first is not reachable again. A socket's
+// file that nobody listens on is replaced as well, and keeps its mode and, if this process may set
+// it, its owner. Any other file is left alone (ErrNotSocket). An abstract name, which begins with
+// "@", changes hands only when its owner has closed it.
 //
 // For this the socket is bound under another name of the same length in the same folder, and
 // renamed. Addr has the final name. As the kernel knows only the first, a client's net.Conn has that
