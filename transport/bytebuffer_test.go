@@ -359,7 +359,6 @@ func TestByteBufferNetpollReader(t *testing.T) {
 
 // A user's dialer may give netpoll's own connections.
 func TestForeignNetpollConnection(t *testing.T) {
-	needNetpoll(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

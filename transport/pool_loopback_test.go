@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -116,14 +115,6 @@ func (p *loopbackPool) needPoller() {
 	}
 }
 
-// needPeek skips what only a look into the socket tells.
-func needPeek(t *testing.T) {
-	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("sockets are not looked into here")
-	}
-}
-
 func TestPoolClosesWhatDiesWhileIdle(t *testing.T) {
 	t.Parallel()
 	for name, exchange := range map[string]func(client, server net.Conn) error{
@@ -209,7 +200,6 @@ func TestPoolClosesWhatDiesInUse(t *testing.T) {
 // A connection is put back and taken at once, so that no sweep can have looked
 // at it, after the peer has closed it.
 func TestPoolNeverHandsOutStale(t *testing.T) {
-	needPeek(t)
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
 	for range 200 {
@@ -237,7 +227,6 @@ func TestPoolNeverHandsOutStale(t *testing.T) {
 // The same for a connection that the poller watches and may not have reported yet.
 func TestPoolNeverHandsOutStaleWatched(t *testing.T) {
 	t.Parallel()
-	needPeek(t)
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
 	for range 50 {
@@ -255,7 +244,6 @@ func TestPoolNeverHandsOutStaleWatched(t *testing.T) {
 }
 
 func TestPoolDoesNotReuseWithUnreadBytes(t *testing.T) {
-	needPeek(t)
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
 	for name, leave := range map[string]func(client, server net.Conn) error{
@@ -310,7 +298,6 @@ func TestPoolWatchesBareConn(t *testing.T) {
 // Real calls from many goroutines while the server closes connections at random.
 func TestPoolUnderLoadWithAServerThatCloses(t *testing.T) {
 	t.Parallel()
-	needPeek(t)
 	l := newLoopback(t)
 	var serving sync.WaitGroup
 	serving.Go(func() {

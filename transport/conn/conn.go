@@ -25,7 +25,7 @@ type Conn struct {
 	config  *Config
 	clock   clock
 	sock    socket
-	raw     bool    // sock's try methods work
+	raw     bool    // all of sock's try methods work
 	group   *Group  // nil: no poller, no sweep, and a goroutine of its own for a handler
 	watcher watcher // what arms it; nil: never dormant
 	owner   owner   // who wants to know that it has ended; may be nil
@@ -207,6 +207,12 @@ func (c *Conn) IsActive() bool {
 	}
 	c.hangup(err)
 	return false
+}
+
+// looks reports whether the socket can be looked at, and read without waiting: a plainSocket cannot.
+func (c *Conn) looks() bool {
+	_, plain := c.sock.(plainSocket)
+	return !plain
 }
 
 // HasUnread reports whether bytes wait that were received and not yet read, in

@@ -13,6 +13,3 @@ import (
 func reusePort(_, _ string, _ syscall.RawConn) error {
 	return fmt.Errorf("conn: SO_REUSEPORT on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
-
-// hasBacklog says no: nobody can tell here, and what is not accepted is reset.
-func hasBacklog(syscall.RawConn) bool { return false }

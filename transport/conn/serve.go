@@ -125,7 +125,7 @@ func (c *Conn) settleKicked() settlement {
 		return settleNow
 	case c.watcher != nil:
 		return c.rest()
-	case c.drained() && c.raw:
+	case c.drained() && c.looks():
 		return settleNow // a request may have come meanwhile
 	case c.drained():
 		return c.closeDrained()

@@ -421,7 +421,7 @@ func TestArmFails(t *testing.T) {
 // TestSwallowedEnd: a handler that meets the end of the stream and keeps it to
 // itself does not leave its worker looking for it for ever.
 func TestSwallowedEnd(t *testing.T) {
-	for _, kind := range []string{"polled", "lingering", "raw without a group", "no poller and no try"} {
+	for _, kind := range []string{"polled", "lingering", "raw without a group", "tries only to read", "no poller and no try"} {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := &record{}

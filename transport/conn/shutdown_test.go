@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -219,9 +218,6 @@ func TestDialAndShutdownRace(t *testing.T) {
 // TestShutdownTakesBacklog: requests on connections that the kernel has made and the server had no
 // time to accept are answered.
 func TestShutdownTakesBacklog(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("what is in a backlog cannot be told here")
-	}
 	for _, network := range networks {
 		for name, stop := range map[string]func(s *server) error{
 			"Shutdown": func(s *server) error { return s.Shutdown(t.Context()) },

@@ -15,7 +15,7 @@ import (
 // A rawSocket reaches a TCP or Unix socket's descriptor through
 // syscall.RawConn, a plainSocket has only the Read and Write of any net.Conn
 // and therefore cannot try: its connection is never dormant. On Windows a
-// polledSocket, for TCP, is a plainSocket that can peek.
+// polledSocket, for TCP, is a plainSocket that can peek and tryRead.
 type socket interface {
 	net.Conn
 

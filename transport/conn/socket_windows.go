@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// newSocket takes every net.Conn as it is, since a socket that belongs to a completion port cannot
-// be read without waiting. It can be looked at, though, which is all that a TCP socket has more.
+// newSocket takes every net.Conn as it is, since a socket that belongs to a completion port gives
+// no readiness to wait for. A TCP socket can be looked at, though, and read without waiting.
 func newSocket(nc net.Conn) (socket, bool) {
 	plain := plainSocket{nc}
 	tcp, ok := nc.(*net.TCPConn)
@@ -23,15 +23,24 @@ func newSocket(nc net.Conn) (socket, bool) {
 		return plain, false
 	}
 	s := &polledSocket{plainSocket: plain, raw: raw}
-	s.lookFD = s.look
+	s.lookFD, s.takeFD = s.look, s.take
 	return s, false
 }
 
-// polledSocket is a plainSocket that can peek.
+// polledSocket is a plainSocket that can peek, and read what is there.
 type polledSocket struct {
 	plainSocket
-	raw    syscall.RawConn
-	lookFD func(fd uintptr) // immutable after newSocket: look, stored since a method value allocates
+	raw syscall.RawConn
+
+	// immutable after newSocket: look and take, stored since a method value allocates
+	lookFD func(fd uintptr)
+	takeFD func(fd uintptr)
+
+	// owned by the goroutine inside tryRead
+	in      []byte      // where to read to
+	reading socketQuery // of take
+	inCount int
+	inErr   error
 
 	lookMu sync.Mutex
 	query  socketQuery // guarded by lookMu
@@ -48,6 +57,29 @@ func arrivedIn(fd uintptr) int {
 		return 0
 	}
 	return int(n)
+}
+
+// tryRead reads past package net, whose Read fails at once on a read deadline that has passed. What
+// peek has seen stays, since no other goroutine reads.
+func (s *polledSocket) tryRead(p []byte) (int, error) {
+	if err := s.peek(); err != nil {
+		return 0, err
+	}
+	s.in = p
+	err := s.raw.Control(s.takeFD)
+	s.in = nil
+	if err != nil {
+		return 0, err
+	}
+	return s.inCount, s.inErr
+}
+
+// take reads once while the handle is held open.
+func (s *polledSocket) take(fd uintptr) {
+	s.inCount, s.inErr = s.reading.receive(windows.Handle(fd), s.in)
+	if s.inCount == 0 && s.inErr == nil {
+		s.inErr = io.EOF
+	}
 }
 
 // peek asks for the number of bytes and for the peer's end, and reads nothing: a read with MSG_PEEK

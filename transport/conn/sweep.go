@@ -187,8 +187,8 @@ func (c *Conn) watchHandler() (again bool) {
 // peekForHandler looks for the peer's end for a handler that reads nothing. It
 // reports whether that may still come.
 func (c *Conn) peekForHandler() bool {
-	if _, plain := c.sock.(plainSocket); plain {
-		return false // there is no way to look without reading
+	if !c.looks() {
+		return false
 	}
 	err := c.sock.peek()
 	if err == nil || err == errWouldBlock {

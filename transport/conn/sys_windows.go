@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"math"
 	"os"
 	"syscall"
 	"unsafe"
@@ -11,12 +12,14 @@ import (
 // fionread is FIONREAD of winsock2.h.
 const fionread = 0x4004667f
 
-// socketQuery holds the arguments of system calls that look at a socket, which would be allocated
-// for each call elsewhere. It is used by one goroutine at a time.
+// socketQuery holds the arguments of system calls that do not wait, which would be allocated for
+// each call elsewhere. It is used by one goroutine at a time.
 type socketQuery struct {
 	unread uint32
 	size   uint32
+	flags  uint32
 	polled pollFD
+	buffer windows.WSABuf
 }
 
 // countUnread returns how many bytes a socket has received that were not read.
@@ -27,6 +30,20 @@ func (q *socketQuery) countUnread(handle windows.Handle) (uint32, error) {
 	err := windows.WSAIoctl(handle, fionread, nil, 0,
 		(*byte)(unsafe.Pointer(&q.unread)), uint32(unsafe.Sizeof(q.unread)), &q.size, nil, 0)
 	return q.unread, os.NewSyscallError("wsaioctl", err)
+}
+
+// receive reads from a socket, outside of its completion port since no overlapped structure is
+// given. It waits where there is nothing to read.
+func (q *socketQuery) receive(handle windows.Handle, p []byte) (int, error) {
+	// SAFETY: q and p stay alive and in place during the call, which has ended with the memory then.
+	q.buffer = windows.WSABuf{Len: uint32(min(len(p), math.MaxInt32)), Buf: unsafe.SliceData(p)}
+	q.size, q.flags = 0, 0
+	err := windows.WSARecv(handle, &q.buffer, 1, &q.size, &q.flags, nil, nil)
+	q.buffer.Buf = nil
+	if err != nil {
+		return 0, os.NewSyscallError("wsarecv", err)
+	}
+	return int(q.size), nil
 }
 
 // pollFD is WSAPOLLFD of winsock2.h, and the constants are events of it.
