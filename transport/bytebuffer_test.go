@@ -1,5 +1,3 @@
-//go:build !windows
-
 package transport
 
 import (
@@ -355,43 +353,6 @@ func TestByteBufferNetpollReader(t *testing.T) {
 		t.Errorf("in memory: got %v", r)
 	}
 	must(memory.Release(nil))
-}
-
-// A user's dialer may give netpoll's own connections.
-func TestForeignNetpollConnection(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	c, err := netpoll.DialConnection("tcp", ln.Addr().String(), patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	peer, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	out := extension{}.NewWriteByteBuffer(t.Context(), c, nil)
-	if _, err := out.WriteString("ping"); err != nil {
-		t.Fatal(err)
-	}
-	must(out.Flush())
-	must(out.Release(nil))
-	p := make([]byte, 4)
-	if _, err := io.ReadFull(peer, p); err != nil || string(p) != "ping" {
-		t.Fatalf("got %q, %v", p, err)
-	}
-	if _, err := peer.Write(p); err != nil {
-		t.Fatal(err)
-	}
-	in := extension{}.NewReadByteBuffer(t.Context(), c, nil)
-	if s, err := in.ReadString(4); err != nil || s != "ping" {
-		t.Errorf("got %q, %v", s, err)
-	}
-	must(in.Release(nil))
 }
 
 func TestForeignPlainConn(t *testing.T) {

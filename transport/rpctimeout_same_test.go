@@ -1,5 +1,3 @@
-//go:build !windows
-
 package transport
 
 import (
@@ -11,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -185,7 +182,7 @@ func unanswered(t *testing.T, _ func()) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { _ = listenWithoutQueue(fd) }); err != nil {
 		t.Fatal(err)
 	}
 	const attempts = 16

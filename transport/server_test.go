@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/remote"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -215,6 +216,7 @@ func newTransServer(opt *remote.ServerOption, h remote.ServerTransHandler, opts 
 }
 
 func TestCreateListenerUnix(t *testing.T) {
+	testsystem.SkipWithoutNetwork(t, "unix")
 	s := newTransServer(&remote.ServerOption{}, &fakeHandler{})
 	path := socketPath(t)
 	addr := &net.UnixAddr{Net: "unix", Name: path}
@@ -274,6 +276,7 @@ func TestCreateListenerReusePort(t *testing.T) {
 }
 
 func TestServerOverUnixSocket(t *testing.T) {
+	testsystem.SkipWithoutNetwork(t, "unix")
 	t.Parallel()
 	h := onRead(echoLine)
 	s := newTransServer(&remote.ServerOption{ExitWaitTime: patience}, h, WithGroup(newTestGroup(t)))
