@@ -42,6 +42,7 @@ func (b *builder) build(t reflect.Type) {
 	b.spread()
 	for _, n := range b.order {
 		if n.err == nil {
+			n.schema.setMinWire()
 			n.schema.measure()
 		}
 	}
@@ -78,7 +79,7 @@ func (b *builder) spread() {
 func (b *builder) nodeOf(t reflect.Type) *node {
 	n := b.nodes[t]
 	if n == nil {
-		n = &node{schema: &Struct{Type: t, MinWire: 1, byID: map[int16]*Field{}}}
+		n = &node{schema: &Struct{Type: t, byID: map[int16]*Field{}}}
 		b.nodes[t] = n
 		b.order = append(b.order, n)
 	}
@@ -186,7 +187,9 @@ func (b *builder) valueOf(t reflect.Type, typ *tagType, n *node) (v *Value, err 
 		case t.Kind() != s.kind:
 		case typ == nil:
 			v.Wire = s.wire
-			v.untold = t.Kind() == reflect.Int64 && t.PkgPath() != ""
+			if t.Kind() == reflect.Int64 && t.PkgPath() != "" {
+				v.Other = binary.I32
+			}
 			return v, nil
 		case typ.name == s.name, s.name == enumName && !typ.isReserved():
 			v.Wire, v.Enum = s.wire, s.name == enumName
@@ -205,7 +208,7 @@ func (b *builder) setSlice(v *Value, typ *tagType, n *node) (err error) {
 	case isBytes:
 		return typ.mismatch(v.Type)
 	case typ == nil:
-		v.Wire, v.untold = binary.List, true
+		v.Wire, v.Other = binary.List, binary.Set
 	case typ.name == "list":
 		v.Wire = binary.List
 	case typ.name == "set":

@@ -12,7 +12,8 @@ import (
 
 var errUntold = errors.New("tag does not tell a list from a set")
 
-// resolve finds the types that the tags do not tell, in what the struct's own code writes.
+// resolve finds the types that the tags do not tell, in what the struct's own code writes. Where there is no such code,
+// what reads the struct takes a list for a list and a set for a set, and so do the fields here: they accept both.
 func (s *Struct) resolve() error {
 	for i := range s.Fields {
 		f := &s.Fields[i]
@@ -24,9 +25,7 @@ func (s *Struct) resolve() error {
 			return fmt.Errorf("field %s: %w", f.Name, err)
 		}
 		if b == nil {
-			if f.Type.Kind() != reflect.Int64 { // as which Frugal takes it
-				return fmt.Errorf("field %s: %w", f.Name, errUntold)
-			}
+			f.settleParts()
 			continue
 		}
 		if err := s.learn(f, b); err != nil {
@@ -37,7 +36,23 @@ func (s *Struct) resolve() error {
 }
 
 func (v *Value) hasUntold() bool {
-	return v != nil && (v.untold || v.Key.hasUntold() || v.Elem.hasUntold())
+	return v != nil && (v.Other != 0 || v.Key.hasUntold() || v.Elem.hasUntold())
+}
+
+// settleParts decides what elements and keys of an untold type are. Code that reads a container does not look at
+// the type that the message gives them, so that there must be one. The compilers give methods to enums and none to
+// typedefs.
+func (v *Value) settleParts() {
+	for _, part := range []*Value{v.Key, v.Elem} {
+		if part == nil {
+			continue
+		}
+		if part.Other == binary.I32 && part.Type.Implements(reflect.TypeFor[fmt.Stringer]()) {
+			part.Wire, part.Enum = binary.I32, true
+		}
+		part.Other = 0 // lists and sets are laid out alike
+		part.settleParts()
+	}
 }
 
 // written returns what the struct's own code writes if only f is set, nil if the struct has no such
@@ -103,7 +118,7 @@ func (s *Struct) learn(f *Field, b []byte) error {
 // learn takes the types of v from its sample at offset off of b, which is written as a value of
 // type t. It returns the offset behind.
 func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next int, err error) {
-	if v.untold {
+	if v.Other != 0 {
 		v.learnType(t)
 	}
 	if t != v.Wire {
@@ -133,6 +148,6 @@ func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next 
 func (v *Value) learnType(t binary.Type) {
 	isList, isInteger := t == binary.List || t == binary.Set, t == binary.I32 || t == binary.I64
 	if v.Elem != nil && isList || v.Elem == nil && isInteger {
-		v.Wire, v.Enum, v.untold = t, t == binary.I32, false
+		v.Wire, v.Other, v.Enum = t, 0, t == binary.I32
 	}
 }

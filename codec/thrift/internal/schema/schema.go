@@ -54,15 +54,13 @@ type Field struct {
 type Value struct {
 	Type   reflect.Type // without the pointer of a boxed field
 	Wire   binary.Type
-	Enum   bool    // an integer of four bytes on the wire that the IDL declares as an enum
-	Fields *Struct // of a struct, in place or by pointer
-	Key    *Value  // of a map
-	Elem   *Value  // of a list, set or map
+	Other  binary.Type // a second type on the wire, where neither the tag nor any code tells which; 0: none
+	Enum   bool        // an integer of four bytes on the wire that the IDL declares as an enum
+	Fields *Struct     // of a struct, in place or by pointer
+	Key    *Value      // of a map
+	Elem   *Value      // of a list, set or map
 
-	// untold says that the tag does not tell a list from a set, or an i64 from an enum. Of resolves
-	// all that it can, so that it holds only for types without code of their own.
-	untold bool
-	sizes  sizes
+	sizes sizes
 }
 
 // Field returns the field with an ID, or nil.
@@ -73,10 +71,16 @@ func (s *Struct) Field(id int16) *Field {
 	return s.byID[id]
 }
 
+// Accepts reports whether a field is read from a value of type t. Generated code skips others.
+func (v *Value) Accepts(t binary.Type) bool { return t == v.Wire || v.Other != 0 && t == v.Other }
+
 // MinWire returns how many bytes the smallest value takes on the wire.
 func (v *Value) MinWire() int {
-	if v.Fields != nil {
+	switch {
+	case v.Fields != nil:
 		return v.Fields.MinWire
+	case v.Other != 0:
+		return min(v.Wire.MinSize(), v.Other.MinSize())
 	}
 	return v.Wire.MinSize()
 }
@@ -158,7 +162,7 @@ func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolin
 // RequiredBits is how many required fields of a struct have a bit.
 const RequiredBits = 64
 
-// addRequired gives a field its number and its bit, and counts it in the smallest message.
+// addRequired gives a field its number and its bit.
 func (s *Struct) addRequired(f *Field) {
 	f.Number = s.NumRequired
 	s.NumRequired++
@@ -166,5 +170,18 @@ func (s *Struct) addRequired(f *Field) {
 		f.Bit = 1 << f.Number
 		s.Required |= f.Bit
 	}
-	s.MinWire = min(s.MinWire+3+f.Wire.MinSize(), math.MaxInt32)
+}
+
+// setMinWire sets MinWire. The types of all fields are known, and no struct's size is: each counts as its stop byte.
+func (s *Struct) setMinWire() {
+	s.MinWire = 1
+	for i := range s.Fields {
+		if f := &s.Fields[i]; f.Requiredness == Required {
+			size := f.Wire.MinSize()
+			if f.Other != 0 {
+				size = min(size, f.Other.MinSize())
+			}
+			s.MinWire = min(s.MinWire+3+size, math.MaxInt32)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,9 +29,6 @@ func TestTypesWithoutSchema(t *testing.T) {
 	}
 	type misfitThrift struct {
 		Text uint32 `thrift:"text,1"`
-	}
-	type untold struct { // no code of its own says which it is
-		Texts []string `thrift:"texts,1"`
 	}
 	type twins struct {
 		One bool `thrift:"one,1"`
@@ -61,7 +59,6 @@ func TestTypesWithoutSchema(t *testing.T) {
 		{shortThrift{}, "not the generator's"},
 		{misfit{}, "type int64 for a string"},
 		{misfitThrift{}, "none of Thrift's"},
-		{untold{}, "list from a set"},
 		{twins{}, "two fields with ID 1"},
 		{hidden{}, "not exported"},
 		{outer{}, "type int64 for a string"},
@@ -74,6 +71,64 @@ func TestTypesWithoutSchema(t *testing.T) {
 				t.Errorf("%T: got error %v, want one with %q", test.v, err, test.want)
 			}
 		}
+	}
+}
+
+// level is an enum as the compilers make it, and moment a typedef.
+type level int64
+
+func (level) String() string { return "" }
+
+// TestUntoldWithoutCode takes fields of types that neither a tag nor code tells for either. Their elements, which no
+// reader looks at the type of, are what the compilers make of such a Go type.
+func TestUntoldWithoutCode(t *testing.T) {
+	s := mustOf(t, &struct {
+		Texts   []string           `thrift:"texts,1,required"`
+		Level   level              `thrift:"level,2,required"`
+		Moment  moment             `thrift:"moment,3,optional"`
+		Levels  []level            `thrift:"levels,4"`
+		Moments map[level][]moment `thrift:"moments,5"`
+		Number  int64              `thrift:"number,6"`
+	}{})
+	for id, want := range map[int16][]binary.Type{
+		1: {binary.List, binary.Set}, 2: {binary.I32, binary.I64}, 3: {binary.I32, binary.I64},
+		4: {binary.List, binary.Set}, 5: {binary.Map}, 6: {binary.I64},
+	} {
+		for wire := binary.Stop; wire <= binary.UUID; wire++ {
+			if got := s.Field(id).Accepts(wire); got != slices.Contains(want, wire) {
+				t.Errorf("field %d accepts %v: %v", id, wire, got)
+			}
+		}
+	}
+	levels, moments := s.Field(4), s.Field(5)
+	for _, part := range []struct {
+		v    *Value
+		want binary.Type
+	}{{levels.Elem, binary.I32}, {moments.Key, binary.I32}, {moments.Elem, binary.List}, {moments.Elem.Elem, binary.I64}} {
+		if part.v.Wire != part.want || part.v.Accepts(part.v.Other) && part.v.Other != 0 {
+			t.Errorf("a part of type %v is a %v or a %v, want a %v alone", part.v.Type, part.v.Wire, part.v.Other, part.want)
+		}
+	}
+	if want := 1 + 3 + 5 + 3 + 4; s.MinWire != want {
+		t.Errorf("the smallest message has %d bytes, want %d", s.MinWire, want)
+	}
+}
+
+// oldEnum is a struct of a generator that leaves out types, with a required enum.
+type oldEnum struct {
+	Colour thrifttags.Colour `thrift:"colour,1,required"`
+}
+
+func (*oldEnum) BLength() int                 { return 3 + 4 + 1 }
+func (*oldEnum) FastRead([]byte) (int, error) { return 0, nil }
+func (*oldEnum) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
+	return copy(b, []byte{byte(binary.I32), 0, 1, 0, 0, 0, 1, 0})
+}
+
+// TestSmallestMessageIsLearnt counts a required field of a type that was learnt from the struct's code as what it is.
+func TestSmallestMessageIsLearnt(t *testing.T) {
+	if got, want := mustOf(t, &oldEnum{}).MinWire, 3+4+1; got != want {
+		t.Errorf("got %d bytes, want %d", got, want)
 	}
 }
 
