@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 )
@@ -130,31 +131,83 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// TestManyRequired has each of more required fields than a word has bits be missed.
-func TestManyRequired(t *testing.T) {
+// manyRequired returns a type with more required fields than a word has bits, whose IDs are the numbers up to n, and a
+// field of a struct of the same kind, depth times inside one another.
+func manyRequired(n, depth int) reflect.Type {
 	var fields []reflect.StructField
-	for i := range 150 {
+	for i := range n {
 		fields = append(fields, reflect.StructField{
 			Name: "F" + strconv.Itoa(i), Type: reflect.TypeFor[bool](),
 			Tag: reflect.StructTag(`thrift:"f,` + strconv.Itoa(i) + `,required"`),
 		})
 	}
-	s, err := Of(reflect.StructOf(fields))
+	if depth > 1 {
+		fields = append(fields, reflect.StructField{
+			Name: "Inner", Type: reflect.PointerTo(manyRequired(n, depth-1)),
+			Tag: reflect.StructTag(`thrift:"inner,` + strconv.Itoa(n) + `,optional"`),
+		})
+	}
+	return reflect.StructOf(fields)
+}
+
+// manyBools returns the n fields of such a type, but the one that is missing, without the byte that ends it.
+func manyBools(n, missing int) (b []byte) {
+	for i := range n {
+		if i != missing {
+			b = append(b, byte(binary.Bool), byte(i>>8), byte(i), 1)
+		}
+	}
+	return b
+}
+
+// TestManyRequired has each of more required fields than a word has bits be missed, also by a struct inside one that has
+// it, and around one.
+func TestManyRequired(t *testing.T) {
+	const n = 150
+	s, err := Of(manyRequired(n, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := binary.DefaultLimits()
-	for missing := -1; missing < len(fields); missing++ {
-		var b []byte
-		for i := range fields {
-			if i != missing {
-				b = append(b, byte(binary.Bool), 0, byte(i), 1)
+	for missing := -1; missing < n; missing++ {
+		for _, missingInside := range []bool{true, false} {
+			outer, inner := -1, missing
+			if !missingInside {
+				outer, inner = missing, -1
+			}
+			b := []byte{byte(binary.Struct), 0, n} // before the fields of the struct around it
+			b = append(append(b, manyBools(n, inner)...), 0)
+			b = append(append(b, manyBools(n, outer)...), 0)
+			end, err := s.Validate(b, &l)
+			if missing < 0 && (end != len(b) || err != nil) || missing >= 0 && !isKind(err, binary.MissingRequired) {
+				t.Errorf("without field %d, inside %v: got %d, %v", missing, missingInside, end, err)
 			}
 		}
-		n, err := s.Validate(append(b, 0), &l)
-		if missing < 0 && (n != len(b)+1 || err != nil) || missing >= 0 && !isKind(err, binary.MissingRequired) {
-			t.Errorf("without field %d: got %d, %v", missing, n, err)
+	}
+}
+
+// TestManyRequiredInDepths looks at each field header once, however deep the structs with many required fields are.
+func TestManyRequiredInDepths(t *testing.T) {
+	const n, depth = 100, 20
+	s, err := Of(manyRequired(n, depth))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b []byte
+	for i := range depth {
+		if i > 0 {
+			b = append(b, byte(binary.Struct), 0, n)
 		}
+		b = append(b, manyBools(n, -1)...)
+	}
+	b = append(b, make([]byte, depth)...)
+	l := binary.DefaultLimits()
+	w := walk{b: b, limits: &l, memory: int64(l.MaxElementBytes)}
+	if end, err := w.structure((*schema.Struct)(s), 0, l.MaxDepth); end != len(b) || err != nil {
+		t.Fatalf("got %d, %v", end, err)
+	}
+	if want := depth*(n+1+1) - 1; w.headers != want {
+		t.Errorf("looked at %d headers of %d", w.headers, want)
 	}
 }
 

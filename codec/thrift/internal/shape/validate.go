@@ -28,28 +28,42 @@ type walk struct {
 	b      []byte
 	limits *binary.Limits
 	memory int64 // bytes that values may take yet
+
+	// more has, for each struct around here with more required fields than seen has bits, a bit for each of the others.
+	more    []uint64
+	headers int // of fields that were looked at, for tests
 }
+
+const wordBits = 64 // of walk.more
 
 func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	if depth <= 0 {
 		return off, binary.NewError(binary.TooDeep, off, "")
 	}
 	var seen uint64
-	start := off
+	more := len(w.more)
+	if s.NumRequired > schema.RequiredBits {
+		w.more = append(w.more, make([]uint64, (s.NumRequired-1)/wordBits)...)
+	}
 	for {
+		w.headers++
 		t, id, next, err := binary.FieldHeader(w.b, off)
 		if err != nil {
 			return off, err
 		}
 		if t == binary.Stop {
 			if seen != s.Required || s.NumRequired > schema.RequiredBits {
-				err = w.required(s, seen, start, off, depth)
+				err = required(s, seen, w.more[more:], off)
 			}
+			w.more = w.more[:more]
 			return next, err
 		}
-		if f := s.Field(id); f != nil && f.Wire == t {
+		if f := s.Field(id); f != nil && f.Accepts(t) {
 			seen |= f.Bit
-			off, err = w.field(f, next, depth-1)
+			if f.Number >= schema.RequiredBits {
+				w.more[more+f.Number/wordBits-1] |= 1 << (f.Number % wordBits)
+			}
+			off, err = w.field(f, t, next, depth-1)
 		} else {
 			off, err = binary.SkipAt(w.b, next, t, depth-1, w.limits)
 		}
@@ -59,11 +73,15 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	}
 }
 
-func (w *walk) field(f *schema.Field, off, depth int) (int, error) {
+// field walks over the value of f, which is of type t.
+func (w *walk) field(f *schema.Field, t binary.Type, off, depth int) (int, error) {
 	if size := f.Memory(); size > 0 {
 		if err := w.reserve(off, size); err != nil {
 			return off, err
 		}
+	}
+	if t.FixedSize() > 0 {
+		return binary.SkipAt(w.b, off, t, depth, w.limits)
 	}
 	return w.value(&f.Value, off, depth)
 }
@@ -155,38 +173,19 @@ func (w *walk) reserve(off int, size int64) error {
 	return nil
 }
 
-// required reports an error unless the struct from start to end has all its required fields. Of the
-// first of them it has those in seen.
-func (w *walk) required(s *schema.Struct, seen uint64, start, end, depth int) error {
-	for first := 0; first < s.NumRequired; first += schema.RequiredBits {
-		if first > 0 {
-			seen = w.seen(s, first, start, depth)
-		}
-		for i := range s.Fields {
-			n := s.Fields[i].Number - first
-			if 0 <= n && n < schema.RequiredBits && seen&(1<<n) == 0 {
-				return missing(s, &s.Fields[i], end)
-			}
+// required reports an error unless a struct that ends at off has all its required fields. Of the first of them it has
+// those in seen, of the others those in more.
+func required(s *schema.Struct, seen uint64, more []uint64, off int) error {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		switch {
+		case f.Number < 0:
+		case f.Number < schema.RequiredBits && seen&f.Bit == 0,
+			f.Number >= schema.RequiredBits && more[f.Number/wordBits-1]&(1<<(f.Number%wordBits)) == 0:
+			return missing(s, f, off)
 		}
 	}
 	return nil
-}
-
-// seen returns which of the required fields from the first-th on the struct at off has, which was
-// checked.
-func (w *walk) seen(s *schema.Struct, first, off, depth int) (seen uint64) {
-	for {
-		t, id, next, err := binary.FieldHeader(w.b, off)
-		if err != nil || t == binary.Stop {
-			return seen
-		}
-		if f := s.Field(id); f != nil && f.Wire == t && f.Number >= first {
-			seen |= 1 << (f.Number - first) // nothing for a number above the last bit
-		}
-		if off, err = binary.SkipAt(w.b, next, t, depth-1, w.limits); err != nil {
-			return seen
-		}
-	}
 }
 
 func missing(s *schema.Struct, f *schema.Field, off int) error {
