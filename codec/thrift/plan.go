@@ -56,15 +56,15 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 	if t == nil {
 		return p, true
 	}
-	for _, f := range families {
-		if f.Has(t) {
-			p.read, p.write, p.family, p.costs = viaFamily, viaFamily, f, charge.Typed(t)
-			return p, true
-		}
-	}
 	p.shape, _ = shape.Of(t) // a type without tags has none
 	if p.generic = charge.IsGeneric(t); !p.generic && p.shape == nil {
-		p.costs = charge.Typed(t)
+		p.costs = untagged(t)
+	}
+	for _, f := range families {
+		if f.Has(t) {
+			p.read, p.write, p.family = viaFamily, viaFamily, f
+			return p, true
+		}
 	}
 	if !t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
 		return p, true
@@ -75,6 +75,16 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 		p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
 	}
 	return p, ready
+}
+
+// untagged returns what code may take that reads a message into a value of type t, of which no tags tell what is
+// declared. It may not look at what the message says about elements, as generated code does not: each is charged as a
+// struct, too.
+func untagged(t reflect.Type) *charge.Costs {
+	c := charge.Typed(t)
+	c.Element += c.Struct
+	c.Pair += c.Struct
+	return c
 }
 
 // validate returns how many bytes the struct takes that b begins with, if code other than this module's may read it.

@@ -58,6 +58,11 @@
 //
 // # Limitations
 //
+// With Family a message is checked against the tags of the struct, and thrift.Limits.MaxElementBytes bounds what
+// reading it takes, with two exceptions. Default values that are containers are not counted: the compiler's code makes
+// them for each struct that it reads. And for a struct that has no such tags, a list of another type than its code reads is counted as
+// one of the largest struct below it, but what the code sees in the bytes behind the first element is not known.
+//
 // THeader is Apache's own implementation over a Transport, since the library knows it by its type.
 // Its frames are copied, and its limits are Apache's. A THeader connection that sends inflated frames may see the
 // headers of the request before, as with thrift.TSimpleServer.
