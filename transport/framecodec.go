@@ -2,8 +2,10 @@ package transport
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
 )
 
@@ -11,21 +13,28 @@ import (
 // pooled connection the next message would be looked for at the wrong place, and bytes of a payload would be a call.
 type frameCodec struct{ remote.Codec }
 
-// frameMetaCodec is a frameCodec of one that reads headers and payload apart.
+// frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's server does.
 type frameMetaCodec struct {
 	frameCodec
 	meta remote.MetaDecoder
 }
+
+// frameApartCodec is a frameMetaCodec of one whose Decode reads headers and payload apart and does nothing else.
+type frameApartCodec struct{ frameMetaCodec }
 
 var _ remote.MetaDecoder = frameMetaCodec{}
 
 // wholeFrames returns c as one that refuses messages that do not end where their frames do.
 func wholeFrames(c remote.Codec) remote.Codec {
 	switch c := c.(type) {
-	case nil, frameCodec, frameMetaCodec:
+	case nil, frameCodec, frameMetaCodec, frameApartCodec:
 		return c
 	case remote.MetaDecoder:
-		return frameMetaCodec{frameCodec{c.(remote.Codec)}, c} //nolint:errcheck // it came as one
+		whole := frameMetaCodec{frameCodec{c.(remote.Codec)}, c} //nolint:errcheck // it came as one
+		if reflect.TypeOf(c) == reflect.TypeOf(codec.NewDefaultCodec()) {
+			return frameApartCodec{whole}
+		}
+		return whole
 	}
 	return frameCodec{c}
 }
@@ -38,8 +47,8 @@ func (c frameCodec) Decode(ctx context.Context, m remote.Message, in remote.Byte
 	return checkRead(in)
 }
 
-// Decode implements remote.Codec.
-func (c frameMetaCodec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+// Decode implements remote.Codec. A frame of a wrong length is refused before its payload is read.
+func (c frameApartCodec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
 	if err := c.DecodeMeta(ctx, m, in); err != nil {
 		return err
 	}
