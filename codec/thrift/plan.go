@@ -12,6 +12,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
+	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
 // way is how values of a type are read or written.
@@ -37,7 +38,7 @@ type plan struct {
 // plans has the plans of types that were asked for.
 type plans struct{ found sync.Map } // reflect.Type to *plan
 
-// of returns the plan for values of type t, nil for none. While another goroutine compiles a type, a plan that needs
+// of returns the plan for values of type t, nil for none. While another goroutine compiles the type, a plan that needs
 // a compiled type does without, and is not kept.
 func (p *plans) of(t reflect.Type, families []Family) *plan {
 	if found, ok := p.found.Load(t); ok {
@@ -50,31 +51,33 @@ func (p *plans) of(t reflect.Type, families []Family) *plan {
 	return made
 }
 
-// newPlan returns the plan for values of type t. It is final unless a type is being compiled.
+// newPlan returns the plan for values of type t. It is final unless the type is being compiled.
 func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 	p = new(plan)
 	if t == nil {
 		return p, true
 	}
-	p.shape, _ = shape.Of(t) // a type without tags has none
+	var err error
+	p.shape, err = shape.Of(t) // a type without tags has none
+	known := !errors.Is(err, typecache.ErrBusy)
 	if p.generic = charge.IsGeneric(t); !p.generic && p.shape == nil {
 		p.costs = untagged(t)
 	}
 	for _, f := range families {
 		if f.Has(t) {
 			p.read, p.write, p.family = viaFamily, viaFamily, f
-			return p, true
+			return p, known
 		}
 	}
 	if !t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
-		return p, true
+		return p, known
 	}
 	p.read, p.write = viaFast, viaFast
 	c, ready, err := compiled.TryOf(t)
 	if ready && err == nil {
 		p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
 	}
-	return p, ready
+	return p, ready && known
 }
 
 // untagged returns what code may take that reads a message into a value of type t, of which no tags tell what is

@@ -132,8 +132,15 @@ func TestAllocatedIsCharged(t *testing.T) {
 					if size.n <= 1 && size.times == 1 {
 						_ = way(newValue()) // Frugal looks at each type once, and has pools
 					}
-					v := newValue()
-					if took, err := bytesFor(func() error { return way(v) }); err != nil || took > most {
+					var took int64
+					var err error
+					for range 5 { // others of the process may allocate meanwhile
+						v := newValue()
+						if took, err = bytesFor(func() error { return way(v) }); took <= most {
+							break
+						}
+					}
+					if err != nil || took > most {
 						t.Errorf("%v.%s by %s, %d elements, %d times: took %d bytes for %d, charged %d: %v",
 							s.Type, f.Name, name, size.n, size.times, took, len(message), charged, err)
 					}

@@ -1,20 +1,18 @@
 package compiled
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
-// cache has what was found for each struct type.
-type cache struct {
-	found     sync.Map   // reflect.Type to *Struct, or to the error that says why there is none
-	compiling sync.Mutex // held by the goroutine that adds to found
-}
+// cache has what was found for each struct type. An error says why the type must be left to its own code.
+type cache = typecache.Cache[Struct]
 
 // plans has results that depend on the type alone, so that it makes no difference who asked first.
 //
@@ -25,36 +23,36 @@ var plans cache
 // type must be left to its generated code.
 //
 // The first call for a type compiles it and all types below it, which takes tens of microseconds
-// for each type. One type is compiled at a time: a call for another one that is not compiled yet
-// waits.
+// for each type. It runs code of the types. If that code asks for the same type, it gets typecache.ErrBusy.
 func Of(t reflect.Type) (*Struct, error) {
 	t, err := structType(t)
 	if err != nil {
 		return nil, err
 	}
-	if s, err, ok := plans.lookup(t); ok {
+	if s, err, ok := plans.Lookup(t); ok {
 		return s, err
 	}
-	plans.compiling.Lock()
-	defer plans.compiling.Unlock()
-	return plans.compile(t)
+	declared, err := schema.Of(t)
+	if err != nil {
+		return nil, err
+	}
+	return plans.Of(t, func() { compile(&plans, declared) })
 }
 
-// TryOf is Of for a caller that has another way meanwhile: where Of would wait TryOf returns at
-// once, and ready is false.
+// TryOf is Of for a caller that has another way meanwhile: while another goroutine, or the code that asks, compiles t
+// TryOf returns at once, and ready is false.
 func TryOf(t reflect.Type) (s *Struct, ready bool, err error) {
 	if t, err = structType(t); err != nil {
 		return nil, true, err
 	}
-	if s, err, ok := plans.lookup(t); ok {
+	if s, err, ok := plans.Lookup(t); ok {
 		return s, true, err
 	}
-	if !plans.compiling.TryLock() {
-		return nil, false, nil
+	declared, err := schema.Of(t)
+	if err != nil {
+		return nil, !errors.Is(err, typecache.ErrBusy), err
 	}
-	defer plans.compiling.Unlock()
-	s, err = plans.compile(t)
-	return s, true, err
+	return plans.TryOf(t, func() { compile(&plans, declared) })
 }
 
 func structType(t reflect.Type) (reflect.Type, error) {
@@ -67,119 +65,58 @@ func structType(t reflect.Type) (reflect.Type, error) {
 	return t, nil
 }
 
-// lookup returns what was found for t, if it was asked for before.
-func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolint:revive // ok says whether the two others hold
-	switch found, _ := c.found.Load(t); found := found.(type) {
-	case *Struct:
-		return found, nil, true
-	case error:
-		return nil, found, true
-	}
-	return nil, nil, false
-}
-
-// compile compiles t and the types below it, unless another goroutine has done so while the caller
-// waited for compiling, and publishes what it finds for each of them.
-func (c *cache) compile(t reflect.Type) (*Struct, error) {
-	if s, err, ok := c.lookup(t); ok {
-		return s, err
-	}
-	declared, err := schema.Of(t)
-	if err != nil {
-		c.found.Store(t, err)
-		return nil, err
-	}
+// compile compiles a type and those below it, and has c know what it finds for each of them.
+func compile(c *cache, declared *schema.Struct) {
 	b := newCompiler(c)
 	b.compile(declared)
-	for _, n := range b.order {
-		if n.err != nil {
-			c.found.Store(n.plan.goType, n.err)
-		} else {
-			c.found.Store(n.plan.goType, n.plan)
-		}
-	}
-	s, err, _ := c.lookup(t)
-	return s, err
+	b.types.Publish(c)
 }
 
 // compiler compiles one type and those below it.
 type compiler struct {
-	cache *cache
-	nodes map[*schema.Struct]*node
-	order []*node // the nodes, as they were found; those behind the current one are still to be compiled
-
+	cache    *cache
+	types    typecache.Graph[Struct]
 	verifier *verifier
 }
 
 func newCompiler(c *cache) *compiler {
-	return &compiler{
-		cache: c, nodes: map[*schema.Struct]*node{},
-		verifier: &verifier{smallest: map[*Struct]*smallest{}},
-	}
+	return &compiler{cache: c, verifier: &verifier{smallest: map[*Struct]*smallest{}}}
 }
 
 // node is a type that is being compiled.
-type node struct {
-	plan  *Struct
-	users []*node // the types with a value of this one
-	err   error
-}
+type node = typecache.Node[Struct]
 
 func (c *compiler) compile(declared *schema.Struct) {
-	c.nodeOf(declared)
-	for i := 0; i < len(c.order); i++ { // it grows meanwhile
-		n := c.order[i]
-		n.err = c.fill(n)
+	c.nodeOf(declared, nil)
+	for i := 0; i < len(c.types.Order); i++ { // it grows meanwhile
+		n := c.types.Order[i]
+		n.Err = c.fill(n)
 	}
+	c.types.Spread()             // so that no type is tried out with a part whose plan is not complete
 	defer c.verifier.out.Close() //nolint:errcheck // it gives memory back and cannot fail
-	for _, n := range c.order {
-		if n.err == nil {
-			n.err = c.verifier.verify(n.plan)
+	for _, n := range c.types.Order {
+		if n.Err == nil {
+			n.Err = c.verifier.verify(n.Value)
 		}
 	}
-	c.spread()
+	c.types.Spread()
 }
 
-// spread gives the error of a type to all that have values of it: their plans need its plan.
-func (c *compiler) spread() {
-	var failed []*node
-	for _, n := range c.order {
-		if n.err != nil {
-			n.err = fmt.Errorf("%v: %w", n.plan.goType, n.err)
-			failed = append(failed, n)
-		}
-	}
-	for ; len(failed) > 0; failed = failed[1:] {
-		for _, user := range failed[0].users {
-			if user.err == nil {
-				user.err = fmt.Errorf("%v has a %w", user.plan.goType, failed[0].err)
-				failed = append(failed, user)
-			}
-		}
-	}
-}
-
-func (c *compiler) nodeOf(declared *schema.Struct) *node {
-	n := c.nodes[declared]
-	if n == nil {
-		t := declared.Type
-		n = &node{plan: &Struct{
+func (c *compiler) nodeOf(declared *schema.Struct, user *node) *node {
+	t := declared.Type
+	return c.types.Node(t, user, func() *Struct {
+		return &Struct{
 			declared: declared, goType: t, pointerType: reflect.PointerTo(t), sliceType: reflect.SliceOf(t), size: int(t.Size()),
-		}}
-		c.nodes[declared] = n
-		c.order = append(c.order, n)
-	}
-	return n
+		}
+	})
 }
 
 // structOf returns the plan for a type of which a value is in user.
 func (c *compiler) structOf(declared *schema.Struct, user *node) (*Struct, error) {
-	if s, err, ok := c.cache.lookup(declared.Type); ok {
+	if s, err, ok := c.cache.Lookup(declared.Type); ok {
 		return s, err
 	}
-	n := c.nodeOf(declared)
-	n.users = append(n.users, user)
-	return n.plan, nil
+	return c.nodeOf(declared, user).Value, nil
 }
 
 // fill makes the plan of a node from what is declared.
@@ -189,7 +126,7 @@ func (c *compiler) fill(n *node) (err error) {
 			err = fmt.Errorf("generated code: %v", r)
 		}
 	}()
-	s, d := n.plan, n.plan.declared
+	s, d := n.Value, n.Value.declared
 	if !s.pointerType.Implements(reflect.TypeFor[thrift.FastCodec]()) || !s.pointerType.Implements(reflect.TypeFor[schema.Defaulter]()) {
 		return errNoCode
 	}

@@ -33,7 +33,7 @@ func (c *compiler) fieldOf(d *schema.Field, n *node, initial reflect.Value) (f f
 	f.head = uint32(f.wire)<<24 | uint32(uint16(d.ID))<<8
 	f.setPresence(d.Requiredness, initial)
 	if !initial.IsZero() {
-		n.plan.callsInit = n.plan.callsInit || f.boxed || f.kind > kindString
+		n.Value.callsInit = n.Value.callsInit || f.boxed || f.kind > kindString
 	}
 	return f, nil
 }

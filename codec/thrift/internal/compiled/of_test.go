@@ -162,7 +162,7 @@ func (*chanField) FastRead([]byte) (int, error)                        { return 
 func (*chanField) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
 
 func TestOfConcurrently(t *testing.T) {
-	plans.found.Clear()
+	plans.Forget(nil)
 	want := [4]*Struct{}
 	var done sync.WaitGroup
 	for i := range want {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
 	frugalstruct "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/frugalstruct/variants"
 	keep "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/keep/variants"
@@ -26,7 +27,12 @@ func TestVerdictIsTheSame(t *testing.T) {
 
 // compileAlone compiles v's type with a cache of its own.
 func compileAlone(v any) error {
-	_, err := new(cache).compile(reflect.TypeOf(v).Elem())
+	c, t := new(cache), reflect.TypeOf(v).Elem()
+	declared, err := schema.Of(t)
+	if err != nil {
+		return err
+	}
+	_, err = c.Of(t, func() { compile(c, declared) })
 	return err
 }
 

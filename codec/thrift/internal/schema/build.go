@@ -8,97 +8,64 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
 // unknownField is the name of the field in which generated structs keep what they do not know.
 const unknownField = "_unknownFields"
 
-// builder makes the schemas of a type and of those below it, which may contain each other.
+// builder makes the schemas of a type and of those below it.
 type builder struct {
 	cache *cache
-	nodes map[reflect.Type]*node
-	order []*node // the nodes, as they were found; those behind the current one are still to be read
+	types typecache.Graph[Struct]
 }
 
 // node is a type that is being looked at.
-type node struct {
-	schema *Struct
-	users  []*node // the types with a value of this one
-	err    error
-}
+type node = typecache.Node[Struct]
 
 // build looks at t and all types below it.
 func (b *builder) build(t reflect.Type) {
-	b.nodeOf(t)
-	for i := 0; i < len(b.order); i++ { // it grows meanwhile
-		n := b.order[i]
-		n.err = b.readFields(n)
+	b.nodeOf(t, nil)
+	for i := 0; i < len(b.types.Order); i++ { // it grows meanwhile
+		n := b.types.Order[i]
+		n.Err = b.readFields(n)
 	}
-	for _, n := range b.order {
-		if n.err == nil {
-			n.err = n.schema.resolve()
+	for _, n := range b.types.Order {
+		if n.Err == nil {
+			n.Err = n.Value.resolve()
 		}
 	}
-	b.spread()
-	for _, n := range b.order {
-		if n.err == nil {
-			n.schema.setMinWire()
-			n.schema.measure()
+	b.types.Spread()
+	for _, n := range b.types.Order {
+		if n.Err == nil {
+			n.Value.setMinWire()
+			n.Value.measure()
 		}
 	}
-	for _, n := range b.order { // now that all structs are measured
-		if n.err == nil {
-			for i := range n.schema.Fields {
-				n.schema.Fields[i].setSizes()
+	for _, n := range b.types.Order { // now that all structs are measured
+		if n.Err == nil {
+			for i := range n.Value.Fields {
+				n.Value.Fields[i].setSizes()
 			}
 		}
 	}
 }
 
-// spread gives the error of a type to all that have values of it.
-func (b *builder) spread() {
-	var failed []*node
-	for _, n := range b.order {
-		if n.err != nil {
-			n.err = fmt.Errorf("%v: %w", n.schema.Type, n.err)
-			failed = append(failed, n)
-		}
-	}
-	for len(failed) > 0 {
-		n := failed[0]
-		failed = failed[1:]
-		for _, user := range n.users {
-			if user.err == nil {
-				user.err = fmt.Errorf("%v has a %w", user.schema.Type, n.err)
-				failed = append(failed, user)
-			}
-		}
-	}
-}
-
-func (b *builder) nodeOf(t reflect.Type) *node {
-	n := b.nodes[t]
-	if n == nil {
-		n = &node{schema: &Struct{Type: t, byID: map[int16]*Field{}}}
-		b.nodes[t] = n
-		b.order = append(b.order, n)
-	}
-	return n
+func (b *builder) nodeOf(t reflect.Type, user *node) *node {
+	return b.types.Node(t, user, func() *Struct { return &Struct{Type: t, byID: map[int16]*Field{}} })
 }
 
 // structOf returns the schema of t, of which a value is in user.
 func (b *builder) structOf(t reflect.Type, user *node) (*Struct, error) {
-	if s, err, ok := b.cache.lookup(t); ok {
+	if s, err, ok := b.cache.Lookup(t); ok {
 		return s, err
 	}
-	n := b.nodeOf(t)
-	n.users = append(n.users, user)
-	return n.schema, nil
+	return b.nodeOf(t, user).Value, nil
 }
 
 // readFields reads the tags of a struct.
 func (b *builder) readFields(n *node) error {
-	s, t := n.schema, n.schema.Type
+	s, t := n.Value, n.Type
 	foreign := ""
 	generated := reflect.PointerTo(t).Implements(reflect.TypeFor[thrift.FastCodec]())
 	s.Fields = make([]Field, 0, t.NumField())
@@ -140,7 +107,7 @@ func (b *builder) addField(n *node, i int, f reflect.StructField, tag fieldTag) 
 		return err
 	}
 	field.Value = *v
-	n.schema.Fields = append(n.schema.Fields, field)
+	n.Value.Fields = append(n.Value.Fields, field)
 	return nil
 }
 

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"sync"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
 // Struct is what a generated struct declares.
@@ -102,10 +102,7 @@ func SameLayout(a, b binary.Type) bool {
 }
 
 // cache has what Of found.
-type cache struct {
-	found    sync.Map   // reflect.Type of a struct to *Struct, or to the error that says why there is none
-	building sync.Mutex // held by the goroutine that adds to found
-}
+type cache = typecache.Cache[Struct]
 
 // known has results that depend on the type alone, so that it makes no difference who asked first.
 //
@@ -115,7 +112,8 @@ var known cache
 // Of returns what t, a struct or a pointer to one, declares. The error says why that is not known:
 // a field without a tag of the generator's, or one whose tag does not fit its type.
 //
-// The first call for a type takes a few microseconds for each type below it, later ones look it up.
+// The first call for a type takes a few microseconds for each type below it, later ones look it up. It runs code of the types. If
+// that code asks for the same type, it gets typecache.ErrBusy.
 func Of(t reflect.Type) (*Struct, error) {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -123,40 +121,15 @@ func Of(t reflect.Type) (*Struct, error) {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%v is not a struct", t)
 	}
-	return known.of(t)
+	return of(&known, t)
 }
 
-func (c *cache) of(t reflect.Type) (*Struct, error) {
-	if s, err, ok := c.lookup(t); ok {
-		return s, err
-	}
-	c.building.Lock()
-	defer c.building.Unlock()
-	if s, err, ok := c.lookup(t); ok {
-		return s, err
-	}
-	b := builder{cache: c, nodes: map[reflect.Type]*node{}}
-	b.build(t)
-	for _, n := range b.order {
-		if n.err != nil {
-			c.found.Store(n.schema.Type, n.err)
-		} else {
-			c.found.Store(n.schema.Type, n.schema)
-		}
-	}
-	s, err, _ := c.lookup(t)
-	return s, err
-}
-
-// lookup returns what was found for t, if it was asked for before.
-func (c *cache) lookup(t reflect.Type) (s *Struct, err error, ok bool) { //nolint:revive // ok says whether the two others hold
-	switch found, _ := c.found.Load(t); found := found.(type) {
-	case *Struct:
-		return found, nil, true
-	case error:
-		return nil, found, true
-	}
-	return nil, nil, false
+func of(c *cache, t reflect.Type) (*Struct, error) {
+	return c.Of(t, func() {
+		b := builder{cache: c}
+		b.build(t)
+		b.types.Publish(c)
+	})
 }
 
 // RequiredBits is how many required fields of a struct have a bit.
