@@ -3,13 +3,21 @@
 package conn
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// NameBeside is the first name that a socket is bound with.
+func NameBeside(name string) string { return nameBeside(name, 0) }
 
 // TestNameBeside: names for the time before the renaming are as long as the final one, others, and
 // enough that some are free.
@@ -71,6 +79,109 @@ func TestUnixLeftovers(t *testing.T) {
 		defer ln.Close()
 		if got, err := os.ReadFile(other); string(got) != "data" {
 			t.Error(fmt.Errorf("the file: got %q, %w", got, err))
+		}
+	})
+}
+
+// TestUnixModeSparesOthers: the mode of the socket before is given to the new one only, not to
+// what has been put in its place, or to what a link there leads to.
+func TestUnixModeSparesOthers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"bound", "other"} {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+	}
+	f := fileAt(filepath.Join(dir, "bound"))
+	defer f.close()
+	own, err := f.stat("bound")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := *own
+	old.Mode = unix.S_IFSOCK | 0o707
+	if err := f.permitAs(&old, own, "bound"); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := f.stat("bound"); err != nil || permissions(st) != 0o707 {
+		t.Errorf("got mode %o, %v, want 707", permissions(st), err)
+	}
+	before, err := f.stat("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("other", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"other", "link"} {
+		if err := f.permitAs(&old, own, name); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if after, err := f.stat("other"); err != nil || after.Mode != before.Mode {
+			t.Errorf("%s: got mode %o, %v, want %o", name, after.Mode, err, before.Mode)
+		}
+	}
+}
+
+// TestUnixTrust: another user's socket is an example only where no other user can have put it.
+func TestUnixTrust(t *testing.T) {
+	stranger := os.Geteuid() + 1
+	for mode, want := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: false, 0o777: false, os.ModeSticky | 0o777: false} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		f, err := openFolderOf(dir + "/s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		if got := f.trusts(&unix.Stat_t{Uid: uint32(stranger)}); got != want {
+			t.Errorf("a stranger's in a folder of mode %v: got %v, want %v", mode, got, want)
+		}
+		for _, uid := range []int{0, os.Geteuid()} {
+			if !f.trusts(&unix.Stat_t{Uid: uint32(uid)}) {
+				t.Errorf("user %d is not trusted in a folder of mode %v", uid, mode)
+			}
+		}
+	}
+}
+
+// TestUnixLockPatience: where another program keeps the folder locked a start waits as long as its
+// constant says, a stop much shorter, and neither outlives its context.
+func TestUnixLockPatience(t *testing.T) {
+	dir := t.TempDir()
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openFolderOf(dir + "/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	synctest.Test(t, func(t *testing.T) {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		for name, wait := range map[string]struct {
+			act  func()
+			want time.Duration
+		}{
+			"start":       {func() { _, _ = f.takeLocked(t.Context(), new(net.ListenConfig), dir+"/s") }, startPatience},
+			"ended start": {func() { _, _ = f.takeLocked(ended, new(net.ListenConfig), dir+"/s") }, 0},
+			"stop":        {f.remove, 100 * time.Millisecond},
+		} {
+			begun := time.Now()
+			wait.act()
+			if took := time.Since(begun); took < wait.want || took > wait.want+lockPause {
+				t.Errorf("%s: got %v, want %v", name, took, wait.want)
+			}
 		}
 	})
 }

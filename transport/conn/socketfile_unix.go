@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -18,9 +17,12 @@ import (
 )
 
 const (
-	// lockPatience is how long the lock on a folder is waited for. Those who take it as this
-	// package does hold it for some microseconds.
-	lockPatience = 3 * time.Second
+	// startPatience is how long a start waits for the lock on a folder. Listeners of this package
+	// hold it for some microseconds, but any user who may read the folder can take it.
+	startPatience = time.Second
+
+	// stopPatience is the same for a stop, which a server may have little time for.
+	stopPatience = 100 * time.Millisecond
 
 	// lockPause is the time between two attempts, since flock(2) cannot be waited for with a limit.
 	lockPause = time.Millisecond
@@ -32,6 +34,15 @@ const (
 	// bindAttempts is how many names are tried for the time before the renaming. It is more than
 	// there are letters, for a socket whose name has only one.
 	bindAttempts = 256
+)
+
+// lockState says what became of an attempt to lock a folder.
+type lockState int
+
+const (
+	lockHeld        lockState = iota
+	lockUnavailable           // the file system has no locks, or the folder may not be locked
+	lockBusy                  // another process has kept it locked
 )
 
 // socketFile is the file of a Unix socket, in a folder that is held open, so that neither a change
@@ -50,13 +61,7 @@ func listenInPlace(ctx context.Context, lc *net.ListenConfig, path string) (*net
 	if err != nil {
 		return nil, nil, err
 	}
-	unlock, err := f.lock(ctx)
-	if err != nil {
-		f.close()
-		return nil, nil, err
-	}
-	defer unlock()
-	ln, err := f.take(ctx, lc, path)
+	ln, err := f.takeLocked(ctx, lc, path)
 	if err != nil {
 		f.close()
 		return nil, nil, err
@@ -64,48 +69,70 @@ func listenInPlace(ctx context.Context, lc *net.ListenConfig, path string) (*net
 	return ln, f, nil
 }
 
-// openFolderOf opens path's folder.
+// splitPath returns path's folder as bind(2) takes it: filepath.Dir would make "." of "link/..".
+func splitPath(path string) (folder, name string) {
+	slash := strings.LastIndexByte(path, '/')
+	if slash < 0 {
+		return ".", path
+	}
+	return path[:slash+1], path[slash+1:]
+}
+
+// openFolderOf opens path's folder. One that may be searched but not read is opened for the
+// former, where the system can do that; it cannot be locked.
 func openFolderOf(path string) (*socketFile, error) {
+	folder, name := splitPath(path)
+	const flags = unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := openAt(unix.AT_FDCWD, folder, unix.O_RDONLY|flags)
+	if err == unix.EACCES || err == unix.EPERM {
+		fd, err = openAt(unix.AT_FDCWD, folder, searchOnly|flags)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("open", err)
+	}
+	return &socketFile{folder: fd, name: name}, nil
+}
+
+// openAt is openat(2).
+func openAt(folder int, name string, flags int) (fd int, err error) {
 	for {
-		folder, err := unix.Open(filepath.Dir(path), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		switch {
-		case err == nil:
-			return &socketFile{folder: folder, name: filepath.Base(path)}, nil
-		case err != unix.EINTR:
-			return nil, os.NewSyscallError("open", err)
+		if fd, err = unix.Openat(folder, name, flags, 0); err != unix.EINTR {
+			return fd, err
 		}
 	}
 }
 
-// lock locks the folder. Where its file system has no locks it does nothing.
-func (f *socketFile) lock(ctx context.Context) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+// lock locks the folder if it can within patience and before ctx ends. It must be unlocked before f is
+// closed: another goroutine may get the descriptor's number.
+func (f *socketFile) lock(ctx context.Context, patience time.Duration) (unlock func(), state lockState) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		err := unix.Flock(f.folder, unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = unix.Flock(f.folder, unix.LOCK_UN) }, nil
-		case errors.Is(err, errors.ErrUnsupported), err == unix.ENOLCK:
-			return func() {}, nil
-		case err != unix.EWOULDBLOCK && err != unix.EINTR:
-			return nil, os.NewSyscallError("flock", err)
+		switch err := unix.Flock(f.folder, unix.LOCK_EX|unix.LOCK_NB); err {
+		case nil:
+			return func() { _ = unix.Flock(f.folder, unix.LOCK_UN) }, lockHeld
+		case unix.EWOULDBLOCK, unix.EINTR:
+		default: // such as EBADF, for a folder that is open for searching only, or on NFS
+			return func() {}, lockUnavailable
 		}
 		timer := time.NewTimer(lockPause)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, os.NewSyscallError("flock", unix.EWOULDBLOCK)
+			return func() {}, lockBusy
 		}
 	}
 }
 
 // stat returns what has name in the folder; nil if nothing has.
-func (f *socketFile) stat(name string) (*unix.Stat_t, error) {
+func (f *socketFile) stat(name string) (*unix.Stat_t, error) { return statAt(f.folder, name) }
+
+// statAt returns what has name in a folder; nil if nothing has.
+func statAt(folder int, name string) (*unix.Stat_t, error) {
 	var st unix.Stat_t
 	for {
-		switch err := unix.Fstatat(f.folder, name, &st, unix.AT_SYMLINK_NOFOLLOW); err {
+		switch err := unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW); err {
 		case nil:
 			return &st, nil
 		case unix.EINTR:
@@ -124,8 +151,17 @@ func permissions(st *unix.Stat_t) uint32 {
 
 func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
-// take binds a socket beside the file and gives it the file's name and mode. The folder is locked.
-func (f *socketFile) take(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, error) {
+// takeLocked is take with the folder locked, if it can be. Without the lock it goes on: the renaming
+// is atomic, and bind(2) gives no two sockets the same name. Only leftovers must stay then, as each may
+// be a socket that another process is about to rename.
+func (f *socketFile) takeLocked(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, error) {
+	unlock, state := f.lock(ctx, startPatience)
+	defer unlock()
+	return f.take(ctx, lc, path, state == lockHeld)
+}
+
+// take binds a socket beside the file and gives it the file's name and mode.
+func (f *socketFile) take(ctx context.Context, lc *net.ListenConfig, path string, sweeps bool) (*net.UnixListener, error) {
 	old, err := f.stat(f.name)
 	switch {
 	case err != nil:
@@ -133,23 +169,34 @@ func (f *socketFile) take(ctx context.Context, lc *net.ListenConfig, path string
 	case old != nil && !isSocket(old):
 		return nil, ErrNotSocket
 	}
-	ln, name, err := f.bindBeside(ctx, withMode(lc, old), path)
+	if old != nil && !f.trusts(old) {
+		old = nil
+	}
+	ln, name, err := f.bindBeside(ctx, withMode(lc, old), path, sweeps)
 	if err != nil {
 		return nil, err
 	}
-	err = f.identify(name)
+	own, err := f.identify(name)
 	if err == nil && old != nil {
-		err = f.permitAs(old, name)
+		err = f.permitAs(old, own, name)
 	}
 	if err == nil {
 		err = os.NewSyscallError("renameat", unix.Renameat(f.folder, name, f.folder, f.name))
 	}
 	if err != nil {
 		_ = ln.Close()
-		_ = unix.Unlinkat(f.folder, name, 0)
+		f.discard(name, ln.Addr().String())
 		return nil, err
 	}
 	return ln, nil
+}
+
+// discard removes a socket that was bound as path and does not get its final name. It is not in
+// the folder if path has led to another one since that was opened.
+func (f *socketFile) discard(name, path string) {
+	if unix.Unlinkat(f.folder, name, 0) == unix.ENOENT {
+		_ = unix.Unlink(path)
+	}
 }
 
 // withMode returns lc for a socket that is never open to more users than old, if there is one. Linux
@@ -171,7 +218,7 @@ func withMode(lc *net.ListenConfig, old *unix.Stat_t) *net.ListenConfig {
 }
 
 // bindBeside listens under another name in path's folder, which it returns.
-func (f *socketFile) bindBeside(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, string, error) {
+func (f *socketFile) bindBeside(ctx context.Context, lc *net.ListenConfig, path string, sweeps bool) (*net.UnixListener, string, error) {
 	before := strings.TrimSuffix(path, f.name)
 	for attempt := 0; ; attempt++ {
 		name := nameBeside(f.name, attempt)
@@ -185,7 +232,7 @@ func (f *socketFile) bindBeside(ctx context.Context, lc *net.ListenConfig, path 
 		case attempt == bindAttempts:
 			return nil, "", err
 		}
-		if len(name) >= surestName {
+		if sweeps && len(name) >= surestName {
 			f.sweep(name) // so that the next attempt with it succeeds
 		}
 	}
@@ -215,72 +262,105 @@ func nameBeside(name string, attempt int) string {
 	return beside
 }
 
-// identify records which file has name.
-func (f *socketFile) identify(name string) error {
+// identify records which file has name, and returns it.
+func (f *socketFile) identify(name string) (*unix.Stat_t, error) {
 	st, err := f.stat(name)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case st == nil:
-		return os.NewSyscallError("fstatat", unix.ENOENT) // the folder was replaced while it was opened
+		return nil, os.NewSyscallError("fstatat", unix.ENOENT) // the folder was replaced while it was opened
 	}
 	f.device, f.inode = uint64(st.Dev), st.Ino //nolint:unconvert // another type on other systems
-	return nil
+	return st, nil
 }
 
-// permitAs gives name old's owner and mode. If it may not have old's group, it gets no right that
-// the umask would not have given it.
-func (f *socketFile) permitAs(old *unix.Stat_t, name string) error {
-	st, err := f.stat(name)
-	if err != nil || st == nil {
+// is reports whether st is the socket that was identified. Its inode cannot have been used again: the
+// kernel keeps it as long as the socket is open.
+func (f *socketFile) is(st *unix.Stat_t) bool {
+	return isSocket(st) && uint64(st.Dev) == f.device && st.Ino == f.inode //nolint:unconvert // another type on other systems
+}
+
+// permitAs gives the socket own, which has name, old's owner and mode. If it may not have old's group,
+// it gets no right that the umask would not have given it.
+func (f *socketFile) permitAs(old, own *unix.Stat_t, name string) error {
+	mode := permissions(old)
+	owned := own.Uid == old.Uid && own.Gid == old.Gid
+	if owned && permissions(own) == mode {
+		return nil
+	}
+	file, err := f.pin(name)
+	if err != nil {
 		return err
 	}
-	mode := permissions(old)
-	if st.Uid != old.Uid || st.Gid != old.Gid {
-		err := unix.Fchownat(f.folder, name, int(old.Uid), int(old.Gid), unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil && st.Gid != old.Gid && unix.Fchownat(f.folder, name, -1, int(old.Gid), unix.AT_SYMLINK_NOFOLLOW) != nil {
-			mode &= permissions(st)
+	defer file.close()
+	if !owned {
+		err := file.chown(int(old.Uid), int(old.Gid))
+		if err != nil && own.Gid != old.Gid && file.chown(-1, int(old.Gid)) != nil {
+			mode &= permissions(own)
 		}
 	}
-	return os.NewSyscallError("fchmodat", unix.Fchmodat(f.folder, name, mode, 0))
+	if permissions(own) == mode {
+		return nil
+	}
+	return os.NewSyscallError("fchmodat", file.chmod(mode))
 }
 
-// isOwn reports whether the file is still the one that was identified. Its inode cannot have been used
-// again: the kernel keeps it as long as the socket is open.
+// trusts reports whether old's owner and mode are decisions of this user or of root. In a folder that
+// others may write to, anyone could leave a socket with an owner and a mode of their choice.
+func (f *socketFile) trusts(old *unix.Stat_t) bool {
+	if isTrustedUser(old.Uid) {
+		return true
+	}
+	var folder unix.Stat_t
+	err := unix.Fstat(f.folder, &folder)
+	return err == nil && isTrustedUser(folder.Uid) && permissions(&folder)&0o022 == 0
+}
+
+func isTrustedUser(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
+
+// isOwn reports whether the file is still the one that was identified.
 func (f *socketFile) isOwn() bool {
 	st, err := f.stat(f.name)
-	return err == nil && st != nil && isSocket(st) &&
-		uint64(st.Dev) == f.device && st.Ino == f.inode //nolint:unconvert // another type on other systems
+	return err == nil && st != nil && f.is(st)
 }
 
-// remove removes the file if it is still the socket's own. Without the lock it is left: the next
-// server replaces it.
+// remove removes the file if it is still the socket's own. While another process keeps the folder
+// locked it is left: the next server replaces it.
 func (f *socketFile) remove() {
-	unlock, err := f.lock(context.Background())
-	if err != nil {
-		return
-	}
+	unlock, state := f.lock(context.Background(), stopPatience)
 	defer unlock()
-	if f.isOwn() {
+	if state != lockBusy && f.isOwn() {
 		_ = unix.Unlinkat(f.folder, f.name, 0)
 	}
 }
 
-// close gives the folder back.
+// close gives the folder back. It is called once, after the last unlock.
 func (f *socketFile) close() { _ = unix.Close(f.folder) }
 
 // fileAt returns the file that has the name path now; nil for a socket without a file, and where
 // that cannot be told.
 func fileAt(path string) *socketFile {
-	if path == "" || path[0] == '@' {
+	if path == "" || path[0] == '@' || strings.HasSuffix(path, "/") {
 		return nil
 	}
 	f, err := openFolderOf(path)
 	if err != nil {
 		return nil
 	}
-	_ = f.identify(f.name) // without a file none that comes later is the socket's
+	_, _ = f.identify(f.name) // without a file none that comes later is the socket's
 	return f
+}
+
+// lockForUnlink locks the folder, and reports whether the removal of path would remove f's
+// file or nothing. A relative path may lead elsewhere by now.
+func (f *socketFile) lockForUnlink(path string) (unlock func(), may bool) {
+	unlock, state := f.lock(context.Background(), stopPatience)
+	if state == lockBusy {
+		return unlock, false
+	}
+	st, err := statAt(unix.AT_FDCWD, path)
+	return unlock, err == nil && (st == nil || f.is(st))
 }
 
 // closeGuarded is ln's Close for a listener of package net, which removes whatever has its name: only
@@ -290,12 +370,10 @@ func closeGuarded(ln *net.UnixListener, f *socketFile) error {
 		return ln.Close()
 	}
 	defer f.close()
-	unlock, err := f.lock(context.Background())
-	if err != nil || !f.isOwn() {
+	unlock, may := f.lockForUnlink(ln.Addr().String())
+	defer unlock()
+	if !may {
 		ln.SetUnlinkOnClose(false)
-	}
-	if err == nil {
-		defer unlock()
 	}
 	return ln.Close()
 }

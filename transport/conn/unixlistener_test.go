@@ -411,6 +411,50 @@ func TestUnixFolderMoves(t *testing.T) {
 	wantNames(t, other, "linked", "relative")
 }
 
+// hasArrival reports whether a connection is in ln's queue. A dial returns when it is there.
+func hasArrival(t *testing.T, ln syscall.Conn) (has bool) {
+	t.Helper()
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		for err == unix.EINTR {
+			n, err = unix.Poll(fds, 0)
+		}
+		has = n > 0
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return has
+}
+
+// TestUnixStopFollowsNoMove: a relative name that leads to another file after a change of the working directory is
+// removed by no stop, whichever package listened.
+func TestUnixStopFollowsNoMove(t *testing.T) {
+	dir, other := socketFolder(t), socketFolder(t)
+	t.Chdir(dir)
+	ln, err := net.Listen("unix", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(ln) }()
+	checkAnswers(t, "s")
+	t.Chdir(other)
+	leaveStaleSocket(t, "s")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	wantNames(t, other, "s")
+}
+
 // TestUnixStartsAtOnce: of servers that start in the same moment one is reached, and the folder has its file only.
 func TestUnixStartsAtOnce(t *testing.T) {
 	dir := socketFolder(t)
@@ -418,10 +462,16 @@ func TestUnixStartsAtOnce(t *testing.T) {
 	for range rounds(20) {
 		var starting sync.WaitGroup
 		listeners := make([]*conn.UnixListener, 8)
+		failures := make([]error, len(listeners))
 		for i := range listeners {
-			starting.Go(func() { listeners[i] = listenUnix(t, path) })
+			starting.Go(func() {
+				listeners[i], failures[i] = conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
+			})
 		}
 		starting.Wait()
+		if err := errors.Join(failures...); err != nil {
+			t.Fatal(err)
+		}
 		wantNames(t, dir, "server.sock")
 		c, err := net.Dial("unix", path)
 		if err != nil {
@@ -429,10 +479,8 @@ func TestUnixStartsAtOnce(t *testing.T) {
 		}
 		reached := 0
 		for _, ln := range listeners {
-			_ = ln.SetDeadline(time.Now().Add(time.Millisecond))
-			if accepted, err := ln.Accept(); err == nil {
+			if hasArrival(t, ln) {
 				reached++
-				accepted.Close()
 			}
 		}
 		if reached != 1 {
@@ -446,31 +494,42 @@ func TestUnixStartsAtOnce(t *testing.T) {
 	}
 }
 
-// TestUnixLockIsHeld: where another program keeps the folder locked a start fails in time and changes nothing, and
-// a stop leaves the file.
+// TestUnixLockIsHeld: where another program keeps the folder locked a start goes on without the lock, but removes
+// no leftover, and a stop leaves the file.
 func TestUnixLockIsHeld(t *testing.T) {
 	t.Parallel()
 	dir := socketFolder(t)
-	ln := listenUnix(t, filepath.Join(dir, "mine"))
+	path := filepath.Join(dir, "server.sock")
+	older := listenUnix(t, path)
+	wantNames(t, dir, "server.sock")
+	leftover := filepath.Join(dir, conn.NameBeside("server.sock"))
+	leaveStaleSocket(t, leftover)
 	folder, err := os.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer folder.Close()
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX); err != nil {
+	if err := flock(folder, unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := conn.ListenUnix(ctx, new(net.ListenConfig), filepath.Join(dir, "other")); !errors.Is(err, syscall.EWOULDBLOCK) {
-		t.Errorf("got %v, want %v", err, syscall.EWOULDBLOCK)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, ctx := range []context.Context{t.Context(), ended} {
+		ln, err := conn.ListenUnix(ctx, new(net.ListenConfig), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reaches(t, path, ln) {
+			t.Error("a connection did not arrive")
+		}
+		defer ln.Close()
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- ln.Close() }()
+	go func() { closed <- older.Close() }()
 	if err := receive(t, "Close", closed); err != nil {
 		t.Error(err)
 	}
-	wantNames(t, dir, "mine")
+	wantNames(t, dir, filepath.Base(leftover), "server.sock")
 }
 
 // TestUnixFails: without a folder, or with a name that is too long, the error is that of package net and names the path.
@@ -531,5 +590,121 @@ func TestUnixListenerIsInherited(t *testing.T) {
 	defer file.Close()
 	if _, err := conn.InheritUnix(file, path); err == nil {
 		t.Error("a TCP listener was taken for a Unix socket's")
+	}
+}
+
+// TestUnixFailuresSpareLocks: a start that fails unlocks nothing but its own folder, whatever other
+// goroutines open and lock meanwhile.
+func TestUnixFailuresSpareLocks(t *testing.T) {
+	dir, other := socketFolder(t), filepath.Join(socketFolder(t), "locked")
+	path := filepath.Join(dir, "s")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.WriteFile(other, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var starting sync.WaitGroup
+	for range 4 {
+		starting.Go(func() {
+			for range rounds(3000) {
+				if _, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path); !errors.Is(err, conn.ErrNotSocket) {
+					t.Errorf("got %v, want %v", err, conn.ErrNotSocket)
+					return
+				}
+			}
+		})
+	}
+	probe, err := os.Open(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Close()
+	var stop atomic.Bool
+	var locker sync.WaitGroup
+	lost := 0
+	locker.Go(func() {
+		for !stop.Load() {
+			if !holdsLock(t, other, probe) {
+				lost++
+			}
+		}
+	})
+	starting.Wait()
+	stop.Store(true)
+	locker.Wait()
+	if lost > 0 {
+		t.Errorf("%d locks were lost", lost)
+	}
+}
+
+// holdsLock locks the file and reports whether the lock held against probe, another descriptor of it.
+func holdsLock(t *testing.T, path string, probe *os.File) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		t.Error(err)
+		return true
+	}
+	defer f.Close()
+	if err := flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Error(err)
+		return true
+	}
+	for range 20 {
+		if flock(probe, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = flock(probe, unix.LOCK_UN)
+			return false
+		}
+	}
+	return true
+}
+
+// flock is flock(2), whatever signals come.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// TestUnixFollowsLinks: ".." after a symbolic link means what it means to bind(2).
+func TestUnixFollowsLinks(t *testing.T) {
+	dir, elsewhere := socketFolder(t), socketFolder(t)
+	target := filepath.Join(elsewhere, "folder")
+	if err := errors.Join(os.Mkdir(target, 0o700), os.Symlink(target, filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	path := dir + "/link/../app.sock"
+	for range 2 {
+		ln := listenUnix(t, path)
+		defer ln.Close()
+		if !reaches(t, path, ln) {
+			t.Error("a connection did not arrive")
+		}
+		wantNames(t, elsewhere, "app.sock", "folder")
+		wantNames(t, dir, "link")
+	}
+}
+
+// TestUnixFailsLate: a start that fails after the socket was bound leaves nothing of it.
+func TestUnixFailsLate(t *testing.T) {
+	for name, spoil := range map[string]func(dir, path string) error{
+		"the name is taken by a folder": func(_, path string) error { return os.Mkdir(path, 0o700) },
+		"the folder is replaced": func(dir, _ string) error {
+			return errors.Join(os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(socketFolder(t), "d")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "s")
+			lc := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return spoil(dir, path) }}
+			if ln, err := conn.ListenUnix(t.Context(), &lc, path); err == nil {
+				ln.Close()
+				t.Fatal("no error")
+			}
+			_ = os.Remove(path)
+			wantNames(t, dir)
+		})
 	}
 }
