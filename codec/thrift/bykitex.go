@@ -2,6 +2,7 @@ package thrift
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/cloudwego/kitex/pkg/remote"
 
@@ -9,9 +10,10 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 )
 
-// unmarshalByKitex has Kitex's codec, or the fallback, read the message, once it is there as a whole and was walked:
-// those readers take memory for what a message announces and follow its nesting without bound. They get
-// the message alone, so that they cannot read into the next one, nor leave a part of this one to it.
+// unmarshalByKitex has Kitex's codec, or the fallback, read the message, once it is there as a
+// whole and was walked: those readers take memory for what a message announces and follow its
+// nesting without bound. They get the message alone, so that they cannot read into the next one,
+// nor leave a part of this one to it.
 func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
 	if n := m.PayloadLen(); n > c.limits.MaxFrame {
 		return refuse(errFrame(n, c.limits.MaxFrame))
@@ -21,12 +23,7 @@ func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.M
 		return refuseUnlessLost(err, m)
 	}
 	body := message[h.size:]
-	n := 0
-	if p.generic && p != c.raw {
-		n, err = charge.Generic(m.Data(), h.name, m.PayloadLen()).Walk(body, &c.limits)
-	} else {
-		n, err = p.validate(body, &c.limits)
-	}
+	n, err := c.check(p, m, h, body)
 	if err == nil {
 		err = checkEnd(n, len(body))
 	}
@@ -34,9 +31,43 @@ func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.M
 		return refuse(err)
 	}
 	alone := remote.NewReaderBuffer(message)
-	err = c.kitexUnmarshal(ctx, m, alone)
+	err = c.recovered(ctx, m, alone)
 	_ = alone.Release(err) // of memory: it cannot fail
 	return err
+}
+
+// check returns how many bytes the struct takes that body begins with, if m's reader may get it.
+func (c *payloadCodec) check(p *plan, m remote.Message, h header, body []byte) (int, error) {
+	if !p.generic || p == c.raw {
+		return p.validate(body, &c.limits)
+	}
+	r, err := charge.Generic(m.Data(), h.name, m.PayloadLen())
+	if err != nil {
+		return 0, err
+	}
+	return r.Walk(body, &c.limits)
+}
+
+// recovered has Kitex's codec read the message, and refuses it if that panics: Kitex's readers do
+// at some values that are well-formed. A stack that overflows ends the process all the same, which
+// is why messages are walked first.
+func (c *payloadCodec) recovered(ctx context.Context, m remote.Message, in remote.ByteBuffer) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = refuse(panicked(v))
+		}
+	}()
+	return c.kitexUnmarshal(ctx, m, in)
+}
+
+// panicked returns the error of a message whose reader panicked with v.
+func panicked(v any) error {
+	e := wire.NewError(BadValue, -1, fmt.Sprintf("its reader panicked: %v", v))
+	e.Err, _ = v.(error)
+	if e.Err != nil {
+		e.Detail = "its reader panicked"
+	}
+	return e
 }
 
 // takeMessage takes the message with its header. payload is as for peekHeader.

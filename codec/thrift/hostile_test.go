@@ -2,11 +2,15 @@ package thrift
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/generic"
+	genericthrift "github.com/cloudwego/kitex/pkg/generic/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
@@ -30,7 +34,8 @@ func deepReplies(n int) body {
 	return append(bytes.Repeat(open, n)[len(open)-8:], make([]byte, n)...)
 }
 
-// hostile is what every reader of a Message must be kept from. The whole list stands in tests/hostile.
+// hostile is what every reader of a Message must be kept from. The whole list stands in
+// tests/hostile.
 var hostile = []struct {
 	name   string
 	fields body
@@ -51,14 +56,14 @@ var hostile = []struct {
 	{"type below zero", body{byte(0x90), 0, 99, 0}},
 }
 
-// refused reports whether err is a message's fault. Where nothing tells how long the message is its end may be
-// missed first.
+// refused reports whether err is a message's fault. Where nothing tells how long the message is its
+// end may be missed first.
 func refused(err error, form string) bool {
 	return errors.As(err, new(*Error)) || form == "unframed" && err != nil
 }
 
-// TestHostileMessages has every reader be given no message that announces what it does not hold, in whatever form it
-// comes: it is refused, and takes little memory.
+// TestHostileMessages has every reader be given no message that announces what it does not hold, in
+// whatever form it comes: it is refused, and takes little memory.
 func TestHostileMessages(t *testing.T) {
 	c := NewPayloadCodec()
 	for _, r := range readers(t) {
@@ -81,7 +86,8 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// TestTrailingMessage has no reader leave bytes of its message to the next: a message behind its end is refused.
+// TestTrailingMessage has no reader leave bytes of its message to the next: a message behind its
+// end is refused.
 func TestTrailingMessage(t *testing.T) {
 	c := NewPayloadCodec()
 	message := messageOf(thrift.REPLY, "Echo", echoReply(nil))
@@ -98,7 +104,8 @@ func TestTrailingMessage(t *testing.T) {
 	}
 }
 
-// TestUnknownFields has a message whose fields no reader knows take little memory, however much it has of them.
+// TestUnknownFields has a message whose fields no reader knows take little memory, however much it
+// has of them.
 func TestUnknownFields(t *testing.T) {
 	const n = 20_000
 	c := NewPayloadCodec()
@@ -142,7 +149,8 @@ func TestElementMemory(t *testing.T) {
 	}
 }
 
-// TestDeclaredException has generic clients be charged for what they make of a declared exception: an error's text.
+// TestDeclaredException has generic clients be charged for what they make of a declared exception:
+// an error's text.
 func TestDeclaredException(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
@@ -165,7 +173,8 @@ func TestDeclaredException(t *testing.T) {
 	}
 }
 
-// TestVoidReply has generic clients take what Kitex's generic services answer with where a method has no result.
+// TestVoidReply has generic clients take what Kitex's generic services answer with where a method
+// has no result.
 func TestVoidReply(t *testing.T) {
 	c := NewPayloadCodec()
 	for _, r := range readers(t)[4:] {
@@ -185,33 +194,86 @@ func TestVoidReply(t *testing.T) {
 	}
 }
 
-// TestKeysWithParts has a map be refused whose keys the reader's map cannot hold: Kitex's panics.
-func TestKeysWithParts(t *testing.T) {
-	const idl = `
-		struct Key { 1: string name }
-		struct Keyed { 1: map<Key, string> pairs }
-		service Keys { Keyed Get(1: Keyed keyed) }`
-	pairs := table(thrift.STRUCT, thrift.STRING, 1, func(int) []byte { return append([]byte{0}, text("v")...) })
-	keyed := append(body{}.field(thrift.MAP, 1, pairs...), 0)
-	message := inFrame(messageOf(thrift.REPLY, "Get", append(body{}.field(thrift.STRUCT, 0, keyed...), 0)))
-	provider, err := generic.NewThriftContentWithAbsIncludePathProvider("keys.thrift", map[string]string{"keys.thrift": idl})
-	if err != nil {
-		t.Fatal(err)
+// TestReadersThatPanic has messages be refused that Kitex's readers, well-formed as they are, panic
+// at.
+func TestReadersThatPanic(t *testing.T) {
+	one := func(value []byte) func(int) []byte { return func(int) []byte { return value } }
+	result := func(fields body) body { return append(body{}.field(thrift.STRUCT, 0, append(fields, 0)...), 0) }
+	structs := result(body{}.field(thrift.MAP, 15, table(thrift.STRUCT, thrift.STRING, 1, one(append([]byte{0}, text("v")...)))...))
+	binaries := result(body{}.field(thrift.MAP, 14, table(thrift.STRING, thrift.STRING, 1, one(append(text("k"), text("v")...)))...))
+	inHeader := result(body{}.field(thrift.LIST, 8, sequence(thrift.STRUCT, 1, one([]byte{0}))...))
+	for _, tc := range []struct {
+		reader, method string
+		message        body
+		want           Kind
+	}{
+		{"map", "Get", structs, BadType},
+		{"map with slices of bytes", "Get", structs, BadType},
+		{"map with slices of bytes", "Get", binaries, BadType},
+		{"HTTP", "Text", append(body{}.field(thrift.STRING, 0, text("text")...), 0), BadType},
+		{"HTTP", "Number", append(body{}.field(thrift.I64, 0, make([]byte, 8)...), 0), BadType},
+		{"HTTP with dynamicgo", "Get", inHeader, BadValue}, // dynamicgo's panic is recovered
+	} {
+		for _, r := range costlyReaders(t) {
+			if r.name != tc.reader {
+				continue
+			}
+			message := inFrame(messageOf(thrift.REPLY, tc.method, tc.message))
+			err := decodeAs(NewPayloadCodec(), remote.Reply, tc.method, message, r.newReply(tc.method))
+			if e := new(Error); !errors.As(err, &e) || e.Kind != tc.want {
+				t.Errorf("%s, %s: got %v, want %v", tc.reader, tc.method, err, tc.want)
+			}
+		}
 	}
-	g, err := generic.MapThriftGeneric(provider)
-	if err != nil {
-		t.Fatal(err)
+	binary := inFrame(messageOf(thrift.REPLY, "Get", binaries))
+	for _, r := range costlyReaders(t) {
+		if r.name == "map" || r.name == "map for JSON" { // whose binaries are strings
+			if err := decodeAs(NewPayloadCodec(), remote.Reply, "Get", binary, r.newReply("Get")); err != nil {
+				t.Errorf("%s: got %v", r.name, err)
+			}
+		}
 	}
-	defer g.Close()
-	result := g.GenericMethod()(t.Context(), "Get").NewResult()
-	err = decodeAs(NewPayloadCodec(), remote.Reply, "Get", message, result)
-	if e := new(Error); !errors.As(err, &e) || e.Kind != BadType {
+}
+
+// panicking is a payload codec that panics at every message.
+type panicking struct {
+	remote.PayloadCodec
+	with any
+}
+
+func (p panicking) Unmarshal(context.Context, remote.Message, remote.ByteBuffer) error { panic(p.with) }
+
+// TestPanicIsAnError has what a reader panics with be found in the error.
+func TestPanicIsAnError(t *testing.T) {
+	cause := errors.New("cause")
+	message := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil)))
+	for _, with := range []any{cause, "cause"} {
+		c := NewPayloadCodec(WithFallback(panicking{with: with}))
+		err := decodeAs(c, remote.Reply, "Echo", message, new(generic.Result))
+		if e := new(Error); !errors.As(err, &e) || e.Kind != BadValue || !strings.Contains(err.Error(), "cause") {
+			t.Errorf("got %v", err)
+		}
+		if with == any(cause) && !errors.Is(err, cause) {
+			t.Errorf("got %v, which does not wrap what was panicked with", err)
+		}
+	}
+}
+
+// another is a reader of generic calls that a later version of Kitex may have.
+type another = genericthrift.ReadJSON
+
+// TestUnknownReader has no reader of Kitex's get a message that cannot be checked for it.
+func TestUnknownReader(t *testing.T) {
+	result := new(generic.Result)
+	result.SetCodec(new(another))
+	err := decodeAs(NewPayloadCodec(), remote.Reply, "Echo", inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil))), result)
+	if e := new(UnknownReaderError); !errors.As(err, &e) || e.Reader != reflect.TypeFor[*another]() {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestRawFallback has the payload codec of binary generic calls be given whole messages only, all kinds and any
-// sequence ID of them, and no memory be taken for a frame that is only announced.
+// TestRawFallback has the payload codec of binary generic calls be given whole messages only, all
+// kinds and any sequence ID of them, and no memory be taken for a frame that is only announced.
 func TestRawFallback(t *testing.T) {
 	raw := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec }).PayloadCodec()
 	c := NewPayloadCodec(WithFallback(raw))

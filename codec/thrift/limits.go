@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 )
 
 // Error is what a message is refused with that breaks the binary protocol or a limit. Kitex's
@@ -27,14 +28,22 @@ const (
 	BadValue        = binary.BadValue        // the parts are well-formed, and together no value of the declared type
 )
 
+// UnknownReaderError is the error of a message for a reader of Kitex's generic calls that this
+// module does not know well enough to check the message for it, as after Kitex was raised to a
+// version that this module was not tested with. No such message is read. It is no fault of the
+// message's: take a version of this module that knows that Kitex, or leave the messages to Kitex's
+// codec, which checks nothing.
+type UnknownReaderError = charge.UnknownReaderError
+
 // DefaultMaxFrame is how many bytes a message may have unless a limit is given.
 const DefaultMaxFrame = binary.DefaultMaxFrame
 
-// Limits bounds what a message may ask of its reader. Zero or less in a field stands for its default.
+// Limits bounds what a message may ask of its reader. Zero or less in a field stands for its
+// default.
 //
 // Besides, whatever the limits are: a container's count is refused if the bytes left of the message
-// cannot hold as many of the smallest values of its type, and a string's length if it is more than the
-// bytes left.
+// cannot hold as many of the smallest values of its type, and a string's length if it is more than
+// the bytes left.
 type Limits struct {
 	// MaxFrame is how many bytes a message may have, without the headers of frames and of TTHeader.
 	// The default is 16,384,000, as Apache's. At most 1 GiB.

@@ -128,8 +128,8 @@ var forms = []struct {
 	{"framed in TTHeader", func(message []byte) []byte { return inTTHeader(inFrame(message)) }},
 }
 
-// decodeAs reads b as the arguments or the reply of a call of method into data, with payload codec pc; nil stands for
-// Kitex's.
+// decodeAs reads b as the arguments or the reply of a call of method into data, with payload codec
+// pc; nil stands for Kitex's.
 func decodeAs(pc remote.PayloadCodec, kind remote.MessageType, method string, b []byte, data any) error {
 	invocation := rpcinfo.NewInvocation("EchoService", method)
 	newData := func() any { return data }

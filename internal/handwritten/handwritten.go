@@ -49,22 +49,23 @@ func (r *FastResult) FastRead(b []byte) (int, error) {
 	return n, err
 }
 
-// Args and Result have no tags. Their code looks at the message's types, and believes its counts.
+// Args and Result have no tags. Their code looks at the message's types, and believes its counts. Their
+// fields are exported, so that codec/thrift knows what a message makes of them.
 type (
 	// Args are the arguments.
 	Args struct{ carrier }
 	// Result is the result.
 	Result struct{ carrier }
 
-	carrier struct{ message *message }
+	carrier struct{ Message *message }
 
 	message struct {
-		text       string
-		tags       []string
-		recipients []int64
-		attributes map[string]string
-		attachment []byte
-		replies    []*message
+		Text       string
+		Tags       []string
+		Recipients []int64
+		Attributes map[string]string
+		Attachment []byte
+		Replies    []*message
 	}
 )
 
@@ -90,8 +91,8 @@ func (s *carrier) read(b []byte, id int16) (int, error) {
 			if field != 1 || t != thrift.STRUCT {
 				return thrift.Binary.Skip(b, t)
 			}
-			s.message = new(message)
-			return s.message.read(b)
+			s.Message = new(message)
+			return s.Message.read(b)
 		})
 	})
 }
@@ -114,9 +115,9 @@ func (m *message) read(b []byte) (int, error) {
 	return eachField(b, func(t thrift.TType, id int16, b []byte) (n int, err error) {
 		switch {
 		case id == 1 && t == thrift.STRING:
-			m.text, n, err = thrift.Binary.ReadString(b)
+			m.Text, n, err = thrift.Binary.ReadString(b)
 		case id == 7 && t == thrift.STRING:
-			m.attachment, n, err = thrift.Binary.ReadBinary(b)
+			m.Attachment, n, err = thrift.Binary.ReadBinary(b)
 		case t == thrift.LIST, t == thrift.SET, t == thrift.MAP:
 			n, err = m.readContainer(b, t, id)
 		default:
@@ -130,11 +131,11 @@ func (m *message) read(b []byte) (int, error) {
 func (m *message) readContainer(b []byte, t thrift.TType, id int16) (int, error) {
 	switch elem := thrift.TType(b[0]); {
 	case id == 4 && t == thrift.LIST && elem == thrift.STRING:
-		return readList(b, &m.tags, thrift.Binary.ReadString)
+		return readList(b, &m.Tags, thrift.Binary.ReadString)
 	case id == 5 && t == thrift.SET && elem == thrift.I64:
-		return readList(b, &m.recipients, thrift.Binary.ReadI64)
+		return readList(b, &m.Recipients, thrift.Binary.ReadI64)
 	case id == 15 && t == thrift.LIST && elem == thrift.STRUCT:
-		return readList(b, &m.replies, func(b []byte) (*message, int, error) {
+		return readList(b, &m.Replies, func(b []byte) (*message, int, error) {
 			reply := new(message)
 			n, err := reply.read(b)
 			return reply, n, err
@@ -166,7 +167,7 @@ func (m *message) readAttributes(b []byte) (off int, err error) {
 	if err != nil {
 		return off, err
 	}
-	m.attributes = make(map[string]string, size)
+	m.Attributes = make(map[string]string, size)
 	for range size {
 		key, n, err := thrift.Binary.ReadString(b[off:])
 		if off += n; err != nil {
@@ -176,15 +177,15 @@ func (m *message) readAttributes(b []byte) (off int, err error) {
 		if off += n; err != nil {
 			return off, err
 		}
-		m.attributes[key] = value
+		m.Attributes[key] = value
 	}
 	return off, nil
 }
 
 // Text returns the text of the message that was read, empty if there was none.
 func (s *carrier) Text() string {
-	if s.message == nil {
+	if s.Message == nil {
 		return ""
 	}
-	return s.message.text
+	return s.Message.Text
 }

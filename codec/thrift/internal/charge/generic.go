@@ -13,67 +13,108 @@ func IsGeneric(t reflect.Type) bool {
 	return t == reflect.TypeFor[*generic.Args]() || t == reflect.TypeFor[*generic.Result]()
 }
 
-// Generic returns the reader of v, the arguments or the result of a generic call of method. payload is how
-// long the message is, 0 if that is not known: some readers then go another way. A reader that is not known costs as much as
-// the costliest.
-func Generic(v any, method string, payload int) Reader {
-	inner, ok := unexported[any](v, "inner")
-	if !ok {
-		return Reader{Costs: &Any}
+// UnknownReaderError is what a message is refused with because its reader is not known well enough
+// to check the message for it: a part of Kitex that this module reads by name is not there, or is
+// another than this module knows. It is no fault of the message's.
+type UnknownReaderError struct {
+	Reader reflect.Type // Kitex's type
+	Field  string       // that Reader lacks, or has with another type; empty: all of it is unknown
+}
+
+// Error implements error.
+func (e *UnknownReaderError) Error() string {
+	s := "thrift: cannot check messages for " + e.Reader.String() + " of this version of Kitex"
+	if e.Field != "" {
+		s += ", whose field " + e.Field + " is not as expected"
 	}
-	var r Reader
-	var service *descriptor.ServiceDescriptor
-	switch inner := inner.(type) {
+	return s + ": use another version, or Kitex's codec alone"
+}
+
+// Generic returns the reader of v, the arguments or the result of a generic call of method. payload
+// is how long the message is, 0 if that is not known: some readers then go another way.
+//
+// Nothing exported tells how Kitex reads the call, so that Generic reads unexported fields by name.
+// If one is not there, or Kitex has a reader that is new, the error is an *UnknownReaderError:
+// without the declared types nothing keeps dynamicgo from taking a value for one of another type. A
+// reader that is not Kitex's is treated as other code without an IDL is: by the message's own
+// types, and as the costliest.
+func Generic(v any, method string, payload int) (Reader, error) {
+	inner := fields{of: v}
+	reader := get[any](&inner, "inner")
+	if inner.err != nil {
+		return Reader{}, inner.err
+	}
+	_, isResult := v.(*generic.Result)
+	switch reader := reader.(type) {
 	case nil, *genericthrift.RawReaderWriter: // nothing, where a payload codec reads the bytes
-		return Reader{Costs: &Bytes}
+		return Reader{Costs: &Bytes}, nil
 	case *genericthrift.JSONReaderWriter:
-		r, service = jsonReader(inner.ReadJSON, payload)
+		return jsonReader(&fields{of: reader.ReadJSON}, method, isResult, payload)
 	case *genericthrift.StructReaderWriter:
-		r, service = structReader(inner.ReadStruct)
+		return structReader(&fields{of: reader.ReadStruct}, method, isResult)
 	case *genericthrift.HTTPReaderWriter:
-		r, service = httpReader(inner.ReadHTTPResponse, payload)
-	default: // HTTP with Protobuf has costs that nobody has measured
-		return Reader{Costs: &Any}
+		return httpReader(&fields{of: reader.ReadHTTPResponse}, method, payload)
+	case *genericthrift.HTTPPbReaderWriter:
+		f := &fields{of: reader.ReadHTTPPbResponse} // its costs were not measured
+		return f.reader(Reader{Costs: &Any, Takes: TakesStructsAlone}, method, true)
+	}
+	t := reflect.TypeOf(reader)
+	if isKitex(t) {
+		return Reader{}, &UnknownReaderError{Reader: t}
+	}
+	return Reader{Costs: &Any}, nil
+}
+
+// isKitex reports whether Kitex's package of readers has the type t, or the type that it points to.
+func isKitex(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath() == reflect.TypeFor[genericthrift.ReadJSON]().PkgPath()
+}
+
+// reader returns r with the type that the method is declared to take, or to return. A method that
+// is not declared has none, and Kitex's readers refuse it before they read.
+func (f *fields) reader(r Reader, method string, result bool) (Reader, error) {
+	service := get[*descriptor.ServiceDescriptor](f, "svc")
+	if f.err != nil {
+		return Reader{}, f.err
 	}
 	if service == nil || service.Functions[method] == nil {
-		return r
+		return r, nil
 	}
-	f := service.Functions[method]
-	if _, isResult := v.(*generic.Result); isResult {
-		r.Declared = f.Response
-	} else {
-		r.Declared = f.Request
+	if r.Declared = service.Functions[method].Request; result {
+		r.Declared = service.Functions[method].Response
 	}
-	return r
+	return r, nil
 }
 
-func jsonReader(v *genericthrift.ReadJSON, payload int) (Reader, *descriptor.ServiceDescriptor) {
-	service, _ := unexported[*descriptor.ServiceDescriptor](v, "svc")
-	if dynamic, ok := unexported[bool](v, "dynamicgoEnabled"); ok && dynamic && payload > 0 {
-		return Reader{Costs: &DynamicJSON, Fills: FillsAll}, service
+func jsonReader(f *fields, method string, result bool, payload int) (Reader, error) {
+	if get[bool](f, "dynamicgoEnabled") && payload > 0 {
+		return f.reader(Reader{Costs: &DynamicJSON, Fills: FillsAll, Takes: TakesSetsForLists}, method, result)
 	}
-	return Reader{Costs: &JSON}, service
+	return f.reader(Reader{Costs: &JSON}, method, result)
 }
 
-func structReader(v *genericthrift.ReadStruct) (Reader, *descriptor.ServiceDescriptor) {
-	service, _ := unexported[*descriptor.ServiceDescriptor](v, "svc")
-	mode, ok := unexported[uint8](v, "setFieldsForEmptyStruct")
-	if !ok {
-		mode = uint8(FillsAll)
+func structReader(f *fields, method string, result bool) (Reader, error) {
+	r := Reader{Costs: &Maps, Fills: Fills(get[uint8](f, "setFieldsForEmptyStruct"))}
+	if get[bool](f, "forJSON") {
+		r.Costs = &TextMaps
 	}
-	if forJSON, ok := unexported[bool](v, "forJSON"); ok && forJSON {
-		return Reader{Costs: &TextMaps, Fills: Fills(mode)}, service
+	if get[bool](f, "binaryWithByteSlice") {
+		r.Takes = TakesByteSlices
 	}
-	return Reader{Costs: &Maps, Fills: Fills(mode)}, service
+	return f.reader(r, method, result)
 }
 
-func httpReader(v *genericthrift.ReadHTTPResponse, payload int) (Reader, *descriptor.ServiceDescriptor) {
-	service, _ := unexported[*descriptor.ServiceDescriptor](v, "svc")
-	if dynamic, ok := unexported[bool](v, "dynamicgoEnabled"); ok && dynamic && payload > 0 {
-		return Reader{Costs: &DynamicJSON, Fills: FillsAll}, service
+// httpReader returns the reader of HTTP responses, which reads a method's result always.
+func httpReader(f *fields, method string, payload int) (Reader, error) {
+	if get[bool](f, "dynamicgoEnabled") && payload > 0 {
+		return f.reader(Reader{Costs: &DynamicHTTP, Fills: FillsAll, Takes: TakesSetsForLists}, method, true)
 	}
-	if raw, ok := unexported[bool](v, "useRawBodyForHTTPResp"); ok && !raw {
-		return Reader{Costs: &TextMaps}, service
+	r := Reader{Costs: &TextMaps, Takes: TakesStructsAlone}
+	if get[bool](f, "useRawBodyForHTTPResp") {
+		r.Costs = &JSON
 	}
-	return Reader{Costs: &JSON}, service
+	return f.reader(r, method, true)
 }

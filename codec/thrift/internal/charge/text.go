@@ -47,6 +47,20 @@ func numberText(t binary.Type, b []byte) int {
 	return digits(uint64(v))
 }
 
+// decimalText returns how long a double of these bits is as text without an exponent, at most:
+// 0.000… for the smallest, and 309 digits for the largest.
+func decimalText(b uint64) int {
+	exponent := int(b>>doubleMantissaBits&doubleExponentMask) - doubleExponentBias
+	return max(exponent, -exponent)*3/10 + max(exponent, -exponent)/500 + doubleText
+}
+
+// The parts of a double.
+const (
+	doubleMantissaBits = 52
+	doubleExponentMask = 0x7ff
+	doubleExponentBias = 1023
+)
+
 // digits returns how many digits v has, or one more.
 func digits(v uint64) int { return bits.Len64(v)*3/10 + 1 }
 

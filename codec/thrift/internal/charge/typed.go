@@ -2,11 +2,15 @@ package charge
 
 import "reflect"
 
-// Typed returns the costs of code that reads a message into a value of type t by its own lights: a type that
-// Kitex's generator did not make, or without its tags. Every struct costs as much as the largest that t leads to, and
-// so does every element and every pair.
+// Typed returns the costs of code that reads a message into a value of type t by its own lights: a
+// type that Kitex's generator did not make, or without its tags. Every struct costs as much as the
+// largest that t leads to, and so does every element and every pair.
+//
+// Only exported fields lead anywhere, those of embedded structs included: what else a hand-written
+// type refers to, a client or a logger, no message is read into. A type that keeps what it has read
+// in unexported fields is charged the least that a struct, an element and a pair may cost.
 func Typed(t reflect.Type) *Costs {
-	s := sizes{seen: make(map[reflect.Type]bool)}
+	s := sizes{structure: minStruct, element: boxed, pair: 2 * boxed, seen: make(map[reflect.Type]bool)}
 	s.add(t)
 	return &Costs{
 		Struct: rounded(s.structure), Field: 2 * boxed, List: boxed, Element: 2 * s.element,
@@ -21,6 +25,9 @@ const (
 	maxSlotsNumerator   = 16
 	maxSlotsDenominator = 7
 )
+
+// minStruct is what a struct is charged at least.
+const minStruct = 64
 
 // rounded returns how many bytes an allocation of n takes at most.
 func rounded(n int) int { return n + n/8 + boxed }
@@ -42,7 +49,9 @@ func (s *sizes) add(t reflect.Type) {
 	case reflect.Struct:
 		s.structure = max(s.structure, int(t.Size()))
 		for i := range t.NumField() {
-			s.add(t.Field(i).Type)
+			if f := t.Field(i); f.IsExported() || f.Anonymous {
+				s.add(f.Type)
+			}
 		}
 	case reflect.Slice, reflect.Array:
 		s.element = max(s.element, int(t.Elem().Size()))

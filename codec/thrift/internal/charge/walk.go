@@ -2,6 +2,7 @@ package charge
 
 import (
 	bigendian "encoding/binary"
+	"reflect"
 	"strconv"
 
 	"github.com/cloudwego/kitex/pkg/generic/descriptor"
@@ -14,7 +15,21 @@ type Reader struct {
 	Costs    *Costs                     // nil: none
 	Declared *descriptor.TypeDescriptor // what the message is declared to be; nil: not known
 	Fills    Fills
+	Takes    Takes
 }
+
+// Takes is a set of what a reader makes of values besides what their declaration says.
+type Takes uint8
+
+const (
+	// TakesSetsForLists is set for a reader that reads a field's set where a list is declared, and
+	// the reverse: both have the same bytes.
+	TakesSetsForLists Takes = 1 << iota
+	// TakesStructsAlone is set for a reader that panics if the result is no struct.
+	TakesStructsAlone
+	// TakesByteSlices is set for a reader whose binaries are slices of bytes, which are no keys.
+	TakesByteSlices
+)
 
 // Fills says which fields a reader sets in a struct that has none of them in the message.
 type Fills uint8
@@ -26,7 +41,8 @@ const (
 	FillsAll
 )
 
-// Walk returns how many bytes the struct takes that b begins with, or why it is none within the limits.
+// Walk returns how many bytes the struct takes that b begins with, or why it is none within the
+// limits, or not one that the reader may get.
 func (r Reader) Walk(b []byte, l *binary.Limits) (n int, err error) {
 	n, _, err = r.Measure(b, l)
 	return n, err
@@ -38,13 +54,12 @@ func (r Reader) Measure(b []byte, l *binary.Limits) (n int, memory int64, err er
 	if costs == nil {
 		costs = &Costs{}
 	}
-	w := walk{b: b, limits: l, costs: costs, fills: r.Fills, left: int64(l.MaxElementBytes)}
-	d := r.Declared
-	if d != nil && d.Struct == nil {
-		d = nil
+	w := walk{b: b, limits: l, costs: costs, fills: r.Fills, takes: r.Takes, left: int64(l.MaxElementBytes)}
+	if costs.Header > 0 {
+		w.inBody = reflect.TypeOf(descriptor.DefaultNewMapping(""))
 	}
 	if err = w.charge(0, len(b), costs.Message); err == nil {
-		n, err = w.structure(d, 0, l.MaxDepth)
+		n, err = w.structure(r.Declared, 0, l.MaxDepth)
 	}
 	return n, int64(l.MaxElementBytes) - w.left, err
 }
@@ -55,15 +70,24 @@ type walk struct {
 	limits *binary.Limits
 	costs  *Costs
 	fills  Fills
+	takes  Takes
 	left   int64 // bytes that the reader may allocate yet
 
-	filled map[*descriptor.StructDescriptor]int // what filledIn found, of structs that have any
+	filled map[filledKey]int // what filledIn found, of structs that have any
+	inBody reflect.Type      // of the mapping of fields that a response's body has; nil if Header is 0
+}
+
+// filledKey is a struct, and the costs that it is charged by.
+type filledKey struct {
+	of    *descriptor.StructDescriptor
+	costs *Costs
 }
 
 // charge accounts for n times cost bytes.
 func (w *walk) charge(off, n, cost int) error {
 	if w.left -= int64(n) * int64(cost); w.left < 0 {
-		return binary.NewError(binary.TooLarge, off, "values take more than "+strconv.Itoa(w.limits.MaxElementBytes)+" bytes")
+		limit := strconv.Itoa(w.limits.MaxElementBytes)
+		return binary.NewError(binary.TooLarge, off, "values take more than "+limit+" bytes")
 	}
 	return nil
 }
@@ -75,6 +99,7 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 	if err := w.charge(off, 1, w.costs.Struct+w.filledIn(d)); err != nil {
 		return off, err
 	}
+	bare := d != nil && d.Struct == nil // Kitex's readers panic at a field of it
 	for {
 		t, id, next, err := w.fieldHeader(off)
 		if err != nil {
@@ -83,14 +108,17 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 		if t == binary.Stop {
 			return next, nil
 		}
+		if bare {
+			return off, binary.NewError(binary.BadType, off, "field of a struct that is declared without any")
+		}
 		if off, err = w.field(d, t, id, next, depth-1); err != nil {
 			return off, err
 		}
 	}
 }
 
-// fieldHeader is binary.FieldHeader, and takes the type of a result that is none, as Kitex's generic services
-// write it: a struct without fields.
+// fieldHeader is binary.FieldHeader, and takes the type of a result that is none, as Kitex's
+// generic services write it: a struct without fields.
 func (w *walk) fieldHeader(off int) (t binary.Type, id int16, next int, err error) {
 	if len(w.b)-off > voidHeaderSize && binary.Type(w.b[off]) == binary.Void {
 		return binary.Void, int16(bigendian.BigEndian.Uint16(w.b[off+1:])), off + voidHeaderSize, nil
@@ -102,25 +130,41 @@ const voidHeaderSize = 3 // type and ID
 
 // filledIn returns what the fields cost that the reader sets in every struct of type d.
 func (w *walk) filledIn(d *descriptor.TypeDescriptor) (cost int) {
-	if d == nil || w.fills == FillsDefaults && len(d.Struct.DefaultFields) == 0 {
+	if d == nil || d.Struct == nil || w.fills == FillsDefaults && len(d.Struct.DefaultFields) == 0 {
 		return 0
 	}
-	if cost, found := w.filled[d.Struct]; found {
+	key := filledKey{d.Struct, w.costs}
+	if cost, found := w.filled[key]; found {
 		return cost
 	}
 	for _, f := range d.Struct.DefaultFields {
-		cost += w.costs.Field + w.costs.Text*(nameText(f)+valueText(f.DefaultValue))
+		cost += w.defaultOf(f)
 	}
 	for _, f := range d.Struct.FieldsByID {
-		if w.fills == FillsAll || w.fills == FillsRequired && !f.Optional {
-			cost += w.costs.Empty + w.costs.Text*(nameText(f)+maxEmptyText)
-		}
+		cost += w.unset(f)
 	}
 	if w.filled == nil {
-		w.filled = make(map[*descriptor.StructDescriptor]int)
+		w.filled = make(map[filledKey]int)
 	}
-	w.filled[d.Struct] = cost
+	w.filled[key] = cost
 	return cost
+}
+
+// defaultOf returns what the field f costs whose default is filled in.
+func (w *walk) defaultOf(f *descriptor.FieldDescriptor) int {
+	cost := w.costs.Field + w.costs.Text*(nameText(f)+valueText(f.DefaultValue))
+	if f.ValueMapping != nil && w.costs.Mapped != nil {
+		cost += w.costs.Map + text*valueText(f.DefaultValue) // a text for a digit at most
+	}
+	return cost
+}
+
+// unset returns what the field f costs that the message does not set.
+func (w *walk) unset(f *descriptor.FieldDescriptor) int {
+	if w.fills == FillsDefaults || w.fills == FillsRequired && f.Optional {
+		return 0
+	}
+	return w.costs.Empty + w.costs.Text*(nameText(f)+maxEmptyText) + w.header(f)
 }
 
 // field walks over the value at offset off of the field id of a struct of type d.
@@ -132,27 +176,62 @@ func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off,
 		return w.value(nil, t, off, depth)
 	}
 	f := d.Struct.FieldsByID[int32(id)]
-	if f == nil || !fits(f.Type, t) {
+	if f == nil {
 		if err := w.charge(off, 1, w.costs.Unknown); err != nil {
 			return off, err
 		}
 		return w.skip(t, off, depth)
 	}
-	if err := w.charge(off, 1, w.costs.Field+w.costs.Text*nameText(f)); err != nil {
+	if err := w.fits(f.Type, t, off, true); err != nil {
 		return off, err
 	}
-	if f.IsException && w.costs.Thrown != nil {
-		usual := w.costs
-		w.costs = usual.Thrown
-		defer func() { w.costs = usual }()
+	if w.takes&TakesStructsAlone != 0 && depth == w.limits.MaxDepth-1 && f.Type.Struct == nil {
+		return off, binary.NewError(binary.BadType, off, t.String()+", and the reader takes structs alone")
 	}
-	return w.value(f.Type, t, off, depth)
+	if err := w.charge(off, 1, w.costs.Field+w.costs.Text*nameText(f)+w.header(f)); err != nil {
+		return off, err
+	}
+	return w.fieldValue(f, t, off, depth)
 }
 
-// fits reports whether the reader takes a value of type t for one of type d; otherwise it gives up.
-func fits(d *descriptor.TypeDescriptor, t binary.Type) bool {
-	return d == nil || d.Type == descriptor.Type(t)
+// fieldValue walks over the value of a field, which is charged as the reader treats the field.
+func (w *walk) fieldValue(f *descriptor.FieldDescriptor, t binary.Type, off, depth int) (int, error) {
+	usual := w.costs
+	if f.IsException && w.costs.Thrown != nil {
+		w.costs = w.costs.Thrown
+	}
+	if f.ValueMapping != nil && w.costs.Mapped != nil {
+		w.costs = w.costs.Mapped
+	}
+	next, err := w.value(f.Type, t, off, depth)
+	w.costs = usual
+	return next, err
 }
+
+// header returns what the field f costs if its annotation may put it elsewhere than into a
+// response's body.
+func (w *walk) header(f *descriptor.FieldDescriptor) int {
+	if w.costs.Header == 0 || f.HTTPMapping == nil || reflect.TypeOf(f.HTTPMapping) == w.inBody {
+		return 0
+	}
+	return w.costs.Header
+}
+
+// fits refuses a value of type t at offset off unless it is of the declared type. A reader that
+// does not compare them would take the value's bytes for something else: for structs that nest
+// without bound, or for a count that the walk has not seen.
+func (w *walk) fits(d *descriptor.TypeDescriptor, t binary.Type, off int, inField bool) error {
+	if d == nil || d.Type == descriptor.Type(t) {
+		return nil
+	}
+	declared := binary.Type(d.Type)
+	if inField && w.takes&TakesSetsForLists != 0 && isSequence(t) && isSequence(declared) {
+		return nil
+	}
+	return binary.NewError(binary.BadType, off, t.String()+" where "+declared.String()+" is declared")
+}
+
+func isSequence(t binary.Type) bool { return t == binary.List || t == binary.Set }
 
 // skip walks over a value that the reader does not keep.
 func (w *walk) skip(t binary.Type, off, depth int) (int, error) {
@@ -167,9 +246,6 @@ func (w *walk) value(d *descriptor.TypeDescriptor, t binary.Type, off, depth int
 	case binary.String:
 		return w.text(d, off)
 	case binary.Struct, binary.Void:
-		if d != nil && d.Struct == nil {
-			d = nil
-		}
 		return w.structure(d, off, depth)
 	case binary.List, binary.Set:
 		return w.list(d, off, depth)
@@ -231,8 +307,9 @@ func (w *walk) list(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 		return next, nil
 	}
 	if d != nil {
-		if d = d.Elem; !fits(d, elem) {
-			return w.skip(binary.List, off, depth)
+		d = d.Elem
+		if err := w.fits(d, elem, off, false); err != nil {
+			return off, err
 		}
 	}
 	if err := w.charge(off, n, w.costs.Element+w.costs.Text*commaText); err != nil {
@@ -265,18 +342,22 @@ func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) 
 	}
 	var keys, values *descriptor.TypeDescriptor
 	if d != nil {
-		if keys, values = d.Key, d.Elem; !fits(keys, key) || !fits(values, elem) {
-			return w.skip(binary.Map, off, depth)
+		keys, values = d.Key, d.Elem
+		if err := w.fits(keys, key, off, false); err != nil {
+			return off, err
+		}
+		if err := w.fits(values, elem, off, false); err != nil {
+			return off, err
 		}
 	}
-	if w.costs.Hashes && key.FixedSize() == 0 && key != binary.String {
+	if w.costs.Hashes && !w.hashable(keys, key) {
 		return off, binary.NewError(binary.BadType, off, "key of type "+key.String())
 	}
 	if err := w.charge(off, n, w.costs.Pair+w.costs.Text*pairText); err != nil {
 		return off, err
 	}
 	for range n {
-		if next, err = w.value(keys, key, next, depth-1); err != nil {
+		if next, err = w.key(keys, key, next, depth-1); err != nil {
 			return next, err
 		}
 		if next, err = w.value(values, elem, next, depth-1); err != nil {
@@ -284,4 +365,22 @@ func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) 
 		}
 	}
 	return next, nil
+}
+
+// hashable reports whether the reader's map can have keys of type t, declared as d: Kitex's panics
+// at others.
+func (w *walk) hashable(d *descriptor.TypeDescriptor, t binary.Type) bool {
+	if t == binary.String {
+		return w.takes&TakesByteSlices == 0 || d == nil || d.Name != "binary"
+	}
+	return t.FixedSize() > 0
+}
+
+// key is value for the key of a map.
+func (w *walk) key(d *descriptor.TypeDescriptor, t binary.Type, off, depth int) (int, error) {
+	if t != binary.Double || w.costs.DoubleKey == 0 || len(w.b)-off < t.FixedSize() {
+		return w.value(d, t, off, depth)
+	}
+	n := decimalText(bigendian.BigEndian.Uint64(w.b[off:]))
+	return off + t.FixedSize(), w.charge(off, n, w.costs.DoubleKey+w.costs.Text)
 }
