@@ -35,6 +35,11 @@
 // leads to. Without tags and without an IDL the walk knows the types that the message gives: code that reads
 // something else, whatever these are, must look after itself.
 //
+// Types that Kitex would have Frugal read are read by this package if they have a map with structs in place: Frugal 0.3.1 reads
+// those into memory that it does not clear, so that a field that a message leaves out may have another message's value. Frugal
+// still reads them where a struct in place is a map's key or a field, where a struct has more than 64 required fields, where
+// the tags cannot be read or the type's own code reads otherwise, and with WithFallback. Explain tells of such a type.
+//
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.
 //
 // # Ownership

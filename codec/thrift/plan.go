@@ -32,6 +32,7 @@ type plan struct {
 	shape       *shape.Struct    // nil: the type has no tags
 	family      Family           // of viaFamily
 	generic     bool             // of viaKitex: the value knows how it is read
+	forFrugal   bool             // of viaCompiled: Frugal would read it, or the type's own code by Frugal; see readsForFrugal
 	costs       *charge.Costs    // what reading it may allocate, where neither shape nor the value tells
 }
 
@@ -69,15 +70,32 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 			return p, known
 		}
 	}
-	if !t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
-		return p, known
+	if t.Implements(reflect.TypeFor[thrift.FastCodec]()) {
+		p.read, p.write = viaFast, viaFast
+		c, ready, err := compiled.TryOf(t)
+		if ready && err == nil {
+			p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
+		}
+		known = known && ready
 	}
-	p.read, p.write = viaFast, viaFast
-	c, ready, err := compiled.TryOf(t)
-	if ready && err == nil {
-		p.read, p.write, p.compiled = viaCompiled, viaCompiled, c
+	if known && p.read != viaCompiled {
+		known = p.readsForFrugal(t)
 	}
-	return p, ready && known
+	return p, known
+}
+
+// readsForFrugal plans to read values of type t without Frugal if it has maps of structs in place. Frugal 0.3.1 reads those
+// structs into a variable that it keeps in a pool and does not clear: where a message leaves out a field, the
+// struct has that of another message. It reports whether the plan is final.
+func (p *plan) readsForFrugal(t reflect.Type) (final bool) {
+	if p.shape == nil || !p.shape.HasStructsInMaps() {
+		return true
+	}
+	c, err := compiled.ReaderOf(t)
+	if err == nil {
+		p.read, p.compiled, p.forFrugal = viaCompiled, c, true
+	}
+	return !errors.Is(err, typecache.ErrBusy)
 }
 
 // untagged returns what code may take that reads a message into a value of type t, of which no tags tell what is

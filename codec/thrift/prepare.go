@@ -10,6 +10,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
+	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
 )
 
 // Prepare compiles types, given as structs or as pointers to them, and all types below them, so
@@ -53,11 +54,22 @@ func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 
 // Explain returns nil if values of type t, a struct or a pointer to one, are read and written by a
 // program that was compiled from its tags, which is the fastest way. Otherwise the error says why
-// its own code or Kitex's codec does that. It compiles the type if that has not been done. Types of
+// its own code or Kitex's codec does that, and whether Frugal may leave fields of another message in a value, as the package's
+// documentation says. It compiles the type if that has not been done. Types of
 // a Family are the family's, whatever Explain says.
 func Explain(t reflect.Type) error {
-	if _, err := compiled.Of(t); err != nil {
-		return fmt.Errorf("thrift: not compiled: %w", err)
+	_, err := compiled.Of(t)
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("thrift: not compiled: %w", err)
+	if s, unknown := shape.Of(t); unknown == nil && s.HasStructsInMaps() {
+		if _, noReader := compiled.ReaderOf(t); noReader != nil {
+			return errors.Join(err, errFrugalMaps)
+		}
+	}
+	return err
 }
+
+// errFrugalMaps is told of types that plan.readsForFrugal cannot help.
+var errFrugalMaps = errors.New("thrift: if Frugal reads it, structs in its maps may have fields of another message")

@@ -61,7 +61,7 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 	}
 	p := c.planFor(m.Data())
 	rpcinfo.Record(ctx, m.RPCInfo(), stats.WaitReadStart, nil)
-	if p.read == viaKitex {
+	if p.read == viaKitex || p.forFrugal && p.write == viaKitex && c.fallback != nil {
 		err = c.unmarshalByKitex(ctx, p, m, h, in)
 	} else {
 		err = c.unmarshalData(p, m, h, in)

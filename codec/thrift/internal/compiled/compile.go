@@ -14,10 +14,10 @@ import (
 // cache has what was found for each struct type. An error says why the type must be left to its own code.
 type cache = typecache.Cache[Struct]
 
-// plans has results that depend on the type alone, so that it makes no difference who asked first.
+// plans and readers have results that depend on the type alone, so that it makes no difference who asked first.
 //
-//nolint:gochecknoglobals // a cache of a pure function's results
-var plans cache
+//nolint:gochecknoglobals // caches of pure functions' results
+var plans, readers cache
 
 // Of returns the plan for a struct type, given as such or as a pointer to it. An error says why the
 // type must be left to its generated code.
@@ -37,6 +37,26 @@ func Of(t reflect.Type) (*Struct, error) {
 		return nil, err
 	}
 	return plans.Of(t, func() { compile(&plans, declared) })
+}
+
+// ReaderOf returns a plan that decodes and does not encode, for a type that Frugal would read: the type
+// needs no code by Kitex's generator, and what it has is compared with the plan in reading alone. A type without any is taken at
+// its tags' word, as Frugal takes it. The error is as for Of.
+func ReaderOf(t reflect.Type) (*Struct, error) {
+	t, err := structType(t)
+	if err != nil {
+		return nil, err
+	}
+	declared, err := schema.Of(t)
+	if err != nil {
+		return nil, err
+	}
+	return readers.Of(t, func() {
+		b := newCompiler(&readers)
+		b.readOnly = true
+		b.compile(declared)
+		b.types.Publish(&readers)
+	})
 }
 
 // TryOf is Of for a caller that has another way meanwhile: while another goroutine, or the code that asks, compiles t
@@ -77,6 +97,7 @@ type compiler struct {
 	cache    *cache
 	types    typecache.Graph[Struct]
 	verifier *verifier
+	readOnly bool // for ReaderOf
 }
 
 func newCompiler(c *cache) *compiler {
@@ -96,10 +117,21 @@ func (c *compiler) compile(declared *schema.Struct) {
 	defer c.verifier.out.Close() //nolint:errcheck // it gives memory back and cannot fail
 	for _, n := range c.types.Order {
 		if n.Err == nil {
-			n.Err = c.verifier.verify(n.Value)
+			n.Err = c.verify(n.Value)
 		}
 	}
 	c.types.Spread()
+}
+
+// verify says where a plan and the type's own code differ, if the plan is used for what the code does.
+func (c *compiler) verify(s *Struct) error {
+	switch {
+	case !c.readOnly:
+		return c.verifier.verify(s)
+	case s.pointerType.Implements(reflect.TypeFor[thrift.FastCodec]()):
+		return c.verifier.verifyReading(s)
+	}
+	return nil
 }
 
 func (c *compiler) nodeOf(declared *schema.Struct, user *node) *node {
@@ -127,14 +159,21 @@ func (c *compiler) fill(n *node) (err error) {
 		}
 	}()
 	s, d := n.Value, n.Value.declared
-	if !s.pointerType.Implements(reflect.TypeFor[thrift.FastCodec]()) || !s.pointerType.Implements(reflect.TypeFor[schema.Defaulter]()) {
+	prototype := reflect.New(s.goType)
+	defaulter, hasDefaults := prototype.Interface().(schema.Defaulter)
+	if !c.readOnly && (!hasDefaults || !s.pointerType.Implements(reflect.TypeFor[thrift.FastCodec]())) {
 		return errNoCode
 	}
-	prototype := reflect.New(s.goType)
-	prototype.Interface().(schema.Defaulter).InitDefault() //nolint:errcheck // see above
+	if hasDefaults {
+		defaulter.InitDefault()
+	}
 	s.prototype = address(prototype)
 	s.keepsUnknown, s.unknownOffset = d.KeepsUnknown, d.UnknownOffset
-	s.union = panics(reflect.New(s.goType)) || panics(prototype)
+	if c.readOnly {
+		s.callsInit = hasDefaults // which may set fields without a tag, too
+	} else {
+		s.union = panics(reflect.New(s.goType)) || panics(prototype)
+	}
 	fields := make([]field, 0, len(d.Fields))
 	for i := range d.Fields {
 		f := &d.Fields[i]

@@ -52,6 +52,16 @@ func (v *verifier) verify(s *Struct) (err error) {
 			return err
 		}
 	}
+	return v.verifyReading(s)
+}
+
+// verifyReading is verify for a plan that only decodes.
+func (v *verifier) verifyReading(s *Struct) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("generated code: %v", r)
+		}
+	}()
 	messages, err := v.messages(s)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
@@ -69,6 +70,32 @@ func (s *Struct) Field(id int16) *Field {
 		return s.low[id]
 	}
 	return s.byID[id]
+}
+
+// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as keys or elements.
+func (s *Struct) HasStructsInMaps() bool {
+	seen := map[*Struct]bool{}
+	var inStruct func(s *Struct) bool
+	var inValue func(v *Value) bool
+	inStruct = func(s *Struct) bool {
+		if seen[s] {
+			return false
+		}
+		seen[s] = true
+		return slices.ContainsFunc(s.Fields, func(f Field) bool { return inValue(&f.Value) })
+	}
+	inValue = func(v *Value) bool {
+		switch {
+		case v == nil:
+			return false
+		case v.Fields != nil:
+			return inStruct(v.Fields)
+		case v.Key != nil && (v.Key.Type.Kind() == reflect.Struct || v.Elem.Type.Kind() == reflect.Struct):
+			return true
+		}
+		return inValue(v.Key) || inValue(v.Elem)
+	}
+	return inStruct(s)
 }
 
 // Accepts reports whether a field is read from a value of type t. Generated code skips others.

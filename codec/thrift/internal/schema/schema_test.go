@@ -146,6 +146,7 @@ func TestParseTag(t *testing.T) {
 		{`frugal:"1,default,map<i32:>"`, "a type is missing"},
 		{`frugal:"1,default,i32>"`, "behind the type"},
 		{`frugal:"-1,required,map<i32:set<X>>"`, ""},
+		{`frugal:"1,default,string,nocopy"`, ""},
 		{`frugal:"1,default,map<map<a:b>:a.b>"`, ""},
 		{`frugal:"1,optional,list<set<list<X>>>"`, ""},
 		{`thrift:"name"`, "not the generator's"},

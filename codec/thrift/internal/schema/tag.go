@@ -49,13 +49,13 @@ func tagOf(tag reflect.StructTag) (fieldTag, error) {
 	return fieldTag{}, errNoTag
 }
 
-// parseFrugal reads a tag like "1,required,list<string>".
+// parseFrugal reads a tag like "1,required,list<string>". What may follow says how Frugal is to read the value.
 func parseFrugal(tag string) (fieldTag, error) {
-	parts := strings.SplitN(tag, ",", 3)
+	parts := strings.SplitN(tag, ",", 4)
 	if len(parts) < 3 {
 		return fieldTag{}, fmt.Errorf("tag %q is not the generator's", tag)
 	}
-	return parseParts(tag, parts)
+	return parseParts(tag, parts[:3])
 }
 
 // parseThrift reads a tag like "names,1", "names,1,required" or "names,1,default,list<string>".

@@ -16,3 +16,6 @@ func Of(t reflect.Type) (*Struct, error) {
 	s, err := schema.Of(t)
 	return (*Struct)(s), err
 }
+
+// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as keys or elements.
+func (s *Struct) HasStructsInMaps() bool { return (*schema.Struct)(s).HasStructsInMaps() }
