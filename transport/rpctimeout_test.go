@@ -187,17 +187,18 @@ func TestTimeoutsWithRetries(t *testing.T) {
 	fail.StopPolicy.MaxRetryTimes = 2
 	backup := retry.NewBackupPolicy(10)
 	for _, tc := range []struct {
-		name   string
-		option client.Option
+		name    string
+		option  client.Option
+		timeout time.Duration // of the attempt that is not answered, and more than another takes on a busy machine
 	}{
-		{"failure retry", client.WithFailureRetry(fail)},
-		{"backup request", client.WithBackupRequest(backup)},
+		{"failure retry", client.WithFailureRetry(fail), 400 * time.Millisecond},
+		{"backup request", client.WithBackupRequest(backup), patience},
 	} {
 		for _, way := range timeoutWays {
 			t.Run(tc.name+" "+way.name, func(t *testing.T) {
 				h := &slowHandler{release: make(chan struct{})}
 				address := startSlow(t, h)
-				c, _ := newEcho(t, address, append(way.options(newTestGroup(t)), client.WithRPCTimeout(2*soon), tc.option)...)
+				c, _ := newEcho(t, address, append(way.options(newTestGroup(t)), client.WithRPCTimeout(tc.timeout), tc.option)...)
 				got, err := c.Repeat(context.Background(), "mine", 0, "")
 				if err != nil || got != "mine" || h.calls.Load() != 2 {
 					t.Errorf("got %q, %v after %d calls", got, err, h.calls.Load())
