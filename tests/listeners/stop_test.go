@@ -123,6 +123,8 @@ func TestStop(t *testing.T) {
 	worst := make(map[string]time.Duration)
 	if long {
 		promise.Alone(t)
+	} else {
+		t.Parallel()
 	}
 	for _, w := range ways {
 		for _, k := range kinds {
@@ -218,6 +220,9 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 				harness.Dial(t, p.addr)
 				harness.Settles(t, "connections", seen, before+1)
 			}
+		}
+		if p.waiting != nil { // the acceptor has come back for more
+			harness.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
 		}
 		if c.kind.crowded {
 			harness.FillBacklog(t, p.addr)

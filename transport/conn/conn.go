@@ -39,6 +39,7 @@ type Conn struct {
 	in        buffer.LinkBuffer
 	received  uint64          // bytes ever put into in
 	lastSpace int             // how much the last read could have taken
+	lastLook  time.Duration   // how long the last look was allowed to take; twice firstLook before the first
 	offered   uint64          // what OnRequest has seen of received, when it last returned or offered the reading side
 	paused    bool            // the OnRequest that runs, or ran last, has called Pause
 	inRequest bool            // OnRequest runs and has not offered the reading side

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,12 @@ func TestDrain(t *testing.T) {
 	}{
 		{"idle", "plrtn", nil, nil, nil, "closed"},
 		{"idle after a request", "plrtn", []fakeStep{data("a\n")}, nil, nil, "line:a closed"},
-		{"a request has just arrived", "plrt", []fakeStep{data("a\n")}, []fakeStep{data("b\n")}, nil, "line:a line:b closed"},
+		{"a request has just arrived", "plrtn", []fakeStep{data("a\n")}, []fakeStep{data("b\n")}, nil, "line:a line:b closed"},
 		{"half a request, then the rest", "plrtn", []fakeStep{data("a\nb")}, nil, []fakeStep{data("c\n")}, "line:a partial:b line:bc closed"},
 		{"in a handler", "plrtn", []fakeStep{data("sleep\n")}, nil, nil, "line:sleep closed"},
 		{"in a handler, more buffered", "plrtn", []fakeStep{data("sleep\nb\n")}, nil, nil, "line:sleep line:b closed"},
-		{"in a handler, more in the socket", "plrt", []fakeStep{data("sleep\n"), data("b\n"), data("c\n")}, nil, nil, "line:sleep line:b line:c closed"},
-		{"in a handler, more comes", "plrt", []fakeStep{data("sleep\n")}, nil, []fakeStep{data("b\n")}, "line:sleep line:b closed"},
+		{"in a handler, more in the socket", "plrtn", []fakeStep{data("sleep\n"), data("b\n"), data("c\n")}, nil, nil, "line:sleep line:b line:c closed"},
+		{"in a handler, more comes", "plrtn", []fakeStep{data("sleep\n")}, nil, []fakeStep{data("b\n")}, "line:sleep line:b closed"},
 	} {
 		for _, kind := range []string{"polled", "lingering", "raw without a group", "tries only to read", "no poller and no try"} {
 			if !contains(tc.kinds, kind[0]) {
@@ -144,6 +145,59 @@ func TestDrainOfUsers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDrainOfEagerClient: a client that asks anew as soon as it is answered does not hold up a drain, however long
+// its connection's look for more may take at first.
+func TestDrainOfEagerClient(t *testing.T) {
+	for _, pause := range []time.Duration{2 * shortestLook, firstLook / 2} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &record{}
+			answered := make(chan struct{}, 1)
+			c := newPlainFakeConn(t, Config{OnRequest: func(ctx context.Context, c *Conn) error {
+				answered <- struct{}{}
+				return r.lineHandler(ctx, c)
+			}}, newFakeGroup(t, 1), data("a\n"))
+			var client sync.WaitGroup
+			client.Go(func() {
+				asked := 0
+				for range answered {
+					if asked++; asked < 1000 { // so that the test ends if the drain does not
+						time.Sleep(pause)
+						c.sock.feed(data("b\n"))
+					}
+				}
+			})
+			closed := make(chan struct{})
+			_ = c.AddCloseCallback(func(*Conn) { close(closed) })
+			time.Sleep(pause / 2)
+			began := time.Now()
+			c.drain()
+			<-closed
+			if took := time.Since(began); took > 2*firstLook {
+				t.Errorf("a client that asks after %v: the drain took %v, want at most %v", pause, took, 2*firstLook)
+			}
+			close(answered)
+			client.Wait()
+		})
+	}
+}
+
+// TestDrainLooksUndisturbed: a kick that comes late does not end the look for what has arrived.
+func TestDrainLooksUndisturbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &record{}
+		c := newPlainFakeConn(t, Config{OnRequest: r.lineHandler}, newFakeGroup(t, 1), data("a\n"))
+		synctest.Wait()
+		r.onClose(t, c.Conn)
+		c.drain()
+		synctest.Wait()
+		_ = c.readLimit.wakeUp()
+		synctest.Wait()
+		c.sock.feed(data("b\n"))
+		time.Sleep(time.Minute)
+		r.want(t, "line:a line:b closed")
+	})
 }
 
 // TestDrainKickIsNotLost: somebody sets the read deadline in the very moment in

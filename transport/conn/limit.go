@@ -162,6 +162,13 @@ func (l *limit) expired() (bool, error) {
 	return false, l.armLocked(end)
 }
 
+// beginLook prepares a lingering wait that takes d at most.
+func (l *limit) beginLook(d time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.armLocked(l.clock.now().after(d))
+}
+
 // wakeUp ends the wait under way. Any wait except a lingering one checks expired and goes on.
 func (l *limit) wakeUp() error {
 	l.mu.Lock()

@@ -57,6 +57,7 @@ func (c *Conn) start() {
 	c.armFD = c.arm
 	c.in.Bind((*source)(c), nil)
 	c.out.Bind(nil, (*sink)(c))
+	c.lastLook = 2 * firstLook
 	c.readLimit.init(c.clock, c.sock, reading)
 	c.writeLimit.init(c.clock, c.sock, writing)
 	c.onDisconnect = c.config.OnDisconnect

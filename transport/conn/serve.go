@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/transport/poller"
@@ -125,10 +126,8 @@ func (c *Conn) settleKicked() settlement {
 		return settleNow
 	case c.watcher != nil:
 		return c.rest()
-	case c.drained() && c.looks():
-		return settleNow // a request may have come meanwhile
 	case c.drained():
-		return c.closeDrained()
+		return settleNow // a request may have come meanwhile; a wrapper's is left by the kick
 	}
 	return settleLinger
 }
@@ -219,7 +218,37 @@ func (c *Conn) receive(how settlement) (int, error) {
 // receiveNow reads what is there.
 func (c *Conn) receiveNow() (int, error) {
 	space := c.in.Reserve(0)
+	if !c.looks() {
+		return c.look(space)
+	}
 	n, err := c.sock.tryRead(space)
+	return c.commit(space, n, err)
+}
+
+const (
+	// firstLook is long enough to read what is there on a busy machine too, and short for a stop.
+	firstLook = 5 * time.Millisecond
+
+	// shortestLook is short for a client to ask anew in.
+	shortestLook = 100 * time.Microsecond
+)
+
+// look is receiveNow for a wrapper that is to be drained, which can only wait: a deadline that has
+// passed would end its Read although bytes are there. Each look is half as long as the one before, so
+// that a client that goes on asking does not hold up the stop.
+func (c *Conn) look(space []byte) (n int, err error) {
+	c.lastLook = max(c.lastLook/2, shortestLook)
+	for again := true; again; {
+		if c.readLimit.beginLook(c.lastLook) != nil {
+			return 0, errWouldBlock // it is closed, or would wait forever
+		}
+		n, err = c.sock.waitRead(space)
+		// A wakeUp that was meant for the wait before this one may come late.
+		again = n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.readLimit.kicked()
+	}
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errWouldBlock
+	}
 	return c.commit(space, n, err)
 }
 
