@@ -193,7 +193,7 @@ func TestRefusedMessagesTakeLittle(t *testing.T) {
 }
 
 // TestUnknownFieldsTakeLittle has a message without a field that is known do so, whether they are
-// kept or not.
+// kept or not. What generated code takes to keep them is charged.
 func TestUnknownFieldsTakeLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -210,6 +210,11 @@ func TestUnknownFieldsTakeLittle(t *testing.T) {
 			took, err := bytesFor(func() error { _, err := planOf(t, v).Decode(message, v, nil); return err })
 			if err != nil || took > 4*int64(len(message))+64<<10 {
 				t.Errorf("%T, %d fields: took %d bytes for %d: %v", v, n, took, len(message), err)
+			}
+			own, limits := newValue(), binary.DefaultLimits()
+			_, charged, _ := (*shape.Struct)(planOf(t, v).declared).Measure(message, &limits)
+			if took, err := bytesFor(func() error { _, err := own.FastRead(message); return err }); err != nil || took > charged*5/4+4<<10 {
+				t.Errorf("%T by own code, %d fields: took %d bytes for %d, charged %d: %v", v, n, took, len(message), charged, err)
 			}
 			if len(thrift.FastMarshal(v)) < len(message) && planOf(t, v).keepsUnknown {
 				t.Errorf("%T, %d fields: not all are kept", v, n)

@@ -33,7 +33,7 @@ func (d *decoder) takeSlow(size int64, pos int) bool {
 		return false
 	}
 	d.checked = true
-	n, err := (*shape.Struct)(d.root.declared).Validate(d.frame, d.limits)
+	n, err := (*shape.Struct)(d.root.declared).ValidateForPlan(d.frame, d.limits)
 	if err == nil && d.whole && n != len(d.frame) {
 		err = errTrailing(n, len(d.frame))
 	}

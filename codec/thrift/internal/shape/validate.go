@@ -23,11 +23,23 @@ func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err e
 	return n, int64(l.MaxElementBytes) - w.memory, err
 }
 
+// ValidateForPlan is Validate for a reader that keeps unknown fields in as much memory as strings take, which is not
+// accounted for. Generated code does not: it appends them one by one.
+func (s *Struct) ValidateForPlan(b []byte, l *binary.Limits) (n int, err error) {
+	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes), forPlan: true}
+	return w.structure((*schema.Struct)(s), 0, l.MaxDepth)
+}
+
+// appended is how many bytes appending takes for each byte in the end, those of the arrays before included.
+const appended = 6
+
 // walk is one Validate.
 type walk struct {
 	b      []byte
 	limits *binary.Limits
 	memory int64 // bytes that values may take yet
+
+	forPlan bool // see ValidateForPlan
 
 	// more has, for each struct around here with more required fields than seen has bits, a bit for each of the others.
 	more    []uint64
@@ -65,12 +77,22 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 			}
 			off, err = w.field(f, t, next, depth-1)
 		} else {
-			off, err = binary.SkipAt(w.b, next, t, depth-1, w.limits)
+			off, err = w.unknown(s, f, t, off, next, depth-1)
 		}
 		if err != nil {
 			return off, err
 		}
 	}
+}
+
+// unknown walks over the field at off whose value, of type t, is at first. Its ID is unknown, or it has another
+// type than f.
+func (w *walk) unknown(s *schema.Struct, f *schema.Field, t binary.Type, off, first, depth int) (int, error) {
+	next, err := binary.SkipAt(w.b, first, t, depth, w.limits)
+	if err == nil && f == nil && s.KeepsUnknown && !w.forPlan {
+		err = w.reserve(off, int64(appended*(next-off)))
+	}
+	return next, err
 }
 
 // field walks over the value of f, which is of type t.
