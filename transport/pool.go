@@ -44,6 +44,7 @@ type Pool struct {
 	reporter atomic.Pointer[connpool.Reporter] // nil before EnableReporter
 
 	expiry poolExpiry
+	panics logLimiter // of connections that are closed on a goroutine of the pool's
 
 	mu        sync.RWMutex
 	peers     map[poolAddr]*poolPeer // guarded by mu; after Close those with connections in use still count

@@ -141,12 +141,8 @@ func (pr *poolPeer) expire(now instant) (due instant, empty bool) {
 	aged := pr.takeAgedLocked(now)
 	due, empty = pr.dueLocked()
 	pr.mu.Unlock()
-	for _, c := range expired {
-		_ = pr.closeOne(c, closedExpired)
-	}
-	for _, c := range aged {
-		_ = pr.closeOne(c, closedAge)
-	}
+	pr.closeEach(expired, closedExpired)
+	pr.closeEach(aged, closedAge)
 	return due, empty
 }
 

@@ -58,7 +58,6 @@ func agree(a, b time.Duration) bool { return (a - b).Abs() <= slack(min(a, b)) }
 type doubt struct{ from, to time.Duration }
 
 // doubt returns what the life means for connections at the time now.
-
 func (l *idleLife) doubt(now instant) doubt {
 	if l.length == 0 || now >= l.until {
 		return doubt{}

@@ -102,7 +102,7 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 	for got.conn != nil {
 		now := pr.pool.now()
 		doubt := life.doubt(now)
-		reason := got.conn.unfit(now, doubt)
+		reason := pr.unfit(got.conn, now, doubt)
 		if reason == notClosed {
 			if doubt.to > 0 && now-got.conn.restedAt >= doubt.to {
 				pr.refuteLife()
@@ -126,14 +126,27 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 // or ends the goroutine leaves nobody to give c back.
 func (pr *poolPeer) handOut(c *pooledConn, report func()) *checkout {
 	returned := false
-	defer func() {
-		if !returned {
-			_ = pr.discard(c.current())
-		}
-	}()
+	defer pr.discardUnless(&returned, c.current())
 	report()
 	returned = true
 	return c.current()
+}
+
+// unfit is c.unfit for c that the caller has in use. It calls a method of the user's.
+func (pr *poolPeer) unfit(c *pooledConn, now instant, d doubt) closeReason {
+	returned := false
+	defer pr.discardUnless(&returned, c.current())
+	reason := c.unfit(now, d)
+	returned = true
+	return reason
+}
+
+// discardUnless is deferred around a call of the user's code, which may panic or end the goroutine:
+// then it closes h, which would be in use for ever.
+func (pr *poolPeer) discardUnless(returned *bool, h *checkout) {
+	if !*returned {
+		_ = pr.discardAs(h, closedDead)
+	}
 }
 
 // claimLocked takes the newest idle connection, else a slot, else a place in the queue.
@@ -164,21 +177,27 @@ func (pr *poolPeer) claimLocked() claim {
 
 // replace closes a connection that was claimed and found unfit, and claims
 // another; it never has to wait, since its own slot is free.
-func (pr *poolPeer) replace(c *pooledConn, reason closeReason) claim {
+func (pr *poolPeer) replace(c *pooledConn, reason closeReason) (got claim) {
 	pr.mu.Lock()
 	c.closeLocked()
 	pr.mu.Unlock()
+	returned := false
+	defer func() { // also if a connection of the user's does not return from Close
+		pr.mu.Lock()
+		defer pr.mu.Unlock()
+		pr.counts.InUse--
+		pr.counts.Open--
+		pr.counts.closed(reason)
+		if returned {
+			got = pr.claimLocked()
+		}
+		if !returned || got.err != nil || got.conn != nil {
+			pr.slotFreedLocked()
+		}
+	}()
 	_ = c.raw.Close()
-	pr.mu.Lock()
-	defer pr.mu.Unlock()
-	pr.counts.InUse--
-	pr.counts.Open--
-	pr.counts.closed(reason)
-	got := pr.claimLocked()
-	if got.err != nil || got.conn != nil {
-		pr.slotFreedLocked()
-	}
-	return got
+	returned = true
+	return claim{}
 }
 
 // refuteLife forgets how long the address leaves connections idle.
@@ -215,9 +234,7 @@ func (pr *poolPeer) clean() {
 	pr.epoch++
 	idle := pr.takeIdleLocked(len(pr.idle))
 	pr.mu.Unlock()
-	for _, c := range idle {
-		_ = pr.closeOne(c, closedCleaned)
-	}
+	pr.closeEach(idle, closedCleaned)
 }
 
 // close is clean for good, and sends the waiters away.

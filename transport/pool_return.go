@@ -5,13 +5,15 @@ import (
 	"net"
 	"reflect"
 	"slices"
+
+	"github.com/kiteline/kiteline/internal/callback"
 )
 
 // put takes a connection back: for a waiter, for later, or to close it. A
 // checkout that has ended already is left alone.
 func (pr *poolPeer) put(h *checkout) error {
 	c := h.of
-	open := c.looksOpen()
+	open := pr.looksOpen(h)
 	now := pr.pool.now()
 	pr.mu.Lock()
 	if !c.isOutLocked(h) {
@@ -32,6 +34,15 @@ func (pr *poolPeer) put(h *checkout) error {
 	c.closeLocked()
 	pr.mu.Unlock()
 	return pr.closeOne(c, reason)
+}
+
+// looksOpen is that of h's connection. It calls a method of the user's.
+func (pr *poolPeer) looksOpen(h *checkout) bool {
+	returned := false
+	defer pr.discardUnless(&returned, h)
+	open := h.of.looksOpen()
+	returned = true
+	return open
 }
 
 // keepLocked returns why a connection that comes back is not used again, or notClosed.
@@ -152,6 +163,17 @@ func (pr *poolPeer) closeOne(c *pooledConn, reason closeReason) error {
 		pr.slotFreedLocked()
 	}()
 	return c.raw.Close()
+}
+
+// closeEach is closeOne of each of conns: what one of the user's does in its Close keeps none of the
+// others open. It is logged, since the goroutine may be the pool's own.
+func (pr *poolPeer) closeEach(conns []*pooledConn, reason closeReason) {
+	for _, c := range conns {
+		failure := callback.Apart(func() { _ = pr.closeOne(c, reason) })
+		if failure != nil {
+			pr.pool.panics.logPanic("a connection's Close", pr.addr, failure.Value, failure.Stack)
+		}
+	}
 }
 
 // slotFreedLocked gives a slot that has become free to the first waiter.
