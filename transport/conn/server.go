@@ -151,9 +151,7 @@ func (s *Server) open(l *listening, nc net.Conn) {
 		nc.Close()
 		return
 	}
-	s.group.dispatcher.do(func() {
-		s.openNow(l, nc, &nc)
-	})
+	go s.openNow(l, nc, &nc) // on no worker: a group that closes would wait for it
 }
 
 // openNow makes a connection of nc and starts it. It takes arriving, unless that is nil, out of

@@ -121,7 +121,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close ends the server at once: listeners and connections are closed. It waits for callbacks
 // only if the server has a group of its own, and for the Close of listeners and connections a
-// second at most. It must not be called from a callback. It always returns nil.
+// second at most, close callbacks of wrappers included. It must not be called from a callback. It
+// always returns nil.
 func (s *Server) Close() error {
 	s.stop(func(*listening) {})
 	s.closeAll(closePatience)
@@ -153,10 +154,15 @@ func (s *Server) closeAll(patience time.Duration) {
 	arriving := slices.Collect(maps.Keys(s.arriving))
 	s.goroutines += len(conns) + len(arriving)
 	s.mu.Unlock()
+	// A wrapper's Close may block: no worker may be in it, since a group that closes waits for its workers.
 	for _, nc := range arriving {
-		s.group.dispatcher.do(func() { s.closeOne(*nc) })
+		go s.closeOne(*nc)
 	}
 	for _, c := range conns {
+		if !c.raw {
+			go s.closeOne(c)
+			continue
+		}
 		s.group.dispatcher.do(func() { s.closeOne(c) })
 	}
 	if s.await(ctx, &s.quiet) != nil {

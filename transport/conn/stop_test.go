@@ -164,6 +164,40 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 	}
 }
 
+// TestCloseEndsWithOwnGroup: a wrapper whose methods block holds up the Close of no server, one with a
+// group of its own, which waits for its workers, included.
+func TestCloseEndsWithOwnGroup(t *testing.T) {
+	for _, block := range []string{"RemoteAddr", "Close"} {
+		synctest.Test(t, func(t *testing.T) {
+			free := make(chan struct{})
+			s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 4)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.ownGroup = true
+			ln := newFakeListener()
+			go func() { _ = s.Serve(ln) }()
+			client, server := net.Pipe()
+			defer client.Close()
+			ln.conns <- &stubbornConn{Conn: server, wait: func(where string) {
+				if where == block {
+					<-free
+				}
+			}}
+			synctest.Wait()
+			closed := make(chan struct{})
+			go func() { defer close(closed); _ = s.Close() }()
+			select {
+			case <-closed:
+			case <-time.After(2 * closePatience):
+				t.Errorf("Close waits for a wrapper's %s", block)
+			}
+			close(free)
+			<-closed
+		})
+	}
+}
+
 // stubbornConn is a wrapper whose methods may wait.
 type stubbornConn struct {
 	net.Conn
