@@ -197,7 +197,7 @@ func (c *Conn) disconnect(then func()) {
 }
 
 // AddCloseCallback has f called once when the connection has ended, last added
-// first, by the goroutine that lets go of it last. It returns net.ErrClosed, and f
+// first, on a goroutine of the package's that f may block or end. It returns net.ErrClosed, and f
 // is not called, if that has already begun.
 func (c *Conn) AddCloseCallback(f func(c *Conn)) error {
 	c.mu.Lock()

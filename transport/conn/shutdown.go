@@ -51,8 +51,8 @@ const (
 )
 
 // StopAccepting closes the listeners; open connections go on. Serve returns. Connections that wait
-// in the backlog of a *net.TCPListener, *net.UnixListener or *UnixListener are opened first, 4096 at most: the
-// kernel would reset them, with requests that may have been sent on them. StopAccepting waits for
+// in the backlog of a *net.TCPListener, *net.UnixListener, *UnixListener or a listener of FromDescriptor are
+// opened first, 4096 at most: the kernel would reset them, with requests that may have been sent on them. StopAccepting waits for
 // OnPrepare of each and for the listeners' Close. Calling it again only waits for the first call.
 func (s *Server) StopAccepting() {
 	s.stop(s.takeBacklog)
