@@ -14,7 +14,9 @@ import (
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/server"
+	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -122,6 +124,29 @@ func TestUnixSocketChangesHands(t *testing.T) {
 	stop.Store(true)
 	dialers.Wait()
 	children[handovers%2].Ask("stop")
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("in the folder: got %v, %v, want nothing", left, err)
+	}
+}
+
+// TestUnixListenerOfNetpollSparesSuccessor: a server on a listener of netpoll's, whose Close removes the file of its
+// name whoever's that is, leaves its successor's alone and removes its own.
+func TestUnixListenerOfNetpollSparesSuccessor(t *testing.T) {
+	testsystem.SkipWithoutNetwork(t, "unix")
+	dir := t.TempDir()
+	addr := &net.UnixAddr{Name: filepath.Join(dir, "server.sock"), Net: "unix"}
+	ln, err := netpoll.CreateListener("unix", addr.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := harness.Start(t, harness.ServerConfig{Listener: ln, New: harness.NewEcho(new(harness.Service))})
+	newer := harness.Start(t, harness.ServerConfig{Addr: addr, SharesPort: true, New: harness.NewEcho(new(harness.Service))})
+	older.MustStop()
+	cli := harness.EchoClient(t, harness.Netpoll, addr, client.WithShortConnection())
+	if err := harness.CallEcho(context.Background(), cli, 1); err != nil {
+		t.Error(err)
+	}
+	newer.MustStop()
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("in the folder: got %v, %v, want nothing", left, err)
 	}

@@ -1,6 +1,9 @@
 package conn
 
-import "net"
+import (
+	"net"
+	"sync"
+)
 
 // DescriptorListener is a listener whose socket's descriptor can be asked for, such as
 // netpoll's. Its Accept need not wait for connections.
@@ -12,19 +15,35 @@ type DescriptorListener interface {
 }
 
 // FromDescriptor returns a listener that accepts from the socket of ln, without ln's Accept. Its Addr
-// is ln's, and its Close closes ln. It returns errors.ErrUnsupported where descriptors cannot be used so.
+// is ln's. It returns errors.ErrUnsupported where descriptors cannot be used so.
+//
+// Close closes ln, which for a Unix socket may remove the file of that name, as net.UnixListener's
+// Close does. If that is no longer the file that had the name when FromDescriptor was called, or if its
+// folder stays locked for 100 ms, Close ends the socket alone (shutdown(2) on Linux), and refuses
+// those in its backlog. The descriptors of ln are then left to the garbage collector: do not
+// close ln after that.
 func FromDescriptor(ln DescriptorListener) (net.Listener, error) {
 	q, err := queueOfDescriptor(ln.Fd())
 	if err != nil {
 		return nil, opError("listen", ln.Addr(), err)
 	}
-	return &descriptorListener{queue: q, base: ln}, nil
+	l := &descriptorListener{queue: q, base: ln}
+	if addr := ln.Addr(); addr.Network() == "unix" {
+		l.file = fileAt(addr.String())
+	}
+	return l, nil
 }
 
 // descriptorListener accepts from a duplicate of its base's descriptor.
 type descriptorListener struct {
 	queue
+
+	// immutable
 	base net.Listener
+	file *socketFile // nil unless it is a Unix socket's
+
+	closing  sync.Once
+	closeErr error // set in closing
 }
 
 // Addr implements net.Listener.
@@ -32,6 +51,6 @@ func (l *descriptorListener) Addr() net.Addr { return l.base.Addr() }
 
 // Close implements net.Listener. The socket listens until both descriptors are closed.
 func (l *descriptorListener) Close() error {
-	_ = l.queue.Close()
-	return l.base.Close()
+	l.closing.Do(func() { l.closeErr = closeDescriptor(l.queue, l.base, l.file) })
+	return l.closeErr
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,4 +29,58 @@ func queueOfDescriptor(fd int) (queue, error) {
 		return nil, fmt.Errorf("conn: a listener on %s has no connections", ln.Addr().Network())
 	}
 	return q, nil
+}
+
+// closeDescriptor closes q, which accepts from a duplicate of base's descriptor, and base. The latter
+// removes the file that has its name, and nothing can tell it not to: if that is not f, it stays open.
+func closeDescriptor(q queue, base net.Listener, f *socketFile) error {
+	if f == nil {
+		_ = q.Close()
+		return base.Close()
+	}
+	defer f.close()
+	unlock, may := f.lockForUnlink(base.Addr().String())
+	defer unlock()
+	if may {
+		_ = q.Close()
+		return base.Close()
+	}
+	return endSocket(q)
+}
+
+// endSocket closes q and ends its socket, although another descriptor of it stays open.
+func endSocket(q queue) error {
+	last := -1
+	if raw, err := q.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { // fails on a closed one
+			if duplicate, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+				last = duplicate
+			}
+		})
+	}
+	err := q.Close() // before the shutdown, of which an Accept would make an error of its own
+	if last < 0 {
+		return err
+	}
+	defer unix.Close(last)
+	_ = unix.Shutdown(last, unix.SHUT_RDWR)  // without effect on BSD and macOS, where clients have only lost the name
+	if unix.SetNonblock(last, true) == nil { // base's owner may have changed that
+		refuseBacklog(last)
+	}
+	return err
+}
+
+// refuseBacklog closes the connections in the backlog of fd, which does not block.
+func refuseBacklog(fd int) {
+	for range maxBacklog {
+		syscall.ForkLock.RLock() // no child inherits it
+		accepted, _, err := unix.Accept(fd)
+		if err == nil {
+			_ = unix.Close(accepted)
+		}
+		syscall.ForkLock.RUnlock()
+		if err != nil && err != unix.EINTR && err != unix.ECONNABORTED {
+			return
+		}
+	}
 }

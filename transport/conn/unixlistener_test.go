@@ -154,8 +154,67 @@ func TestUnixHandover(t *testing.T) {
 	wantNames(t, dir)
 }
 
+// descriptorListener is a listener as netpoll's are: Close removes the file of its name.
+type descriptorListener struct {
+	net.Listener
+	file *os.File
+}
+
+func (l descriptorListener) Fd() int { return int(l.file.Fd()) }
+
+func (l descriptorListener) Close() error {
+	return errors.Join(l.file.Close(), l.Listener.Close())
+}
+
+// fromDescriptor returns conn.FromDescriptor of a listener on path, which must be free.
+func fromDescriptor(t *testing.T, path string) net.Listener {
+	t.Helper()
+	base, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := base.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := conn.FromDescriptor(descriptorListener{Listener: base, file: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// TestUnixDescriptorEnds: a listener from a descriptor whose name has gone to another ends all the same: its Accept
+// returns net.ErrClosed, clients in its backlog hear of it, and a second Close does nothing.
+func TestUnixDescriptorEnds(t *testing.T) {
+	path := filepath.Join(socketFolder(t), "s")
+	older := fromDescriptor(t, path)
+	waiting, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	newer := listenUnix(t, path)
+	defer newer.Close()
+	for range 2 {
+		if err := older.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := older.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: got %v, want %v", err, net.ErrClosed)
+	}
+	_ = waiting.SetDeadline(time.Now().Add(patience))
+	if _, err := waiting.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client in the backlog: got %v, want its end", err)
+	}
+	if !reaches(t, path, newer) {
+		t.Error("a connection did not arrive")
+	}
+}
+
 // TestUnixStopSparesSuccessor: a server that stops removes its own file and no other, whether it listens itself
-// or was given a listener of package net.
+// or was given a listener of package net, or one that is known by its descriptor.
 func TestUnixStopSparesSuccessor(t *testing.T) {
 	listeners := map[string]func(t *testing.T, path string) net.Listener{
 		"ListenUnix": func(t *testing.T, path string) net.Listener { return listenUnix(t, path) },
@@ -166,6 +225,10 @@ func TestUnixStopSparesSuccessor(t *testing.T) {
 				t.Fatal(err)
 			}
 			return ln
+		},
+		"FromDescriptor": func(t *testing.T, path string) net.Listener {
+			_ = os.Remove(path)
+			return fromDescriptor(t, path)
 		},
 	}
 	ends := map[string]func(s *conn.Server) error{
