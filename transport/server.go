@@ -21,6 +21,10 @@ import (
 // answered. Kitex's own server grants the same (netpoll/trans_server.go, Shutdown).
 const shutdownGrace = 100 * time.Millisecond
 
+// stopPatience is how long the handlers are told later for the sake of connections in the backlog,
+// which are opened first: a listener's Close, or a handler's OnActive, may take any time.
+const stopPatience = 100 * time.Millisecond
+
 // NewTransServerFactory returns the factory of Kiteline's transport server for
 // server.WithTransServerFactory, for those who do not use NewServerSuite.
 func NewTransServerFactory(opts ...Option) remote.TransServerFactory {
@@ -148,9 +152,11 @@ func (s *transServer) Shutdown() error {
 	return server.Shutdown(ctx)
 }
 
-// stopAccepting is server.StopAccepting, which goes on by itself if ctx ends first: it waits for
-// the listener's Close, and for what handlers do with new connections.
+// stopAccepting is server.StopAccepting, which goes on by itself after stopPatience, or if ctx ends first:
+// it waits for the listener's Close, and for what handlers do with new connections.
 func stopAccepting(ctx context.Context, server *conn.Server) {
+	ctx, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
