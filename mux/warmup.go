@@ -10,7 +10,7 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 	defer s.mu.Unlock()
 	before := s.faults
 	for {
-		for s.active+s.dialling < n && s.dialLocked(nil) {
+		for s.faults == before && s.active+s.dialling < n && s.dialLocked(nil) {
 			continue
 		}
 		switch {
