@@ -50,13 +50,14 @@ type hostileMessage struct {
 	kills    bool // it, or its like, has ended processes
 	declared bool // only code that knows the declared types can tell
 	required bool // only code that asks for required fields can tell
+	skipped  bool // generated code skips it, as a field that it does not know
 }
 
 // body returns the arguments of Echo, whose first field has ID 1, or its result, with ID 0.
 func (m hostileMessage) body(id int) []byte {
 	if m.whole != nil {
 		whole := bytes.Clone(m.whole)
-		if whole[0] == tStruct && len(whole) > 2 && whole[1] == 0 && whole[2] == 1 {
+		if len(whole) > 2 && (whole[0] == tStruct || whole[0] == tList) && whole[1] == 0 && whole[2] == 1 {
 			whole[2] = byte(id)
 		}
 		return whole
@@ -142,6 +143,13 @@ var hostileMessages = []hostileMessage{
 	{name: "bytes for structs, with a list of 2^31-1 in them", declared: true, fields: field(tList, 15, confusion(field(tList, 15, list(tStruct, huge)...))...)},
 	{name: "bytes for structs, 400,000 deep", declared: true, kills: true, fields: field(tList, 15, confusion(replies(400_000))...)},
 	{name: "bytes for strings", declared: true, fields: field(tList, 4, list(tByte, 8, be32(huge)...)...)},
+	{name: "bools for a struct, 400,000 deep", declared: true, skipped: true, kills: true, whole: confused(replies(400_000))},
+	{name: "bools for a struct, 1.4 million lists deep", declared: true, skipped: true, kills: true, whole: confused(bytes.Repeat(field(tList, 15, list(tStruct, 1)...), 1_400_000))},
+	{name: "bools for a struct, with a list of 2^31-1 in them", declared: true, skipped: true, whole: confused(field(tList, 15, list(tStruct, huge)...))},
+	{name: "struct for a list", declared: true, skipped: true, fields: field(tStruct, 15, field(tString, 0, 0, 0, 0, 0, 0)...)},
+	{name: "number for a struct", declared: true, skipped: true, fields: field(tI64, 2, tString, 0, 1, 0x7f, 0xff, 0xff, 0xff, 0)},
+	{name: "number for a string", declared: true, skipped: true, fields: field(tI64, 9, cat(be32(huge), zeros(4))...)},
+	{name: "many pairs of bools for strings", declared: true, fields: field(tMap, 6, pairs(tBool, tBool, 1_000_000, zeros(2_000_000)...)...)},
 	{name: "map of bytes for strings", declared: true, fields: field(tMap, 6, pairs(tByte, tByte, 4, cat(be32(huge), be32(huge))...)...)},
 
 	// Ends that come too soon, or too late.
@@ -160,6 +168,16 @@ var hostileMessages = []hostileMessage{
 func confusion(fields []byte) []byte {
 	message := cat(field(tString, 1, str("text")...), fields, []byte{0})
 	return list(tByte, len(message), append(message, zeros(len(message))...)...)
+}
+
+// confused returns arguments, or a result, whose struct is a list of bools that is one of a struct with
+// fields in a Message to a reader that does not look at the list's type.
+func confused(fields []byte) []byte {
+	rest := cat([]byte{0, 1}, fields)
+	for byte(len(rest)) != tStruct { // the count's last byte, as a type
+		rest = append(rest, 0)
+	}
+	return cat(field(tList, 1, list(tBool, len(rest), rest...)...), []byte{0})
 }
 
 // framings are bytes on a connection that lie about their lengths and kinds.
