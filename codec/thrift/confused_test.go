@@ -117,8 +117,10 @@ func TestOtherTypesThanDeclared(t *testing.T) {
 			if readsByIDL[r.name] && !isBadType(err) {
 				t.Errorf("%s, %s: got %v", r.name, name, err)
 			}
-			dynamic := r.name == "JSON with dynamicgo" || r.name == "HTTP with dynamicgo" // which take bytes for what they are not
-			if kitex := decodeAs(nil, remote.Reply, "Echo", b, r.newReply("Echo")); err != nil && kitex == nil && readsByIDL[r.name] && !dynamic {
+			if err == nil || !readsByIDL[r.name] || strings.HasSuffix(r.name, "with dynamicgo") {
+				continue // dynamicgo takes bytes for what they are not, and must not get them
+			}
+			if decodeAs(nil, remote.Reply, "Echo", b, r.newReply("Echo")) == nil {
 				t.Errorf("%s, %s: got %v, and Kitex's codec reads it", r.name, name, err)
 			}
 		}
