@@ -1,6 +1,7 @@
 package thrift
 
 import (
+	"flag"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 )
+
+//nolint:gochecknoglobals // a flag
+var long = flag.Bool("long", false, "measure every reader with every number of parts")
 
 // body builds the bytes of a message.
 type body []byte
@@ -174,21 +178,24 @@ func tryAllocating(limit int, prepare, f func()) (took int, ok bool) {
 // TestCharged measures what Kitex's readers allocate for messages of every construct: at most 1.25
 // times what they are charged, the message's own bytes included. What a reader takes for one of
 // many parts rises and falls with their number, since tables and buffers double: several numbers
-// between one and its double are measured, so that a doubling is among them wherever it is.
+// between one and its double are measured, so that a doubling is among them wherever it is. The
+// readers take turns at those; with -long each is measured with all of them.
 func TestCharged(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
 	}
 	const perCall = 24 << 10 // of Kitex's own, and what pools have their first memory for
-	for _, r := range readers(t) {
+	doubling := []int{900, 1250, 1700}
+	for turn, r := range readers(t) {
 		if r.name == "compiled" {
 			continue // its own code keeps the account
 		}
+		numbers := append([]int{29}, doubling...)
+		if !*long {
+			numbers = []int{29, doubling[turn%len(doubling)]}
+		}
 		t.Run(r.name, func(t *testing.T) {
-			if raceEnabled && r.name == "frugal" {
-				t.Skip("Frugal pools memory for each struct, and pools drop some of it under the race detector")
-			}
-			for _, n := range []int{29, 900, 1250, 1700} {
+			for _, n := range numbers {
 				measure := allocatesAtFirst
 				if n == 29 {
 					measure = allocates
