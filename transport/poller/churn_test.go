@@ -228,8 +228,8 @@ func TestChurnTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := &echoServer{t: t, group: group, queue: make(chan *echoConn, 1024)}
-	var background, work sync.WaitGroup
-	background.Go(func() { server.accept(listener) })
+	var accepting, background, work sync.WaitGroup
+	accepting.Go(func() { server.accept(listener) })
 	for worker := range 3 {
 		random := rand.New(rand.NewPCG(uint64(worker), 3))
 		background.Go(func() {
@@ -247,6 +247,7 @@ func TestChurnTCP(t *testing.T) {
 	work.Wait()
 	close(resized)
 	listener.Close()
+	accepting.Wait()   // it adds to live
 	server.live.Wait() // every connection was seen closing
 	for _, stats := range group.Stats() {
 		if stats.Connections != 0 {
