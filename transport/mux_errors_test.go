@@ -85,15 +85,22 @@ func (w *wire) cut() {
 	w.conns = nil
 }
 
-// refusedAddress is one at which nobody listens.
-func refusedAddress(t testing.TB) string {
+// refusedAddress is one at which nothing listens.
+func refusedAddress(t testing.TB) string { return refusedAddresses(t, 1)[0] }
+
+// refusedAddresses are n different ones: their ports are held until all are known, since a system may
+// give a port that was just closed again.
+func refusedAddresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		addresses = append(addresses, ln.Addr().String())
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addresses
 }
 
 // garblingCodec writes no Thrift.

@@ -274,7 +274,7 @@ func TestMuxPoolWarmUpParallel(t *testing.T) {
 // TestMuxPoolWarmUpFails does not go on with an address that refuses, nor, if it is to fail
 // fast, with any.
 func TestMuxPoolWarmUpFails(t *testing.T) {
-	refused, alsoRefused := refusedAddress(t), refusedAddress(t)
+	refused := refusedAddresses(t, 2)
 	for _, tc := range []struct {
 		eh    warmup.ErrorHandling
 		dials int64
@@ -283,7 +283,7 @@ func TestMuxPoolWarmUpFails(t *testing.T) {
 		pool := NewMuxPool("echo", MuxConfig{MaxConns: 4})
 		defer pool.Close()
 		d := &countingDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
-		opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": {refused, alsoRefused}}, ConnNum: 4}
+		opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": refused}, ConnNum: 4}
 		err := pool.WarmUp(tc.eh, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience})
 		if err != nil != tc.err || d.dials.Load() != tc.dials {
 			t.Errorf("%v: got %v after %d dials, want %d", tc.eh, err, d.dials.Load(), tc.dials)
