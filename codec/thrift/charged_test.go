@@ -14,7 +14,6 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 )
 
-//nolint:gochecknoglobals // a flag
 var long = flag.Bool("long", false, "measure every reader with every number of parts")
 
 // body builds the bytes of a message.
