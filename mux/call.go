@@ -180,9 +180,14 @@ func (c *Call) End() {
 	c.conn.set.dropCall(c)
 }
 
-// Retire has the call's connection take no new calls, and end when those in flight are
-// over, as when the reply says that its server is about to go.
-func (c *Call) Retire() { c.conn.set.drain(c.conn) }
+// Retire has a connection of one call at a time end with the call, as when the reply says that
+// its server gives the connection up. On a shared connection it does nothing: what the reply to one
+// call says does not concern the others, and a peer that is about to go says so in a control frame.
+func (c *Call) Retire() {
+	if mode(c.conn.mode.Load()) != modeShared {
+		c.conn.set.drain(c.conn)
+	}
+}
 
 // leave ends the call's part in its connection, once.
 func (c *Call) leave() {

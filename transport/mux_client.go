@@ -108,7 +108,7 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	err = h.opt.Codec.Decode(ctx, msg, in)
 	_ = in.Release(err) // of memory: it cannot fail
 	if _, going := msg.TransInfo().TransStrInfo()[transmeta.HeaderConnectionReadyToReset]; going {
-		call.Retire() // Discard is told neither of which call it was nor why
+		call.Retire() // which spares a shared connection: Kitex's server asks for this with each request that it cannot read
 	}
 	return err
 }
