@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -56,7 +57,29 @@ func newCabledHosts(t *testing.T) *hosts {
 		t.Skipf("no veth: %v: %s", err, out)
 	}
 	h.configure()
+	h.introduce()
 	return h
+}
+
+// introduce tells each host where the other's addresses are. Asking is the kernel's part, by ARP: it asks once a
+// second, and while it waits for an answer no packet leaves, which would be counted as the transport's delay.
+func (h *hosts) introduce() {
+	h.t.Helper()
+	clientLink, serverLink := h.linkAddress(h.client), h.linkAddress(h.server)
+	h.ip("-n", h.client, "neighbour", "replace", serverAddress, "lladdr", serverLink, "dev", "eth0", "nud", "permanent")
+	for _, address := range []string{clientAddress, otherAddress} {
+		h.ip("-n", h.server, "neighbour", "replace", address, "lladdr", clientLink, "dev", "eth0", "nud", "permanent")
+	}
+}
+
+// linkAddress returns the hardware address of a host's end of the cable.
+func (h *hosts) linkAddress(name string) string {
+	h.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", name, "cat", "/sys/class/net/eth0/address").CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("hardware address: %v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // configure gives the hosts their addresses.
@@ -80,8 +103,12 @@ func (h *hosts) ip(args ...string) {
 // cut pulls the cable at the server's end: the client's kernel goes on sending.
 func (h *hosts) cut() { h.ip("-n", h.server, "link", "set", "eth0", "down") }
 
-// mend puts it back.
-func (h *hosts) mend() { h.ip("-n", h.server, "link", "set", "eth0", "up") }
+// mend puts it back. A link that goes down forgets its neighbours.
+func (h *hosts) mend() {
+	h.t.Helper()
+	h.ip("-n", h.server, "link", "set", "eth0", "up")
+	h.introduce()
+}
 
 // change gives the client another address; its connections keep the old one.
 func (h *hosts) change() {
