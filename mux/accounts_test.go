@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -55,7 +57,7 @@ func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
 func TestDrainedBeforeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			_ = newFakePeer(nc, true).control(signalDrain)
+			_ = newFakePeer(nc, true).control(frame.SignalDrain)
 			nc.Close()
 		}}
 		down := errors.New("down")
@@ -132,7 +134,7 @@ func TestNothingBegunBehindTakenOut(t *testing.T) {
 		s := &fakeStream{failAt: 101, stuck: make(chan struct{})}
 		o := newOutput(s, outputConfig{waits: true, lent: true})
 		send := func() uint64 {
-			position, err := o.send(bufferOf(make([]byte, 100), 100), alone)
+			position, err := o.send(testpeer.BufferOf(make([]byte, 100), 100), alone)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +163,7 @@ func TestPeerClosesWhileDraining(t *testing.T) {
 			first, _ := p.read()
 			_ = p.reply(first.seqID, nil)
 			_, _ = p.read()
-			_ = p.control(signalDrain)
+			_ = p.control(frame.SignalDrain)
 			time.Sleep(time.Second)
 			nc.Close()
 		}}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -29,7 +30,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 		"drains at the first request": func(nc net.Conn) {
 			p := newFakePeer(nc, true)
 			_, _ = p.read()
-			_ = p.control(signalDrain)
+			_ = p.control(frame.SignalDrain)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

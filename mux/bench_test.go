@@ -9,6 +9,9 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // bareEcho is the least a multiplexing server can do: it sends back what it reads, and
@@ -22,23 +25,23 @@ func bareEcho(marked bool) func(nc net.Conn) {
 			return
 		}
 		out := bufio.NewWriterSize(nc, 64<<10)
-		frame := make([]byte, 1<<20)
+		space := make([]byte, 1<<20)
 		for {
-			start, err := p.in.Peek(prefixBytes)
+			start, err := p.in.Peek(frame.PrefixBytes)
 			if err != nil {
 				return
 			}
-			pre, err := parsePrefix(start, len(frame))
+			pre, err := frame.Parse(start, len(space))
 			if err != nil {
 				return
 			}
-			if _, err := io.ReadFull(p.in, frame[:pre.frameBytes]); err != nil {
+			if _, err := io.ReadFull(p.in, space[:pre.Bytes]); err != nil {
 				return
 			}
-			if _, err := out.Write(frame[:pre.frameBytes]); err != nil {
+			if _, err := out.Write(space[:pre.Bytes]); err != nil {
 				return
 			}
-			if p.in.Buffered() < prefixBytes && out.Flush() != nil {
+			if p.in.Buffered() < frame.PrefixBytes && out.Flush() != nil {
 				return
 			}
 		}
@@ -132,11 +135,11 @@ func benchCall(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	}
 	defer c.End()
 	b := c.Request()
-	p, err := b.Malloc(prefixBytes + 4)
+	p, err := b.Malloc(frame.PrefixBytes + 4)
 	if err != nil {
 		return err
 	}
-	appendRequestPrefix(p[:0], c.SeqID(), len(payload))
+	testpeer.AppendPrefix(p[:0], c.SeqID(), len(payload))
 	if _, err := b.WriteBinary(payload); err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func benchCall(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	if err != nil {
 		return err
 	}
-	if r.Len() < prefixBytes+4+len(payload) {
+	if r.Len() < frame.PrefixBytes+4+len(payload) {
 		return fmt.Errorf("got %d bytes", r.Len())
 	}
 	return nil
@@ -159,7 +162,7 @@ func BenchmarkOutputSend(b *testing.B) {
 	payload := make([]byte, 1<<10)
 	b.ReportAllocs()
 	for b.Loop() {
-		frame := takeBuffer()
+		frame := frame.Take()
 		_, _ = frame.WriteBinary(payload)
 		_ = frame.Flush()
 		if _, err := o.send(frame, alone); err != nil {
@@ -185,21 +188,6 @@ func BenchmarkTable(b *testing.B) {
 	for b.Loop() {
 		if t.take(t.put(c)) != c {
 			b.Fatal("lost")
-		}
-	}
-}
-
-// BenchmarkParse reads a prefix and a header with a signal.
-func BenchmarkParse(b *testing.B) {
-	frame := appendControl(nil, signalPing)
-	b.ReportAllocs()
-	for b.Loop() {
-		p, err := parsePrefix(frame, 1<<20)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if s, err := parseSignal(frame[prefixBytes : prefixBytes+p.headerBytes]); err != nil || s != signalPing {
-			b.Fatal(s, err)
 		}
 	}
 }

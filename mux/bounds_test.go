@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // TestPingFlood has a peer ask for signs of life for as long as it can, and read none: what waits
@@ -20,7 +22,7 @@ func TestPingFlood(t *testing.T) {
 			first, _ := p.read()
 			_ = p.reply(first.seqID, nil)
 			for range 1000 {
-				if p.control(signalPing) != nil {
+				if p.control(frame.SignalPing) != nil {
 					return
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -64,10 +65,10 @@ func steady(t time.Time) time.Time {
 // channel and the timer are kept for the next one.
 func (s *Set) dropCall(c *Call) {
 	if c.request != nil {
-		dropBuffer(c.request)
+		frame.Drop(c.request)
 	}
 	if c.reply != nil {
-		dropBuffer(c.reply)
+		frame.Drop(c.reply)
 	}
 	*c = Call{wake: c.wake, timer: c.timer}
 	s.calls.Put(c)
@@ -83,7 +84,7 @@ func (c *Call) SeqID() uint32 { return c.seqID }
 // call until all was written.
 func (c *Call) Request() *buffer.LinkBuffer {
 	if c.request == nil {
-		c.request = takeBuffer()
+		c.request = frame.Take()
 	}
 	return c.request
 }
@@ -111,7 +112,7 @@ func (c *Call) Send() error {
 func (c *Call) SendOneway() error {
 	c.oneway = true
 	if c.request != nil {
-		c.request = copyOf(c.request)
+		c.request = frame.CopyOf(c.request)
 	}
 	return c.Send()
 }
@@ -122,31 +123,31 @@ func (c *Call) send() error {
 	}
 	cc := c.conn
 	_ = c.request.Flush() // it has no Sink
-	p, err := checkFrame(c.request, cc.set.config.MaxFrameBytes)
+	p, err := frame.Check(c.request, cc.set.config.MaxFrameBytes)
 	switch {
 	case err != nil:
 		return err
-	case p.seqID != c.seqID:
+	case p.SeqID != c.seqID:
 		return &FrameError{Reason: "sequence ID is not the call's"}
 	}
 	if err := c.over(); err != nil {
 		return err
 	}
 	if mode(cc.mode.Load()) == modeProbing {
-		if err := insertSignal(c.request, signalHello); err != nil {
+		if err := frame.InsertSignal(c.request, frame.SignalHello); err != nil {
 			return err
 		}
 	}
 	if err := cc.waitForRoom(c); err != nil {
 		return err
 	}
-	frame := c.request
-	c.request, c.size = nil, p.frameBytes
+	request := c.request
+	c.request, c.size = nil, p.Bytes
 	held := 0
 	if c.oneway { // no caller that waits stands for its memory
-		held = frameMemory
+		held = frame.MinMemory
 	}
-	c.position, err = cc.out.sendHolding(frame, held, cc.company())
+	c.position, err = cc.out.sendHolding(request, held, cc.company())
 	c.queued = err == nil
 	cc.sent(c)
 	return err

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // long makes the tests of races run for minutes:
@@ -295,7 +298,7 @@ func TestPartialFrames(t *testing.T) {
 				if err != nil {
 					return
 				}
-				frame := requestFrame(second.seqID, payload)
+				frame := testpeer.RequestFrame(second.seqID, payload)
 				_, _ = nc.Write(frame[:cut])
 				<-step
 				_, _ = nc.Write(frame[cut:])
@@ -303,7 +306,7 @@ func TestPartialFrames(t *testing.T) {
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
 		connect(t, s)
-		for cut = range prefixBytes + 4 + len(payload) {
+		for cut = range frame.PrefixBytes + 4 + len(payload) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -334,7 +337,7 @@ func TestLargeReplies(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { newFakePeer(nc, true).echo() })})
 	connect(t, s)
 	var wg sync.WaitGroup
-	for i, n := range []int{0, 1, copyBytes - 18, copyBytes - 17, copyBytes, directBytes, chunkBytes, chunkBytes + 1,
+	for i, n := range []int{0, 1, frame.CopyBytes - 18, frame.CopyBytes - 17, frame.CopyBytes, directBytes, chunkBytes, chunkBytes + 1,
 		partBytes, partBytes + 1, 1 << 20, 1<<20 + 7, 5 << 20} {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(n)))
@@ -367,8 +370,8 @@ func TestOversizeReply(t *testing.T) {
 			p := newFakePeer(nc, true)
 			defer nc.Close()
 			f, _ := p.read()
-			start := requestFrame(f.seqID, nil)
-			binary.BigEndian.PutUint32(start, 1001-lengthBytes)
+			start := testpeer.RequestFrame(f.seqID, nil)
+			binary.BigEndian.PutUint32(start, 1001-frame.LengthBytes)
 			_, _ = nc.Write(start)
 			_, _ = io.Copy(io.Discard, nc)
 		}}
@@ -393,17 +396,19 @@ func TestWrongRequest(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
 		connect(t, s)
-		for name, frame := range map[string]func(id uint32) []byte{
-			"empty":    func(uint32) []byte { return nil },
-			"short":    func(id uint32) []byte { return requestFrame(id, nil)[:prefixBytes] },
-			"two":      func(id uint32) []byte { return append(requestFrame(id, nil), requestFrame(id, nil)...) },
-			"wrong ID": func(id uint32) []byte { return requestFrame(id+1, nil) },
+		for name, encode := range map[string]func(id uint32) []byte{
+			"empty": func(uint32) []byte { return nil },
+			"short": func(id uint32) []byte { return testpeer.RequestFrame(id, nil)[:frame.PrefixBytes] },
+			"two": func(id uint32) []byte {
+				return append(testpeer.RequestFrame(id, nil), testpeer.RequestFrame(id, nil)...)
+			},
+			"wrong ID": func(id uint32) []byte { return testpeer.RequestFrame(id+1, nil) },
 		} {
 			c, err := s.Begin(t.Context(), time.Time{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = c.Request().WriteBinary(frame(c.SeqID()))
+			_, _ = c.Request().WriteBinary(encode(c.SeqID()))
 			var bad *FrameError
 			if err := c.Send(); !errors.As(err, &bad) {
 				t.Errorf("%s: got %v", name, err)

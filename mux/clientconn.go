@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -65,10 +66,10 @@ type clientConn struct {
 
 	// owned by the reader
 	readDeadline time.Time          // what the connection's read deadline was last set to
-	prefix       prefix             // of the frame that is being read, or handled
+	prefix       frame.Prefix       // of the frame that is being read, or handled
 	part         int                // bytes of a frame that had come at the last look
 	skip         int64              // bytes still to come of a frame that is skipped
-	large        *buffer.LinkBuffer // as much of a frame longer than copyBytes as has come; nil without one
+	large        *buffer.LinkBuffer // as much of a frame longer than frame.CopyBytes as has come; nil without one
 	known        bool               // a reply has come: mode is final
 	answered     uint64             // replies given to calls
 	pongAt       uint64             // the position of the last pong, if ponged

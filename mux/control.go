@@ -1,34 +1,28 @@
 package mux
 
-import "github.com/kiteline/kiteline/transport/buffer"
-
-// signalIn returns the signal in a frame. The frame stays unread.
-func signalIn(frame *buffer.LinkBuffer, p prefix) (signal, error) {
-	start, err := frame.Peek(prefixBytes + p.headerBytes)
-	if err != nil {
-		return signalNone, err
-	}
-	return parseSignal(start[prefixBytes:])
-}
+import (
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
 
 // learn takes from the first reply how the connection may be used.
-func (cc *clientConn) learn(frame *buffer.LinkBuffer) error {
-	start, err := frame.Peek(prefixBytes + cc.prefix.headerBytes)
+func (cc *clientConn) learn(reply *buffer.LinkBuffer) error {
+	start, err := reply.Peek(frame.PrefixBytes + cc.prefix.HeaderBytes)
 	if err != nil {
 		return err
 	}
-	return cc.learnFrom(start[prefixBytes:])
+	return cc.learnFrom(start[frame.PrefixBytes:])
 }
 
 // learnFrom is learn for a frame's variable header.
 func (cc *clientConn) learnFrom(header []byte) error {
-	s, err := parseSignal(header)
+	s, err := frame.ParseSignal(header)
 	if err != nil {
 		return err
 	}
 	cc.known = true
 	learnt := modePooled
-	if s == signalHello {
+	if s == frame.SignalHello {
 		learnt = modeShared
 	}
 	cc.mu.Lock()
@@ -39,17 +33,17 @@ func (cc *clientConn) learnFrom(header []byte) error {
 }
 
 // control handles a frame that is about the connection.
-func (cc *clientConn) control(frame *buffer.LinkBuffer) error {
-	s, err := signalIn(frame, cc.prefix)
+func (cc *clientConn) control(message *buffer.LinkBuffer) error {
+	s, err := frame.SignalIn(message, cc.prefix)
 	if err != nil {
 		return err
 	}
 	switch s {
-	case signalPing:
+	case frame.SignalPing:
 		if !cc.isHalfClosed() && (!cc.ponged || cc.out.begun(cc.pongAt)) { // one that waits answers this one too
-			cc.pongAt, cc.ponged = cc.sendControl(signalPong)
+			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
-	case signalDrain, signalReset:
+	case frame.SignalDrain, frame.SignalReset:
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
 		cc.set.peerDrained(cc)
@@ -59,14 +53,7 @@ func (cc *clientConn) control(frame *buffer.LinkBuffer) error {
 
 // sendControl sends a control frame and returns its position. On a connection that has ended it
 // reports false.
-func (cc *clientConn) sendControl(s signal) (position uint64, sent bool) {
-	frame := takeBuffer()
-	space, err := frame.Malloc(controlBytes)
-	if err != nil {
-		panic("mux: BUG: an empty buffer has no room: " + err.Error())
-	}
-	appendControl(space[:0], s)
-	_ = frame.Flush()                         // it has no Sink
-	position, err = cc.out.send(frame, alone) // fails if the connection has ended, which its calls hear of
+func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
+	position, err := cc.out.send(frame.NewControl(s), alone) // fails if the connection has ended, which its calls hear of
 	return position, err == nil
 }

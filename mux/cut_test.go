@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/testsystem"
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // cutEnding is a way in which a peer stops in the middle of a stream.
@@ -59,7 +61,7 @@ func (p *cutPeer) serve(nc net.Conn) {
 		if err != nil {
 			return
 		}
-		replies = append(replies, requestFrame(f.seqID, f.payload)...)
+		replies = append(replies, testpeer.RequestFrame(f.seqID, f.payload)...)
 	}
 	if _, err := nc.Write(replies[:p.most.Load()]); err != nil {
 		return
@@ -79,7 +81,7 @@ func TestRepliesCutAnywhere(t *testing.T) {
 			calls, kind = 1, "pooled"
 		}
 		payload := []byte("what was asked for")
-		length := len(requestFrame(1, payload))
+		length := len(testpeer.RequestFrame(1, payload))
 		for _, end := range cutEndings {
 			t.Run(kind+"/"+end.name, func(t *testing.T) {
 				p := &cutPeer{marked: marked, calls: calls, end: end}
@@ -136,7 +138,7 @@ func cutCalls(t *testing.T, s *Set, calls int, payload []byte) int {
 // replies; nothing is left of the connection. A client that reads no more resets the connection
 // when the first reply comes: the server skips what it has not begun to handle by then.
 func TestRequestsCutAnywhere(t *testing.T) {
-	for _, sig := range []signal{signalHello, signalNone} {
+	for _, sig := range []frame.Signal{frame.SignalHello, frame.SignalNone} {
 		for _, end := range cutEndings {
 			t.Run(fmt.Sprintf("%v/%s", sig, end.name), func(t *testing.T) {
 				var handled sync.Map // sequence ID to *atomic.Int32
@@ -146,7 +148,7 @@ func TestRequestsCutAnywhere(t *testing.T) {
 					return echoHandler(ctx, call)
 				})})
 				for sent, first := 0, uint32(1); ; sent, first = sent+1, first+3 {
-					frames := [][]byte{wireFrame(first, sig, []byte("first")), wireFrame(first+1, signalNone, nil), wireFrame(first+2, signalNone, []byte("the third"))}
+					frames := [][]byte{testpeer.Frame(first, sig, []byte("first")), testpeer.Frame(first+1, frame.SignalNone, nil), testpeer.Frame(first+2, frame.SignalNone, []byte("the third"))}
 					stream := bytes.Join(frames, nil)
 					if sent > len(stream) {
 						return
@@ -203,12 +205,12 @@ func wantReplies(t *testing.T, p *muxPeer, first uint32, want int) {
 	seen := map[uint32]bool{}
 	for range want {
 		r := p.mustReceive(t)
-		if r.seqID < first || r.seqID >= first+uint32(want) || seen[r.seqID] {
-			t.Errorf("got a reply to %d", r.seqID)
+		if r.SeqID < first || r.SeqID >= first+uint32(want) || seen[r.SeqID] {
+			t.Errorf("got a reply to %d", r.SeqID)
 		}
-		seen[r.seqID] = true
+		seen[r.SeqID] = true
 	}
 	if r, err := p.receive(); err != io.EOF {
-		t.Errorf("got %+v, %v, want the end after %d replies", r.prefix, err, want)
+		t.Errorf("got %+v, %v, want the end after %d replies", r.Prefix, err, want)
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
 // linked returns a frame whose bytes are p's, by reference, with some of its own in front.
 func linked(t *testing.T, own, p []byte) *buffer.LinkBuffer {
 	t.Helper()
-	frame := takeBuffer()
+	frame := frame.Take()
 	space, err := frame.Malloc(len(own))
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@
 //
 // # No switch, no order of deployment
 //
-// A connection's first request carries a key of this package's (frame.go). A Server puts
+// A connection's first request carries a key of this package's (SPEC.md). A Server puts
 // the same into its first reply; a stock peer knows nothing of it and ignores it. Until
 // the first reply has come a connection has one call at a time, and so it stays if the
 // reply has no key: the peer is then used as a pool. A oneway call teaches nothing, and a
@@ -74,7 +74,7 @@
 // os.ErrDeadlineExceeded for a deadline of the call's and for the peer that does not
 // read, or an error of package conn or of the dial.
 //
-// Panics that begin with "mux: BUG:" say that this package is wrong, or a Config without
+// Panics with "BUG:" say that this package is wrong, or a Config without
 // what it must have. No peer causes one.
 //
 // # Limitations

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // TestFailFastAfterPeerClosed has a peer close an idle connection, the only one that may be. Who calls
@@ -92,22 +94,6 @@ func TestAnsweredBeforeSent(t *testing.T) {
 	})
 }
 
-// TestHelloBesideReset: a first reply that says hello and that its server is about to go, as those
-// of a server that shuts down do, is a hello.
-func TestHelloBesideReset(t *testing.T) {
-	block := func(key, value string) []byte {
-		b := []byte{infoStrings, 0, 1, 0, byte(len(key))}
-		b = append(b, key...)
-		return append(append(b, 0, byte(len(value))), value...)
-	}
-	hello, reset := block(signalKey, "1"), block(resetKey, "1")
-	for _, infos := range [][]byte{append(append([]byte{0, 0}, hello...), reset...), append(append([]byte{0, 0}, reset...), hello...)} {
-		if s, err := parseSignal(infos); err != nil || s != signalHello {
-			t.Errorf("got %v, %v, want hello", s, err)
-		}
-	}
-}
-
 // TestLongestRequest has a first request of exactly the length that server and client allow: it is
 // answered, as it would be later.
 func TestLongestRequest(t *testing.T) {
@@ -117,7 +103,7 @@ func TestLongestRequest(t *testing.T) {
 	})})
 	s := newTestSet(t, Config{MaxFrameBytes: most, MaxConns: 1, Dial: dialTo(t, srv.addr.String)})
 	for _, what := range []string{"first", "second"} {
-		if _, err := roundTrip(t.Context(), s, make([]byte, most-minFrameBytes), serverPatience); err != nil {
+		if _, err := roundTrip(t.Context(), s, make([]byte, most-frame.MinBytes), serverPatience); err != nil {
 			t.Errorf("%s: got %v", what, err)
 			connect(t, s)
 		}
@@ -127,7 +113,7 @@ func TestLongestRequest(t *testing.T) {
 // TestDeadlineAmongFrames has a call that nobody answers on a connection on which frames come all the
 // time: it ends in its time.
 func TestDeadlineAmongFrames(t *testing.T) {
-	pongs := strings.Repeat(string(appendControl(nil, signalPong)), 1000)
+	pongs := strings.Repeat(string(frame.AppendControl(nil, frame.SignalPong)), 1000)
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
 		p := newFakePeer(nc, true)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -267,7 +268,7 @@ func TestPingAfterEnd(t *testing.T) {
 			_, err = p.read()
 		}
 		for range 5 {
-			_ = p.control(signalPing)
+			_ = p.control(frame.SignalPing)
 			<-time.After(10 * time.Millisecond)
 		}
 		_ = nc.(*net.TCPConn).SetLinger(0)

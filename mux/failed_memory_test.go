@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -31,11 +33,11 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := c.Request().Malloc(prefixBytes + 4)
+			p, err := c.Request().Malloc(frame.PrefixBytes + 4)
 			if err != nil {
 				t.Fatal(err)
 			}
-			appendRequestPrefix(p[:0], c.SeqID(), n)
+			testpeer.AppendPrefix(p[:0], c.SeqID(), n)
 			memory := make([]byte, n)
 			if err := c.Request().WriteDirect(memory, 0); err != nil {
 				t.Fatal(err)
@@ -46,7 +48,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 			synctest.Wait()
 			return c, memory
 		}
-		const head, long, short = prefixBytes + 4, chunkBytes - 1024, 3000
+		const head, long, short = frame.PrefixBytes + 4, chunkBytes - 1024, 3000
 		send(1000) // is being written, so that the next two leave in one batch
 		send(long)
 		c, memory := send(short)

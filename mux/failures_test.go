@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -55,10 +57,10 @@ func TestHandlerFailures(t *testing.T) {
 					answered := map[uint32]bool{}
 					for range calls {
 						r := p.mustReceive(t)
-						if failed := string(r.payload) == "failed"; answered[r.seqID] || failed != (r.seqID%2 == 0) {
-							t.Errorf("call %d: got %q", r.seqID, r.payload)
+						if failed := string(r.payload) == "failed"; answered[r.SeqID] || failed != (r.SeqID%2 == 0) {
+							t.Errorf("call %d: got %q", r.SeqID, r.payload)
 						}
-						answered[r.seqID] = true
+						answered[r.SeqID] = true
 					}
 				}
 				if w := wrong.Load(); w != nil {
@@ -93,11 +95,11 @@ func TestHookFailures(t *testing.T) {
 			s.attach.Store(&attach)
 			p := s.dial(t)
 			p.send(t,
-				wireFrame(1, signalHello, script(askPanic, 0, nil)),
-				wireFrame(2, signalNone, script(askNoFrame, 0, nil)),
-				wireFrame(3, signalNone, script(askEcho, 0, nil)))
-			if r := p.mustReceive(t); r.seqID != 3 {
-				t.Errorf("got a reply to %d, want 3", r.seqID)
+				testpeer.Frame(1, frame.SignalHello, script(askPanic, 0, nil)),
+				testpeer.Frame(2, frame.SignalNone, script(askNoFrame, 0, nil)),
+				testpeer.Frame(3, frame.SignalNone, script(askEcho, 0, nil)))
+			if r := p.mustReceive(t); r.SeqID != 3 {
+				t.Errorf("got a reply to %d, want 3", r.SeqID)
 			}
 			waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			p.Close()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // This file is the work of the flusher, the one goroutine that has an output's
@@ -222,7 +224,7 @@ func (o *output) skipWrittenLocked() bool {
 		if f.frame.Len() > 0 {
 			return true
 		}
-		dropBuffer(f.frame)
+		frame.Drop(f.frame)
 		f.frame = nil
 		o.next++
 		if f.held > 0 {
@@ -280,7 +282,7 @@ func (o *output) fail(err error) {
 		}
 		size += f.size
 		if f.frame != nil {
-			dropBuffer(f.frame)
+			frame.Drop(f.frame)
 			held += f.held
 		}
 	}

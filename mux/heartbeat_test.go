@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -49,7 +51,7 @@ func TestHeartbeatSlowReply(t *testing.T) {
 	}{
 		{500 << 10, 10 << 10, time.Second},
 		{500 << 10, 30 << 10, interval * 9 / 10},
-		{copyBytes / 2, 1 << 10, interval * 9 / 10},
+		{frame.CopyBytes / 2, 1 << 10, interval * 9 / 10},
 		{6, 1, interval * 9 / 10}, // a prefix takes as long
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -63,7 +65,7 @@ func TestHeartbeatSlowReply(t *testing.T) {
 					return
 				}
 				go func() { _, _ = io.Copy(io.Discard, p.in) }() // it answers no ping meanwhile
-				if writeSlowly(nc, requestFrame(second.seqID, make([]byte, tt.size)), tt.bytes, tt.pause) == nil {
+				if writeSlowly(nc, testpeer.RequestFrame(second.seqID, make([]byte, tt.size)), tt.bytes, tt.pause) == nil {
 					_, _ = nc.Read(nil)
 				}
 			}}
@@ -135,7 +137,7 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 						if err != nil {
 							return
 						}
-						_ = writeSlowly(nc, requestFrame(second.seqID, make([]byte, 1<<20))[:pieces*1000], 1000, time.Second)
+						_ = writeSlowly(nc, testpeer.RequestFrame(second.seqID, make([]byte, 1<<20))[:pieces*1000], 1000, time.Second)
 					} else {
 						for range pieces {
 							time.Sleep(time.Second)

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -18,18 +20,18 @@ func TestSlowUploadIsNotIdle(t *testing.T) {
 		srv := newIdleServer(t, 0)
 		p := newMuxPeer(serveIdle(t, srv))
 		defer p.Close()
-		p.send(t, wireFrame(1, signalHello, nil))
-		if r, err := receiveOrPong(p); err != nil || r.seqID != 1 {
-			t.Fatalf("got %v, %v", r.prefix, err)
+		p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+		if r, err := receiveOrPong(p); err != nil || r.SeqID != 1 {
+			t.Fatalf("got %v, %v", r.Prefix, err)
 		}
-		frame := wireFrame(2, signalNone, make([]byte, 6000))
+		request := testpeer.Frame(2, frame.SignalNone, make([]byte, 6000))
 		sent := make(chan error, 1)
 		go func() {
-			for i := range frame {
+			for i := range request {
 				if i%100 == 0 {
 					time.Sleep(restTime / 10)
 				}
-				if _, err := p.Write(frame[i : i+1]); err != nil {
+				if _, err := p.Write(request[i : i+1]); err != nil {
 					sent <- err
 					return
 				}
@@ -38,11 +40,11 @@ func TestSlowUploadIsNotIdle(t *testing.T) {
 		}()
 		for {
 			r, err := receiveOrPong(p)
-			if err == nil && r.signal == signalDrain {
+			if err == nil && r.signal == frame.SignalDrain {
 				continue
 			}
-			if err != nil || r.seqID != 2 {
-				t.Errorf("got %v, %v, want the reply to 2", r.prefix, err)
+			if err != nil || r.SeqID != 2 {
+				t.Errorf("got %v, %v, want the reply to 2", r.Prefix, err)
 			}
 			break
 		}

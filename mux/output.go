@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -164,25 +165,25 @@ const (
 	ahead                    // only queue it: the sender sends again soon, or calls flush
 )
 
-// send queues frame, which holds one whole frame, readable, and came from takeBuffer.
+// send queues whole, which holds one whole frame, readable, and came from frame.Take.
 // The output owns it from then on, whatever send returns. The error is why the output is
 // closed; nothing of the frame was sent then. send does not wait for the peer. It may be
 // called from any goroutine.
-func (o *output) send(frame *buffer.LinkBuffer, c company) (position uint64, err error) {
-	return o.sendHolding(frame, 0, c)
+func (o *output) send(whole *buffer.LinkBuffer, c company) (position uint64, err error) {
+	return o.sendHolding(whole, 0, c)
 }
 
 // sendHolding is send for a frame that counts for held bytes more than it has, until it was written.
-func (o *output) sendHolding(frame *buffer.LinkBuffer, held int, c company) (position uint64, err error) {
-	size := frame.Len()
+func (o *output) sendHolding(whole *buffer.LinkBuffer, held int, c company) (position uint64, err error) {
+	size := whole.Len()
 	o.mu.Lock()
 	if o.err != nil {
 		err = o.err
 		o.mu.Unlock()
-		dropBuffer(frame)
+		frame.Drop(whole)
 		return 0, err
 	}
-	position = o.queue.push(frame, size, held)
+	position = o.queue.push(whole, size, held)
 	o.pendingBytes.Add(int64(size + held))
 	if o.flushing || c == ahead {
 		o.mu.Unlock()
@@ -231,7 +232,7 @@ func (o *output) cancel(position uint64) bool {
 	if f.frame == nil {
 		return false
 	}
-	dropBuffer(f.frame)
+	frame.Drop(f.frame)
 	return true
 }
 
@@ -243,7 +244,7 @@ func (o *output) detach(position uint64) {
 	defer o.batchMu.Unlock()
 	for i := o.next; i < len(o.batch); i++ {
 		if f := &o.batch[i]; f.at == position && f.frame != nil {
-			f.frame = copyOf(f.frame)
+			f.frame = frame.CopyOf(f.frame)
 		}
 	}
 }
@@ -318,7 +319,7 @@ func (o *output) close(err error) bool {
 	}
 	o.mu.Unlock()
 	for _, f := range dropped {
-		dropBuffer(f.frame)
+		frame.Drop(f.frame)
 	}
 	return first
 }

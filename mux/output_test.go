@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -86,7 +88,7 @@ func numbered(id, n int) *buffer.LinkBuffer {
 	for i := 8; i < len(p); i++ {
 		p[i] = byte(id + i)
 	}
-	return bufferOf(p, 1+n/3)
+	return testpeer.BufferOf(p, 1+n/3)
 }
 
 // splitNumbered takes whole frames off data and returns their senders, and what is left.
@@ -369,12 +371,12 @@ func TestFrameQueueModel(t *testing.T) {
 func TestCopyOf(t *testing.T) {
 	p := bytes.Repeat([]byte("0123456789"), 10_000)
 	mine := bytes.Clone(p)
-	b := takeBuffer()
+	b := frame.Take()
 	_ = b.Link(mine)
-	c := copyOf(b)
+	c := frame.CopyOf(b)
 	clear(mine)
 	_ = c.Flush()
-	if !bytes.Equal(bytesOf(c), p) {
+	if !bytes.Equal(testpeer.BytesOf(c), p) {
 		t.Error("the copy refers to the caller's memory")
 	}
 }

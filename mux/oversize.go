@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -15,16 +16,16 @@ import (
 // the frame is to be skipped, and otherwise why the connection ends, or why that is not known yet.
 func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
 	var bad *FrameError
-	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.isControl() {
+	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.IsControl() {
 		return err
 	}
-	length := int64(binary.BigEndian.Uint32(start)) + lengthBytes
+	length := int64(binary.BigEndian.Uint32(start)) + frame.LengthBytes
 	if !cc.known {
-		header, err := in.Peek(prefixBytes + cc.prefix.headerBytes)
+		header, err := in.Peek(frame.PrefixBytes + cc.prefix.HeaderBytes)
 		if err != nil {
 			return err
 		}
-		if err := cc.learnFrom(header[prefixBytes:]); err != nil {
+		if err := cc.learnFrom(header[frame.PrefixBytes:]); err != nil {
 			return err
 		}
 	}
@@ -33,7 +34,7 @@ func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
 	}
 	cc.skip = length
 	cc.setIncoming(length)
-	cc.answer(cc.prefix.seqID, nil, bad)
+	cc.answer(cc.prefix.SeqID, nil, bad)
 	return nil // the reader may be the call that has failed, or have its reply: it skips no more than it has to
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestOversizeFailsItsReader has a peer announce a reply that is too large, and stop: the call, which
@@ -20,7 +22,7 @@ func TestOversizeFailsItsReader(t *testing.T) {
 			first, _ := p.read()
 			_ = p.reply(first.seqID, nil)
 			second, _ := p.read()
-			frame := requestFrame(second.seqID, nil)
+			frame := testpeer.RequestFrame(second.seqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)
@@ -49,9 +51,9 @@ func TestOversizeBehindReply(t *testing.T) {
 			_ = p.reply(first.seqID, nil)
 			one, _ := p.read()
 			other, _ := p.read()
-			large := requestFrame(other.seqID, nil)
+			large := testpeer.RequestFrame(other.seqID, nil)
 			binary.BigEndian.PutUint32(large, 1<<32-1)
-			_, _ = nc.Write(append(requestFrame(one.seqID, []byte("mine")), large...))
+			_, _ = nc.Write(append(testpeer.RequestFrame(one.seqID, []byte("mine")), large...))
 			_, _ = io.Copy(io.Discard, nc)
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})

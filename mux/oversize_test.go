@@ -11,6 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestOversizeReplyAlone has replies that are too large among others, on one connection, in
@@ -32,7 +35,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 						return
 					}
 					size := int(binary.BigEndian.Uint32(f.payload))
-					frame := requestFrame(f.seqID, bytes.Repeat(f.payload[:1], size))
+					frame := testpeer.RequestFrame(f.seqID, bytes.Repeat(f.payload[:1], size))
 					for len(frame) > 0 {
 						n := min(len(frame), 1+rnd.IntN(30_000))
 						if _, err := nc.Write(frame[:n]); err != nil {
@@ -54,7 +57,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 					for range 20 {
 						size := rnd.IntN(2 * most)
 						if rnd.IntN(10) == 0 {
-							size = most - prefixBytes - 4 + rnd.IntN(2)
+							size = most - frame.PrefixBytes - 4 + rnd.IntN(2)
 						}
 						timeout := time.Minute
 						if rnd.IntN(5) == 0 {
@@ -64,10 +67,10 @@ func TestOversizeReplyAlone(t *testing.T) {
 						got, err := roundTrip(t.Context(), s, want, timeout)
 						var e *Error
 						var bad *FrameError
-						switch tooLarge := size+prefixBytes+4 > most; {
+						switch tooLarge := size+frame.PrefixBytes+4 > most; {
 						case err == nil && (tooLarge || len(got) != size):
 							t.Errorf("got %d bytes, want %d", len(got), size)
-						case errors.As(err, &bad) && (!tooLarge || bad.Bytes != size+prefixBytes+4 || bad.Limit != most || !bad.Received || !errors.As(err, &e) || e.NotSent()):
+						case errors.As(err, &bad) && (!tooLarge || bad.Bytes != size+frame.PrefixBytes+4 || bad.Limit != most || !bad.Received || !errors.As(err, &e) || e.NotSent()):
 							t.Errorf("got %v, %+v, for a reply of %d", err, bad, size)
 						case err != nil && bad == nil && (!errors.As(err, &e) || !e.Timeout() || timeout == time.Minute):
 							t.Errorf("got %v", err)
@@ -137,7 +140,7 @@ func TestOversizeGone(t *testing.T) {
 			first, _ := p.read()
 			_ = p.reply(first.seqID, nil)
 			second, _ := p.read()
-			frame := requestFrame(second.seqID, nil)
+			frame := testpeer.RequestFrame(second.seqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)

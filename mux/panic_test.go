@@ -3,12 +3,13 @@ package mux
 import (
 	"strings"
 	"testing"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // TestBugs has every impossible state panic in the package's name.
 func TestBugs(t *testing.T) {
 	for name, f := range map[string]func(){
-		"parsePrefix": func() { _, _ = parsePrefix(make([]byte, prefixBytes-1), 1) },
 		"depart": func() {
 			var r roles
 			r.watch()
@@ -19,7 +20,7 @@ func TestBugs(t *testing.T) {
 		"pending": func() { newOutput(discardStream{}, outputConfig{}).addPendingLocked(-1) },
 		"unpop": func() {
 			var q frameQueue
-			q.push(takeBuffer(), 0, 0)
+			q.push(frame.Take(), 0, 0)
 			q.unpop(1)
 		},
 		"sequence IDs": func() {

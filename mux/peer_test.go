@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"io"
 	"net"
 	"sync"
@@ -12,29 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// appendRequestPrefix appends all of a request but its payload, as a client encodes it.
-func appendRequestPrefix(b []byte, seqID uint32, payloadBytes int) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(prefixBytes+4+payloadBytes-lengthBytes))
-	b = binary.BigEndian.AppendUint16(b, frameMagic)
-	b = binary.BigEndian.AppendUint16(b, flagOutOfOrder)
-	b = binary.BigEndian.AppendUint32(b, seqID)
-	b = binary.BigEndian.AppendUint16(b, 1)
-	return append(b, 0, 0, 0, 0)
-}
-
-// requestFrame is a request.
-func requestFrame(seqID uint32, payload []byte) []byte {
-	return append(appendRequestPrefix(nil, seqID, len(payload)), payload...)
-}
-
 // peerFrame is a frame that a fake peer has read.
 type peerFrame struct {
 	seqID   uint32
-	signal  signal
+	signal  frame.Signal
 	payload []byte
 }
 
@@ -54,44 +40,44 @@ func newFakePeer(nc net.Conn, marked bool) *fakePeer {
 
 // read returns the next frame.
 func (p *fakePeer) read() (peerFrame, error) {
-	start := make([]byte, prefixBytes)
+	start := make([]byte, frame.PrefixBytes)
 	if _, err := io.ReadFull(p.in, start); err != nil {
 		return peerFrame{}, err
 	}
-	pre, err := parsePrefix(start, 1<<30)
+	pre, err := frame.Parse(start, 1<<30)
 	if err != nil {
 		return peerFrame{}, err
 	}
-	rest := make([]byte, pre.frameBytes-prefixBytes)
+	rest := make([]byte, pre.Bytes-frame.PrefixBytes)
 	if _, err := io.ReadFull(p.in, rest); err != nil {
 		return peerFrame{}, err
 	}
-	s, err := parseSignal(rest[:pre.headerBytes])
-	return peerFrame{pre.seqID, s, rest[pre.headerBytes:]}, err
+	s, err := frame.ParseSignal(rest[:pre.HeaderBytes])
+	return peerFrame{pre.SeqID, s, rest[pre.HeaderBytes:]}, err
 }
 
 // reply answers a request.
 func (p *fakePeer) reply(seqID uint32, payload []byte) error {
-	frame := requestFrame(seqID, payload)
+	reply := testpeer.RequestFrame(seqID, payload)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.marked && !p.said {
 		p.said = true
-		b := bufferOf(frame, len(frame))
-		if err := insertSignal(b, signalHello); err != nil {
+		b := testpeer.BufferOf(reply, len(reply))
+		if err := frame.InsertSignal(b, frame.SignalHello); err != nil {
 			return err
 		}
-		frame = bytesOf(b)
+		reply = testpeer.BytesOf(b)
 	}
-	_, err := p.nc.Write(frame)
+	_, err := p.nc.Write(reply)
 	return err
 }
 
 // control sends a control frame.
-func (p *fakePeer) control(s signal) error {
+func (p *fakePeer) control(s frame.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, err := p.nc.Write(appendControl(nil, s))
+	_, err := p.nc.Write(frame.AppendControl(nil, s))
 	return err
 }
 
@@ -104,8 +90,8 @@ func (p *fakePeer) echo() {
 			return
 		}
 		if f.seqID == 0 {
-			if f.signal == signalPing {
-				_ = p.control(signalPong)
+			if f.signal == frame.SignalPing {
+				_ = p.control(frame.SignalPong)
 			}
 			continue
 		}
@@ -196,8 +182,8 @@ func testGroup(t testing.TB) *conn.Group {
 // fill encodes a request with payload into the call.
 func fill(c *Call, payload []byte) {
 	b := c.Request()
-	p, _ := b.Malloc(prefixBytes + 4)
-	appendRequestPrefix(p[:0], c.SeqID(), len(payload))
+	p, _ := b.Malloc(frame.PrefixBytes + 4)
+	testpeer.AppendPrefix(p[:0], c.SeqID(), len(payload))
 	_, _ = b.WriteBinary(payload)
 }
 
@@ -224,16 +210,16 @@ func roundTrip(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 }
 
 func replyPayload(r buffer.Reader) ([]byte, error) {
-	start, err := r.Peek(prefixBytes)
+	start, err := r.Peek(frame.PrefixBytes)
 	if err != nil {
 		return nil, err
 	}
-	p, err := parsePrefix(start, 1<<30)
+	p, err := frame.Parse(start, 1<<30)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Skip(prefixBytes + p.headerBytes); err != nil {
+	if err := r.Skip(frame.PrefixBytes + p.HeaderBytes); err != nil {
 		return nil, err
 	}
-	return r.ReadBinary(p.frameBytes - prefixBytes - p.headerBytes)
+	return r.ReadBinary(p.Bytes - frame.PrefixBytes - p.HeaderBytes)
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -77,8 +78,8 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 			return
 		}
 		if f.seqID == 0 {
-			if f.signal == signalPing {
-				writes <- func() { _ = p.control(signalPong) }
+			if f.signal == frame.SignalPing {
+				writes <- func() { _ = p.control(frame.SignalPong) }
 			}
 			continue
 		}
@@ -101,7 +102,7 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 		drains := rnd.IntN(30) == 0
 		writes <- func() {
 			if drains && p.said {
-				_ = p.control(signalDrain)
+				_ = p.control(frame.SignalDrain)
 			}
 			_ = p.reply(f.seqID, reply)
 		}

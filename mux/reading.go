@@ -6,15 +6,12 @@ import (
 	"os"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
 const (
-	// copyBytes is how long a reply may be that is copied out of the connection's
-	// buffer. A longer one keeps the blocks it came in.
-	copyBytes = 16 << 10
-
-	// partBytes is how much of a longer one is waited for at a time, so that others see
+	// partBytes is how much of a reply longer than frame.CopyBytes is waited for at a time, so that others see
 	// that it comes, and how much still has to.
 	partBytes = 256 << 10
 )
@@ -140,18 +137,18 @@ func (cc *clientConn) lookAtPart(in buffer.Reader) {
 // hasFrame reports whether another whole frame, or something that is no frame, can be
 // read without waiting.
 func (cc *clientConn) hasFrame(in buffer.Reader) bool {
-	if cc.skip > 0 || in.Len() < prefixBytes {
+	if cc.skip > 0 || in.Len() < frame.PrefixBytes {
 		return false
 	}
-	start, err := in.Peek(prefixBytes)
+	start, err := in.Peek(frame.PrefixBytes)
 	if err != nil {
 		return true
 	}
-	p, err := parsePrefix(start, cc.set.config.MaxFrameBytes)
-	return err != nil || p.frameBytes <= in.Len()
+	p, err := frame.Parse(start, cc.set.config.MaxFrameBytes)
+	return err != nil || p.Bytes <= in.Len()
 }
 
-// readFrame waits for one frame and returns it, in a buffer from takeBuffer, its prefix
+// readFrame waits for one frame and returns it, in a buffer from frame.Take, its prefix
 // being in cc.prefix; nil is one that was skipped.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	switch {
@@ -160,35 +157,24 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	case cc.skip > 0:
 		return nil, cc.skipRest(in)
 	}
-	start, err := in.Peek(prefixBytes)
+	start, err := in.Peek(frame.PrefixBytes)
 	if err != nil {
 		return nil, err
 	}
-	if cc.prefix, err = parsePrefix(start, cc.set.config.MaxFrameBytes); err != nil {
+	if cc.prefix, err = frame.Parse(start, cc.set.config.MaxFrameBytes); err != nil {
 		return nil, cc.refuse(in, start, err)
 	}
-	if cc.prefix.frameBytes > copyBytes {
-		cc.large = takeBuffer()
+	if cc.prefix.Bytes > frame.CopyBytes {
+		cc.large = frame.Take()
 		return cc.readLarge(in)
 	}
-	bytes, err := in.Next(cc.prefix.frameBytes)
-	if err != nil {
-		return nil, err
-	}
-	frame := takeBuffer()
-	space, err := frame.Malloc(len(bytes))
-	if err != nil {
-		dropBuffer(frame)
-		return nil, err
-	}
-	copy(space, bytes)
-	return frame, frame.Flush()
+	return frame.Read(in, cc.prefix.Bytes)
 }
 
 // readLarge goes on with the frame that is in cc.large as far as it has come.
 func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	for {
-		left := cc.prefix.frameBytes - cc.large.Len()
+		left := cc.prefix.Bytes - cc.large.Len()
 		cc.setIncoming(int64(left))
 		if left == 0 {
 			frame := cc.large
@@ -224,20 +210,20 @@ func (cc *clientConn) setIncoming(left int64) {
 
 // handle gives a frame to its call, which owns it then, or does what it says about the
 // connection. cc.prefix is the frame's.
-func (cc *clientConn) handle(frame *buffer.LinkBuffer) error {
+func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
 	cc.progress.Add(1)
 	switch {
-	case cc.prefix.isControl():
-		defer dropBuffer(frame)
-		return cc.control(frame)
+	case cc.prefix.IsControl():
+		defer frame.Drop(received)
+		return cc.control(received)
 	case !cc.known:
-		if err := cc.learn(frame); err != nil {
-			dropBuffer(frame)
+		if err := cc.learn(received); err != nil {
+			frame.Drop(received)
 			return err
 		}
 	}
-	if !cc.answer(cc.prefix.seqID, frame, nil) {
-		dropBuffer(frame)
+	if !cc.answer(cc.prefix.SeqID, received, nil) {
+		frame.Drop(received)
 	}
 	return nil
 }

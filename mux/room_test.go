@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -77,7 +78,7 @@ func TestCloggedByReply(t *testing.T) {
 			_ = p.reply(first.seqID, nil)
 			second, _ := p.read()
 			third, _ := p.read()
-			large := requestFrame(second.seqID, make([]byte, 15<<20))
+			large := testpeer.RequestFrame(second.seqID, make([]byte, 15<<20))
 			_, _ = nc.Write(large[:1<<20])
 			<-sendOn
 			_, _ = nc.Write(large[1<<20 : len(large)-clogBytes/2])

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -44,7 +46,7 @@ func sendBatch(t testing.TB, p *muxPeer, n uint32) {
 	t.Helper()
 	var frames [][]byte
 	for id := range n {
-		frames = append(frames, wireFrame(id+1, signalNone, nil))
+		frames = append(frames, testpeer.Frame(id+1, frame.SignalNone, nil))
 	}
 	p.send(t, frames...)
 }
@@ -73,14 +75,14 @@ func TestSlowCallInBatch(t *testing.T) {
 			seen := map[uint32]bool{at: true}
 			for range calls - 1 {
 				r := p.mustReceive(t)
-				if seen[r.seqID] {
-					t.Fatalf("a second reply to %d, or one to a call under way", r.seqID)
+				if seen[r.SeqID] {
+					t.Fatalf("a second reply to %d, or one to a call under way", r.SeqID)
 				}
-				seen[r.seqID] = true
+				seen[r.SeqID] = true
 			}
 			release <- struct{}{}
-			if r := p.mustReceive(t); r.seqID != at {
-				t.Fatalf("got a reply to %d, want %d", r.seqID, at)
+			if r := p.mustReceive(t); r.SeqID != at {
+				t.Fatalf("got a reply to %d, want %d", r.SeqID, at)
 			}
 		}
 	}
@@ -109,10 +111,10 @@ func TestBatchLeavesTogether(t *testing.T) {
 		inOrder := true // unless the panics took so long that workers got what was behind them
 		for id := range uint32(calls) {
 			r := p.mustReceive(t)
-			if panicked := string(r.payload) == "panicked"; panicked != (r.seqID%3 == 0) {
-				t.Fatalf("reply %d is to %d: %q", id, r.seqID, r.payload)
+			if panicked := string(r.payload) == "panicked"; panicked != (r.SeqID%3 == 0) {
+				t.Fatalf("reply %d is to %d: %q", id, r.SeqID, r.payload)
 			}
-			inOrder = inOrder && r.seqID == id+1
+			inOrder = inOrder && r.SeqID == id+1
 		}
 		if inOrder && s.Stats().Writes == before+1 {
 			return
@@ -168,7 +170,7 @@ func askInBatches(p *muxPeer, batches, most int) error {
 		n := uint32(1 + rand.IntN(most))
 		var all []byte
 		for id := range n {
-			all = append(all, wireFrame(id+1, signalNone, []byte("request"))...)
+			all = append(all, testpeer.Frame(id+1, frame.SignalNone, []byte("request"))...)
 		}
 		if _, err := p.Write(all); err != nil {
 			return err
@@ -179,10 +181,10 @@ func askInBatches(p *muxPeer, batches, most int) error {
 			if err != nil {
 				return err
 			}
-			if r.seqID == 0 || r.seqID > n || seen[r.seqID] {
-				return fmt.Errorf("a reply too many, to %d of %d", r.seqID, n)
+			if r.SeqID == 0 || r.SeqID > n || seen[r.SeqID] {
+				return fmt.Errorf("a reply too many, to %d of %d", r.SeqID, n)
 			}
-			seen[r.seqID] = true
+			seen[r.SeqID] = true
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -48,7 +49,7 @@ func (c *ServerCall) Request() *buffer.LinkBuffer { return c.request }
 // collector.
 func (c *ServerCall) Reply() *buffer.LinkBuffer {
 	if c.reply == nil {
-		c.reply = takeBuffer()
+		c.reply = frame.Take()
 	}
 	return c.reply
 }
@@ -79,7 +80,7 @@ func (c *ServerCall) run(inLine bool) {
 // end gives back what the call has, and sends the reply if there is one.
 func (c *ServerCall) end(reply *buffer.LinkBuffer, inLine bool) {
 	s := c.conn
-	dropBuffer(c.request)
+	frame.Drop(c.request)
 	*c = ServerCall{}
 	serverCallPool.Put(c)
 	if reply != nil {
@@ -135,10 +136,10 @@ func (c *ServerCall) checkReply() error {
 	_ = reply.Flush() // it has no Sink
 	most := c.conn.server.config.MaxFrameBytes
 	if c.conn.helloDue.Load() {
-		most -= signalBlockBytes // it may be the one that says so
+		most -= frame.SignalBytes // it may be the one that says so
 	}
-	p, err := checkFrame(reply, most)
-	if err == nil && p.seqID != c.seqID {
+	p, err := frame.Check(reply, most)
+	if err == nil && p.SeqID != c.seqID {
 		err = &FrameError{Reason: "reply to another request"}
 	}
 	return err
@@ -163,7 +164,7 @@ func (c *ServerCall) replaceReply(err error) (replies bool) {
 // dropReply drops what was written.
 func (c *ServerCall) dropReply() {
 	if c.reply != nil {
-		dropBuffer(c.reply)
+		frame.Drop(c.reply)
 		c.reply = nil
 	}
 }
@@ -172,7 +173,7 @@ func (c *ServerCall) dropReply() {
 // calls out.flush.
 func (s *ServerConn) send(reply *buffer.LinkBuffer, more bool) {
 	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
-		_ = insertSignal(reply, signalHello) // no room for it: the client takes this side for a stock one
+		_ = frame.InsertSignal(reply, frame.SignalHello) // no room for it: the client takes this side for a stock one
 	}
 	company := alone
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -114,25 +115,25 @@ func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
 // next takes the next call that may be handled. Without any it returns nil: more has
 // to come, or a limit has no room and the connection was paused.
 func (s *ServerConn) next(ctx context.Context, in buffer.Reader) (*ServerCall, error) {
-	for in.Len() >= prefixBytes {
-		start, err := in.Peek(prefixBytes)
+	for in.Len() >= frame.PrefixBytes {
+		start, err := in.Peek(frame.PrefixBytes)
 		if err != nil {
 			return nil, err
 		}
 		most := s.server.config.MaxFrameBytes
 		if !s.known {
-			most += signalBlockBytes // the first one may say hello besides
+			most += frame.SignalBytes // the first one may say hello besides
 		}
-		p, err := parsePrefix(start, most)
+		p, err := frame.Parse(start, most)
 		switch {
 		case err != nil:
 			return nil, err
-		case p.frameBytes > in.Len() || s.isBackedUp():
+		case p.Bytes > in.Len() || s.isBackedUp():
 			return nil, nil
 		case !s.known:
 			s.meet(in, p)
 		}
-		if !s.marked.Load() || !p.isControl() {
+		if !s.marked.Load() || !p.IsControl() {
 			return s.takeCall(ctx, in, p)
 		}
 		if err := s.control(in, p); err != nil {
@@ -143,53 +144,25 @@ func (s *ServerConn) next(ctx context.Context, in buffer.Reader) (*ServerCall, e
 }
 
 // takeCall takes the call whose whole frame is in front, if the limits have room.
-func (s *ServerConn) takeCall(ctx context.Context, in buffer.Reader, p prefix) (*ServerCall, error) {
+func (s *ServerConn) takeCall(ctx context.Context, in buffer.Reader, p frame.Prefix) (*ServerCall, error) {
 	if !s.admit() {
 		return nil, nil
 	}
-	request, err := takeFrame(in, p.frameBytes)
+	request, err := frame.Read(in, p.Bytes)
 	if err != nil {
 		s.leave()
 		return nil, err
 	}
 	s.server.counters.calls.Add(1)
 	s.noteUse()
-	return newServerCall(ctx, s, p.seqID, request), nil
-}
-
-// takeFrame takes a frame that is there, in a buffer from takeBuffer. A short one is
-// copied: it would keep all of the block it came in.
-func takeFrame(in buffer.Reader, n int) (*buffer.LinkBuffer, error) {
-	frame := takeBuffer()
-	if err := fillFrame(frame, in, n); err != nil {
-		dropBuffer(frame)
-		return nil, err
-	}
-	return frame, frame.Flush()
-}
-
-func fillFrame(frame *buffer.LinkBuffer, in buffer.Reader, n int) error {
-	if n > copyBytes {
-		part, err := in.Slice(n)
-		if err != nil {
-			return err
-		}
-		return frame.Append(part.(*buffer.LinkBuffer)) //nolint:errcheck // Slice says that it is one
-	}
-	space, err := frame.Malloc(n)
-	if err != nil {
-		return err
-	}
-	p, err := in.Next(n)
-	copy(space, p)
-	return err
+	return newServerCall(ctx, s, p.SeqID, request), nil
 }
 
 // meet looks at the first frame, which says whether the client knows this package. What
 // else is wrong with its header is the handler's business.
-func (s *ServerConn) meet(in buffer.Reader, p prefix) {
+func (s *ServerConn) meet(in buffer.Reader, p frame.Prefix) {
 	s.known = true
-	if sig, err := peekSignal(in, p); err == nil && sig == signalHello {
+	if sig, err := frame.SignalIn(in, p); err == nil && sig == frame.SignalHello {
 		s.helloDue.Store(true)
 		s.marked.Store(true)
 		s.server.counters.marked.Add(1)
@@ -201,41 +174,23 @@ func (s *ServerConn) meet(in buffer.Reader, p prefix) {
 	s.drain() // if the server shuts down: it did not know of what to do with this one
 }
 
-// peekSignal returns the signal of the frame in front.
-func peekSignal(in buffer.Reader, p prefix) (signal, error) {
-	start, err := in.Peek(prefixBytes + p.headerBytes)
-	if err != nil {
-		return signalNone, err
-	}
-	return parseSignal(start[prefixBytes:])
-}
-
 // control takes a control frame and does what it asks for. Those that it does not know
 // mean nothing, nor do those that only a server sends.
-func (s *ServerConn) control(in buffer.Reader, p prefix) error {
-	sig, err := peekSignal(in, p)
+func (s *ServerConn) control(in buffer.Reader, p frame.Prefix) error {
+	sig, err := frame.SignalIn(in, p)
 	if err != nil {
 		return err
 	}
-	if sig == signalPing {
+	if sig == frame.SignalPing {
 		s.server.counters.pings.Add(1)
-		s.say(signalPong)
+		s.say(frame.SignalPong)
 	}
-	return in.Skip(p.frameBytes)
+	return in.Skip(p.Bytes)
 }
 
 // say sends a control frame.
-func (s *ServerConn) say(sig signal) {
-	frame := takeBuffer()
-	space, err := frame.Malloc(controlBytes)
-	if err == nil {
-		appendControl(space[:0], sig)
-		err = frame.Flush()
-	}
-	if err != nil {
-		panic("mux: BUG: no room in an empty buffer: " + err.Error())
-	}
-	_, _ = s.out.send(frame, alone) // on a connection that is closed there is nobody to tell
+func (s *ServerConn) say(sig frame.Signal) {
+	_, _ = s.out.send(frame.NewControl(sig), alone) // on a connection that is closed there is nobody to tell
 }
 
 // writeFailed is told by out that the peer takes no more.

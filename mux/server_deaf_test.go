@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // cpuTime is what the process has used of its processors.
@@ -74,12 +77,12 @@ func TestDeafPeers(t *testing.T) {
 	holdLittle(t, s)
 	for i := range peers {
 		p := s.dialDeaf(t)
-		sig := signalNone
+		sig := frame.SignalNone
 		if i%2 == 0 {
-			sig = signalHello
+			sig = frame.SignalHello
 		}
 		go func() { // until the server closes
-			frame := wireFrame(1, sig, make([]byte, 100))
+			frame := testpeer.Frame(1, sig, make([]byte, 100))
 			for {
 				if _, err := p.Write(frame); err != nil {
 					return
@@ -123,8 +126,8 @@ func TestDeafPeers(t *testing.T) {
 // takes, which is much more than its bytes if it is many short replies, or answers to heartbeats.
 func TestShortFramesTakeMemory(t *testing.T) {
 	const perConn, pending, batch = 16, 1 << 20, 64
-	for name, frame := range map[string][]byte{
-		"calls": wireFrame(1, signalNone, nil), "pings": appendControl(nil, signalPing),
+	for name, short := range map[string][]byte{
+		"calls": testpeer.Frame(1, frame.SignalNone, nil), "pings": frame.AppendControl(nil, frame.SignalPing),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startMuxServer(t, "tcp", ServerConfig{
@@ -133,9 +136,9 @@ func TestShortFramesTakeMemory(t *testing.T) {
 			})
 			holdLittle(t, s)
 			p := s.dialDeaf(t)
-			p.send(t, wireFrame(1, signalHello, nil))
+			p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
 			go func() { // until the server closes
-				for many := bytes.Repeat(frame, 1000); ; {
+				for many := bytes.Repeat(short, 1000); ; {
 					if _, err := p.Write(many); err != nil {
 						return
 					}
@@ -151,7 +154,7 @@ func TestShortFramesTakeMemory(t *testing.T) {
 				return st.Pauses > 0 && st.PendingBytes > 0 && time.Since(seen) > 200*time.Millisecond
 			})
 			waiting := int64(before.Replies+before.Pings) - int64(before.Frames)
-			if most := int64(pending/frameMemory + perConn + batch); waiting > most {
+			if most := int64(pending/frame.MinMemory + perConn + batch); waiting > most {
 				t.Errorf("%d frames wait, of %d bytes, want %d at most", waiting, before.PendingBytes, most)
 			}
 		})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // stockGrace is how long a stock client's connection is left open after the shutdown
@@ -94,6 +96,6 @@ func (s *ServerConn) drain() {
 // sayDrain tells the client to send nothing new, once.
 func (s *ServerConn) sayDrain() {
 	if s.drainSaid.CompareAndSwap(false, true) {
-		s.say(signalDrain)
+		s.say(frame.SignalDrain)
 	}
 }

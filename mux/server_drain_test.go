@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -26,11 +28,11 @@ func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l load
 	next := uint32(1)
 	inFlight := map[uint32]bool{}
 	send := func() bool {
-		sig := signalNone
+		sig := frame.SignalNone
 		if marked && next == 1 {
-			sig = signalHello
+			sig = frame.SignalHello
 		}
-		if _, err := p.Write(wireFrame(next, sig, script(askEcho, uint16(rand.IntN(400)), nil))); err != nil {
+		if _, err := p.Write(testpeer.Frame(next, sig, script(askEcho, uint16(rand.IntN(400)), nil))); err != nil {
 			return false
 		}
 		inFlight[next] = true
@@ -53,14 +55,14 @@ func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l load
 			return l
 		}
 		switch {
-		case r.signal == signalDrain && (draining || !marked):
+		case r.signal == frame.SignalDrain && (draining || !marked):
 			t.Errorf("drain frame although the client is drained (%v) or stock (%v)", draining, !marked)
-		case r.signal == signalDrain:
+		case r.signal == frame.SignalDrain:
 			draining = true
-		case !inFlight[r.seqID]:
-			t.Errorf("a reply to %d, which is not in flight", r.seqID)
+		case !inFlight[r.SeqID]:
+			t.Errorf("a reply to %d, which is not in flight", r.SeqID)
 		default:
-			delete(inFlight, r.seqID)
+			delete(inFlight, r.SeqID)
 			if l.answered++; l.answered == 10 {
 				began.Done()
 			}
@@ -149,21 +151,21 @@ func TestShutdownOfIdle(t *testing.T) {
 					if _, err := conn.New(far, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
 						t.Fatal(err)
 					}
-					p, sig := newMuxPeer(near), signalNone
+					p, sig := newMuxPeer(near), frame.SignalNone
 					if i >= tc.stock {
-						sig = signalHello
+						sig = frame.SignalHello
 					}
-					p.send(t, wireFrame(1, sig, nil))
+					p.send(t, testpeer.Frame(1, sig, nil))
 					p.mustReceive(t)
 					clients.Go(func() {
 						defer p.Close()
 						_ = p.SetReadDeadline(time.Time{})
-						if r, err := p.receive(); sig == signalHello && r.signal != signalDrain {
+						if r, err := p.receive(); sig == frame.SignalHello && r.signal != frame.SignalDrain {
 							t.Errorf("got %v, %v, want drain", r.signal, err)
-						} else if sig == signalNone && err != io.EOF {
-							t.Errorf("got %+v, %v, want the end", r.prefix, err)
+						} else if sig == frame.SignalNone && err != io.EOF {
+							t.Errorf("got %+v, %v, want the end", r.Prefix, err)
 						}
-						if sig == signalHello {
+						if sig == frame.SignalHello {
 							time.Sleep(tc.leaves)
 						}
 					})
@@ -189,7 +191,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 		return echoHandler(ctx, call)
 	})})
 	p := s.dial(t)
-	p.send(t, wireFrame(1, signalNone, nil), wireFrame(2, signalNone, nil))
+	p.send(t, testpeer.Frame(1, frame.SignalNone, nil), testpeer.Frame(2, frame.SignalNone, nil))
 	waitFor(t, "calls", func() bool { return s.Stats().InFlight == 2 })
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(t.Context()) }()
@@ -213,7 +215,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 func TestShutdownGivesUp(t *testing.T) {
 	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
 	p := s.dial(t)
-	p.send(t, wireFrame(1, signalHello, nil))
+	p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
 	p.mustReceive(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*stockGrace/2)
 	defer cancel()
@@ -222,7 +224,7 @@ func TestShutdownGivesUp(t *testing.T) {
 	}
 	p.mustReceive(t) // drain, and that once
 	if r, err := p.receive(); err == nil {
-		t.Errorf("got %+v, want the end", r.prefix)
+		t.Errorf("got %+v, want the end", r.Prefix)
 	}
 }
 
@@ -230,17 +232,17 @@ func TestShutdownGivesUp(t *testing.T) {
 func TestAttachWhileDraining(t *testing.T) {
 	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
 	early, late := s.dial(t), s.dial(t)
-	early.send(t, wireFrame(1, signalHello, nil))
+	early.send(t, testpeer.Frame(1, frame.SignalHello, nil))
 	early.mustReceive(t)
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(t.Context()) }()
 	early.mustReceive(t) // drain, so that the shutdown has begun
-	late.send(t, wireFrame(1, signalHello, nil))
-	got := map[signal]bool{}
+	late.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	got := map[frame.Signal]bool{}
 	for range 2 {
 		got[late.mustReceive(t).signal] = true
 	}
-	if !got[signalDrain] || !got[signalHello] {
+	if !got[frame.SignalDrain] || !got[frame.SignalHello] {
 		t.Errorf("got %v, want the reply and drain", got)
 	}
 	early.Close()
@@ -254,7 +256,7 @@ func TestAttachWhileDraining(t *testing.T) {
 func TestClosedServer(t *testing.T) {
 	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
 	p := s.dial(t)
-	p.send(t, wireFrame(1, signalNone, nil))
+	p.send(t, testpeer.Frame(1, frame.SignalNone, nil))
 	p.mustReceive(t)
 	if err := s.Close(); err != nil {
 		t.Error(err)
@@ -263,7 +265,7 @@ func TestClosedServer(t *testing.T) {
 		t.Error("open after Close")
 	}
 	p = s.dial(t)
-	_, _ = p.Write(wireFrame(1, signalNone, nil))
+	_, _ = p.Write(testpeer.Frame(1, frame.SignalNone, nil))
 	if _, err := p.receive(); err == nil {
 		t.Error("a closed server answers")
 	}
@@ -281,7 +283,7 @@ func TestResetWithManyInFlight(t *testing.T) {
 	})})
 	p := s.dial(t)
 	for id := range uint32(calls) {
-		p.send(t, wireFrame(id, signalNone, make([]byte, 100)))
+		p.send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 100)))
 	}
 	waitFor(t, "handlers to begin", func() bool { return began.Load() == calls })
 	_ = p.Conn.(*net.TCPConn).SetLinger(0)
@@ -306,7 +308,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 				const calls = 20
 				var all [][]byte
 				for id := range uint32(calls) {
-					all = append(all, wireFrame(id, signalNone, script(askEcho, uint16(rand.IntN(400)), make([]byte, rand.IntN(2000)))))
+					all = append(all, testpeer.Frame(id, frame.SignalNone, script(askEcho, uint16(rand.IntN(400)), make([]byte, rand.IntN(2000)))))
 				}
 				p.send(t, all...)
 				if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
@@ -335,7 +337,7 @@ func TestRepliesOutliveTheirHandlers(t *testing.T) {
 		})
 		p := s.dial(t)
 		for id := range uint32(calls) {
-			p.send(t, wireFrame(id, signalNone, nil))
+			p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
 		}
 		done := make(chan error, 1)
 		if shut {

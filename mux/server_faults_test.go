@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -25,13 +27,13 @@ func TestQueuedCallsOfDeadConnections(t *testing.T) {
 				return false
 			})})
 			p := s.dial(t)
-			p.send(t, wireFrame(1, signalNone, nil))
+			p.send(t, testpeer.Frame(1, frame.SignalNone, nil))
 			<-began
 			sc := s.snapshot()[0]
 			_ = sc.conn.Close()
 			sc.inFlight.Add(1) // as admit does
 			s.gate.inside.Add(1)
-			newServerCall(t.Context(), sc, 2, takeBuffer()).Run()
+			newServerCall(t.Context(), sc, 2, frame.Take()).Run()
 			if got := handled.Load(); got != 1 {
 				t.Errorf("got %d calls handled, want the one that had begun", got)
 			}
@@ -54,10 +56,10 @@ func TestOnPanicPanics(t *testing.T) {
 				},
 			})
 			p := s.dial(t)
-			p.send(t, wireFrame(1, signalNone, script(askPanic, 0, nil)), wireFrame(2, signalNone, script(askPanic, 0, nil)))
-			p.send(t, wireFrame(3, signalNone, script(askEcho, 0, nil)))
-			if r := p.mustReceive(t); r.seqID != 3 {
-				t.Errorf("got a reply to %d, want 3", r.seqID)
+			p.send(t, testpeer.Frame(1, frame.SignalNone, script(askPanic, 0, nil)), testpeer.Frame(2, frame.SignalNone, script(askPanic, 0, nil)))
+			p.send(t, testpeer.Frame(3, frame.SignalNone, script(askEcho, 0, nil)))
+			if r := p.mustReceive(t); r.SeqID != 3 {
+				t.Errorf("got a reply to %d, want 3", r.SeqID)
 			}
 			waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			if st := s.Stats(); st.Panics != 4 || st.Conns != 1 {
@@ -110,17 +112,17 @@ func TestBadReplies(t *testing.T) {
 			})
 			p := s.dial(t)
 			for i, name := range names {
-				p.send(t, wireFrame(uint32(i)+1, signalHello, []byte(name)))
+				p.send(t, testpeer.Frame(uint32(i)+1, frame.SignalHello, []byte(name)))
 				if outcome != "told" {
 					continue
 				}
-				if r := p.mustReceive(t); r.seqID != uint32(i)+1 || !strings.Contains(string(r.payload), "bad frame") {
-					t.Errorf("%s: got a reply to %d, %q", name, r.seqID, r.payload)
+				if r := p.mustReceive(t); r.SeqID != uint32(i)+1 || !strings.Contains(string(r.payload), "bad frame") {
+					t.Errorf("%s: got a reply to %d, %q", name, r.SeqID, r.payload)
 				}
 			}
-			p.send(t, wireFrame(1000, signalNone, nil))
-			if r := p.mustReceive(t); r.seqID != 1000 {
-				t.Errorf("got a reply to %d, want one to 1000", r.seqID)
+			p.send(t, testpeer.Frame(1000, frame.SignalNone, nil))
+			if r := p.mustReceive(t); r.SeqID != 1000 {
+				t.Errorf("got a reply to %d, want one to 1000", r.SeqID)
 			}
 			waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			if st := s.Stats(); st.BadReplies != uint64(len(bad)) || st.Conns != 1 || st.Replies > uint64(len(bad))+1 {
@@ -140,21 +142,21 @@ func TestLongestReply(t *testing.T) {
 		MaxFrameBytes: most,
 		OnBadReply:    func(call *ServerCall, _ error) bool { return answer(call, []byte("bad")) },
 		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
-			return answer(call, make([]byte, int(call.SeqID())-len(wireFrame(0, signalNone, nil))))
+			return answer(call, make([]byte, int(call.SeqID())-len(testpeer.Frame(0, frame.SignalNone, nil))))
 		}),
 	})
 	for _, tc := range []struct {
-		sig   signal
+		sig   frame.Signal
 		bytes int
 		fits  bool
 	}{
-		{signalNone, most, true}, {signalNone, most + 1, false},
-		{signalHello, most - signalBlockBytes, true}, {signalHello, most - signalBlockBytes + 1, false},
+		{frame.SignalNone, most, true}, {frame.SignalNone, most + 1, false},
+		{frame.SignalHello, most - frame.SignalBytes, true}, {frame.SignalHello, most - frame.SignalBytes + 1, false},
 	} {
 		p := s.dial(t)
-		p.send(t, wireFrame(uint32(tc.bytes), tc.sig, nil))
-		if r := p.mustReceive(t); r.frameBytes > most || r.frameBytes == most != tc.fits || r.signal != tc.sig {
-			t.Errorf("%d bytes: got %d and %v", tc.bytes, r.frameBytes, r.signal)
+		p.send(t, testpeer.Frame(uint32(tc.bytes), tc.sig, nil))
+		if r := p.mustReceive(t); r.Bytes > most || r.Bytes == most != tc.fits || r.signal != tc.sig {
+			t.Errorf("%d bytes: got %d and %v", tc.bytes, r.Bytes, r.signal)
 		}
 	}
 }

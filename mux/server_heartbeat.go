@@ -1,6 +1,10 @@
 package mux
 
-import "time"
+import (
+	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+)
 
 // This file looks at clients that know this package. It finds those that have gone without a word
 // while nothing is written to them (the kernel finds the others), and those that have no calls.
@@ -100,10 +104,10 @@ func (due *lookWork) do(counters *serverCounters) {
 	}
 	for _, sc := range due.ask {
 		counters.asked.Add(1)
-		sc.say(signalPing)
+		sc.say(frame.SignalPing)
 	}
 	for _, sc := range due.unread {
-		sc.say(signalPong)
+		sc.say(frame.SignalPong)
 	}
 	for _, sc := range due.idle {
 		counters.idle.Add(1)

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -33,8 +35,8 @@ func answerPings(p *muxPeer) {
 		if err != nil {
 			return
 		}
-		if r.signal == signalPing {
-			if _, err := p.Write(appendControl(nil, signalPong)); err != nil {
+		if r.signal == frame.SignalPing {
+			if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
 				return
 			}
 		}
@@ -42,7 +44,7 @@ func answerPings(p *muxPeer) {
 }
 
 func beatCases() []beatCase {
-	hello := wireFrame(1, signalHello, []byte("x"))
+	hello := testpeer.Frame(1, frame.SignalHello, []byte("x"))
 	deaf := func(p *muxPeer) { _, _ = io.Copy(io.Discard, p.in) }
 	after := func(first []byte, then func(p *muxPeer)) func(p *muxPeer) {
 		return func(p *muxPeer) {
@@ -52,7 +54,7 @@ func beatCases() []beatCase {
 	}
 	trickle := func(p *muxPeer) {
 		go answerNothing(p)
-		frame := wireFrame(2, signalNone, make([]byte, 20))
+		frame := testpeer.Frame(2, frame.SignalNone, make([]byte, 20))
 		_, _ = p.Write(hello)
 		for i := range frame { // 50 bytes, one in each interval but a little
 			time.Sleep(beatInterval - beatInterval/8)
@@ -62,11 +64,11 @@ func beatCases() []beatCase {
 	return []beatCase{
 		{name: "silent", client: after(hello, deaf), lives: 2 * beatInterval, asked: true, handled: 1},
 		{name: "answers", client: after(hello, answerPings), asked: true, handled: 1},
-		{name: "stock", client: after(wireFrame(1, signalNone, []byte("x")), deaf), handled: 1},
+		{name: "stock", client: after(testpeer.Frame(1, frame.SignalNone, []byte("x")), deaf), handled: 1},
 		{name: "never", client: after(hello, deaf), config: ServerConfig{Heartbeat: -1}, handled: 1},
 		{name: "sends byte by byte", client: trickle, asked: true, handled: 2},
 		{
-			name: "is not read", client: after(append(hello, wireFrame(2, signalNone, []byte("x"))...), deaf),
+			name: "is not read", client: after(append(hello, testpeer.Frame(2, frame.SignalNone, []byte("x"))...), deaf),
 			config: ServerConfig{MaxHandlersPerConn: 1, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
 				time.Sleep(10 * beatInterval)
 				return echoHandler(ctx, call)
@@ -182,7 +184,7 @@ func TestHeartbeatsOfBothEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			frame := wireFrame(call.SeqID(), signalNone, []byte("x"))
+			frame := testpeer.Frame(call.SeqID(), frame.SignalNone, []byte("x"))
 			_, _ = call.Request().WriteBinary(frame)
 			if err := call.Send(); err != nil {
 				t.Fatal(err)
@@ -207,16 +209,16 @@ func TestHeartbeatsOfBothEnds(t *testing.T) {
 func TestGone(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		sig   signal
+		sig   frame.Signal
 		leave func(p *muxPeer, s *muxServer)
 		is    bool // gone while the handler still runs
 	}{
-		{"reset", signalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, true},
-		{"marked, closes", signalHello, func(p *muxPeer, _ *muxServer) { p.Close() }, true},
-		{"marked, half-closes", signalHello, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, true},
-		{"stock, half-closes", signalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, false},
-		{"server closes", signalNone, func(_ *muxPeer, s *muxServer) { _ = s.Close() }, true},
-		{"no frame", signalNone, func(p *muxPeer, _ *muxServer) { _, _ = p.Write(make([]byte, 100)) }, true},
+		{"reset", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, true},
+		{"marked, closes", frame.SignalHello, func(p *muxPeer, _ *muxServer) { p.Close() }, true},
+		{"marked, half-closes", frame.SignalHello, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, true},
+		{"stock, half-closes", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, false},
+		{"server closes", frame.SignalNone, func(_ *muxPeer, s *muxServer) { _ = s.Close() }, true},
+		{"no frame", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _, _ = p.Write(make([]byte, 100)) }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			gone, began, release := make(chan struct{}, 10), make(chan struct{}), make(chan struct{})
@@ -228,7 +230,7 @@ func TestGone(t *testing.T) {
 			attach := func(sc *ServerConn) { sc.OnGone(func() { gone <- struct{}{} }) }
 			s.attach.Store(&attach)
 			p := s.dial(t)
-			p.send(t, wireFrame(1, tc.sig, binary.BigEndian.AppendUint16(nil, 0)))
+			p.send(t, testpeer.Frame(1, tc.sig, binary.BigEndian.AppendUint16(nil, 0)))
 			<-began
 			tc.leave(p, s)
 			if tc.is {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/testsystem"
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -24,26 +26,9 @@ type handlerFunc func(ctx context.Context, call *ServerCall) bool
 
 func (f handlerFunc) HandleCall(ctx context.Context, call *ServerCall) bool { return f(ctx, call) }
 
-// wireFrame returns a frame as a client or a server sends it.
-func wireFrame(seqID uint32, sig signal, payload []byte) []byte {
-	header := []byte{0, 0}
-	if sig != signalNone {
-		header = appendSignalBlock(header, sig)
-	}
-	for len(header)%4 != 0 {
-		header = append(header, infoPadding)
-	}
-	frame := binary.BigEndian.AppendUint32(nil, uint32(prefixBytes-lengthBytes+len(header)+len(payload)))
-	frame = binary.BigEndian.AppendUint16(frame, frameMagic)
-	frame = binary.BigEndian.AppendUint16(frame, flagOutOfOrder)
-	frame = binary.BigEndian.AppendUint32(frame, seqID)
-	frame = binary.BigEndian.AppendUint16(frame, uint16(len(header)/4))
-	return append(append(frame, header...), payload...)
-}
-
 // serverPayload returns the payload of a whole frame.
-func serverPayload(frame []byte) []byte {
-	return frame[prefixBytes+4*int(binary.BigEndian.Uint16(frame[12:])):]
+func serverPayload(whole []byte) []byte {
+	return whole[frame.PrefixBytes+4*int(binary.BigEndian.Uint16(whole[12:])):]
 }
 
 // requestPayload returns a copy of what a call was sent.
@@ -61,7 +46,7 @@ func answer(call *ServerCall, payload []byte) bool {
 }
 
 func answerTo(call *ServerCall, seqID uint32, payload []byte) bool {
-	if _, err := call.Reply().WriteBinary(wireFrame(seqID, signalNone, payload)); err != nil {
+	if _, err := call.Reply().WriteBinary(testpeer.Frame(seqID, frame.SignalNone, payload)); err != nil {
 		panic(err)
 	}
 	return true
@@ -196,8 +181,8 @@ func raceDetector() bool {
 
 // peerReply is one frame that came back.
 type peerReply struct {
-	prefix
-	signal  signal
+	frame.Prefix
+	signal  frame.Signal
 	payload []byte
 }
 
@@ -215,20 +200,20 @@ func (p *muxPeer) send(t testing.TB, frames ...[]byte) {
 
 // receive reads one frame.
 func (p *muxPeer) receive() (peerReply, error) {
-	start := make([]byte, prefixBytes)
+	start := make([]byte, frame.PrefixBytes)
 	if _, err := io.ReadFull(p.in, start); err != nil {
 		return peerReply{}, err
 	}
-	pre, err := parsePrefix(start, 1<<30)
+	pre, err := frame.Parse(start, 1<<30)
 	if err != nil {
 		return peerReply{}, err
 	}
-	rest := make([]byte, pre.frameBytes-prefixBytes)
+	rest := make([]byte, pre.Bytes-frame.PrefixBytes)
 	if _, err := io.ReadFull(p.in, rest); err != nil {
 		return peerReply{}, err
 	}
-	sig, err := parseSignal(rest[:pre.headerBytes])
-	return peerReply{pre, sig, rest[pre.headerBytes:]}, err
+	sig, err := frame.ParseSignal(rest[:pre.HeaderBytes])
+	return peerReply{pre, sig, rest[pre.HeaderBytes:]}, err
 }
 
 // mustReceive is receive for a reply that has to come.

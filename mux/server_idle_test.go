@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -44,14 +46,14 @@ func TestIdleDrain(t *testing.T) {
 				srv := newIdleServer(t, heartbeat)
 				p := newMuxPeer(serveIdle(t, srv))
 				defer p.Close()
-				sig := signalNone
+				sig := frame.SignalNone
 				if marked {
-					sig = signalHello
+					sig = frame.SignalHello
 				}
 				for id := range uint32(5) { // used, it stays
-					time.AfterFunc(restTime/8*7, func() { p.send(t, wireFrame(id+1, sig, nil)) })
-					if r, err := receiveOrPong(p); err != nil || r.seqID != id+1 {
-						t.Fatalf("got %v, %v, want the reply to %d", r.prefix, err, id+1)
+					time.AfterFunc(restTime/8*7, func() { p.send(t, testpeer.Frame(id+1, sig, nil)) })
+					if r, err := receiveOrPong(p); err != nil || r.SeqID != id+1 {
+						t.Fatalf("got %v, %v, want the reply to %d", r.Prefix, err, id+1)
 					}
 				}
 				last := time.Now()
@@ -65,12 +67,12 @@ func TestIdleDrain(t *testing.T) {
 					}
 					return
 				}
-				if err != nil || r.signal != signalDrain {
+				if err != nil || r.signal != frame.SignalDrain {
 					t.Fatalf("got %v, %v, want drain", r.signal, err)
 				}
-				p.send(t, wireFrame(9, signalNone, nil)) // as if it had been on its way
-				if r, err := receiveOrPong(p); err != nil || r.seqID != 9 {
-					t.Errorf("got %v, %v, want the reply to 9", r.prefix, err)
+				p.send(t, testpeer.Frame(9, frame.SignalNone, nil)) // as if it had been on its way
+				if r, err := receiveOrPong(p); err != nil || r.SeqID != 9 {
+					t.Errorf("got %v, %v, want the reply to 9", r.Prefix, err)
 				}
 				// Told once, and one that does not go is not kept for ever.
 				last = time.Now()
@@ -91,10 +93,10 @@ func receiveOrPong(p *muxPeer) (peerReply, error) {
 	for {
 		_ = p.SetReadDeadline(time.Time{})
 		r, err := p.receive()
-		if err != nil || r.signal != signalPing {
+		if err != nil || r.signal != frame.SignalPing {
 			return r, err
 		}
-		if _, err := p.Write(appendControl(nil, signalPong)); err != nil {
+		if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
 			return r, err
 		}
 	}
@@ -112,8 +114,8 @@ func TestIdleDrainWaitsForHandlers(t *testing.T) {
 		}
 		p := newMuxPeer(serveIdle(t, srv))
 		defer p.Close()
-		p.send(t, wireFrame(1, signalHello, nil))
-		for _, want := range []signal{signalHello, signalDrain} {
+		p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+		for _, want := range []frame.Signal{frame.SignalHello, frame.SignalDrain} {
 			if r, err := receiveOrPong(p); err != nil || r.signal != want {
 				t.Fatalf("got %v, %v, want %v", r.signal, err, want)
 			}

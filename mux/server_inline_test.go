@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -30,7 +32,7 @@ func TestSlowCallsAmongQuickOnes(t *testing.T) {
 	s := startMuxServerIn(t, "tcp", srv, group)
 	p := s.dial(t)
 	ask := func(seqID uint32) {
-		p.send(t, wireFrame(seqID, signalNone, nil))
+		p.send(t, testpeer.Frame(seqID, frame.SignalNone, nil))
 	}
 	stalls := 0
 	start := time.Now()
@@ -43,8 +45,8 @@ func TestSlowCallsAmongQuickOnes(t *testing.T) {
 		<-began // not in one batch with what comes behind it
 		at := time.Now()
 		ask(3)
-		if r := p.mustReceive(t); r.seqID != 3 {
-			t.Fatalf("got a reply to %d, want 3", r.seqID)
+		if r := p.mustReceive(t); r.SeqID != 3 {
+			t.Fatalf("got a reply to %d, want 3", r.SeqID)
 		}
 		if time.Since(at) > period/3 {
 			stalls++

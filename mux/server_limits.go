@@ -3,27 +3,21 @@ package mux
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // This file holds a server's limits. None of them blocks a goroutine: a connection
 // that meets one is paused, and whoever makes room resumes it.
-
-const (
-	// frameMemory is what a short frame takes besides its bytes: the least memory that a buffer has.
-	frameMemory = 4 << 10
-
-	// minFrameBytes is how long a frame is at least: one without a payload.
-	minFrameBytes = prefixBytes + 4
-)
 
 // isBackedUp reports whether the peer is to take its replies before more of its
 // requests are read. The connection is paused then.
 func (s *ServerConn) isBackedUp() bool {
 	most, pending := s.server.config.MaxPendingBytes, s.out.pending()
 	switch {
-	case pending <= most/(frameMemory/minFrameBytes):
+	case pending <= most/(frame.MinMemory/frame.MinBytes):
 		return false // however short they are
-	case pending <= most && pending+s.out.queued()*frameMemory <= most:
+	case pending <= most && pending+s.out.queued()*frame.MinMemory <= most:
 		return false
 	}
 	s.notePause()

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -39,7 +41,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	deaf, other := s.dial(t), s.dial(t)
 	go func() {
 		for { // until the server closes
-			if _, err := deaf.Write(wireFrame(2, signalNone, make([]byte, 100))); err != nil {
+			if _, err := deaf.Write(testpeer.Frame(2, frame.SignalNone, make([]byte, 100))); err != nil {
 				return
 			}
 		}
@@ -51,7 +53,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 		if st.PendingBytes > bound {
 			t.Fatalf("%d bytes wait for a peer that does not read, want at most %d", st.PendingBytes, bound)
 		}
-		other.send(t, wireFrame(1, signalNone, nil))
+		other.send(t, testpeer.Frame(1, frame.SignalNone, nil))
 		other.mustReceive(t)
 		select {
 		case err := <-failures:
@@ -80,7 +82,7 @@ func TestPauseEndsWhenThePeerReads(t *testing.T) {
 			const calls = 60
 			go func() {
 				for id := range uint32(calls) {
-					_, _ = p.Write(wireFrame(id, signalNone, nil))
+					_, _ = p.Write(testpeer.Frame(id, frame.SignalNone, nil))
 				}
 			}()
 			waitFor(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
@@ -100,21 +102,21 @@ func TestLargeRepliesAndSmall(t *testing.T) {
 		return echoHandler(ctx, call)
 	})})
 	large, small := s.dial(t), s.dial(t)
-	large.send(t, wireFrame(15, signalNone, nil))
+	large.send(t, testpeer.Frame(15, frame.SignalNone, nil))
 	waitFor(t, "the large reply", func() bool { return s.Stats().PendingBytes > 0 })
 	for range 100 { // nobody reads the large one
-		small.send(t, wireFrame(1, signalNone, make([]byte, 1024)))
+		small.send(t, testpeer.Frame(1, frame.SignalNone, make([]byte, 1024)))
 		small.mustReceive(t)
 	}
 	if s.Stats().PendingBytes == 0 {
 		t.Error("the large reply has gone out although nobody reads it")
 	}
-	large.send(t, wireFrame(2, signalNone, nil)) // behind it
+	large.send(t, testpeer.Frame(2, frame.SignalNone, nil)) // behind it
 	if r := large.mustReceive(t); len(r.payload) != 15<<20 {
 		t.Errorf("got %d bytes, want 15 MiB", len(r.payload))
 	}
-	if r := large.mustReceive(t); r.seqID != 2 {
-		t.Errorf("got a reply to %d, want 2", r.seqID)
+	if r := large.mustReceive(t); r.SeqID != 2 {
+		t.Errorf("got a reply to %d, want 2", r.SeqID)
 	}
 }
 
@@ -202,11 +204,11 @@ func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
 				left++
 			}
 			mu.Unlock()
-			sig := signalNone
+			sig := frame.SignalNone
 			if id == 0 && seed%2 == 0 {
-				sig = signalHello
+				sig = frame.SignalHello
 			}
-			frame := wireFrame(id+1, sig, script(what, uint16(rnd.IntN(20)), make([]byte, rnd.IntN(2000))))
+			frame := testpeer.Frame(id+1, sig, script(what, uint16(rnd.IntN(20)), make([]byte, rnd.IntN(2000))))
 			for len(frame) > 0 {
 				k := min(len(frame), 1+rnd.IntN(1500))
 				if _, err := nc.Write(frame[:k]); err != nil {
@@ -228,14 +230,14 @@ func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
 		if err != nil {
 			break
 		}
-		if r.isControl() {
+		if r.IsControl() {
 			continue
 		}
 		mu.Lock()
-		if !want[r.seqID-1] {
-			t.Errorf("a second reply to %d, or one that nobody asked for", r.seqID)
+		if !want[r.SeqID-1] {
+			t.Errorf("a second reply to %d, or one that nobody asked for", r.SeqID)
 		}
-		delete(want, r.seqID-1)
+		delete(want, r.SeqID-1)
 		left--
 		mu.Unlock()
 	}
@@ -294,7 +296,7 @@ type window struct {
 }
 
 func newWindow(p *muxPeer, atOnce, payload int) *window {
-	w := &window{peer: p, atOnce: atOnce, frame: wireFrame(7, signalNone, make([]byte, payload)), in: make([]byte, 128<<10)}
+	w := &window{peer: p, atOnce: atOnce, frame: testpeer.Frame(7, frame.SignalNone, make([]byte, payload)), in: make([]byte, 128<<10)}
 	for range atOnce {
 		w.out = append(w.out, w.frame...)
 	}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -118,11 +120,11 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 		case askPanic:
 			want[seqID] = []byte("panicked")
 		}
-		sig := signalNone
+		sig := frame.SignalNone
 		if marked && i == 0 {
-			sig = signalHello
+			sig = frame.SignalHello
 		}
-		stream = append(stream, wireFrame(seqID, sig, payload)...)
+		stream = append(stream, testpeer.Frame(seqID, sig, payload)...)
 	}
 	go func() {
 		for len(stream) > 0 {
@@ -145,12 +147,12 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 			t.Errorf("with %d replies to come: %v", n, err)
 			return asked
 		}
-		payload, ok := want[r.seqID]
+		payload, ok := want[r.SeqID]
 		if !ok || !bytes.Equal(payload, r.payload) {
-			t.Errorf("reply to %#x: got %d bytes, want %d (%v)", r.seqID, len(r.payload), len(payload), ok)
+			t.Errorf("reply to %#x: got %d bytes, want %d (%v)", r.SeqID, len(r.payload), len(payload), ok)
 		}
-		delete(want, r.seqID)
-		if r.signal == signalHello {
+		delete(want, r.SeqID)
+		if r.signal == frame.SignalHello {
 			hellos++
 		}
 	}
@@ -159,7 +161,7 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 	}
 	_ = p.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if r, err := p.receive(); err == nil {
-		t.Errorf("one more reply: %+v", r.prefix)
+		t.Errorf("one more reply: %+v", r.Prefix)
 	}
 	return asked
 }
@@ -167,14 +169,14 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 // TestServerSaysHello on the first reply, and only to a client that did.
 func TestServerSaysHello(t *testing.T) {
 	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(scripted)})
-	for _, sig := range []signal{signalNone, signalHello} {
+	for _, sig := range []frame.Signal{frame.SignalNone, frame.SignalHello} {
 		p := s.dial(t)
-		p.send(t, wireFrame(1, sig, script(askOneway, 0, nil)), wireFrame(2, signalNone, script(askEcho, 0, nil)))
-		if r := p.mustReceive(t); r.seqID != 2 || r.signal != sig {
-			t.Errorf("said %v: got %v on the reply to %d, want it on that to 2", sig, r.signal, r.seqID)
+		p.send(t, testpeer.Frame(1, sig, script(askOneway, 0, nil)), testpeer.Frame(2, frame.SignalNone, script(askEcho, 0, nil)))
+		if r := p.mustReceive(t); r.SeqID != 2 || r.signal != sig {
+			t.Errorf("said %v: got %v on the reply to %d, want it on that to 2", sig, r.signal, r.SeqID)
 		}
-		p.send(t, wireFrame(3, signalHello, script(askEcho, 0, nil)))
-		if r := p.mustReceive(t); r.signal != signalNone {
+		p.send(t, testpeer.Frame(3, frame.SignalHello, script(askEcho, 0, nil)))
+		if r := p.mustReceive(t); r.signal != frame.SignalNone {
 			t.Errorf("got %v on the second reply", r.signal)
 		}
 	}
@@ -189,11 +191,11 @@ func TestStockSequenceIDs(t *testing.T) {
 	for i, id := range ids {
 		payload := fmt.Sprintf("%d of %d", i, id)
 		want[fmt.Sprint(id, payload)]++
-		p.send(t, wireFrame(id, signalNone, []byte(payload)))
+		p.send(t, testpeer.Frame(id, frame.SignalNone, []byte(payload)))
 	}
 	for range ids {
 		r := p.mustReceive(t)
-		want[fmt.Sprint(r.seqID, string(r.payload))]--
+		want[fmt.Sprint(r.SeqID, string(r.payload))]--
 	}
 	for what, n := range want {
 		if n != 0 {
@@ -210,16 +212,16 @@ func TestServerHeartbeat(t *testing.T) {
 		return echoHandler(ctx, call)
 	})})
 	p := s.dial(t)
-	p.send(t, wireFrame(1, signalHello, nil))
+	p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
 	for range 3 {
-		p.send(t, appendControl(nil, signalPong), appendControl(nil, signal('?')), appendControl(nil, signalDrain), appendControl(nil, signalPing))
-		if r := p.mustReceive(t); r.seqID != 0 || r.signal != signalPong {
-			t.Errorf("got %v with ID %d, want pong with 0", r.signal, r.seqID)
+		p.send(t, frame.AppendControl(nil, frame.SignalPong), frame.AppendControl(nil, frame.Signal('?')), frame.AppendControl(nil, frame.SignalDrain), frame.AppendControl(nil, frame.SignalPing))
+		if r := p.mustReceive(t); r.SeqID != 0 || r.signal != frame.SignalPong {
+			t.Errorf("got %v with ID %d, want pong with 0", r.signal, r.SeqID)
 		}
 	}
 	close(release)
-	if r := p.mustReceive(t); r.seqID != 1 || r.signal != signalHello {
-		t.Errorf("got %v on the reply to %d, want hello on that to 1", r.signal, r.seqID)
+	if r := p.mustReceive(t); r.SeqID != 1 || r.signal != frame.SignalHello {
+		t.Errorf("got %v on the reply to %d, want hello on that to 1", r.signal, r.SeqID)
 	}
 	if st := s.Stats(); st.Pings != 3 || st.MarkedConns != 1 || st.Calls != 1 {
 		t.Errorf("got %v", st)
@@ -241,18 +243,18 @@ func TestSlowHandlerHoldsNothingUp(t *testing.T) {
 				})})
 				p := s.dial(t)
 				for id := uint32(1); id < 40; id++ {
-					p.send(t, wireFrame(id, signalNone, nil))
+					p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
 					if id%10 == 0 {
 						continue
 					}
-					if r := p.mustReceive(t); r.seqID != id {
-						t.Fatalf("got a reply to %d, want %d", r.seqID, id)
+					if r := p.mustReceive(t); r.SeqID != id {
+						t.Fatalf("got a reply to %d, want %d", r.SeqID, id)
 					}
 				}
 				close(release)
 				got := map[uint32]bool{}
 				for range 3 {
-					got[p.mustReceive(t).seqID] = true
+					got[p.mustReceive(t).SeqID] = true
 				}
 				if !got[10] || !got[20] || !got[30] {
 					t.Errorf("got replies to %v", got)
@@ -285,7 +287,7 @@ func TestHandlerCaps(t *testing.T) {
 				for i := range peers {
 					peers[i] = s.dial(t)
 					for id := range uint32(calls) {
-						peers[i].send(t, wireFrame(id, signalNone, make([]byte, 200)))
+						peers[i].send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 200)))
 					}
 				}
 				waitFor(t, "handlers to begin", func() bool { return inside.most() >= tc.want })
@@ -320,7 +322,7 @@ func TestGateSurvivesDeaths(t *testing.T) {
 				p := s.dial(t)
 				n := 1 + rnd.IntN(20)
 				for id := range n {
-					p.send(t, wireFrame(uint32(id), signalNone, nil))
+					p.send(t, testpeer.Frame(uint32(id), frame.SignalNone, nil))
 				}
 				if !stays {
 					n = rnd.IntN(n)
@@ -345,12 +347,12 @@ func TestBadFrames(t *testing.T) {
 	other := s.dial(t)
 	for name, bad := range map[string][]byte{
 		"garbage":           []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		"too large":         wireFrame(1, signalNone, make([]byte, 2000)),
+		"too large":         testpeer.Frame(1, frame.SignalNone, make([]byte, 2000)),
 		"announces 4 GiB":   {0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 1, 0, 0, 0, 1, 0, 1},
 		"header beyond end": {0, 0, 0, 20, 0x10, 0, 0, 1, 0, 0, 0, 1, 0xff, 0xff},
 	} {
 		p := s.dial(t)
-		p.send(t, wireFrame(1, signalNone, nil))
+		p.send(t, testpeer.Frame(1, frame.SignalNone, nil))
 		p.mustReceive(t)
 		p.send(t, bad)
 		_ = p.SetReadDeadline(time.Now().Add(serverPatience))
@@ -358,9 +360,9 @@ func TestBadFrames(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want the end", name, r, err)
 		}
 	}
-	other.send(t, wireFrame(5, signalNone, nil))
-	if r := other.mustReceive(t); r.seqID != 5 {
-		t.Errorf("got a reply to %d, want 5", r.seqID)
+	other.send(t, testpeer.Frame(5, frame.SignalNone, nil))
+	if r := other.mustReceive(t); r.SeqID != 5 {
+		t.Errorf("got a reply to %d, want 5", r.SeqID)
 	}
 }
 
@@ -374,7 +376,7 @@ func TestWrongReply(t *testing.T) {
 			case 1:
 				return answerTo(call, 99, nil)
 			case 2:
-				_, _ = call.Reply().WriteBinary(append(wireFrame(2, signalNone, nil), 'x'))
+				_, _ = call.Reply().WriteBinary(append(testpeer.Frame(2, frame.SignalNone, nil), 'x'))
 				return true
 			case 3:
 				return true // nothing written
@@ -384,10 +386,10 @@ func TestWrongReply(t *testing.T) {
 	})
 	p := s.dial(t)
 	for id := uint32(1); id <= 4; id++ {
-		p.send(t, wireFrame(id, signalNone, nil))
+		p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
 	}
-	if r := p.mustReceive(t); r.seqID != 4 {
-		t.Errorf("got a reply to %d, want 4", r.seqID)
+	if r := p.mustReceive(t); r.SeqID != 4 {
+		t.Errorf("got a reply to %d, want 4", r.SeqID)
 	}
 	waitFor(t, "errors", func() bool { return len(errs) >= 2 })
 	for range len(errs) {

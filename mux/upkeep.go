@@ -3,6 +3,8 @@ package mux
 import (
 	"slices"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 // watchPeriod is how long nobody must have read a connection, once to twice, before it
@@ -41,7 +43,7 @@ func (s *Set) runUpkeep() {
 		cc.fail(ErrSilent)
 	}
 	for _, cc := range due.asked {
-		_, _ = cc.sendControl(signalPing)
+		_, _ = cc.sendControl(frame.SignalPing)
 	}
 	for _, cc := range due.quiet {
 		cc.kick()

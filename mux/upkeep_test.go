@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -34,9 +36,9 @@ func TestHeartbeat(t *testing.T) {
 					}
 					switch {
 					case silent.Load():
-					case f.signal == signalPing:
+					case f.signal == frame.SignalPing:
 						pings.Add(1)
-						_ = p.control(signalPong)
+						_ = p.control(frame.SignalPong)
 					default:
 						_ = p.reply(f.seqID, nil)
 					}
@@ -98,14 +100,14 @@ func TestPeerDrain(t *testing.T) {
 					f, _ := p.read()
 					frames = append(frames, f)
 				}
-				_ = p.control(signalDrain)
+				_ = p.control(frame.SignalDrain)
 				<-release
 				for _, f := range frames {
 					_ = p.reply(f.seqID, f.payload)
 				}
 			} else {
 				time.Sleep(time.Minute)
-				_ = p.control(signalDrain)
+				_ = p.control(frame.SignalDrain)
 			}
 			if _, err := p.read(); !errors.Is(err, io.EOF) {
 				t.Errorf("connection %d: got %v, want its end", n, err)
@@ -368,7 +370,7 @@ func TestLargeStaysAside(t *testing.T) {
 					_ = p.reply(f.seqID, nil)
 					continue
 				}
-				frame := requestFrame(f.seqID, make([]byte, 15<<20))
+				frame := testpeer.RequestFrame(f.seqID, make([]byte, 15<<20))
 				_, _ = nc.Write(frame[:1<<20])
 				<-release
 				_, _ = nc.Write(frame[1<<20:])

@@ -17,6 +17,7 @@ func TestLimits(t *testing.T) {
 	outside := others(t, kitexServerConfig, kitexRPCConfig)
 	binary := ours(t, "codec/thrift/internal/binary")
 	suites, mux, conn := ours(t, "transport"), ours(t, "mux"), ours(t, "transport/conn")
+	frame := ours(t, "mux/internal/frame")
 
 	// muxFrame is one limit, which both sides and the suites have.
 	muxFrame := mebibytes(evaluate(t, mux, "defaultServerFrameBytes"))
@@ -31,7 +32,7 @@ func TestLimits(t *testing.T) {
 		{"inside one another", fmt.Sprint(evaluate(t, binary, "DefaultMaxDepth"))},
 		{"counts and lengths", "what the bytes left of it can hold"},
 		{"memory of all", mebibytes(evaluate(t, binary, "DefaultMaxElementBytes"))},
-		{"header of TTHeader", thousands(4*evaluate(t, mux, "maxHeaderWords")) + " bytes"},
+		{"header of TTHeader", thousands(4*evaluate(t, frame, "maxHeaderWords")) + " bytes"},
 		{"rest of a request", duration(evaluate(t, outside[kitexRPCConfig], "defaultReadWriteTimeout"))},
 		{"time for a peer to take", fmt.Sprintf("on shared connections %s for each %s",
 			duration(evaluate(t, mux, "defaultServerWriteTimeout")), kibibytes(evaluate(t, conn, "timedBytes")))},

@@ -1,0 +1,99 @@
+package frame
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// Lengths.
+const (
+	PrefixBytes = 14 // what Parse wants
+	LengthBytes = 4  // the length field, which does not count itself
+
+	// MinBytes is how long a frame is at least: one without a payload.
+	MinBytes = PrefixBytes + 4
+)
+
+// What is on the wire.
+const (
+	magic          = 0x1000
+	maxHeaderWords = 1<<16 - 1
+
+	infoPadding = 0x00
+	infoStrings = 0x01
+	infoNumbers = 0x10
+	infoToken   = 0x11
+
+	signalKey = "kiteline-mux"
+	resetKey  = "crrst" // a stock multiplexing server is about to go
+)
+
+// Prefix is the fixed part of a frame.
+type Prefix struct {
+	Bytes       int // the whole frame, the length field included
+	HeaderBytes int // the variable header, which begins at PrefixBytes
+	Flags       uint16
+	SeqID       uint32
+}
+
+// IsControl reports whether the frame is about the connection and no call's.
+func (p Prefix) IsControl() bool { return p.SeqID == 0 }
+
+// Parse reads the PrefixBytes that b begins with, of a frame received. maxFrameBytes
+// is how long a whole frame may be: of a longer one it returns all but the length. The error
+// is an *Error.
+func Parse(b []byte, maxFrameBytes int) (Prefix, error) {
+	if len(b) < PrefixBytes {
+		panic("frame: BUG: less than a prefix to parse")
+	}
+	if binary.BigEndian.Uint16(b[4:]) != magic {
+		return Prefix{}, &Error{Reason: "no TTHeader magic", Received: true}
+	}
+	length := int64(binary.BigEndian.Uint32(b)) + LengthBytes
+	p := Prefix{
+		HeaderBytes: 4 * int(binary.BigEndian.Uint16(b[12:])),
+		Flags:       binary.BigEndian.Uint16(b[6:]),
+		SeqID:       binary.BigEndian.Uint32(b[8:]),
+	}
+	switch {
+	case p.HeaderBytes == 0:
+		return Prefix{}, &Error{Reason: "empty header", Received: true}
+	case length < PrefixBytes+int64(p.HeaderBytes):
+		return Prefix{}, &Error{Reason: "header longer than the frame", Received: true}
+	case length > int64(maxFrameBytes):
+		return p, &Error{Reason: "too large", Bytes: int(min(length, buffer.MaxBytes)), Limit: maxFrameBytes, Received: true}
+	}
+	p.Bytes = int(length)
+	return p, nil
+}
+
+// asOwn returns Parse's error for a frame that this side is about to send.
+func asOwn(err error) error {
+	var bad *Error
+	if errors.As(err, &bad) {
+		bad.Received = false
+	}
+	return err
+}
+
+// Check returns the prefix of frame if frame is exactly one whole frame, all of it
+// readable. A frame whose length is wrong would tear the stream for every other call.
+func Check(frame *buffer.LinkBuffer, maxFrameBytes int) (Prefix, error) {
+	if frame.Len() < PrefixBytes {
+		return Prefix{}, &Error{Reason: "shorter than a prefix"}
+	}
+	start, err := frame.Peek(PrefixBytes)
+	if err != nil {
+		return Prefix{}, err
+	}
+	p, err := Parse(start, maxFrameBytes)
+	switch {
+	case err != nil:
+		return Prefix{}, asOwn(err)
+	case p.Bytes != frame.Len():
+		return Prefix{}, &Error{Reason: "length field and length differ", Bytes: frame.Len()}
+	}
+	return p, nil
+}

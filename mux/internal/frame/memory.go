@@ -1,0 +1,78 @@
+package frame
+
+import (
+	"sync"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// Memory of frames.
+const (
+	// CopyBytes is how long a frame may be that is copied out of the connection's buffer,
+	// of which it would keep a whole block. A longer one keeps the blocks it came in.
+	CopyBytes = 16 << 10
+
+	// MinMemory is what a short frame takes besides its bytes: the least memory that a buffer has.
+	MinMemory = 4 << 10
+)
+
+// bufferPool holds empty buffers for frames.
+var bufferPool = sync.Pool{New: func() any { return new(buffer.LinkBuffer) }}
+
+// Take returns an empty buffer without a Source or a Sink. Whoever has it last
+// gives it to Drop.
+func Take() *buffer.LinkBuffer { return bufferPool.Get().(*buffer.LinkBuffer) }
+
+// Drop gives a buffer from Take back, with whatever is in it.
+func Drop(b *buffer.LinkBuffer) {
+	_ = b.Flush() // it has no Sink
+	b.Discard(b.Len())
+	_ = b.Release() // always nil
+	bufferPool.Put(b)
+}
+
+// CopyOf returns a buffer with what is in b, in memory of its own and readable, and drops b.
+func CopyOf(b *buffer.LinkBuffer) *buffer.LinkBuffer {
+	_ = b.Flush() // it has no Sink
+	own := Take()
+	for b.Len() > 0 {
+		p := b.First()
+		space, err := own.Malloc(len(p))
+		if err != nil {
+			panic("frame: BUG: no room for bytes that are there: " + err.Error())
+		}
+		b.Discard(copy(space, p))
+	}
+	_ = own.Flush() // as above
+	Drop(b)
+	return own
+}
+
+// Read takes the frame of n bytes that is in front of in, in a buffer from Take. Where
+// not all of it has come it waits or fails as in does, and nothing is taken then.
+func Read(in buffer.Reader, n int) (*buffer.LinkBuffer, error) {
+	if n > CopyBytes {
+		part, err := in.Slice(n)
+		if err != nil {
+			return nil, err
+		}
+		whole := Take()
+		if err := whole.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
+			Drop(whole)
+			return nil, err
+		}
+		return whole, whole.Flush()
+	}
+	p, err := in.Next(n)
+	if err != nil {
+		return nil, err
+	}
+	whole := Take()
+	space, err := whole.Malloc(n)
+	if err != nil {
+		Drop(whole)
+		return nil, err
+	}
+	copy(space, p)
+	return whole, whole.Flush()
+}
