@@ -100,9 +100,12 @@ func isEnd(err error) bool {
 // withCode wraps err if netpoll has a value for it; peerGone and timeout are
 // those for the two causes whose value depends on the direction.
 func withCode(err error, peerGone, timeout syscall.Errno) error {
+	if err == nil {
+		return nil // before own, which errors.As has allocated where it is declared
+	}
 	var own *Error
 	switch {
-	case err == nil, errors.As(err, &own):
+	case errors.As(err, &own):
 		return err
 	case isEnd(err):
 		return &Error{Err: err, Code: peerGone}

@@ -224,3 +224,12 @@ func TestReadAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// What does not fail, as each write of a message, costs no memory.
+func TestNoErrorCostsNothing(t *testing.T) {
+	for name, f := range map[string]func(error) error{"ReadError": netpollconn.ReadError, "WriteError": netpollconn.WriteError} {
+		if got := testing.AllocsPerRun(100, func() { _ = f(nil) }); got != 0 {
+			t.Errorf("%s(nil): got %v allocations, want none", name, got)
+		}
+	}
+}

@@ -176,6 +176,9 @@ func (t *Transport) beforeRead() error {
 
 // bareEOF returns the end of the stream as readers of an io.Reader know it.
 func bareEOF(err error) error {
+	if err == nil {
+		return nil // before failed, which errors.As has allocated where it is declared
+	}
 	var failed *transportError
 	if errors.As(err, &failed) && errors.Is(failed.err, io.EOF) {
 		return io.EOF
