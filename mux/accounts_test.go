@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
-	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -124,33 +123,6 @@ func TestFailFastAfterDial(t *testing.T) {
 		_ = s.Close()
 		<-results
 		d.wg.Wait()
-	})
-}
-
-// TestNothingBegunBehindTakenOut fails a write when the kernel has taken a frame and a bit:
-// a frame after one that was taken out is told from those that were begun.
-func TestNothingBegunBehindTakenOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &fakeStream{failAt: 101, stuck: make(chan struct{})}
-		o := newOutput(s, outputConfig{waits: true, lent: true})
-		send := func() uint64 {
-			position, err := o.send(testpeer.BufferOf(make([]byte, 100), 100), alone)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return position
-		}
-		first := send()
-		synctest.Wait() // it is being written
-		second, third, fourth := send(), send(), send()
-		if !o.cancel(fourth) {
-			t.Fatal("a frame that was not begun cannot be taken out")
-		}
-		close(s.stuck)
-		synctest.Wait()
-		if !o.begun(first) || !o.begun(second) || o.begun(third) {
-			t.Errorf("begun: %t %t %t, want true, true, false", o.begun(first), o.begun(second), o.begun(third))
-		}
 	})
 }
 

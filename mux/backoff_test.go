@@ -163,7 +163,7 @@ func TestBackoffEndsWithReply(t *testing.T) {
 		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: time.Hour, Dial: func(ctx context.Context) (*conn.Conn, error) {
 			dials++
 			if dials%2 == 0 && !replies.Load() {
-				return nil, errFake
+				return nil, errDial
 			}
 			return d.dial(ctx)
 		}})

@@ -156,27 +156,6 @@ func benchCall(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	return nil
 }
 
-// BenchmarkOutputSend queues and writes frames of 1 KiB from one goroutine.
-func BenchmarkOutputSend(b *testing.B) {
-	o := newOutput(discardStream{}, outputConfig{})
-	payload := make([]byte, 1<<10)
-	b.ReportAllocs()
-	for b.Loop() {
-		frame := frame.Take()
-		_, _ = frame.WriteBinary(payload)
-		_ = frame.Flush()
-		if _, err := o.send(frame, alone); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// discardStream takes everything.
-type discardStream struct{}
-
-func (discardStream) Write(p []byte) (int, error)         { return len(p), nil }
-func (discardStream) SetWriteTimeout(time.Duration) error { return nil }
-
 // BenchmarkTable gives a slot and takes it back, with 100 calls in flight.
 func BenchmarkTable(b *testing.B) {
 	var t table

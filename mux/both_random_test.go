@@ -9,13 +9,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestBothEndsAtRandom has clients and a server of this package with limits of all sizes over TCP: idle
 // times, ages, heartbeats, few places. Calls that are in time have their own replies, and no call is
 // handled twice or lost.
 func TestBothEndsAtRandom(t *testing.T) {
-	for seed := range uint64(rounds(4)) {
+	for seed := range uint64(testpeer.Rounds(4)) {
 		kills := seed%2 == 1
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		var mu sync.Mutex

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -34,7 +35,7 @@ func TestBothEnds(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(g), 4))
 			for range 200 {
-				payload := make([]byte, 8+randomSize(rnd)/10)
+				payload := make([]byte, 8+testpeer.RandomSize(rnd)/10)
 				binary.BigEndian.PutUint64(payload, id.Add(1))
 				timeout := time.Minute
 				if rnd.IntN(5) == 0 {
@@ -126,8 +127,8 @@ func TestHeldMemory(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	before := heap(rounds(1000))
-	if after := heap(rounds(20_000)); after > before+1<<20 {
+	before := heap(testpeer.Rounds(1000))
+	if after := heap(testpeer.Rounds(20_000)); after > before+1<<20 {
 		t.Errorf("heap grew from %d to %d bytes", before, after)
 	}
 }

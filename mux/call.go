@@ -147,7 +147,7 @@ func (c *Call) send() error {
 	if c.oneway { // no caller that waits stands for its memory
 		held = frame.MinMemory
 	}
-	c.position, err = cc.out.sendHolding(request, held, cc.company())
+	c.position, err = cc.out.SendHolding(request, held, cc.company())
 	c.queued = err == nil
 	cc.sent(c)
 	return err
@@ -249,7 +249,7 @@ func (c *Call) fail(op string, err error) error {
 	e := &Error{Op: op, Err: err}
 	if c.conn != nil {
 		e.Addr = c.conn.conn.RemoteAddr()
-		e.sent = c.queued && c.conn.out.begun(c.position)
+		e.sent = c.queued && c.conn.out.Begun(c.position)
 	}
 	return e
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -49,7 +50,7 @@ func TestRetire(t *testing.T) {
 // TestRandomConfigs runs calls under random limits, ages and policies, in random order
 // with drains: every call ends, and nothing is left.
 func TestRandomConfigs(t *testing.T) {
-	for seed := range uint64(rounds(40)) {
+	for seed := range uint64(testpeer.Rounds(40)) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 6))
 			d := newEchoDialer(rnd.IntN(3) > 0)
@@ -61,7 +62,7 @@ func TestRandomConfigs(t *testing.T) {
 				Heartbeat: time.Duration(rnd.IntN(500)) * time.Millisecond, firstGeneration: uint16(rnd.Uint32()),
 				Dial: func(ctx context.Context) (*conn.Conn, error) {
 					if failing && rand.IntN(3) == 0 {
-						return nil, errFake
+						return nil, errDial
 					}
 					return d.dial(ctx)
 				},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -19,23 +18,6 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
-
-// long makes the tests of races run for minutes:
-//
-//	go test ./mux -mux.long -timeout 60m
-var long = flag.Bool("mux.long", false, "run the tests of races at full length")
-
-// rounds returns short, as many as take as long with the race detector, or a hundred times
-// as many with -mux.long.
-func rounds(short int) int {
-	if *long {
-		return 100 * short
-	}
-	if testing.Short() { // in an emulator
-		short /= 5
-	}
-	return max(1, short/raceSlowdown)
-}
 
 // connect makes the first call of a set, so that it has a connection whose peer is known.
 func connect(t testing.TB, s *Set) {
@@ -337,7 +319,7 @@ func TestLargeReplies(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { newFakePeer(nc, true).echo() })})
 	connect(t, s)
 	var wg sync.WaitGroup
-	for i, n := range []int{0, 1, frame.CopyBytes - 18, frame.CopyBytes - 17, frame.CopyBytes, directBytes, chunkBytes, chunkBytes + 1,
+	for i, n := range []int{0, 1, frame.CopyBytes - 18, frame.CopyBytes - 17, frame.CopyBytes, 64 << 10, 64<<10 + 1,
 		partBytes, partBytes + 1, 1 << 20, 1<<20 + 7, 5 << 20} {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(n)))

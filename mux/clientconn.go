@@ -1,12 +1,13 @@
 package mux
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -44,12 +45,12 @@ const lostTime = 10 * time.Second
 // clientConn is one connection of a Set. Its callers do all the work: they send on its
 // output, and read for each other (see roles).
 //
-// mu is taken after Set.mu and before output.mu.
+// mu is taken after Set.mu and before the output's mu.
 type clientConn struct {
 	// immutable after newClientConn
 	set      *Set
 	conn     *conn.Conn
-	out      *output
+	out      *output.Output
 	born     time.Time
 	expireAt time.Time // zero: never
 	kickFunc func()    // kick, made once
@@ -94,7 +95,7 @@ type clientConn struct {
 	idleBegun uint64    // begun then
 	lostAt    time.Time // when late replies were last told from later ones; zero: there were few
 	seen      uint64    // progress at the last look for a reader
-	pulse     pulse
+	pulse     pulse.Pulse
 }
 
 func newClientConn(s *Set, c *conn.Conn) *clientConn {
@@ -104,33 +105,23 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 		cc.expireAt = cc.born.Add(jitter(s.config.MaxAge, ageJitter))
 	}
 	cc.calls.generation = s.config.firstGeneration
-	cc.out = newOutput(c, outputConfig{
-		waits:           !canTry(c.NetConn()),
-		lent:            true,
-		writeTimeout:    s.config.WriteTimeout,
-		maxBatchBytes:   s.config.MaxBatchBytes,
-		maxBatchFrames:  s.config.MaxBatchFrames,
-		maxPendingBytes: s.config.MaxPendingBytes,
-		onError:         cc.fail,
-		onRoom:          s.serveWaiters,
-		calmBytes:       clogBytes,
-		start:           s.goroutines.start,
-		counters:        &s.counters.output,
+	cc.out = output.New(c, output.Config{
+		Waits:           !output.CanTry(c.NetConn()),
+		Lent:            true,
+		WriteTimeout:    s.config.WriteTimeout,
+		MaxBatchBytes:   s.config.MaxBatchBytes,
+		MaxBatchFrames:  s.config.MaxBatchFrames,
+		MaxPendingBytes: s.config.MaxPendingBytes,
+		OnError:         cc.fail,
+		OnRoom:          s.serveWaiters,
+		CalmBytes:       clogBytes,
+		Start:           s.goroutines.start,
+		Counters:        &s.counters.output,
 	})
 	// Nothing of the dialer's; fails on a closed one, as the first read will.
 	_ = c.SetReadDeadline(time.Time{})
 	_ = c.SetReadTimeout(0)
 	return cc
-}
-
-// canTry reports whether a write on nc that is cut short by a deadline leaves the stream
-// whole. On TLS and its like it does not.
-func canTry(nc net.Conn) bool {
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
 }
 
 // begin gives c a place on the connection, if there is one. A call whose caller has gone holds
@@ -161,7 +152,7 @@ func (cc *clientConn) begin(c *Call) bool {
 // Each of them calls sent later, so that whoever waits for their sake is woken.
 func (cc *clientConn) isFull() bool {
 	expected := int64(cc.unsent.Load()) * cc.typical.Load()
-	return expected+int64(cc.out.pending()) > int64(cc.set.config.MaxPendingBytes)
+	return expected+int64(cc.out.Pending()) > int64(cc.set.config.MaxPendingBytes)
 }
 
 // sent records that c's request was queued, or never will be.
@@ -179,11 +170,11 @@ func (cc *clientConn) sent(c *Call) {
 }
 
 // company says whether others have calls here. It may be a moment old.
-func (cc *clientConn) company() company {
+func (cc *clientConn) company() output.Company {
 	if cc.load.Load() > 1 {
-		return inCompany
+		return output.InCompany
 	}
-	return alone
+	return output.Alone
 }
 
 // answer gives a reply to its call, or without one, frame being nil, fails it alone, with refused.
@@ -246,8 +237,8 @@ func (cc *clientConn) leave(c *Call) {
 	cc.wakeUp(next)
 	if c.queued && !c.oneway && (!answered || c.size >= linkedBytes) {
 		// One that was answered has left whole, unless the peer answers what it has not read.
-		if !answered || !cc.out.cancel(c.position) {
-			cc.out.detach(c.position)
+		if !answered || !cc.out.Cancel(c.position) {
+			cc.out.Detach(c.position)
 		}
 	}
 	switch {
@@ -273,7 +264,7 @@ func (cc *clientConn) isCrowded() bool {
 // keeps it for the late reply. A connection that is not shared would make the next call
 // wait for that reply: giveUpLocked reports that it is of no more use.
 func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
-	if c.queued && !c.oneway && cc.out.cancel(c.position) {
+	if c.queued && !c.oneway && cc.out.Cancel(c.position) {
 		c.queued = false
 	}
 	if !c.queued || c.oneway {
@@ -291,7 +282,7 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 // fail ends the connection: every call in flight fails, each once, and at once. Only
 // the first call counts. It is called without locks.
 func (cc *clientConn) fail(cause error) {
-	cc.out.close(cause)
+	cc.out.Close(cause)
 	cc.mu.Lock()
 	if cc.cause != nil {
 		cc.mu.Unlock()
@@ -329,7 +320,7 @@ func (cc *clientConn) deathCause() error {
 // waitForRoom waits, or fails, while more bytes are pending than may be.
 func (cc *clientConn) waitForRoom(c *Call) error {
 	for {
-		room := cc.out.full()
+		room := cc.out.Full()
 		if room == nil {
 			return nil
 		}

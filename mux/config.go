@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/output"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -131,7 +132,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxConns, defaultMaxConns)
 	orDefault(&c.MaxPooledConns, defaultMaxPooledConns)
 	orDefault(&c.MaxInFlight, defaultMaxInFlight)
-	orDefault(&c.MaxPendingBytes, defaultPendingBytes)
+	orDefault(&c.MaxPendingBytes, output.DefaultPendingBytes)
 	orDefault(&c.MaxFrameBytes, defaultMaxFrameBytes)
 	c.MaxInFlight = min(c.MaxInFlight, mostInFlight)
 	switch {

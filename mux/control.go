@@ -2,6 +2,7 @@ package mux
 
 import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -40,7 +41,7 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	}
 	switch s {
 	case frame.SignalPing:
-		if !cc.isHalfClosed() && (!cc.ponged || cc.out.begun(cc.pongAt)) { // one that waits answers this one too
+		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) { // one that waits answers this one too
 			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
 	case frame.SignalDrain, frame.SignalReset:
@@ -54,6 +55,6 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 // sendControl sends a control frame and returns its position. On a connection that has ended it
 // reports false.
 func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
-	position, err := cc.out.send(frame.NewControl(s), alone) // fails if the connection has ended, which its calls hear of
+	position, err := cc.out.Send(frame.NewControl(s), output.Alone) // fails if the connection has ended, which its calls hear of
 	return position, err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -76,7 +77,7 @@ func (s *Set) dial(old *clientConn) {
 		func() { nc, err = s.config.Dial(ctx) },
 		func(failure *callback.Failure) {
 			if failure != nil {
-				err = panicError(failure)
+				err = cause.OfPanic(failure)
 			}
 			s.dialEnded(old, nc, err)
 		})

@@ -46,7 +46,7 @@
 //
 // # Who does the work
 //
-// Callers do. The first that sends while nobody writes writes for all (output); the first
+// Callers do. The first that sends while nobody writes writes for all (internal/output); the first
 // that waits while nobody reads reads for all (roles), and when it leaves makes another
 // waiting caller the reader. Partial frames stay in the connection, so a caller may leave
 // at any time. A sender never waits for the socket: where the kernel has no room a

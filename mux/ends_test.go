@@ -298,7 +298,7 @@ func TestEndStates(t *testing.T) {
 				cc.mu.Lock()
 				cc.ending, cc.halfClosed = true, written
 				cc.mu.Unlock()
-				cc.fail(errFake)
+				cc.fail(errDial)
 			}
 			if got, want := s.Stats().Deaths, map[bool]uint64{false: 1, true: 0}[written]; got != want {
 				t.Errorf("all written %t: got %d deaths", written, got)
@@ -312,13 +312,13 @@ func TestEndStates(t *testing.T) {
 // TestDumpOfFailure looks at the part of what a person reads that is there after failures.
 func TestDumpOfFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, errFake }})
-		if _, err := s.Begin(t.Context(), time.Time{}); !errors.Is(err, errFake) {
+		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, errDial }})
+		if _, err := s.Begin(t.Context(), time.Time{}); !errors.Is(err, errDial) {
 			t.Errorf("got %v", err)
 		}
 		var text strings.Builder
 		_ = s.Dump(&text)
-		if want := "peer unknown: 0 connections, 0 dialling, 0 calls waiting, last failure: " + errFake.Error() + "\n"; text.String() != want {
+		if want := "peer unknown: 0 connections, 0 dialling, 0 calls waiting, last failure: " + errDial.Error() + "\n"; text.String() != want {
 			t.Errorf("got %q, want %q", text.String(), want)
 		}
 		_ = s.Close()

@@ -7,13 +7,14 @@ import (
 	"net"
 	"os"
 
+	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
 var (
 	// ErrClosed is what calls fail with whose Set, or whose side of the connection,
 	// was closed. errors.Is(ErrClosed, net.ErrClosed) is true.
-	ErrClosed error = &stateError{"mux: closed", net.ErrClosed}
+	ErrClosed = cause.ErrClosed
 
 	// ErrOverloaded is what a call fails with for which a limit leaves no room, if
 	// the policy is not to wait. Nothing of it was sent.
@@ -21,31 +22,22 @@ var (
 
 	// ErrSilent is what calls fail with whose peer answered no heartbeat. It matches
 	// os.ErrDeadlineExceeded under errors.Is.
-	ErrSilent error = &stateError{"mux: peer does not answer heartbeats", os.ErrDeadlineExceeded}
+	ErrSilent = cause.ErrSilent
 
 	// errIdle is why a connection was closed that had no call for too long.
-	errIdle error = &stateError{"mux: connection idle", net.ErrClosed}
+	errIdle = cause.New("mux: connection idle", net.ErrClosed)
 
 	// errPeerDrains is why a peer counts as one that cannot be dialled which drains its
 	// connections before they have carried a call.
 	errPeerDrains = errors.New("mux: peer drains its connections")
 
 	// errDrained is why a connection was closed that had been drained.
-	errDrained error = &stateError{"mux: connection drained", net.ErrClosed}
+	errDrained = cause.New("mux: connection drained", net.ErrClosed)
 
 	// errAbandoned is why a connection was closed that is used as pooled and whose
 	// call went away before its reply came.
-	errAbandoned error = &stateError{"mux: reply still under way", net.ErrClosed}
+	errAbandoned = cause.New("mux: reply still under way", net.ErrClosed)
 )
-
-// stateError is a sentinel that matches one of the standard library's.
-type stateError struct {
-	text string
-	as   error
-}
-
-func (e *stateError) Error() string { return e.text }
-func (e *stateError) Unwrap() error { return e.as }
 
 // Error is the error of every call that failed. Err says why:
 //   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the

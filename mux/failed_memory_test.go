@@ -48,7 +48,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 			synctest.Wait()
 			return c, memory
 		}
-		const head, long, short = frame.PrefixBytes + 4, chunkBytes - 1024, 3000
+		const head, long, short = frame.PrefixBytes + 4, 64<<10 - 1024, 3000
 		send(1000) // is being written, so that the next two leave in one batch
 		send(long)
 		c, memory := send(short)

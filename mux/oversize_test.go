@@ -21,7 +21,7 @@ import (
 // alone, with what was wrong, and nothing else is different.
 func TestOversizeReplyAlone(t *testing.T) {
 	const most = 50_000
-	for seed := range uint64(rounds(20)) {
+	for seed := range uint64(testpeer.Rounds(20)) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				defer nc.Close()

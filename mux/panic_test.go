@@ -4,7 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestBugs has every impossible state panic in the package's name.
@@ -17,14 +18,8 @@ func TestBugs(t *testing.T) {
 			r.arrive(c)
 			r.depart(c)
 		},
-		"pending": func() { newOutput(discardStream{}, outputConfig{}).addPendingLocked(-1) },
-		"unpop": func() {
-			var q frameQueue
-			q.push(frame.Take(), 0, 0)
-			q.unpop(1)
-		},
 		"sequence IDs": func() {
-			cc := &clientConn{set: NewSet(Config{Dial: newDeafDialer().dial}), out: newOutput(discardStream{}, outputConfig{})}
+			cc := &clientConn{set: NewSet(Config{Dial: newDeafDialer().dial}), out: output.New(testpeer.Discard{}, output.Config{})}
 			for range maxSlots {
 				cc.calls.take(cc.calls.put(new(Call)))
 				cc.calls.freed = 0 // lost

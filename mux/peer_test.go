@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -16,6 +17,9 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
+
+// errDial is why a dial fails.
+var errDial = errors.New("fake dial failed")
 
 // peerFrame is a frame that a fake peer has read.
 type peerFrame struct {

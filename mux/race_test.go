@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/testsystem"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -66,7 +67,7 @@ func TestCloseRace(t *testing.T) {
 		for _, marked := range []bool{true, false} {
 			t.Run(network+map[bool]string{true: "/shared", false: "/pooled"}[marked], func(t *testing.T) {
 				t.Parallel()
-				peer := &mortalPeer{marked: marked, most: int64(rounds(500))} // 3,000 in all, and a hundred times that with -mux.long
+				peer := &mortalPeer{marked: marked, most: int64(testpeer.Rounds(500))} // 3,000 in all, and a hundred times that with -mux.long
 				dial := raceDial(t, network, peer.serve)
 				s := newTestSet(t, Config{Dial: dial, MaxConns: 2, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})
 				hammer(t, s, peer)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -113,7 +114,7 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 // come and go, some dials failing: every call ends in its time with its own reply or an error that
 // it may have, and what the set counts is right at any moment.
 func TestRandomPeers(t *testing.T) {
-	for seed := range uint64(rounds(60)) {
+	for seed := range uint64(testpeer.Rounds(60)) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 21))
 			const most = 40_000
@@ -126,7 +127,7 @@ func TestRandomPeers(t *testing.T) {
 				Dial: func(ctx context.Context) (*conn.Conn, error) {
 					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 					if rand.IntN(5) == 0 {
-						return nil, errFake
+						return nil, errDial
 					}
 					return d.dial(ctx)
 				},

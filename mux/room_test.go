@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/output"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -195,11 +196,14 @@ func TestBegunCount(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				var out *output
+				var out *output.Output
 				for cc := range s.conns {
 					out = cc.out
 				}
-				out.pendingBytes.Add(queued) // as if the peer had stopped to read
+				waiting, err := out.SendHolding(testpeer.BufferOf(testpeer.RequestFrame(1, nil), 100), int(queued), output.Ahead) // as if the peer had stopped to read
+				if err != nil {
+					t.Fatal(err)
+				}
 				begin := func() *Call {
 					c, err := s.Begin(t.Context(), time.Now().Add(time.Second))
 					if err != nil {
@@ -216,7 +220,7 @@ func TestBegunCount(t *testing.T) {
 				if got, room := len(calls), int(most-queued)/each; got < room/2 || got > room+1 {
 					t.Errorf("%v: %d calls have begun with requests of %d bytes each, though %d of %d wait", overload, got, each, queued, most)
 				}
-				out.pendingBytes.Add(-queued)
+				out.Cancel(waiting)
 				for _, c := range calls {
 					c.End()
 					if _, err := roundTrip(t.Context(), s, make([]byte, each), time.Minute); err != nil {
@@ -338,13 +342,13 @@ func TestWarmUpFailures(t *testing.T) {
 				n := int(dials.Add(1))
 				time.Sleep(time.Duration(n) * time.Second)
 				if failing[n] {
-					return nil, errFake
+					return nil, errDial
 				}
 				return d.dial(ctx)
 			}})
 			for range 2 {
 				err := s.WarmUp(t.Context(), 3)
-				if n := s.Stats().Connections; err == nil && n < 3 || err != nil && (n == 3 || !errors.Is(err, errFake)) {
+				if n := s.Stats().Connections; err == nil && n < 3 || err != nil && (n == 3 || !errors.Is(err, errDial)) {
 					t.Errorf("dials %v fail: got %v, and %d connections", failing, err, n)
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/output"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -137,7 +138,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	cfg.MaxFrameBytes = min(cfg.MaxFrameBytes, buffer.MaxBytes)
 	if cfg.MaxPendingBytes <= 0 {
-		cfg.MaxPendingBytes = defaultPendingBytes
+		cfg.MaxPendingBytes = output.DefaultPendingBytes
 	}
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = defaultServerWriteTimeout

@@ -81,7 +81,7 @@ func (s *ServerConn) runBatch(calls []*ServerCall) {
 	if s.line.push(calls) {
 		s.server.helper.add(s)
 	}
-	defer s.out.flush() // somebody may have taken what was behind the last reply
+	defer s.out.Flush() // somebody may have taken what was behind the last reply
 	returned := false
 	defer func() {
 		if !returned {
@@ -145,7 +145,7 @@ func (h *helper) tick() {
 	kept := conns[:0]
 	for _, s := range conns {
 		s.handOn()
-		s.out.flush()
+		s.out.Flush()
 		if s.line.rest() {
 			kept = append(kept, s)
 		}

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -60,7 +59,7 @@ func TestSlowCallInBatch(t *testing.T) {
 	release := make(chan struct{})
 	s := startQuick(t, ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
 		if call.SeqID() == slow.Load() {
-			if !call.conn.line.isEmpty() || call.conn.out.pending() > 0 {
+			if !call.conn.line.isEmpty() || call.conn.out.Pending() > 0 {
 				inLine.Add(1)
 			}
 			<-release
@@ -280,78 +279,6 @@ func TestOneSlowCallIsForgotten(t *testing.T) {
 	if n := p.fitting(now); n < 5 {
 		t.Errorf("keeps %d after 24 quick calls, want 5 at least", n)
 	}
-}
-
-// TestSentAhead: what is sent ahead leaves with the next frame or with flush, and afterFlush waits for it.
-func TestSentAhead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &fakeStream{room: 1 << 20}
-		o := newOutput(s, outputConfig{})
-		send := func(id int, c company) {
-			t.Helper()
-			if _, err := o.send(numbered(id, 10), c); err != nil {
-				t.Fatal(err)
-			}
-		}
-		flushes := 0
-		want := func(frames, called int) {
-			t.Helper()
-			synctest.Wait()
-			ids, rest := splitNumbered(t, s.data)
-			if len(ids) != frames || len(rest) > 0 || flushes != called {
-				t.Fatalf("%d frames written and %d callbacks called, want %d and %d", len(ids), flushes, frames, called)
-			}
-			for i, id := range ids {
-				if id != i {
-					t.Fatalf("frame %d is that of %d", i, id)
-				}
-			}
-		}
-		send(0, ahead)
-		o.afterFlush(func() { flushes++ })
-		send(1, ahead)
-		want(0, 0)
-		send(2, alone)
-		want(3, 1)
-		send(3, ahead)
-		o.afterFlush(func() { flushes++ })
-		want(3, 1)
-		o.flush()
-		want(4, 2)
-		o.flush()
-		o.afterFlush(func() { flushes++ })
-		want(4, 3)
-		send(4, ahead)
-		o.afterFlush(func() { flushes++ })
-		o.close(errFake)
-		o.flush()
-		want(4, 4)
-		if o.pending() != 0 {
-			t.Errorf("%d bytes pending at the end", o.pending())
-		}
-	})
-}
-
-// TestSentAheadWhereWritesWait: the same on a stream that cannot try, with one goroutine for both.
-func TestSentAheadWhereWritesWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &fakeStream{room: 1 << 20}
-		o := newOutput(s, outputConfig{waits: true})
-		for id := range 2 {
-			if _, err := o.send(numbered(id, 10), ahead); err != nil {
-				t.Fatal(err)
-			}
-		}
-		synctest.Wait()
-		if len(s.data) > 0 {
-			t.Error("written before flush")
-		}
-		o.flush()
-		synctest.Wait()
-		if ids, _ := splitNumbered(t, s.data); len(ids) != 2 || s.patients != 1 {
-			t.Errorf("%d frames written in %d writes, want 2 in 1", len(ids), s.patients)
-		}
-	})
 }
 
 // BenchmarkMixedServer has a handler that is quick but for one call in so many, which waits a millisecond.

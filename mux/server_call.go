@@ -5,7 +5,9 @@ import (
 	"sync"
 
 	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -120,13 +122,8 @@ func (c *ServerCall) guard(answer func() bool) (replies bool) {
 	}
 	c.conn.server.counters.panics.Add(1)
 	c.dropReply()
-	c.conn.report(panicError(failure))
+	c.conn.report(cause.OfPanic(failure))
 	return false
-}
-
-// panicError returns failure as conn's error.
-func panicError(failure *callback.Failure) *conn.PanicError {
-	return &conn.PanicError{Value: failure.Value, Stack: failure.Stack}
 }
 
 // checkReply looks at what the handler has written: one whole frame of the request's sequence ID
@@ -175,14 +172,14 @@ func (s *ServerConn) send(reply *buffer.LinkBuffer, more bool) {
 	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
 		_ = frame.InsertSignal(reply, frame.SignalHello) // no room for it: the client takes this side for a stock one
 	}
-	company := alone
+	company := output.Alone
 	switch {
 	case more:
-		company = ahead
+		company = output.Ahead
 	case s.inFlight.Load() > 1:
-		company = inCompany
+		company = output.InCompany
 	}
-	if _, err := s.out.send(reply, company); err == nil {
+	if _, err := s.out.Send(reply, company); err == nil {
 		s.server.counters.replies.Add(1)
 	} else {
 		s.server.counters.lost.Add(1)

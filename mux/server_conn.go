@@ -9,6 +9,8 @@ import (
 
 	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -23,7 +25,7 @@ type ServerConn struct {
 	// immutable after newServerConn
 	server  *Server
 	conn    *conn.Conn
-	out     *output
+	out     *output.Output
 	resume  func() // calls conn.Resume; made once
 	endWork func() // conn.EndWork, made once
 
@@ -47,21 +49,21 @@ type ServerConn struct {
 	seat gateSeat
 
 	// guarded by Server.mu
-	life       life
-	restsSince time.Time // zero: it was in use at the last look
+	pulse      pulse.Pulse // what looks have found out about the client
+	restsSince time.Time   // zero: it was in use at the last look
 }
 
 func newServerConn(s *Server, c *conn.Conn) *ServerConn {
 	sc := &ServerConn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
 	sc.pace.start = time.Now()
-	sc.out = newOutput(c, outputConfig{
-		waits:           !canTry(c.NetConn()),
-		writeTimeout:    max(s.config.WriteTimeout, 0),
-		maxBatchBytes:   s.config.MaxBatchBytes,
-		maxBatchFrames:  s.config.MaxBatchFrames,
-		maxPendingBytes: s.config.MaxPendingBytes,
-		onError:         sc.writeFailed,
-		counters:        &s.counters.output,
+	sc.out = output.New(c, output.Config{
+		Waits:           !output.CanTry(c.NetConn()),
+		WriteTimeout:    max(s.config.WriteTimeout, 0),
+		MaxBatchBytes:   s.config.MaxBatchBytes,
+		MaxBatchFrames:  s.config.MaxBatchFrames,
+		MaxPendingBytes: s.config.MaxPendingBytes,
+		OnError:         sc.writeFailed,
+		Counters:        &s.counters.output,
 	})
 	return sc
 }
@@ -190,7 +192,7 @@ func (s *ServerConn) control(in buffer.Reader, p frame.Prefix) error {
 
 // say sends a control frame.
 func (s *ServerConn) say(sig frame.Signal) {
-	_, _ = s.out.send(frame.NewControl(sig), alone) // on a connection that is closed there is nobody to tell
+	_, _ = s.out.Send(frame.NewControl(sig), output.Alone) // on a connection that is closed there is nobody to tell
 }
 
 // writeFailed is told by out that the peer takes no more.
@@ -209,7 +211,7 @@ func (s *ServerConn) report(err error) {
 
 // onClose is the connection's close callback: no call is being handled any more.
 func (s *ServerConn) onClose(*conn.Conn) {
-	s.out.close(ErrClosed)
+	s.out.Close(ErrClosed)
 	s.tellGone()
 	s.server.gate.forget(&s.seat)
 	s.server.counters.conns.Add(-1)

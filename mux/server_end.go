@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -56,7 +57,7 @@ func (s *ServerConn) tellGone() {
 	}
 	if f := s.onGone.Swap(nil); f != nil {
 		if failure := callback.Apart(*f); failure != nil {
-			s.report(panicError(failure))
+			s.report(cause.OfPanic(failure))
 		}
 	}
 }

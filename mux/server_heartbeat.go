@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
 // This file looks at clients that know this package. It finds those that have gone without a word
@@ -13,7 +14,6 @@ import (
 type looks struct {
 	timer   *time.Timer // nil before the first client that can be asked
 	planned bool        // the timer is set, or a look is under way
-	last    time.Time   // of the look before, or of when there was somebody to look at
 }
 
 func (l *looks) stop() {
@@ -21,13 +21,6 @@ func (l *looks) stop() {
 		l.timer.Stop()
 	}
 	l.planned = false
-}
-
-// life is what looks have found out about a connection's client.
-type life struct {
-	seen   uint64    // ServerConn.progress at the last sign of life
-	seenAt time.Time // zero: not looked at yet
-	asked  bool      // a ping was sent since
 }
 
 // lookPeriod is how often a server looks: four times per heartbeat, eight times per idle time;
@@ -56,7 +49,7 @@ func (s *Server) lookAfter() {
 	if s.looks.planned || s.closed {
 		return
 	}
-	s.looks.planned, s.looks.last = true, time.Now()
+	s.looks.planned = true
 	if s.looks.timer == nil {
 		s.looks.timer = time.AfterFunc(period, s.look)
 		return
@@ -79,15 +72,13 @@ func (s *Server) look() {
 	var due lookWork
 	s.mu.Lock()
 	now := time.Now()
-	late := max(now.Sub(s.looks.last)-2*s.lookPeriod(), 0) // whose fault is not the clients'
-	s.looks.last = now
 	s.looks.planned = false
 	for sc := range s.conns {
 		if !sc.marked.Load() {
 			continue
 		}
 		s.looks.planned = !s.closed
-		sc.lookLocked(now, late, &due)
+		sc.lookLocked(now, &due)
 	}
 	if s.looks.planned {
 		s.looks.timer.Reset(s.lookPeriod())
@@ -119,16 +110,16 @@ func (due *lookWork) do(counters *serverCounters) {
 }
 
 // lookLocked notes what is due for a client.
-func (s *ServerConn) lookLocked(now time.Time, late time.Duration, due *lookWork) {
+func (s *ServerConn) lookLocked(now time.Time, due *lookWork) {
 	if s.server.config.Heartbeat > 0 {
-		if s.unread.Load() && s.out.pending() == 0 {
+		if s.unread.Load() && s.out.Pending() == 0 {
 			due.unread = append(due.unread, s)
 		}
-		switch s.healthLocked(now, late) {
-		case healthSilent:
+		switch s.healthLocked(now) {
+		case pulse.Silent:
 			due.silent = append(due.silent, s)
 			return
-		case healthAsk:
+		case pulse.Ask:
 			due.ask = append(due.ask, s)
 		}
 	}
@@ -140,25 +131,12 @@ func (s *ServerConn) lookLocked(now time.Time, late time.Duration, due *lookWork
 	}
 }
 
-// healthLocked decides whether the client has given a sign of life lately. A ping goes out within
-// an interval and has most of another to be answered: a client that is gone is found within two.
+// healthLocked decides whether the client has given a sign of life lately.
 // Nobody can tell while the connection is not read; where replies wait for the client the
 // write timeout finds it; and one that has said goodbye cannot answer.
-func (s *ServerConn) healthLocked(now time.Time, late time.Duration) health {
-	l := &s.life
-	heard := s.progress.Load()
-	if heard != l.seen || l.seenAt.IsZero() || s.unread.Load() || s.out.pending() > 0 || !s.conn.IsActive() {
-		*l = life{seen: heard, seenAt: now}
-		return healthGood
-	}
-	l.seenAt = l.seenAt.Add(late)
-	interval := s.server.config.Heartbeat
-	switch quiet := now.Sub(l.seenAt); {
-	case l.asked && quiet >= interval+interval/2:
-		return healthSilent
-	case !l.asked && quiet >= interval-interval/4:
-		l.asked = true
-		return healthAsk
-	}
-	return healthGood
+func (s *ServerConn) healthLocked(now time.Time) pulse.Health {
+	return s.pulse.Look(now, pulse.Rhythm{Interval: s.server.config.Heartbeat, MostPause: 2 * s.server.lookPeriod()}, pulse.Signs{
+		Heard:   s.progress.Load(),
+		Excused: s.unread.Load() || s.out.Pending() > 0 || !s.conn.IsActive(),
+	})
 }

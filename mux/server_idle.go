@@ -30,7 +30,7 @@ func (s *ServerConn) restLocked(now time.Time) rest {
 	if timeout <= 0 {
 		return restShort
 	}
-	if s.used.Load() || s.inFlight.Load() > 0 || s.out.pending() > 0 || s.unread.Load() || !s.conn.IsActive() {
+	if s.used.Load() || s.inFlight.Load() > 0 || s.out.Pending() > 0 || s.unread.Load() || !s.conn.IsActive() {
 		s.used.Store(false)
 		s.restsSince = time.Time{}
 		return restShort

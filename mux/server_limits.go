@@ -13,24 +13,17 @@ import (
 // isBackedUp reports whether the peer is to take its replies before more of its
 // requests are read. The connection is paused then.
 func (s *ServerConn) isBackedUp() bool {
-	most, pending := s.server.config.MaxPendingBytes, s.out.pending()
+	most, pending := s.server.config.MaxPendingBytes, s.out.Pending()
 	switch {
 	case pending <= most/(frame.MinMemory/frame.MinBytes):
 		return false // however short they are
-	case pending <= most && pending+s.out.queued()*frame.MinMemory <= most:
+	case pending <= most && pending+s.out.Queued()*frame.MinMemory <= most:
 		return false
 	}
 	s.notePause()
 	s.conn.Pause()
-	s.out.afterFlush(s.resume)
+	s.out.AfterFlush(s.resume)
 	return true
-}
-
-// queued returns how many frames wait of which nothing was written.
-func (o *output) queued() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return int(o.queue.next - o.queue.first)
 }
 
 // notePause records that the connection is about not to be read.
@@ -71,7 +64,7 @@ func (s *ServerConn) leave() {
 	}
 	s.server.gate.leave()
 	if left == 0 {
-		s.out.afterFlush(s.endWork)
+		s.out.AfterFlush(s.endWork)
 	}
 }
 

@@ -3,6 +3,8 @@ package mux
 import (
 	"fmt"
 	"sync/atomic"
+
+	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
 // serverCounters are what a server counts, all of them atomic.
@@ -11,7 +13,7 @@ type serverCounters struct {
 	calls, replies, lost, badReplies, panics atomic.Uint64
 	skipped, pauses, drains                  atomic.Uint64
 	pings, asked, silent, idle               atomic.Uint64
-	output                                   outputCounters
+	output                                   output.Counters
 }
 
 // ServerStats is what a Server has done. The counts are taken one after the other, so
@@ -48,10 +50,10 @@ func (s *Server) Stats() ServerStats {
 		Calls: c.calls.Load(), Replies: c.replies.Load(), Lost: c.lost.Load(), BadReplies: c.badReplies.Load(),
 		Panics: c.panics.Load(), Skipped: c.skipped.Load(), Pauses: c.pauses.Load(), Drains: c.drains.Load(),
 		Pings: c.pings.Load(), Asked: c.asked.Load(), Silent: c.silent.Load(), Idle: c.idle.Load(),
-		Batches: c.output.batches.Load(), Frames: c.output.frames.Load(), Writes: c.output.writes.Load(),
+		Batches: c.output.Batches.Load(), Frames: c.output.Frames.Load(), Writes: c.output.Writes.Load(),
 	}
 	for _, sc := range s.snapshot() {
-		stats.PendingBytes += int64(sc.out.pending())
+		stats.PendingBytes += int64(sc.out.Pending())
 	}
 	return stats
 }

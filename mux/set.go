@@ -125,7 +125,7 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 			continue
 		}
 		cost := load + cc.late.Load()
-		if cc.incoming.Load() > clogBytes || cc.out.pending() > clogBytes {
+		if cc.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
 			cost += mostInFlight
 		}
 		if cost >= bestCost {

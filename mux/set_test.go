@@ -271,7 +271,7 @@ func TestDeadBeforeListed(t *testing.T) {
 			cc.cause = io.EOF // as fail leaves it before forget
 			cc.mu.Unlock()
 			s.drain(cc)
-			cc.out.close(io.EOF)
+			cc.out.Close(io.EOF)
 			_ = cc.conn.Close()
 			s.forget(cc, io.EOF)
 		}

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
 // counters count what a set has done.
 type counters struct {
-	output      outputCounters
+	output      output.Counters
 	dials       atomic.Uint64
 	dialErrors  atomic.Uint64
 	deaths      atomic.Uint64
@@ -67,10 +69,10 @@ func (s *Set) Stats() Stats {
 		Aged:        s.counters.aged.Load(),
 		LateReplies: s.counters.lateReplies.Load(),
 		Overloads:   s.counters.overloads.Load(),
-		Frames:      s.counters.output.frames.Load(),
-		Batches:     s.counters.output.batches.Load(),
-		Writes:      s.counters.output.writes.Load(),
-		HandedWrite: s.counters.output.handed.Load(),
+		Frames:      s.counters.output.Frames.Load(),
+		Batches:     s.counters.output.Batches.Load(),
+		Writes:      s.counters.output.Writes.Load(),
+		HandedWrite: s.counters.output.Handed.Load(),
 	}
 	for cc := range s.conns {
 		switch mode(cc.mode.Load()) {
@@ -88,7 +90,7 @@ func (s *Set) Stats() Stats {
 		st.InFlight += cc.calls.inFlight
 		st.Abandoned += cc.calls.late
 		cc.mu.Unlock()
-		st.PendingBytes += cc.out.pending()
+		st.PendingBytes += cc.out.Pending()
 	}
 	return st
 }
@@ -138,5 +140,5 @@ func (cc *clientConn) describe(text *strings.Builder) {
 	}
 	fmt.Fprintf(text, "  %v → %v: %s, %v old, %d in flight, %d abandoned, %d bytes to write, %d to come, read by %s, %d frames read\n",
 		cc.conn.LocalAddr(), cc.conn.RemoteAddr(), state, time.Since(cc.born).Round(time.Millisecond),
-		cc.calls.inFlight, cc.calls.late, cc.out.pending(), cc.incoming.Load(), reader, cc.progress.Load())
+		cc.calls.inFlight, cc.calls.late, cc.out.Pending(), cc.incoming.Load(), reader, cc.progress.Load())
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
 // watchPeriod is how long nobody must have read a connection, once to twice, before it
@@ -146,13 +147,13 @@ func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
 // isWellLocked notes what the heartbeat asks for, and reports whether the connection goes on.
 func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) bool {
 	switch s.healthLocked(cc, now) {
-	case healthSilent:
+	case pulse.Silent:
 		due.silent = append(due.silent, cc)
 		return false
-	case healthAsk:
+	case pulse.Ask:
 		due.asked = append(due.asked, cc)
 		due.quiet = append(due.quiet, cc)
-	case healthKick:
+	case pulse.Kick:
 		due.quiet = append(due.quiet, cc)
 	}
 	return true
@@ -205,7 +206,7 @@ func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool 
 	cc.mu.Lock()
 	begun, draining := cc.begun, cc.draining
 	cc.mu.Unlock()
-	if cc.load.Load() > 0 || cc.out.pending() > 0 || draining {
+	if cc.load.Load() > 0 || cc.out.Pending() > 0 || draining {
 		cc.idleSince = time.Time{}
 		return false
 	}

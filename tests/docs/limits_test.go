@@ -17,7 +17,7 @@ func TestLimits(t *testing.T) {
 	outside := others(t, kitexServerConfig, kitexRPCConfig)
 	binary := ours(t, "codec/thrift/internal/binary")
 	suites, mux, conn := ours(t, "transport"), ours(t, "mux"), ours(t, "transport/conn")
-	frame := ours(t, "mux/internal/frame")
+	frame, output := ours(t, "mux/internal/frame"), ours(t, "mux/internal/output")
 
 	// muxFrame is one limit, which both sides and the suites have.
 	muxFrame := mebibytes(evaluate(t, mux, "defaultServerFrameBytes"))
@@ -37,7 +37,7 @@ func TestLimits(t *testing.T) {
 		{"time for a peer to take", fmt.Sprintf("on shared connections %s for each %s",
 			duration(evaluate(t, mux, "defaultServerWriteTimeout")), kibibytes(evaluate(t, conn, "timedBytes")))},
 		{"idle time", duration(evaluate(t, outside[kitexServerConfig], "defaultConnectionIdleTime"))},
-		{"replies that wait", mebibytes(evaluate(t, mux, "defaultPendingBytes"))},
+		{"replies that wait", mebibytes(evaluate(t, output, "DefaultPendingBytes"))},
 		{"handlers at a time", fmt.Sprint(evaluate(t, mux, "defaultMaxHandlersPerConn"))},
 	}
 	rows := tableRows(read(t, "SECURITY.md").section(t, "## What is promised"))

@@ -1,4 +1,4 @@
-package mux
+package output
 
 import (
 	"bytes"
@@ -42,14 +42,14 @@ func TestDetach(t *testing.T) {
 
 func checkDetach(t *testing.T, seed uint64, room, size int) {
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(seed, 1)), room: room, stuck: make(chan struct{})}
-	o := newOutput(s, outputConfig{lent: true})
+	o := New(s, Config{Lent: true})
 	var want []byte
 	var memory [][]byte
 	var positions []uint64
 	for i := range 3 { // the first gets stuck, and so the others are queued, or in its batch
 		p := bytes.Repeat([]byte{byte('a' + i)}, size)
 		want = append(append(want, byte(i)), p...)
-		position, err := o.send(linked(t, []byte{byte(i)}, p), alone)
+		position, err := o.Send(linked(t, []byte{byte(i)}, p), Alone)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,8 +57,8 @@ func checkDetach(t *testing.T, seed uint64, room, size int) {
 	}
 	synctest.Wait() // a goroutine is in a write that waits
 	for i, p := range memory {
-		if o.begun(positions[i]) {
-			o.detach(positions[i])
+		if o.Begun(positions[i]) {
+			o.Detach(positions[i])
 			clear(p)
 		}
 	}

@@ -1,4 +1,4 @@
-package mux
+package output
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,33 +111,23 @@ func splitNumbered(t *testing.T, data []byte) (ids []int, rest []byte) {
 	return ids, data
 }
 
-func randomSize(rnd *rand.Rand) int {
-	switch rnd.IntN(20) {
-	case 0:
-		return rnd.IntN(400 << 10)
-	case 1, 2:
-		return rnd.IntN(100 << 10)
-	}
-	return rnd.IntN(3000)
-}
-
 // TestOutputModel has many send at once on a stream that takes what it likes: each frame
 // arrives whole and once, in order of position, unless it was taken out; and none does
 // that was.
 func TestOutputModel(t *testing.T) {
-	for seed := range uint64(rounds(8)) {
+	for seed := range uint64(testpeer.Rounds(8)) {
 		for _, waits := range []bool{false, true} {
 			for _, lent := range []bool{false, true} {
-				checkOutput(t, seed, outputConfig{waits: waits, lent: lent, maxBatchBytes: int(1 + seed*1000), maxBatchFrames: int(1 + seed)})
+				checkOutput(t, seed, Config{Waits: waits, Lent: lent, MaxBatchBytes: int(1 + seed*1000), MaxBatchFrames: int(1 + seed)})
 			}
 		}
 	}
 }
 
-func checkOutput(t *testing.T, seed uint64, cfg outputConfig) {
+func checkOutput(t *testing.T, seed uint64, cfg Config) {
 	t.Helper()
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(seed, 1))}
-	o := newOutput(s, cfg)
+	o := New(s, cfg)
 	const senders, each = 8, 20
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -147,11 +138,11 @@ func checkOutput(t *testing.T, seed uint64, cfg outputConfig) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(g+2)))
 			for i := range each {
 				id := g*each + i
-				at, err := o.send(numbered(id, randomSize(rnd)), company(rnd.IntN(2)))
+				at, err := o.Send(numbered(id, testpeer.RandomSize(rnd)), Company(rnd.IntN(2)))
 				if err != nil {
 					t.Errorf("send: %v", err)
 				}
-				out := rnd.IntN(4) == 0 && o.cancel(at)
+				out := rnd.IntN(4) == 0 && o.Cancel(at)
 				mu.Lock()
 				positions[id] = at
 				cancelled[id] = out
@@ -161,7 +152,7 @@ func checkOutput(t *testing.T, seed uint64, cfg outputConfig) {
 	}
 	wg.Wait()
 	flushed := make(chan struct{})
-	o.afterFlush(func() { close(flushed) })
+	o.AfterFlush(func() { close(flushed) })
 	<-flushed
 	ids, rest := splitNumbered(t, s.data)
 	if len(rest) > 0 {
@@ -182,8 +173,8 @@ func checkOutput(t *testing.T, seed uint64, cfg outputConfig) {
 			t.Fatalf("frame %d was lost", id)
 		}
 	}
-	if o.pending() != 0 {
-		t.Errorf("%d bytes pending after all was written", o.pending())
+	if o.Pending() != 0 {
+		t.Errorf("%d bytes pending after all was written", o.Pending())
 	}
 }
 
@@ -194,14 +185,14 @@ func TestOutputFailure(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		s := &fakeStream{rnd: rnd, failAt: 1 + rnd.IntN(60_000)}
 		failed := make(chan error, 1)
-		o := newOutput(s, outputConfig{onError: func(err error) { failed <- err }, maxBatchFrames: 1 + rnd.IntN(20)})
+		o := New(s, Config{OnError: func(err error) { failed <- err }, MaxBatchFrames: 1 + rnd.IntN(20)})
 		positions := map[int]uint64{}
 		var err error
 		o.mu.Lock() // queue all before the flusher begins, so that batches are large
 		o.flushing = true
 		o.mu.Unlock()
 		for id := 0; id < 100; id++ {
-			if positions[id], err = o.send(numbered(id, rnd.IntN(2000)), alone); err != nil {
+			if positions[id], err = o.Send(numbered(id, rnd.IntN(2000)), Alone); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -217,15 +208,15 @@ func TestOutputFailure(t *testing.T) {
 			begun++
 		}
 		for id, at := range positions {
-			if got, want := o.begun(at), id < begun; got != want {
+			if got, want := o.Begun(at), id < begun; got != want {
 				t.Fatalf("seed %d: frame %d begun: got %v, want %v (%d whole, %d bytes more)", seed, id, got, want, len(ids), len(rest))
 			}
 		}
-		if _, err := o.send(numbered(0, 10), alone); !errors.Is(err, errFake) {
+		if _, err := o.Send(numbered(0, 10), Alone); !errors.Is(err, errFake) {
 			t.Errorf("send after the failure: got %v", err)
 		}
-		if o.pending() != 0 {
-			t.Errorf("%d bytes pending after the failure", o.pending())
+		if o.Pending() != 0 {
+			t.Errorf("%d bytes pending after the failure", o.Pending())
 		}
 	}
 }
@@ -235,20 +226,20 @@ func TestOutputFailure(t *testing.T) {
 func TestOutputStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
-		o := newOutput(s, outputConfig{maxPendingBytes: 10_000})
+		o := New(s, Config{MaxPendingBytes: 10_000})
 		var last uint64
 		for id := range 20 {
-			last, _ = o.send(numbered(id, 1000), alone)
+			last, _ = o.Send(numbered(id, 1000), Alone)
 			synctest.Wait() // the goroutine is in Write now
 		}
-		room := o.full()
+		room := o.Full()
 		if room == nil {
 			t.Fatal("there is room")
 		}
-		if !o.cancel(last) || o.cancel(last) {
+		if !o.Cancel(last) || o.Cancel(last) {
 			t.Error("the last frame cannot be taken out, or twice")
 		}
-		if o.cancel(0) {
+		if o.Cancel(0) {
 			t.Error("the first frame was taken out after it was begun")
 		}
 		select {
@@ -262,8 +253,8 @@ func TestOutputStuck(t *testing.T) {
 		s.mu.Lock()
 		s.stuck = nil
 		s.mu.Unlock()
-		if o.full() != nil || o.pending() != 0 {
-			t.Errorf("full, %d bytes pending", o.pending())
+		if o.Full() != nil || o.Pending() != 0 {
+			t.Errorf("full, %d bytes pending", o.Pending())
 		}
 		if ids, _ := splitNumbered(t, s.data); len(ids) != 19 {
 			t.Errorf("got %d frames, want 19", len(ids))
@@ -276,20 +267,20 @@ func TestOutputClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
 		told := 0
-		o := newOutput(s, outputConfig{maxPendingBytes: 10, onError: func(error) { told++ }})
-		first, _ := o.send(numbered(0, 1000), alone)
+		o := New(s, Config{MaxPendingBytes: 10, OnError: func(error) { told++ }})
+		first, _ := o.Send(numbered(0, 1000), Alone)
 		synctest.Wait()
-		second, _ := o.send(numbered(1, 1000), alone)
-		room := o.full()
-		if !o.close(errFake) || o.close(os.ErrClosed) {
+		second, _ := o.Send(numbered(1, 1000), Alone)
+		room := o.Full()
+		if !o.Close(errFake) || o.Close(os.ErrClosed) {
 			t.Error("the first close does not count, or the second does")
 		}
 		<-room
-		if o.full() != nil {
+		if o.Full() != nil {
 			t.Error("full after close")
 		}
-		if !o.begun(first) || o.begun(second) {
-			t.Errorf("begun: got %v and %v, want true and false", o.begun(first), o.begun(second))
+		if !o.Begun(first) || o.Begun(second) {
+			t.Errorf("begun: got %v and %v, want true and false", o.Begun(first), o.Begun(second))
 		}
 		s.mu.Lock()
 		s.failAt = 1
@@ -306,24 +297,123 @@ func TestOutputClose(t *testing.T) {
 // writes, but no more than allowed in each.
 func TestOutputBatches(t *testing.T) {
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), room: 1 << 20}
-	o := newOutput(s, outputConfig{maxBatchFrames: 10, maxBatchBytes: 1 << 20})
+	o := New(s, Config{MaxBatchFrames: 10, MaxBatchBytes: 1 << 20})
 	o.flushing = true
 	for id := range 95 {
-		_, _ = o.send(numbered(id, 100), alone)
+		_, _ = o.Send(numbered(id, 100), Alone)
 	}
 	flushed := make(chan struct{})
-	o.afterFlush(func() { close(flushed) })
+	o.AfterFlush(func() { close(flushed) })
 	o.flushInline()
 	<-flushed
-	if n := o.config.counters.batches.Load(); n != 10 {
+	if n := o.config.Counters.Batches.Load(); n != 10 {
 		t.Errorf("got %d batches, want 10", n)
 	}
-	if n := o.config.counters.writes.Load(); n != 10 {
+	if n := o.config.Counters.Writes.Load(); n != 10 {
 		t.Errorf("got %d writes, want 10", n)
 	}
-	if n := o.config.counters.handed.Load(); n != 1 {
+	if n := o.config.Counters.Handed.Load(); n != 1 {
 		t.Errorf("a sender wrote for others without end: handed over %d times, want 1", n)
 	}
+}
+
+// TestNothingBegunBehindTakenOut fails a write when the kernel has taken a frame and a bit:
+// a frame after one that was taken out is told from those that were begun.
+func TestNothingBegunBehindTakenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{failAt: 101, stuck: make(chan struct{})}
+		o := New(s, Config{Waits: true, Lent: true})
+		send := func() uint64 {
+			position, err := o.Send(testpeer.BufferOf(make([]byte, 100), 100), Alone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return position
+		}
+		first := send()
+		synctest.Wait() // it is being written
+		second, third, fourth := send(), send(), send()
+		if !o.Cancel(fourth) {
+			t.Fatal("a frame that was not begun cannot be taken out")
+		}
+		close(s.stuck)
+		synctest.Wait()
+		if !o.Begun(first) || !o.Begun(second) || o.Begun(third) {
+			t.Errorf("begun: %t %t %t, want true, true, false", o.Begun(first), o.Begun(second), o.Begun(third))
+		}
+	})
+}
+
+// TestSentAhead: what is sent ahead leaves with the next frame or with flush, and afterFlush waits for it.
+func TestSentAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{room: 1 << 20}
+		o := New(s, Config{})
+		send := func(id int, c Company) {
+			t.Helper()
+			if _, err := o.Send(numbered(id, 10), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flushes := 0
+		want := func(frames, called int) {
+			t.Helper()
+			synctest.Wait()
+			ids, rest := splitNumbered(t, s.data)
+			if len(ids) != frames || len(rest) > 0 || flushes != called {
+				t.Fatalf("%d frames written and %d callbacks called, want %d and %d", len(ids), flushes, frames, called)
+			}
+			for i, id := range ids {
+				if id != i {
+					t.Fatalf("frame %d is that of %d", i, id)
+				}
+			}
+		}
+		send(0, Ahead)
+		o.AfterFlush(func() { flushes++ })
+		send(1, Ahead)
+		want(0, 0)
+		send(2, Alone)
+		want(3, 1)
+		send(3, Ahead)
+		o.AfterFlush(func() { flushes++ })
+		want(3, 1)
+		o.Flush()
+		want(4, 2)
+		o.Flush()
+		o.AfterFlush(func() { flushes++ })
+		want(4, 3)
+		send(4, Ahead)
+		o.AfterFlush(func() { flushes++ })
+		o.Close(errFake)
+		o.Flush()
+		want(4, 4)
+		if o.Pending() != 0 {
+			t.Errorf("%d bytes pending at the end", o.Pending())
+		}
+	})
+}
+
+// TestSentAheadWhereWritesWait: the same on a stream that cannot try, with one goroutine for both.
+func TestSentAheadWhereWritesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStream{room: 1 << 20}
+		o := New(s, Config{Waits: true})
+		for id := range 2 {
+			if _, err := o.Send(numbered(id, 10), Ahead); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(s.data) > 0 {
+			t.Error("written before flush")
+		}
+		o.Flush()
+		synctest.Wait()
+		if ids, _ := splitNumbered(t, s.data); len(ids) != 2 || s.patients != 1 {
+			t.Errorf("%d frames written in %d writes, want 2 in 1", len(ids), s.patients)
+		}
+	})
 }
 
 // TestFrameQueueModel compares the queue with a slice, with positions beyond 2^32.
@@ -378,5 +468,26 @@ func TestCopyOf(t *testing.T) {
 	_ = c.Flush()
 	if !bytes.Equal(testpeer.BytesOf(c), p) {
 		t.Error("the copy refers to the caller's memory")
+	}
+}
+
+// TestOutputBugs has every impossible state panic in the package's name.
+func TestOutputBugs(t *testing.T) {
+	for name, f := range map[string]func(){
+		"pending": func() { New(testpeer.Discard{}, Config{}).addPendingLocked(-1) },
+		"unpop": func() {
+			var q frameQueue
+			q.push(frame.Take(), 0, 0)
+			q.unpop(1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if v, ok := recover().(string); !ok || !strings.HasPrefix(v, "output: BUG: ") {
+					t.Errorf("got %v", v)
+				}
+			}()
+			f()
+		})
 	}
 }

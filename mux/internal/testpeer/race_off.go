@@ -1,6 +1,6 @@
 //go:build !race
 
-package mux
+package testpeer
 
 // raceSlowdown is about how much longer a test takes with the race detector.
 const raceSlowdown = 1

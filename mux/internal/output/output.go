@@ -1,6 +1,7 @@
-package mux
+package output
 
 import (
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -41,75 +42,86 @@ const (
 	inlineBatches = 4
 )
 
-// Defaults of outputConfig.
+// Defaults of Config.
 const (
-	defaultBatchBytes   = 64 << 10
-	defaultBatchFrames  = 64
-	defaultPendingBytes = 16 << 20
+	DefaultPendingBytes = 16 << 20
+
+	defaultBatchBytes  = 64 << 10
+	defaultBatchFrames = 64
 )
 
-// stream is the part of a conn.Conn that an output uses.
-type stream interface {
+// Stream is the part of a conn.Conn that an output uses.
+type Stream interface {
 	Write(p []byte) (int, error)
 	SetWriteTimeout(d time.Duration) error
 }
 
-// outputConfig says how an output behaves. Zero values stand for the defaults.
-type outputConfig struct {
-	// waits says that a write on the stream may wait, and breaks the stream if it is
+// CanTry reports whether a write on nc that is cut short by a deadline leaves the stream
+// whole. On TLS and its like it does not.
+func CanTry(nc net.Conn) bool {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// Config says how an output behaves. Zero values stand for the defaults.
+type Config struct {
+	// Waits says that a write on the stream may wait, and breaks the stream if it is
 	// cut short, as with TLS: then only the output's own goroutine writes.
-	waits bool
+	Waits bool
 
-	// lent says that memory linked into frames belongs to those who send them, and may
-	// be taken back with detach. Otherwise it is the frames' for as long as they live.
-	lent bool
+	// Lent says that memory linked into frames belongs to those who send them, and may
+	// be taken back with Detach. Otherwise it is the frames' for as long as they live.
+	Lent bool
 
-	writeTimeout    time.Duration // for each piece of up to 256 KiB, once the kernel has no room; zero: none
-	maxBatchBytes   int           // a batch ends with the frame that reaches it
-	maxBatchFrames  int
-	maxPendingBytes int // see output.full
+	WriteTimeout    time.Duration // for each piece of up to 256 KiB, once the kernel has no room; zero: none
+	MaxBatchBytes   int           // a batch ends with the frame that reaches it
+	MaxBatchFrames  int
+	MaxPendingBytes int // see Output.Full
 
-	// onError is called once if a write fails, without a lock, on the goroutine that
+	// OnError is called once if a write fails, without a lock, on the goroutine that
 	// wrote. The output is closed then; the stream is not.
-	onError func(err error)
+	OnError func(err error)
 
-	// onRoom is called without a lock when half of maxPendingBytes is free again, and when
-	// no more than calmBytes wait any more, except where cancel or close has freed it. Nil:
+	// OnRoom is called without a lock when half of MaxPendingBytes is free again, and when
+	// no more than CalmBytes wait, except where Cancel or Close has freed it. Nil:
 	// nobody wants to know.
-	onRoom    func()
-	calmBytes int
+	OnRoom    func()
+	CalmBytes int
 
-	// start runs f, which ends soon after the stream is closed, on a goroutine of its
+	// Start runs f, which ends soon after the stream is closed, on a goroutine of its
 	// own, or reports that it is too late for that. Nil: a go statement does.
-	start func(f func()) bool
+	Start func(f func()) bool
 
-	counters *outputCounters // may be shared by outputs; nil: nobody counts
+	Counters *Counters // may be shared by outputs; nil: nobody counts
 }
 
-// outputCounters count what outputs have done.
-type outputCounters struct {
-	frames  atomic.Uint64 // frames in the batches
-	batches atomic.Uint64
-	writes  atomic.Uint64
-	handed  atomic.Uint64 // times the output's own goroutine took over
+// Counters count what outputs have done.
+type Counters struct {
+	Frames  atomic.Uint64 // frames in the batches
+	Batches atomic.Uint64
+	Writes  atomic.Uint64
+	Handed  atomic.Uint64 // times the output's own goroutine took over
 }
 
-// output is the writing side of a connection that many goroutines send on. Frames are
+// Output is the writing side of a connection that many goroutines send on. Frames are
 // queued; the first sender that has no more to send becomes the flusher and writes what
 // others have queued meanwhile along with its own, in few writes. A sender never waits for the socket:
 // where the kernel has no room, or a sender has written enough for others, a goroutine of
 // the output's takes the flusher's role, and ends when the queue is empty.
 //
 // Frames have positions, from 0, in the order in which they were queued.
-type output struct {
-	// immutable after newOutput
-	stream    stream
-	config    outputConfig
+type Output struct {
+	// immutable after New
+	stream    Stream
+	config    Config
 	writeRest func() // flushWaiting, made once
 
 	// atomic
 	pendingBytes atomic.Int64 // queued and not yet written; changed with mu held
-	waited       atomic.Int64 // see waitedFor; added to by the flusher
+	waited       atomic.Int64 // see WaitedFor; added to by the flusher
 
 	// guarded by mu, which is held for a few instructions, with none taken inside
 	mu       sync.Mutex
@@ -129,52 +141,54 @@ type output struct {
 	written  int    // bytes of the batch that the kernel has taken
 	chunk    []byte // gathered bytes
 	chunkAt  int    // chunk[:chunkAt] was written
-	handsOn  bool   // config.waits, or the stream turned out not to be able to try
+	handsOn  bool   // Config.Waits, or the stream turned out not to be able to try
 	patient  bool   // the stream has the configured write timeout, not tryTimeout
 	slow     bool   // the last write that might wait took long
 	everSent bool   // a write has taken something
-	roomy    bool   // onRoom has to be called
+	roomy    bool   // OnRoom has to be called
 }
 
-func newOutput(s stream, cfg outputConfig) *output {
-	if cfg.maxBatchBytes <= 0 {
-		cfg.maxBatchBytes = defaultBatchBytes
+// New makes the output of s, which sets the stream's write timeout from then on.
+func New(s Stream, cfg Config) *Output {
+	if cfg.MaxBatchBytes <= 0 {
+		cfg.MaxBatchBytes = defaultBatchBytes
 	}
-	if cfg.maxBatchFrames <= 0 {
-		cfg.maxBatchFrames = defaultBatchFrames
+	if cfg.MaxBatchFrames <= 0 {
+		cfg.MaxBatchFrames = defaultBatchFrames
 	}
-	if cfg.maxPendingBytes <= 0 {
-		cfg.maxPendingBytes = defaultPendingBytes
+	if cfg.MaxPendingBytes <= 0 {
+		cfg.MaxPendingBytes = DefaultPendingBytes
 	}
-	if cfg.counters == nil {
-		cfg.counters = new(outputCounters)
+	if cfg.Counters == nil {
+		cfg.Counters = new(Counters)
 	}
-	_ = s.SetWriteTimeout(cfg.writeTimeout) // fails on a closed stream, as the first write will
-	o := &output{stream: s, config: cfg, handsOn: cfg.waits, patient: true}
+	_ = s.SetWriteTimeout(cfg.WriteTimeout) // fails on a closed stream, as the first write will
+	o := &Output{stream: s, config: cfg, handsOn: cfg.Waits, patient: true}
 	o.writeRest = o.flushWaiting
 	return o
 }
 
-// company says whether other calls of the connection are under way, whose frames may
+// Company says whether other calls of the connection are under way, whose frames may
 // be about to come.
-type company uint8
+type Company uint8
 
+// What a sender knows of others.
 const (
-	alone     company = iota // write at once
-	inCompany                // let other goroutines queue theirs first
-	ahead                    // only queue it: the sender sends again soon, or calls flush
+	Alone     Company = iota // write at once
+	InCompany                // let other goroutines queue theirs first
+	Ahead                    // only queue it: the sender sends again soon, or calls Flush
 )
 
-// send queues whole, which holds one whole frame, readable, and came from frame.Take.
-// The output owns it from then on, whatever send returns. The error is why the output is
-// closed; nothing of the frame was sent then. send does not wait for the peer. It may be
+// Send queues whole, which holds one whole frame, readable, and came from frame.Take.
+// The output owns it from then on, whatever Send returns. The error is why the output is
+// closed; nothing of the frame was sent then. Send does not wait for the peer. It may be
 // called from any goroutine.
-func (o *output) send(whole *buffer.LinkBuffer, c company) (position uint64, err error) {
-	return o.sendHolding(whole, 0, c)
+func (o *Output) Send(whole *buffer.LinkBuffer, c Company) (position uint64, err error) {
+	return o.SendHolding(whole, 0, c)
 }
 
-// sendHolding is send for a frame that counts for held bytes more than it has, until it was written.
-func (o *output) sendHolding(whole *buffer.LinkBuffer, held int, c company) (position uint64, err error) {
+// SendHolding is Send for a frame that counts for held bytes more than it has, until it was written.
+func (o *Output) SendHolding(whole *buffer.LinkBuffer, held int, c Company) (position uint64, err error) {
 	size := whole.Len()
 	o.mu.Lock()
 	if o.err != nil {
@@ -185,21 +199,21 @@ func (o *output) sendHolding(whole *buffer.LinkBuffer, held int, c company) (pos
 	}
 	position = o.queue.push(whole, size, held)
 	o.pendingBytes.Add(int64(size + held))
-	if o.flushing || c == ahead {
+	if o.flushing || c == Ahead {
 		o.mu.Unlock()
 		return position, nil
 	}
 	o.flushing = true
 	o.mu.Unlock()
-	if c == inCompany {
+	if c == InCompany {
 		runtime.Gosched() //nolint:forbidigo // what others queue meanwhile leaves in the same write
 	}
 	o.start()
 	return position, nil
 }
 
-// flush has what was sent ahead leave, as send does, unless it has left since.
-func (o *output) flush() {
+// Flush has what was sent ahead leave, as Send does, unless it has left since.
+func (o *Output) Flush() {
 	o.mu.Lock()
 	if o.flushing || o.isEmptyLocked() && len(o.flushed) == 0 {
 		o.mu.Unlock()
@@ -211,7 +225,7 @@ func (o *output) flush() {
 }
 
 // start is called by whoever has just taken the flusher's role.
-func (o *output) start() {
+func (o *Output) start() {
 	switch {
 	case !o.handsOn:
 		o.flushInline()
@@ -220,9 +234,9 @@ func (o *output) start() {
 	}
 }
 
-// cancel takes a frame out that was not begun, and reports whether it did: then
+// Cancel takes a frame out that was not begun, and reports whether it did: then
 // nothing of it was sent, nor will be.
-func (o *output) cancel(position uint64) bool {
+func (o *Output) Cancel(position uint64) bool {
 	o.mu.Lock()
 	f := o.queue.remove(position)
 	if f.frame != nil {
@@ -236,10 +250,10 @@ func (o *output) cancel(position uint64) bool {
 	return true
 }
 
-// detach has what is left of a frame no longer refer to memory that was linked into it:
+// Detach has what is left of a frame no longer refer to memory that was linked into it:
 // when it returns nobody reads that any more. It does not wait for the peer. Only an output to
 // which memory is lent has it.
-func (o *output) detach(position uint64) {
+func (o *Output) Detach(position uint64) {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()
 	for i := o.next; i < len(o.batch); i++ {
@@ -249,35 +263,42 @@ func (o *output) detach(position uint64) {
 	}
 }
 
-// begun reports whether the frame at position may have been sent in part or whole.
+// Begun reports whether the frame at position may have been sent in part or whole.
 // While a write is under way that errs on the side of true.
-func (o *output) begun(position uint64) bool {
+func (o *Output) Begun(position uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return position < o.queue.first
 }
 
-// pending returns how many bytes are queued and not yet written, and what frames hold besides.
-func (o *output) pending() int { return int(o.pendingBytes.Load()) }
+// Pending returns how many bytes are queued and not yet written, and what frames hold besides.
+func (o *Output) Pending() int { return int(o.pendingBytes.Load()) }
 
-// waitedFor returns how long writes have taken that might wait and after which the kernel
+// WaitedFor returns how long writes have taken that might wait and after which the kernel
 // had taken something. If it grows with the clock there is too much for the peer to take at
 // once, and the peer takes it.
-func (o *output) waitedFor() time.Duration { return time.Duration(o.waited.Load()) }
+func (o *Output) WaitedFor() time.Duration { return time.Duration(o.waited.Load()) }
 
-// isFull reports whether more bytes wait than may.
-func (o *output) isFull() bool { return o.pending() > o.config.maxPendingBytes }
+// Queued returns how many frames wait of which nothing was written.
+func (o *Output) Queued() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return int(o.queue.next - o.queue.first)
+}
 
-// full returns nil if there is room for more bytes: at most maxPendingBytes wait.
+// IsFull reports whether more bytes wait than may.
+func (o *Output) IsFull() bool { return o.Pending() > o.config.MaxPendingBytes }
+
+// Full returns nil if there is room for more bytes: at most maxPendingBytes wait.
 // Otherwise it returns a channel that is closed when half of that is free again, or the
 // output is closed. It bounds nothing by itself; the caller waits or gives up.
-func (o *output) full() <-chan struct{} {
-	if !o.isFull() {
+func (o *Output) Full() <-chan struct{} {
+	if !o.IsFull() {
 		return nil
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.isFull() || o.err != nil {
+	if !o.IsFull() || o.err != nil {
 		return nil
 	}
 	if o.room == nil {
@@ -286,9 +307,9 @@ func (o *output) full() <-chan struct{} {
 	return o.room
 }
 
-// afterFlush has f called, once, when nothing is queued and nobody writes: at once, or
-// by the goroutine that writes last. It is called without a lock, and after close too.
-func (o *output) afterFlush(f func()) {
+// AfterFlush has f called, once, when nothing is queued and nobody writes: at once, or
+// by the goroutine that writes last. It is called without a lock, and after Close too.
+func (o *Output) AfterFlush(f func()) {
 	o.mu.Lock()
 	busy := o.flushing || !o.isEmptyLocked()
 	if busy {
@@ -300,10 +321,10 @@ func (o *output) afterFlush(f func()) {
 	}
 }
 
-// close has later sends fail with err and drops what is queued and not begun. A write
+// Close has later sends fail with err and drops what is queued and not begun. A write
 // under way goes on until the stream is closed. Only the first call counts; it returns
 // true.
-func (o *output) close(err error) bool {
+func (o *Output) Close(err error) bool {
 	o.mu.Lock()
 	first := o.err == nil
 	if first {
@@ -325,14 +346,14 @@ func (o *output) close(err error) bool {
 }
 
 // isEmptyLocked reports whether nothing is queued.
-func (o *output) isEmptyLocked() bool { return o.queue.first == o.queue.next }
+func (o *Output) isEmptyLocked() bool { return o.queue.first == o.queue.next }
 
-func (o *output) addPendingLocked(n int) {
+func (o *Output) addPendingLocked(n int) {
 	left := o.pendingBytes.Add(int64(n))
 	if left < 0 {
-		panic("mux: BUG: fewer than no bytes pending")
+		panic("output: BUG: fewer than no bytes pending")
 	}
-	if o.room != nil && left <= int64(o.config.maxPendingBytes/2) {
+	if o.room != nil && left <= int64(o.config.MaxPendingBytes/2) {
 		close(o.room)
 		o.room = nil
 	}

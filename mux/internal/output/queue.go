@@ -1,4 +1,4 @@
-package mux
+package output
 
 import "github.com/kiteline/kiteline/transport/buffer"
 
@@ -84,7 +84,7 @@ func (q *frameQueue) drain() []queuedFrame {
 // again. The queue is empty and gets no more frames.
 func (q *frameQueue) unpop(at uint64) {
 	if q.first != q.next {
-		panic("mux: BUG: unpop of a queue that goes on")
+		panic("output: BUG: unpop of a queue that goes on")
 	}
 	q.first, q.next = at, at
 }

@@ -1,4 +1,4 @@
-package mux
+package output
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
@@ -13,7 +14,7 @@ import (
 // writing role. Whoever gets the role finds everything it owns as its predecessor left it.
 
 // flushInline writes on a sender's goroutine, which must not wait.
-func (o *output) flushInline() {
+func (o *Output) flushInline() {
 	if o.patient {
 		o.patient = false
 		_ = o.stream.SetWriteTimeout(tryTimeout) // fails on a closed stream, as the write will
@@ -38,22 +39,22 @@ func (o *output) flushInline() {
 }
 
 // handOver gives the role, and what is left of the batch, to a goroutine that may wait.
-func (o *output) handOver() {
-	o.config.counters.handed.Add(1)
+func (o *Output) handOver() {
+	o.config.Counters.Handed.Add(1)
 	switch {
-	case o.config.start == nil:
+	case o.config.Start == nil:
 		go o.flushWaiting()
-	case !o.config.start(o.writeRest):
-		o.fail(ErrClosed)
+	case !o.config.Start(o.writeRest):
+		o.fail(cause.ErrClosed)
 	}
 }
 
 // flushWaiting is that goroutine. It ends when nothing is queued, or when a write
 // fails: closing the stream ends one under way.
-func (o *output) flushWaiting() {
+func (o *Output) flushWaiting() {
 	if !o.patient {
 		o.patient = true
-		_ = o.stream.SetWriteTimeout(o.config.writeTimeout) // fails on a closed stream, as the write will
+		_ = o.stream.SetWriteTimeout(o.config.WriteTimeout) // fails on a closed stream, as the write will
 	}
 	for more := true; more; more = o.takeBatch() {
 		if err := o.writeBatch(); err != nil {
@@ -65,13 +66,13 @@ func (o *output) flushWaiting() {
 
 // takeBatch takes the next frames from the queue. Without any the role is given up, and
 // it returns false.
-func (o *output) takeBatch() bool {
+func (o *Output) takeBatch() bool {
 	o.batchMu.Lock()
 	clear(o.batch)
 	o.batch, o.next, o.written = o.batch[:0], 0, 0
 	size := 0
 	o.mu.Lock()
-	for size < o.config.maxBatchBytes && len(o.batch) < o.config.maxBatchFrames {
+	for size < o.config.MaxBatchBytes && len(o.batch) < o.config.MaxBatchFrames {
 		f, ok := o.queue.pop()
 		if !ok {
 			break
@@ -86,13 +87,13 @@ func (o *output) takeBatch() bool {
 		return false
 	}
 	o.mu.Unlock()
-	o.config.counters.batches.Add(1)
-	o.config.counters.frames.Add(uint64(taken))
+	o.config.Counters.Batches.Add(1)
+	o.config.Counters.Frames.Add(uint64(taken))
 	return true
 }
 
 // leaveLocked gives the role up and unlocks mu.
-func (o *output) leaveLocked() {
+func (o *Output) leaveLocked() {
 	if o.chunk != nil {
 		chunkPool.Put((*[chunkBytes]byte)(o.chunk[:chunkBytes]))
 		o.chunk, o.chunkAt = nil, 0
@@ -111,7 +112,7 @@ var chunkPool = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
 
 // writeBatch writes what is left of the batch. It may be called again after it failed
 // for want of time: then it goes on where it was.
-func (o *output) writeBatch() error {
+func (o *Output) writeBatch() error {
 	for {
 		var more bool
 		var err error
@@ -120,8 +121,8 @@ func (o *output) writeBatch() error {
 		} else {
 			more, err = o.tryWrite()
 		}
-		if o.roomy && o.config.onRoom != nil {
-			o.config.onRoom()
+		if o.roomy && o.config.OnRoom != nil {
+			o.config.OnRoom()
 		}
 		o.roomy = false
 		if !more || err != nil {
@@ -132,7 +133,7 @@ func (o *output) writeBatch() error {
 
 // tryWrite writes a piece as far as the kernel has room, long runs from where they are.
 // It reports whether there was anything to write.
-func (o *output) tryWrite() (more bool, err error) {
+func (o *Output) tryWrite() (more bool, err error) {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()
 	p := o.directLocked()
@@ -150,10 +151,10 @@ func (o *output) tryWrite() (more bool, err error) {
 // writeWaiting writes a piece however long that takes. What is lent it writes from memory of
 // the output's own, since who has lent it may not want to wait as long, and where the peer is slow
 // in small pieces, since only at the end of one it is seen to live.
-func (o *output) writeWaiting() (more bool, err error) {
+func (o *Output) writeWaiting() (more bool, err error) {
 	o.batchMu.Lock()
 	var p []byte
-	if !o.config.lent {
+	if !o.config.Lent {
 		p = o.directLocked()
 	}
 	if len(p) == 0 {
@@ -164,10 +165,10 @@ func (o *output) writeWaiting() (more bool, err error) {
 		return false, nil
 	}
 	switch {
-	case !o.config.lent:
+	case !o.config.Lent:
 	case o.slow:
 		p = p[:min(len(p), slowBytes)]
-	case o.config.waits:
+	case o.config.Waits:
 		p = p[:min(len(p), recordBytes)]
 	}
 	began := time.Now()
@@ -182,7 +183,7 @@ func (o *output) writeWaiting() (more bool, err error) {
 }
 
 // directLocked returns the run of bytes that is next if it is long, or the last; nil if not.
-func (o *output) directLocked() []byte {
+func (o *Output) directLocked() []byte {
 	if o.chunkAt < len(o.chunk) || !o.skipWrittenLocked() {
 		return nil
 	}
@@ -196,15 +197,15 @@ func (o *output) directLocked() []byte {
 // gatherLocked returns bytes in the output's own memory: those gathered before that the
 // kernel has not taken, or else as many of the next as fit, up to where a long run may be
 // written directly.
-func (o *output) gatherLocked() []byte {
+func (o *Output) gatherLocked() []byte {
 	if o.chunkAt < len(o.chunk) {
 		return o.chunk[o.chunkAt:]
 	}
 	o.chunk, o.chunkAt = o.chunk[:0], 0
 	for len(o.chunk) < chunkBytes && o.skipWrittenLocked() {
-		frame := o.batch[o.next].frame
-		p := frame.First()
-		if (!o.patient || !o.config.lent) && len(o.chunk) > 0 && len(p) >= directBytes {
+		next := o.batch[o.next].frame
+		p := next.First()
+		if (!o.patient || !o.config.Lent) && len(o.chunk) > 0 && len(p) >= directBytes {
 			break
 		}
 		if o.chunk == nil {
@@ -212,13 +213,13 @@ func (o *output) gatherLocked() []byte {
 		}
 		n := min(len(p), chunkBytes-len(o.chunk))
 		o.chunk = append(o.chunk, p[:n]...)
-		frame.Discard(n)
+		next.Discard(n)
 	}
 	return o.chunk
 }
 
 // skipWrittenLocked drops frames of which nothing is left, and reports whether there is another.
-func (o *output) skipWrittenLocked() bool {
+func (o *Output) skipWrittenLocked() bool {
 	for o.next < len(o.batch) {
 		f := &o.batch[o.next]
 		if f.frame.Len() > 0 {
@@ -237,14 +238,14 @@ func (o *output) skipWrittenLocked() bool {
 }
 
 // isLast reports whether p, the front of the next frame, is all that is left to write.
-func (o *output) isLast(p []byte) bool {
+func (o *Output) isLast(p []byte) bool {
 	return o.next == len(o.batch)-1 && len(p) == o.batch[o.next].frame.Len()
 }
 
 // took records that the kernel has taken n bytes of the piece. For one that was written
-// from where it is batchMu is held, or there is no detach.
-func (o *output) took(n int) {
-	o.config.counters.writes.Add(1)
+// from where it is batchMu is held, or there is no Detach.
+func (o *Output) took(n int) {
+	o.config.Counters.Writes.Add(1)
 	if n == 0 {
 		return
 	}
@@ -260,18 +261,18 @@ func (o *output) took(n int) {
 	o.mu.Unlock()
 }
 
-// freeLocked has n bytes fewer pending, and notes whether onRoom has to hear of it.
-func (o *output) freeLocked(n int) {
-	before := o.pending()
+// freeLocked has n bytes fewer pending, and notes whether OnRoom has to hear of it.
+func (o *Output) freeLocked(n int) {
+	before := o.Pending()
 	o.addPendingLocked(-n)
-	for _, room := range [...]int{o.config.maxPendingBytes / 2, o.config.calmBytes} {
+	for _, room := range [...]int{o.config.MaxPendingBytes / 2, o.config.CalmBytes} {
 		o.roomy = o.roomy || before > room && before-n <= room
 	}
 }
 
 // fail ends the output after a write failed, and gives the role up. Frames of the batch of
 // which the kernel has taken nothing count as not begun.
-func (o *output) fail(err error) {
+func (o *Output) fail(err error) {
 	size, held := 0, 0
 	var unbegun *uint64 // the first position of which the kernel has taken nothing
 	o.batchMu.Lock()
@@ -289,14 +290,14 @@ func (o *output) fail(err error) {
 	clear(o.batch)
 	o.batch, o.next = nil, 0
 	o.batchMu.Unlock()
-	first := o.close(err)
+	first := o.Close(err)
 	o.mu.Lock()
 	if unbegun != nil {
 		o.queue.unpop(*unbegun)
 	}
 	o.addPendingLocked(o.written - size - held)
 	o.leaveLocked()
-	if first && o.config.onError != nil {
-		o.config.onError(err)
+	if first && o.config.OnError != nil {
+		o.config.OnError(err)
 	}
 }

@@ -1,0 +1,37 @@
+package cause
+
+import (
+	"net"
+	"os"
+
+	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Causes that both sides give.
+var (
+	// ErrClosed says that this side has closed the connection, or what it belongs to. It matches
+	// net.ErrClosed under errors.Is.
+	ErrClosed = New("mux: closed", net.ErrClosed)
+
+	// ErrSilent says that the peer answered no heartbeat. It matches os.ErrDeadlineExceeded
+	// under errors.Is.
+	ErrSilent = New("mux: peer does not answer heartbeats", os.ErrDeadlineExceeded)
+)
+
+// New returns an error of that text which matches as, one of the standard library's, under errors.Is.
+func New(text string, as error) error { return &stateError{text, as} }
+
+// stateError is an error that matches another one.
+type stateError struct {
+	text string
+	as   error
+}
+
+func (e *stateError) Error() string { return e.text }
+func (e *stateError) Unwrap() error { return e.as }
+
+// OfPanic returns failure, of a callback of the user's, as conn's error.
+func OfPanic(failure *callback.Failure) *conn.PanicError {
+	return &conn.PanicError{Value: failure.Value, Stack: failure.Stack}
+}

@@ -1,0 +1,31 @@
+// Package output is the writing side of a connection that many goroutines send on: it puts their frames
+// in order and writes many at once.
+//
+// Nobody waits for the socket who sends: the first sender that finds nobody writing writes for all,
+// as far as the kernel has room, and a goroutine goes on where it has none.
+//
+//	out := output.New(c, output.Config{Waits: !output.CanTry(c.NetConn()), OnError: fail})
+//	position, err := out.Send(request, output.InCompany)
+//	...
+//	if !out.Cancel(position) { // nothing of it was sent
+//		out.Detach(position) // or its memory is free again
+//	}
+//
+// # Ownership
+//
+// A frame belongs to the output from Send on. The memory linked into it does so too, for good, or where
+// it is lent (Config.Lent) until Cancel or Detach has taken it back, or the frame was written.
+//
+// # Concurrency
+//
+// All methods of Output may be called from any goroutine. Callbacks are called without a lock.
+//
+// # Errors
+//
+// A write that fails closes the output with its error; the stream is the user's to close. Every Send
+// that follows fails with the error of the first Close.
+//
+// # Limitations
+//
+// Full bounds nothing by itself: who sends asks, and waits or gives up.
+package output

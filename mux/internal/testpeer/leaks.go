@@ -1,0 +1,44 @@
+package testpeer
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// Main is what a TestMain does: it runs the tests and ends the process. The run fails if goroutines or
+// pooled blocks outlive the tests.
+func Main(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if code == 0 {
+		code = checkLeaks()
+	}
+	os.Exit(code)
+}
+
+func checkLeaks() int {
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintf(os.Stderr, "goroutines left after all tests: %v\n", err)
+		return 1
+	}
+	// Connections leave what they held to the collector, whose cleanups run on a
+	// goroutine of their own.
+	for range 500 {
+		runtime.GC()
+		if blocks, _ := buffer.Outstanding(); blocks == 0 {
+			return 0
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	blocks, _ := buffer.Outstanding()
+	fmt.Fprintf(os.Stderr, "%d blocks outstanding after all tests\n", blocks)
+	return 1
+}
