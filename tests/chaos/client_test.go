@@ -44,11 +44,11 @@ func (w *world) dialPlain(r *rand.Rand, s *plainServer) (*plainClient, error) {
 	}
 	w.watch(c.own)
 	w.clients.add(c.own)
-	err = c.own.AddCloseCallback(w.clients.remove)
-	if err == nil {
-		err = c.own.SetReadTimeout(patience)
+	if err = c.own.AddCloseCallback(w.clients.remove); err != nil { // another worker has closed it
+		w.clients.remove(c.own)
+		return nil, err
 	}
-	return c, err
+	return c, c.own.SetReadTimeout(patience)
 }
 
 func (c *plainClient) conn() net.Conn {
