@@ -143,6 +143,9 @@ func (b *byteBuffer) Release(cause error) error {
 	var err error
 	if b.call != nil {
 		b.call.letGo()
+		if b.reader != nil && cause == nil {
+			b.call.enter(PhaseReturn)
+		}
 	}
 	if b.reader != nil {
 		err = b.reader.Release()

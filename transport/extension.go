@@ -67,19 +67,20 @@ type clientExtension struct{ extension }
 
 // NewWriteByteBuffer implements trans.Extension.
 func (clientExtension) NewWriteByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
-	return timed(ctx, extension{}.NewWriteByteBuffer(ctx, c, m), m)
+	return timed(ctx, extension{}.NewWriteByteBuffer(ctx, c, m), m, PhaseSend)
 }
 
 // NewReadByteBuffer implements trans.Extension.
 func (e clientExtension) NewReadByteBuffer(ctx context.Context, c net.Conn, m remote.Message) remote.ByteBuffer {
-	return timed(ctx, e.extension.NewReadByteBuffer(ctx, c, m), m)
+	return timed(ctx, e.extension.NewReadByteBuffer(ctx, c, m), m, PhaseReceive)
 }
 
-// timed gives b to the call that m belongs to, until its Release.
-func timed(ctx context.Context, b remote.ByteBuffer, m remote.Message) remote.ByteBuffer {
+// timed gives b to the call that m belongs to, which enters phase, until its Release.
+func timed(ctx context.Context, b remote.ByteBuffer, m remote.Message, phase CallPhase) remote.ByteBuffer {
 	if ours, ok := b.(*byteBuffer); ok {
 		if call := timedCallOf(ctx, m.RPCInfo()); call != nil {
 			ours.call = call
+			call.enter(phase)
 			call.use(ours.conn)
 		}
 	}

@@ -40,6 +40,8 @@ type clientHandlerFactory struct {
 	keepsTimeouts bool          // the suite may give the calls' time-outs to the transport
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 	maxRead       int           // bytes of a reply; zero: any number
+
+	keeper *timeoutKeeper // keeps them; nil until the client is made, and where Kitex does
 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.

@@ -47,7 +47,11 @@ func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Mes
 	info := msg.RPCInfo()
 	rpcinfo.Record(ctx, info, stats.WriteStart, nil)
 	defer func() { rpcinfo.Record(ctx, info, stats.WriteFinish, err) }()
-	return h.guard.watch(c, func() (context.Context, error) { return ctx, h.send(ctx, call, msg) })
+	timed := timedCallOf(ctx, info)
+	timed.enter(PhaseSend)
+	ctx, err = h.guard.watch(c, func() (context.Context, error) { return ctx, h.send(ctx, call, msg) })
+	timed.noteSent(err)
+	return ctx, err
 }
 
 // send encodes msg and sends it.
@@ -94,7 +98,13 @@ func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Mess
 	rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadStart, nil)
 	defer func() { rpcinfo.Record(ctx, msg.RPCInfo(), stats.ReadFinish, err) }()
 	msg.Tags()[replyConnKey] = c
-	return h.guard.watch(c, func() (context.Context, error) { return ctx, h.receive(ctx, call, msg) })
+	timed := timedCallOf(ctx, msg.RPCInfo())
+	timed.enter(PhaseReceive)
+	ctx, err = h.guard.watch(c, func() (context.Context, error) { return ctx, h.receive(ctx, call, msg) })
+	if err == nil {
+		timed.enter(PhaseReturn)
+	}
+	return ctx, err
 }
 
 // receive waits for the reply and decodes it.

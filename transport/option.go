@@ -119,14 +119,19 @@ func WithPool(cfg PoolConfig) Option {
 //
 // Without this option the transport ends such a call on the goroutine that
 // makes it, which saves the second one, if the suite's dialer, handlers and pool
-// are in use and there is no proxy. Errors are the same, and retries, backup
-// requests, circuit breaking and timeout propagation see no difference. What is
-// different without the option:
+// are in use and there is no proxy. Errors are of the same kinds and begin with the same words, and
+// retries, backup requests, circuit breaking and timeout propagation see no difference. The suite
+// tries out, when the client is made, whether Kitex's middleware for timeouts lets it; where it does
+// not, for example because something sets the client's ExtraTimeout last, Kitex keeps the timeouts and a
+// warning says so. What is different without the option:
 //
 //   - A middleware, resolver or codec that blocks without regard to its context,
 //     which has the call's deadline and ends with it, holds the caller up until
-//     it returns. Then the caller gets the timeout error. A client that has such
+//     it returns. Then the caller gets the timeout error, and the log says so, at most once
+//     a second, if that was more than 5 ms and a tenth of its time late. A client that has such
 //     middlewares wants this option.
+//   - The error of a call that has ended has a CallError: how far it had come, whether it was
+//     sent, and what it had failed with.
 //   - A call that ends closes its connection at once, not at a read timeout 5 ms
 //     later, or never; and nothing of it goes on: a dial is given up, a request
 //     that was not sent yet is not sent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
@@ -24,26 +25,34 @@ import (
 //   - User code gets the timedCall as its context. Code that disregards it is
 //     not interrupted.
 //
-// A timer and a channel are made only if somebody asks for Done.
+// A timer, a channel, and the watch over a caller's context that can end, are made when they are
+// needed: by code that asks for Done, or by a connection that has to be closed. Kitex's service
+// discovery, which asks each call once, does not need them; see timeoutKeeper.onlyLooks.
 type timedCall struct {
-	// immutable after beginCall
+	// immutable once the call runs
 	caller       context.Context // without the call's own limit
 	info         rpcinfo.RPCInfo // whose call it is: a nested call's context has this one's values too
 	start        time.Time
-	timeout      time.Duration // Kitex's; zero: only the caller's context limits the call
-	deadline     time.Time     // the earlier one of the two; zero: none
-	writeTimeout time.Duration // what the connections have otherwise; zero or less: none
+	timeout      time.Duration  // Kitex's; zero: only the caller's context limits the call
+	deadline     time.Time      // the earlier one of the two; zero: none
+	writeTimeout time.Duration  // what the connections have otherwise; zero or less: none
+	keeper       *timeoutKeeper // the client's; nil in tests of a timedCall alone
 
-	// owned by the goroutine that makes the call
-	unwatch func() bool // ends the watch over the caller's context; nil: that cannot end
+	// atomic: middlewares may go on with a call on a goroutine of their own, and leave it behind
+	phase atomic.Uint32 // a CallPhase
+	sent  atomic.Bool   // the kernel may have some of the request
 
 	mu sync.Mutex // taken before a connection's locks
 
 	// guarded by mu
-	err   error         // why the call has ended; nil until then. It never changes again
-	done  chan struct{} // closed when err is set; nil until somebody asks
-	timer *time.Timer   // sets err at the deadline; made with done
-	conn  net.Conn      // closed if the call ends before the connection is let go; nil: none in use
+	err      error         // why the call has ended; nil until then. It never changes again
+	done     chan struct{} // closed when err is set; nil until it is asked for
+	timer    *time.Timer   // sets err at the deadline; made with done
+	conn     net.Conn      // closed if the call ends before the connection is let go; nil: none in use
+	watching bool          // the end of the caller's context is seen, where it can end
+	unwatch  func() bool   // ends that; nil: not watching, or not yet
+	failed   time.Time     // when the transport failed the call; zero: it did not
+	echo     error         // what it failed with, if that says only that the call has ended
 }
 
 var _ context.Context = (*timedCall)(nil)
@@ -86,24 +95,41 @@ func (c *timedCall) over() error {
 	return nil
 }
 
-// watch has the call end with its caller's context.
+// watch has the call end with its caller's context when that ends, and not only when it is
+// looked at. Done and use call it, so that a call which needs neither has no watch.
 func (c *timedCall) watch() {
-	if c.caller.Done() != nil {
-		c.unwatch = context.AfterFunc(c.caller, c.cut)
+	if c.caller.Done() == nil {
+		return
+	}
+	c.mu.Lock()
+	begin := !c.watching && c.err == nil
+	c.watching = true
+	c.mu.Unlock()
+	if !begin {
+		return
+	}
+	unwatch := context.AfterFunc(c.caller, c.cut) // the caller's code, so not under the lock
+	c.mu.Lock()
+	c.unwatch = unwatch
+	ended := c.err != nil
+	c.mu.Unlock()
+	if ended {
+		unwatch()
 	}
 }
 
 // end ends a call that has returned. Err is context.Canceled from then on if
 // nothing ended it before.
 func (c *timedCall) end() {
-	if c.unwatch != nil {
-		c.unwatch()
-	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.endLocked(context.Canceled)
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+	unwatch := c.unwatch
+	c.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
 	}
 }
 
@@ -147,6 +173,16 @@ func (c *timedCall) Deadline() (time.Time, bool) { return c.deadline, !c.deadlin
 
 // Done implements context.Context.
 func (c *timedCall) Done() <-chan struct{} {
+	if c.Err() == nil && c.keeper.onlyLooks() {
+		return c.keeper.open
+	}
+	c.watch()
+	return c.doneOrTimer()
+}
+
+// doneOrTimer returns the channel of Done, which it makes if there is none. Without a watch over
+// the caller's context only the deadline closes it.
+func (c *timedCall) doneOrTimer() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done == nil {
@@ -179,6 +215,7 @@ func (c *timedCall) Value(key any) any {
 
 // use has nc closed if the call ends before letGo.
 func (c *timedCall) use(nc net.Conn) {
+	c.watch()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = nc
@@ -208,19 +245,20 @@ const timedWriteBytes = 256 << 10
 // call has ended: nothing goes out that nobody waits for. The caller calls
 // unlimitWrite after the write.
 func (c *timedCall) limitWrite(nc *netpollconn.Conn, n int) error {
-	if c.deadline.IsZero() {
-		return c.Err()
-	}
+	limited := !c.deadline.IsZero()
 	left := time.Until(c.deadline)
-	if left <= 0 {
-		return c.Err()
+	if !limited || left <= 0 {
+		if err := c.Err(); err != nil {
+			return err
+		}
 	}
-	if c.writeTimeout <= 0 || left < c.writeTimeout {
+	if limited && (c.writeTimeout <= 0 || left < c.writeTimeout) {
 		_ = nc.SetWriteTimeout(left) // it only stores the duration
 	}
-	if n > timedWriteBytes {
-		c.Done() // whose timer closes the connection
+	if limited && n > timedWriteBytes {
+		c.doneOrTimer() // the timer closes the connection
 	}
+	c.sent.Store(true)
 	return nil
 }
 
@@ -232,6 +270,13 @@ func (c *timedCall) unlimitWrite(nc *netpollconn.Conn) {
 
 // left is how much time is left, and never nothing, which would mean no limit.
 func (c *timedCall) left() time.Duration { return max(time.Until(c.deadline), 1) }
+
+// enter notes how far the call is. A nil timedCall is one that is not timed.
+func (c *timedCall) enter(p CallPhase) {
+	if c != nil {
+		c.phase.Store(uint32(p))
+	}
+}
 
 // sealedCall is a timedCall on its way through Kitex's own middleware for
 // timeouts, which makes a call on the calling goroutine if its context cannot

@@ -4,22 +4,192 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"reflect"
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/rpctimeout"
+
+	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// timeoutError returns the error of a call that has ended because of why, in
-// Kitex's own kinds and words (client/rpctimeout.go).
-func (c *timedCall) timeoutError(why error) error {
+// CallPhase is how far a call had come when its time was up or its context ended.
+type CallPhase uint8
+
+const (
+	// PhasePrepare: the call had not asked for a connection. It was in a middleware, in service
+	// discovery, or had ended before it began.
+	PhasePrepare CallPhase = iota
+
+	// PhaseConnect: the call waited for a connection, or for a place on a shared one, or dialled.
+	PhaseConnect
+
+	// PhaseSend: the call had its connection, and its request was encoded or sent. With a shared
+	// connection the request may still wait in its queue.
+	PhaseSend
+
+	// PhaseReceive: the request had been sent, and the call waited for the reply or read it.
+	PhaseReceive
+
+	// PhaseReturn: the reply had been read. It came too late, or a middleware held it up.
+	PhaseReturn
+)
+
+// String returns the phase as error texts have it.
+func (p CallPhase) String() string {
+	switch p {
+	case PhasePrepare:
+		return "prepare"
+	case PhaseConnect:
+		return "connect"
+	case PhaseSend:
+		return "send"
+	case PhaseReceive:
+		return "receive"
+	case PhaseReturn:
+		return "return"
+	}
+	return "invalid"
+}
+
+// CallError says more about a call that the transport has ended because its time was up or its
+// context ended. It is the cause of the error that Kitex gives such a call, for errors.As:
+//
+//	var ended *transport.CallError
+//	if errors.Is(err, kerrors.ErrRPCTimeout) && errors.As(err, &ended) && ended.NotSent() {
+//		// it is safe to make the call again
+//	}
+//
+// It matches context.DeadlineExceeded or context.Canceled, and what Err matches, such as *mux.Error.
+// It does not match Kitex's own classes of error, kerrors.ErrGetConnection for example, when Err
+// does: to retries and circuit breakers the call is a timeout and nothing else.
+//
+// A call has no CallError if Kitex keeps its timeout, as with WithKitexTimeouts.
+type CallError struct {
+	// Phase is how far the call had come.
+	Phase CallPhase
+
+	// Err is what the call itself had failed with, as a rule because it had ended. It is nil
+	// if it had not failed, or only because the call had closed its connection or used up its timeout.
+	Err error
+
+	notSent bool
+	text    string // Kitex's, which Error begins with
+	why     error  // context.DeadlineExceeded or context.Canceled
+}
+
+// NotSent reports whether nothing of the request was handed to the kernel: the peer cannot have
+// seen the call, and it is safe to make it again. Otherwise the peer may have run it, may be
+// running it, or may run it later.
+func (e *CallError) NotSent() bool { return e.notSent }
+
+// Error implements error: it begins as Kitex's text does.
+func (e *CallError) Error() string {
+	text := e.text + ", phase=" + e.Phase.String()
+	if e.notSent {
+		text += ", not sent"
+	}
+	if e.Err != nil {
+		text += ", cause=" + e.Err.Error()
+	}
+	return text
+}
+
+// Is reports whether the call ended because of target, or Err matches it.
+func (e *CallError) Is(target error) bool {
+	return target == e.why || !kerrors.IsKitexError(target) && errors.Is(e.Err, target)
+}
+
+// As finds target in Err.
+func (e *CallError) As(target any) bool {
+	return e.Err != nil && errors.As(e.Err, target)
+}
+
+// callError returns the CallError of a call that has ended because of why and has returned err.
+// text is what Kitex says.
+func (c *timedCall) callError(text string, why, err error) *CallError {
+	e := &CallError{
+		Phase: CallPhase(c.phase.Load()), Err: c.cause(err), notSent: !c.sent.Load(),
+		text: text, why: why,
+	}
+	var shared *mux.Error
+	if errors.As(err, &shared) {
+		e.notSent = shared.NotSent()
+	}
+	if e.notSent && e.Phase == PhaseReceive {
+		e.Phase = PhaseSend
+	}
+	return e
+}
+
+// noteSent notes whether a call on a shared connection, whose sending has returned err, was sent. A
+// nil timedCall is one that is not timed.
+func (c *timedCall) noteSent(err error) {
+	switch {
+	case c == nil:
+	case err == nil:
+		c.sent.Store(true)
+	default:
+		var failed *mux.Error
+		if errors.As(err, &failed) && !failed.NotSent() {
+			c.sent.Store(true)
+		}
+	}
+}
+
+// cause returns what the call has failed with, given err as which that has come back: without what
+// Kitex has put around it, and nil if that is only that the call has ended.
+func (c *timedCall) cause(err error) error {
+	var inner *CallError
+	if errors.As(err, &inner) {
+		return inner.Err
+	}
+	err = withoutKitexs(err)
+	//nolint:errorlint // one that is wrapped says more
+	if err == nil || err == kerrors.ErrRPCTimeout || err == context.Canceled || err == context.DeadlineExceeded {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reflect.TypeOf(err).Comparable() && err == c.echo { //nolint:errorlint // as above
+		return nil
+	}
+	return err
+}
+
+// withoutKitexs returns err without the kinds that Kitex has put around it.
+func withoutKitexs(err error) error {
+	for {
+		kitexs, ok := err.(*kerrors.DetailedError) //nolint:errorlint // the layers are taken off one by one
+		if !ok || kitexs.Unwrap() == nil {
+			return err
+		}
+		err = kitexs.Unwrap()
+	}
+}
+
+// isEcho reports whether err, with which the transport has failed a call that has ended, comes of that
+// alone: the call has closed its connection, or what was left of its time was the connection's timeout. A
+// shared connection's error says more.
+func isEcho(err error) bool {
+	return errors.As(err, new(*netpollconn.Error)) && !errors.As(err, new(*mux.Error)) &&
+		(errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+// timeoutError returns the error of a call that has ended because of why and has returned err, in
+// Kitex's own kinds and words (client/rpctimeout.go), with a CallError as its cause.
+func (c *timedCall) timeoutError(why, err error) error {
 	fine := rpctimeout.LoadGlobalNeedFineGrainedErrCode()
 	text := c.description()
 	if why == context.Canceled { //nolint:errorlint // as Kitex compares it
 		if fine {
-			return kerrors.ErrCanceledByBusiness.WithCause(errors.New(text))
+			return kerrors.ErrCanceledByBusiness.WithCause(c.callError(text, why, err))
 		}
-		return kerrors.ErrRPCTimeout.WithCause(fmt.Errorf("%s: %w by business", text, why))
+		text += ": " + why.Error() + " by business"
+		return kerrors.ErrRPCTimeout.WithCause(c.callError(text, why, err))
 	}
 	by := c.shortenedBy()
 	switch {
@@ -30,10 +200,11 @@ func (c *timedCall) timeoutError(why error) error {
 	case by == byContext:
 		text += ", context deadline earlier than timeout, actual=" + c.deadline.Sub(c.start).String()
 	}
+	cause := c.callError(text, why, err)
 	if fine && by == byBusiness {
-		return kerrors.ErrTimeoutByBusiness.WithCause(errors.New(text))
+		return kerrors.ErrTimeoutByBusiness.WithCause(cause)
 	}
-	return kerrors.ErrRPCTimeout.WithCause(errors.New(text))
+	return kerrors.ErrRPCTimeout.WithCause(cause)
 }
 
 // description says which call it was. The location is the one that Kitex's

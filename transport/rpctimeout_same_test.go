@@ -41,7 +41,8 @@ var timeoutWays = []struct {
 	}},
 }
 
-// ended is what a caller, and who stands between, can tell of a call that failed.
+// ended is what a caller, and who stands between, can tell of a call that failed, without
+// what a CallError adds to it.
 type ended struct {
 	text string
 
@@ -50,6 +51,7 @@ type ended struct {
 	canceled, deadlineExceeded             bool
 	osTimeout, netTimeout, kitexTimeout    bool
 	detailed, own                          bool
+	more                                   bool // there is a CallError
 
 	service, instance circuitbreak.ErrorType // what circuit breakers take it for
 
@@ -67,6 +69,7 @@ func textOf(err error) string {
 		return "<nil>"
 	}
 	text, _, _ := strings.Cut(err.Error(), "\nstack=")
+	text, _, _ = strings.Cut(text, ", phase=")
 	return theActual.ReplaceAllString(text, "actual=T")
 }
 
@@ -74,6 +77,7 @@ func endedWith(err error, tr *finishTracer) ended {
 	var netErr net.Error
 	var detailed *kerrors.DetailedError
 	panicked, traced := tr.last()
+	more := errors.As(err, new(*CallError))
 	return ended{
 		text:               textOf(err),
 		rpcTimeout:         errors.Is(err, kerrors.ErrRPCTimeout),
@@ -81,12 +85,13 @@ func endedWith(err error, tr *finishTracer) ended {
 		remoteOrNet:        errors.Is(err, kerrors.ErrRemoteOrNetwork),
 		byBusiness:         errors.Is(err, kerrors.ErrTimeoutByBusiness),
 		canceledByBusiness: errors.Is(err, kerrors.ErrCanceledByBusiness),
-		canceled:           errors.Is(err, context.Canceled),
-		deadlineExceeded:   errors.Is(err, context.DeadlineExceeded),
+		canceled:           errors.Is(err, context.Canceled) && (!more || !errors.Is(err, kerrors.ErrCanceledByBusiness)),
+		deadlineExceeded:   !more && errors.Is(err, context.DeadlineExceeded),
 		osTimeout:          os.IsTimeout(err),
 		kitexTimeout:       kerrors.IsTimeoutError(err),
-		netTimeout:         errors.As(err, &netErr) && netErr.Timeout(),
-		own:                errors.Is(err, errOwn),
+		netTimeout:         !more && errors.As(err, &netErr) && netErr.Timeout(),
+		own:                !more && errors.Is(err, errOwn),
+		more:               more,
 		detailed:           errors.As(err, &detailed),
 		service:            circuitbreak.ErrorTypeOnServiceLevel(context.Background(), nil, nil, err),
 		instance:           circuitbreak.ErrorTypeOnInstanceLevel(context.Background(), nil, nil, err),
@@ -338,6 +343,10 @@ func TestTimeoutsAreKitexs(t *testing.T) {
 					got = tc.make(t, address, arrived, way.options(newTestGroup(t)))
 				}
 				got.deadlineExceeded = got.deadlineExceeded && !tc.suites
+				if wants := !way.racy && tc.endsCall(); got.more != wants {
+					t.Errorf("%s: a CallError is there: %v, want %v", way.name, got.more, wants)
+				}
+				got.more = false
 				if i == 0 || tc.suites && i == 1 {
 					stock = got
 					if !strings.Contains(got.text, tc.text) {
@@ -350,6 +359,15 @@ func TestTimeoutsAreKitexs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endsCall reports whether the call ends because of its limit, and not for a reason of its own.
+func (tc *failing) endsCall() bool {
+	switch tc.name {
+	case "dial gives up first", "middleware fails by itself", "middleware panics":
+		return false
+	}
+	return true
 }
 
 // isLate reports whether Kitex's goroutine, which times out 5 ms later than its

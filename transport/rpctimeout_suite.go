@@ -6,11 +6,14 @@ import (
 	"math"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/kerrors"
+	"github.com/cloudwego/kitex/pkg/klog"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
 )
@@ -26,11 +29,31 @@ import (
 // there: a user's router goes on outside ours. That the timeout is not seen
 // either is the doing of the client's ExtraTimeout, which Kitex's middleware adds
 // to it, and nothing else reads: the configuration stays as it is.
+//
+// All this is Kitex's inside, and options that a user gives late can undo it. So a
+// timeoutKeeper tries it out while Kitex makes the client, with Kitex's own middleware
+// between the two, and goes Kitex's way where it does not hold; see probe.
 
 // noTimeout makes every positive timeout negative that it is added to.
 const noTimeout = time.Duration(math.MinInt64)
 
-// timeoutBuilder returns the MiddlewareBuilder that gives the time-outs of o's
+// timeoutKeeper keeps the timeouts of one client's calls.
+type timeoutKeeper struct {
+	service      string        // immutable: the peer's name
+	writeTimeout time.Duration // immutable: what the dialer gives a connection
+	open         chan struct{} // immutable, never closed: Done for somebody who only looks at it
+
+	// written while Kitex makes the client, before its first call
+	extra     time.Duration // what the user has added to every timeout
+	surrounds bool          // the inner middleware is in the chain that Kitex is making
+	way       timeoutWay
+
+	discovery atomic.Uintptr // the place in Kitex's code that onlyLooks has found; zero: none so far
+	warned    sync.Once      // that not all is as it should be
+	overruns  logLimiter
+}
+
+// timeoutBuilder returns the MiddlewareBuilder that gives the timeouts of o's
 // client to the transport, if that can keep them. It adds no middleware by
 // itself. Kitex runs builders when all options are there and before it looks at
 // what this one sets.
@@ -44,7 +67,7 @@ func timeoutBuilder(o *client.Options) endpoint.MiddlewareBuilder {
 }
 
 // transportKeepsTimeouts reports whether every wait of a call of o's client is
-// one that a timedCall ends. ExtraTimeout says that another suite was there first.
+// one that a timedCall ends. A keeper says that another suite was there first.
 func transportKeepsTimeouts(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	pooled := false
@@ -53,53 +76,79 @@ func transportKeepsTimeouts(o *client.Options) bool {
 		pooled = true
 	}
 	_, dials := o.RemoteOpt.Dialer.(*dialer)
-	return ours && handlers.keepsTimeouts && pooled && dials &&
-		o.Proxy == nil && o.ExtraTimeout != noTimeout
+	return ours && handlers.keepsTimeouts && handlers.keeper == nil && pooled && dials && o.Proxy == nil
 }
 
 func installTimeouts(o *client.Options) {
 	handlers, _ := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
-	outer := timeouts{extra: o.ExtraTimeout, writeTimeout: handlers.writeTimeout}.middleware
+	k := &timeoutKeeper{service: o.Svr.ServiceName, writeTimeout: handlers.writeTimeout, open: make(chan struct{})}
+	handlers.keeper = k
+	o.RemoteOpt.CliHandlerFactory = handlers
+	outer := endpoint.Middleware(k.begin)
 	if router := o.XDSRouterMiddleware; o.XDSEnabled && router != nil {
 		outer = endpoint.Chain(router, outer)
 	}
 	o.XDSEnabled, o.XDSRouterMiddleware = true, outer
-	o.UnaryOptions.UnaryMiddlewares = slices.Insert(o.UnaryOptions.UnaryMiddlewares, 0, unsealCall)
+	o.UnaryOptions.UnaryMiddlewares = slices.Insert(o.UnaryOptions.UnaryMiddlewares, 0, k.unseal)
 	o.IMWBs = slices.Insert(o.IMWBs, 0, func(context.Context) endpoint.Middleware { return sparePeers })
-	o.ExtraTimeout = noTimeout
+	// Kitex's middleware for timeouts comes next after the last of these, so all has been said
+	// of ExtraTimeout by then.
+	o.IMWBs = append(o.IMWBs, func(context.Context) endpoint.Middleware {
+		k.extra, o.ExtraTimeout = o.ExtraTimeout, noTimeout
+		return k.connect
+	})
 }
 
-// timeouts is the outer middleware.
-type timeouts struct {
-	extra        time.Duration // what the user has added to every timeout
-	writeTimeout time.Duration
-}
-
-func (t timeouts) middleware(next endpoint.Endpoint) endpoint.Endpoint {
+// begin is the outer middleware.
+func (k *timeoutKeeper) begin(next endpoint.Endpoint) endpoint.Endpoint {
+	if k.surrounds && k.way == wayUntried {
+		k.choose(next)
+	}
 	return func(ctx context.Context, request, response any) error {
-		if _, stream := response.(*streaming.Result); stream {
-			return next(ctx, request, response) // Kitex has no timeout for those
-		}
-		info := rpcinfo.GetRPCInfo(ctx)
-		timeout := info.Config().RPCTimeout()
-		if timeout > 0 {
-			timeout += t.extra
-		}
-		if timeout <= 0 && ctx.Done() == nil {
+		if k.way.unsealed() || !k.limits(ctx, response) {
 			return next(ctx, request, response)
 		}
-		c := beginCall(ctx, info, timeout, t.writeTimeout)
-		if why := c.over(); why != nil {
-			return c.timeoutError(why)
-		}
-		return c.run(next, request, response)
+		return k.call(ctx, next, request, response)
 	}
 }
 
-// run makes the call and returns what its caller gets: the result if it came in
-// time. A panic is an error, as it is in Kitex's goroutine.
-func (c *timedCall) run(next endpoint.Endpoint, request, response any) (err error) {
-	c.watch()
+// limits reports whether a call has a limit. Kitex has none for streams.
+func (k *timeoutKeeper) limits(ctx context.Context, response any) bool {
+	if _, stream := response.(*streaming.Result); stream {
+		return false
+	}
+	return ctx.Done() != nil || k.timeout(rpcinfo.GetRPCInfo(ctx)) > 0
+}
+
+// timeout returns the timeout of info's call.
+func (k *timeoutKeeper) timeout(info rpcinfo.RPCInfo) time.Duration {
+	timeout := info.Config().RPCTimeout()
+	if timeout > 0 {
+		timeout += k.extra
+	}
+	return timeout
+}
+
+// call makes a call that has a limit.
+func (k *timeoutKeeper) call(ctx context.Context, next endpoint.Endpoint, request, response any) error {
+	info := rpcinfo.GetRPCInfo(ctx)
+	c := k.newCall(ctx, info)
+	if why := c.over(); why != nil {
+		return c.timeoutError(why, nil)
+	}
+	return c.run(sealedCall{c}, next, request, response)
+}
+
+// newCall returns a timedCall that begins now.
+func (k *timeoutKeeper) newCall(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
+	c := beginCall(ctx, info, k.timeout(info), k.writeTimeout)
+	c.keeper = k
+	return c
+}
+
+// run makes the call, whose context is ctx, and returns what its caller gets: the result if it
+// came in time. A panic is an error, as it is in Kitex's goroutine.
+func (c *timedCall) run(ctx context.Context, next endpoint.Endpoint, request, response any) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = rpcinfo.ClientPanicToErr(c.caller, v, c.info, true)
@@ -107,23 +156,29 @@ func (c *timedCall) run(next endpoint.Endpoint, request, response any) (err erro
 		err = c.result(err)
 		c.end()
 	}()
-	return next(sealedCall{c}, request, response)
+	return next(ctx, request, response)
 }
 
 // result returns what a caller gets for err, which the call has returned with.
 func (c *timedCall) result(err error) error {
 	if why := c.Err(); why != nil {
-		return c.timeoutError(why)
+		c.noteOverrun(time.Now())
+		return c.timeoutError(why, err)
 	}
 	if err == context.Canceled { //nolint:errorlint // as Kitex compares it: one that is wrapped is somebody's own
-		return c.timeoutError(err)
+		return c.timeoutError(err, nil)
 	}
 	return err
 }
 
-// unsealCall is the inner middleware.
-func unsealCall(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
+// unseal is the inner middleware.
+func (k *timeoutKeeper) unseal(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
+	k.surrounds = true
 	return func(ctx context.Context, request, response any) error {
+		if p, ok := request.(*timeoutProbe); ok {
+			p.ctx = ctx
+			return nil
+		}
 		if s, ok := ctx.(sealedCall); ok {
 			ctx = s.timedCall
 		}
@@ -148,6 +203,82 @@ func sparePeers(next endpoint.Endpoint) endpoint.Endpoint {
 		if errors.As(err, &op) && op.Op == "dial" && errors.Is(c.Err(), context.DeadlineExceeded) {
 			return err
 		}
-		return kerrors.ErrRPCTimeout.WithCause(c.Err())
+		return kerrors.ErrRPCTimeout.WithCause(c.callError(c.Err().Error(), c.Err(), err))
 	}
+}
+
+// connect is the middleware next to the transport. A call that has a limit and comes here
+// without a timedCall gets its own: its waits must end even where Kitex, or an option that was
+// given late, keeps the outer middleware out.
+func (k *timeoutKeeper) connect(next endpoint.Endpoint) endpoint.Endpoint {
+	return func(ctx context.Context, request, response any) error {
+		info := rpcinfo.GetRPCInfo(ctx)
+		if c := timedCallOf(ctx, info); c != nil {
+			return c.connect(ctx, next, request, response)
+		}
+		if k.way == wayKitexs || !k.limits(ctx, response) {
+			return next(ctx, request, response)
+		}
+		k.warn("its middleware for timeouts is not where it was put; calls end only where they wait for connections")
+		c := k.newCall(ctx, info)
+		if why := c.over(); why != nil {
+			return c.timeoutError(why, nil)
+		}
+		return c.run(c, func(ctx context.Context, request, response any) error {
+			return c.connect(ctx, next, request, response)
+		}, request, response)
+	}
+}
+
+// connect has the transport make the call.
+func (c *timedCall) connect(ctx context.Context, next endpoint.Endpoint, request, response any) error {
+	c.enter(PhaseConnect)
+	err := next(ctx, request, response)
+	if err != nil {
+		c.noteFailed(err)
+	}
+	return err
+}
+
+// noteFailed notes that the transport has failed the call with err.
+func (c *timedCall) noteFailed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed = time.Now()
+	if c.lookLocked() && isEcho(err) {
+		c.echo = withoutKitexs(err)
+	}
+}
+
+// overrunGrace, and a tenth of its time, is how much later than its deadline a call may come back
+// without a word in the log.
+const overrunGrace = 5 * time.Millisecond
+
+// overrun returns how much later than its deadline the call comes back at now for no
+// reason of the transport's.
+func (c *timedCall) overrun(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed.After(c.deadline) {
+		return now.Sub(c.failed)
+	}
+	return now.Sub(c.deadline)
+}
+
+// noteOverrun logs that the user's code has kept the caller of a call that has ended.
+func (c *timedCall) noteOverrun(now time.Time) {
+	if c.keeper == nil || c.deadline.IsZero() {
+		return
+	}
+	over := c.overrun(now)
+	if over <= overrunGrace+c.deadline.Sub(c.start)/10 {
+		return
+	}
+	phase, method := CallPhase(c.phase.Load()), c.info.To().Method()
+	service := c.keeper.service
+	c.keeper.overruns.log(func(more int) {
+		klog.Warnf("KITELINE: a call came back %v after its deadline, service=%s, method=%s, phase=%v (%d more not logged): "+
+			"a middleware or resolver of the client does not end with its context; see transport.WithKitexTimeouts",
+			over, service, method, phase, more)
+	})
 }
