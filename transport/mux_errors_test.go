@@ -117,7 +117,11 @@ type heldService struct {
 	began   chan struct{}
 	release chan struct{}
 	calls   atomic.Int64
+	once    sync.Once
 }
+
+// letGo releases all calls, those to come included.
+func (s *heldService) letGo() { s.once.Do(func() { close(s.release) }) }
 
 func newHeldService() *heldService {
 	s := &heldService{began: make(chan struct{}, 1000), release: make(chan struct{})}

@@ -41,6 +41,9 @@ type serverHandler struct {
 	panics, silent, badReplies, failures logLimiter
 
 	calls sync.Pool // of *servedCall, in no use
+
+	stop    sync.Once
+	stopErr error // set by stop
 }
 
 var (
@@ -84,13 +87,13 @@ func (h *serverHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
 }
 
 // GracefulShutdown implements remote.GracefulShutdown: it returns when no
-// multiplexed connection is left, or with ctx's error.
+// multiplexed connection is left, or with ctx's error. A second call waits for the first.
 func (h *serverHandler) GracefulShutdown(ctx context.Context) error {
-	var err error
-	if g, ok := h.ServerTransHandler.(remote.GracefulShutdown); ok {
-		err = g.GracefulShutdown(ctx)
-	}
-	return errors.Join(err, h.mux.Shutdown(ctx))
+	h.stop.Do(func() {
+		err := shutdownHandler(ctx, h.ServerTransHandler)
+		h.stopErr = errors.Join(err, h.mux.Shutdown(ctx))
+	})
+	return h.stopErr
 }
 
 // OnRead implements remote.ServerTransHandler.
@@ -129,6 +132,7 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	if err != nil {
 		return err
 	}
+	c.EndsItself() // as its client and h.mux agree
 	if h.cancels {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)

@@ -128,6 +128,9 @@ func logAcceptError(err error) {
 // requests on their way are granted a moment, and each connection is closed
 // when it has nothing left to do, at the latest when ExitWaitTime is over. It
 // returns context.DeadlineExceeded in that case.
+//
+// The suite's handlers end multiplexed connections and gRPC streams meanwhile. Others are waited for
+// first: connections that look idle may be in use by them.
 func (s *transServer) Shutdown() error {
 	s.mu.Lock()
 	s.closed = true
@@ -138,18 +141,23 @@ func (s *transServer) Shutdown() error {
 	if server != nil {
 		stopAccepting(ctx, server)
 	}
-	if g, ok := s.handler.(remote.GracefulShutdown); ok {
-		if err := g.GracefulShutdown(ctx); err != nil {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		if err := shutdownHandler(ctx, s.handler); err != nil {
 			klog.Warnf("KITELINE: graceful shutdown of the handlers failed: %v", err)
 		}
+	}()
+	if _, sideBySide := s.opt.SvrHandlerFactory.(suiteHandlerFactory); !sideBySide || server == nil {
+		<-told
 	}
 	if server == nil {
 		return nil
 	}
-	if server.ConnCount() > 0 {
-		wait(ctx, shutdownGrace)
-	}
-	return server.Shutdown(ctx)
+	grantGrace(ctx, server, told)
+	err := server.Shutdown(ctx)
+	<-told
+	return err
 }
 
 // stopAccepting is server.StopAccepting, which goes on by itself after stopPatience, or if ctx ends first:
@@ -168,13 +176,20 @@ func stopAccepting(ctx context.Context, server *conn.Server) {
 	}
 }
 
-// wait returns after d, or when ctx is done.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
+// grantGrace waits for shutdownGrace, or until ctx is done, unless there is no connection, now or when the handlers
+// have been told.
+func grantGrace(ctx context.Context, server *conn.Server, told <-chan struct{}) {
+	timer := time.NewTimer(shutdownGrace)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	for server.ConnCount() > 0 {
+		select {
+		case <-told:
+			told = nil
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -59,3 +59,30 @@ func (h *toldHandler) GracefulShutdown(context.Context) error {
 	h.told <- struct{}{}
 	return nil
 }
+
+// TestShutdownWaitsForOtherHandlers: connections that look idle may be in use by handlers that are not the suite's,
+// so none is closed before those have returned from their shutdown.
+func TestShutdownWaitsForOtherHandlers(t *testing.T) {
+	began, free := make(chan struct{}), make(chan struct{})
+	h := onRead(echoLine)
+	h.onShutdown = func(context.Context) error {
+		close(began)
+		<-free
+		return nil
+	}
+	s := startTransServer(t, &remote.ServerOption{}, h, WithGroup(newTestGroup(t)))
+	c := s.dial()
+	exchange(t, c, "ping")
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.shutdown() }()
+	receive(t, "GracefulShutdown", began)
+	timer := time.NewTimer(2 * shutdownGrace)
+	defer timer.Stop()
+	<-timer.C
+	exchange(t, c, "late")
+	close(free)
+	wantClosed(t, c)
+	if err := receive(t, "Shutdown", stopped); err != nil {
+		t.Error(err)
+	}
+}

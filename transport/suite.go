@@ -6,10 +6,7 @@ import (
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/connpool"
-	"github.com/cloudwego/kitex/pkg/remote/trans/detection"
 	"github.com/cloudwego/kitex/pkg/remote/trans/netpollmux"
-	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2"
-	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
@@ -39,11 +36,7 @@ func (s serverSuite) Options() []server.Option {
 			o.RemoteOpt.PayloadCodec = nil
 		}
 		o.RemoteOpt.TransServerFactory = &transServerFactory{settings: s.settings}
-		o.RemoteOpt.SvrHandlerFactory = detection.NewSvrTransHandlerFactory(
-			serverHandlerFactory{settings: s.settings, options: o},
-			nphttp2.NewSvrTransHandlerFactory(),
-			ttstream.NewSvrTransHandlerFactory(),
-		)
+		o.RemoteOpt.SvrHandlerFactory = suiteHandlerFactory{serverHandlerFactory{settings: s.settings, options: o}}
 	}}}
 }
 

@@ -68,6 +68,7 @@ type Conn struct {
 	// atomic
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]
 	staying   atomic.Bool   // its arming for reading stays; changed with armMu held
+	kept      atomic.Bool   // a server's Shutdown leaves its end to its user
 	errQueue  atomic.Bool   // its error queue is in use, so that every arming stays: see errorqueue.go
 	readers   atomic.Int32  // goroutines that read for a user or a handler
 	pending   atomic.Int64  // bytes of the write under way that the kernel has not taken; set with writeMu held

@@ -179,7 +179,7 @@ func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 		return
 	}
 	c.start()
-	if p == phaseDraining {
+	if p == phaseDraining && !c.kept.Load() {
 		c.drain()
 	}
 	if err := c.Err(); isArmError(err) {

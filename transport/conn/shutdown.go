@@ -93,18 +93,20 @@ func (s *Server) stop(last func(*listening)) {
 
 // Shutdown ends the server and loses no request that has arrived: it stops
 // accepting, closes every connection that has nothing left to read and no callback running,
-// now or as soon as that is so, and returns nil when none is left. When ctx ends first, what is
+// now or as soon as that is so, except those with EndsItself, and returns nil when none is left. When ctx ends first, what is
 // left is closed and ctx's error returned, at once: a callback that still runs, or a listener
 // whose Accept does not return after its Close, is not waited for (see OnAcceptError). Shutdown must not be
 // called from a callback, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
-		if c.onRequest.Load() == nil {
+		switch {
+		case c.kept.Load():
+		case c.onRequest.Load() == nil:
 			c.spawn(c.drain) // which may run close callbacks
-			continue
+		default:
+			c.drain()
 		}
-		c.drain()
 	}
 	err := s.await(ctx, &s.empty)
 	if err != nil {

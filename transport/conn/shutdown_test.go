@@ -269,3 +269,46 @@ func TestShutdownTakesBacklog(t *testing.T) {
 		}
 	}
 }
+
+// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until it ends or the
+// time for that is over.
+func TestShutdownKeeps(t *testing.T) {
+	t.Parallel()
+	for _, leaves := range []bool{true, false} {
+		s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{
+			OnRequest: func(ctx context.Context, c *conn.Conn) error {
+				if first, err := c.Reader().Peek(5); err == nil && first[4] == 'k' {
+					c.EndsItself()
+				}
+				return echoFrames(ctx, c)
+			},
+		}})
+		kept, other := s.dial(t), s.dial(t)
+		for text, c := range map[string]net.Conn{"kept": kept, "other": other} {
+			_ = c.SetDeadline(time.Now().Add(patience))
+			if _, err := call(c, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Shutdown(ctx) }()
+		if n, err := other.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the other: got %d bytes, %v, want the end", n, err)
+		}
+		if got, err := call(kept, "late"); got != "late" || err != nil {
+			t.Errorf("the kept one: got %q, %v", got, err)
+		}
+		var want error
+		if leaves {
+			kept.Close()
+		} else {
+			cancel()
+			want = context.Canceled
+		}
+		if err := receive(t, "Shutdown", stopped); !errors.Is(err, want) {
+			t.Errorf("leaves %v: got %v, want %v", leaves, err, want)
+		}
+	}
+}
