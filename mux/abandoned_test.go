@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // abandonCalls has n calls time out on s at once. Each has to have begun.
@@ -36,18 +38,18 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-				p := newFakePeer(nc, true)
+				p := testpeer.NewServer(nc, true)
 				defer nc.Close()
-				first, _ := p.read()
-				_ = p.reply(first.seqID, nil)
-				var held []peerFrame
+				first, _ := p.Receive()
+				_ = p.Reply(first.SeqID, nil)
+				var held []testpeer.Received
 				for range most {
-					f, _ := p.read()
+					f, _ := p.Receive()
 					held = append(held, f)
 				}
 				<-release
-				_ = p.reply(held[0].seqID, nil)
-				p.echo() // which answers those that begin now
+				_ = p.Reply(held[0].SeqID, nil)
+				p.Echo() // which answers those that begin now
 			}}
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most, Overload: overload})
 			connect(t, s)
@@ -82,17 +84,17 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int) {
 	return func(nc net.Conn, _ int) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
-		replies := make(chan peerFrame, 100) // by one goroutine: a bubble's time stands still where many wait for a mutex
+		p := testpeer.NewServer(nc, true)
+		replies := make(chan testpeer.Received, 100) // by one goroutine: a bubble's time stands still where many wait for a mutex
 		var pending, writing sync.WaitGroup
 		writing.Go(func() {
 			for f := range replies {
 				changed(-1)
-				_ = p.reply(f.seqID, f.payload)
+				_ = p.Reply(f.SeqID, f.Payload)
 			}
 		})
 		for most := first; ; most = d {
-			f, err := p.read()
+			f, err := p.Receive()
 			if err != nil {
 				break
 			}
@@ -154,18 +156,18 @@ func TestLostReplies(t *testing.T) {
 			var dials int
 			d := &pipeDialer{serve: func(nc net.Conn, n int) {
 				defer nc.Close()
-				p := newFakePeer(nc, true)
+				p := testpeer.NewServer(nc, true)
 				if n > 1 {
-					p.echo()
+					p.Echo()
 					return
 				}
-				if f, err := p.read(); err != nil || p.reply(f.seqID, nil) != nil {
+				if f, err := p.Receive(); err != nil || p.Reply(f.SeqID, nil) != nil {
 					return
 				}
 				for range lost {
-					_, _ = p.read()
+					_, _ = p.Receive()
 				}
-				p.echo()
+				p.Echo()
 			}}
 			dials = 1
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most})
@@ -199,13 +201,13 @@ func TestAbandonedElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			if n > 1 {
-				p.echo()
+				p.Echo()
 				return
 			}
-			if f, err := p.read(); err == nil && p.reply(f.seqID, nil) == nil {
-				_, _ = io.Copy(io.Discard, p.in)
+			if f, err := p.Receive(); err == nil && p.Reply(f.SeqID, nil) == nil {
+				_, _ = io.Copy(io.Discard, p.In)
 			}
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxInFlight: most, Overload: FailFast})

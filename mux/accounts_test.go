@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -19,11 +20,11 @@ func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, false)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, false)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			<-readOn
-			p.echo()
+			p.Echo()
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1, MaxPendingBytes: 1000})
 		connect(t, s)
@@ -56,7 +57,7 @@ func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
 func TestDrainedBeforeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			_ = newFakePeer(nc, true).control(frame.SignalDrain)
+			_ = testpeer.NewServer(nc, true).Control(frame.SignalDrain)
 			nc.Close()
 		}}
 		down := errors.New("down")
@@ -89,9 +90,9 @@ func TestFailFastAfterDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const dialTime = time.Second
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			_, _ = io.Copy(io.Discard, nc) // it answers nothing more
 		}}
 		s := NewSet(Config{MaxConns: 1, MaxInFlight: 1, Overload: FailFast, Dial: func(ctx context.Context) (*conn.Conn, error) {
@@ -131,11 +132,11 @@ func TestFailFastAfterDial(t *testing.T) {
 func TestPeerClosesWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			_, _ = p.read()
-			_ = p.control(frame.SignalDrain)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			_, _ = p.Receive()
+			_ = p.Control(frame.SignalDrain)
 			time.Sleep(time.Second)
 			nc.Close()
 		}}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -21,16 +22,16 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 	for name, end := range map[string]func(nc net.Conn){
 		"accepts and closes": func(net.Conn) {},
 		"closes at the first request": func(nc net.Conn) {
-			_, _ = newFakePeer(nc, true).read()
+			_, _ = testpeer.NewServer(nc, true).Receive()
 		},
 		"is no such server": func(nc net.Conn) {
-			_, _ = newFakePeer(nc, true).read()
+			_, _ = testpeer.NewServer(nc, true).Receive()
 			_, _ = io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\n\r\n")
 		},
 		"drains at the first request": func(nc net.Conn) {
-			p := newFakePeer(nc, true)
-			_, _ = p.read()
-			_ = p.control(frame.SignalDrain)
+			p := testpeer.NewServer(nc, true)
+			_, _ = p.Receive()
+			_ = p.Control(frame.SignalDrain)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 					defer nc.Close()
 					if well.Load() {
-						newFakePeer(nc, true).echo()
+						testpeer.NewServer(nc, true).Echo()
 						return
 					}
 					end(nc)
@@ -154,9 +155,9 @@ func TestBackoffEndsWithReply(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			if replies.Load() {
-				p := newFakePeer(nc, true)
-				f, _ := p.read()
-				_ = p.reply(f.seqID, nil)
+				p := testpeer.NewServer(nc, true)
+				f, _ := p.Receive()
+				_ = p.Reply(f.SeqID, nil)
 			}
 		}}
 		dials := 0

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
 // bareEcho is the least a multiplexing server can do: it sends back what it reads, and
@@ -19,15 +20,15 @@ import (
 func bareEcho(marked bool) func(nc net.Conn) {
 	return func(nc net.Conn) {
 		defer nc.Close()
-		p := newFakePeer(nc, marked)
-		first, err := p.read()
-		if err != nil || p.reply(first.seqID, first.payload) != nil {
+		p := testpeer.NewServer(nc, marked)
+		first, err := p.Receive()
+		if err != nil || p.Reply(first.SeqID, first.Payload) != nil {
 			return
 		}
 		out := bufio.NewWriterSize(nc, 64<<10)
 		space := make([]byte, 1<<20)
 		for {
-			start, err := p.in.Peek(frame.PrefixBytes)
+			start, err := p.In.Peek(frame.PrefixBytes)
 			if err != nil {
 				return
 			}
@@ -35,13 +36,13 @@ func bareEcho(marked bool) func(nc net.Conn) {
 			if err != nil {
 				return
 			}
-			if _, err := io.ReadFull(p.in, space[:pre.Bytes]); err != nil {
+			if _, err := io.ReadFull(p.In, space[:pre.Bytes]); err != nil {
 				return
 			}
 			if _, err := out.Write(space[:pre.Bytes]); err != nil {
 				return
 			}
-			if p.in.Buffered() < frame.PrefixBytes && out.Flush() != nil {
+			if p.In.Buffered() < frame.PrefixBytes && out.Flush() != nil {
 				return
 			}
 		}
@@ -114,8 +115,8 @@ func BenchmarkBothEnds(b *testing.B) {
 				continue
 			}
 			b.Run(fmt.Sprintf("callers=%d/conns=%d", callers, conns), func(b *testing.B) {
-				srv := startMuxServer(b, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-				s := newTestSet(b, Config{Dial: dialTo(b, srv.addr.String), MaxConns: conns})
+				srv := startServer(b, muxserver.Config{Handler: answering(echoing)})
+				s := newTestSet(b, Config{Dial: dialTo(b, srv.Addr.String), MaxConns: conns})
 				connect(b, s)
 				callAll(b, callers, func() error { return benchCall(context.Background(), s, payload, 0) })
 			})

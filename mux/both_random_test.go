@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
 // TestBothEndsAtRandom has clients and a server of this package with limits of all sizes over TCP: idle
@@ -22,9 +23,9 @@ func TestBothEndsAtRandom(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		var mu sync.Mutex
 		handled := make(map[uint64]int)
-		srv := startMuxServer(t, "tcp", ServerConfig{
-			Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
-				p := requestPayload(call)
+		srv := startServer(t, muxserver.Config{
+			Handler: answering(func(_ context.Context, call *muxserver.Call) bool {
+				p := testpeer.RequestPayload(call)
 				id := binary.BigEndian.Uint64(p)
 				mu.Lock()
 				handled[id]++
@@ -32,13 +33,13 @@ func TestBothEndsAtRandom(t *testing.T) {
 				if id%7 == 0 {
 					time.Sleep(time.Duration(id%5) * time.Millisecond)
 				}
-				return p[8] != 'o' && answer(call, p)
+				return p[8] != 'o' && testpeer.Answer(call, p)
 			}),
 			MaxHandlersPerConn: 1 + rnd.IntN(20), MaxHandlers: rnd.IntN(20), MaxPendingBytes: 1 + rnd.IntN(100_000),
 			IdleTimeout: time.Duration(2+rnd.IntN(2)) * time.Second / 8, Heartbeat: 4 * time.Second,
 		})
 		s := newTestSet(t, Config{
-			Dial: dialTo(t, srv.addr.String), MaxConns: 1 + rnd.IntN(3), MaxInFlight: 1 + rnd.IntN(10), MaxPendingBytes: 1 + rnd.IntN(100_000),
+			Dial: dialTo(t, srv.Addr.String), MaxConns: 1 + rnd.IntN(3), MaxInFlight: 1 + rnd.IntN(10), MaxPendingBytes: 1 + rnd.IntN(100_000),
 			MaxAge: time.Duration(rnd.IntN(2)) * 50 * time.Millisecond, IdleTimeout: time.Duration(rnd.IntN(2)) * 20 * time.Millisecond, Heartbeat: 4 * time.Second,
 		})
 		var next, oneways, lates atomic.Uint64
@@ -50,10 +51,7 @@ func TestBothEndsAtRandom(t *testing.T) {
 			killer.Go(func() {
 				for time.Now().Before(until) {
 					time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond)
-					for _, sc := range srv.snapshot() {
-						_ = sc.conn.Close()
-						break
-					}
+					srv.kill()
 				}
 			})
 		}
@@ -125,7 +123,7 @@ func TestBothEndsAtRandom(t *testing.T) {
 			}
 			return n
 		}
-		waitFor(t, "oneways", func() bool { return missing() == 0 })
+		testpeer.WaitFor(t, "oneways", func() bool { return missing() == 0 })
 		mu.Lock()
 		for id, n := range handled {
 			if n != 1 && n != -1000 {
@@ -133,7 +131,7 @@ func TestBothEndsAtRandom(t *testing.T) {
 			}
 		}
 		mu.Unlock()
-		waitFor(t, "late replies", func() bool { st := s.Stats(); return st.InFlight == 0 && st.Abandoned == 0 && st.PendingBytes == 0 })
+		testpeer.WaitFor(t, "late replies", func() bool { st := s.Stats(); return st.InFlight == 0 && st.Abandoned == 0 && st.PendingBytes == 0 })
 		t.Logf("seed %d: %d calls, %d oneways, %d late, %+v", seed, next.Load(), oneways.Load(), lates.Load(), s.Stats())
 	}
 }

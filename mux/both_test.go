@@ -6,13 +6,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -24,11 +28,64 @@ func dialTo(t testing.TB, addr func() string) func(context.Context) (*conn.Conn,
 	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "tcp", addr()) }
 }
 
+// answering is a func as a Handler.
+type answering func(ctx context.Context, call *muxserver.Call) bool
+
+func (f answering) HandleCall(ctx context.Context, call *muxserver.Call) bool { return f(ctx, call) }
+
+// echoing answers with what it was sent.
+func echoing(_ context.Context, call *muxserver.Call) bool { return testpeer.Echo(call) }
+
+// bothServer is a server on a loopback address.
+type bothServer struct {
+	*muxserver.Server
+	*testpeer.Listening
+
+	mu     sync.Mutex
+	served map[*conn.Conn]struct{} // guarded by mu: connections that it had and did not kill
+}
+
+// startServer serves cfg until the test ends.
+func startServer(t testing.TB, cfg muxserver.Config) *bothServer {
+	t.Helper()
+	s := &bothServer{Server: newServer(t, cfg), served: make(map[*conn.Conn]struct{})}
+	s.Listening = testpeer.Serve(t, "tcp", testpeer.Service{
+		OnRequest: func(ctx context.Context, c *conn.Conn) error {
+			s.mu.Lock()
+			s.served[c] = struct{}{}
+			s.mu.Unlock()
+			return s.OnRequest(ctx, c)
+		},
+		Close: s.Close, Conns: func() int64 { return s.Stats().Conns },
+	})
+	return s
+}
+
+// kill closes one of the connections, if there is one, although calls may be in flight.
+func (s *bothServer) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.served {
+		delete(s.served, c)
+		_ = c.Close()
+		return
+	}
+}
+
+func newServer(t testing.TB, cfg muxserver.Config) *muxserver.Server {
+	t.Helper()
+	srv, err := muxserver.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv
+}
+
 // TestBothEnds makes calls of all sizes with random patience; every reply is its call's.
 func TestBothEnds(t *testing.T) {
-	srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
+	srv := startServer(t, muxserver.Config{Handler: answering(echoing)})
 	// A shorter heartbeat finds a busy machine silent, on which nobody runs for that long.
-	s := newTestSet(t, Config{Dial: dialTo(t, srv.addr.String), Heartbeat: 5 * time.Second})
+	s := newTestSet(t, Config{Dial: dialTo(t, srv.Addr.String), Heartbeat: 5 * time.Second})
 	var id atomic.Uint64
 	var wg sync.WaitGroup
 	for g := range 20 {
@@ -50,7 +107,7 @@ func TestBothEnds(t *testing.T) {
 	}
 	wg.Wait()
 	// A burst at a peer that nobody knows yet opens more than are kept.
-	waitFor(t, "surplus connections to end", func() bool { return s.Stats().Connections <= defaultMaxConns })
+	testpeer.WaitFor(t, "surplus connections to end", func() bool { return s.Stats().Connections <= defaultMaxConns })
 	if st := s.Stats(); st.Shared == 0 || st.Pooled != 0 || st.InFlight != 0 || st.Deaths != 0 {
 		t.Errorf("got %+v", st)
 	}
@@ -60,14 +117,14 @@ func TestBothEnds(t *testing.T) {
 // behind one address: the old one drains while the new one is up. No call fails.
 func TestRestarts(t *testing.T) {
 	var addr atomic.Pointer[string]
-	start := func() *muxServer {
-		srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	start := func() *bothServer {
+		srv := startServer(t, muxserver.Config{Handler: answering(func(ctx context.Context, call *muxserver.Call) bool {
 			if rand.IntN(20) == 0 {
 				time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
 			}
-			return echoHandler(ctx, call)
+			return echoing(ctx, call)
 		})})
-		a := srv.addr.String()
+		a := srv.Addr.String()
 		addr.Store(&a)
 		return srv
 	}
@@ -89,7 +146,7 @@ func TestRestarts(t *testing.T) {
 	}
 	for range 10 {
 		before := calls.Load()
-		waitFor(t, "calls", func() bool { return calls.Load() > before+200 || t.Failed() })
+		testpeer.WaitFor(t, "calls", func() bool { return calls.Load() > before+200 || t.Failed() })
 		old := srv
 		srv = start()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -97,7 +154,7 @@ func TestRestarts(t *testing.T) {
 		if err := old.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if took := time.Since(begun); took > time.Second && !raceDetector() {
+		if took := time.Since(begun); took > time.Second && !testpeer.RaceDetector() {
 			t.Errorf("the server was gone after %v", took)
 		}
 		cancel()
@@ -112,8 +169,8 @@ func TestRestarts(t *testing.T) {
 // TestHeldMemory makes many calls, with sizes around the powers of two that blocks have:
 // what is in use afterwards does not grow with their number.
 func TestHeldMemory(t *testing.T) {
-	srv := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-	s := newTestSet(t, Config{Dial: dialTo(t, srv.addr.String)})
+	srv := startServer(t, muxserver.Config{Handler: answering(echoing)})
+	s := newTestSet(t, Config{Dial: dialTo(t, srv.Addr.String)})
 	heap := func(calls int) uint64 {
 		for i := range calls {
 			n := 1<<(6+i%8) - 20 + i%3*20
@@ -135,7 +192,7 @@ func TestHeldMemory(t *testing.T) {
 
 // TestCallAllocations holds the hot path to no allocation per call, on every system.
 func TestCallAllocations(t *testing.T) {
-	if raceDetector() {
+	if testpeer.RaceDetector() {
 		t.Skip("the race detector allocates")
 	}
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), bareEcho(true))})
@@ -151,4 +208,53 @@ func TestCallAllocations(t *testing.T) {
 	if perCall >= 1 {
 		t.Errorf("got %v allocations per call", perCall)
 	}
+}
+
+// TestLongestRequest has a first request of exactly the length that server and client allow: it is
+// answered, as it would be later.
+func TestLongestRequest(t *testing.T) {
+	const most = 10_000
+	srv := startServer(t, muxserver.Config{MaxFrameBytes: most, Handler: answering(func(_ context.Context, call *muxserver.Call) bool {
+		return testpeer.Answer(call, nil)
+	})})
+	s := newTestSet(t, Config{MaxFrameBytes: most, MaxConns: 1, Dial: dialTo(t, srv.Addr.String)})
+	for _, what := range []string{"first", "second"} {
+		if _, err := roundTrip(t.Context(), s, make([]byte, most-frame.MinBytes), testpeer.Patience); err != nil {
+			t.Errorf("%s: got %v", what, err)
+			connect(t, s)
+		}
+	}
+}
+
+// TestHeartbeatOfBusyServer has a server handle as many calls as it may, for longer than two heartbeats: it is
+// alive, and those calls are answered.
+func TestHeartbeatOfBusyServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, muxserver.Config{MaxHandlersPerConn: 4, Heartbeat: 10 * time.Second, Handler: answering(func(_ context.Context, call *muxserver.Call) bool {
+			if len(testpeer.RequestPayload(call)) > 0 {
+				time.Sleep(time.Minute)
+			}
+			return testpeer.Answer(call, nil)
+		})})
+		s := NewSet(Config{MaxConns: 1, Heartbeat: 10 * time.Second, Dial: func(context.Context) (*conn.Conn, error) {
+			near, far := net.Pipe()
+			if _, err := conn.New(far, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
+				return nil, err
+			}
+			return conn.New(near, conn.Config{}, nil)
+		}})
+		connect(t, s)
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if _, err := roundTrip(t.Context(), s, []byte("slow"), 10*time.Minute); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Minute) // whatever is handled for nobody
+		_ = s.Close()
+		_ = srv.Close()
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestPingFlood has a peer ask for signs of life for as long as it can, and read none: what waits
@@ -18,11 +19,11 @@ func TestPingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			for range 1000 {
-				if p.control(frame.SignalPing) != nil {
+				if p.Control(frame.SignalPing) != nil {
 					return
 				}
 			}
@@ -46,9 +47,9 @@ func TestOnewaysTakeMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			time.Sleep(time.Second)
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: FailFast})

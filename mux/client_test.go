@@ -35,13 +35,13 @@ func TestResetInFlight(t *testing.T) {
 	all := make(chan struct{})
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
-		first, err := p.read()
-		if err != nil || p.reply(first.seqID, nil) != nil {
+		p := testpeer.NewServer(nc, true)
+		first, err := p.Receive()
+		if err != nil || p.Reply(first.SeqID, nil) != nil {
 			return
 		}
 		for {
-			if _, err := p.read(); err != nil {
+			if _, err := p.Receive(); err != nil {
 				return
 			}
 			if got.Add(1) == calls {
@@ -78,11 +78,11 @@ func TestEndInFlight(t *testing.T) {
 		const calls = 1000
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			for range calls {
-				_, _ = p.read()
+				_, _ = p.Receive()
 			}
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
@@ -113,9 +113,9 @@ func TestEndInFlight(t *testing.T) {
 func TestStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			// The pipe has no room, so the request after next is stuck.
 		}}
 		const most, each, callers = 100_000, 10_000, 100
@@ -162,11 +162,11 @@ func TestStuckPeer(t *testing.T) {
 func TestFailFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			for {
-				if _, err := p.read(); err != nil {
+				if _, err := p.Receive(); err != nil {
 					return
 				}
 			}
@@ -202,12 +202,12 @@ func TestWaitForRoom(t *testing.T) {
 			var mu sync.Mutex
 			most, now := 0, 0
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-				p := newFakePeer(nc, marked)
+				p := testpeer.NewServer(nc, marked)
 				defer nc.Close()
 				var wg sync.WaitGroup
 				defer wg.Wait()
 				for {
-					f, err := p.read()
+					f, err := p.Receive()
 					if err != nil {
 						return
 					}
@@ -220,7 +220,7 @@ func TestWaitForRoom(t *testing.T) {
 						mu.Lock()
 						now--
 						mu.Unlock()
-						_ = p.reply(f.seqID, nil)
+						_ = p.Reply(f.SeqID, nil)
 					})
 				}
 			}}
@@ -269,18 +269,18 @@ func TestPartialFrames(t *testing.T) {
 		cut := 0
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			for {
-				if _, err := p.read(); err != nil { // given up by its caller
+				if _, err := p.Receive(); err != nil { // given up by its caller
 					return
 				}
-				second, err := p.read()
+				second, err := p.Receive()
 				if err != nil {
 					return
 				}
-				frame := testpeer.RequestFrame(second.seqID, payload)
+				frame := testpeer.RequestFrame(second.SeqID, payload)
 				_, _ = nc.Write(frame[:cut])
 				<-step
 				_, _ = nc.Write(frame[cut:])
@@ -316,7 +316,7 @@ func TestPartialFrames(t *testing.T) {
 // TestLargeReplies sends and receives frames of all sizes around the bounds at which
 // they are handled differently, many at a time, with small ones between.
 func TestLargeReplies(t *testing.T) {
-	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { newFakePeer(nc, true).echo() })})
+	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { testpeer.NewServer(nc, true).Echo() })})
 	connect(t, s)
 	var wg sync.WaitGroup
 	for i, n := range []int{0, 1, frame.CopyBytes - 18, frame.CopyBytes - 17, frame.CopyBytes, 64 << 10, 64<<10 + 1,
@@ -349,10 +349,10 @@ func TestLargeReplies(t *testing.T) {
 func TestOversizeReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			f, _ := p.read()
-			start := testpeer.RequestFrame(f.seqID, nil)
+			f, _ := p.Receive()
+			start := testpeer.RequestFrame(f.SeqID, nil)
 			binary.BigEndian.PutUint32(start, 1001-frame.LengthBytes)
 			_, _ = nc.Write(start)
 			_, _ = io.Copy(io.Discard, nc)
@@ -375,7 +375,7 @@ func TestOversizeReply(t *testing.T) {
 // the connection goes on.
 func TestWrongRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
 		connect(t, s)
 		for name, encode := range map[string]func(id uint32) []byte{
@@ -415,16 +415,16 @@ func TestOneway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got atomic.Int32
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
 			for {
-				f, err := p.read()
+				f, err := p.Receive()
 				if err != nil {
 					return
 				}
 				got.Add(1)
-				if !bytes.HasPrefix(f.payload, []byte("oneway")) {
-					_ = p.reply(f.seqID, f.payload)
+				if !bytes.HasPrefix(f.Payload, []byte("oneway")) {
+					_ = p.Reply(f.SeqID, f.Payload)
 				}
 			}
 		}}
@@ -465,15 +465,15 @@ func TestOneway(t *testing.T) {
 func TestPooledTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
-			p := newFakePeer(nc, false)
+			p := testpeer.NewServer(nc, false)
 			defer nc.Close()
 			if n == 1 {
-				first, _ := p.read()
-				_ = p.reply(first.seqID, nil)
+				first, _ := p.Receive()
+				_ = p.Reply(first.SeqID, nil)
 				_, _ = io.Copy(io.Discard, nc)
 				return
 			}
-			p.echo()
+			p.Echo()
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1})
 		connect(t, s)

@@ -1,6 +1,6 @@
 // Package mux shares long connections among concurrent calls by sequence ID.
 //
-// A Set is the connections to one address; a Server answers on the other end. What they
+// A Set is the connections to one address; a muxserver.Server answers on the other end. What they
 // exchange are TTHeader frames, so either has stock Kitex peers too. The package knows
 // frames: what is in them, and Kitex, is its user's business.
 //
@@ -21,7 +21,7 @@
 //
 // # No switch, no order of deployment
 //
-// A connection's first request carries a key of this package's (SPEC.md). A Server puts
+// A connection's first request carries a key of this package's (SPEC.md). A muxserver.Server puts
 // the same into its first reply; a stock peer knows nothing of it and ignores it. Until
 // the first reply has come a connection has one call at a time, and so it stays if the
 // reply has no key: the peer is then used as a pool. A oneway call teaches nothing, and a
@@ -53,6 +53,12 @@
 // goroutine takes over, and ends when all is written. A connection that nobody has read
 // for a while gets a goroutine that waits for what the peer says about the connection,
 // and for its end. Dials have goroutines too.
+//
+// # Rooms
+//
+// What both ends need is in packages of its own: internal/frame is the wire, internal/output the
+// writing side of a connection, internal/pulse the judgement whether the peer still lives, and
+// internal/cause the errors that both give. Neither end imports the other.
 //
 // # Concurrency
 //

@@ -7,7 +7,7 @@ import (
 
 // This file is a model of the drain protocol: how a server that shuts down, or a set that wants to be
 // rid of a connection, ends it without failing a call. Both ends are as drain.go, clientconn.go, output.go
-// and server_drain.go have them, in steps between which anything else may happen, with the
+// and muxserver/drain.go have them, in steps between which anything else may happen, with the
 // frames on their way. explore goes through all interleavings.
 
 // drainConfig says what happens to the connection of the model, at any time.
@@ -362,7 +362,7 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	})
 }
 
-// say is ServerConn.drain for a client that understands it.
+// say is muxserver.Conn.drain for a client that understands it.
 func (m *drainModel) say(s *drainState) {
 	if !s.marked || !s.draining2 || s.said && m.fault != drainSaysTwice || s.closed {
 		return

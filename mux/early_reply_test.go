@@ -2,7 +2,6 @@ package mux
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestFailFastAfterPeerClosed has a peer close an idle connection, the only one that may be. Who calls
@@ -19,10 +19,10 @@ import (
 func TestFailFastAfterPeerClosed(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 1, Overload: FailFast, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
+		p := testpeer.NewServer(nc, true)
 		for range 3 {
-			f, err := p.read()
-			if err != nil || p.reply(f.seqID, nil) != nil {
+			f, err := p.Receive()
+			if err != nil || p.Reply(f.SeqID, nil) != nil {
 				return
 			}
 		}
@@ -43,18 +43,18 @@ func TestAnsweredBeforeSent(t *testing.T) {
 		var got []byte
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			_ = p.reply(<-early, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			_ = p.Reply(<-early, nil)
 			<-read
 			for {
-				f, err := p.read()
+				f, err := p.Receive()
 				if err != nil {
 					return
 				}
-				if len(f.payload) == size {
-					got = f.payload
+				if len(f.Payload) == size {
+					got = f.Payload
 				}
 			}
 		}}
@@ -94,31 +94,15 @@ func TestAnsweredBeforeSent(t *testing.T) {
 	})
 }
 
-// TestLongestRequest has a first request of exactly the length that server and client allow: it is
-// answered, as it would be later.
-func TestLongestRequest(t *testing.T) {
-	const most = 10_000
-	srv := startMuxServer(t, "tcp", ServerConfig{MaxFrameBytes: most, Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
-		return answer(call, nil)
-	})})
-	s := newTestSet(t, Config{MaxFrameBytes: most, MaxConns: 1, Dial: dialTo(t, srv.addr.String)})
-	for _, what := range []string{"first", "second"} {
-		if _, err := roundTrip(t.Context(), s, make([]byte, most-frame.MinBytes), serverPatience); err != nil {
-			t.Errorf("%s: got %v", what, err)
-			connect(t, s)
-		}
-	}
-}
-
 // TestDeadlineAmongFrames has a call that nobody answers on a connection on which frames come all the
 // time: it ends in its time.
 func TestDeadlineAmongFrames(t *testing.T) {
 	pongs := strings.Repeat(string(frame.AppendControl(nil, frame.SignalPong)), 1000)
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
-		first, err := p.read()
-		if err != nil || p.reply(first.seqID, nil) != nil {
+		p := testpeer.NewServer(nc, true)
+		first, err := p.Receive()
+		if err != nil || p.Reply(first.SeqID, nil) != nil {
 			return
 		}
 		for {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -70,9 +71,9 @@ func TestCloseWaits(t *testing.T) {
 		s := NewSet(Config{MaxConns: 1, WriteTimeout: -1, Heartbeat: 50 * time.Millisecond, Dial: func(ctx context.Context) (*conn.Conn, error) {
 			near, far := net.Pipe()
 			d.wg.Go(func() {
-				p := newFakePeer(far, true)
-				if f, err := p.read(); err == nil {
-					_ = p.reply(f.seqID, nil)
+				p := testpeer.NewServer(far, true)
+				if f, err := p.Receive(); err == nil {
+					_ = p.Reply(f.SeqID, nil)
 				}
 				time.Sleep(time.Second) // it reads nothing more
 				far.Close()
@@ -191,11 +192,11 @@ func TestOnewayIsUse(t *testing.T) {
 func TestOnewayUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			p.in.Reset(&slowConn{nc, 1000, time.Second})
-			p.echo()
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			p.In.Reset(&slowConn{nc, 1000, time.Second})
+			p.Echo()
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1, IdleTimeout: 10 * time.Second, WriteTimeout: -1})
 		connect(t, s)
@@ -259,16 +260,16 @@ func TestPingAfterEnd(t *testing.T) {
 	pinging := make(chan struct{})
 	s := newTestSet(t, Config{MaxConns: 1, Heartbeat: 20 * time.Millisecond, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
-		f, err := p.read()
-		if err != nil || p.reply(f.seqID, nil) != nil {
+		p := testpeer.NewServer(nc, true)
+		f, err := p.Receive()
+		if err != nil || p.Reply(f.SeqID, nil) != nil {
 			return
 		}
 		for err == nil {
-			_, err = p.read()
+			_, err = p.Receive()
 		}
 		for range 5 {
-			_ = p.control(frame.SignalPing)
+			_ = p.Control(frame.SignalPing)
 			<-time.After(10 * time.Millisecond)
 		}
 		_ = nc.(*net.TCPConn).SetLinger(0)
@@ -279,7 +280,7 @@ func TestPingAfterEnd(t *testing.T) {
 		connect(t, s)
 		s.Drain()
 		<-pinging
-		waitFor(t, "the connection's end", func() bool { return s.Stats().Connections == 0 })
+		testpeer.WaitFor(t, "the connection's end", func() bool { return s.Stats().Connections == 0 })
 	}
 	if st := s.Stats(); st.Deaths != 0 || st.Drains != 3 {
 		t.Errorf("got %+v", st)

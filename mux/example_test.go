@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -49,13 +50,13 @@ func read(r buffer.Reader) string {
 
 type greeter struct{}
 
-func (greeter) HandleCall(_ context.Context, call *mux.ServerCall) bool {
+func (greeter) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	write(call.Reply(), call.SeqID(), "hello "+read(call.Request()))
 	return true
 }
 
 func Example() {
-	server, err := mux.NewServer(mux.ServerConfig{Handler: greeter{}})
+	server, err := muxserver.New(muxserver.Config{Handler: greeter{}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -23,9 +23,9 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 			return conn.New(near, conn.Config{}, nil)
 		}})
 		go func() {
-			p := newFakePeer(far, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(far, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 		}()
 		connect(t, s)
 		send := func(n int) (*Call, []byte) {

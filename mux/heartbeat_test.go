@@ -57,15 +57,15 @@ func TestHeartbeatSlowReply(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				defer nc.Close()
-				p := newFakePeer(nc, true)
-				first, _ := p.read()
-				_ = p.reply(first.seqID, nil)
-				second, err := p.read()
+				p := testpeer.NewServer(nc, true)
+				first, _ := p.Receive()
+				_ = p.Reply(first.SeqID, nil)
+				second, err := p.Receive()
 				if err != nil {
 					return
 				}
-				go func() { _, _ = io.Copy(io.Discard, p.in) }() // it answers no ping meanwhile
-				if writeSlowly(nc, testpeer.RequestFrame(second.seqID, make([]byte, tt.size)), tt.bytes, tt.pause) == nil {
+				go func() { _, _ = io.Copy(io.Discard, p.In) }() // it answers no ping meanwhile
+				if writeSlowly(nc, testpeer.RequestFrame(second.SeqID, make([]byte, tt.size)), tt.bytes, tt.pause) == nil {
 					_, _ = nc.Read(nil)
 				}
 			}}
@@ -93,11 +93,11 @@ func TestHeartbeatSlowRequest(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-				p := newFakePeer(nc, true)
-				first, _ := p.read()
-				_ = p.reply(first.seqID, nil)
-				p.in.Reset(&slowConn{nc, tt.bytes, tt.pause})
-				p.echo()
+				p := testpeer.NewServer(nc, true)
+				first, _ := p.Receive()
+				_ = p.Reply(first.SeqID, nil)
+				p.In.Reset(&slowConn{nc, tt.bytes, tt.pause})
+				p.Echo()
 			}}
 			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
 			connect(t, s)
@@ -129,15 +129,15 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 				var last atomic.Pointer[time.Time]
 				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 					defer nc.Close()
-					p := newFakePeer(nc, true)
-					first, _ := p.read()
-					_ = p.reply(first.seqID, nil)
+					p := testpeer.NewServer(nc, true)
+					first, _ := p.Receive()
+					_ = p.Reply(first.SeqID, nil)
 					if !up {
-						second, err := p.read()
+						second, err := p.Receive()
 						if err != nil {
 							return
 						}
-						_ = writeSlowly(nc, testpeer.RequestFrame(second.seqID, make([]byte, 1<<20))[:pieces*1000], 1000, time.Second)
+						_ = writeSlowly(nc, testpeer.RequestFrame(second.SeqID, make([]byte, 1<<20))[:pieces*1000], 1000, time.Second)
 					} else {
 						for range pieces {
 							time.Sleep(time.Second)
@@ -149,7 +149,7 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 					if up {
 						time.Sleep(time.Hour)
 					}
-					_, _ = io.Copy(io.Discard, p.in)
+					_, _ = io.Copy(io.Discard, p.In)
 				}}
 				s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
 				connect(t, s)

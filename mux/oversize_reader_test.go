@@ -18,11 +18,11 @@ func TestOversizeFailsItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			second, _ := p.read()
-			frame := testpeer.RequestFrame(second.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			second, _ := p.Receive()
+			frame := testpeer.RequestFrame(second.SeqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)
@@ -46,14 +46,14 @@ func TestOversizeBehindReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			one, _ := p.read()
-			other, _ := p.read()
-			large := testpeer.RequestFrame(other.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			one, _ := p.Receive()
+			other, _ := p.Receive()
+			large := testpeer.RequestFrame(other.SeqID, nil)
 			binary.BigEndian.PutUint32(large, 1<<32-1)
-			_, _ = nc.Write(append(testpeer.RequestFrame(one.seqID, []byte("mine")), large...))
+			_, _ = nc.Write(append(testpeer.RequestFrame(one.SeqID, []byte("mine")), large...))
 			_, _ = io.Copy(io.Discard, nc)
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})

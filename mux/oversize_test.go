@@ -26,16 +26,16 @@ func TestOversizeReplyAlone(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				defer nc.Close()
 				rnd := rand.New(rand.NewPCG(seed, 11))
-				p := newFakePeer(nc, true)
-				first, _ := p.read()
-				_ = p.reply(first.seqID, nil)
+				p := testpeer.NewServer(nc, true)
+				first, _ := p.Receive()
+				_ = p.Reply(first.SeqID, nil)
 				for {
-					f, err := p.read()
+					f, err := p.Receive()
 					if err != nil {
 						return
 					}
-					size := int(binary.BigEndian.Uint32(f.payload))
-					frame := testpeer.RequestFrame(f.seqID, bytes.Repeat(f.payload[:1], size))
+					size := int(binary.BigEndian.Uint32(f.Payload))
+					frame := testpeer.RequestFrame(f.SeqID, bytes.Repeat(f.Payload[:1], size))
 					for len(frame) > 0 {
 						n := min(len(frame), 1+rnd.IntN(30_000))
 						if _, err := nc.Write(frame[:n]); err != nil {
@@ -103,10 +103,10 @@ func TestOversizeFirstReply(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-				p := newFakePeer(nc, marked)
-				f, _ := p.read()
-				_ = p.reply(f.seqID, make([]byte, 2000))
-				p.echo()
+				p := testpeer.NewServer(nc, marked)
+				f, _ := p.Receive()
+				_ = p.Reply(f.SeqID, make([]byte, 2000))
+				p.Echo()
 			}}
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: 1000})
 			_, err := roundTrip(t.Context(), s, nil, time.Minute)
@@ -132,15 +132,15 @@ func TestOversizeGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
 			defer nc.Close()
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			if n > 1 {
-				p.echo()
+				p.Echo()
 				return
 			}
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			second, _ := p.read()
-			frame := testpeer.RequestFrame(second.seqID, nil)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			second, _ := p.Receive()
+			frame := testpeer.RequestFrame(second.SeqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)

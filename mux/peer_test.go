@@ -1,8 +1,6 @@
 package mux
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,93 +19,6 @@ import (
 // errDial is why a dial fails.
 var errDial = errors.New("fake dial failed")
 
-// peerFrame is a frame that a fake peer has read.
-type peerFrame struct {
-	seqID   uint32
-	signal  frame.Signal
-	payload []byte
-}
-
-// fakePeer is the server's end of a connection, written without the package's own
-// server.
-type fakePeer struct {
-	nc     net.Conn
-	in     *bufio.Reader
-	mu     sync.Mutex // guards writes
-	marked bool       // it says hello on its first reply
-	said   bool
-}
-
-func newFakePeer(nc net.Conn, marked bool) *fakePeer {
-	return &fakePeer{nc: nc, in: bufio.NewReaderSize(nc, 64<<10), marked: marked}
-}
-
-// read returns the next frame.
-func (p *fakePeer) read() (peerFrame, error) {
-	start := make([]byte, frame.PrefixBytes)
-	if _, err := io.ReadFull(p.in, start); err != nil {
-		return peerFrame{}, err
-	}
-	pre, err := frame.Parse(start, 1<<30)
-	if err != nil {
-		return peerFrame{}, err
-	}
-	rest := make([]byte, pre.Bytes-frame.PrefixBytes)
-	if _, err := io.ReadFull(p.in, rest); err != nil {
-		return peerFrame{}, err
-	}
-	s, err := frame.ParseSignal(rest[:pre.HeaderBytes])
-	return peerFrame{pre.SeqID, s, rest[pre.HeaderBytes:]}, err
-}
-
-// reply answers a request.
-func (p *fakePeer) reply(seqID uint32, payload []byte) error {
-	reply := testpeer.RequestFrame(seqID, payload)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.marked && !p.said {
-		p.said = true
-		b := testpeer.BufferOf(reply, len(reply))
-		if err := frame.InsertSignal(b, frame.SignalHello); err != nil {
-			return err
-		}
-		reply = testpeer.BytesOf(b)
-	}
-	_, err := p.nc.Write(reply)
-	return err
-}
-
-// control sends a control frame.
-func (p *fakePeer) control(s frame.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, err := p.nc.Write(frame.AppendControl(nil, s))
-	return err
-}
-
-// echo answers every request with its payload, in order, and pings with pongs.
-func (p *fakePeer) echo() {
-	defer p.nc.Close()
-	for {
-		f, err := p.read()
-		if err != nil {
-			return
-		}
-		if f.seqID == 0 {
-			if f.signal == frame.SignalPing {
-				_ = p.control(frame.SignalPong)
-			}
-			continue
-		}
-		if bytes.HasPrefix(f.payload, []byte("oneway")) {
-			continue
-		}
-		if p.reply(f.seqID, f.payload) != nil {
-			return
-		}
-	}
-}
-
 // pipeDialer dials net.Pipes and gives the other ends to serve, on goroutines.
 type pipeDialer struct {
 	serve func(nc net.Conn, n int)
@@ -124,16 +35,16 @@ func (d *pipeDialer) dial(context.Context) (*conn.Conn, error) {
 
 // newEchoDialer dials peers that echo.
 func newEchoDialer(marked bool) *pipeDialer {
-	return &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+	return &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, marked).Echo() }}
 }
 
 // newDeafDialer dials peers that answer their first call and read the others.
 func newDeafDialer() *pipeDialer {
 	return &pipeDialer{serve: func(nc net.Conn, _ int) {
 		defer nc.Close()
-		p := newFakePeer(nc, true)
-		if f, err := p.read(); err == nil && p.reply(f.seqID, nil) == nil {
-			_, _ = io.Copy(io.Discard, p.in)
+		p := testpeer.NewServer(nc, true)
+		if f, err := p.Receive(); err == nil && p.Reply(f.SeqID, nil) == nil {
+			_, _ = io.Copy(io.Discard, p.In)
 		}
 	}}
 }

@@ -32,21 +32,21 @@ type mortalPeer struct {
 func (m *mortalPeer) serve(nc net.Conn) {
 	defer nc.Close()
 	rnd := rand.New(rand.NewPCG(rand.Uint64(), 1))
-	p := newFakePeer(nc, m.marked)
+	p := testpeer.NewServer(nc, m.marked)
 	life := rnd.IntN(30)
 	if m.ends.Add(1) > m.most {
 		life = -1
 	}
 	for ; life != 0; life-- {
-		f, err := p.read()
+		f, err := p.Receive()
 		if err != nil {
 			return
 		}
-		m.seen.Store(binary.BigEndian.Uint64(f.payload), true)
+		m.seen.Store(binary.BigEndian.Uint64(f.Payload), true)
 		if rnd.IntN(8) == 0 {
 			runtime.Gosched()
 		}
-		if p.reply(f.seqID, f.payload) != nil {
+		if p.Reply(f.SeqID, f.Payload) != nil {
 			return
 		}
 	}

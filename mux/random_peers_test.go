@@ -55,7 +55,8 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 // frame, say that it drains, or send a reply that is too large.
 func randomPeer(nc net.Conn, seed uint64, most int) {
 	rnd := rand.New(rand.NewPCG(seed, rand.Uint64()))
-	p := newFakePeer(nc, rnd.IntN(2) == 0)
+	marked := rnd.IntN(2) == 0
+	p := testpeer.NewServer(nc, marked)
 	writes := make(chan func(), 1000) // by one goroutine: synctest does not see through a mutex
 	var late, writer sync.WaitGroup
 	writer.Go(func() {
@@ -74,38 +75,38 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 		life = -1
 	}
 	for ; life != 0; life-- {
-		f, err := p.read()
+		f, err := p.Receive()
 		if err != nil {
 			return
 		}
-		if f.seqID == 0 {
-			if f.signal == frame.SignalPing {
-				writes <- func() { _ = p.control(frame.SignalPong) }
+		if f.SeqID == 0 {
+			if f.Signal == frame.SignalPing {
+				writes <- func() { _ = p.Control(frame.SignalPong) }
 			}
 			continue
 		}
-		if len(f.payload) > 0 && f.payload[0] == 'o' {
+		if len(f.Payload) > 0 && f.Payload[0] == 'o' {
 			continue
 		}
-		reply := f.payload
+		reply := f.Payload
 		if rnd.IntN(20) == 0 {
 			reply = make([]byte, most)
 		}
 		pause := time.Duration(rnd.IntN(20)) * time.Millisecond
-		if p.marked && rnd.IntN(2) == 0 {
+		if marked && rnd.IntN(2) == 0 {
 			late.Go(func() {
 				time.Sleep(pause)
-				writes <- func() { _ = p.reply(f.seqID, reply) }
+				writes <- func() { _ = p.Reply(f.SeqID, reply) }
 			})
 			continue
 		}
 		time.Sleep(pause)
 		drains := rnd.IntN(30) == 0
 		writes <- func() {
-			if drains && p.said {
-				_ = p.control(frame.SignalDrain)
+			if drains && p.HasSaidHello() {
+				_ = p.Control(frame.SignalDrain)
 			}
-			_ = p.reply(f.seqID, reply)
+			_ = p.Reply(f.SeqID, reply)
 		}
 	}
 }

@@ -34,11 +34,11 @@ func TestCloggedByRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			<-readOn
-			p.echo()
+			p.Echo()
 		}}
 		s := NewSet(Config{MaxConns: 2, WriteTimeout: -1, Dial: onceThenHang(d)})
 		connect(t, s)
@@ -74,23 +74,23 @@ func TestCloggedByReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sendOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			second, _ := p.read()
-			third, _ := p.read()
-			large := testpeer.RequestFrame(second.seqID, make([]byte, 15<<20))
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			second, _ := p.Receive()
+			third, _ := p.Receive()
+			large := testpeer.RequestFrame(second.SeqID, make([]byte, 15<<20))
 			_, _ = nc.Write(large[:1<<20])
 			<-sendOn
 			_, _ = nc.Write(large[1<<20 : len(large)-clogBytes/2])
-			fourth, err := p.read()
+			fourth, err := p.Receive()
 			if err != nil {
 				return
 			}
 			_, _ = nc.Write(large[len(large)-clogBytes/2:])
-			_ = p.reply(fourth.seqID, nil)
-			_ = p.reply(third.seqID, nil) // not before: nobody leaves in the meantime
-			p.echo()
+			_ = p.Reply(fourth.SeqID, nil)
+			_ = p.Reply(third.SeqID, nil) // not before: nobody leaves in the meantime
+			p.Echo()
 		}}
 		s := NewSet(Config{MaxConns: 2, Dial: onceThenHang(d)})
 		connect(t, s)
@@ -132,20 +132,20 @@ func TestAnswerFreesPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			a, _ := p.read()
-			b, _ := p.read()
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			a, _ := p.Receive()
+			b, _ := p.Receive()
 			<-answer
-			_ = p.reply(a.seqID, nil)
-			c, err := p.read()
+			_ = p.Reply(a.SeqID, nil)
+			c, err := p.Receive()
 			if err != nil {
 				return
 			}
-			_ = p.reply(c.seqID, nil)
-			_ = p.reply(b.seqID, nil)
+			_ = p.Reply(c.SeqID, nil)
+			_ = p.Reply(b.SeqID, nil)
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 2})
 		connect(t, s)
@@ -244,16 +244,16 @@ func TestMixedPeers(t *testing.T) {
 			if n == 3 {
 				third = nc
 			}
-			p := newFakePeer(nc, n == 3)
-			f, err := p.read()
+			p := testpeer.NewServer(nc, n == 3)
+			f, err := p.Receive()
 			if err != nil {
 				return
 			}
-			_ = p.reply(f.seqID, nil)
+			_ = p.Reply(f.SeqID, nil)
 			if n > 3 {
-				p.echo()
+				p.Echo()
 			}
-			_, _ = io.Copy(io.Discard, p.in)
+			_, _ = io.Copy(io.Discard, p.In)
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
 		connect(t, s)
@@ -290,7 +290,7 @@ func TestMixedSurplus(t *testing.T) {
 				if !lastShared {
 					isShared = n <= shared
 				}
-				newFakePeer(nc, isShared).echo()
+				testpeer.NewServer(nc, isShared).Echo()
 			}}
 			s := NewSet(Config{Dial: d.dial, MaxConns: most})
 			var calls []*Call

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -22,7 +23,7 @@ func TestNegotiation(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, marked).Echo() }}
 				s := NewSet(Config{Dial: d.dial, MaxConns: 2})
 				if _, err := roundTrip(t.Context(), s, []byte("first"), 0); err != nil {
 					t.Fatal(err)
@@ -57,13 +58,13 @@ func TestSharedOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 100
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.read()
-			_ = p.reply(first.seqID, first.payload)
-			var frames []peerFrame
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, first.Payload)
+			var frames []testpeer.Received
 			for range calls {
-				f, err := p.read()
+				f, err := p.Receive()
 				if err != nil {
 					t.Errorf("peer: %v", err)
 					return
@@ -71,9 +72,9 @@ func TestSharedOutOfOrder(t *testing.T) {
 				frames = append(frames, f)
 			}
 			for i := len(frames) - 1; i >= 0; i-- {
-				_ = p.reply(frames[i].seqID, frames[i].payload)
+				_ = p.Reply(frames[i].SeqID, frames[i].Payload)
 			}
-			_, _ = p.read() // until the client closes
+			_, _ = p.Receive() // until the client closes
 		}}
 		for _, first := range []uint16{0, 1<<15 - 1, 1<<16 - 1} {
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, firstGeneration: first})
@@ -104,13 +105,13 @@ func TestCallTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
-			var frames []peerFrame
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
+			var frames []testpeer.Received
 			for range 30 {
-				f, err := p.read()
+				f, err := p.Receive()
 				if err != nil {
 					return
 				}
@@ -118,9 +119,9 @@ func TestCallTimeout(t *testing.T) {
 			}
 			<-release
 			for _, f := range frames {
-				_ = p.reply(f.seqID, f.payload)
+				_ = p.Reply(f.SeqID, f.Payload)
 			}
-			p.echo()
+			p.Echo()
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
 		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
@@ -177,7 +178,7 @@ func TestCallTimeout(t *testing.T) {
 func TestPeerCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			_, _ = newFakePeer(nc, false).read()
+			_, _ = testpeer.NewServer(nc, false).Receive()
 			nc.Close()
 		}}
 		s := NewSet(Config{Dial: d.dial})
@@ -204,7 +205,7 @@ func TestDialFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := errors.New("refused")
 		broken := true
-		good := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		good := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
 		dials := 0
 		const dialTime = time.Millisecond
 		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: 4 * time.Second, Dial: func(ctx context.Context) (*conn.Conn, error) {

@@ -27,20 +27,20 @@ func TestHeartbeat(t *testing.T) {
 			var silent atomic.Bool
 			var pings atomic.Int32
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-				p := newFakePeer(nc, true)
+				p := testpeer.NewServer(nc, true)
 				defer nc.Close()
 				for {
-					f, err := p.read()
+					f, err := p.Receive()
 					if err != nil {
 						return
 					}
 					switch {
 					case silent.Load():
-					case f.signal == frame.SignalPing:
+					case f.Signal == frame.SignalPing:
 						pings.Add(1)
-						_ = p.control(frame.SignalPong)
+						_ = p.Control(frame.SignalPong)
 					default:
-						_ = p.reply(f.seqID, nil)
+						_ = p.Reply(f.SeqID, nil)
 					}
 				}
 			}}
@@ -86,30 +86,30 @@ func TestPeerDrain(t *testing.T) {
 		release := make(chan struct{})
 		closed := make(chan time.Time, 2)
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
 			if n > 2 {
-				p.echo()
+				p.Echo()
 				return
 			}
-			first, _ := p.read()
-			_ = p.reply(first.seqID, nil)
+			first, _ := p.Receive()
+			_ = p.Reply(first.SeqID, nil)
 			if n == 1 {
-				var frames []peerFrame
+				var frames []testpeer.Received
 				for range 10 {
-					f, _ := p.read()
+					f, _ := p.Receive()
 					frames = append(frames, f)
 				}
-				_ = p.control(frame.SignalDrain)
+				_ = p.Control(frame.SignalDrain)
 				<-release
 				for _, f := range frames {
-					_ = p.reply(f.seqID, f.payload)
+					_ = p.Reply(f.SeqID, f.Payload)
 				}
 			} else {
 				time.Sleep(time.Minute)
-				_ = p.control(frame.SignalDrain)
+				_ = p.Control(frame.SignalDrain)
 			}
-			if _, err := p.read(); !errors.Is(err, io.EOF) {
+			if _, err := p.Receive(); !errors.Is(err, io.EOF) {
 				t.Errorf("connection %d: got %v, want its end", n, err)
 			}
 			closed <- time.Now()
@@ -161,7 +161,7 @@ func TestMaxAge(t *testing.T) {
 			d := &pipeDialer{}
 			d.serve = func(nc net.Conn, _ int) {
 				start := time.Now()
-				newFakePeer(nc, marked).echo()
+				testpeer.NewServer(nc, marked).Echo()
 				if took := time.Since(start); took > age*5/4 {
 					t.Errorf("a connection lived for %v", took)
 				}
@@ -187,7 +187,7 @@ func TestMaxAge(t *testing.T) {
 func TestIdleClose(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, marked).echo() }}
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, marked).Echo() }}
 			s := NewSet(Config{Dial: d.dial, IdleTimeout: time.Minute, MaxConns: 2})
 			for range 10 {
 				connect(t, s)
@@ -250,13 +250,13 @@ func TestIdlePeerCloses(t *testing.T) {
 	closing := make(chan struct{})
 	closed := make(chan struct{})
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
-		p := newFakePeer(nc, true)
-		f, err := p.read()
+		p := testpeer.NewServer(nc, true)
+		f, err := p.Receive()
 		if err != nil {
 			nc.Close()
 			return
 		}
-		_ = p.reply(f.seqID, nil)
+		_ = p.Reply(f.SeqID, nil)
 		<-closing
 		nc.Close()
 		closed <- struct{}{}
@@ -270,7 +270,7 @@ func TestIdlePeerCloses(t *testing.T) {
 
 func TestWarmUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 4})
 		if err := s.WarmUp(t.Context(), 3); err != nil {
 			t.Fatal(err)
@@ -312,9 +312,9 @@ func TestWarmUp(t *testing.T) {
 func TestSetClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
-			f, _ := p.read()
-			_ = p.reply(f.seqID, nil)
+			p := testpeer.NewServer(nc, true)
+			f, _ := p.Receive()
+			_ = p.Reply(f.SeqID, nil)
 			_, _ = io.Copy(io.Discard, nc)
 			nc.Close()
 		}}
@@ -359,18 +359,18 @@ func TestLargeStaysAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := newFakePeer(nc, true)
+			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
 			for {
-				f, err := p.read()
+				f, err := p.Receive()
 				if err != nil {
 					return
 				}
-				if string(f.payload) != "large" {
-					_ = p.reply(f.seqID, nil)
+				if string(f.Payload) != "large" {
+					_ = p.Reply(f.SeqID, nil)
 					continue
 				}
-				frame := testpeer.RequestFrame(f.seqID, make([]byte, 15<<20))
+				frame := testpeer.RequestFrame(f.SeqID, make([]byte, 15<<20))
 				_, _ = nc.Write(frame[:1<<20])
 				<-release
 				_, _ = nc.Write(frame[1<<20:])
@@ -402,7 +402,7 @@ func TestLargeStaysAside(t *testing.T) {
 // TestDump looks at what a person reads.
 func TestDump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &pipeDialer{serve: func(nc net.Conn, _ int) { newFakePeer(nc, true).echo() }}
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
 		s := NewSet(Config{Dial: d.dial})
 		connect(t, s)
 		time.Sleep(time.Second)

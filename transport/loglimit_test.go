@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -64,14 +64,14 @@ func TestDyingClientIsLoggedOnce(t *testing.T) {
 		defer c.Close()
 		h := &serverHandler{}
 		for range 39 {
-			h.onError(c, mux.ErrSilent)
-			h.onError(c, &mux.FrameError{Reason: "too long"})
+			h.onError(c, muxserver.ErrSilent)
+			h.onError(c, &muxserver.FrameError{Reason: "too long"})
 			h.onError(c, errors.New("broken pipe"))
 			h.onError(c, &conn.PanicError{Value: "boom"})
 		}
 		time.Sleep(time.Minute)
 	})
-	for _, class := range []string{mux.ErrSilent.Error(), "too long", "broken pipe", "boom"} {
+	for _, class := range []string{muxserver.ErrSilent.Error(), "too long", "broken pipe", "boom"} {
 		if got := captured.lines(class); got != 2 {
 			t.Errorf("%q: got %d lines, want 2", class, got)
 		}

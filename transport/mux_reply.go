@@ -15,7 +15,7 @@ import (
 	kitextransport "github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/internal/callback"
-	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
 // unknownMethod stands for the method in a reply to a request that was not decoded: a
@@ -26,7 +26,7 @@ const unknownMethod = "unknown"
 // limiter refuses, or whose reply cannot be sent. On a pooled connection its end says that;
 // here that goes on, and the caller has to hear it otherwise. A codec of the user's that
 // does not encode an exception either is not to end the other calls: then it goes without.
-func (h *serverHandler) replyError(call *mux.ServerCall, cause error) bool {
+func (h *serverHandler) replyError(call *muxserver.Call, cause error) bool {
 	failure := remote.NewTransError(remote.InternalError, cause)
 	if known := new(remote.TransError); errors.As(cause, &known) {
 		failure = known
@@ -47,7 +47,7 @@ func (h *serverHandler) replyError(call *mux.ServerCall, cause error) bool {
 }
 
 // encodeFailure writes failure with the server's codec. If that fails nothing is written.
-func (h *serverHandler) encodeFailure(call *mux.ServerCall, failure *remote.TransError) (err error) {
+func (h *serverHandler) encodeFailure(call *muxserver.Call, failure *remote.TransError) (err error) {
 	invocation := rpcinfo.NewInvocation("", unknownMethod)
 	invocation.SetSeqID(int32(call.SeqID()))
 	config := rpcinfo.NewRPCConfig()
@@ -70,7 +70,7 @@ func (h *serverHandler) encodeFailure(call *mux.ServerCall, failure *remote.Tran
 }
 
 // appendFailure writes failure as Kitex's own codecs would.
-func appendFailure(call *mux.ServerCall, failure *remote.TransError) error {
+func appendFailure(call *muxserver.Call, failure *remote.TransError) error {
 	seqID := int32(call.SeqID())
 	payload, err := thrift.MarshalFastMsg(unknownMethod, thrift.EXCEPTION, seqID, thrift.NewApplicationException(failure.TypeID(), failure.Error()))
 	if err != nil {

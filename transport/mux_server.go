@@ -17,7 +17,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/trans"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
-	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -32,7 +32,7 @@ type serverHandler struct {
 
 	// immutable once Kitex has set the server up
 	opt  *remote.ServerOption
-	mux  *mux.Server
+	mux  *muxserver.Server
 	pipe *remote.TransPipeline
 
 	cancels bool // handlers' contexts end with their client
@@ -49,7 +49,7 @@ type serverHandler struct {
 var (
 	_ remote.InvokeHandleFuncSetter = (*serverHandler)(nil)
 	_ remote.GracefulShutdown       = (*serverHandler)(nil)
-	_ mux.Handler                   = (*serverHandler)(nil)
+	_ muxserver.Handler             = (*serverHandler)(nil)
 )
 
 func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, error) {
@@ -58,7 +58,7 @@ func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, err
 		return nil, err
 	}
 	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.cancels}
-	h.mux, err = mux.NewServer(mux.ServerConfig{
+	h.mux, err = muxserver.New(muxserver.Config{
 		Handler:            h,
 		MaxHandlersPerConn: s.perConn,
 		MaxHandlers:        s.handlers,
@@ -153,8 +153,8 @@ type firstRequests struct {
 	seen atomic.Bool // a call has taken their answer for its own
 }
 
-// HandleCall implements mux.Handler.
-func (h *serverHandler) HandleCall(ctx context.Context, call *mux.ServerCall) bool {
+// HandleCall implements muxserver.Handler.
+func (h *serverHandler) HandleCall(ctx context.Context, call *muxserver.Call) bool {
 	onRead := h.pipe.OnRead
 	if first, ok := ctx.(*firstRequests); ok {
 		ctx = first.Context
@@ -181,7 +181,7 @@ func (h *serverHandler) onError(c *conn.Conn, err error) {
 	case errors.As(err, &failed):
 		h.panics.onPanic(c, failed)
 		return
-	case errors.Is(err, mux.ErrSilent):
+	case errors.Is(err, muxserver.ErrSilent):
 		class = &h.silent
 	case isFrameError(err):
 		class = &h.badReplies
@@ -194,7 +194,7 @@ func (h *serverHandler) onError(c *conn.Conn, err error) {
 
 // onPanic answers a call whose panic Kitex's handler, which recovers what services
 // panic with, has let through, or whose handler has ended its goroutine.
-func (h *serverHandler) onPanic(call *mux.ServerCall, value any, stack []byte) bool {
+func (h *serverHandler) onPanic(call *muxserver.Call, value any, stack []byte) bool {
 	h.panics.logPanic("a handler", call.Conn().RemoteAddr(), value, stack)
 	return h.replyError(call, kerrors.ErrPanic.WithCause(fmt.Errorf("%v", value)))
 }
@@ -206,7 +206,7 @@ type servedCall struct {
 	net.Conn // the shared one
 
 	// owned by the goroutine that handles the call
-	call *mux.ServerCall
+	call *muxserver.Call
 
 	// kept for the next call that this is used for, which is often of the same connection
 	base context.Context // the connection's
@@ -228,7 +228,7 @@ func (c *servedCall) isForeign(ctx context.Context) bool {
 
 // takeCall returns call as a connection with a context of its own: calls of one
 // connection run at the same time, so that the connection's rpcinfo cannot be theirs.
-func (h *serverHandler) takeCall(ctx context.Context, call *mux.ServerCall) *servedCall {
+func (h *serverHandler) takeCall(ctx context.Context, call *muxserver.Call) *servedCall {
 	c, ok := h.calls.Get().(*servedCall)
 	if !ok {
 		c = new(servedCall)

@@ -11,14 +11,16 @@ import (
 
 // TestImports compares ARCHITECTURE.md's layers with the imports of the packages: each line names all
 // that its package imports of this project, and outside of it and the standard library, and stands
-// above what it imports.
+// above what it imports. An internal package counts as a part of the one that it is below, unless
+// several share it.
 func TestImports(t *testing.T) {
 	want := make(map[string]imports)
+	shared := sharedRooms(t)
 	for _, folder := range packageFolders(t) {
-		if !isLibrary(folder) || strings.Contains(folder, "/internal/") {
+		if !isLibrary(folder) || strings.Contains(folder, "/internal/") && !shared[folder] {
 			continue
 		}
-		want[folder] = importsOf(t, folder)
+		want[folder] = importsOf(t, folder, shared)
 	}
 	section := read(t, "ARCHITECTURE.md").section(t, "## Imports")
 	_, block, _ := strings.Cut(section, "```\n")
@@ -54,20 +56,50 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestEndsAreApart: the two ends of a shared connection do not import each other.
+func TestEndsAreApart(t *testing.T) {
+	shared := sharedRooms(t)
+	for end, other := range map[string]string{"mux": "mux/muxserver", "mux/muxserver": "mux"} {
+		if slices.Contains(importsOf(t, end, shared).ours, other) {
+			t.Errorf("%s imports %s", end, other)
+		}
+	}
+}
+
+// sharedRooms returns the internal packages that others import than the one that they are below.
+func sharedRooms(t *testing.T) map[string]bool {
+	t.Helper()
+	shared := make(map[string]bool)
+	for _, folder := range packageFolders(t) {
+		if !isLibrary(folder) {
+			continue
+		}
+		for i := range ours(t, folder).imports {
+			room, isOurs := strings.CutPrefix(i, module+"/")
+			above, _, isRoom := strings.Cut(room, "/internal/")
+			if isOurs && isRoom && folder != above && !strings.HasPrefix(folder, above+"/internal/") {
+				shared[room] = true
+			}
+		}
+	}
+	return shared
+}
+
 // imports are what a package's code, tests excluded, imports with the internal packages below it.
 type imports struct{ ours, others []string }
 
-func importsOf(t *testing.T, folder string) imports {
+// importsOf returns them. What is shared is not a part of the package above it.
+func importsOf(t *testing.T, folder string, shared map[string]bool) imports {
 	t.Helper()
 	mine, foreign := make(map[string]bool), make(map[string]bool)
 	for _, of := range packageFolders(t) {
-		if of != folder && !strings.HasPrefix(of, folder+"/internal/") || !isLibrary(of) {
+		if of != folder && (!strings.HasPrefix(of, folder+"/internal/") || shared[of]) || !isLibrary(of) {
 			continue
 		}
 		for i := range ours(t, of).imports {
 			own, isOurs := strings.CutPrefix(i, module+"/")
 			switch {
-			case isOurs && !strings.Contains(own, "/internal/"):
+			case isOurs && (!strings.Contains(own, "/internal/") || shared[own]):
 				mine[own] = true
 			case !isOurs && strings.HasPrefix(i, "golang.org/x/"):
 				foreign["x/"+strings.Split(i, "/")[2]] = true

@@ -17,10 +17,10 @@ func TestLimits(t *testing.T) {
 	outside := others(t, kitexServerConfig, kitexRPCConfig)
 	binary := ours(t, "codec/thrift/internal/binary")
 	suites, mux, conn := ours(t, "transport"), ours(t, "mux"), ours(t, "transport/conn")
-	frame, output := ours(t, "mux/internal/frame"), ours(t, "mux/internal/output")
+	server, frame, output := ours(t, "mux/muxserver"), ours(t, "mux/internal/frame"), ours(t, "mux/internal/output")
 
 	// muxFrame is one limit, which both sides and the suites have.
-	muxFrame := mebibytes(evaluate(t, mux, "defaultServerFrameBytes"))
+	muxFrame := mebibytes(evaluate(t, server, "defaultMaxFrameBytes"))
 	for _, same := range []int64{evaluate(t, mux, "defaultMaxFrameBytes"), evaluate(t, suites, "defaultMuxFrameBytes")} {
 		if mebibytes(same) != muxFrame {
 			t.Errorf("one side's limit of a multiplexed message is %s, the other's %s", mebibytes(same), muxFrame)
@@ -35,10 +35,10 @@ func TestLimits(t *testing.T) {
 		{"header of TTHeader", thousands(4*evaluate(t, frame, "maxHeaderWords")) + " bytes"},
 		{"rest of a request", duration(evaluate(t, outside[kitexRPCConfig], "defaultReadWriteTimeout"))},
 		{"time for a peer to take", fmt.Sprintf("on shared connections %s for each %s",
-			duration(evaluate(t, mux, "defaultServerWriteTimeout")), kibibytes(evaluate(t, conn, "timedBytes")))},
+			duration(evaluate(t, server, "defaultWriteTimeout")), kibibytes(evaluate(t, conn, "timedBytes")))},
 		{"idle time", duration(evaluate(t, outside[kitexServerConfig], "defaultConnectionIdleTime"))},
 		{"replies that wait", mebibytes(evaluate(t, output, "DefaultPendingBytes"))},
-		{"handlers at a time", fmt.Sprint(evaluate(t, mux, "defaultMaxHandlersPerConn"))},
+		{"handlers at a time", fmt.Sprint(evaluate(t, server, "defaultMaxHandlersPerConn"))},
 	}
 	rows := tableRows(read(t, "SECURITY.md").section(t, "## What is promised"))
 	checked := make(map[string]bool)

@@ -22,6 +22,7 @@ var named = map[string]string{
 	"wire":        "codec/thrift/wire",
 	"apache":      "codec/thrift/apache",
 	"mux":         "mux",
+	"muxserver":   "mux/muxserver",
 	"conn":        "transport/conn",
 	"poller":      "transport/poller",
 	"buffer":      "transport/buffer",

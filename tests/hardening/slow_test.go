@@ -158,7 +158,7 @@ func TestFastSenders(t *testing.T) {
 	for delayMillis := int32(1500); delayMillis < 2900; delayMillis += 20 { // lest all are over at the same time
 		multi = append(multi, multiplexed(delayedFrame(t, delayMillis, payload)))
 	}
-	const handlers = 1024 // mux.ServerConfig.MaxHandlersPerConn
+	const handlers = 1024 // muxserver.Config.MaxHandlersPerConn
 	attack{
 		name: "senders faster than their handlers", lasts: scale(2*time.Second, 60*time.Second),
 		memory: (1+handlers)*4*payload + smallMemory,

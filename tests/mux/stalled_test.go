@@ -160,7 +160,7 @@ func TestServerNeverReads(t *testing.T) {
 // it, the replies of the handlers that it may have, and serves others meanwhile.
 func TestClientNeverReads(t *testing.T) {
 	const handlers = 64
-	const pending = 16 << 20 // mux.ServerConfig.MaxPendingBytes
+	const pending = 16 << 20 // muxserver.Config.MaxPendingBytes
 	reply := bulk()
 	service := &harness.Service{OnEcho: func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 		if r.Message.Text == reply.Text {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -114,11 +115,11 @@ func TestCall(t *testing.T) {
 
 // held is a handler that answers when its connection has ended or it is told to.
 type held struct {
-	entered chan *mux.ServerCall
+	entered chan *muxserver.Call
 	proceed chan struct{}
 }
 
-func (h held) HandleCall(_ context.Context, call *mux.ServerCall) bool {
+func (h held) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	h.entered <- call
 	<-h.proceed
 	return false
@@ -126,20 +127,20 @@ func (h held) HandleCall(_ context.Context, call *mux.ServerCall) bool {
 
 // muxServer is a server of package mux with one connection, on which a call is handled.
 type muxServer struct {
-	*mux.Server
-	conn *mux.ServerConn
-	call *mux.ServerCall
+	*muxserver.Server
+	conn *muxserver.Conn
+	call *muxserver.Call
 	peer net.Conn
 }
 
 func openMuxServer(t *testing.T, g *conn.Group) *muxServer {
-	h := held{entered: make(chan *mux.ServerCall, 1), proceed: make(chan struct{})}
+	h := held{entered: make(chan *muxserver.Call, 1), proceed: make(chan struct{})}
 	s := &muxServer{}
 	var err error
-	if s.Server, err = mux.NewServer(mux.ServerConfig{Handler: h}); err != nil {
+	if s.Server, err = muxserver.New(muxserver.Config{Handler: h}); err != nil {
 		t.Fatal(err)
 	}
-	attached := make(chan *mux.ServerConn, 1)
+	attached := make(chan *muxserver.Conn, 1)
 	ours, peer := pair(t)
 	c, err := conn.New(ours, conn.Config{OnRequest: func(ctx context.Context, c *conn.Conn) error {
 		sc, err := s.Attach(c)
@@ -220,23 +221,23 @@ func TestMuxServer(t *testing.T) {
 		}
 	}
 	t.Run("Server", func(t *testing.T) {
-		kind{name: "mux Server", ends: allEnds, once: true, skip: map[string]string{
-			"OnRequest": "a connection calls it, as ServerConn's",
+		kind{name: "muxserver Server", ends: allEnds, once: true, skip: map[string]string{
+			"OnRequest": "a connection calls it, as Conn's",
 		}, open: func(t *testing.T) *subject {
 			s := openMuxServer(t, g)
 			return &subject{value: s.Server, ends: ends(s), args: serverArgs(t, g)}
 		}, fails: map[string]string{"Attach": byUs}}.matrix(t)
 	})
-	t.Run("ServerConn", func(t *testing.T) {
-		kind{name: "mux ServerConn", ends: allEnds, skip: map[string]string{
+	t.Run("Conn", func(t *testing.T) {
+		kind{name: "muxserver Conn", ends: allEnds, skip: map[string]string{
 			"OnRequest": "its connection calls it, and does so here",
 		}, open: func(t *testing.T) *subject {
 			s := openMuxServer(t, g)
 			return &subject{value: s.conn, ends: ends(s)}
 		}}.matrix(t)
 	})
-	t.Run("ServerCall", func(t *testing.T) {
-		kind{name: "mux ServerCall", ends: allEnds, skip: map[string]string{
+	t.Run("Call", func(t *testing.T) {
+		kind{name: "muxserver Call", ends: allEnds, skip: map[string]string{
 			"Run": "the workers call it, and did so here",
 		}, open: func(t *testing.T) *subject {
 			s := openMuxServer(t, g)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -60,7 +61,7 @@ type muxEcho struct {
 	seen sync.Map
 }
 
-func (h *muxEcho) HandleCall(_ context.Context, call *mux.ServerCall) bool {
+func (h *muxEcho) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	payload, err := readCall(call.Request())
 	if err != nil {
 		h.t.Error(err)
@@ -85,7 +86,7 @@ type faultyMux struct {
 
 func newFaultyMux(t *testing.T, g *conn.Group) *faultyMux {
 	m := &faultyMux{echo: &muxEcho{t: t}}
-	srv, err := mux.NewServer(mux.ServerConfig{Handler: m.echo})
+	srv, err := muxserver.New(muxserver.Config{Handler: m.echo})
 	if err != nil {
 		t.Fatal(err)
 	}

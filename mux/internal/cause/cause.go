@@ -19,7 +19,8 @@ var (
 	ErrSilent = New("mux: peer does not answer heartbeats", os.ErrDeadlineExceeded)
 )
 
-// New returns an error of that text which matches as, one of the standard library's, under errors.Is.
+// New returns an error of that text which matches as, one of the standard library's, under
+// errors.Is.
 func New(text string, as error) error { return &stateError{text, as} }
 
 // stateError is an error that matches another one.

@@ -22,9 +22,9 @@
 //
 // # Reading
 //
-// Parse takes the first bytes of a frame apart, and ParseSignal its header, as SignalIn does where the
-// frame lies in front of a Reader. Read takes a whole frame out. None of them trusts what it reads:
-// what the peer got wrong is an *Error, and no bytes cause a panic.
+// Parse takes the first bytes of a frame apart, and ParseSignal its header, as SignalIn does where
+// the frame lies in front of a Reader. Read takes a whole frame out. None of them trusts what it
+// reads: what the peer got wrong is an *Error, and no bytes cause a panic.
 //
 // # Memory
 //

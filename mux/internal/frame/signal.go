@@ -102,7 +102,8 @@ func signalOf(key, value []byte) Signal {
 	return SignalNone
 }
 
-// SignalIn returns the signal of the frame in front of in, whose prefix is p. The frame stays unread.
+// SignalIn returns the signal of the frame in front of in, whose prefix is p. The frame stays
+// unread.
 func SignalIn(in buffer.Reader, p Prefix) (Signal, error) {
 	start, err := in.Peek(PrefixBytes + p.HeaderBytes)
 	if err != nil {

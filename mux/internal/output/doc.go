@@ -1,5 +1,5 @@
-// Package output is the writing side of a connection that many goroutines send on: it puts their frames
-// in order and writes many at once.
+// Package output is the writing side of a connection that many goroutines send on: it puts their
+// frames in order and writes many at once.
 //
 // Nobody waits for the socket who sends: the first sender that finds nobody writing writes for all,
 // as far as the kernel has room, and a goroutine goes on where it has none.
@@ -13,8 +13,9 @@
 //
 // # Ownership
 //
-// A frame belongs to the output from Send on. The memory linked into it does so too, for good, or where
-// it is lent (Config.Lent) until Cancel or Detach has taken it back, or the frame was written.
+// A frame belongs to the output from Send on. The memory linked into it does so too, for good, or
+// where it is lent (Config.Lent) until Cancel or Detach has taken it back, or the frame was
+// written.
 //
 // # Concurrency
 //
@@ -22,8 +23,8 @@
 //
 // # Errors
 //
-// A write that fails closes the output with its error; the stream is the user's to close. Every Send
-// that follows fails with the error of the first Close.
+// A write that fails closes the output with its error; the stream is the user's to close. Every
+// Send that follows fails with the error of the first Close.
 //
 // # Limitations
 //

@@ -18,9 +18,9 @@ type Signs struct {
 	// Heard is how much has come so far. More than at the look before is a sign.
 	Heard uint64
 
-	// Waited is how long writes have waited so far of which the peer has taken something at last. If it
-	// grows with the clock that is a sign. What the kernel takes for a peer that keeps up says
-	// nothing: it takes as much for one that is gone.
+	// Waited is how long writes have waited so far of which the peer has taken something at last.
+	// If it grows with the clock that is a sign. What the kernel takes for a peer that keeps up
+	// says nothing: it takes as much for one that is gone.
 	Waited time.Duration
 
 	// Excused says that the peer's silence means nothing now, which counts as a sign.
@@ -33,8 +33,8 @@ type Rhythm struct {
 	// answered, and a peer that is gone is found within twice as much.
 	Interval time.Duration
 
-	// MostPause is how far apart two looks are where this process is not to blame. By what they are further
-	// apart it did not run, and nobody can have read an answer.
+	// MostPause is how far apart two looks are where this process is not to blame. By what they are
+	// further apart it did not run, and nobody can have read an answer.
 	MostPause time.Duration
 }
 
@@ -52,8 +52,8 @@ const (
 // String returns the finding's name.
 func (h Health) String() string { return [...]string{"good", "kick", "ask", "silent"}[h] }
 
-// Look decides whether there was a sign of life lately. One finds frames that came since the look before;
-// of a frame that is still coming the reader tells after a kick, so one finds it at the
+// Look decides whether there was a sign of life lately. One finds frames that came since the look
+// before; of a frame that is still coming the reader tells after a kick, so one finds it at the
 // next but one.
 func (p *Pulse) Look(now time.Time, rhythm Rhythm, signs Signs) Health {
 	interval := rhythm.Interval

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// Main is what a TestMain does: it runs the tests and ends the process. The run fails if goroutines or
-// pooled blocks outlive the tests.
+// Main is what a TestMain does: it runs the tests and ends the process. The run fails if goroutines
+// or pooled blocks outlive the tests.
 func Main(m *testing.M) {
 	flag.Parse()
 	code := m.Run()

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"sync"
@@ -12,7 +12,7 @@ import (
 
 // isBackedUp reports whether the peer is to take its replies before more of its
 // requests are read. The connection is paused then.
-func (s *ServerConn) isBackedUp() bool {
+func (s *Conn) isBackedUp() bool {
 	most, pending := s.server.config.MaxPendingBytes, s.out.Pending()
 	switch {
 	case pending <= most/(frame.MinMemory/frame.MinBytes):
@@ -27,14 +27,14 @@ func (s *ServerConn) isBackedUp() bool {
 }
 
 // notePause records that the connection is about not to be read.
-func (s *ServerConn) notePause() {
+func (s *Conn) notePause() {
 	s.server.counters.pauses.Add(1)
 	s.unread.Store(true)
 }
 
 // admit counts a call in if the limits have room; leave counts it out. Otherwise the
 // connection is paused. Only the reading side calls it.
-func (s *ServerConn) admit() bool {
+func (s *Conn) admit() bool {
 	most := int32(min(s.server.config.MaxHandlersPerConn, 1<<30))
 	if s.inFlight.Load() >= most {
 		s.notePause()
@@ -50,14 +50,14 @@ func (s *ServerConn) admit() bool {
 		return false
 	}
 	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
-		panic("mux: BUG: reading from a connection that has ended")
+		panic("muxserver: BUG: reading from a connection that has ended")
 	}
 	return true
 }
 
 // leave counts a call out. The last one lets the connection end, once the replies have
 // gone out.
-func (s *ServerConn) leave() {
+func (s *Conn) leave() {
 	left := s.inFlight.Add(-1)
 	if s.full.Load() {
 		s.resumeIfFull()
@@ -68,7 +68,7 @@ func (s *ServerConn) leave() {
 	}
 }
 
-func (s *ServerConn) resumeIfFull() {
+func (s *Conn) resumeIfFull() {
 	if s.full.CompareAndSwap(true, false) {
 		s.conn.Resume()
 	}

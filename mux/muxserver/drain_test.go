@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -23,7 +23,7 @@ type loadOf struct{ sent, answered, failed int }
 // drive sends calls on p, several at a time, until it is told to drain or the connection
 // ends. A client that is told to drains: what is in flight is answered, then it half-closes and
 // wants the end of the stream.
-func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l loadOf) {
+func drive(t *testing.T, p *testpeer.Client, marked bool, began *sync.WaitGroup) (l loadOf) {
 	const atOnce = 8
 	next := uint32(1)
 	inFlight := map[uint32]bool{}
@@ -43,10 +43,10 @@ func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l load
 	for range atOnce {
 		send()
 	}
-	_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+	_ = p.SetReadDeadline(time.Now().Add(testpeer.Patience))
 	draining, closed := false, false
 	for {
-		r, err := p.receive()
+		r, err := p.Receive()
 		if err != nil {
 			l.failed = len(inFlight)
 			if draining && err != io.EOF {
@@ -55,9 +55,9 @@ func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l load
 			return l
 		}
 		switch {
-		case r.signal == frame.SignalDrain && (draining || !marked):
+		case r.Signal == frame.SignalDrain && (draining || !marked):
 			t.Errorf("drain frame although the client is drained (%v) or stock (%v)", draining, !marked)
-		case r.signal == frame.SignalDrain:
+		case r.Signal == frame.SignalDrain:
 			draining = true
 		case !inFlight[r.SeqID]:
 			t.Errorf("a reply to %d, which is not in flight", r.SeqID)
@@ -85,13 +85,13 @@ func drive(t *testing.T, p *muxPeer, marked bool, began *sync.WaitGroup) (l load
 // answered or fails, once.
 func TestShutdownUnderLoad(t *testing.T) {
 	for range 5 {
-		s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(scripted)})
+		s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(scripted)})
 		var clients, began sync.WaitGroup
 		var mu sync.Mutex
 		total := map[bool]*loadOf{true: {}, false: {}}
 		for i := range 8 {
 			marked := i%4 != 0
-			p := s.dial(t)
+			p := s.Dial(t)
 			began.Add(1)
 			clients.Go(func() {
 				l := drive(t, p, marked, &began)
@@ -105,7 +105,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 			})
 		}
 		began.Wait()
-		s.plain.StopAccepting()
+		s.Plain.StopAccepting()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		err := s.Shutdown(ctx)
 		cancel()
@@ -116,7 +116,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 		if n := total[true].failed; n > 0 || total[true].sent == 0 {
 			t.Errorf("%d of %d calls of clients that drain failed", n, total[true].sent)
 		}
-		waitFor(t, "connections to end", func() bool { return s.Stats().Conns == 0 })
+		testpeer.WaitFor(t, "connections to end", func() bool { return s.Stats().Conns == 0 })
 	}
 }
 
@@ -141,7 +141,7 @@ func TestShutdownOfIdle(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler)})
+				srv, err := New(Config{Handler: handlerFunc(echoHandler)})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -151,17 +151,17 @@ func TestShutdownOfIdle(t *testing.T) {
 					if _, err := conn.New(far, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
 						t.Fatal(err)
 					}
-					p, sig := newMuxPeer(near), frame.SignalNone
+					p, sig := testpeer.NewClient(near), frame.SignalNone
 					if i >= tc.stock {
 						sig = frame.SignalHello
 					}
-					p.send(t, testpeer.Frame(1, sig, nil))
-					p.mustReceive(t)
+					p.Send(t, testpeer.Frame(1, sig, nil))
+					p.MustReceive(t)
 					clients.Go(func() {
 						defer p.Close()
 						_ = p.SetReadDeadline(time.Time{})
-						if r, err := p.receive(); sig == frame.SignalHello && r.signal != frame.SignalDrain {
-							t.Errorf("got %v, %v, want drain", r.signal, err)
+						if r, err := p.Receive(); sig == frame.SignalHello && r.Signal != frame.SignalDrain {
+							t.Errorf("got %v, %v, want drain", r.Signal, err)
 						} else if sig == frame.SignalNone && err != io.EOF {
 							t.Errorf("got %+v, %v, want the end", r.Prefix, err)
 						}
@@ -186,13 +186,13 @@ func TestShutdownOfIdle(t *testing.T) {
 // TestShutdownWaitsForHandlers of stock clients beyond the grace, and answers them.
 func TestShutdownWaitsForHandlers(t *testing.T) {
 	release := make(chan struct{})
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		<-release
 		return echoHandler(ctx, call)
 	})})
-	p := s.dial(t)
-	p.send(t, testpeer.Frame(1, frame.SignalNone, nil), testpeer.Frame(2, frame.SignalNone, nil))
-	waitFor(t, "calls", func() bool { return s.Stats().InFlight == 2 })
+	p := s.Dial(t)
+	p.Send(t, testpeer.Frame(1, frame.SignalNone, nil), testpeer.Frame(2, frame.SignalNone, nil))
+	testpeer.WaitFor(t, "calls", func() bool { return s.Stats().InFlight == 2 })
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(t.Context()) }()
 	select {
@@ -201,9 +201,9 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	case <-time.After(2 * stockGrace):
 	}
 	close(release)
-	p.mustReceive(t)
-	p.mustReceive(t)
-	if _, err := p.receive(); err != io.EOF {
+	p.MustReceive(t)
+	p.MustReceive(t)
+	if _, err := p.Receive(); err != io.EOF {
 		t.Errorf("got %v, want EOF", err)
 	}
 	if err := <-done; err != nil {
@@ -213,34 +213,34 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 
 // TestShutdownGivesUp on clients that do not, when its context ends.
 func TestShutdownGivesUp(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-	p := s.dial(t)
-	p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
-	p.mustReceive(t)
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
+	p := s.Dial(t)
+	p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	p.MustReceive(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*stockGrace/2)
 	defer cancel()
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
-	p.mustReceive(t) // drain, and that once
-	if r, err := p.receive(); err == nil {
+	p.MustReceive(t) // drain, and that once
+	if r, err := p.Receive(); err == nil {
 		t.Errorf("got %+v, want the end", r.Prefix)
 	}
 }
 
 // TestAttachWhileDraining: a connection whose first frame comes late is served, and told.
 func TestAttachWhileDraining(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-	early, late := s.dial(t), s.dial(t)
-	early.send(t, testpeer.Frame(1, frame.SignalHello, nil))
-	early.mustReceive(t)
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
+	early, late := s.Dial(t), s.Dial(t)
+	early.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	early.MustReceive(t)
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(t.Context()) }()
-	early.mustReceive(t) // drain, so that the shutdown has begun
-	late.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	early.MustReceive(t) // drain, so that the shutdown has begun
+	late.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
 	got := map[frame.Signal]bool{}
 	for range 2 {
-		got[late.mustReceive(t).signal] = true
+		got[late.MustReceive(t).Signal] = true
 	}
 	if !got[frame.SignalDrain] || !got[frame.SignalHello] {
 		t.Errorf("got %v, want the reply and drain", got)
@@ -254,19 +254,19 @@ func TestAttachWhileDraining(t *testing.T) {
 
 // TestClosedServer takes no connections.
 func TestClosedServer(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-	p := s.dial(t)
-	p.send(t, testpeer.Frame(1, frame.SignalNone, nil))
-	p.mustReceive(t)
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
+	p := s.Dial(t)
+	p.Send(t, testpeer.Frame(1, frame.SignalNone, nil))
+	p.MustReceive(t)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.receive(); err == nil {
+	if _, err := p.Receive(); err == nil {
 		t.Error("open after Close")
 	}
-	p = s.dial(t)
+	p = s.Dial(t)
 	_, _ = p.Write(testpeer.Frame(1, frame.SignalNone, nil))
-	if _, err := p.receive(); err == nil {
+	if _, err := p.Receive(); err == nil {
 		t.Error("a closed server answers")
 	}
 }
@@ -276,23 +276,23 @@ func TestResetWithManyInFlight(t *testing.T) {
 	const calls = 1000
 	var began atomic.Int32
 	release := make(chan struct{})
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		began.Add(1)
 		<-release
 		return echoHandler(ctx, call)
 	})})
-	p := s.dial(t)
+	p := s.Dial(t)
 	for id := range uint32(calls) {
-		p.send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 100)))
+		p.Send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 100)))
 	}
-	waitFor(t, "handlers to begin", func() bool { return began.Load() == calls })
+	testpeer.WaitFor(t, "handlers to begin", func() bool { return began.Load() == calls })
 	_ = p.Conn.(*net.TCPConn).SetLinger(0)
 	p.Close()
 	if got := s.Stats(); got.InFlight != calls || got.Conns != 1 {
 		t.Errorf("got %v, want all in flight", got)
 	}
 	close(release)
-	waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
+	testpeer.WaitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
 	if st := s.Stats(); st.InFlight != 0 || st.PendingBytes != 0 || st.Replies+st.Lost != calls {
 		t.Errorf("got %v, want %d replies sent or lost", st, calls)
 	}
@@ -302,22 +302,22 @@ func TestResetWithManyInFlight(t *testing.T) {
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	for name, rule := range inlineRules {
 		t.Run(name, func(t *testing.T) {
-			s := startMuxServer(t, "tcp", ServerConfig{rule: rule, MaxHandlersPerConn: 3, Handler: handlerFunc(scripted)})
+			s := startMuxServer(t, "tcp", Config{rule: rule, MaxHandlersPerConn: 3, Handler: handlerFunc(scripted)})
 			for range 20 {
-				p := s.dial(t)
+				p := s.Dial(t)
 				const calls = 20
 				var all [][]byte
 				for id := range uint32(calls) {
 					all = append(all, testpeer.Frame(id, frame.SignalNone, script(askEcho, uint16(rand.IntN(400)), make([]byte, rand.IntN(2000)))))
 				}
-				p.send(t, all...)
+				p.Send(t, all...)
 				if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 					t.Fatal(err)
 				}
 				for range calls {
-					p.mustReceive(t)
+					p.MustReceive(t)
 				}
-				if _, err := p.receive(); err != io.EOF {
+				if _, err := p.Receive(); err != io.EOF {
 					t.Errorf("got %v, want EOF", err)
 				}
 				p.Close()
@@ -331,13 +331,13 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 func TestRepliesOutliveTheirHandlers(t *testing.T) {
 	const calls, replyBytes = 8, 2 << 20
 	for _, shut := range []bool{false, true} {
-		s := startMuxServer(t, "tcp", ServerConfig{
+		s := startMuxServer(t, "tcp", Config{
 			MaxPendingBytes: calls * replyBytes,
-			Handler:         handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, replyBytes)) }),
+			Handler:         handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, make([]byte, replyBytes)) }),
 		})
-		p := s.dial(t)
+		p := s.Dial(t)
 		for id := range uint32(calls) {
-			p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
+			p.Send(t, testpeer.Frame(id, frame.SignalNone, nil))
 		}
 		done := make(chan error, 1)
 		if shut {
@@ -345,14 +345,14 @@ func TestRepliesOutliveTheirHandlers(t *testing.T) {
 		} else {
 			done <- p.Conn.(*net.TCPConn).CloseWrite()
 		}
-		waitFor(t, "handlers to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Calls == calls })
+		testpeer.WaitFor(t, "handlers to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Calls == calls })
 		time.Sleep(3 * stockGrace / 2) // the server has all the time to do it wrong
 		for range calls {
-			if r := p.mustReceive(t); len(r.payload) != replyBytes {
-				t.Errorf("got %d bytes, want %d", len(r.payload), replyBytes)
+			if r := p.MustReceive(t); len(r.Payload) != replyBytes {
+				t.Errorf("got %d bytes, want %d", len(r.Payload), replyBytes)
 			}
 		}
-		if _, err := p.receive(); err != io.EOF {
+		if _, err := p.Receive(); err != io.EOF {
 			t.Errorf("got %v, want EOF", err)
 		}
 		if err := <-done; err != nil {

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
-// serverCounters are what a server counts, all of them atomic.
-type serverCounters struct {
+// counters are what a server counts, all of them atomic.
+type counters struct {
 	conns, marked                            atomic.Int64
 	calls, replies, lost, badReplies, panics atomic.Uint64
 	skipped, pauses, drains                  atomic.Uint64
@@ -16,11 +16,11 @@ type serverCounters struct {
 	output                                   output.Counters
 }
 
-// ServerStats is what a Server has done. The counts are taken one after the other, so
+// Stats is what a Server has done. The counts are taken one after the other, so
 // while it is at work they may not fit together.
-type ServerStats struct {
+type Stats struct {
 	Conns        int64 // connections there are
-	MarkedConns  int64 // of those, whose client knows this package
+	MarkedConns  int64 // of those, whose client knows package mux
 	InFlight     int64 // calls being handled or waiting for a worker
 	PendingBytes int64 // bytes of replies that wait to be written
 
@@ -43,9 +43,9 @@ type ServerStats struct {
 }
 
 // Stats returns what the server has done. It looks at every connection.
-func (s *Server) Stats() ServerStats {
+func (s *Server) Stats() Stats {
 	c := &s.counters
-	stats := ServerStats{
+	stats := Stats{
 		Conns: c.conns.Load(), MarkedConns: c.marked.Load(), InFlight: s.gate.inside.Load(),
 		Calls: c.calls.Load(), Replies: c.replies.Load(), Lost: c.lost.Load(), BadReplies: c.badReplies.Load(),
 		Panics: c.panics.Load(), Skipped: c.skipped.Load(), Pauses: c.pauses.Load(), Drains: c.drains.Load(),
@@ -59,7 +59,7 @@ func (s *Server) Stats() ServerStats {
 }
 
 // String returns the counts for a person to read.
-func (s ServerStats) String() string {
+func (s Stats) String() string {
 	perBatch := 0.0
 	if s.Batches > 0 {
 		perBatch = float64(s.Frames) / float64(s.Batches)

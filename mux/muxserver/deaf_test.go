@@ -1,6 +1,6 @@
 //go:build unix
 
-package mux
+package muxserver
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func idleShare(t *testing.T, piece time.Duration, done <-chan struct{}) float64 
 // holdLittle has the kernel hold little of what a server's connections write, so that it waits in the server.
 func holdLittle(t *testing.T, s *muxServer) {
 	t.Helper()
-	attach := func(sc *ServerConn) {
+	attach := func(sc *Conn) {
 		if err := sc.conn.NetConn().(*net.TCPConn).SetWriteBuffer(16 << 10); err != nil {
 			t.Error(err)
 		}
@@ -57,9 +57,9 @@ func holdLittle(t *testing.T, s *muxServer) {
 }
 
 // dialDeaf is dial for a client whose kernel takes little.
-func (s *muxServer) dialDeaf(t *testing.T) *muxPeer {
+func (s *muxServer) dialDeaf(t *testing.T) *testpeer.Client {
 	t.Helper()
-	p := s.dial(t)
+	p := s.Dial(t)
 	if err := p.Conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
 		t.Fatal(err)
 	}
@@ -70,9 +70,9 @@ func (s *muxServer) dialDeaf(t *testing.T) *muxPeer {
 // writes, and the server's shutdown gives them up when its time is over, without looking busy.
 func TestDeafPeers(t *testing.T) {
 	const peers, perConn, pending, replyBytes = 8, 16, 4 << 20, 64 << 10
-	s := startMuxServer(t, "tcp", ServerConfig{
+	s := startMuxServer(t, "tcp", Config{
 		MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
-		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, replyBytes)) }),
+		Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, make([]byte, replyBytes)) }),
 	})
 	holdLittle(t, s)
 	for i := range peers {
@@ -93,7 +93,7 @@ func TestDeafPeers(t *testing.T) {
 	// The kernel holds less than a quarter of what a connection may have pending: one that has met its
 	// limit keeps three quarters, and never reads again.
 	var waiting int64
-	waitFor(t, "the server to read no more", func() bool {
+	testpeer.WaitFor(t, "the server to read no more", func() bool {
 		st := s.Stats()
 		waiting = st.PendingBytes
 		return st.InFlight == 0 && st.Pauses >= peers && waiting >= peers*pending*3/4
@@ -116,7 +116,7 @@ func TestDeafPeers(t *testing.T) {
 	if err := <-result; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
-	waitFor(t, "connections to end", func() bool {
+	testpeer.WaitFor(t, "connections to end", func() bool {
 		st := s.Stats()
 		return st.Conns == 0 && st.InFlight == 0 && st.PendingBytes == 0
 	})
@@ -130,13 +130,13 @@ func TestShortFramesTakeMemory(t *testing.T) {
 		"calls": testpeer.Frame(1, frame.SignalNone, nil), "pings": frame.AppendControl(nil, frame.SignalPing),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startMuxServer(t, "tcp", ServerConfig{
+			s := startMuxServer(t, "tcp", Config{
 				MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
-				Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, nil) }),
+				Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, nil) }),
 			})
 			holdLittle(t, s)
 			p := s.dialDeaf(t)
-			p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+			p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
 			go func() { // until the server closes
 				for many := bytes.Repeat(short, 1000); ; {
 					if _, err := p.Write(many); err != nil {
@@ -144,9 +144,9 @@ func TestShortFramesTakeMemory(t *testing.T) {
 					}
 				}
 			}()
-			var before ServerStats
+			var before Stats
 			seen := time.Now() // that it did something
-			waitFor(t, "the server to read no more", func() bool {
+			testpeer.WaitFor(t, "the server to read no more", func() bool {
 				st := s.Stats()
 				if st.Calls != before.Calls || st.Pings != before.Pings || st.Frames != before.Frames || st.InFlight > 0 {
 					before, seen = st, time.Now()

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 )
 
 // takeForQuick has the reader of sc believe that its calls are quick, whatever they were.
-func takeForQuick(sc *ServerConn) {
+func takeForQuick(sc *Conn) {
 	sc.pace.typical.Store(1)
 	sc.pace.slow.Store(false)
 	sc.pace.delays.last.Store(0)
@@ -24,9 +24,9 @@ func takeForQuick(sc *ServerConn) {
 
 // startQuick is startMuxServer in a group that does not sweep while the test lasts, on connections
 // whose calls count as quick.
-func startQuick(t *testing.T, cfg ServerConfig) *muxServer {
+func startQuick(t *testing.T, cfg Config) *muxServer {
 	t.Helper()
-	srv, err := NewServer(cfg)
+	srv, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +41,13 @@ func startQuick(t *testing.T, cfg ServerConfig) *muxServer {
 }
 
 // sendBatch sends requests 1 to n at once.
-func sendBatch(t testing.TB, p *muxPeer, n uint32) {
+func sendBatch(t testing.TB, p *testpeer.Client, n uint32) {
 	t.Helper()
 	var frames [][]byte
 	for id := range n {
 		frames = append(frames, testpeer.Frame(id+1, frame.SignalNone, nil))
 	}
-	p.send(t, frames...)
+	p.Send(t, frames...)
 }
 
 // TestSlowCallInBatch: a call that does not return holds up neither the replies of those before it
@@ -57,7 +57,7 @@ func TestSlowCallInBatch(t *testing.T) {
 	var slow atomic.Uint32
 	var inLine atomic.Int32
 	release := make(chan struct{})
-	s := startQuick(t, ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startQuick(t, Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		if call.SeqID() == slow.Load() {
 			if !call.conn.line.isEmpty() || call.conn.out.Pending() > 0 {
 				inLine.Add(1)
@@ -69,18 +69,18 @@ func TestSlowCallInBatch(t *testing.T) {
 	for range 5 {
 		for at := uint32(1); at <= calls; at++ {
 			slow.Store(at)
-			p := s.dial(t)
+			p := s.Dial(t)
 			sendBatch(t, p, calls)
 			seen := map[uint32]bool{at: true}
 			for range calls - 1 {
-				r := p.mustReceive(t)
+				r := p.MustReceive(t)
 				if seen[r.SeqID] {
 					t.Fatalf("a second reply to %d, or one to a call under way", r.SeqID)
 				}
 				seen[r.SeqID] = true
 			}
 			release <- struct{}{}
-			if r := p.mustReceive(t); r.SeqID != at {
+			if r := p.MustReceive(t); r.SeqID != at {
 				t.Fatalf("got a reply to %d, want %d", r.SeqID, at)
 			}
 		}
@@ -94,24 +94,24 @@ func TestSlowCallInBatch(t *testing.T) {
 // handlers that panic among them.
 func TestBatchLeavesTogether(t *testing.T) {
 	const calls = 8
-	s := startQuick(t, ServerConfig{
-		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startQuick(t, Config{
+		Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 			if call.SeqID()%3 == 0 {
 				panic("of a test")
 			}
 			return echoHandler(ctx, call)
 		}),
-		OnPanic: func(call *ServerCall, _ any, _ []byte) bool { return answer(call, []byte("panicked")) },
+		OnPanic: func(call *Call, _ any, _ []byte) bool { return testpeer.Answer(call, []byte("panicked")) },
 	})
 	for range 1000 { // what is sent at once may come in parts, and a tick of the helper between
 		before := s.Stats().Writes
-		p := s.dial(t)
+		p := s.Dial(t)
 		sendBatch(t, p, calls)
 		inOrder := true // unless the panics took so long that workers got what was behind them
 		for id := range uint32(calls) {
-			r := p.mustReceive(t)
-			if panicked := string(r.payload) == "panicked"; panicked != (r.SeqID%3 == 0) {
-				t.Fatalf("reply %d is to %d: %q", id, r.SeqID, r.payload)
+			r := p.MustReceive(t)
+			if panicked := string(r.Payload) == "panicked"; panicked != (r.SeqID%3 == 0) {
+				t.Fatalf("reply %d is to %d: %q", id, r.SeqID, r.Payload)
 			}
 			inOrder = inOrder && r.SeqID == id+1
 		}
@@ -126,9 +126,9 @@ func TestBatchLeavesTogether(t *testing.T) {
 // the server ends.
 func TestBatchesOfAllKinds(t *testing.T) {
 	const peers, batches, most = 4, 60, 40
-	s := startQuick(t, ServerConfig{
+	s := startQuick(t, Config{
 		MaxHandlersPerConn: 24,
-		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 			takeForQuick(call.conn)
 			switch rand.IntN(40) {
 			case 0:
@@ -142,12 +142,12 @@ func TestBatchesOfAllKinds(t *testing.T) {
 			}
 			return echoHandler(ctx, call)
 		}),
-		OnPanic: func(call *ServerCall, _ any, _ []byte) bool { return answer(call, nil) },
+		OnPanic: func(call *Call, _ any, _ []byte) bool { return testpeer.Answer(call, nil) },
 	})
 	done := make(chan error, peers)
 	for range peers {
-		p := s.dial(t)
-		_ = p.SetDeadline(time.Now().Add(2 * serverPatience))
+		p := s.Dial(t)
+		_ = p.SetDeadline(time.Now().Add(2 * testpeer.Patience))
 		go func() { done <- askInBatches(p, batches, most) }()
 	}
 	for range peers {
@@ -155,8 +155,8 @@ func TestBatchesOfAllKinds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().PendingBytes == 0 })
-	waitFor(t, "the helper to rest", func() bool {
+	testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().PendingBytes == 0 })
+	testpeer.WaitFor(t, "the helper to rest", func() bool {
 		s.helper.mu.Lock()
 		defer s.helper.mu.Unlock()
 		return !s.helper.busy && len(s.helper.conns) == 0
@@ -164,7 +164,7 @@ func TestBatchesOfAllKinds(t *testing.T) {
 }
 
 // askInBatches sends batches of up to most requests each, and reads their replies before the next.
-func askInBatches(p *muxPeer, batches, most int) error {
+func askInBatches(p *testpeer.Client, batches, most int) error {
 	for range batches {
 		n := uint32(1 + rand.IntN(most))
 		var all []byte
@@ -176,7 +176,7 @@ func askInBatches(p *muxPeer, batches, most int) error {
 		}
 		seen := make(map[uint32]bool)
 		for range n {
-			r, err := p.receive()
+			r, err := p.Receive()
 			if err != nil {
 				return err
 			}
@@ -287,13 +287,13 @@ func BenchmarkMixedServer(b *testing.B) {
 		for _, atOnce := range []int{10, 100} {
 			b.Run(fmt.Sprintf("slow=1in%d/calls=%d", oneIn, atOnce), func(b *testing.B) {
 				var calls atomic.Uint64
-				s := startMuxServer(b, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+				s := startMuxServer(b, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 					if calls.Add(1)%oneIn == 0 {
 						time.Sleep(time.Millisecond)
 					}
 					return zeroCopyEcho(ctx, call)
 				})})
-				w := newWindow(s.dial(b), atOnce, 1024)
+				w := newWindow(s.Dial(b), atOnce, 1024)
 				w.mustRun(b, 1000)
 				b.ReportAllocs()
 				b.ResetTimer()

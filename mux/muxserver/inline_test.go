@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 func TestSlowCallsAmongQuickOnes(t *testing.T) {
 	const rounds, period = 12, 300 * time.Millisecond
 	began, release := make(chan struct{}), make(chan struct{})
-	srv, err := NewServer(ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	srv, err := New(Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		if call.SeqID() == 1 {
 			began <- struct{}{}
 			<-release
@@ -30,29 +30,29 @@ func TestSlowCallsAmongQuickOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startMuxServerIn(t, "tcp", srv, group)
-	p := s.dial(t)
+	p := s.Dial(t)
 	ask := func(seqID uint32) {
-		p.send(t, testpeer.Frame(seqID, frame.SignalNone, nil))
+		p.Send(t, testpeer.Frame(seqID, frame.SignalNone, nil))
 	}
 	stalls := 0
 	start := time.Now()
 	for range rounds {
 		for range 5 { // the connection is taken for one of quick calls again
 			ask(2)
-			p.mustReceive(t)
+			p.MustReceive(t)
 		}
 		ask(1)
 		<-began // not in one batch with what comes behind it
 		at := time.Now()
 		ask(3)
-		if r := p.mustReceive(t); r.SeqID != 3 {
+		if r := p.MustReceive(t); r.SeqID != 3 {
 			t.Fatalf("got a reply to %d, want 3", r.SeqID)
 		}
 		if time.Since(at) > period/3 {
 			stalls++
 		}
 		release <- struct{}{}
-		p.mustReceive(t)
+		p.MustReceive(t)
 	}
 	took := time.Since(start)
 	if most := 1 + int(took/minCaution); stalls > most {

@@ -1,8 +1,8 @@
-package mux
+package muxserver
 
 import "time"
 
-// This file is about clients that know this package and have no calls: they are told to drain
+// This file is about clients that know package mux and have no calls: they are told to drain
 // instead of being closed on, so that a request that is on its way then is answered.
 
 // idleGrace is how much longer than the idle time a client may go without a call that was told
@@ -25,7 +25,7 @@ func (r rest) String() string { return [...]string{"short", "idle", "overdue"}[r
 // restLocked decides whether the client has had no call for too long. It is told within a quarter more
 // than the idle time, and never before; heartbeats are no calls. Of one that has said goodbye,
 // or that is not read, there is nothing to be decided.
-func (s *ServerConn) restLocked(now time.Time) rest {
+func (s *Conn) restLocked(now time.Time) rest {
 	timeout := s.server.config.IdleTimeout
 	if timeout <= 0 {
 		return restShort
@@ -48,7 +48,7 @@ func (s *ServerConn) restLocked(now time.Time) rest {
 }
 
 // noteUse records that a call was taken. It writes once between looks.
-func (s *ServerConn) noteUse() {
+func (s *Conn) noteUse() {
 	if !s.used.Load() {
 		s.used.Store(true)
 	}

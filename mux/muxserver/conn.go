@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -15,14 +15,11 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// errNoHandler is returned for a server that could answer nothing.
-var errNoHandler = errors.New("mux: no handler")
-
-// ServerConn is the server's side of a connection that many calls share. Whoever
+// Conn is the server's side of a connection that many calls share. Whoever
 // holds the reading side takes frames and gives them to workers; whoever has
 // handled a call sends its reply through out.
-type ServerConn struct {
-	// immutable after newServerConn
+type Conn struct {
+	// immutable after newConn
 	server  *Server
 	conn    *conn.Conn
 	out     *output.Output
@@ -53,8 +50,8 @@ type ServerConn struct {
 	restsSince time.Time   // zero: it was in use at the last look
 }
 
-func newServerConn(s *Server, c *conn.Conn) *ServerConn {
-	sc := &ServerConn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
+func newConn(s *Server, c *conn.Conn) *Conn {
+	sc := &Conn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
 	sc.pace.start = time.Now()
 	sc.out = output.New(c, output.Config{
 		Waits:           !output.CanTry(c.NetConn()),
@@ -69,18 +66,18 @@ func newServerConn(s *Server, c *conn.Conn) *ServerConn {
 }
 
 // Conn returns the connection.
-func (s *ServerConn) Conn() *conn.Conn { return s.conn }
+func (s *Conn) Conn() *conn.Conn { return s.conn }
 
 // OnRequest is the connection's conn.Config.OnRequest. It takes all whole frames that
 // have come, as far as the limits allow, gives all but the last to workers, or but the last
 // few where calls are quick, and handles those itself, as runLast and runBatch say.
-func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
+func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.progress.Add(1)
 	if s.unread.Load() {
 		s.unread.Store(false)
 	}
 	in := c.Reader()
-	var kept [maxInPlace]*ServerCall // kept[:n] are the last calls taken, which no worker has
+	var kept [maxInPlace]*Call // kept[:n] are the last calls taken, which no worker has
 	n, most := 0, 1
 	if s.server.config.rule == ruleAdaptive {
 		most = s.pace.fitting(time.Now())
@@ -116,7 +113,7 @@ func (s *ServerConn) OnRequest(ctx context.Context, c *conn.Conn) error {
 
 // next takes the next call that may be handled. Without any it returns nil: more has
 // to come, or a limit has no room and the connection was paused.
-func (s *ServerConn) next(ctx context.Context, in buffer.Reader) (*ServerCall, error) {
+func (s *Conn) next(ctx context.Context, in buffer.Reader) (*Call, error) {
 	for in.Len() >= frame.PrefixBytes {
 		start, err := in.Peek(frame.PrefixBytes)
 		if err != nil {
@@ -146,7 +143,7 @@ func (s *ServerConn) next(ctx context.Context, in buffer.Reader) (*ServerCall, e
 }
 
 // takeCall takes the call whose whole frame is in front, if the limits have room.
-func (s *ServerConn) takeCall(ctx context.Context, in buffer.Reader, p frame.Prefix) (*ServerCall, error) {
+func (s *Conn) takeCall(ctx context.Context, in buffer.Reader, p frame.Prefix) (*Call, error) {
 	if !s.admit() {
 		return nil, nil
 	}
@@ -157,12 +154,12 @@ func (s *ServerConn) takeCall(ctx context.Context, in buffer.Reader, p frame.Pre
 	}
 	s.server.counters.calls.Add(1)
 	s.noteUse()
-	return newServerCall(ctx, s, p.SeqID, request), nil
+	return newCall(ctx, s, p.SeqID, request), nil
 }
 
-// meet looks at the first frame, which says whether the client knows this package. What
+// meet looks at the first frame, which says whether the client knows package mux. What
 // else is wrong with its header is the handler's business.
-func (s *ServerConn) meet(in buffer.Reader, p frame.Prefix) {
+func (s *Conn) meet(in buffer.Reader, p frame.Prefix) {
 	s.known = true
 	if sig, err := frame.SignalIn(in, p); err == nil && sig == frame.SignalHello {
 		s.helloDue.Store(true)
@@ -178,7 +175,7 @@ func (s *ServerConn) meet(in buffer.Reader, p frame.Prefix) {
 
 // control takes a control frame and does what it asks for. Those that it does not know
 // mean nothing, nor do those that only a server sends.
-func (s *ServerConn) control(in buffer.Reader, p frame.Prefix) error {
+func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	sig, err := frame.SignalIn(in, p)
 	if err != nil {
 		return err
@@ -191,26 +188,26 @@ func (s *ServerConn) control(in buffer.Reader, p frame.Prefix) error {
 }
 
 // say sends a control frame.
-func (s *ServerConn) say(sig frame.Signal) {
+func (s *Conn) say(sig frame.Signal) {
 	_, _ = s.out.Send(frame.NewControl(sig), output.Alone) // on a connection that is closed there is nobody to tell
 }
 
 // writeFailed is told by out that the peer takes no more.
-func (s *ServerConn) writeFailed(err error) {
+func (s *Conn) writeFailed(err error) {
 	s.report(err)
 	s.end()
 }
 
 // report tells OnError of err, on a goroutine apart: this one may be the flusher's, or a timer's that
 // has more to do. A failure of OnError is dropped.
-func (s *ServerConn) report(err error) {
+func (s *Conn) report(err error) {
 	if onError := s.server.config.OnError; onError != nil && !errors.Is(err, net.ErrClosed) {
 		_ = callback.Apart(func() { onError(s.conn, err) })
 	}
 }
 
 // onClose is the connection's close callback: no call is being handled any more.
-func (s *ServerConn) onClose(*conn.Conn) {
+func (s *Conn) onClose(*conn.Conn) {
 	s.out.Close(ErrClosed)
 	s.tellGone()
 	s.server.gate.forget(&s.seat)

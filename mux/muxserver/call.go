@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -12,44 +12,44 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// ServerCall is one call that a Server handles. It belongs to the handler from
+// Call is one call that a Server handles. It belongs to the handler from
 // HandleCall's beginning to its end, and to one goroutine at a time.
-type ServerCall struct {
+type Call struct {
 	// owned by whoever handles the call
 	ctx     context.Context
-	conn    *ServerConn
+	conn    *Conn
 	request *buffer.LinkBuffer
 	reply   *buffer.LinkBuffer // nil until somebody wants it
 	seqID   uint32
 }
 
-var _ conn.Runner = (*ServerCall)(nil)
+var _ conn.Runner = (*Call)(nil)
 
-// serverCallPool holds calls without anything in them.
-var serverCallPool = sync.Pool{New: func() any { return new(ServerCall) }}
+// callPool holds calls without anything in them.
+var callPool = sync.Pool{New: func() any { return new(Call) }}
 
-func newServerCall(ctx context.Context, s *ServerConn, seqID uint32, request *buffer.LinkBuffer) *ServerCall {
-	c := serverCallPool.Get().(*ServerCall)
+func newCall(ctx context.Context, s *Conn, seqID uint32, request *buffer.LinkBuffer) *Call {
+	c := callPool.Get().(*Call)
 	c.ctx, c.conn, c.seqID, c.request = ctx, s, seqID, request
 	return c
 }
 
 // SeqID returns the request's sequence ID, which the reply must have. It is the
 // client's choice: any value, and the same for several calls.
-func (c *ServerCall) SeqID() uint32 { return c.seqID }
+func (c *Call) SeqID() uint32 { return c.seqID }
 
 // Conn returns the connection that the request came on.
-func (c *ServerCall) Conn() *conn.Conn { return c.conn.conn }
+func (c *Call) Conn() *conn.Conn { return c.conn.conn }
 
 // Request returns the request, one whole frame. It and what it returns are valid until
 // HandleCall returns.
-func (c *ServerCall) Request() *buffer.LinkBuffer { return c.request }
+func (c *Call) Request() *buffer.LinkBuffer { return c.request }
 
 // Reply returns a buffer, empty at first, for the reply, one whole frame. It is valid
 // until HandleCall returns. Memory that is put into it by reference must not change
 // until it has been sent, which nobody is told of: it has to be left to the garbage
 // collector.
-func (c *ServerCall) Reply() *buffer.LinkBuffer {
+func (c *Call) Reply() *buffer.LinkBuffer {
 	if c.reply == nil {
 		c.reply = frame.Take()
 	}
@@ -58,11 +58,11 @@ func (c *ServerCall) Reply() *buffer.LinkBuffer {
 
 // Run implements conn.Runner: it handles the call and sends the reply. On a connection that
 // has died it does neither: nobody would hear of it.
-func (c *ServerCall) Run() { c.run(false) }
+func (c *Call) Run() { c.run(false) }
 
 // run is Run. inLine says that the reader does it, who handles the rest of its line next. It does
 // not return if the handler ends the goroutine, but the call is over then too.
-func (c *ServerCall) run(inLine bool) {
+func (c *Call) run(inLine bool) {
 	if c.conn.isDead() {
 		c.conn.server.counters.skipped.Add(1)
 		c.end(nil, inLine)
@@ -80,20 +80,20 @@ func (c *ServerCall) run(inLine bool) {
 }
 
 // end gives back what the call has, and sends the reply if there is one.
-func (c *ServerCall) end(reply *buffer.LinkBuffer, inLine bool) {
+func (c *Call) end(reply *buffer.LinkBuffer, inLine bool) {
 	s := c.conn
 	frame.Drop(c.request)
-	*c = ServerCall{}
-	serverCallPool.Put(c)
+	*c = Call{}
+	callPool.Put(c)
 	if reply != nil {
 		s.send(reply, inLine && !s.line.isEmpty())
 	}
 	s.leave()
 }
 
-// answer returns the reply, which goes to ServerConn.send, if the handler says that it has written
+// answer returns the reply, which goes to Conn.send, if the handler says that it has written
 // one; nil if there is none.
-func (c *ServerCall) answer(replies bool) *buffer.LinkBuffer {
+func (c *Call) answer(replies bool) *buffer.LinkBuffer {
 	if replies {
 		if err := c.checkReply(); err != nil {
 			replies = c.replaceReply(err)
@@ -107,7 +107,7 @@ func (c *ServerCall) answer(replies bool) *buffer.LinkBuffer {
 }
 
 // failed has OnPanic answer for a handler that has not returned.
-func (c *ServerCall) failed(failure *callback.Failure) (replies bool) {
+func (c *Call) failed(failure *callback.Failure) (replies bool) {
 	c.conn.server.counters.panics.Add(1)
 	c.dropReply()
 	onPanic := c.conn.server.config.OnPanic
@@ -115,7 +115,7 @@ func (c *ServerCall) failed(failure *callback.Failure) (replies bool) {
 }
 
 // guard calls what is to answer in the handler's place. If that fails too, nobody does.
-func (c *ServerCall) guard(answer func() bool) (replies bool) {
+func (c *Call) guard(answer func() bool) (replies bool) {
 	failure := callback.Apart(func() { replies = answer() })
 	if failure == nil {
 		return replies
@@ -128,7 +128,7 @@ func (c *ServerCall) guard(answer func() bool) (replies bool) {
 
 // checkReply looks at what the handler has written: one whole frame of the request's sequence ID
 // and of a length that clients take. Anything else would tear the stream for all other calls.
-func (c *ServerCall) checkReply() error {
+func (c *Call) checkReply() error {
 	reply := c.Reply()
 	_ = reply.Flush() // it has no Sink
 	most := c.conn.server.config.MaxFrameBytes
@@ -143,7 +143,7 @@ func (c *ServerCall) checkReply() error {
 }
 
 // replaceReply has OnBadReply answer instead of a reply that cannot be sent, err being why.
-func (c *ServerCall) replaceReply(err error) (replies bool) {
+func (c *Call) replaceReply(err error) (replies bool) {
 	s := c.conn
 	s.server.counters.badReplies.Add(1)
 	c.dropReply()
@@ -159,7 +159,7 @@ func (c *ServerCall) replaceReply(err error) (replies bool) {
 }
 
 // dropReply drops what was written.
-func (c *ServerCall) dropReply() {
+func (c *Call) dropReply() {
 	if c.reply != nil {
 		frame.Drop(c.reply)
 		c.reply = nil
@@ -168,7 +168,7 @@ func (c *ServerCall) dropReply() {
 
 // send sends a reply that checkReply has seen; more says that the caller sends another soon, or
 // calls out.flush.
-func (s *ServerConn) send(reply *buffer.LinkBuffer, more bool) {
+func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
 	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
 		_ = frame.InsertSignal(reply, frame.SignalHello) // no room for it: the client takes this side for a stock one
 	}

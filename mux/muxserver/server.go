@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -20,12 +20,12 @@ type Handler interface {
 	// it to call.Reply. It reports whether there is a reply: without one, as for a
 	// oneway call, what it wrote is dropped. ctx is the one that OnRequest of the
 	// connection was given. When HandleCall returns call is not its any more.
-	HandleCall(ctx context.Context, call *ServerCall) bool
+	HandleCall(ctx context.Context, call *Call) bool
 }
 
-// ServerConfig says what a Server does. It is copied by NewServer. Only Handler has to
+// Config says what a Server does. It is copied by New. Only Handler has to
 // be set.
-type ServerConfig struct {
+type Config struct {
 	Handler Handler
 
 	// MaxHandlersPerConn is how many calls of one connection are handled at a time,
@@ -57,13 +57,13 @@ type ServerConfig struct {
 	// connection is closed. Zero means 10 s, negative for ever.
 	WriteTimeout time.Duration
 
-	// Heartbeat is how often a client is looked after that knows this package and has sent
+	// Heartbeat is how often a client is looked after that knows package mux and has sent
 	// nothing: it is asked for a sign of life within that time, and the connection of one
 	// that has gone without a word is ended within twice as much. It has to be longer than
 	// the replies ahead of the question take on the slowest link. Zero or less means never.
 	Heartbeat time.Duration
 
-	// IdleTimeout is how long a client that knows this package may go without a call, heartbeats
+	// IdleTimeout is how long a client that knows package mux may go without a call, heartbeats
 	// being none: then, or up to a quarter later, it is told to drain, as Shutdown does, so that what
 	// it has just sent is answered. One that has not gone 10 s later is closed on. For its connection
 	// this takes the place of conn.Config.IdleTimeout, which closes, and fails a call that is on
@@ -74,12 +74,12 @@ type ServerConfig struct {
 	// conn.ErrGoexit. The goroutine of the call, whose Reply is empty then, waits meanwhile. It
 	// reports whether it has written a reply, as HandleCall does. Nil leaves the caller without
 	// one. Other calls go on either way.
-	OnPanic func(call *ServerCall, value any, stack []byte) bool
+	OnPanic func(call *Call, value any, stack []byte) bool
 
 	// OnBadReply is called when what HandleCall has written cannot be sent, as OnPanic is. err,
 	// a *FrameError, says why: it is too long, no whole frame, or has another sequence ID. Nil
 	// leaves the caller without a reply.
-	OnBadReply func(call *ServerCall, err error) bool
+	OnBadReply func(call *Call, err error) bool
 
 	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that
 	// OnPanic, OnBadReply or OnGone's function has failed (*conn.PanicError), and why a connection was ended:
@@ -92,14 +92,14 @@ type ServerConfig struct {
 
 const (
 	defaultMaxHandlersPerConn = 1024
-	defaultServerFrameBytes   = 64 << 20
-	defaultServerWriteTimeout = 10 * time.Second
+	defaultMaxFrameBytes      = 64 << 20
+	defaultWriteTimeout       = 10 * time.Second
 )
 
 // Server answers multiplexed calls on connections that are given to it. Whoever
 // accepts them keeps them, and ends them after Shutdown:
 //
-//	mux, err := mux.NewServer(mux.ServerConfig{Handler: h})
+//	mux, err := muxserver.New(muxserver.Config{Handler: h})
 //	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: mux.OnRequest}})
 //	go srv.Serve(ln)
 //	...
@@ -107,9 +107,9 @@ const (
 //	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close what is idle
 //	err = srv.Shutdown(ctx)
 type Server struct {
-	config   ServerConfig // immutable
+	config   Config // immutable
 	gate     gate
-	counters serverCounters
+	counters counters
 
 	// atomic: stages of Shutdown, each set once and with mu held
 	draining  atomic.Bool // clients that know are told to send nothing new
@@ -117,7 +117,7 @@ type Server struct {
 
 	// guarded by mu
 	mu     sync.Mutex
-	conns  map[*ServerConn]struct{}
+	conns  map[*Conn]struct{}
 	closed bool
 	empty  chan struct{} // non-nil while Shutdown waits for conns to be empty
 	looks  looks
@@ -125,8 +125,8 @@ type Server struct {
 	helper helper // has a lock of its own
 }
 
-// NewServer makes a server. It fails only without a Handler.
-func NewServer(cfg ServerConfig) (*Server, error) {
+// New makes a server. It fails only without a Handler.
+func New(cfg Config) (*Server, error) {
 	if cfg.Handler == nil {
 		return nil, errNoHandler
 	}
@@ -134,28 +134,28 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		cfg.MaxHandlersPerConn = defaultMaxHandlersPerConn
 	}
 	if cfg.MaxFrameBytes <= 0 {
-		cfg.MaxFrameBytes = defaultServerFrameBytes
+		cfg.MaxFrameBytes = defaultMaxFrameBytes
 	}
 	cfg.MaxFrameBytes = min(cfg.MaxFrameBytes, buffer.MaxBytes)
 	if cfg.MaxPendingBytes <= 0 {
 		cfg.MaxPendingBytes = output.DefaultPendingBytes
 	}
 	if cfg.WriteTimeout == 0 {
-		cfg.WriteTimeout = defaultServerWriteTimeout
+		cfg.WriteTimeout = defaultWriteTimeout
 	}
 	return &Server{
 		config: cfg,
 		gate:   gate{most: int64(max(cfg.MaxHandlers, 0))},
-		conns:  make(map[*ServerConn]struct{}),
+		conns:  make(map[*Conn]struct{}),
 	}, nil
 }
 
-// Attach makes c a multiplexed connection: from then on the ServerConn's OnRequest has
+// Attach makes c a multiplexed connection: from then on the Conn's OnRequest has
 // to be called for it (conn.Conn.SetOnRequest), and nobody else may write to it. The
 // first frame may be in c's buffer. It fails with ErrClosed if the server or c is
 // closed; c is left as it is then.
-func (s *Server) Attach(c *conn.Conn) (*ServerConn, error) {
-	sc := newServerConn(s, c)
+func (s *Server) Attach(c *conn.Conn) (*Conn, error) {
+	sc := newConn(s, c)
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
@@ -188,7 +188,7 @@ func (s *Server) OnRequest(ctx context.Context, c *conn.Conn) error {
 }
 
 // forget takes a connection out that has ended.
-func (s *Server) forget(sc *ServerConn) {
+func (s *Server) forget(sc *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, sc)
@@ -203,10 +203,10 @@ func (s *Server) forget(sc *ServerConn) {
 }
 
 // snapshot returns the connections there are.
-func (s *Server) snapshot() []*ServerConn {
+func (s *Server) snapshot() []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conns := make([]*ServerConn, 0, len(s.conns))
+	conns := make([]*Conn, 0, len(s.conns))
 	for sc := range s.conns {
 		conns = append(conns, sc)
 	}

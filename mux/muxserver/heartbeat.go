@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"time"
@@ -7,7 +7,7 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// This file looks at clients that know this package. It finds those that have gone without a word
+// This file looks at clients that know package mux. It finds those that have gone without a word
 // while nothing is written to them (the kernel finds the others), and those that have no calls.
 
 // looks is when a server looks at its clients. It is guarded by Server.mu.
@@ -59,11 +59,11 @@ func (s *Server) lookAfter() {
 
 // lookWork is what has to be done without the server's lock.
 type lookWork struct {
-	silent  []*ServerConn // to end
-	ask     []*ServerConn // to be sent a ping
-	unread  []*ServerConn // to be told that the server lives, since it does not read their pings
-	idle    []*ServerConn // to be told to drain
-	overdue []*ServerConn // told so long ago: to close when idle
+	silent  []*Conn // to end
+	ask     []*Conn // to be sent a ping
+	unread  []*Conn // to be told that the server lives, since it does not read their pings
+	idle    []*Conn // to be told to drain
+	overdue []*Conn // told so long ago: to close when idle
 }
 
 // look asks clients that are silent, ends the connections of those that do not answer, and has
@@ -87,7 +87,7 @@ func (s *Server) look() {
 	due.do(&s.counters)
 }
 
-func (due *lookWork) do(counters *serverCounters) {
+func (due *lookWork) do(counters *counters) {
 	for _, sc := range due.silent {
 		counters.silent.Add(1)
 		sc.report(ErrSilent)
@@ -110,7 +110,7 @@ func (due *lookWork) do(counters *serverCounters) {
 }
 
 // lookLocked notes what is due for a client.
-func (s *ServerConn) lookLocked(now time.Time, due *lookWork) {
+func (s *Conn) lookLocked(now time.Time, due *lookWork) {
 	if s.server.config.Heartbeat > 0 {
 		if s.unread.Load() && s.out.Pending() == 0 {
 			due.unread = append(due.unread, s)
@@ -134,7 +134,7 @@ func (s *ServerConn) lookLocked(now time.Time, due *lookWork) {
 // healthLocked decides whether the client has given a sign of life lately.
 // Nobody can tell while the connection is not read; where replies wait for the client the
 // write timeout finds it; and one that has said goodbye cannot answer.
-func (s *ServerConn) healthLocked(now time.Time) pulse.Health {
+func (s *Conn) healthLocked(now time.Time) pulse.Health {
 	return s.pulse.Look(now, pulse.Rhythm{Interval: s.server.config.Heartbeat, MostPause: 2 * s.server.lookPeriod()}, pulse.Signs{
 		Heard:   s.progress.Load(),
 		Excused: s.unread.Load() || s.out.Pending() > 0 || !s.conn.IsActive(),

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -28,17 +28,17 @@ func TestPeerThatNeverReads(t *testing.T) {
 		bound                        = pending + (perConn+1)*(replyBytes+100)
 	)
 	failures := make(chan error, 10)
-	s := startMuxServer(t, "tcp", ServerConfig{
+	s := startMuxServer(t, "tcp", Config{
 		MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: 500 * time.Millisecond,
 		OnError: func(_ *conn.Conn, err error) { failures <- err },
-		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 			if call.SeqID() == 1 {
 				return echoHandler(ctx, call)
 			}
-			return answer(call, make([]byte, replyBytes))
+			return testpeer.Answer(call, make([]byte, replyBytes))
 		}),
 	})
-	deaf, other := s.dial(t), s.dial(t)
+	deaf, other := s.Dial(t), s.Dial(t)
 	go func() {
 		for { // until the server closes
 			if _, err := deaf.Write(testpeer.Frame(2, frame.SignalNone, make([]byte, 100))); err != nil {
@@ -53,8 +53,8 @@ func TestPeerThatNeverReads(t *testing.T) {
 		if st.PendingBytes > bound {
 			t.Fatalf("%d bytes wait for a peer that does not read, want at most %d", st.PendingBytes, bound)
 		}
-		other.send(t, testpeer.Frame(1, frame.SignalNone, nil))
-		other.mustReceive(t)
+		other.Send(t, testpeer.Frame(1, frame.SignalNone, nil))
+		other.MustReceive(t)
 		select {
 		case err := <-failures:
 			gone = true
@@ -67,27 +67,27 @@ func TestPeerThatNeverReads(t *testing.T) {
 	if !paused {
 		t.Error("its requests were read although it did not read")
 	}
-	waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 1 && s.Stats().PendingBytes == 0 })
+	testpeer.WaitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 1 && s.Stats().PendingBytes == 0 })
 }
 
 // TestPauseEndsWhenThePeerReads, and no reply is missing.
 func TestPauseEndsWhenThePeerReads(t *testing.T) {
 	for _, network := range serverNetworks {
 		t.Run(network, func(t *testing.T) {
-			s := startMuxServer(t, network, ServerConfig{
+			s := startMuxServer(t, network, Config{
 				MaxHandlersPerConn: 4, MaxPendingBytes: 64 << 10,
-				Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool { return answer(call, make([]byte, 300<<10)) }),
+				Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, make([]byte, 300<<10)) }),
 			})
-			p := s.dial(t)
+			p := s.Dial(t)
 			const calls = 60
 			go func() {
 				for id := range uint32(calls) {
 					_, _ = p.Write(testpeer.Frame(id, frame.SignalNone, nil))
 				}
 			}()
-			waitFor(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
+			testpeer.WaitFor(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
 			for range calls {
-				p.mustReceive(t)
+				p.MustReceive(t)
 			}
 		})
 	}
@@ -95,27 +95,27 @@ func TestPauseEndsWhenThePeerReads(t *testing.T) {
 
 // TestLargeRepliesAndSmall: those of another connection do not wait for one of 15 MB.
 func TestLargeRepliesAndSmall(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		if call.SeqID() == 15 {
-			return answer(call, make([]byte, 15<<20))
+			return testpeer.Answer(call, make([]byte, 15<<20))
 		}
 		return echoHandler(ctx, call)
 	})})
-	large, small := s.dial(t), s.dial(t)
-	large.send(t, testpeer.Frame(15, frame.SignalNone, nil))
-	waitFor(t, "the large reply", func() bool { return s.Stats().PendingBytes > 0 })
+	large, small := s.Dial(t), s.Dial(t)
+	large.Send(t, testpeer.Frame(15, frame.SignalNone, nil))
+	testpeer.WaitFor(t, "the large reply", func() bool { return s.Stats().PendingBytes > 0 })
 	for range 100 { // nobody reads the large one
-		small.send(t, testpeer.Frame(1, frame.SignalNone, make([]byte, 1024)))
-		small.mustReceive(t)
+		small.Send(t, testpeer.Frame(1, frame.SignalNone, make([]byte, 1024)))
+		small.MustReceive(t)
 	}
 	if s.Stats().PendingBytes == 0 {
 		t.Error("the large reply has gone out although nobody reads it")
 	}
-	large.send(t, testpeer.Frame(2, frame.SignalNone, nil)) // behind it
-	if r := large.mustReceive(t); len(r.payload) != 15<<20 {
-		t.Errorf("got %d bytes, want 15 MiB", len(r.payload))
+	large.Send(t, testpeer.Frame(2, frame.SignalNone, nil)) // behind it
+	if r := large.MustReceive(t); len(r.Payload) != 15<<20 {
+		t.Errorf("got %d bytes, want 15 MiB", len(r.Payload))
 	}
-	if r := large.mustReceive(t); r.SeqID != 2 {
+	if r := large.MustReceive(t); r.SeqID != 2 {
 		t.Errorf("got a reply to %d, want 2", r.SeqID)
 	}
 }
@@ -136,14 +136,14 @@ func randomServer(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 5))
 	var atGate peak
 	perConn, all := 1+rnd.IntN(4), rnd.IntN(4)
-	srv, err := NewServer(ServerConfig{
+	srv, err := New(Config{
 		MaxHandlersPerConn: perConn, MaxHandlers: all, MaxPendingBytes: 1 + rnd.IntN(4000),
 		rule: inlineRule(rnd.IntN(4)), MaxBatchFrames: rnd.IntN(3), WriteTimeout: time.Minute,
-		OnPanic: func(call *ServerCall, _ any, _ []byte) bool { return answer(call, []byte("panic")) },
-		Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
+		OnPanic: func(call *Call, _ any, _ []byte) bool { return testpeer.Answer(call, []byte("panic")) },
+		Handler: handlerFunc(func(_ context.Context, call *Call) bool {
 			atGate.enter()
 			defer atGate.leave()
-			payload := requestPayload(call)
+			payload := testpeer.RequestPayload(call)
 			time.Sleep(time.Duration(binary.BigEndian.Uint16(payload[1:])) * time.Millisecond)
 			switch payload[0] {
 			case askPanic:
@@ -151,7 +151,7 @@ func randomServer(t *testing.T, seed uint64) {
 			case askOneway:
 				return false
 			}
-			return answer(call, payload)
+			return testpeer.Answer(call, payload)
 		}),
 	})
 	if err != nil {
@@ -224,9 +224,9 @@ func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
 	} else {
 		time.AfterFunc(10*time.Second, func() { nc.Close() })
 	}
-	p := newMuxPeer(nc)
+	p := testpeer.NewClient(nc)
 	for {
-		r, err := p.receive()
+		r, err := p.Receive()
 		if err != nil {
 			break
 		}
@@ -257,20 +257,20 @@ func mallocsOf(f func()) uint64 {
 }
 
 // zeroCopyEcho answers with the request itself: its blocks, with nothing allocated.
-func zeroCopyEcho(_ context.Context, call *ServerCall) bool {
+func zeroCopyEcho(_ context.Context, call *Call) bool {
 	return call.Reply().Append(call.Request()) == nil
 }
 
 // TestServerAllocations: in the steady state a call allocates nothing.
 func TestServerAllocations(t *testing.T) {
-	if _, checked := buffer.Outstanding(); checked || raceDetector() {
+	if _, checked := buffer.Outstanding(); checked || testpeer.RaceDetector() {
 		t.Skip("buffercheck and the race detector allocate")
 	}
 	for name, rule := range inlineRules {
 		for _, atOnce := range []int{1, 32} {
 			t.Run(fmt.Sprintf("%s/%d", name, atOnce), func(t *testing.T) {
-				s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(zeroCopyEcho), rule: rule})
-				p := s.dial(t)
+				s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(zeroCopyEcho), rule: rule})
+				p := s.Dial(t)
 				w := newWindow(p, atOnce, 1024)
 				const calls = 2000
 				w.mustRun(t, calls)
@@ -288,14 +288,14 @@ func TestServerAllocations(t *testing.T) {
 
 // window is a client that keeps a number of calls in flight and does little else.
 type window struct {
-	peer   *muxPeer
+	peer   *testpeer.Client
 	frame  []byte
 	atOnce int
 	out    []byte
 	in     []byte
 }
 
-func newWindow(p *muxPeer, atOnce, payload int) *window {
+func newWindow(p *testpeer.Client, atOnce, payload int) *window {
 	w := &window{peer: p, atOnce: atOnce, frame: testpeer.Frame(7, frame.SignalNone, make([]byte, payload)), in: make([]byte, 128<<10)}
 	for range atOnce {
 		w.out = append(w.out, w.frame...)
@@ -344,15 +344,15 @@ func BenchmarkServer(b *testing.B) {
 		f    handlerFunc
 	}{
 		{"echo", zeroCopyEcho},
-		{"5us", func(ctx context.Context, call *ServerCall) bool {
+		{"5us", func(ctx context.Context, call *Call) bool {
 			spin(5 * time.Microsecond)
 			return zeroCopyEcho(ctx, call)
 		}},
-		{"50us", func(ctx context.Context, call *ServerCall) bool {
+		{"50us", func(ctx context.Context, call *Call) bool {
 			spin(50 * time.Microsecond)
 			return zeroCopyEcho(ctx, call)
 		}},
-		{"wait1ms", func(ctx context.Context, call *ServerCall) bool {
+		{"wait1ms", func(ctx context.Context, call *Call) bool {
 			time.Sleep(time.Millisecond)
 			return zeroCopyEcho(ctx, call)
 		}},
@@ -361,8 +361,8 @@ func BenchmarkServer(b *testing.B) {
 		for _, atOnce := range []int{1, 10, 100} {
 			for _, name := range []string{"adaptive", "queue", "offer", "company"} {
 				b.Run(fmt.Sprintf("%s/calls=%d/%s", h.name, atOnce, name), func(b *testing.B) {
-					s := startMuxServer(b, "tcp", ServerConfig{Handler: h.f, rule: inlineRules[name]})
-					w := newWindow(s.dial(b), atOnce, 1024)
+					s := startMuxServer(b, "tcp", Config{Handler: h.f, rule: inlineRules[name]})
+					w := newWindow(s.Dial(b), atOnce, 1024)
 					w.mustRun(b, 1000)
 					b.ReportAllocs()
 					b.ResetTimer()
@@ -387,7 +387,7 @@ var spun atomic.Int64
 func TestLimitsLoseNoWakeUp(t *testing.T) {
 	for _, tc := range []struct{ conns, perConn, all int }{{1, 1, 0}, {2, 0, 1}, {3, 2, 2}} {
 		t.Run(fmt.Sprintf("%+v", tc), func(t *testing.T) {
-			s := startMuxServer(t, "tcp", ServerConfig{
+			s := startMuxServer(t, "tcp", Config{
 				Handler: handlerFunc(zeroCopyEcho), MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: ruleQueue,
 			})
 			rounds := 10
@@ -396,10 +396,10 @@ func TestLimitsLoseNoWakeUp(t *testing.T) {
 			}
 			var all sync.WaitGroup
 			for range tc.conns {
-				w := newWindow(s.dial(t), 64, 1)
+				w := newWindow(s.Dial(t), 64, 1)
 				all.Go(func() {
 					for range rounds {
-						_ = w.peer.SetReadDeadline(time.Now().Add(serverPatience))
+						_ = w.peer.SetReadDeadline(time.Now().Add(testpeer.Patience))
 						if err := w.run(1000); err != nil {
 							t.Error(err)
 							return

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"bytes"
@@ -34,8 +34,8 @@ const (
 
 // scripted does what the payload says, after a pause of as many microseconds as the
 // next two bytes say.
-func scripted(_ context.Context, call *ServerCall) bool {
-	payload := requestPayload(call)
+func scripted(_ context.Context, call *Call) bool {
+	payload := testpeer.RequestPayload(call)
 	switch pause := binary.BigEndian.Uint16(payload[1:]); {
 	case pause > 100:
 		time.Sleep(time.Duration(pause) * time.Microsecond)
@@ -53,7 +53,7 @@ func scripted(_ context.Context, call *ServerCall) bool {
 		_, _ = call.Reply().WriteString("this is not a frame")
 		return true
 	}
-	return answer(call, payload)
+	return testpeer.Answer(call, payload)
 }
 
 func script(what byte, pause uint16, rest []byte) []byte {
@@ -67,18 +67,18 @@ func TestServerAnswersEachOnce(t *testing.T) {
 		for name, rule := range inlineRules {
 			t.Run(network+"/"+name, func(t *testing.T) {
 				var failed, panicked atomic.Int64
-				s := startMuxServer(t, network, ServerConfig{
+				s := startMuxServer(t, network, Config{
 					Handler: handlerFunc(scripted), MaxHandlersPerConn: 16, MaxHandlers: 24, MaxPendingBytes: 64 << 10, rule: rule,
 					OnError: func(*conn.Conn, error) { failed.Add(1) },
-					OnPanic: func(call *ServerCall, v any, stack []byte) bool {
+					OnPanic: func(call *Call, v any, stack []byte) bool {
 						panicked.Add(1)
-						return v == "asked for" && len(stack) > 0 && answer(call, []byte("panicked"))
+						return v == "asked for" && len(stack) > 0 && testpeer.Answer(call, []byte("panicked"))
 					},
 				})
 				var peers sync.WaitGroup
 				var wantFailed, wantPanicked atomic.Int64
 				for i := range 4 {
-					p := s.dial(t)
+					p := s.Dial(t)
 					peers.Go(func() {
 						asked := askAtRandom(t, p, uint64(i), i%2 == 0)
 						wantFailed.Add(asked[askNoFrame])
@@ -89,7 +89,7 @@ func TestServerAnswersEachOnce(t *testing.T) {
 				if failed.Load() != wantFailed.Load() || panicked.Load() != wantPanicked.Load() {
 					t.Errorf("got %d bad replies and %d panics, want %d and %d", failed.Load(), panicked.Load(), wantFailed.Load(), wantPanicked.Load())
 				}
-				waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
+				testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 				if st := s.Stats(); st.Calls != 4*400 || st.Lost != 0 || st.PendingBytes != 0 {
 					t.Errorf("got %v", st)
 				}
@@ -100,7 +100,7 @@ func TestServerAnswersEachOnce(t *testing.T) {
 
 // askAtRandom sends 400 requests and checks their replies. It returns how many of each kind
 // there were.
-func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]int64 {
+func askAtRandom(t *testing.T, p *testpeer.Client, seed uint64, marked bool) map[byte]int64 {
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	asked := map[byte]int64{}
 	want := map[uint32][]byte{}
@@ -139,20 +139,20 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 			}
 		}
 	}()
-	_ = p.SetReadDeadline(time.Now().Add(serverPatience))
+	_ = p.SetReadDeadline(time.Now().Add(testpeer.Patience))
 	hellos := 0
 	for n := len(want); n > 0; n-- {
-		r, err := p.receive()
+		r, err := p.Receive()
 		if err != nil {
 			t.Errorf("with %d replies to come: %v", n, err)
 			return asked
 		}
 		payload, ok := want[r.SeqID]
-		if !ok || !bytes.Equal(payload, r.payload) {
-			t.Errorf("reply to %#x: got %d bytes, want %d (%v)", r.SeqID, len(r.payload), len(payload), ok)
+		if !ok || !bytes.Equal(payload, r.Payload) {
+			t.Errorf("reply to %#x: got %d bytes, want %d (%v)", r.SeqID, len(r.Payload), len(payload), ok)
 		}
 		delete(want, r.SeqID)
-		if r.signal == frame.SignalHello {
+		if r.Signal == frame.SignalHello {
 			hellos++
 		}
 	}
@@ -160,7 +160,7 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 		t.Errorf("got %d hellos, the client having said so: %v", hellos, marked)
 	}
 	_ = p.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	if r, err := p.receive(); err == nil {
+	if r, err := p.Receive(); err == nil {
 		t.Errorf("one more reply: %+v", r.Prefix)
 	}
 	return asked
@@ -168,34 +168,34 @@ func askAtRandom(t *testing.T, p *muxPeer, seed uint64, marked bool) map[byte]in
 
 // TestServerSaysHello on the first reply, and only to a client that did.
 func TestServerSaysHello(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(scripted)})
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(scripted)})
 	for _, sig := range []frame.Signal{frame.SignalNone, frame.SignalHello} {
-		p := s.dial(t)
-		p.send(t, testpeer.Frame(1, sig, script(askOneway, 0, nil)), testpeer.Frame(2, frame.SignalNone, script(askEcho, 0, nil)))
-		if r := p.mustReceive(t); r.SeqID != 2 || r.signal != sig {
-			t.Errorf("said %v: got %v on the reply to %d, want it on that to 2", sig, r.signal, r.SeqID)
+		p := s.Dial(t)
+		p.Send(t, testpeer.Frame(1, sig, script(askOneway, 0, nil)), testpeer.Frame(2, frame.SignalNone, script(askEcho, 0, nil)))
+		if r := p.MustReceive(t); r.SeqID != 2 || r.Signal != sig {
+			t.Errorf("said %v: got %v on the reply to %d, want it on that to 2", sig, r.Signal, r.SeqID)
 		}
-		p.send(t, testpeer.Frame(3, frame.SignalHello, script(askEcho, 0, nil)))
-		if r := p.mustReceive(t); r.signal != frame.SignalNone {
-			t.Errorf("got %v on the second reply", r.signal)
+		p.Send(t, testpeer.Frame(3, frame.SignalHello, script(askEcho, 0, nil)))
+		if r := p.MustReceive(t); r.Signal != frame.SignalNone {
+			t.Errorf("got %v on the second reply", r.Signal)
 		}
 	}
 }
 
 // TestStockSequenceIDs: a stock client's may be anything, and come twice.
 func TestStockSequenceIDs(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler)})
-	p := s.dial(t)
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
+	p := s.Dial(t)
 	ids := []uint32{0, 1 << 31, 0xffffffff, 7, 7, 7, 0}
 	want := map[string]int{}
 	for i, id := range ids {
 		payload := fmt.Sprintf("%d of %d", i, id)
 		want[fmt.Sprint(id, payload)]++
-		p.send(t, testpeer.Frame(id, frame.SignalNone, []byte(payload)))
+		p.Send(t, testpeer.Frame(id, frame.SignalNone, []byte(payload)))
 	}
 	for range ids {
-		r := p.mustReceive(t)
-		want[fmt.Sprint(r.SeqID, string(r.payload))]--
+		r := p.MustReceive(t)
+		want[fmt.Sprint(r.SeqID, string(r.Payload))]--
 	}
 	for what, n := range want {
 		if n != 0 {
@@ -207,21 +207,21 @@ func TestStockSequenceIDs(t *testing.T) {
 // TestServerHeartbeat: a ping is answered whatever handlers do; what a server does not know is left alone.
 func TestServerHeartbeat(t *testing.T) {
 	release := make(chan struct{})
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		<-release
 		return echoHandler(ctx, call)
 	})})
-	p := s.dial(t)
-	p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	p := s.Dial(t)
+	p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
 	for range 3 {
-		p.send(t, frame.AppendControl(nil, frame.SignalPong), frame.AppendControl(nil, frame.Signal('?')), frame.AppendControl(nil, frame.SignalDrain), frame.AppendControl(nil, frame.SignalPing))
-		if r := p.mustReceive(t); r.SeqID != 0 || r.signal != frame.SignalPong {
-			t.Errorf("got %v with ID %d, want pong with 0", r.signal, r.SeqID)
+		p.Send(t, frame.AppendControl(nil, frame.SignalPong), frame.AppendControl(nil, frame.Signal('?')), frame.AppendControl(nil, frame.SignalDrain), frame.AppendControl(nil, frame.SignalPing))
+		if r := p.MustReceive(t); r.SeqID != 0 || r.Signal != frame.SignalPong {
+			t.Errorf("got %v with ID %d, want pong with 0", r.Signal, r.SeqID)
 		}
 	}
 	close(release)
-	if r := p.mustReceive(t); r.SeqID != 1 || r.signal != frame.SignalHello {
-		t.Errorf("got %v on the reply to %d, want hello on that to 1", r.signal, r.SeqID)
+	if r := p.MustReceive(t); r.SeqID != 1 || r.Signal != frame.SignalHello {
+		t.Errorf("got %v on the reply to %d, want hello on that to 1", r.Signal, r.SeqID)
 	}
 	if st := s.Stats(); st.Pings != 3 || st.MarkedConns != 1 || st.Calls != 1 {
 		t.Errorf("got %v", st)
@@ -235,26 +235,26 @@ func TestSlowHandlerHoldsNothingUp(t *testing.T) {
 		for name, rule := range inlineRules {
 			t.Run(network+"/"+name, func(t *testing.T) {
 				release := make(chan struct{})
-				s := startMuxServer(t, network, ServerConfig{rule: rule, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+				s := startMuxServer(t, network, Config{rule: rule, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 					if call.SeqID()%10 == 0 {
 						<-release
 					}
 					return echoHandler(ctx, call)
 				})})
-				p := s.dial(t)
+				p := s.Dial(t)
 				for id := uint32(1); id < 40; id++ {
-					p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
+					p.Send(t, testpeer.Frame(id, frame.SignalNone, nil))
 					if id%10 == 0 {
 						continue
 					}
-					if r := p.mustReceive(t); r.SeqID != id {
+					if r := p.MustReceive(t); r.SeqID != id {
 						t.Fatalf("got a reply to %d, want %d", r.SeqID, id)
 					}
 				}
 				close(release)
 				got := map[uint32]bool{}
 				for range 3 {
-					got[p.mustReceive(t).SeqID] = true
+					got[p.MustReceive(t).SeqID] = true
 				}
 				if !got[10] || !got[20] || !got[30] {
 					t.Errorf("got replies to %v", got)
@@ -273,9 +273,9 @@ func TestHandlerCaps(t *testing.T) {
 			t.Run(fmt.Sprintf("%+v/%s", tc, name), func(t *testing.T) {
 				var inside peak
 				release := make(chan struct{})
-				s := startMuxServer(t, "tcp", ServerConfig{
+				s := startMuxServer(t, "tcp", Config{
 					MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: rule,
-					Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+					Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 						inside.enter()
 						defer inside.leave()
 						<-release
@@ -283,19 +283,19 @@ func TestHandlerCaps(t *testing.T) {
 					}),
 				})
 				const calls = 100
-				peers := make([]*muxPeer, tc.conns)
+				peers := make([]*testpeer.Client, tc.conns)
 				for i := range peers {
-					peers[i] = s.dial(t)
+					peers[i] = s.Dial(t)
 					for id := range uint32(calls) {
-						peers[i].send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 200)))
+						peers[i].Send(t, testpeer.Frame(id, frame.SignalNone, make([]byte, 200)))
 					}
 				}
-				waitFor(t, "handlers to begin", func() bool { return inside.most() >= tc.want })
+				testpeer.WaitFor(t, "handlers to begin", func() bool { return inside.most() >= tc.want })
 				time.Sleep(5 * time.Millisecond) // one too many would come now
 				close(release)
 				for _, p := range peers {
 					for range calls {
-						p.mustReceive(t)
+						p.MustReceive(t)
 					}
 				}
 				if got := inside.most(); got != tc.want {
@@ -309,7 +309,7 @@ func TestHandlerCaps(t *testing.T) {
 // TestGateSurvivesDeaths: connections that wait for the server's cap come and go, and
 // those that stay are served.
 func TestGateSurvivesDeaths(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{MaxHandlers: 2, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+	s := startMuxServer(t, "tcp", Config{MaxHandlers: 2, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		time.Sleep(50 * time.Microsecond)
 		return echoHandler(ctx, call)
 	})})
@@ -319,16 +319,16 @@ func TestGateSurvivesDeaths(t *testing.T) {
 		all.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 4))
 			for range 30 {
-				p := s.dial(t)
+				p := s.Dial(t)
 				n := 1 + rnd.IntN(20)
 				for id := range n {
-					p.send(t, testpeer.Frame(uint32(id), frame.SignalNone, nil))
+					p.Send(t, testpeer.Frame(uint32(id), frame.SignalNone, nil))
 				}
 				if !stays {
 					n = rnd.IntN(n)
 				}
 				for range n {
-					p.mustReceive(t)
+					p.MustReceive(t)
 				}
 				if rnd.IntN(2) == 0 {
 					_ = p.Conn.(*net.TCPConn).SetLinger(0)
@@ -338,30 +338,30 @@ func TestGateSurvivesDeaths(t *testing.T) {
 		})
 	}
 	all.Wait()
-	waitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Conns == 0 })
+	testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Conns == 0 })
 }
 
 // TestBadFrames end their connection, whose earlier calls were taken, and no other.
 func TestBadFrames(t *testing.T) {
-	s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(echoHandler), MaxFrameBytes: 1000})
-	other := s.dial(t)
+	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler), MaxFrameBytes: 1000})
+	other := s.Dial(t)
 	for name, bad := range map[string][]byte{
 		"garbage":           []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"too large":         testpeer.Frame(1, frame.SignalNone, make([]byte, 2000)),
 		"announces 4 GiB":   {0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 1, 0, 0, 0, 1, 0, 1},
 		"header beyond end": {0, 0, 0, 20, 0x10, 0, 0, 1, 0, 0, 0, 1, 0xff, 0xff},
 	} {
-		p := s.dial(t)
-		p.send(t, testpeer.Frame(1, frame.SignalNone, nil))
-		p.mustReceive(t)
-		p.send(t, bad)
-		_ = p.SetReadDeadline(time.Now().Add(serverPatience))
-		if r, err := p.receive(); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		p := s.Dial(t)
+		p.Send(t, testpeer.Frame(1, frame.SignalNone, nil))
+		p.MustReceive(t)
+		p.Send(t, bad)
+		_ = p.SetReadDeadline(time.Now().Add(testpeer.Patience))
+		if r, err := p.Receive(); err == nil || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got %+v, %v, want the end", name, r, err)
 		}
 	}
-	other.send(t, testpeer.Frame(5, frame.SignalNone, nil))
-	if r := other.mustReceive(t); r.SeqID != 5 {
+	other.Send(t, testpeer.Frame(5, frame.SignalNone, nil))
+	if r := other.MustReceive(t); r.SeqID != 5 {
 		t.Errorf("got a reply to %d, want 5", r.SeqID)
 	}
 }
@@ -369,12 +369,12 @@ func TestBadFrames(t *testing.T) {
 // TestWrongReply: it costs its call, not the connection.
 func TestWrongReply(t *testing.T) {
 	errs := make(chan error, 10)
-	s := startMuxServer(t, "tcp", ServerConfig{
+	s := startMuxServer(t, "tcp", Config{
 		OnError: func(_ *conn.Conn, err error) { errs <- err },
-		Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 			switch call.SeqID() {
 			case 1:
-				return answerTo(call, 99, nil)
+				return testpeer.AnswerTo(call, 99, nil)
 			case 2:
 				_, _ = call.Reply().WriteBinary(append(testpeer.Frame(2, frame.SignalNone, nil), 'x'))
 				return true
@@ -384,14 +384,14 @@ func TestWrongReply(t *testing.T) {
 			return echoHandler(ctx, call)
 		}),
 	})
-	p := s.dial(t)
+	p := s.Dial(t)
 	for id := uint32(1); id <= 4; id++ {
-		p.send(t, testpeer.Frame(id, frame.SignalNone, nil))
+		p.Send(t, testpeer.Frame(id, frame.SignalNone, nil))
 	}
-	if r := p.mustReceive(t); r.SeqID != 4 {
+	if r := p.MustReceive(t); r.SeqID != 4 {
 		t.Errorf("got a reply to %d, want 4", r.SeqID)
 	}
-	waitFor(t, "errors", func() bool { return len(errs) >= 2 })
+	testpeer.WaitFor(t, "errors", func() bool { return len(errs) >= 2 })
 	for range len(errs) {
 		var bad *FrameError
 		if err := <-errs; !errors.As(err, &bad) {
@@ -401,13 +401,13 @@ func TestWrongReply(t *testing.T) {
 }
 
 func TestNoHandler(t *testing.T) {
-	if _, err := NewServer(ServerConfig{}); err == nil {
+	if _, err := New(Config{}); err == nil {
 		t.Error("got nil, want an error")
 	}
 }
 
 func TestServerStatsString(t *testing.T) {
-	got := ServerStats{Conns: 3, Batches: 2, Frames: 5}.String()
+	got := Stats{Conns: 3, Batches: 2, Frames: 5}.String()
 	for _, want := range []string{"connections 3", "2.5 replies a batch"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q in it", got, want)

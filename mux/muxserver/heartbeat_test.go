@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -21,21 +21,21 @@ const beatInterval = 8 * time.Second
 // beatCase is a client that is looked after, and what becomes of it.
 type beatCase struct {
 	name    string
-	config  ServerConfig
-	client  func(p *muxPeer) // runs until the connection ends
-	lives   time.Duration    // how long at most, from the last frame of the client's; 0: to the end
+	config  Config
+	client  func(p *testpeer.Client) // runs until the connection ends
+	lives   time.Duration            // how long at most, from the last frame of the client's; 0: to the end
 	asked   bool
 	handled uint64
 }
 
 // answerPings is a client that does nothing else.
-func answerPings(p *muxPeer) {
+func answerPings(p *testpeer.Client) {
 	for {
-		r, err := p.receive()
+		r, err := p.Receive()
 		if err != nil {
 			return
 		}
-		if r.signal == frame.SignalPing {
+		if r.Signal == frame.SignalPing {
 			if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
 				return
 			}
@@ -45,14 +45,14 @@ func answerPings(p *muxPeer) {
 
 func beatCases() []beatCase {
 	hello := testpeer.Frame(1, frame.SignalHello, []byte("x"))
-	deaf := func(p *muxPeer) { _, _ = io.Copy(io.Discard, p.in) }
-	after := func(first []byte, then func(p *muxPeer)) func(p *muxPeer) {
-		return func(p *muxPeer) {
+	deaf := func(p *testpeer.Client) { _, _ = io.Copy(io.Discard, p.In) }
+	after := func(first []byte, then func(p *testpeer.Client)) func(p *testpeer.Client) {
+		return func(p *testpeer.Client) {
 			_, _ = p.Write(first)
 			then(p)
 		}
 	}
-	trickle := func(p *muxPeer) {
+	trickle := func(p *testpeer.Client) {
 		go answerNothing(p)
 		frame := testpeer.Frame(2, frame.SignalNone, make([]byte, 20))
 		_, _ = p.Write(hello)
@@ -65,33 +65,33 @@ func beatCases() []beatCase {
 		{name: "silent", client: after(hello, deaf), lives: 2 * beatInterval, asked: true, handled: 1},
 		{name: "answers", client: after(hello, answerPings), asked: true, handled: 1},
 		{name: "stock", client: after(testpeer.Frame(1, frame.SignalNone, []byte("x")), deaf), handled: 1},
-		{name: "never", client: after(hello, deaf), config: ServerConfig{Heartbeat: -1}, handled: 1},
+		{name: "never", client: after(hello, deaf), config: Config{Heartbeat: -1}, handled: 1},
 		{name: "sends byte by byte", client: trickle, asked: true, handled: 2},
 		{
 			name: "is not read", client: after(append(hello, testpeer.Frame(2, frame.SignalNone, []byte("x"))...), deaf),
-			config: ServerConfig{MaxHandlersPerConn: 1, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			config: Config{MaxHandlersPerConn: 1, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 				time.Sleep(10 * beatInterval)
 				return echoHandler(ctx, call)
 			})},
 			lives: 22 * beatInterval, asked: true, handled: 2,
 		},
 		{
-			name: "reads slowly", client: after(hello, func(p *muxPeer) {
+			name: "reads slowly", client: after(hello, func(p *testpeer.Client) {
 				for b := make([]byte, 1<<10); ; time.Sleep(time.Second) {
 					if _, err := p.Read(b); err != nil {
 						return
 					}
 				}
 			}),
-			config: ServerConfig{WriteTimeout: time.Hour, Handler: handlerFunc(func(_ context.Context, call *ServerCall) bool {
-				return answer(call, make([]byte, 40<<10))
+			config: Config{WriteTimeout: time.Hour, Handler: handlerFunc(func(_ context.Context, call *Call) bool {
+				return testpeer.Answer(call, make([]byte, 40<<10))
 			})},
 			lives: 8 * beatInterval, asked: true, handled: 1,
 		},
 	}
 }
 
-func answerNothing(p *muxPeer) { _, _ = io.Copy(io.Discard, p.in) }
+func answerNothing(p *testpeer.Client) { _, _ = io.Copy(io.Discard, p.In) }
 
 // TestServerHeartbeats: a client that has gone without a word is found within two intervals, and
 // nobody else is.
@@ -113,7 +113,7 @@ func (tc beatCase) run(t *testing.T) {
 		cfg.Handler = handlerFunc(echoHandler)
 	}
 	cfg.OnError = func(_ *conn.Conn, err error) { failures <- err }
-	srv, err := NewServer(cfg)
+	srv, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func (tc beatCase) run(t *testing.T) {
 	began := time.Now()
 	ended := make(chan time.Time, 1)
 	go func() {
-		tc.client(newMuxPeer(ours))
+		tc.client(testpeer.NewClient(ours))
 		ended <- time.Now()
 	}()
 	const long = 45 * beatInterval
@@ -165,76 +165,37 @@ func (tc beatCase) run(t *testing.T) {
 	}
 }
 
-// TestHeartbeatsOfBothEnds: both look after each other for a long time, and nobody is lost.
-func TestHeartbeatsOfBothEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler), Heartbeat: beatInterval})
-		if err != nil {
-			t.Fatal(err)
-		}
-		set := NewSet(Config{MaxConns: 1, Heartbeat: 3 * beatInterval, Dial: func(context.Context) (*conn.Conn, error) {
-			ours, theirs := net.Pipe()
-			if _, err := conn.New(theirs, conn.Config{OnRequest: srv.OnRequest}, nil); err != nil {
-				return nil, err
-			}
-			return conn.New(ours, conn.Config{}, nil)
-		}})
-		for range 3 {
-			call, err := set.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			frame := testpeer.Frame(call.SeqID(), frame.SignalNone, []byte("x"))
-			_, _ = call.Request().WriteBinary(frame)
-			if err := call.Send(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := call.Receive(); err != nil {
-				t.Error(err)
-			}
-			call.End()
-			time.Sleep(20 * beatInterval)
-		}
-		if st := srv.Stats(); st.Conns != 1 || st.Silent != 0 || st.Asked < 30 {
-			t.Errorf("got %v, want the one connection, asked often", st)
-		}
-		_ = set.Close()
-		_ = srv.Close()
-		synctest.Wait()
-	})
-}
-
 // TestGone: whoever wants to know is told that a client has gone while its calls are handled, and
 // that once.
 func TestGone(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		sig   frame.Signal
-		leave func(p *muxPeer, s *muxServer)
+		leave func(p *testpeer.Client, s *muxServer)
 		is    bool // gone while the handler still runs
 	}{
-		{"reset", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, true},
-		{"marked, closes", frame.SignalHello, func(p *muxPeer, _ *muxServer) { p.Close() }, true},
-		{"marked, half-closes", frame.SignalHello, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, true},
-		{"stock, half-closes", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, false},
-		{"server closes", frame.SignalNone, func(_ *muxPeer, s *muxServer) { _ = s.Close() }, true},
-		{"no frame", frame.SignalNone, func(p *muxPeer, _ *muxServer) { _, _ = p.Write(make([]byte, 100)) }, true},
+		{"reset", frame.SignalNone, func(p *testpeer.Client, _ *muxServer) { _ = p.Conn.(*net.TCPConn).SetLinger(0); p.Close() }, true},
+		{"marked, closes", frame.SignalHello, func(p *testpeer.Client, _ *muxServer) { p.Close() }, true},
+		{"marked, half-closes", frame.SignalHello, func(p *testpeer.Client, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, true},
+		{"stock, half-closes", frame.SignalNone, func(p *testpeer.Client, _ *muxServer) { _ = p.Conn.(*net.TCPConn).CloseWrite() }, false},
+		{"server closes", frame.SignalNone, func(_ *testpeer.Client, s *muxServer) { _ = s.Close() }, true},
+		{"no frame", frame.SignalNone, func(p *testpeer.Client, _ *muxServer) { _, _ = p.Write(make([]byte, 100)) }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			gone, began, release := make(chan struct{}, 10), make(chan struct{}), make(chan struct{})
-			s := startMuxServer(t, "tcp", ServerConfig{Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+			s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 				close(began)
 				<-release
 				return echoHandler(ctx, call)
 			})})
-			attach := func(sc *ServerConn) { sc.OnGone(func() { gone <- struct{}{} }) }
+			attach := func(sc *Conn) { sc.OnGone(func() { gone <- struct{}{} }) }
 			s.attach.Store(&attach)
-			p := s.dial(t)
-			p.send(t, testpeer.Frame(1, tc.sig, binary.BigEndian.AppendUint16(nil, 0)))
+			p := s.Dial(t)
+			p.Send(t, testpeer.Frame(1, tc.sig, binary.BigEndian.AppendUint16(nil, 0)))
 			<-began
 			tc.leave(p, s)
 			if tc.is {
-				waitFor(t, "the news", func() bool { return len(gone) > 0 })
+				testpeer.WaitFor(t, "the news", func() bool { return len(gone) > 0 })
 			} else {
 				<-time.After(20 * time.Millisecond) // it would come now
 				if len(gone) > 0 {
@@ -243,7 +204,7 @@ func TestGone(t *testing.T) {
 			}
 			close(release)
 			p.Close()
-			waitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
+			testpeer.WaitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
 			if len(gone) != 1 {
 				t.Errorf("told %d times, want once", len(gone))
 			}

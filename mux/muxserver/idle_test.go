@@ -1,11 +1,10 @@
-package mux
+package muxserver
 
 import (
 	"context"
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,28 +29,28 @@ func serveIdle(t *testing.T, srv *Server) net.Conn {
 
 func newIdleServer(t *testing.T, heartbeat time.Duration) *Server {
 	t.Helper()
-	srv, err := NewServer(ServerConfig{Handler: handlerFunc(echoHandler), Heartbeat: heartbeat, IdleTimeout: restTime})
+	srv, err := New(Config{Handler: handlerFunc(echoHandler), Heartbeat: heartbeat, IdleTimeout: restTime})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return srv
 }
 
-// TestIdleDrain: a client that knows this package is told to go when it had no call for the idle time,
+// TestIdleDrain: a client that knows package mux is told to go when it had no call for the idle time,
 // heartbeats or not, and what it had on its way is answered; another one's connection is closed.
 func TestIdleDrain(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		for _, heartbeat := range []time.Duration{0, restTime / 4} {
 			synctest.Test(t, func(t *testing.T) {
 				srv := newIdleServer(t, heartbeat)
-				p := newMuxPeer(serveIdle(t, srv))
+				p := testpeer.NewClient(serveIdle(t, srv))
 				defer p.Close()
 				sig := frame.SignalNone
 				if marked {
 					sig = frame.SignalHello
 				}
 				for id := range uint32(5) { // used, it stays
-					time.AfterFunc(restTime/8*7, func() { p.send(t, testpeer.Frame(id+1, sig, nil)) })
+					time.AfterFunc(restTime/8*7, func() { p.Send(t, testpeer.Frame(id+1, sig, nil)) })
 					if r, err := receiveOrPong(p); err != nil || r.SeqID != id+1 {
 						t.Fatalf("got %v, %v, want the reply to %d", r.Prefix, err, id+1)
 					}
@@ -59,25 +58,25 @@ func TestIdleDrain(t *testing.T) {
 				last := time.Now()
 				r, err := receiveOrPong(p)
 				if idle := time.Since(last); idle < restTime || idle > restTime/4*5 {
-					t.Errorf("marked %v, heartbeat %v: got %v, %v after %v", marked, heartbeat, r.signal, err, idle)
+					t.Errorf("marked %v, heartbeat %v: got %v, %v after %v", marked, heartbeat, r.Signal, err, idle)
 				}
 				if !marked {
 					if err == nil {
-						t.Errorf("got %v, want the end", r.signal)
+						t.Errorf("got %v, want the end", r.Signal)
 					}
 					return
 				}
-				if err != nil || r.signal != frame.SignalDrain {
-					t.Fatalf("got %v, %v, want drain", r.signal, err)
+				if err != nil || r.Signal != frame.SignalDrain {
+					t.Fatalf("got %v, %v, want drain", r.Signal, err)
 				}
-				p.send(t, testpeer.Frame(9, frame.SignalNone, nil)) // as if it had been on its way
+				p.Send(t, testpeer.Frame(9, frame.SignalNone, nil)) // as if it had been on its way
 				if r, err := receiveOrPong(p); err != nil || r.SeqID != 9 {
 					t.Errorf("got %v, %v, want the reply to 9", r.Prefix, err)
 				}
 				// Told once, and one that does not go is not kept for ever.
 				last = time.Now()
 				if r, err := receiveOrPong(p); !errors.Is(err, io.EOF) || time.Since(last) > 2*restTime+idleGrace {
-					t.Errorf("got %v, %v after %v, want the end", r.signal, err, time.Since(last))
+					t.Errorf("got %v, %v after %v, want the end", r.Signal, err, time.Since(last))
 				}
 				synctest.Wait()
 				if st := srv.Stats(); st.Conns != 0 || st.Idle != 1 || st.Silent != 0 {
@@ -89,11 +88,11 @@ func TestIdleDrain(t *testing.T) {
 }
 
 // receiveOrPong returns the next frame that is not a ping, which it answers.
-func receiveOrPong(p *muxPeer) (peerReply, error) {
+func receiveOrPong(p *testpeer.Client) (testpeer.Received, error) {
 	for {
 		_ = p.SetReadDeadline(time.Time{})
-		r, err := p.receive()
-		if err != nil || r.signal != frame.SignalPing {
+		r, err := p.Receive()
+		if err != nil || r.Signal != frame.SignalPing {
 			return r, err
 		}
 		if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
@@ -105,51 +104,61 @@ func receiveOrPong(p *muxPeer) (peerReply, error) {
 // TestIdleDrainWaitsForHandlers: a connection is not idle while a call is handled.
 func TestIdleDrainWaitsForHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv, err := NewServer(ServerConfig{IdleTimeout: restTime, Handler: handlerFunc(func(ctx context.Context, call *ServerCall) bool {
+		srv, err := New(Config{IdleTimeout: restTime, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 			time.Sleep(10 * restTime)
 			return echoHandler(ctx, call)
 		})})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := newMuxPeer(serveIdle(t, srv))
+		p := testpeer.NewClient(serveIdle(t, srv))
 		defer p.Close()
-		p.send(t, testpeer.Frame(1, frame.SignalHello, nil))
+		p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
 		for _, want := range []frame.Signal{frame.SignalHello, frame.SignalDrain} {
-			if r, err := receiveOrPong(p); err != nil || r.signal != want {
-				t.Fatalf("got %v, %v, want %v", r.signal, err, want)
+			if r, err := receiveOrPong(p); err != nil || r.Signal != want {
+				t.Fatalf("got %v, %v, want %v", r.Signal, err, want)
 			}
 		}
 	})
 }
 
-// TestIdleDrainLosesNothing: clients call at the moment at which the server finds them idle, and just
-// before and after; no call fails.
-func TestIdleDrainLosesNothing(t *testing.T) {
+// TestSlowUploadIsNotIdle has a client send one large request more slowly than the server's idle time:
+// it does something all the time, and is answered.
+func TestSlowUploadIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newIdleServer(t, 0)
-		var callers sync.WaitGroup
-		for i := range 3 {
-			callers.Go(func() {
-				s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) {
-					return conn.New(serveIdle(t, srv), conn.Config{}, nil)
-				}})
-				for n := range 200 {
-					if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
-						t.Errorf("caller %d, call %d: %v", i, n, err)
-					}
-					time.Sleep(restTime + time.Duration(n%5-1)*restTime/16)
-				}
-				if st := s.Stats(); st.Deaths != 0 {
-					t.Errorf("got %+v", st)
-				}
-				_ = s.Close()
-			})
+		p := testpeer.NewClient(serveIdle(t, srv))
+		defer p.Close()
+		p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
+		if r, err := receiveOrPong(p); err != nil || r.SeqID != 1 {
+			t.Fatalf("got %v, %v", r.Prefix, err)
 		}
-		callers.Wait()
-		if st := srv.Stats(); st.Idle < 20 {
-			t.Errorf("got %+v, want idle connections", st)
+		request := testpeer.Frame(2, frame.SignalNone, make([]byte, 6000))
+		sent := make(chan error, 1)
+		go func() {
+			for i := range request {
+				if i%100 == 0 {
+					time.Sleep(restTime / 10)
+				}
+				if _, err := p.Write(request[i : i+1]); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- nil
+		}()
+		for {
+			r, err := receiveOrPong(p)
+			if err == nil && r.Signal == frame.SignalDrain {
+				continue
+			}
+			if err != nil || r.SeqID != 2 {
+				t.Errorf("got %v, %v, want the reply to 2", r.Prefix, err)
+			}
+			break
 		}
-		_ = srv.Close()
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // has begun, idle or not. Kitex's own servers grant the same.
 const stockGrace = 100 * time.Millisecond
 
-// Shutdown ends the server without failing a call. Clients that know this package are
+// Shutdown ends the server without failing a call. Clients that know package mux are
 // told to send nothing new; they finish what is in flight, and their closing ends the
 // connection. What other clients have in flight is answered, and their connections are
 // closed when idle, after 100 ms. It returns nil when no connection is left. When ctx
@@ -82,7 +82,7 @@ func (s *Server) whenEmpty() <-chan struct{} {
 }
 
 // drain does what the stage of the server's shutdown asks for on this connection.
-func (s *ServerConn) drain() {
+func (s *Conn) drain() {
 	switch {
 	case s.marked.Load():
 		if s.server.draining.Load() {
@@ -94,7 +94,7 @@ func (s *ServerConn) drain() {
 }
 
 // sayDrain tells the client to send nothing new, once.
-func (s *ServerConn) sayDrain() {
+func (s *Conn) sayDrain() {
 	if s.drainSaid.CompareAndSwap(false, true) {
 		s.say(frame.SignalDrain)
 	}

@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // isDead reports whether nothing that is sent can reach the client any more. One that has closed
 // its writing side may still read: it is not dead for that.
-func (s *ServerConn) isDead() bool {
+func (s *Conn) isDead() bool {
 	if s.dead.Load() {
 		return true
 	}
@@ -26,17 +26,17 @@ func (s *ServerConn) isDead() bool {
 }
 
 // end closes the connection although calls may be in flight.
-func (s *ServerConn) end() {
+func (s *Conn) end() {
 	s.dead.Store(true)
 	_ = s.conn.Close() // always nil
 	s.tellGone()
 }
 
 // OnGone has f called once, when the client has gone or the connection has ended: calls may still
-// be handled then, for nobody. A client that knows this package and closes its writing side has
+// be handled then, for nobody. A client that knows package mux and closes its writing side has
 // gone, since it does so only after its last reply; of another one nobody knows. f must not block.
 // OnGone is called once, before OnRequest, and takes the connection's OnDisconnect.
-func (s *ServerConn) OnGone(f func()) {
+func (s *Conn) OnGone(f func()) {
 	s.onGone.Store(&f)
 	s.conn.SetOnDisconnect(s.hungUp)
 	if s.isDead() {
@@ -45,13 +45,13 @@ func (s *ServerConn) OnGone(f func()) {
 }
 
 // hungUp is the connection's OnDisconnect.
-func (s *ServerConn) hungUp(context.Context, *conn.Conn) {
+func (s *Conn) hungUp(context.Context, *conn.Conn) {
 	if s.marked.Load() || s.isDead() {
 		s.tellGone()
 	}
 }
 
-func (s *ServerConn) tellGone() {
+func (s *Conn) tellGone() {
 	if s.onGone.Load() == nil {
 		return
 	}

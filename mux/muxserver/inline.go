@@ -1,4 +1,4 @@
-package mux
+package muxserver
 
 import (
 	"sync/atomic"
@@ -64,7 +64,7 @@ const (
 // where calls come one by one; waiting for the sweep every time halves the throughput
 // of handlers that wait; giving the side away whenever other calls are in flight costs
 // an arming for each batch of quick ones.
-func (s *ServerConn) runLast(call *ServerCall) {
+func (s *Conn) runLast(call *Call) {
 	c := s.conn
 	turn := c.Turn()
 	began := time.Now()

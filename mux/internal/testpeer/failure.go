@@ -1,0 +1,21 @@
+package testpeer
+
+import (
+	"runtime"
+
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// Failure is a way in which a callback can end without returning, and what is told of it.
+type Failure struct {
+	Fail  func()
+	Value any // what the failure is said to be
+}
+
+// Failures returns all of them.
+func Failures() map[string]Failure {
+	return map[string]Failure{
+		"panic":  {func() { panic("of a test") }, "of a test"},
+		"Goexit": {runtime.Goexit, conn.ErrGoexit},
+	}
+}

@@ -1,0 +1,53 @@
+// Package muxserver answers many calls at a time on each connection, by sequence ID. It is the
+// other end of package mux, and serves Kitex's stock clients, multiplexing and others, as well.
+//
+//	server, err := muxserver.New(muxserver.Config{Handler: h})
+//	...
+//	conn.Config{OnRequest: server.OnRequest} // of connections that carry nothing else
+//
+// What goes over the wire is in SPEC.md of package mux. The package knows frames: what is
+// in them, and Kitex, is its user's business.
+//
+// # Clients of both kinds
+//
+// A connection whose first request has the key of package mux is marked: its client is told so with
+// the first reply, and understands control frames. It is looked after with heartbeats, told to
+// drain when it is idle or the server shuts down, and ends its connection itself. To any other
+// client the server says nothing but replies; its connection is closed.
+//
+// # Who does the work
+//
+// Nothing of the package's waits for requests: OnRequest takes the frames that have come, on a
+// goroutine of the connection's group, gives calls to others of that group's workers, and handles
+// the last itself, or a few where calls are quick. Replies of one connection leave together; the
+// first that finds nobody writing writes for all. Looks at clients, and help for readers that are
+// held up, run on timers, which are set while there is something to look at.
+//
+// # Concurrency
+//
+// All methods of Server and Conn may be called from any goroutine, and block only where they say
+// so. A Call belongs to its handler until that returns.
+//
+// # Ownership
+//
+// A request's memory is the call's until HandleCall returns. A reply's is the connection's from
+// then on; memory linked into it is never given back.
+//
+// # Limits
+//
+// Calls per connection and in all, bytes of replies that wait, the length of a frame: a connection
+// that meets one is not read until there is room (Config), except for a frame that is too long,
+// which ends it.
+//
+// # Errors
+//
+// A peer that sends what is no frame loses its connection. What becomes of replies and connections
+// besides is told to Config.OnError: a *FrameError, ErrSilent, a *conn.PanicError, or why a write
+// failed.
+//
+// Panics with "BUG:" say that this package is wrong. No peer causes one.
+//
+// # Limitations
+//
+// A request is handled when all of it has come. Nobody is told when a reply has been sent.
+package muxserver
