@@ -58,7 +58,8 @@ func (g callGuard) release(c net.Conn) {
 	}
 }
 
-// guardedOutbound is an outbound handler, whose Write has the connection as an argument.
+// guardedOutbound is an outbound handler, whose Write has the connection as an argument. A call
+// without a connection fails before it: the handler has nothing to write to.
 type guardedOutbound struct {
 	remote.OutboundHandler
 	guard callGuard
@@ -66,6 +67,9 @@ type guardedOutbound struct {
 
 // Write implements remote.OutboundHandler.
 func (h guardedOutbound) Write(ctx context.Context, c net.Conn, msg remote.Message) (context.Context, error) {
+	if refused, ok := c.(*refusedCall); ok {
+		return refused.write(ctx, msg)
+	}
 	return h.guard.watch(c, func() (context.Context, error) { return h.OutboundHandler.Write(ctx, c, msg) })
 }
 

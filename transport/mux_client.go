@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/gopkg/protocol/ttheader"
+	"github.com/cloudwego/kitex/pkg/circuitbreak"
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
@@ -40,6 +41,9 @@ func newMuxClientHandler(opt *remote.ClientOption, ext extension) (*muxClientHan
 // Write implements remote.TransHandler: it encodes the request and has it sent along
 // with those of other calls.
 func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
+	if refused, ok := c.(*refusedCall); ok {
+		return refused.write(ctx, msg)
+	}
 	call, ok := c.(*clientCall)
 	if !ok {
 		return h.clientHandler.Write(ctx, c, msg)
@@ -123,30 +127,34 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	return err
 }
 
-// callError returns a call's error as Kitex classifies it (client/middlewares.go). One of
-// which nothing was sent counts as one that got no connection: Kitex tries it again, on
-// another instance.
+// callError returns a call's error as Kitex classifies it (client/middlewares.go). One whose connection
+// ended before anything was sent counts as one that got no connection: Kitex tries it again, on
+// another instance. One for which a limit leaves no room is retried by nothing that does not ask for
+// mux.ErrOverloaded, and circuit breakers ignore it: the instance is well.
 func callError(err error) error {
 	var failed *mux.Error
 	switch {
 	case !errors.As(err, &failed):
 		return err
+	case isRefusal(err):
+		return circuitbreak.WrapErrorWithType(err, circuitbreak.TypeIgnorable)
 	case isOver(failed.Err):
 		return kerrors.ErrRPCTimeout.WithCause(err)
-	case errors.Is(err, context.Canceled):
-		return err
 	case failed.NotSent() && !isFrameError(err):
 		return kerrors.ErrGetConnection.WithCause(brokenError(err))
 	}
 	return brokenError(err)
 }
 
-// isOver reports whether it was the call's own time that was over. A connection that
-// ended for want of a heartbeat, or of room to write, has another error, though that
-// matches the same one.
+// isOver reports whether the call's own time was over, or its caller has gone: a Call fails with these
+// very values then. A dial that took too long, and a connection that ended for want of a heartbeat or of
+// room to write, have errors that match the same ones.
 func isOver(err error) bool {
-	return err == os.ErrDeadlineExceeded || //nolint:errorlint // see above
-		errors.Is(err, context.DeadlineExceeded)
+	switch err {
+	case os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled: //nolint:errorlint // see above
+		return true
+	}
+	return false
 }
 
 // brokenError gives the error of a connection that has ended netpoll's value, which is

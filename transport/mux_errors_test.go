@@ -203,7 +203,7 @@ func muxFailures() []muxFailure {
 				t.Error(err)
 			}
 			return err
-		}, []error{kerrors.ErrGetConnection, mux.ErrOverloaded}, []error{kerrors.ErrRPCTimeout}, "", 1},
+		}, []error{kerrors.ErrRemoteOrNetwork, mux.ErrOverloaded}, []error{kerrors.ErrGetConnection, kerrors.ErrRPCTimeout}, "", 1},
 		{"request too large", one, nil, func(_ *testing.T, f *muxFixture) error {
 			_, err := f.client.EchoPayload(background, &echo.Payload{Data: make([]byte, 70<<10)})
 			return err

@@ -32,6 +32,7 @@ type MuxPool struct {
 	config  MuxConfig // defaults filled in
 
 	panics    logLimiter                              // of reporters
+	refusals  logLimiter                              // calls for which a limit leaves no room
 	targets   atomic.Pointer[map[poolAddr]*muxTarget] // never changed, but replaced with mu held
 	reporting atomic.Bool
 	calls     sync.Pool // of *clientCall, in no use
@@ -73,6 +74,10 @@ func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
 // which it opens if need be, with the dialer of the first call to that address and the
 // latest one's timeout. It waits, or fails with mux.ErrOverloaded, as the configuration
 // says, and no longer than ctx.
+//
+// The error is one of connecting, or ErrPoolClosed. A call that got no place because of a limit or
+// ctx has a connection all the same, whose Read and Write, and those of the suite's handlers, fail with
+// its error: Kitex takes an error of Get for the instance's.
 func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.ConnOption) (net.Conn, error) {
 	addr := poolAddr{network, address}
 	for {
@@ -87,7 +92,7 @@ func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.C
 		case errors.Is(err, mux.ErrClosed) && (*p.targets.Load())[addr] != target:
 			continue // it was cleaned at that moment
 		}
-		return nil, err
+		return p.refused(addr, err)
 	}
 }
 

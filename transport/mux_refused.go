@@ -1,0 +1,85 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/klog"
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/stats"
+
+	"github.com/kiteline/kiteline/mux"
+)
+
+// refusedCall is the connection of a call that got no place on one, through no fault of the
+// instance: all that it does is fail. Kitex makes every error of ConnPool.Get a
+// kerrors.ErrGetConnection (remotecli/conn_wrapper.go), which it tries five times more, with a log
+// line each, and which its circuit breakers count. An error of the handler's Write is the call's alone.
+type refusedCall struct {
+	addr poolAddr
+	err  error // as callError returns it
+}
+
+var _ net.Conn = (*refusedCall)(nil)
+
+// isRefusal reports whether err is a limit's: the call was not begun, and may be made again later.
+func isRefusal(err error) bool { return errors.Is(err, mux.ErrOverloaded) }
+
+// refused returns the connection of a call to addr that failed with err in Begin, or err where that is one of
+// connecting, on which another instance may improve.
+func (p *MuxPool) refused(addr poolAddr, err error) (net.Conn, error) {
+	var failed *mux.Error
+	if !errors.As(err, &failed) {
+		return nil, err
+	}
+	failed.Addr = addr // which a Set does not know
+	switch {
+	case isRefusal(err):
+		p.logRefusal(addr, err)
+	case !isOver(failed.Err):
+		return nil, err
+	}
+	return &refusedCall{addr: addr, err: callError(err)}, nil
+}
+
+// logRefusal logs that a limit was met.
+func (p *MuxPool) logRefusal(addr poolAddr, err error) {
+	p.refusals.log(func(more int) {
+		klog.Warnf("KITELINE: call refused, to_service=%s, remoteAddress=%s, error=%v (%d more not logged)",
+			p.service, addr.address, err, more)
+	})
+}
+
+// write is the handler's Write for the call.
+func (c *refusedCall) write(ctx context.Context, msg remote.Message) (context.Context, error) {
+	rpcinfo.Record(ctx, msg.RPCInfo(), stats.WriteStart, nil)
+	rpcinfo.Record(ctx, msg.RPCInfo(), stats.WriteFinish, c.err)
+	return ctx, c.err
+}
+
+// Read implements net.Conn: it fails.
+func (c *refusedCall) Read([]byte) (int, error) { return 0, c.err }
+
+// Write implements net.Conn: it fails.
+func (c *refusedCall) Write([]byte) (int, error) { return 0, c.err }
+
+// Close implements net.Conn. There is nothing to close.
+func (c *refusedCall) Close() error { return nil }
+
+// LocalAddr implements net.Conn. It is the zero address of the network: there is no connection.
+func (c *refusedCall) LocalAddr() net.Addr { return poolAddr{network: c.addr.network} }
+
+// RemoteAddr implements net.Conn: it returns the address that the call was for.
+func (c *refusedCall) RemoteAddr() net.Addr { return c.addr }
+
+// SetDeadline implements net.Conn. Nothing waits.
+func (c *refusedCall) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn, as SetDeadline does.
+func (c *refusedCall) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn, as SetDeadline does.
+func (c *refusedCall) SetWriteDeadline(time.Time) error { return nil }
