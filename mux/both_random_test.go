@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
-// TestBothEndsAtRandom has clients and a server of this package with limits of all sizes over TCP: idle
+// TestBothEndsAtRandom has clients and a server with limits of all sizes over TCP: idle
 // times, ages, heartbeats, few places. Calls that are in time have their own replies, and no call is
 // handled twice or lost.
 func TestBothEndsAtRandom(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// This file has the package's client and server talk to each other.
+// This file has client and server talk to each other.
 
 func dialTo(t testing.TB, addr func() string) func(context.Context) (*conn.Conn, error) {
 	t.Helper()

@@ -18,7 +18,7 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 		"kitex":               "cloudwego/netpoll.(*connection)",
 		"kiteline":            "kiteline/transport/conn.(*Conn)",
 		"kiteline-kitexcodec": "kiteline/transport/conn.(*Conn)",
-		"kiteline-mux":        "kiteline/mux.",
+		"kiteline-mux":        "kiteline/mux", // and mux/muxserver
 		"gonet":               "kitex/pkg/remote/trans/gonet.",
 		"netpollmux-1":        "kitex/pkg/remote/trans/netpollmux.",
 		"netpollmux-2":        "kitex/pkg/remote/trans/netpollmux.",
