@@ -3,6 +3,7 @@ package transport_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -151,4 +152,31 @@ func ExampleNewDialer() {
 	line, err := bufio.NewReader(c).ReadString('\n')
 	fmt.Printf("%q %v\n", line, err)
 	// Output: "hello\n" <nil>
+}
+
+// A call that has ended says how far it had come, and whether it is safe to make it again.
+func ExampleCallError() {
+	group, err := conn.NewGroup(conn.GroupConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer group.Close()
+	c, err := echoservice.NewClient("echo",
+		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))),
+		client.WithHostPorts("127.0.0.1:8888"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // before the call
+
+	_, err = c.Repeat(ctx, "ha", 3, " ")
+	var ended *transport.CallError
+	if errors.As(err, &ended) {
+		fmt.Println(ended.Phase, ended.NotSent(), errors.Is(err, context.Canceled))
+	}
+	// Output:
+	// prepare true true
 }
