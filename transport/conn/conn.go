@@ -82,9 +82,10 @@ type Conn struct {
 	// guarded by mu
 	mu             sync.Mutex
 	onDisconnect   func(ctx context.Context, c *Conn)
+	onReadable     func(ctx context.Context, c *Conn)
 	connecting     bool   // OnConnect has not returned yet: OnDisconnect waits for that
 	told           bool   // OnDisconnect was called, or is about to be
-	asides         int    // calls of OnDisconnect and OnPressure under way, which need not hold the reading side, and works
+	asides         int    // calls of OnDisconnect, OnReadable and OnPressure under way, which need not hold the reading side, and works
 	works          int    // BeginWork without EndWork, and OnRequests that have lost the reading side; flagBusy tells of them
 	keptOpen       []Turn // of OnRequests whose goroutines are ending, and whose connection is not
 	ended          bool   // nobody holds the connection any more; the close callbacks run once asides is 0

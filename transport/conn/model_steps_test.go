@@ -70,6 +70,12 @@ const (
 	pcUse
 	pcUserRead
 
+	pcReadable // OnReadable begins
+	pcReadableUse
+	pcReadableRead
+	pcReadableEnd
+	pcReadableReset
+
 	pcWatchUser
 	pcWatchUserArm
 
@@ -89,6 +95,7 @@ var pcNames = map[pc]string{
 	pcTearEnd: "teardown, end", pcFinish: "finish", pcReport: "report", pcDrainKick: "drain, kick", pcSweepLook: "sweep, look",
 	pcTakeBusy: "take, busy", pcTake: "take", pcTakeArm: "take, arm", pcArmAgain: "arm again", pcArmAgainArm: "arm again, arm",
 	pcWatchHandler: "watch handler", pcWatchHandlerArm: "watch handler, arm", pcBeginRead: "begin read", pcUse: "use", pcUserRead: "reading",
+	pcReadable: "in OnReadable", pcReadableUse: "in OnReadable, use", pcReadableRead: "in OnReadable, reading", pcReadableEnd: "end OnReadable", pcReadableReset: "end OnReadable, use",
 	pcWatchUser: "watch user", pcWatchUserArm: "watch user, arm", pcEndWork: "end work", pcEndWorkAct: "end work, act", pcMarkUsed: "mark used",
 }
 
@@ -178,19 +185,26 @@ func (m *model) begin(st *steps) {
 			})
 		}
 	case threadSweeper:
-		if s.sweeps > 0 {
+		switch {
+		case s.sweeps > 0:
 			st.then(func(s *modelState, t *modelThread) { s.sweeps--; *t = modelThread{pc: pcSweepLook} })
+		case m.tells && s.w.holder() == holderUser && !s.reading && !s.w.has(flagHangup):
+			st.then(func(_ *modelState, t *modelThread) { *t = modelThread{pc: pcSweepLook} })
 		}
 	case threadTask:
 		switch {
 		case s.disconTo > 0:
 			st.then(func(s *modelState, t *modelThread) { s.disconTo--; m.disconnect(s, t, pcStart) })
+		case s.readTo > 0:
+			st.then(func(s *modelState, t *modelThread) { s.readTo--; *t = modelThread{pc: pcReadable} })
 		case s.finishTo > 0:
 			st.then(func(s *modelState, t *modelThread) { s.finishTo--; *t = modelThread{pc: pcFinish, ret: pcStart} })
 		}
 	case threadUser:
 		if s.uses > 0 {
-			st.then(func(s *modelState, t *modelThread) { s.uses--; t.pc = pcBeginRead })
+			if !s.roleTaken {
+				st.then(func(s *modelState, t *modelThread) { s.uses--; s.roleTaken = true; t.pc = pcBeginRead })
+			}
 		} else if s.adopts > 0 {
 			st.then(func(s *modelState, _ *modelThread) { s.adopts--; m.transition(s, eventAdopt) })
 		}
@@ -399,7 +413,10 @@ func (m *model) beside(st *steps, p pc) {
 			s.pending, s.pendingGone = false, false
 			t.pc = pcStart
 			if !gone {
-				m.transition(s, eventReadable)
+				if m.transition(s, eventReadable)&actReadable != 0 && m.tells && !s.ended {
+					s.asides++
+					s.readTo++
+				}
 				return
 			}
 			if m.transition(s, eventHangup)&actDisconnect != 0 {
@@ -457,6 +474,8 @@ func (m *model) beside(st *steps, p pc) {
 		st.then(func(s *modelState, t *modelThread) { m.arm(s, armedHangup); m.unlockArm(s); t.pc = pcStart })
 	case pcBeginRead, pcUse, pcUserRead:
 		m.userReads(st, p)
+	case pcReadable, pcReadableUse, pcReadableRead, pcReadableEnd, pcReadableReset:
+		m.onReadable(st, p)
 	case pcWatchUser:
 		st.locked(func(s *modelState, t *modelThread) {
 			m.transition(s, eventWatch)
@@ -934,7 +953,7 @@ func (m *model) userReads(st *steps, p pc) {
 		st.then(func(s *modelState, t *modelThread) {
 			switch {
 			case !s.w.isOpen():
-				t.pc = pcStart
+				t.pc, s.roleTaken = pcStart, false
 			case s.w.holder() == holderWatched || s.w.has(flagUnread):
 				t.pc = pcUse
 			default:
@@ -943,15 +962,12 @@ func (m *model) userReads(st *steps, p pc) {
 		})
 	case pcUse:
 		st.locked(func(s *modelState, t *modelThread) {
-			if m.transition(s, eventUse)&actDisarm != 0 {
-				s.arming = armedNot
-			}
-			m.unlockArm(s)
+			m.use(s)
 			t.pc, s.reading = pcUserRead, true
 		})
 	case pcUserRead:
 		over := func(f func(s *modelState)) {
-			st.then(func(s *modelState, t *modelThread) { f(s); s.reading = false; t.pc = pcStart })
+			st.then(func(s *modelState, t *modelThread) { f(s); s.reading, s.roleTaken = false, false; t.pc = pcStart })
 		}
 		switch {
 		case s.closed > 0:
@@ -966,4 +982,62 @@ func (m *model) userReads(st *steps, p pc) {
 			})
 		}
 	}
+}
+
+// onReadable are the steps of an OnReadable that reads what has come, unless somebody else reads.
+func (m *model) onReadable(st *steps, p pc) {
+	switch p {
+	case pcReadable:
+		st.then(func(s *modelState, t *modelThread) {
+			switch {
+			case s.roleTaken || !s.w.isOpen():
+				t.pc = pcReadableEnd
+				return
+			case s.w.holder() == holderWatched || s.w.has(flagUnread):
+				t.pc = pcReadableUse
+			default:
+				t.pc, s.reading = pcReadableRead, true
+			}
+			s.roleTaken = true
+		})
+	case pcReadableUse:
+		st.locked(func(s *modelState, t *modelThread) {
+			m.use(s)
+			t.pc, s.reading = pcReadableRead, true
+		})
+	case pcReadableRead:
+		st.then(func(s *modelState, t *modelThread) {
+			switch {
+			case s.closed > 0:
+			case s.read < s.sent:
+				s.read = s.sent
+			case s.fin:
+				if m.transition(s, eventHangup)&actDisconnect != 0 {
+					s.disconTo++
+				}
+			}
+			s.reading, s.roleTaken = false, false
+			t.pc = pcReadableEnd
+		})
+	case pcReadableEnd:
+		st.then(func(s *modelState, t *modelThread) {
+			t.pc, t.ret = pcEndAside, pcStart
+			if s.w.has(flagUnread) && m.fault != faultUnreadKept {
+				t.pc = pcReadableReset
+			}
+		})
+	case pcReadableReset:
+		st.locked(func(s *modelState, t *modelThread) {
+			m.use(s)
+			t.pc, t.ret = pcEndAside, pcStart
+		})
+	}
+}
+
+// use is Conn.use, which needs armMu and gives it back.
+func (m *model) use(s *modelState) {
+	if m.transition(s, eventUse)&actDisarm != 0 {
+		s.arming = armedNot
+	}
+	m.unlockArm(s)
 }

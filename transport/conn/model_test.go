@@ -34,6 +34,7 @@ type modelConfig struct {
 	user   bool
 	uses   uint8
 	adopts bool
+	tells  bool // and whether it has an OnReadable
 
 	short bool // reads may leave something behind although they had room, as at an urgent mark
 
@@ -55,6 +56,7 @@ const (
 	faultResumeForgot            // Resume before the pause is at rest is forgotten
 	faultCalmForgot              // the last EndWork does not look at what waits for it
 	faultKickedUnread            // a lingering wait that was ended before it read is not made up for
+	faultUnreadKept              // an OnReadable that has read nothing leaves the arming for hang-ups only
 )
 
 // modelThread is a goroutine: where it is, and what it knows.
@@ -129,6 +131,7 @@ type modelState struct {
 	drained   bool // the drainer has begun
 	resumes   uint8
 	disconTo  uint8 // OnDisconnects that were spawned
+	readTo    uint8 // and OnReadables
 	finishTo  uint8
 	offers    uint8 // how many more offers, pauses and works there may be
 	pauses    uint8
@@ -139,6 +142,7 @@ type modelState struct {
 	uses      uint8
 	adopts    uint8
 	reading   bool // its user reads
+	roleTaken bool // its user, or OnReadable, reads or is about to
 	asked     bool // Close was called
 
 	threads [threadCount]modelThread
@@ -229,7 +233,7 @@ func (m *model) expand(i int) {
 			m.add(n, i, thread)
 		}
 		// A sweep and the idle timer may come or not.
-		if len(next) > 0 && !isOptional(s, thread) {
+		if len(next) > 0 && !m.isOptional(s, thread) {
 			busy = true
 		}
 	}
@@ -239,9 +243,10 @@ func (m *model) expand(i int) {
 	}
 }
 
-// isOptional reports whether what the thread would do next may as well never happen.
-func isOptional(s modelState, thread int) bool {
-	return (thread == threadSweeper || thread == threadIdler || thread == threadCloser || thread == threadDrainer) && s.threads[thread].pc == pcStart
+// isOptional reports whether what the thread would do next may as well never happen. Where there is an
+// OnReadable the sweep comes while it has something to do.
+func (m *model) isOptional(s modelState, thread int) bool {
+	return (thread == threadSweeper && !m.tells || thread == threadIdler || thread == threadCloser || thread == threadDrainer) && s.threads[thread].pc == pcStart
 }
 
 // peer sends. It reports whether it has to: it may also be silent, so no.
@@ -284,6 +289,8 @@ func (m *model) checkQuiet(s modelState) {
 		panic("lost: a watched connection is taken for alive although its peer has closed")
 	case s.w.holder() == holderUser && s.w.has(flagHangup) && !s.told:
 		panic("lost: OnDisconnect was not called")
+	case m.tells && s.read < s.sent && !s.w.has(flagHangup):
+		panic("lost: something has come and OnReadable was not called")
 	case m.user && s.adopts == m.countAdopts():
 	case m.short && s.staying && s.w.holder() == holderDormant: // the next sweep arms it by level
 	case s.fin:
@@ -357,6 +364,9 @@ var modelConfigs = map[string]modelConfig{
 	"user":                     {sends: 2, fin: true, user: true, uses: 2, sweeps: 2},
 	"user, close":              {sends: 1, fin: true, user: true, uses: 2, sweeps: 2, closes: 2, idles: true},
 	"user, drain":              {sends: 1, fin: true, user: true, uses: 1, sweeps: 2, drains: true},
+	"told user":                {sends: 2, fin: true, user: true, uses: 1, tells: true},
+	"told user, close":         {sends: 2, fin: true, user: true, uses: 1, closes: 1, tells: true},
+	"told user, drain":         {sends: 1, fin: true, user: true, drains: true, idles: true, tells: true},
 	"adopted":                  {sends: 2, fin: true, user: true, adopts: true, sweeps: 2},
 	"adopted, close, drain":    {fin: true, user: true, adopts: true, sweeps: 1, closes: 1, drains: true},
 	"nothing but an early FIN": {fin: true, sweeps: 1, closes: 1, drains: true},
@@ -412,6 +422,8 @@ func TestModelFindsMistakes(t *testing.T) {
 		{"a kicked wait is not made up for", "sweeps", faultKickedUnread, nil},
 		{"the poller's report of data is dropped", "data and FIN", faultNone, ignoring(eventReadable, holderDormant)},
 		{"the poller's report of a hang-up is dropped", "data and FIN", faultNone, ignoring(eventHangup, holderDormant)},
+		{"an OnReadable that reads nothing is not called again", "told user", faultUnreadKept, nil},
+		{"the poller's report of data for a user is dropped", "told user", faultNone, ignoring(eventReadable, holderWatched)},
 		{"the watched do not hear of the peer's end", "user", faultNone, ignoring(eventHangup, holderWatched)},
 		{"what is reported meanwhile is not noted", "data and FIN", faultNone, ignoring(eventReadable, holderServing)},
 		{"Close of a dormant connection does nothing", "close", faultNone, ignoring(eventClose, holderDormant)},

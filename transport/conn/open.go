@@ -207,13 +207,15 @@ func (t *target) OnReady(r poller.Readiness) {
 	if r&poller.ErrorQueued != 0 && !c.errorQueued() {
 		return
 	}
-	switch c.transition(eventReadable) {
-	case actQueue:
+	act := c.transition(eventReadable)
+	switch {
+	case act&actQueue != 0:
 		c.group.dispatcher.push(c) // the poller's batch ends with a wake
-	default:
-		if word(c.state.Load()).has(flagUnread) {
-			c.touch() // the sweep arms for hang-up
-		}
+	case act&actReadable != 0:
+		c.tellReadable()
+	}
+	if word(c.state.Load()).has(flagUnread) {
+		c.touch() // the sweep arms for hang-up
 	}
 }
 

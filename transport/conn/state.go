@@ -76,7 +76,8 @@ const (
 	flagDraining word = 1 << 10
 
 	// flagUnread: the poller reported data on a connection that nobody reads.
-	// Set so that the sweep arms for hang-up only; cleared by the next use and SetOnRequest.
+	// Set so that the sweep arms for hang-up only; cleared by the next use, after an OnReadable that has
+	// left it set, and by SetOnRequest.
 	flagUnread word = 1 << 11
 
 	// flagMore: the poller reported something while the connection was held,
@@ -158,6 +159,7 @@ const (
 	actTeardown                       // run the close callbacks and give everything back
 	actArm                            // arm the poller for reading
 	actWatch                          // arm the poller for hang-up
+	actReadable                       // have OnReadable called
 )
 
 // on returns the state after ev and what the caller has to do. An event that
@@ -209,7 +211,7 @@ func (w word) onReadable() (word, action) {
 	case h == holderDormant:
 		return w.to(holderReady), actQueue
 	case h == holderWatched:
-		return w.to(holderUser) | flagUnread, actNone
+		return w.to(holderUser) | flagUnread, actReadable
 	case w.isBetweenRests():
 		return w | flagMore, actNone
 	}

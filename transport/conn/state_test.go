@@ -45,7 +45,7 @@ rest           | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG
 rest partial   | BUG           | BUG           | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG
 requeue        | BUG           | BUG           | BUG | ready queue | BUG | BUG | BUG | BUG | BUG | BUG
 yield          | BUG           | BUG           | BUG | user | BUG | BUG | BUG | BUG | BUG | BUG
-readable       | .             | ready queue   | +more | +more | +more | +more | . | user +unread | . | .
+readable       | .             | ready queue   | +more | +more | +more | +more | . | user +unread readable | . | .
 hangup         | +hangup       | ready +hangup queue | +hangup +more | +hangup +more | +hangup +more disconnect | +hangup +more | +hangup disconnect | user +hangup disconnect | +hangup disconnect | .
 idle           | .             | closed +closing close teardown | . | . | . | +closing close | closed +closing close teardown | closed +closing close teardown | . | .
 watch          | .             | .             | . | . | . | . | watched | . | . | .
@@ -109,7 +109,7 @@ hangup         | . | ready queue | +more | +more | +more | +more | . | user disc
 watch          | . | .           | . | . | . | . | . | . | . | .
 rest           | BUG | BUG | BUG | dormant | BUG | BUG | BUG | BUG | BUG | BUG`},
 	{flagUnread, `
-readable       | - | - | - | - | - | - | . | user | - | .
+readable       | - | - | - | - | - | - | . | user readable | - | .
 watch          | - | - | - | - | - | - | watched | . | - | .
 use            | - | - | - | - | - | - | -unread | user -unread disarm | - | .
 adopt          | - | - | - | - | - | - | ready -unread queue | ready -unread queue | - | .
@@ -240,7 +240,7 @@ func actionNames(a action) []string {
 	for _, n := range []struct {
 		act  action
 		name string
-	}{{actQueue, "queue"}, {actDisconnect, "disconnect"}, {actDisarm, "disarm"}, {actKick, "kick"}, {actCloseSocket, "close"}, {actTeardown, "teardown"}, {actArm, "arm"}, {actWatch, "watch"}} {
+	}{{actQueue, "queue"}, {actDisconnect, "disconnect"}, {actDisarm, "disarm"}, {actKick, "kick"}, {actCloseSocket, "close"}, {actTeardown, "teardown"}, {actArm, "arm"}, {actWatch, "watch"}, {actReadable, "readable"}} {
 		if a&n.act != 0 {
 			names = append(names, n.name)
 		}

@@ -1,0 +1,182 @@
+package conn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/transport/poller"
+)
+
+// TestReadableIsTold: what comes on a connection that its user does not read is told within two
+// ticks, or at once after Watch, and OnReadable can read it without waiting.
+func TestReadableIsTold(t *testing.T) {
+	for _, watches := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+			var told atomic.Int32
+			var got []byte
+			err := c.SetOnReadable(func(_ context.Context, c *Conn) {
+				told.Add(1)
+				for {
+					n, err := c.TakeArrived()
+					if n == 0 || err != nil {
+						if err != nil {
+							t.Error(err)
+						}
+						return
+					}
+					p, _ := c.Reader().Next(n)
+					got = append(got, p...)
+					_ = c.Reader().Release()
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range int32(5) {
+				if watches && !c.Watch() {
+					t.Error("not watched")
+				}
+				c.sock.feed(data("abc"))
+				if !watches {
+					synctest.Wait()
+					if i == 0 && told.Load() != 0 {
+						t.Error("told before a tick has gone")
+					}
+					time.Sleep(2*fakePeriod + 1)
+				}
+				synctest.Wait()
+				if told.Load() != i+1 || len(got) != 3*int(i+1) {
+					t.Fatalf("watches %v: told %d times and read %q after %d messages", watches, told.Load(), got, i+1)
+				}
+			}
+			time.Sleep(10 * fakePeriod)
+			c.wantHolder(t, holderWatched)
+			if got := c.watcher.armed(); got != poller.InterestRead {
+				t.Errorf("armed for %v, want %v", got, poller.InterestRead)
+			}
+		})
+	}
+}
+
+// TestReadableIsToldAgain: bytes that OnReadable leaves unread are told again, once per tick or two
+// and no more often, until they are read.
+func TestReadableIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+		var told atomic.Int32
+		if err := c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+		c.sock.feed(data("abc"))
+		const ticks = 100
+		time.Sleep(ticks * fakePeriod)
+		synctest.Wait()
+		if n := told.Load(); n < ticks/4 || n > ticks {
+			t.Errorf("told %d times in %d ticks", n, ticks)
+		}
+		if _, err := c.Reader().Next(3); err != nil {
+			t.Error(err)
+		}
+		before := told.Load()
+		time.Sleep(ticks * fakePeriod)
+		synctest.Wait()
+		if n := told.Load() - before; n > 1 {
+			t.Errorf("told %d times of nothing", n)
+		}
+	})
+}
+
+// TestReadableAndReader: what a goroutine reads that waits for it is not told.
+func TestReadableAndReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+		if err := c.SetOnReadable(func(context.Context, *Conn) { t.Error("told") }); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			read := make(chan error)
+			go func() {
+				_, err := c.Reader().Next(3)
+				_ = c.Reader().Release()
+				read <- err
+			}()
+			time.Sleep(3 * fakePeriod)
+			if !c.Watch() {
+				t.Error("Watch says that what comes is lost")
+			}
+			c.sock.feed(data("abc"))
+			if err := <-read; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestWatchEnds: Watch says that nothing will be told after the peer's end and after Close, and
+// TakeArrived tells why.
+func TestWatchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone atomic.Int32
+		c := newFakeConn(t, Config{OnDisconnect: func(context.Context, *Conn) { gone.Add(1) }}, newFakeGroup(t, 1))
+		if err := c.SetOnReadable(func(context.Context, *Conn) { t.Error("told of a hang-up") }); err != nil {
+			t.Fatal(err)
+		}
+		c.Watch()
+		c.sock.feed(data("ab"), end)
+		synctest.Wait()
+		if c.Watch() || gone.Load() != 1 {
+			t.Errorf("watched after the peer's end, of which OnDisconnect was told %d times", gone.Load())
+		}
+		if n, err := c.TakeArrived(); n != 2 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+		_ = c.Reader().Skip(2)
+		if n, err := c.TakeArrived(); n != 0 || err != io.EOF {
+			t.Errorf("got %d, %v", n, err)
+		}
+		c.Close()
+		if _, err := c.TakeArrived(); c.Watch() || !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v after Close", err)
+		}
+	})
+}
+
+// TestReadableWithoutPoller: a connection that no poller watches says so, and takes nothing.
+func TestReadableWithoutPoller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newPlainFakeConn(t, Config{}, newFakeGroup(t, 1), data("abc"))
+		if err := c.SetOnReadable(func(context.Context, *Conn) {}); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("got %v", err)
+		}
+		if c.Watch() {
+			t.Error("watched without a poller")
+		}
+		if n, err := c.TakeArrived(); n != 0 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+	})
+}
+
+// TestReadableFails: an OnReadable that panics is told to OnPanic, and the connection goes on.
+func TestReadableFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var panics atomic.Int32
+		c := newFakeConn(t, Config{OnPanic: func(*Conn, *PanicError) { panics.Add(1) }}, newFakeGroup(t, 1))
+		if err := c.SetOnReadable(func(context.Context, *Conn) { panic("x") }); err != nil {
+			t.Fatal(err)
+		}
+		c.Watch()
+		c.sock.feed(data("abc"))
+		synctest.Wait()
+		if panics.Load() != 1 || !c.IsActive() {
+			t.Errorf("%d panics told, active %v", panics.Load(), c.IsActive())
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package conn
+
+import (
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestUserTimeoutIsSet asks the kernel what it has been told: whole milliseconds, none of them
+// lost.
+func TestUserTimeoutIsSet(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(nc, Config{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for d, want := range map[time.Duration]int{time.Nanosecond: 1, 20 * time.Second: 20_000, 1<<63 - 1: maxUserTimeout, 0: 0, -1: 0} {
+		if err := c.SetUserTimeout(d); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := nc.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.Control(func(fd uintptr) {
+			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); err != nil || got != want {
+				t.Errorf("%v: the kernel has %d ms, %v, want %d", d, got, err, want)
+			}
+		})
+	}
+}
