@@ -24,6 +24,15 @@ type frameApartCodec struct{ frameMetaCodec }
 
 var _ remote.MetaDecoder = frameMetaCodec{}
 
+// framesAsKitex reports whether c is Kitex's default codec, which frames messages as the call's protocol says. What
+// another makes of them is known only to itself.
+func framesAsKitex(c remote.Codec) bool {
+	if whole, ok := c.(frameApartCodec); ok {
+		c = whole.Codec
+	}
+	return reflect.TypeOf(c) == reflect.TypeOf(codec.NewDefaultCodec())
+}
+
 // wholeFrames returns c as one that refuses messages that do not end where their frames do.
 func wholeFrames(c remote.Codec) remote.Codec {
 	switch c := c.(type) {
@@ -31,7 +40,7 @@ func wholeFrames(c remote.Codec) remote.Codec {
 		return c
 	case remote.MetaDecoder:
 		whole := frameMetaCodec{frameCodec{c.(remote.Codec)}, c} //nolint:errcheck // it came as one
-		if reflect.TypeOf(c) == reflect.TypeOf(codec.NewDefaultCodec()) {
+		if framesAsKitex(whole.Codec) {
 			return frameApartCodec{whole}
 		}
 		return whole

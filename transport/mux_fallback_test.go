@@ -16,7 +16,9 @@ import (
 	"github.com/cloudwego/kitex/pkg/connpool"
 	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/limiter"
+	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/bound"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/trans/gonet"
 	"github.com/cloudwego/kitex/pkg/remote/trans/netpoll"
 	"github.com/cloudwego/kitex/server"
@@ -207,6 +209,25 @@ func TestMuxGeneric(t *testing.T) {
 	})
 }
 
+// markingCodec frames messages in a way of its own.
+type markingCodec struct{ remote.Codec }
+
+const codecMark = "\x01own"
+
+func (c markingCodec) Encode(ctx context.Context, m remote.Message, out remote.ByteBuffer) error {
+	if _, err := out.WriteString(codecMark); err != nil {
+		return err
+	}
+	return c.Codec.Encode(ctx, m, out)
+}
+
+func (c markingCodec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
+	if mark, err := in.Next(len(codecMark)); err != nil || string(mark) != codecMark {
+		return fmt.Errorf("got %q, %w, want the mark", mark, err)
+	}
+	return c.Codec.Decode(ctx, m, in)
+}
+
 // TestMuxSuiteOptions says what comes of NewMuxClientSuite together with other options, and
 // that calls succeed with it.
 func TestMuxSuiteOptions(t *testing.T) {
@@ -214,6 +235,7 @@ func TestMuxSuiteOptions(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g)
 	stockMux := startEcho(t, g, server.WithMuxTransport())
+	marked := startEcho(t, g, server.WithCodec(markingCodec{codec.NewDefaultCodec()}))
 	suite := client.WithSuite(NewMuxClientSuite(WithGroup(g)))
 	pooled := client.WithSuite(NewClientSuite(WithGroup(g)))
 	long := client.WithLongConnection(connpool.IdleConfig{MaxIdlePerAddress: 2, MaxIdleGlobal: 2, MaxIdleTimeout: 3 * time.Second})
@@ -241,6 +263,11 @@ func TestMuxSuiteOptions(t *testing.T) {
 		{"mux after", []client.Option{suite, client.WithMuxConnection(1)}, "*netpollmux.MuxPool", stockMux},
 		{"netpoll's dialer", []client.Option{suite, client.WithDialer(netpoll.NewDialer())}, "*transport.MuxPool", address},
 		{"gonet's dialer", []client.Option{suite, client.WithDialer(gonet.NewDialer())}, "*transport.MuxPool", address},
+		{"a codec", []client.Option{suite, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},
+		{"a codec before", []client.Option{client.WithCodec(markingCodec{codec.NewDefaultCodec()}), suite}, "*transport.Pool", marked},
+		{"a codec, long", []client.Option{suite, long, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},
+		{"a codec, short", []client.Option{suite, client.WithShortConnection(), client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*connpool.ShortPool", marked},
+		{"Kitex's codec with a limit", []client.Option{suite, client.WithCodec(codec.NewDefaultCodecWithSizeLimit(1 << 20))}, "*transport.MuxPool", address},
 		{"gRPC", []client.Option{suite, client.WithTransportProtocol(kitextransport.GRPC)}, "*nphttp2.connPool", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -264,6 +291,9 @@ func TestMuxSuiteOptions(t *testing.T) {
 			}
 			if pool, ok := o.RemoteOpt.ConnPool.(*MuxPool); ok && onlyStats(t, pool).Shared != 1 {
 				t.Errorf("got %+v, want a shared connection", onlyStats(t, pool))
+			}
+			if pool, ok := o.RemoteOpt.ConnPool.(*Pool); ok && tc.name == "a codec, long" && pool.config.MaxIdleTimeout != 3*time.Second {
+				t.Errorf("idle for %v, want WithLongConnection's", pool.config.MaxIdleTimeout)
 			}
 			if pool, ok := o.RemoteOpt.ConnPool.(*MuxPool); ok && tc.name == "long" && pool.config.IdleTimeout != 3*time.Second {
 				t.Errorf("idle for %v, want WithLongConnection's", pool.config.IdleTimeout)

@@ -73,17 +73,21 @@ func (s clientSuite) Options() []client.Option {
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		o.MWBs = append(o.MWBs, timeoutBuilder(o))
-		if o.RemoteOpt.ConnPool != nil || multiplexes(o) {
-			return
+		if !multiplexes(o) {
+			s.setPool(o, di)
 		}
-		cfg, long := s.poolConfig(o.PoolCfg)
-		if !long {
-			return // short connections: Kitex's pool for them dials and closes, with our dialer
-		}
-		di.Push(fmt.Sprintf("kiteline.Pool(%+v)", cfg))
-		o.RemoteOpt.ConnPool = NewPool(o.Svr.ServiceName, cfg)
 	}})
 	return []client.Option{set, setPool}
+}
+
+// setPool gives o's client a pool, if it has none.
+func (s clientSuite) setPool(o *client.Options, di *utils.Slice) {
+	cfg, long := s.poolConfig(o.PoolCfg)
+	if o.RemoteOpt.ConnPool != nil || !long {
+		return // short connections: Kitex's pool for them dials and closes, with our dialer
+	}
+	di.Push(fmt.Sprintf("kiteline.Pool(%+v)", cfg))
+	o.RemoteOpt.ConnPool = NewPool(o.Svr.ServiceName, cfg)
 }
 
 // String names the suite in Kitex's diagnosis.
@@ -97,7 +101,8 @@ func (s clientSuite) String() string { return "kiteline" }
 // Calls go over TTHeader, whatever WithTransportProtocol says besides. Of
 // WithLongConnection the MaxIdleTimeout counts, unless WithMux has one: the other
 // limits are those of a pool. A client with WithShortConnection, WithMuxConnection, a pool
-// that is no MuxPool, handlers of its own, or gRPC, gets those: WithMux has no meaning for it.
+// that is no MuxPool, handlers of its own, or gRPC, gets those. One with WithCodec has pooled connections as
+// with NewClientSuite, unless the codec is Kitex's own: another may write something other than TTHeader.
 func NewMuxClientSuite(opts ...Option) client.Suite {
 	return muxClientSuite{settings: newSettings(opts)}
 }
@@ -122,6 +127,7 @@ func (s muxClientSuite) Options() []client.Option {
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		o.MWBs = append(o.MWBs, timeoutBuilder(o))
 		if !multiplexes(o) {
+			s.setFallback(o, di)
 			return
 		}
 		if o.RemoteOpt.ConnPool == nil {
@@ -136,12 +142,20 @@ func (s muxClientSuite) Options() []client.Option {
 	return []client.Option{set, setPool}
 }
 
+// setFallback gives a client whose codec keeps its calls apart the pool of NewClientSuite.
+func (s muxClientSuite) setFallback(o *client.Options, di *utils.Slice) {
+	_, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
+	if ours && !framesAsKitex(o.RemoteOpt.Codec) {
+		clientSuite(s).setPool(o, di)
+	}
+}
+
 // multiplexes reports whether the calls of o's client are to share connections, as far as
 // the options say that have been applied: its handlers can do that, and the pool is a
 // MuxPool or, without one so far, can become one.
 func multiplexes(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
-	if !ours || !handlers.multiplexes || o.Configs.TransportProtocol()&kitextransport.GRPC != 0 {
+	if !ours || !handlers.multiplexes || !framesAsKitex(o.RemoteOpt.Codec) || o.Configs.TransportProtocol()&kitextransport.GRPC != 0 {
 		return false
 	}
 	if o.RemoteOpt.ConnPool == nil {
