@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/remote"
@@ -44,8 +45,16 @@ type clientHandlerFactory struct {
 	keeper *timeoutKeeper // keeps them; nil until the client is made, and where Kitex does
 }
 
-// NewTransHandler implements remote.ClientTransHandlerFactory.
+// NewTransHandler implements remote.ClientTransHandlerFactory. Its error is NewClient's.
 func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+	if _, shares := opt.ConnPool.(*MuxPool); shares {
+		switch {
+		case !f.multiplexes:
+			return nil, errors.New("kiteline: a MuxPool needs a client with NewMuxClientSuite")
+		case !framesAsKitex(opt.Codec):
+			return nil, errors.New("kiteline: a MuxPool needs Kitex's own codec: leave WithConnPool or WithCodec out")
+		}
+	}
 	opt.Codec = wholeFrames(opt.Codec)
 	if f.multiplexes {
 		return newMuxClientHandler(opt, extension{maxRead: f.maxRead})

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -332,4 +333,17 @@ func wrap(t testing.TB, g *conn.Group, nc net.Conn) *netpollconn.Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return netpollconn.Of(c)
+}
+
+// wantError wants an error with text in it, or none if text is empty.
+func wantError(t testing.TB, what string, err error, text string) {
+	t.Helper()
+	switch {
+	case text == "" && err != nil:
+		t.Errorf("%s: got %v, want no error", what, err)
+	case text != "" && err == nil:
+		t.Errorf("%s: got no error, want one with %q", what, text)
+	case text != "" && !strings.Contains(err.Error(), text):
+		t.Errorf("%s: got %v, want %q in it", what, err, text)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudwego/gopkg/protocol/ttheader"
@@ -174,9 +175,27 @@ func isFrameError(err error) bool {
 }
 
 // clientCall is a call of a mux.Set as the connection that Kitex takes from a pool for
-// it, and puts back or discards when the call is over. It carries no bytes by itself.
+// it, and puts back or discards when the call is over. It carries no bytes by itself. It is not
+// used again for another call, which would be ended if this one is ended twice.
 type clientCall struct {
-	*mux.Call // LocalAddr and RemoteAddr are its connection's
+	*mux.Call // LocalAddr and RemoteAddr are its connection's; it must not be used once this call has ended
+	ended     atomic.Bool
+}
+
+// handlesAtATime is how many clientCalls an allocation is for.
+const handlesAtATime = 32
+
+// callHandles are clientCalls that are still to be used, made many at a time.
+type callHandles struct{ left []clientCall }
+
+// take returns one that was never used.
+func (h *callHandles) take() *clientCall {
+	if len(h.left) == 0 {
+		h.left = make([]clientCall, handlesAtATime)
+	}
+	c := &h.left[0]
+	h.left = h.left[1:]
+	return c
 }
 
 var _ net.Conn = (*clientCall)(nil)
@@ -197,8 +216,14 @@ func (c *clientCall) Read([]byte) (int, error) { return 0, ErrForeignConn }
 // Write implements net.Conn. There is nothing to write but by the call's own methods.
 func (c *clientCall) Write([]byte) (int, error) { return 0, ErrForeignConn }
 
-// Close implements net.Conn: it ends the call, and not the connection. A call is ended
-// by Put, Discard or Close, once.
+// End ends the call, and does nothing the second time.
+func (c *clientCall) End() {
+	if c.ended.CompareAndSwap(false, true) {
+		c.Call.End()
+	}
+}
+
+// Close implements net.Conn: it ends the call, and not the connection.
 func (c *clientCall) Close() error {
 	c.End()
 	return nil

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -24,23 +25,38 @@ type MuxConfig struct {
 }
 
 const (
-	defaultMuxConns     = 2
-	defaultMuxHeartbeat = 30 * time.Second
-	defaultMuxIdle      = time.Minute
-
-	defaultMuxFrameBytes = 64 << 20
+	defaultMuxConns        = 2
+	defaultMuxPooledConns  = 1024
+	defaultMuxInFlight     = 4096
+	mostMuxInFlight        = 1 << 15
+	defaultMuxPendingBytes = 16 << 20
+	defaultMuxFrameBytes   = 64 << 20
+	defaultMuxWriteTimeout = 10 * time.Second
+	defaultMuxHeartbeat    = 30 * time.Second
+	defaultMuxIdle         = time.Minute
 )
 
+// withDefaults returns what is in force. It leaves nothing to the defaults of mux.Config, so that a
+// dump shows it.
 func (cfg MuxConfig) withDefaults() MuxConfig {
-	if cfg.MaxConns <= 0 {
-		cfg.MaxConns = defaultMuxConns
+	for _, field := range []struct {
+		value    *int
+		standard int
+	}{
+		{&cfg.MaxConns, defaultMuxConns},
+		{&cfg.MaxPooledConns, defaultMuxPooledConns},
+		{&cfg.MaxInFlight, defaultMuxInFlight},
+		{&cfg.MaxPendingBytes, defaultMuxPendingBytes},
+		{&cfg.MaxFrameBytes, defaultMuxFrameBytes},
+	} {
+		if *field.value <= 0 {
+			*field.value = field.standard
+		}
 	}
-	if cfg.Heartbeat == 0 {
-		cfg.Heartbeat = defaultMuxHeartbeat
-	}
-	if cfg.IdleTimeout == 0 {
-		cfg.IdleTimeout = defaultMuxIdle
-	}
+	cfg.MaxInFlight = min(cfg.MaxInFlight, mostMuxInFlight)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, defaultMuxWriteTimeout)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, defaultMuxHeartbeat)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, defaultMuxIdle)
 	return cfg
 }
 

@@ -35,7 +35,7 @@ type MuxPool struct {
 	refusals  logLimiter                              // calls for which a limit leaves no room
 	targets   atomic.Pointer[map[poolAddr]*muxTarget] // never changed, but replaced with mu held
 	reporting atomic.Bool
-	calls     sync.Pool // of *clientCall, in no use
+	handles   sync.Pool // of *callHandles
 
 	// guarded by mu, which is taken before a set's
 	mu      sync.Mutex
@@ -101,10 +101,12 @@ func (p *MuxPool) takeCall(call *mux.Call) *clientCall {
 	if p.reporting.Load() {
 		p.reportReuse(call)
 	}
-	c, ok := p.calls.Get().(*clientCall)
+	h, ok := p.handles.Get().(*callHandles)
 	if !ok {
-		c = new(clientCall)
+		h = new(callHandles)
 	}
+	c := h.take()
+	p.handles.Put(h)
 	c.Call = call
 	return c
 }
@@ -122,17 +124,9 @@ func (p *MuxPool) reportReuse(call *mux.Call) {
 	returned = true
 }
 
-// Put implements remote.ConnPool: it ends a call.
-func (p *MuxPool) Put(c net.Conn) error {
-	call, ok := c.(*clientCall)
-	if !ok {
-		return c.Close()
-	}
-	call.End()
-	call.Call = nil
-	p.calls.Put(call)
-	return nil
-}
+// Put implements remote.ConnPool: it ends a call. A call is ended by the first of Put, Discard and
+// Close, and the others do nothing.
+func (p *MuxPool) Put(c net.Conn) error { return c.Close() }
 
 // Discard implements remote.ConnPool. Kitex discards what carried a call that failed, or a
 // oneway; that is the call here, and its connection goes on.
