@@ -40,7 +40,9 @@
 // # Errors
 //
 // Errors of connections match both the standard library's values and netpoll's
-// (see package netpollconn), so Kitex classifies them as it does over netpoll.
+// (see package netpollconn), so Kitex classifies them as it does over netpoll. The
+// error of a call that the transport has ended, because its time was up or its context ended, is Kitex's
+// and has a CallError, which says how far the call had come and whether it was sent.
 //
 // # Limitations
 //

@@ -489,6 +489,29 @@ func TestEndedCallIsForgotten(t *testing.T) {
 	}
 }
 
+// TestEndedCallRaces: all that ask a call for Done while it ends are told, and nothing watches its caller
+// afterwards.
+func TestEndedCallRaces(t *testing.T) {
+	for range 500 {
+		caller := &watchedContext{Context: context.Background(), done: make(chan struct{})}
+		call := beginCall(caller, nil, never, 0)
+		asked := make([]<-chan struct{}, 3)
+		var together sync.WaitGroup
+		for i := range asked {
+			together.Go(func() { asked[i] = call.Done() })
+		}
+		together.Go(call.watch)
+		together.Go(call.end)
+		together.Wait()
+		for _, done := range asked {
+			receive(t, "the end of the call", done)
+		}
+		if n := caller.watchers.Load(); n != 0 {
+			t.Fatalf("after the call: got %d watchers, want 0", n)
+		}
+	}
+}
+
 // A connection that a call has let go of is not closed by it, however late.
 func TestLetGo(t *testing.T) {
 	c, _ := newTestPair(t, newTestGroup(t))
