@@ -14,9 +14,13 @@ var (
 	// net.ErrClosed under errors.Is.
 	ErrClosed = New("mux: closed", net.ErrClosed)
 
-	// ErrSilent says that the peer answered no heartbeat. It matches os.ErrDeadlineExceeded
+	// ErrSilent says that the peer did not answer a ping in time. It matches os.ErrDeadlineExceeded
 	// under errors.Is.
-	ErrSilent = New("mux: peer does not answer heartbeats", os.ErrDeadlineExceeded)
+	ErrSilent = New("mux: peer gives no sign of life", os.ErrDeadlineExceeded)
+
+	// ErrStalled says that the peer has begun a frame and taken longer than the read timeout for 256 KiB
+	// of it, or for its rest. It matches os.ErrDeadlineExceeded under errors.Is.
+	ErrStalled = New("mux: frame has not come in time", os.ErrDeadlineExceeded)
 )
 
 // New returns an error of that text which matches as, one of the standard library's, under

@@ -6,5 +6,8 @@
 // has no timer; the only clock is the time of each look, so a process that was stopped blames
 // nobody.
 //
-// A Pulse is used by one goroutine at a time.
+// A Suspicion does the same for a peer that has let a call run out of time without a sign of life,
+// within about a second. Pieces says whether a frame that has begun goes on.
+//
+// Each is used by one goroutine at a time.
 package pulse

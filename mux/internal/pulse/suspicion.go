@@ -1,0 +1,55 @@
+package pulse
+
+import "time"
+
+// SuspicionLimit is how long a suspect peer may give no sign of life. It is longer than a process
+// waits for its turn on a busy machine, or stops for a collection of garbage, and short for callers
+// that have lost a call to a dead path already.
+const SuspicionLimit = time.Second
+
+// SuspicionPause is how far apart the looks at a suspect peer are.
+const SuspicionPause = SuspicionLimit / 8
+
+// Suspicion is about a peer that let a call run out of time without a sign of life since the call
+// was sent. It may be slow with that call alone, and answers a ping then; or the path to it is
+// dead. The zero value suspects nothing. It has no lock of its own.
+type Suspicion struct {
+	heard    uint64        // Signs.Heard when it began
+	waited   time.Duration // Signs.Waited then
+	since    time.Time     // when it began, later looks that were late taken off; zero: the peer is not suspect
+	lookedAt time.Time     // the last look
+}
+
+// Begin suspects the peer from now on. It reports false if it did already; otherwise a ping is due.
+func (s *Suspicion) Begin(now time.Time, signs Signs) bool {
+	if s.Active() {
+		return false
+	}
+	*s = Suspicion{heard: signs.Heard, waited: signs.Waited, since: now, lookedAt: now}
+	return true
+}
+
+// Active reports whether the peer is suspect.
+func (s *Suspicion) Active() bool { return !s.since.IsZero() }
+
+// Look decides about a suspect peer: Good if there was a sign of life, which ends the suspicion;
+// Silent if there was none for SuspicionLimit; and Kick in between. A look should come
+// SuspicionPause after the one before. By what it is later than twice that this process did not
+// run, and cannot have read an answer.
+func (s *Suspicion) Look(now time.Time, signs Signs) Health {
+	late := now.Sub(s.lookedAt) - 2*SuspicionPause
+	s.lookedAt = now
+	switch {
+	case !s.Active():
+		return Good
+	case signs.Excused || signs.Heard != s.heard || signs.Waited-s.waited >= SuspicionLimit/64:
+		*s = Suspicion{}
+		return Good
+	case late > 0:
+		s.since = s.since.Add(late)
+	}
+	if now.Sub(s.since) >= SuspicionLimit {
+		return Silent
+	}
+	return Kick
+}
