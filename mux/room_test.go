@@ -200,6 +200,7 @@ func TestBegunCount(t *testing.T) {
 				for cc := range s.conns {
 					out = cc.out
 				}
+				synctest.Wait()                                                                                                   // whoever wrote last has given the role up, and does not write what comes
 				waiting, err := out.SendHolding(testpeer.BufferOf(testpeer.RequestFrame(1, nil), 100), int(queued), output.Ahead) // as if the peer had stopped to read
 				if err != nil {
 					t.Fatal(err)
