@@ -66,7 +66,7 @@ func TestDrainedBeforeListed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cc := newClientConn(s, nc) // as in Set.dial, which is late
+		cc := newClientConn(s, nc, 0) // as in Set.dial, which is late
 		cc.watchNow()
 		synctest.Wait()
 		s.mu.Lock()

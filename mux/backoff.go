@@ -45,13 +45,16 @@ func (s *Set) endPause() {
 	s.serveLocked()
 }
 
-// recoveredLocked ends the row of failures, and a pause: a connection had its first reply.
-func (s *Set) recoveredLocked() {
+// recovered ends the row of failures, and a pause: a connection had its first reply.
+func (s *Set) recovered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.failures, s.lastErr = 0, nil
 	s.goroutines.stop(s.pause)
 	s.pause = nil
 	s.publishLocked()
 	s.endDialLocked()
+	s.serveLocked()
 }
 
 // longLife is how old a connection is at most that counts as cut short.
@@ -61,7 +64,7 @@ const longLife = time.Second
 // no reply came on it. One that has lived longer than any pause, or so long that somebody
 // had it, did not: the next dial comes late enough.
 func (s *Set) cutShortLocked(cc *clientConn, cause error) {
-	if mode(cc.mode.Load()) != modeProbing {
+	if cc.replied.Load() {
 		return
 	}
 	if age := time.Since(cc.born); age < min(s.config.BackoffMax, longLife) {

@@ -29,8 +29,10 @@ type Call struct {
 	seqID    uint32
 	request  *buffer.LinkBuffer // nil once it was sent
 	size     int                // bytes of the request
+	held     int64              // of them, those that count in conn.held
 	queued   bool               // the request is, or was, in the output at position
 	oneway   bool
+	marks    bool // the request has the connection's mark
 	unsent   bool // it is counted in conn.unsent
 	left     bool // it has nothing to do with the connection any more
 	position uint64
@@ -123,7 +125,7 @@ func (c *Call) send() error {
 	}
 	cc := c.conn
 	_ = c.request.Flush() // it has no Sink
-	p, err := frame.Check(c.request, cc.set.config.MaxFrameBytes)
+	p, err := frame.Check(c.request, cc.longestRequest())
 	switch {
 	case err != nil:
 		return err
@@ -133,10 +135,8 @@ func (c *Call) send() error {
 	if err := c.over(); err != nil {
 		return err
 	}
-	if mode(cc.mode.Load()) == modeProbing {
-		if err := frame.InsertSignal(c.request, frame.SignalHello); err != nil {
-			return err
-		}
+	if err := cc.sign(c); err != nil {
+		return err
 	}
 	if err := cc.waitForRoom(c); err != nil {
 		return err
@@ -150,6 +150,9 @@ func (c *Call) send() error {
 	c.position, err = cc.out.SendHolding(request, held, cc.company())
 	c.queued = err == nil
 	cc.sent(c)
+	if c.marks {
+		cc.watchNow() // other calls wait for the hello, and this one's caller may not read
+	}
 	return err
 }
 

@@ -445,8 +445,8 @@ func TestOneway(t *testing.T) {
 			}
 			c.End()
 			synctest.Wait()
-			if i == 0 && s.Stats().Probing != 1 {
-				t.Error("the peer is known")
+			if i == 0 && s.Stats().Shared != 1 {
+				t.Error("the peer is not known after a oneway call")
 			}
 			if i == 50 {
 				connect(t, s)

@@ -16,14 +16,14 @@ import (
 type mode uint8
 
 const (
-	// modeProbing: no reply has come yet, so nobody knows what the peer can. One call
-	// at a time; left with the first reply.
+	// modeProbing: no frame has come yet, so it is not known what the peer can. One call, and
+	// others wait for its hello; left with the first frame.
 	modeProbing mode = iota
 
-	// modeShared: the peer said hello. Many calls at a time. Final.
+	// modeShared: the first frame was the peer's hello. Many calls at a time. Final.
 	modeShared
 
-	// modePooled: the peer did not. One call at a time. Final.
+	// modePooled: it was another one. One call at a time. Final.
 	modePooled
 )
 
@@ -52,18 +52,25 @@ type clientConn struct {
 	conn     *conn.Conn
 	out      *output.Output
 	born     time.Time
-	expireAt time.Time // zero: never
-	kickFunc func()    // kick, made once
+	grace    time.Duration // how long the calls that wait for a hello expect one here
+	expireAt time.Time     // zero: never
+	kickFunc func()        // kick, made once
 
-	// atomic. The first three are changed with mu held, the next two by the reader, the last
-	// two by callers.
+	// written by the reader before mode is modeShared, and read once it is
+	limits limits
+
+	// atomic. The first four are changed with mu held, the next three by the reader, the last
+	// three by callers.
 	mode     atomic.Uint32 // a mode
+	awaited  atomic.Bool   // a hello is expected: no call begins before it, or another first frame, or a grace
 	load     atomic.Int32  // calls in flight
 	late     atomic.Int32  // replies still to come for which nobody waits
+	replied  atomic.Bool   // a reply has come, which shows that the peer is well
 	incoming atomic.Int64  // bytes that are still to come of a large frame
 	progress atomic.Uint64 // frames read so far, and parts of large ones
 	unsent   atomic.Int32  // calls that have begun and not sent
 	typical  atomic.Int64  // about the mean length of the last requests
+	held     atomic.Int64  // bytes of requests that were sent, and whose callers have not left
 
 	// owned by the reader
 	readDeadline time.Time          // what the connection's read deadline was last set to
@@ -71,7 +78,7 @@ type clientConn struct {
 	part         int                // bytes of a frame that had come at the last look
 	skip         int64              // bytes still to come of a frame that is skipped
 	large        *buffer.LinkBuffer // as much of a frame longer than frame.CopyBytes as has come; nil without one
-	known        bool               // a reply has come: mode is final
+	known        bool               // a frame has come: mode is final
 	answered     uint64             // replies given to calls
 	pongAt       uint64             // the position of the last pong, if ponged
 	ponged       bool
@@ -83,11 +90,14 @@ type clientConn struct {
 	halfClosed bool        // everything was written, and this side says so, or is about to
 	linger     *time.Timer // of the set's group: ends a connection whose peer does not close its side; nil until ending
 	cause      error       // why it is dead; nil while it is not
+	marked     bool        // a request with the mark was sent, or is about to be
+	awaitedAt  time.Time   // since when a hello is expected, if it is
 	calls      table
 	begun      uint64 // calls that were given a place so far
 	roles      roles
 
 	// guarded by Set.mu
+	shared    bool      // counts in Set.shared
 	parked    bool      // in the set's idle list
 	retiring  bool      // a replacement is being dialled
 	pooled    bool      // counts in Set.pooled
@@ -98,13 +108,17 @@ type clientConn struct {
 	pulse     pulse.Pulse
 }
 
-func newClientConn(s *Set, c *conn.Conn) *clientConn {
-	cc := &clientConn{set: s, conn: c, born: time.Now()}
+// newClientConn takes a connection over whose dial took so long.
+func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
+	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: helloGrace(dialTook)}
 	cc.kickFunc = cc.kick
 	if s.config.MaxAge > 0 {
 		cc.expireAt = cc.born.Add(jitter(s.config.MaxAge, ageJitter))
 	}
 	cc.calls.generation = s.config.firstGeneration
+	if cc.calls.generation == 0 {
+		cc.calls.generation = randomGeneration()
+	}
 	cc.out = output.New(c, output.Config{
 		Waits:           !output.CanTry(c.NetConn()),
 		Lent:            true,
@@ -129,11 +143,8 @@ func newClientConn(s *Set, c *conn.Conn) *clientConn {
 func (cc *clientConn) begin(c *Call) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	most := 1
-	if mode(cc.mode.Load()) == modeShared {
-		most = cc.set.config.MaxInFlight
-	}
-	if cc.draining || cc.cause != nil || cc.calls.inFlight+cc.calls.late >= most || cc.isFull() {
+	if cc.draining || cc.cause != nil || cc.awaited.Load() || cc.calls.inFlight+cc.calls.late >= cc.places() ||
+		cc.isFull() || !cc.fitsPeer(cc.calls.lateBytes) {
 		return false
 	}
 	id := cc.calls.put(c)
@@ -141,6 +152,7 @@ func (cc *clientConn) begin(c *Call) bool {
 		panic("mux: BUG: more calls than sequence IDs, of which there are more than places")
 	}
 	cc.load.Store(int32(cc.calls.inFlight))
+	cc.awaitHelloLocked()
 	cc.begun++
 	cc.unsent.Add(1)
 	c.conn, c.seqID, c.state, c.unsent = cc, id, callOpen, true
@@ -231,6 +243,10 @@ func (cc *clientConn) leave(c *Call) {
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
 	next := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
+	cc.unmarkLocked(c)
+	if c.held > 0 {
+		cc.held.Add(-c.held)
+	}
 	end := !abandoned && cc.freedLocked()
 	crowded := gone && cc.isCrowded()
 	cc.mu.Unlock()
@@ -257,7 +273,7 @@ func (cc *clientConn) leave(c *Call) {
 
 // isCrowded reports whether calls whose callers have gone hold half of the places, or more.
 func (cc *clientConn) isCrowded() bool {
-	return 2*int(cc.late.Load()) >= cc.set.config.MaxInFlight
+	return 2*int(cc.late.Load()) >= cc.places()
 }
 
 // giveUpLocked frees the slot of a call that has no reply and wants none any more, or
@@ -272,7 +288,7 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 		return false
 	}
 	if mode(cc.mode.Load()) == modeShared {
-		cc.calls.abandon(c.seqID)
+		cc.calls.abandon(c.seqID, c.held)
 		return false
 	}
 	cc.calls.take(c.seqID)

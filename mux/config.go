@@ -20,16 +20,19 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as
-	// calls find no idle one. Those that a burst opened before anybody knew what the peer can
-	// get no new calls once it is known, and end after their last one. Pooled ones at the same
-	// address do not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way around large ones.
+	// calls find no idle one. It is also how many may be dialled, or wait for a hello, at a time
+	// while it is not known what the peer can; where hellos are late it is more, and those that turn
+	// out to be too many get no new calls and end after their last one. Pooled ones at the same
+	// address do not count. Zero or less means 2: more make batches smaller, fewer leave small calls
+	// no way around large ones.
 	MaxConns int
 
 	// MaxPooledConns is how many a peer gets that does not, or is not known to, where
 	// each has one call at a time. Zero or less means 1024.
 	MaxPooledConns int
 
-	// MaxInFlight is how many calls a shared connection has at a time, those included whose
+	// MaxInFlight is how many calls a shared connection has at a time, or as many as its peer has
+	// announced if those are fewer, those included whose
 	// callers have gone while the peer still has to answer them. A connection on which such calls
 	// have held half of the places for 10 s, or up to twice as long, is replaced: their replies
 	// seem never to come. Zero or less means 4096; more than 32768 counts as that.
@@ -43,8 +46,8 @@ type Config struct {
 	// several before it sends may wait for itself. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
-	// MaxFrameBytes is how long a request or a reply may be, its header included. A
-	// longer one fails its call with a *FrameError; a reply does when its length is read, and
+	// MaxFrameBytes is how long a request or a reply may be, its header included; requests
+	// also no longer than the peer has announced. A longer one fails its call with a *FrameError; a reply does when its length is read, and
 	// is skipped then, while other calls go on, or ends a connection that no others share.
 	// Zero or less means 64 MiB.
 	MaxFrameBytes int
@@ -84,7 +87,7 @@ type Config struct {
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 
-	firstGeneration uint16 // tests begin close to where sequence IDs wrap
+	firstGeneration uint16 // of sequence IDs, for tests; 0: random on each connection
 }
 
 // Overload says what happens to a call for which the limits leave no room.

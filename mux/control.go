@@ -6,45 +6,26 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// learn takes from the first reply how the connection may be used.
-func (cc *clientConn) learn(reply *buffer.LinkBuffer) error {
-	start, err := reply.Peek(frame.PrefixBytes + cc.prefix.HeaderBytes)
-	if err != nil {
-		return err
-	}
-	return cc.learnFrom(start[frame.PrefixBytes:])
-}
-
-// learnFrom is learn for a frame's variable header.
-func (cc *clientConn) learnFrom(header []byte) error {
-	s, err := frame.ParseSignal(header)
-	if err != nil {
-		return err
-	}
-	cc.known = true
-	learnt := modePooled
-	if s == frame.SignalHello {
-		learnt = modeShared
-	}
-	cc.mu.Lock()
-	cc.mode.Store(uint32(learnt))
-	cc.mu.Unlock()
-	cc.set.learn(cc, learnt)
-	return nil
-}
-
-// control handles a frame that is about the connection.
+// control handles a frame that is about the connection. As the first one it says what the peer can.
 func (cc *clientConn) control(message *buffer.LinkBuffer) error {
-	s, err := frame.SignalIn(message, cc.prefix)
+	m, err := frame.ControlIn(message, cc.prefix)
 	if err != nil {
 		return err
 	}
-	switch s {
+	switch {
+	case cc.known:
+	case m.Signal == frame.SignalHello:
+		cc.limits = cc.set.config.limitsOf(m)
+		cc.learn(modeShared)
+	default:
+		cc.learn(modePooled)
+	}
+	switch m.Signal {
 	case frame.SignalPing:
 		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) { // one that waits answers this one too
 			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
-	case frame.SignalDrain, frame.SignalReset:
+	case frame.SignalDrain:
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
 		cc.set.peerDrained(cc)
@@ -55,6 +36,6 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 // sendControl sends a control frame and returns its position. On a connection that has ended it
 // reports false.
 func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
-	position, err := cc.out.Send(frame.NewControl(s), output.Alone) // fails if the connection has ended, which its calls hear of
+	position, err := cc.out.Send(frame.NewControl(frame.Message{Signal: s}), output.Alone) // fails if the connection has ended, which its calls hear of
 	return position, err == nil
 }

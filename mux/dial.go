@@ -22,18 +22,17 @@ func jitter(d time.Duration, part float64) time.Duration {
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
 	open := s.active + s.dialling
-	switch s.peer {
-	case peerShared:
-		if s.pooled >= s.config.MaxPooledConns {
-			return 0 // one more may turn out to be as those are
-		}
-		return s.config.MaxConns - (open - s.pooled)
-	case peerPooled:
+	switch {
+	case s.peer == peerPooled:
 		return s.config.MaxPooledConns - open
+	case s.peer == peerUnknown || s.doublings > 0:
+		// A burst must not open hundreds of connections to a peer that needs a few: as many at
+		// a time as those, until hellos have failed to come.
+		return min(s.config.MaxPooledConns-open, s.config.MaxConns<<s.doublings-s.dialling-s.probingLocked())
+	case s.pooled >= s.config.MaxPooledConns:
+		return 0 // one more may turn out to be as those are
 	}
-	// Nobody knows yet. A burst is not to open hundreds of connections to a peer that
-	// needs a few: as many dials at a time as those.
-	return min(s.config.MaxPooledConns-open, s.config.MaxConns-s.dialling)
+	return s.config.MaxConns - (open - s.pooled)
 }
 
 // dialLocked starts a dial, if there is room and no pause. The connection takes the
@@ -73,24 +72,24 @@ func (s *Set) dial(old *clientConn) {
 	s.counters.dials.Add(1)
 	var nc *conn.Conn
 	var err error
+	began := time.Now()
 	callback.Run(
 		func() { nc, err = s.config.Dial(ctx) },
 		func(failure *callback.Failure) {
 			if failure != nil {
 				err = cause.OfPanic(failure)
 			}
-			s.dialEnded(old, nc, err)
+			if err != nil {
+				s.dialFailed(old, err)
+				return
+			}
+			s.dialEnded(old, newClientConn(s, nc, time.Since(began)))
 		})
 }
 
-// dialEnded takes what Config.Dial has come to.
-func (s *Set) dialEnded(old *clientConn, nc *conn.Conn, err error) {
-	if err != nil {
-		s.dialFailed(old, err)
-		return
-	}
-	cc := newClientConn(s, nc)
-	nc.SetOnDisconnect(func(context.Context, *conn.Conn) { cc.watchNow() })
+// dialEnded takes a connection in that was dialled.
+func (s *Set) dialEnded(old, cc *clientConn) {
+	cc.conn.SetOnDisconnect(func(context.Context, *conn.Conn) { cc.watchNow() })
 	s.mu.Lock()
 	s.dialling--
 	closed := s.closed
@@ -125,6 +124,7 @@ func (s *Set) addLocked(cc *clientConn) {
 		}
 	}
 	s.setListLocked(list)
+	s.countLocked(cc)
 	switch {
 	case cause != nil && !isOwnEnd(cause):
 		s.cutShortLocked(cc, cause)
@@ -157,6 +157,7 @@ func (s *Set) setListLocked(list []*clientConn) {
 
 // publishLocked tells those who do not lock whether the set may grow.
 func (s *Set) publishLocked() {
+	s.trusting.Store(s.peer != peerPooled)
 	more := !s.closed && s.peer == peerShared && s.pause == nil
 	s.canGrow.Store(more && s.dialling == 0 && s.roomLocked() > 0)
 	s.moreSoon.Store(more && (s.dialling > 0 || s.roomLocked() > 0))

@@ -21,17 +21,18 @@
 //
 // # No switch, no order of deployment
 //
-// A connection's first request carries a key of this package's (SPEC.md). A muxserver.Server puts
-// the same into its first reply; a stock peer knows nothing of it and ignores it. Until
-// the first reply has come a connection has one call at a time, and so it stays if the
-// reply has no key: the peer is then used as a pool. A oneway call teaches nothing, and a
-// peer that closes at the first request fails that call, as it would have without this package.
+// A connection's first request carries a mark (SPEC.md). A muxserver.Server says hello as soon as it
+// has read that request's header, whatever its handler does; a stock peer ignores the mark. Calls
+// that find only connections without a first frame wait for the hello, which takes one round trip,
+// and get connections of their own where it is late. A peer whose first frame is another one is used
+// as a pool. A peer that closes at the first request fails that call, as it would have without this
+// package.
 //
 // # Connections of a Set
 //
-//	            first reply
-//	dial ► probing ──┬─ with the key ──► shared ──┐ drain: age, idle, the peer's wish,
-//	                 └─ without ───────► pooled ──┤        too many late replies, Set.Drain
+//	            first frame
+//	dial ► probing ──┬─ hello ─────────► shared ──┐ drain: age, idle, the peer's wish,
+//	                 └─ another one ───► pooled ──┤        too many late replies, Set.Drain
 //	                                              ▼
 //	                                           draining ─► last call over ─► ended
 //

@@ -45,11 +45,17 @@ func (s *Set) drain(cc *clientConn) {
 // unlistLocked has cc found by no new call.
 func (s *Set) unlistLocked(cc *clientConn) {
 	s.active--
+	if s.active == 0 {
+		s.doublings = 0 // whoever is there next may be another peer
+	}
 	if cc.pooled {
 		s.pooled--
 	}
+	if cc.shared {
+		s.shared--
+	}
 	s.idle = without(s.idle, cc)
-	cc.parked, cc.pooled = false, false
+	cc.parked, cc.pooled, cc.shared = false, false, false
 	s.setListLocked(without(*s.list.Load(), cc))
 }
 

@@ -97,7 +97,7 @@ func TestAnsweredBeforeSent(t *testing.T) {
 // TestDeadlineAmongFrames has a call that nobody answers on a connection on which frames come all the
 // time: it ends in its time.
 func TestDeadlineAmongFrames(t *testing.T) {
-	pongs := strings.Repeat(string(frame.AppendControl(nil, frame.SignalPong)), 1000)
+	pongs := strings.Repeat(string(testpeer.Control(frame.SignalPong)), 1000)
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)

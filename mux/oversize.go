@@ -13,22 +13,14 @@ import (
 // connection nobody else would be hurt, so that ends.
 
 // refuse decides on a frame whose prefix, start, was refused with err. It returns nil if
-// the frame is to be skipped, and otherwise why the connection ends, or why that is not known yet.
-func (cc *clientConn) refuse(in buffer.Reader, start []byte, err error) error {
+// the frame is to be skipped, and otherwise why the connection ends.
+func (cc *clientConn) refuse(start []byte, err error) error {
 	var bad *FrameError
 	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.IsControl() {
 		return err
 	}
 	length := int64(binary.BigEndian.Uint32(start)) + frame.LengthBytes
-	if !cc.known {
-		header, err := in.Peek(frame.PrefixBytes + cc.prefix.HeaderBytes)
-		if err != nil {
-			return err
-		}
-		if err := cc.learnFrom(header[frame.PrefixBytes:]); err != nil {
-			return err
-		}
-	}
+	cc.noteReply()
 	if mode(cc.mode.Load()) != modeShared {
 		return bad
 	}

@@ -97,8 +97,8 @@ func answered(t *testing.T, s *Set) {
 	}
 }
 
-// TestOversizeFirstReply has a connection's first reply be too large: what its header says
-// about the peer counts all the same.
+// TestOversizeFirstReply has a connection's first reply be too large: it fails its call alone where the
+// peer has said hello, and ends a pooled connection.
 func TestOversizeFirstReply(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -117,6 +117,7 @@ func TestOversizeFirstReply(t *testing.T) {
 			if marked {
 				connect(t, s)
 			}
+			synctest.Wait() // until the reader has ended the connection
 			if st := s.Stats(); marked && (st.Shared != 1 || st.Dials != 1) || !marked && st.Connections != 0 {
 				t.Errorf("marked %t: got %+v", marked, st)
 			}

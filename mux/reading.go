@@ -162,7 +162,7 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 		return nil, err
 	}
 	if cc.prefix, err = frame.Parse(start, cc.set.config.MaxFrameBytes); err != nil {
-		return nil, cc.refuse(in, start, err)
+		return nil, cc.refuse(start, err)
 	}
 	if cc.prefix.Bytes > frame.CopyBytes {
 		cc.large = frame.Take()
@@ -212,16 +212,12 @@ func (cc *clientConn) setIncoming(left int64) {
 // connection. cc.prefix is the frame's.
 func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
 	cc.progress.Add(1)
-	switch {
-	case cc.prefix.IsControl():
+	if cc.prefix.IsControl() {
 		defer frame.Drop(received)
 		return cc.control(received)
-	case !cc.known:
-		if err := cc.learn(received); err != nil {
-			frame.Drop(received)
-			return err
-		}
 	}
+	cc.noteReply()
+	frame.Blank(received, cc.prefix) // a stock peer may have copied what it got from one of this package
 	if !cc.answer(cc.prefix.SeqID, received, nil) {
 		frame.Drop(received)
 	}

@@ -10,10 +10,9 @@ import (
 
 // Set is the connections to one address, and what is known about it.
 //
-// A connection's first request says that this side multiplexes. Until the first reply
-// says the same of the peer the connection has one call at a time, as a pooled one has;
-// a peer that does not say it is used as a pool for good. So no switch has to be set on
-// either side, and nobody waits for an answer that a stock peer does not give.
+// A connection's first request says that this side multiplexes. A peer that does so too says it at once,
+// in the first frame, and the connection has many calls at a time from then on; a peer whose first
+// frame is another one is used as a pool for good. So no switch has to be set on either side.
 //
 // All methods may be called from any goroutine.
 type Set struct {
@@ -25,6 +24,7 @@ type Set struct {
 	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
 	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
 	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
+	trusting atomic.Bool                   // a new connection's hello is waited for: the peer was not pooled last; changed with mu held
 	waitings atomic.Int32                  // waiters.Len(); changed with mu held
 
 	goroutines group
@@ -33,22 +33,25 @@ type Set struct {
 	mu sync.Mutex // taken before clientConn.mu
 
 	// guarded by mu
-	closed   bool
-	conns    map[*clientConn]struct{} // all that are not dead
-	active   int                      // of them, those that are not draining
-	pooled   int                      // of these, those used as pooled
-	idle     []*clientConn            // pooled ones that were free when they came here, the last used last
-	dialling int
-	peer     peer
-	waiters  list.List     // of *waiter: calls without a connection, oldest first
-	failures int           // since the last first reply on a connection
-	faults   uint64        // failures to get a connection so far
-	fault    error         // the last one; nil if there was none
-	lastErr  error         // the last one, if no dial has succeeded since; otherwise nil
-	pause    *time.Timer   // non-nil: no dial begins before it fires
-	dialled  chan struct{} // non-nil while somebody waits for a dial or a pause to end
-	upkeep   *time.Timer   // nil until there was a connection
-	upkeepAt time.Time     // when it is due; zero: it is not set
+	closed    bool
+	conns     map[*clientConn]struct{} // all that are not dead
+	active    int                      // of them, those that are not draining
+	shared    int                      // of these, those that are shared
+	pooled    int                      // and those used as pooled
+	idle      []*clientConn            // pooled ones that were free when they came here, the last used last
+	dialling  int
+	peer      peer
+	grace     *time.Timer   // non-nil while calls wait for a hello: looks whether it is late
+	doublings int           // how often hellos were late since a first frame came
+	waiters   list.List     // of *waiter: calls without a connection, oldest first
+	failures  int           // since the last first reply on a connection
+	faults    uint64        // failures to get a connection so far
+	fault     error         // the last one; nil if there was none
+	lastErr   error         // the last one, if no dial has succeeded since; otherwise nil
+	pause     *time.Timer   // non-nil: no dial begins before it fires
+	dialled   chan struct{} // non-nil while somebody waits for a dial or a pause to end
+	upkeep    *time.Timer   // nil until there was a connection
+	upkeepAt  time.Time     // when it is due; zero: it is not set
 
 	counters counters // atomic, and not beside what every call reads
 }
@@ -121,7 +124,7 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
 	for _, cc := range *s.list.Load() {
 		load := cc.load.Load()
-		if load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() {
+		if cc.awaited.Load() || load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() || !cc.fitsPeer(0) {
 			continue
 		}
 		cost := load + cc.late.Load()
@@ -143,22 +146,47 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 	return best, bestCost >= mostInFlight
 }
 
-// learn takes what the first reply on cc said about the peer.
+// learn takes what the first frame on cc said about the peer.
 func (s *Set) learn(cc *clientConn, m mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.doublings = 0
 	s.peer = peerShared
-	s.recoveredLocked()
 	if m == modePooled {
 		s.peer = peerPooled
-		s.setListLocked(without(*s.list.Load(), cc))
-		if _, open := s.conns[cc]; open && !cc.isDraining() && !cc.pooled {
-			cc.pooled = true
-			s.pooled++
-		}
+		s.expectNoHellosLocked()
 	}
+	s.countLocked(cc)
 	s.publishLocked()
 	s.serveLocked()
+}
+
+// countLocked counts a connection as what its first frame has made it. It is called when that has come, and when
+// the connection is taken in, since a peer may speak first.
+func (s *Set) countLocked(cc *clientConn) {
+	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.pooled {
+		return
+	}
+	switch mode(cc.mode.Load()) {
+	case modeShared:
+		cc.shared = true
+		s.shared++
+	case modePooled:
+		cc.pooled = true
+		s.pooled++
+		s.setListLocked(without(*s.list.Load(), cc))
+		if cc.load.Load() == 0 {
+			s.parkLocked(cc) // no caller that leaves will
+		}
+	}
+}
+
+// parkLocked puts a pooled connection where calls find it.
+func (s *Set) parkLocked(cc *clientConn) {
+	if !cc.parked {
+		cc.parked = true
+		s.idle = append(s.idle, cc)
+	}
 }
 
 // Close ends all connections: calls in flight, and those that wait for a connection,
@@ -176,6 +204,7 @@ func (s *Set) Close() error {
 	}
 	s.goroutines.stop(s.pause)
 	s.goroutines.stop(s.upkeep)
+	s.goroutines.stop(s.grace)
 	s.mu.Unlock()
 	s.cancel()
 	for _, cc := range open {

@@ -260,7 +260,7 @@ func TestDeadBeforeListed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unlisted := newClientConn(s, nc)
+		unlisted := newClientConn(s, nc, 0)
 		unlisted.fail(io.EOF)
 		s.mu.Lock()
 		s.addLocked(unlisted)

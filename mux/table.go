@@ -16,12 +16,15 @@ type table struct {
 
 	inFlight int // slots of calls
 	late     int // slots kept for replies that nobody waits for
+
+	lateBytes int64 // of the requests that those answer
 }
 
 // slot is one sequence ID's place.
 type slot struct {
 	call       *Call // nil: free, or late
 	late       bool  // its caller went away; the reply may still come
+	bytes      int64 // of its request, if it is late
 	overdue    bool  // it was late when countOverdue was last called
 	generation uint16
 	nextFree   uint16
@@ -75,26 +78,28 @@ func (t *table) take(id uint32) *Call {
 	c := s.call
 	if s.late {
 		t.late--
+		t.lateBytes -= s.bytes
 	} else {
 		t.inFlight--
 	}
-	s.call, s.late, s.overdue = nil, false, false
+	s.call, s.late, s.overdue, s.bytes = nil, false, false, 0
 	s.generation++
 	s.nextFree = t.freed
 	t.freed = uint16(id & 0xffff)
 	return c
 }
 
-// abandon says that nobody waits for the reply to id any more, which may still come.
-// id must be in use by a call.
-func (t *table) abandon(id uint32) {
+// abandon says that the reply to id is no longer awaited, which may still come. id must be in use by
+// a call, whose request counts with so many bytes.
+func (t *table) abandon(id uint32, bytes int64) {
 	s := t.find(id)
 	if s == nil || s.late {
 		panic("mux: BUG: abandoned a call that is not in flight")
 	}
-	s.call, s.late = nil, true
+	s.call, s.late, s.bytes = nil, true, bytes
 	t.inFlight--
 	t.late++
+	t.lateBytes += bytes
 }
 
 // countOverdue returns how many replies are late that were so when it was last called.

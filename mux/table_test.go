@@ -35,7 +35,7 @@ func TestTableModel(t *testing.T) {
 			case 3:
 				for id, c := range inUse {
 					if c != nil {
-						tab.abandon(id)
+						tab.abandon(id, 0)
 						inUse[id] = nil
 					}
 					break
@@ -95,7 +95,7 @@ func TestTableModel(t *testing.T) {
 func TestTableLateIsKept(t *testing.T) {
 	var tab table
 	late := tab.put(new(Call))
-	tab.abandon(late)
+	tab.abandon(late, 0)
 	for range 1 << 18 {
 		id := tab.put(new(Call))
 		if id == late {
@@ -130,5 +130,5 @@ func TestTableAbandonPanics(t *testing.T) {
 		}
 	}()
 	var tab table
-	tab.abandon(5)
+	tab.abandon(5, 0)
 }

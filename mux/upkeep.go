@@ -141,7 +141,7 @@ func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
 	cc.mu.Lock()
 	overdue := cc.calls.countOverdue()
 	cc.mu.Unlock()
-	return !first && 2*overdue >= s.config.MaxInFlight
+	return !first && 2*overdue >= cc.places()
 }
 
 // isWellLocked notes what the heartbeat asks for, and reports whether the connection goes on.

@@ -111,6 +111,7 @@ func (s *Set) serveLocked() {
 	for s.dialling < s.waiters.Len() && s.dialLocked(nil) {
 		continue
 	}
+	s.planGraceLocked()
 	left := s.waiters.Len()
 	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.isChangingLocked() {
 		s.counters.overloads.Add(uint64(left))
@@ -164,9 +165,8 @@ func (s *Set) offer(cc *clientConn) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, open := s.conns[cc]; pooled && open && !cc.parked && !cc.isDraining() && !s.closed {
-		cc.parked = true
-		s.idle = append(s.idle, cc)
+	if _, open := s.conns[cc]; pooled && open && !cc.isDraining() && !s.closed {
+		s.parkLocked(cc)
 	}
 	s.serveLocked()
 }

@@ -166,9 +166,9 @@ func TestMuxAbandonedRequest(t *testing.T) {
 		changed <- bytes.Count(p.Data, []byte{'b'})
 		return &echo.Payload{}, nil
 	}
-	// A connection with one call in a handler is not read.
+	// A server with one call in a handler reads no other.
 	g := newTestGroup(t)
-	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMaxHandlers(1, 0), WithMaxFrame(64<<20))))
+	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMaxHandlers(0, 1), WithMaxFrame(64<<20))))
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	share(t, c, pool)
 	held := make(chan error, 1)

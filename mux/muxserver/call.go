@@ -131,11 +131,7 @@ func (c *Call) guard(answer func() bool) (replies bool) {
 func (c *Call) checkReply() error {
 	reply := c.Reply()
 	_ = reply.Flush() // it has no Sink
-	most := c.conn.server.config.MaxFrameBytes
-	if c.conn.helloDue.Load() {
-		most -= frame.SignalBytes // it may be the one that says so
-	}
-	p, err := frame.Check(reply, most)
+	p, err := frame.Check(reply, c.conn.server.config.MaxFrameBytes)
 	if err == nil && p.SeqID != c.seqID {
 		err = &FrameError{Reason: "reply to another request"}
 	}
@@ -169,9 +165,6 @@ func (c *Call) dropReply() {
 // send sends a reply that checkReply has seen; more says that the caller sends another soon, or
 // calls out.flush.
 func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
-	if s.helloDue.Load() && s.helloDue.CompareAndSwap(true, false) {
-		_ = frame.InsertSignal(reply, frame.SignalHello) // no room for it: the client takes this side for a stock one
-	}
 	company := output.Alone
 	switch {
 	case more:

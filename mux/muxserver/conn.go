@@ -27,11 +27,11 @@ type Conn struct {
 	endWork func() // conn.EndWork, made once
 
 	// owned by the reading side
-	known bool // the first frame has come, so marked is final
+	known bool // the first frame's header has come, so marked is final
+	slack int  // by how much the next frame may exceed the limit: the first one may have a mark besides
 
 	// atomic
-	marked    atomic.Bool            // the client said hello: it understands control frames
-	helloDue  atomic.Bool            // and the first reply is to say so as well
+	marked    atomic.Bool            // the first request has a mark: the client understands control frames
 	drainSaid atomic.Bool            // it was told to send nothing new
 	dead      atomic.Bool            // this side has ended it, see isDead
 	unread    atomic.Bool            // not read until OnRequest is called again, since a limit has no room
@@ -51,7 +51,7 @@ type Conn struct {
 }
 
 func newConn(s *Server, c *conn.Conn) *Conn {
-	sc := &Conn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
+	sc := &Conn{server: s, conn: c, slack: frame.MarkBytes, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
 	sc.pace.start = time.Now()
 	sc.out = output.New(c, output.Config{
 		Waits:           !output.CanTry(c.NetConn()),
@@ -119,18 +119,15 @@ func (s *Conn) next(ctx context.Context, in buffer.Reader) (*Call, error) {
 		if err != nil {
 			return nil, err
 		}
-		most := s.server.config.MaxFrameBytes
-		if !s.known {
-			most += frame.SignalBytes // the first one may say hello besides
+		p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.slack)
+		if err == nil && !s.known {
+			err = s.meet(in, p)
 		}
-		p, err := frame.Parse(start, most)
 		switch {
 		case err != nil:
 			return nil, err
 		case p.Bytes > in.Len() || s.isBackedUp():
 			return nil, nil
-		case !s.known:
-			s.meet(in, p)
 		}
 		if !s.marked.Load() || !p.IsControl() {
 			return s.takeCall(ctx, in, p)
@@ -152,44 +149,11 @@ func (s *Conn) takeCall(ctx context.Context, in buffer.Reader, p frame.Prefix) (
 		s.leave()
 		return nil, err
 	}
+	s.slack = 0
+	s.hideSignals(request, p)
 	s.server.counters.calls.Add(1)
 	s.noteUse()
 	return newCall(ctx, s, p.SeqID, request), nil
-}
-
-// meet looks at the first frame, which says whether the client knows package mux. What
-// else is wrong with its header is the handler's business.
-func (s *Conn) meet(in buffer.Reader, p frame.Prefix) {
-	s.known = true
-	if sig, err := frame.SignalIn(in, p); err == nil && sig == frame.SignalHello {
-		s.helloDue.Store(true)
-		s.marked.Store(true)
-		s.server.counters.marked.Add(1)
-		if s.server.config.IdleTimeout > 0 {
-			_ = s.conn.SetIdleTimeout(0) // fails on a closed one, which needs none
-		}
-		s.server.lookAfter()
-	}
-	s.drain() // if the server shuts down: it did not know of what to do with this one
-}
-
-// control takes a control frame and does what it asks for. Those that it does not know
-// mean nothing, nor do those that only a server sends.
-func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
-	sig, err := frame.SignalIn(in, p)
-	if err != nil {
-		return err
-	}
-	if sig == frame.SignalPing {
-		s.server.counters.pings.Add(1)
-		s.say(frame.SignalPong)
-	}
-	return in.Skip(p.Bytes)
-}
-
-// say sends a control frame.
-func (s *Conn) say(sig frame.Signal) {
-	_, _ = s.out.Send(frame.NewControl(sig), output.Alone) // on a connection that is closed there is nobody to tell
 }
 
 // writeFailed is told by out that the peer takes no more.

@@ -127,7 +127,7 @@ func TestDeafPeers(t *testing.T) {
 func TestShortFramesTakeMemory(t *testing.T) {
 	const perConn, pending, batch = 16, 1 << 20, 64
 	for name, short := range map[string][]byte{
-		"calls": testpeer.Frame(1, frame.SignalNone, nil), "pings": frame.AppendControl(nil, frame.SignalPing),
+		"calls": testpeer.Frame(1, frame.SignalNone, nil), "pings": testpeer.Control(frame.SignalPing),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startMuxServer(t, "tcp", Config{

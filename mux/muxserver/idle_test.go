@@ -95,7 +95,7 @@ func receiveOrPong(p *testpeer.Client) (testpeer.Received, error) {
 		if err != nil || r.Signal != frame.SignalPing {
 			return r, err
 		}
-		if _, err := p.Write(frame.AppendControl(nil, frame.SignalPong)); err != nil {
+		if _, err := p.Write(testpeer.Control(frame.SignalPong)); err != nil {
 			return r, err
 		}
 	}
@@ -114,7 +114,7 @@ func TestIdleDrainWaitsForHandlers(t *testing.T) {
 		p := testpeer.NewClient(serveIdle(t, srv))
 		defer p.Close()
 		p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
-		for _, want := range []frame.Signal{frame.SignalHello, frame.SignalDrain} {
+		for _, want := range []frame.Signal{frame.SignalNone, frame.SignalDrain} { // the reply, and then
 			if r, err := receiveOrPong(p); err != nil || r.Signal != want {
 				t.Fatalf("got %v, %v, want %v", r.Signal, err, want)
 			}

@@ -21,6 +21,7 @@ type crowd struct {
 
 	mu       sync.Mutex
 	now, max int // guarded by mu
+	bulks    int // guarded by mu: handled
 }
 
 func (c *crowd) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
@@ -37,6 +38,9 @@ func (c *crowd) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse
 	case "held":
 		<-c.opened
 	case "bulk":
+		c.mu.Lock()
+		c.bulks++
+		c.mu.Unlock()
 		return &echo.EchoResponse{Message: bulk()}, nil
 	}
 	return &echo.EchoResponse{Message: r.Message}, nil
@@ -46,6 +50,12 @@ func (c *crowd) inside() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
+}
+
+func (c *crowd) hasBulks() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bulks > 0
 }
 
 func (c *crowd) most() int {
@@ -59,12 +69,12 @@ func (c *crowd) most() int {
 // reads slowly, and oneway.
 func TestStopLosesNothing(t *testing.T) {
 	t.Parallel()
-	const perConn, held, oneways, bulks = 4, 20, 10, 40
+	const handlers, held, oneways, bulks = 4, 20, 10, 40
 	for round := range 3 {
 		c := &crowd{opened: make(chan struct{})}
 		service := &harness.Service{OnEcho: c.echo}
 		s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
-			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(perConn, 0))),
+			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(0, handlers))),
 			server.WithExitWaitTime(8 * harness.Patience),
 		}})
 		proxy := harness.NewProxy(t, s.Addr)
@@ -88,13 +98,14 @@ func TestStopLosesNothing(t *testing.T) {
 				results <- err
 			}()
 		}
-		for range held {
-			call(waiting, "held")
-		}
 		for range bulks {
 			call(slow, "bulk")
 		}
-		harness.Settles(t, "handlers that are held", c.inside, perConn)
+		harness.Eventually(t, "handlers of the client that reads slowly", c.hasBulks)
+		for range held {
+			call(waiting, "held")
+		}
+		harness.Settles(t, "handlers that are held", c.inside, handlers)
 		harness.Eventually(t, "requests sent", func() bool {
 			return slowPool.Stats()[0].Frames == bulks+1 && waitingPool.Stats()[0].Frames == held+1
 		})

@@ -5,7 +5,7 @@
 //
 //	 0  u32  length of what follows these four bytes
 //	 4  u16  0x1000
-//	 6  u16  flags; 0x01 on a request: replies may come in any order
+//	 6  u16  flags; on a request 0x01: replies may come in any order, 0x4000: there is no reply
 //	 8  u32  sequence ID
 //	12  u16  length of the header in units of four bytes
 //	14       header: protocol ID u8, number of transforms u8, their IDs, then infos:
@@ -15,20 +15,25 @@
 //	         0x11 v            a token
 //	         payload
 //
-// What two peers tell each other is a Signal, a string info under the key "kiteline-mux". On the
-// first request of a connection, and on the first reply, it says that the sender is one
-// (SignalHello); a stock peer ignores it. On a frame with sequence ID 0 and no payload it is
-// a control frame, which goes only to a peer that has said hello.
+// What two peers tell each other is a Message, the value of a string info under the key "kiteline-mux":
+// a letter, the Signal, and parameters, each an ID, a length and a value. Letters and parameters that a
+// version does not know mean nothing to it.
+//
+// On the first request of a connection the message is a mark: a hello that names the sequence ID of
+// that very request, so that one which a gateway has copied from another connection is known as a copy.
+// A stock peer ignores it. Any other message is the header of a control frame, which has sequence ID 0 and no
+// payload, and goes only to a peer that has said hello.
 //
 // # Reading
 //
-// Parse takes the first bytes of a frame apart, and ParseSignal its header, as SignalIn does where
-// the frame lies in front of a Reader. Read takes a whole frame out. None of them trusts what it
-// reads: what the peer got wrong is an *Error, and no bytes cause a panic.
+// Parse takes the first bytes of a frame apart; FindMark and ParseControl read its header, ControlIn
+// that of a frame in front of a Reader. Blank removes what is this package's from a frame's header, so that nothing
+// of it reaches handlers and callers. Read takes a whole frame out. None of them trusts what it reads:
+// what the peer got wrong is an *Error or no message, and no bytes cause a panic.
 //
 // # Memory
 //
-// Frames are in buffers that Take returns. Whoever has one passes it on or gives it to Drop, once.
+// Frames are in buffers that Take returns. The owner of one passes it on or gives it to Drop, once.
 //
 // # Concurrency
 //

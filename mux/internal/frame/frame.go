@@ -16,9 +16,20 @@ const (
 	MinBytes = PrefixBytes + 4
 )
 
+// Flags of a frame.
+const (
+	// FlagAnyOrder on a request says that replies may come in any order.
+	FlagAnyOrder = 0x01
+
+	// FlagOneway on a request says that it has no reply. Only peers that know each other use it: the
+	// receiver clears it before others see the frame.
+	FlagOneway = 0x4000
+)
+
 // What is on the wire.
 const (
 	magic          = 0x1000
+	flagsAt        = 6
 	maxHeaderWords = 1<<16 - 1
 
 	infoPadding = 0x00
@@ -38,6 +49,15 @@ type Prefix struct {
 	SeqID       uint32
 }
 
+// IsOneway reports whether the frame is flagged as a request without a reply.
+func (p Prefix) IsOneway() bool { return p.Flags&FlagOneway != 0 }
+
+// SetOneway flags the frame that begins with prefix as a request without a reply.
+func SetOneway(prefix []byte) { prefix[flagsAt] |= FlagOneway >> 8 }
+
+// ClearOneway takes SetOneway's flag off.
+func ClearOneway(prefix []byte) { prefix[flagsAt] &^= FlagOneway >> 8 }
+
 // IsControl reports whether the frame is about the connection and no call's.
 func (p Prefix) IsControl() bool { return p.SeqID == 0 }
 
@@ -54,7 +74,7 @@ func Parse(b []byte, maxFrameBytes int) (Prefix, error) {
 	length := int64(binary.BigEndian.Uint32(b)) + LengthBytes
 	p := Prefix{
 		HeaderBytes: 4 * int(binary.BigEndian.Uint16(b[12:])),
-		Flags:       binary.BigEndian.Uint16(b[6:]),
+		Flags:       binary.BigEndian.Uint16(b[flagsAt:]),
 		SeqID:       binary.BigEndian.Uint32(b[8:]),
 	}
 	switch {

@@ -1,29 +1,26 @@
 package frame
 
 import (
+	"bytes"
 	"encoding/binary"
-
-	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// SignalBytes is the length of the info that carries a signal: the info's ID,
-// a count, the key and one byte of value. It is a multiple of four, so that inserting it
-// leaves a header's padding right.
-const SignalBytes = 1 + 2 + 2 + len(signalKey) + 2 + 1
+// Version is this package's version of the protocol, which a mark and a hello tell.
+const Version = 1
 
-// Signal is what a frame says about the connection. Its value is the byte on the wire.
+// Signal is the letter that says what a Message is about. Its value is the byte on the wire.
 type Signal byte
 
 // The signals.
 const (
-	SignalNone  Signal = 0   // nothing
-	SignalHello Signal = '1' // the sender multiplexes as package mux does
-	SignalDrain Signal = 'd' // the sender wants no new requests on this connection
-	SignalPing  Signal = 'p' // answer with SignalPong
-	SignalPong  Signal = 'q'
-
-	// SignalReset is a stock server's way to say SignalDrain. It is only received.
-	SignalReset Signal = 'r'
+	SignalNone    Signal = 0   // no message, or one that this version does not know
+	SignalHello   Signal = 'h' // the sender multiplexes as package mux does
+	SignalDrain   Signal = 'd' // the sender wants no new requests on this connection
+	SignalPing    Signal = 'p' // the peer answers with SignalPong
+	SignalPong    Signal = 'q'
+	SignalRefused Signal = 'x' // the requests named were not begun, and will not be
+	SignalRoom    Signal = 'r' // there is room again, after a refusal
+	SignalCancel  Signal = 'c' // the replies to the requests named are no longer awaited
 )
 
 // String returns the signal's name.
@@ -39,124 +36,249 @@ func (s Signal) String() string {
 		return "ping"
 	case SignalPong:
 		return "pong"
-	case SignalReset:
-		return "reset"
+	case SignalRefused:
+		return "refused"
+	case SignalRoom:
+		return "room"
+	case SignalCancel:
+		return "cancel"
 	}
 	return "unknown"
 }
 
-// ParseSignal returns the signal in a frame's variable header: SignalNone if there is
-// none, or one that this version does not know. The error is an *Error.
-func ParseSignal(header []byte) (Signal, error) {
-	r := infoReader{rest: header}
-	r.skip(1)
-	r.skip(int(r.u8()))
-	found := SignalNone
-	for !r.failed && len(r.rest) > 0 {
-		switch r.u8() {
-		case infoPadding:
-		case infoStrings:
-			for range r.u16() {
-				if s := signalOf(r.value(), r.value()); s != SignalNone && found != SignalHello {
-					found = s
-				}
-				if r.failed {
-					break
-				}
-			}
-		case infoNumbers:
-			for range r.u16() {
-				r.skip(2)
-				r.value()
-				if r.failed {
-					break
-				}
-			}
-		case infoToken:
-			r.value()
-		default:
-			r.failed = true
-		}
+// Reason says why requests were refused.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNone      Reason = iota // none was told
+	ReasonNoRoom                  // the server's limits leave no room now
+	ReasonTooLarge                // the request is longer than the server takes
+	ReasonCancelled               // the client asked for it
+	ReasonOverdue                 // the request's own time was over before it was begun
+	ReasonGoing                   // the server is going away
+)
+
+// String returns the reason in words.
+func (r Reason) String() string {
+	switch r {
+	case ReasonNone:
+		return "none"
+	case ReasonNoRoom:
+		return "no room"
+	case ReasonTooLarge:
+		return "too large"
+	case ReasonCancelled:
+		return "cancelled"
+	case ReasonOverdue:
+		return "overdue"
+	case ReasonGoing:
+		return "going away"
 	}
-	if r.failed {
-		return SignalNone, &Error{Reason: "malformed header", Received: true}
-	}
-	return found, nil
+	return "unknown"
 }
 
-// signalOf returns what a string info means to this package.
-func signalOf(key, value []byte) Signal {
-	switch string(key) {
-	case signalKey:
-		if len(value) == 1 {
-			switch s := Signal(value[0]); s {
-			case SignalHello, SignalDrain, SignalPing, SignalPong:
-				return s
-			}
-		}
-	case resetKey:
-		if string(value) == "1" {
-			return SignalReset
-		}
-	}
-	return SignalNone
+// Message is what a frame says about the connection: a signal and its parameters. A parameter that
+// is zero is not on the wire.
+type Message struct {
+	Signal   Signal
+	Version  uint8
+	Reason   Reason
+	Oneway   bool   // a mark: its request has no reply
+	Places   uint32 // calls at a time on this connection; 0: no limit in number
+	Bytes    uint64 // of requests that are held for this connection; 0: no limit
+	Frame    uint64 // the longest frame that the sender takes, its header included; 0: not told
+	Features uint32 // bits; none has a meaning yet
+
+	list []byte // the parameters as they were received, for SeqIDs
 }
 
-// SignalIn returns the signal of the frame in front of in, whose prefix is p. The frame stays
-// unread.
-func SignalIn(in buffer.Reader, p Prefix) (Signal, error) {
-	start, err := in.Peek(PrefixBytes + p.HeaderBytes)
-	if err != nil {
-		return SignalNone, err
+// SeqIDs yields the sequence IDs in a received message, in order. It is valid for as long as
+// the header that the message was read from, and is used as for id := range m.SeqIDs.
+func (m Message) SeqIDs(yield func(id uint32) bool) {
+	for list := m.list; len(list) > 0; {
+		var id uint8
+		var value []byte
+		if id, value, list, _ = cutParam(list); id == paramSeqID && !yield(binary.BigEndian.Uint32(value)) {
+			return
+		}
 	}
-	return ParseSignal(start[PrefixBytes:])
 }
 
-// AppendSignal appends the info that carries s.
-func AppendSignal(dst []byte, s Signal) []byte {
+// The parameters' IDs.
+const (
+	paramPadding  = 0 // one byte, without a length
+	paramVersion  = 1
+	paramPlaces   = 2
+	paramBytes    = 3
+	paramFrame    = 4
+	paramSeqID    = 5 // may be repeated
+	paramReason   = 6
+	paramOneway   = 7 // without a value
+	paramFeatures = 8
+)
+
+// How long an ID, a length and a value of so many bytes are.
+const (
+	param0 = 2
+	param1 = param0 + 1
+	param4 = param0 + 4
+	param8 = param0 + 8
+)
+
+// infoBytes is the length of a block of strings with a message's key, less its value.
+const infoBytes = 1 + 2 + 2 + len(signalKey) + 2
+
+// MaxSeqIDs is how many sequence IDs a message has room for.
+const MaxSeqIDs = 1024
+
+// blockBytes returns the length of the block that appendBlock appends: a multiple of four, so that
+// inserting it leaves a header's padding right.
+func (m Message) blockBytes(ids int) int {
+	n := infoBytes + 1 + ids*param4
+	for _, p := range [...]struct {
+		there bool
+		size  int
+	}{
+		{m.Version != 0, param1}, {m.Places != 0, param4}, {m.Bytes != 0, param8}, {m.Frame != 0, param8},
+		{m.Reason != 0, param1}, {m.Oneway, param0}, {m.Features != 0, param4},
+	} {
+		if p.there {
+			n += p.size
+		}
+	}
+	return (n + 3) / 4 * 4
+}
+
+// appendBlock appends a block of strings with m, whose length is size.
+func (m Message) appendBlock(dst []byte, size int, ids []uint32) []byte {
+	end := len(dst) + size
 	dst = append(dst, infoStrings, 0, 1, 0, byte(len(signalKey)))
 	dst = append(dst, signalKey...)
-	return append(dst, 0, 1, byte(s))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(size-infoBytes))
+	dst = append(dst, byte(m.Signal))
+	for _, id := range ids {
+		dst = binary.BigEndian.AppendUint32(append(dst, paramSeqID, 4), id)
+	}
+	dst = appendParam1(dst, paramVersion, m.Version)
+	dst = appendParam4(dst, paramPlaces, m.Places)
+	dst = appendParam8(dst, paramBytes, m.Bytes)
+	dst = appendParam8(dst, paramFrame, m.Frame)
+	dst = appendParam1(dst, paramReason, uint8(m.Reason))
+	if m.Oneway {
+		dst = append(dst, paramOneway, 0)
+	}
+	dst = appendParam4(dst, paramFeatures, m.Features)
+	for len(dst) < end {
+		dst = append(dst, paramPadding)
+	}
+	return dst
 }
 
-// InsertSignal puts s into the header of frame, which holds one whole frame and whose
-// written bytes become readable. The error, an *Error, means that it is none, or that
-// its header has no room; it is as it was then.
-func InsertSignal(frame *buffer.LinkBuffer, s Signal) error {
-	_ = frame.Flush() // it has no Sink
-	if _, err := Check(frame, buffer.MaxBytes-SignalBytes); err != nil {
-		return err
+func appendParam1(dst []byte, id, v uint8) []byte {
+	if v == 0 {
+		return dst
 	}
-	start, err := frame.Peek(PrefixBytes + 2)
-	if err != nil {
-		return &Error{Reason: "shorter than its header"}
-	}
-	fixed := PrefixBytes + 2 + int(start[PrefixBytes+1]) // the transforms stay in front
-	words := int(binary.BigEndian.Uint16(start[12:]))
-	switch {
-	case words+SignalBytes/4 > maxHeaderWords:
-		return &Error{Reason: "no room in the header"}
-	case fixed > PrefixBytes+4*words:
-		return &Error{Reason: "malformed header"}
-	}
-	start, err = frame.Next(fixed)
-	if err != nil {
-		return &Error{Reason: "shorter than its header"}
-	}
-	var marked buffer.LinkBuffer
-	space, err := marked.Malloc(fixed + SignalBytes)
-	if err != nil {
-		return err
-	}
-	copy(space, start)
-	AppendSignal(space[:fixed], s)
-	binary.BigEndian.PutUint32(space, binary.BigEndian.Uint32(space)+uint32(SignalBytes))
-	binary.BigEndian.PutUint16(space[12:], uint16(words+SignalBytes/4))
-	if err := marked.Append(frame); err != nil {
-		return err
-	}
-	if err := frame.Append(&marked); err != nil {
-		return err
-	}
-	return frame.Flush()
+	return append(dst, id, 1, v)
 }
+
+func appendParam4(dst []byte, id uint8, v uint32) []byte {
+	if v == 0 {
+		return dst
+	}
+	return binary.BigEndian.AppendUint32(append(dst, id, 4), v)
+}
+
+func appendParam8(dst []byte, id uint8, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return binary.BigEndian.AppendUint64(append(dst, id, 8), v)
+}
+
+// parseMessage reads the value of a string info under this package's key. A letter that this
+// version does not know, and a list of parameters that is malformed, are no message.
+func parseMessage(value []byte) (m Message, ok bool) {
+	if len(value) == 0 {
+		return Message{}, false
+	}
+	m.Signal = Signal(value[0])
+	switch m.Signal {
+	case SignalHello, SignalDrain, SignalPing, SignalPong, SignalRefused, SignalRoom, SignalCancel:
+	default:
+		return Message{}, false
+	}
+	m.list = value[1:]
+	for list := m.list; len(list) > 0; {
+		id, param, rest, sound := cutParam(list)
+		if !sound || !m.set(id, param) {
+			return Message{}, false
+		}
+		list = rest
+	}
+	return m, true
+}
+
+// cutParam takes the first parameter off a list, or the padding in front of it, which is a parameter
+// of no value. After a list that is malformed there is no rest.
+func cutParam(list []byte) (id uint8, value, rest []byte, sound bool) {
+	if list[0] == paramPadding {
+		return paramPadding, nil, list[1:], true
+	}
+	if len(list) < 2 || len(list)-2 < int(list[1]) {
+		return paramPadding, nil, nil, false
+	}
+	end := 2 + int(list[1])
+	return list[0], list[2:end], list[end:], true
+}
+
+// paramSize is how long the value of each parameter is that this version knows.
+func paramSize(id uint8) (size int, known bool) {
+	switch id {
+	case paramPadding, paramOneway:
+		return 0, true
+	case paramVersion, paramReason:
+		return 1, true
+	case paramPlaces, paramSeqID, paramFeatures:
+		return 4, true
+	case paramBytes, paramFrame:
+		return 8, true
+	}
+	return 0, false
+}
+
+// set takes a parameter, one that this version does not know included. It reports false for a
+// value of the wrong length.
+func (m *Message) set(id uint8, value []byte) bool {
+	size, known := paramSize(id)
+	if !known {
+		return true
+	}
+	if len(value) != size {
+		return false
+	}
+	switch id {
+	case paramVersion:
+		m.Version = value[0]
+	case paramReason:
+		m.Reason = Reason(value[0])
+	case paramOneway:
+		m.Oneway = true
+	case paramPlaces:
+		m.Places = binary.BigEndian.Uint32(value)
+	case paramFeatures:
+		m.Features = binary.BigEndian.Uint32(value)
+	case paramBytes:
+		m.Bytes = binary.BigEndian.Uint64(value)
+	case paramFrame:
+		m.Frame = binary.BigEndian.Uint64(value)
+	}
+	return true
+}
+
+// isSignalKey reports whether a string info is this package's.
+func isSignalKey(key []byte) bool { return string(key) == signalKey }
+
+// mayHaveKey reports whether this package's key may be in a header: without it there is nothing to
+// look for.
+func mayHaveKey(header []byte) bool { return bytes.Contains(header, []byte(signalKey)) }

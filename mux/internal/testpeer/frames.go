@@ -55,21 +55,27 @@ func BytesOf(b *buffer.LinkBuffer) []byte {
 	return p
 }
 
-// Frame returns a frame as a client or a server sends it.
+// Frame returns a frame as a client or a server sends it, with SignalHello one that has a mark.
 func Frame(seqID uint32, sig frame.Signal, payload []byte) []byte {
-	header := []byte{0, 0}
-	if sig != frame.SignalNone {
-		header = frame.AppendSignal(header, sig)
+	whole := RequestFrame(seqID, payload)
+	if sig != frame.SignalHello {
+		return whole
 	}
-	for len(header)%4 != 0 {
-		header = append(header, 0)
+	return Marked(whole, frame.Message{})
+}
+
+// Marked returns a frame with a mark, as a client's first request has it.
+func Marked(whole []byte, m frame.Message) []byte {
+	b := BufferOf(whole, len(whole))
+	if err := frame.InsertMark(b, m); err != nil {
+		panic("testpeer: BUG: not a frame: " + err.Error())
 	}
-	whole := binary.BigEndian.AppendUint32(nil, uint32(frame.PrefixBytes-frame.LengthBytes+len(header)+len(payload)))
-	whole = binary.BigEndian.AppendUint16(whole, headerMagic)
-	whole = binary.BigEndian.AppendUint16(whole, outOfOrder)
-	whole = binary.BigEndian.AppendUint32(whole, seqID)
-	whole = binary.BigEndian.AppendUint16(whole, uint16(len(header)/4))
-	return append(append(whole, header...), payload...)
+	return BytesOf(b)
+}
+
+// Control returns a control frame without parameters.
+func Control(sig frame.Signal) []byte {
+	return frame.AppendControl(nil, frame.Message{Signal: sig})
 }
 
 // AppendPrefix appends all of a request but its payload, as a client encodes it.

@@ -9,7 +9,8 @@ import (
 // Received is a frame that has come.
 type Received struct {
 	frame.Prefix
-	Signal  frame.Signal
+	Signal  frame.Signal // what a control frame says, or SignalHello for a frame with a mark
+	Message frame.Message
 	Payload []byte
 }
 
@@ -27,6 +28,12 @@ func Receive(in io.Reader) (Received, error) {
 	if _, err := io.ReadFull(in, rest); err != nil {
 		return Received{}, err
 	}
-	sig, err := frame.ParseSignal(rest[:pre.HeaderBytes])
-	return Received{pre, sig, rest[pre.HeaderBytes:]}, err
+	r := Received{Prefix: pre, Payload: rest[pre.HeaderBytes:]}
+	if pre.IsControl() {
+		r.Message, err = frame.ParseControl(rest[:pre.HeaderBytes])
+	} else {
+		r.Message, _ = frame.FindMark(rest[:pre.HeaderBytes], pre.SeqID)
+	}
+	r.Signal = r.Message.Signal
+	return r, err
 }

@@ -14,41 +14,53 @@ type Server struct {
 	In   *bufio.Reader // what comes
 	Conn net.Conn
 
-	marked bool // it says hello on its first reply
+	marked bool          // it says hello to a client whose first request has a mark
+	limits frame.Message // what its hello announces
 
 	mu   sync.Mutex // held while something is written
 	said bool       // guarded by mu: it has
 }
 
-// NewServer makes a server of an end of a connection, which says hello on its first reply if it is
-// marked.
+// NewServer makes a server of an end of a connection, which says hello as soon as it has received a
+// request with a mark, if it is marked.
 func NewServer(nc net.Conn, marked bool) *Server {
 	return &Server{Conn: nc, In: bufio.NewReaderSize(nc, 64<<10), marked: marked}
 }
 
+// NewLimitedServer is NewServer for one that is marked and announces limits.
+func NewLimitedServer(nc net.Conn, limits frame.Message) *Server {
+	s := NewServer(nc, true)
+	s.limits = limits
+	return s
+}
+
 // Reply answers a request.
 func (p *Server) Reply(seqID uint32, payload []byte) error {
-	reply := RequestFrame(seqID, payload)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.marked && !p.said {
-		p.said = true
-		b := BufferOf(reply, len(reply))
-		if err := frame.InsertSignal(b, frame.SignalHello); err != nil {
-			return err
-		}
-		reply = BytesOf(b)
-	}
-	_, err := p.Conn.Write(reply)
+	_, err := p.Conn.Write(RequestFrame(seqID, payload))
 	return err
 }
 
 // Control sends a control frame.
-func (p *Server) Control(s frame.Signal) error {
+func (p *Server) Control(s frame.Signal) error { return p.Tell(frame.Message{Signal: s}) }
+
+// Tell sends a control frame with parameters.
+func (p *Server) Tell(m frame.Message, ids ...uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, err := p.Conn.Write(frame.AppendControl(nil, s))
+	_, err := p.Conn.Write(frame.AppendControl(nil, m, ids...))
 	return err
+}
+
+// SayHello says hello, which Receive does by itself if the server is marked.
+func (p *Server) SayHello() error {
+	p.mu.Lock()
+	p.said = true
+	p.mu.Unlock()
+	hello := p.limits
+	hello.Signal, hello.Version = frame.SignalHello, frame.Version
+	return p.Tell(hello)
 }
 
 // HasSaidHello reports whether the client knows what the server is, or is about to.
@@ -59,7 +71,13 @@ func (p *Server) HasSaidHello() bool {
 }
 
 // Receive returns the next frame.
-func (p *Server) Receive() (Received, error) { return Receive(p.In) }
+func (p *Server) Receive() (Received, error) {
+	r, err := Receive(p.In)
+	if err == nil && p.marked && !r.IsControl() && r.Signal == frame.SignalHello {
+		err = p.SayHello()
+	}
+	return r, err
+}
 
 // Echo answers every request with its payload, in order, and pings with pongs.
 func (p *Server) Echo() {

@@ -1,0 +1,239 @@
+package mux
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// This file is how a connection finds out what its peer can. The first request carries a mark, and a
+// peer that knows this package says hello as soon as it has read that request's header: within one
+// round trip, whatever its handler does. Calls that find only connections of which that is not
+// known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
+// they get connections of their own.
+
+const (
+	// graceDials is how many times as long as its dial a hello is waited for, within these bounds.
+	graceDials = 4
+	minGrace   = 5 * time.Millisecond
+	maxGrace   = 100 * time.Millisecond
+
+	// mostDoublings bounds what a set without hellos may dial at a time: by then it is as much as is configured.
+	mostDoublings = 16
+)
+
+// helloGrace is how long a hello is waited for on a connection whose dial took so long.
+func helloGrace(dialTook time.Duration) time.Duration {
+	return min(max(graceDials*dialTook, minGrace), maxGrace)
+}
+
+// randomGeneration returns the generation that a connection's sequence IDs begin with. It is random, so
+// that the mark of one connection is not taken for that of another, and not 0.
+func randomGeneration() uint16 { return uint16(1 + rand.IntN(1<<16-1)) }
+
+// limits is what a peer has announced, and this side's own limit where that is lower.
+type limits struct {
+	places int   // calls at a time
+	bytes  int64 // of requests that have no reply yet; 0: no limit
+	frame  int   // the longest request
+}
+
+// limitsOf takes the limits from a hello.
+func (c *Config) limitsOf(hello frame.Message) limits {
+	l := limits{places: c.MaxInFlight, frame: c.MaxFrameBytes}
+	if hello.Places > 0 {
+		l.places = int(min(int64(hello.Places), int64(l.places)))
+	}
+	if hello.Frame > 0 {
+		l.frame = int(min(hello.Frame, uint64(l.frame)))
+	}
+	l.bytes = int64(min(hello.Bytes, 1<<62))
+	return l
+}
+
+// places returns how many calls the connection may have at a time.
+func (cc *clientConn) places() int {
+	if mode(cc.mode.Load()) == modeShared {
+		return cc.limits.places
+	}
+	return 1
+}
+
+// longestRequest returns how long a request may be.
+func (cc *clientConn) longestRequest() int {
+	if mode(cc.mode.Load()) == modeShared {
+		return cc.limits.frame
+	}
+	return cc.set.config.MaxFrameBytes
+}
+
+// fitsPeer reports whether the peer is likely to have room for one more request, lateBytes being those of
+// requests whose callers have gone. A request alone always fits.
+func (cc *clientConn) fitsPeer(lateBytes int64) bool {
+	if mode(cc.mode.Load()) != modeShared || cc.limits.bytes == 0 {
+		return true
+	}
+	held := cc.held.Load() + lateBytes
+	expected := int64(cc.unsent.Load()+1) * cc.typical.Load()
+	return held == 0 || held+expected <= cc.limits.bytes
+}
+
+// awaitHelloLocked has later calls wait for the hello that a call which begins will ask for.
+func (cc *clientConn) awaitHelloLocked() {
+	if mode(cc.mode.Load()) == modeProbing && !cc.marked && cc.set.trusting.Load() {
+		cc.awaited.Store(true)
+		cc.awaitedAt = time.Now()
+	}
+}
+
+// sign puts into c's request what only a peer of this package understands: on a connection's first request
+// the mark, and once the peer is known a flag for a oneway. It counts the request's bytes where the peer has
+// announced a limit.
+func (cc *clientConn) sign(c *Call) error {
+	if mode(cc.mode.Load()) == modeShared {
+		if c.oneway {
+			return flagOneway(c.request)
+		}
+		if cc.limits.bytes > 0 {
+			c.held = int64(c.request.Len())
+			cc.held.Add(c.held)
+		}
+		return nil
+	}
+	cc.mu.Lock()
+	c.marks = !cc.marked && mode(cc.mode.Load()) == modeProbing
+	cc.marked = cc.marked || c.marks
+	cc.mu.Unlock()
+	if !c.marks {
+		return nil
+	}
+	return frame.InsertMark(c.request, frame.Message{Frame: uint64(cc.set.config.MaxFrameBytes), Oneway: c.oneway})
+}
+
+// flagOneway sets the flag. The request is a copy of the caller's (SendOneway).
+func flagOneway(request *buffer.LinkBuffer) error {
+	start, err := request.Peek(frame.PrefixBytes)
+	if err != nil {
+		return err
+	}
+	frame.SetOneway(start)
+	return nil
+}
+
+// unmarkLocked is called when the caller of c leaves. If the mark was not sent the next request has it.
+func (cc *clientConn) unmarkLocked(c *Call) {
+	if c.marks && !c.queued {
+		cc.marked = false
+	}
+	if !cc.marked {
+		cc.awaited.Store(false)
+	}
+}
+
+// noteReply takes from a first reply that the peer is well, and from one without a hello before it that the
+// peer is a stock one. Only the reader calls it.
+func (cc *clientConn) noteReply() {
+	if cc.replied.Load() {
+		return
+	}
+	cc.replied.Store(true)
+	if !cc.known {
+		cc.learn(modePooled)
+	}
+	cc.set.recovered()
+}
+
+// learn takes from the first frame how the connection may be used. Only the reader calls it.
+func (cc *clientConn) learn(m mode) {
+	cc.known = true
+	cc.mu.Lock()
+	cc.mode.Store(uint32(m))
+	cc.awaited.Store(false)
+	cc.mu.Unlock()
+	cc.set.learn(cc, m)
+}
+
+// isLate reports whether the grace is over in which a hello should have come, and otherwise how much
+// of it is left. Without a hello that is expected neither is so.
+func (cc *clientConn) isLate(now time.Time) (late bool, left time.Duration) {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	if !cc.awaited.Load() {
+		return false, 0
+	}
+	left = cc.awaitedAt.Add(cc.grace).Sub(now)
+	if left > 0 {
+		return false, left
+	}
+	return true, 0
+}
+
+// expectNoHello lets calls begin one at a time, as on a stock peer's connection: the grace is over.
+func (cc *clientConn) expectNoHello() {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	cc.awaited.Store(false)
+}
+
+// expectNoHellosLocked is expectNoHello for all: the peer was last found to be a stock one.
+func (s *Set) expectNoHellosLocked() {
+	for _, cc := range *s.list.Load() {
+		cc.expectNoHello()
+	}
+}
+
+// probingLocked returns how many connections are used whose peers are not known.
+func (s *Set) probingLocked() (n int) {
+	for _, cc := range *s.list.Load() {
+		if mode(cc.mode.Load()) == modeProbing && (cc.awaited.Load() || cc.load.Load() > 0) {
+			n++
+		}
+	}
+	return n
+}
+
+// planGraceLocked has the set look when the first grace is over of those that calls wait for.
+func (s *Set) planGraceLocked() {
+	if s.grace != nil || s.closed || s.waiters.Len() == 0 {
+		return
+	}
+	now := time.Now()
+	next := time.Duration(-1)
+	for _, cc := range *s.list.Load() {
+		switch late, left := cc.isLate(now); {
+		case late:
+			next = 0
+		case left > 0 && (next < 0 || left < next):
+			next = left
+		}
+	}
+	if next >= 0 {
+		s.grace = s.goroutines.after(next, s.endGrace)
+	}
+}
+
+// endGrace looks for hellos that should have come. Without them calls get connections of their own, twice
+// as many as before: the peer is likely to be a stock one.
+func (s *Set) endGrace() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grace = nil
+	if s.closed {
+		return
+	}
+	now := time.Now()
+	missing := false
+	for _, cc := range *s.list.Load() {
+		if late, _ := cc.isLate(now); late {
+			cc.expectNoHello()
+			missing = true
+		}
+	}
+	if missing && s.shared == 0 && s.waiters.Len() > 0 {
+		s.doublings = min(s.doublings+1, mostDoublings)
+		s.publishLocked()
+	}
+	s.serveLocked()
+}

@@ -1,0 +1,488 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudwego/gopkg/protocol/ttheader"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// holding is peers that answer no request before they are told to.
+type holding struct {
+	pipeDialer
+	release chan struct{}
+	held    atomic.Int32 // requests that wait
+}
+
+// newHolding makes peers of which each is what make says.
+func newHolding(makeServer func(nc net.Conn) *testpeer.Server) *holding {
+	h := &holding{release: make(chan struct{})}
+	h.serve = func(nc net.Conn, _ int) {
+		defer nc.Close()
+		p := makeServer(nc)
+		var answering sync.WaitGroup
+		defer answering.Wait()
+		for {
+			f, err := p.Receive()
+			if err != nil {
+				return
+			}
+			if f.IsControl() || f.IsOneway() || f.Message.Oneway || bytes.HasPrefix(f.Payload, []byte("oneway")) {
+				continue
+			}
+			h.held.Add(1)
+			answering.Go(func() {
+				<-h.release
+				h.held.Add(-1)
+				_ = p.Reply(f.SeqID, f.Payload)
+			})
+		}
+	}
+	return h
+}
+
+// callers makes calls at the same time, and wait for them.
+type callers struct {
+	sync.WaitGroup
+	failed atomic.Int32
+}
+
+func (c *callers) call(s *Set, n int, payload []byte) {
+	for range n {
+		c.Go(func() {
+			if _, err := roundTrip(context.Background(), s, payload, time.Minute); err != nil {
+				c.failed.Add(1)
+			}
+		})
+	}
+}
+
+// TestColdStartOfStock has calls begin at a stock peer that is not known and whose handlers take for ever: all
+// of them are handled at the same time, and soon.
+func TestColdStartOfStock(t *testing.T) {
+	for _, oneways := range []int{0, 5} { // of them no connection learns anything
+		synctest.Test(t, func(t *testing.T) {
+			const calls = 300
+			h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
+			s := NewSet(Config{Dial: h.dial})
+			for range oneways {
+				sendOneway(t, s)
+			}
+			var making callers
+			making.call(s, calls, []byte("x"))
+			time.Sleep(10 * minGrace)
+			if n := h.held.Load(); n != calls {
+				t.Errorf("%d calls are handled, want %d: %+v", n, calls, s.Stats())
+			}
+			close(h.release)
+			making.Wait()
+			st := s.Stats()
+			if making.failed.Load() > 0 || st.Dials > calls+2 || st.Pooled < calls {
+				t.Errorf("%d calls failed, %+v", making.failed.Load(), st)
+			}
+			_ = s.Close()
+			h.wg.Wait()
+		})
+	}
+}
+
+// sendOneway makes a call without a reply.
+func sendOneway(t testing.TB, s *Set) {
+	t.Helper()
+	c, err := s.Begin(context.Background(), time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(c, []byte("oneway"))
+	if err := c.SendOneway(); err != nil {
+		t.Error(err)
+	}
+	c.End()
+}
+
+// TestOnewaysToStock sends oneways alone to a stock peer, which never says anything: they share few connections.
+func TestOnewaysToStock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
+		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		for range 1000 {
+			sendOneway(t, s)
+		}
+		if st := s.Stats(); st.Dials > 2 || st.Probing != st.Connections {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestWaitsForHello: while a hello is under way further calls wait for it, FailFast or not, and take its
+// connection when it has come, whatever the first call's handler does and whether or not its caller reads.
+func TestWaitsForHello(t *testing.T) {
+	for _, oneway := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const roundTripTime = 3 * time.Millisecond
+			h := newHolding(func(nc net.Conn) *testpeer.Server {
+				time.Sleep(roundTripTime)
+				return testpeer.NewServer(nc, true)
+			})
+			s := NewSet(Config{Dial: h.dial, MaxConns: 1, Overload: FailFast})
+			first, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(first, []byte("first"))
+			send := first.Send
+			if oneway {
+				send = first.SendOneway
+			}
+			sent := make(chan error, 1)
+			go func() { sent <- send() }()
+			var making callers
+			making.call(s, 20, []byte("x"))
+			synctest.Wait()
+			if st := s.Stats(); st.Dials != 1 || st.Probing != 1 || st.Waiting != 20 {
+				t.Errorf("before the hello: %+v", st)
+			}
+			time.Sleep(roundTripTime)
+			synctest.Wait()
+			if st := s.Stats(); st.Dials != 1 || st.Shared != 1 || st.Waiting != 0 || h.held.Load() < 20 {
+				t.Errorf("after the hello: %+v, %d calls are handled", st, h.held.Load())
+			}
+			close(h.release)
+			making.Wait()
+			if err := <-sent; err != nil || making.failed.Load() > 0 {
+				t.Errorf("got %v, and %d others failed", err, making.failed.Load())
+			}
+			first.End()
+			_ = s.Close()
+			h.wg.Wait()
+		})
+	}
+}
+
+// TestLateHello: hellos that come after the grace make their connections shared all the same, and those that
+// are too many then go. Meanwhile no more connections are opened than the steps allow.
+func TestLateHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const calls = 40
+		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
+		hello := make(chan struct{})
+		serve := h.serve
+		h.serve = func(nc net.Conn, n int) {
+			go func() {
+				<-hello
+				_ = testpeer.NewServer(nc, true).SayHello()
+			}()
+			serve(nc, n)
+		}
+		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		var making callers
+		making.call(s, calls, []byte("x"))
+		for most := 2; most <= 16; most *= 2 {
+			synctest.Wait()
+			if st := s.Stats(); st.Connections != most || st.Waiting != calls-most {
+				t.Errorf("got %+v, want %d connections", st, most)
+			}
+			time.Sleep(minGrace)
+		}
+		close(hello)
+		synctest.Wait()
+		if n := h.held.Load(); n != calls {
+			t.Errorf("%d calls are handled", n)
+		}
+		time.Sleep(2 * watchPeriod)
+		if st := s.Stats(); st.Connections-st.Draining != 2 || st.Shared != st.Connections {
+			t.Errorf("got %+v", st)
+		}
+		close(h.release)
+		making.Wait()
+		if making.failed.Load() > 0 {
+			t.Errorf("%d calls failed", making.failed.Load())
+		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestAnnouncedPlaces: no connection has more calls than its peer has places.
+func TestAnnouncedPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(func(nc net.Conn) *testpeer.Server {
+			return testpeer.NewLimitedServer(nc, frame.Message{Places: 3})
+		})
+		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		var making callers
+		making.call(s, 10, []byte("x"))
+		synctest.Wait()
+		if st := s.Stats(); st.InFlight != 6 || st.Waiting != 4 || h.held.Load() != 6 {
+			t.Errorf("got %+v", st)
+		}
+		close(h.release)
+		making.Wait()
+		if making.failed.Load() > 0 {
+			t.Errorf("%d calls failed", making.failed.Load())
+		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestAnnouncedBytes: a connection has no more bytes of requests without a reply than its peer holds, those
+// included whose callers have gone; a request that is longer goes alone.
+func TestAnnouncedBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, most = 1000, 5
+		h := newHolding(func(nc net.Conn) *testpeer.Server {
+			return testpeer.NewLimitedServer(nc, frame.Message{Bytes: most * (size + frame.MinBytes)})
+		})
+		s := NewSet(Config{Dial: h.dial, MaxConns: 1})
+		sendOneway(t, s)
+		synctest.Wait()
+		ctx, leave := context.WithCancel(t.Context())
+		var leaving sync.WaitGroup
+		leaving.Go(func() { _, _ = roundTrip(ctx, s, make([]byte, size), time.Minute) })
+		synctest.Wait()
+		var making callers
+		for range 10 { // one after the other: their usual length is known
+			making.call(s, 1, make([]byte, size))
+			synctest.Wait()
+		}
+		leave()
+		leaving.Wait()
+		synctest.Wait()
+		if st := s.Stats(); st.InFlight+st.Abandoned != most || st.Abandoned != 1 || int(h.held.Load()) != most {
+			t.Errorf("got %+v, %d calls are handled", st, h.held.Load())
+		}
+		close(h.release)
+		making.Wait()
+		making.call(s, 1, make([]byte, 2*most*size))
+		making.Wait()
+		if making.failed.Load() > 0 {
+			t.Errorf("%d calls failed", making.failed.Load())
+		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestAnnouncedFrame: a request that is longer than its peer takes fails before it is sent, and alone.
+func TestAnnouncedFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1000
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			testpeer.NewLimitedServer(nc, frame.Message{Frame: most}).Echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		for _, tc := range []struct {
+			bytes int
+			fits  bool
+		}{{most, true}, {most + 1, false}} {
+			_, err := roundTrip(t.Context(), s, make([]byte, tc.bytes-frame.MinBytes), time.Minute)
+			var bad *FrameError
+			var failed *Error
+			if tc.fits && err != nil || !tc.fits && (!errors.As(err, &bad) || bad.Limit != most || bad.Received ||
+				!errors.As(err, &failed) || !failed.NotSent()) {
+				t.Errorf("%d bytes: got %v", tc.bytes, err)
+			}
+		}
+		connect(t, s)
+		if st := s.Stats(); st.Dials != 1 || st.Deaths != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestMarkOnce: of the requests of a connection one has a mark, the first that leaves, with this side's
+// limit and whether it is a oneway; requests after the hello are flagged if they are oneways, and before it not.
+func TestMarkOnce(t *testing.T) {
+	for _, shares := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			got := make(chan testpeer.Received, 10)
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := testpeer.NewServer(nc, shares)
+				for {
+					f, err := p.Receive()
+					if err != nil {
+						nc.Close()
+						return
+					}
+					got <- f
+					if !f.Message.Oneway && !f.IsOneway() && !bytes.Equal(f.Payload, []byte("oneway")) {
+						_ = p.Reply(f.SeqID, nil)
+					}
+				}
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: 12345})
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.SeqID()>>16 == 0 {
+				t.Error("the first sequence ID has generation 0")
+			}
+			c.End() // without a request
+			sendOneway(t, s)
+			time.Sleep(maxGrace)
+			for i := range 6 {
+				if i%2 == 0 {
+					sendOneway(t, s)
+				} else {
+					connect(t, s)
+				}
+				synctest.Wait()
+			}
+			for i := range 7 {
+				f := <-got
+				marked, oneway := f.Signal == frame.SignalHello, i == 0 || i%2 == 1
+				if marked != (i == 0) || marked && (f.Message.Frame != 12345 || !f.Message.Oneway || f.Message.Version != frame.Version) {
+					t.Errorf("request %d: got %+v", i, f.Message)
+				}
+				if f.IsOneway() != (shares && oneway && i > 0) {
+					t.Errorf("request %d: got flags %#x", i, f.Flags)
+				}
+			}
+			if st := s.Stats(); st.Dials != 1 {
+				t.Errorf("got %+v", st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestRandomGeneration: sequence IDs of connections begin at random.
+func TestRandomGeneration(t *testing.T) {
+	seen := map[uint16]bool{}
+	for range 1000 {
+		seen[randomGeneration()] = true
+	}
+	if seen[0] || len(seen) < 900 {
+		t.Errorf("%d of 1000, 0 among them: %v", len(seen), seen[0])
+	}
+}
+
+// TestReplyWithKey: what a stock peer copies from our requests to its replies reaches no caller, and makes
+// no connection shared.
+func TestReplyWithKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			defer nc.Close()
+			for {
+				f, err := testpeer.Receive(nc)
+				if err != nil {
+					return
+				}
+				reply := testpeer.StockFrame(t, ttheader.EncodeParam{
+					SeqID: int32(f.SeqID), StrInfo: map[string]string{"kiteline-mux": "h", "backward": "value"},
+				}, []byte("reply"))
+				if _, err := nc.Write(reply); err != nil {
+					return
+				}
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		for range 3 {
+			reply := rawCall(t, s)
+			param, err := ttheader.DecodeFromBytes(t.Context(), reply)
+			if err != nil || len(param.StrInfo) != 1 || param.StrInfo["backward"] != "value" || bytes.Contains(reply, []byte("kiteline-mux")) {
+				t.Errorf("got %q, %v", reply, err)
+			}
+		}
+		if st := s.Stats(); st.Pooled != 1 || st.Connections != 1 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// rawCall makes a call and returns the whole reply.
+func rawCall(t testing.TB, s *Set) []byte {
+	t.Helper()
+	c, err := s.Begin(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.End()
+	fill(c, nil)
+	if err := c.Send(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := r.(*buffer.LinkBuffer).ReadBinary(r.Len())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+// TestFirstFramesCutAnywhere: a server that shares stops after any number of bytes of its hello and its first reply.
+// The call has the reply if that came whole, and fails otherwise; those that waited for the hello are made.
+func TestFirstFramesCutAnywhere(t *testing.T) {
+	payload := []byte("what was asked for")
+	hello := frame.AppendControl(nil, frame.Message{Signal: frame.SignalHello, Version: frame.Version, Places: 10})
+	whole := len(hello) + len(testpeer.RequestFrame(1, payload))
+	for most := range whole + 1 {
+		synctest.Test(t, func(t *testing.T) {
+			d := &pipeDialer{serve: func(nc net.Conn, n int) {
+				p := testpeer.NewServer(nc, n > 1)
+				if n > 1 {
+					p.Echo()
+					return
+				}
+				defer nc.Close()
+				f, err := p.Receive()
+				if err != nil {
+					return
+				}
+				stream := append(bytes.Clone(hello), testpeer.RequestFrame(f.SeqID, f.Payload)...)
+				go func() { _, _ = io.Copy(io.Discard, p.In) }() // a pipe has no room
+				_, _ = nc.Write(stream[:most])
+				synctest.Wait()
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+			c, err := s.Begin(t.Context(), time.Now().Add(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, payload)
+			if err := c.Send(); err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Receive()
+			var failed *Error
+			if most == whole && err != nil || most < whole && (!errors.As(err, &failed) || failed.NotSent() || !isPeersEnd(err)) {
+				t.Errorf("after %d bytes: got %v", most, err)
+			}
+			c.End()
+			time.Sleep(time.Second)
+			if got, err := roundTrip(t.Context(), s, payload, time.Minute); err != nil || !bytes.Equal(got, payload) {
+				t.Errorf("after %d bytes: the next call got %q, %v", most, got, err)
+			}
+			if st := s.Stats(); st.Shared != 1 || st.Dials != 2 {
+				t.Errorf("after %d bytes: got %+v", most, st)
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}

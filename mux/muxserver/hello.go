@@ -1,0 +1,82 @@
+package muxserver
+
+import (
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// This file is what the two sides tell each other about the connection: the mark of the client's first
+// request, the server's hello, and control frames.
+
+// hello returns what the server tells clients of its limits.
+func (c *Config) hello() frame.Message {
+	return frame.Message{
+		Signal:  frame.SignalHello,
+		Version: frame.Version,
+		Places:  uint32(min(c.MaxHandlersPerConn, 1<<30)),
+		Frame:   uint64(c.MaxFrameBytes),
+	}
+}
+
+// meet looks for a mark as soon as the first frame's header has come: its payload may take long, and
+// the client's other calls wait to hear what the server can. What else is wrong with the header is
+// the handler's business.
+func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
+	if in.Len() < frame.PrefixBytes+p.HeaderBytes {
+		return nil
+	}
+	start, err := in.Peek(frame.PrefixBytes + p.HeaderBytes)
+	if err != nil {
+		return err
+	}
+	s.known = true
+	if _, marked := frame.FindMark(start[frame.PrefixBytes:], p.SeqID); marked && !p.IsControl() {
+		s.greet()
+	}
+	s.drain() // if the server shuts down: it did not know of what to do with this one
+	return nil
+}
+
+// greet says hello to a client that knows package mux. The hello comes before anything else on the
+// connection: whatever else is said needs marked.
+func (s *Conn) greet() {
+	s.tell(s.server.config.hello())
+	s.marked.Store(true)
+	s.server.counters.marked.Add(1)
+	if s.server.config.IdleTimeout > 0 {
+		_ = s.conn.SetIdleTimeout(0) // fails on a closed one, which needs none
+	}
+	s.server.lookAfter()
+}
+
+// hideSignals removes from a request what is meant for this package and for no handler: a mark, a copy of
+// another connection's that a gateway has passed on, and a client's flag for a oneway.
+func (s *Conn) hideSignals(request *buffer.LinkBuffer, p frame.Prefix) {
+	start := frame.Blank(request, p)
+	if p.IsOneway() && s.marked.Load() {
+		frame.ClearOneway(start)
+	}
+}
+
+// control takes a control frame and does what it asks for. Those that it does not know
+// mean nothing, nor do those that only a server sends.
+func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
+	m, err := frame.ControlIn(in, p)
+	if err != nil {
+		return err
+	}
+	if m.Signal == frame.SignalPing {
+		s.server.counters.pings.Add(1)
+		s.say(frame.SignalPong)
+	}
+	return in.Skip(p.Bytes)
+}
+
+// say sends a control frame without parameters.
+func (s *Conn) say(sig frame.Signal) { s.tell(frame.Message{Signal: sig}) }
+
+// tell sends a control frame.
+func (s *Conn) tell(m frame.Message) {
+	_, _ = s.out.Send(frame.NewControl(m), output.Alone) // fails on a closed connection, whose client has gone
+}
