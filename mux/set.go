@@ -189,6 +189,20 @@ func (s *Set) parkLocked(cc *clientConn) {
 	}
 }
 
+// CloseIfUnused closes the set, and reports true, if it is closed already or is of no use to a
+// call: it has no connection and dials none, no call waits for one, and the pause after the last
+// failure is over. A call that begins afterwards fails with ErrClosed. CloseIfUnused does not wait
+// for the set's goroutines: Close does, and must be called as well.
+func (s *Set) CloseIfUnused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
+		s.closed = true
+		s.publishLocked()
+	}
+	return s.closed
+}
+
 // Close ends all connections: calls in flight, and those that wait for a connection,
 // fail with ErrClosed. It waits for the set's goroutines, so for dials under way. It always
 // returns nil, and must not be called by Config.Dial.

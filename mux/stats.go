@@ -53,6 +53,32 @@ type Stats struct {
 	HandedWrite uint64 // times a goroutine had to write, since a caller would have had to wait
 }
 
+// Add adds o to st, for the sum of several sets.
+func (st *Stats) Add(o Stats) {
+	st.Connections += o.Connections
+	st.Shared += o.Shared
+	st.Pooled += o.Pooled
+	st.Probing += o.Probing
+	st.Draining += o.Draining
+	st.Dialling += o.Dialling
+	st.InFlight += o.InFlight
+	st.Abandoned += o.Abandoned
+	st.Waiting += o.Waiting
+	st.PendingBytes += o.PendingBytes
+	st.Dials += o.Dials
+	st.DialErrors += o.DialErrors
+	st.Deaths += o.Deaths
+	st.Drains += o.Drains
+	st.PeerDrains += o.PeerDrains
+	st.Aged += o.Aged
+	st.LateReplies += o.LateReplies
+	st.Overloads += o.Overloads
+	st.Frames += o.Frames
+	st.Batches += o.Batches
+	st.Writes += o.Writes
+	st.HandedWrite += o.HandedWrite
+}
+
 // Stats returns a snapshot.
 func (s *Set) Stats() Stats {
 	s.mu.Lock()

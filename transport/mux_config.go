@@ -60,6 +60,15 @@ func (cfg MuxConfig) withDefaults() MuxConfig {
 	return cfg
 }
 
+// forgetAfter returns how long an address without connections and calls is remembered, also where
+// idle connections are kept forever.
+func (cfg MuxConfig) forgetAfter() time.Duration {
+	if cfg.IdleTimeout <= 0 {
+		return defaultMuxIdle
+	}
+	return cfg.IdleTimeout
+}
+
 // set returns the configuration of an address.
 func (cfg MuxConfig) set(dial func(ctx context.Context) (*conn.Conn, error)) mux.Config {
 	return mux.Config{

@@ -272,11 +272,8 @@ func TestMuxErrors(t *testing.T) {
 				t.Errorf("the handler ran %d times, want %d", got, tc.runs)
 			}
 			eventuallyTB(t, "no calls are left", func() bool { // Kitex's goroutines may end later
-				left := 0
-				for _, st := range f.pool.Stats() {
-					left += st.InFlight + st.Waiting
-				}
-				return left == 0
+				st := f.pool.Stats()
+				return st.InFlight+st.Waiting == 0
 			})
 		})
 	}
@@ -292,7 +289,7 @@ func TestMuxRetriesUnsent(t *testing.T) {
 	if !errors.Is(err, kerrors.ErrGetConnection) || errors.Is(err, kerrors.ErrRPCTimeout) {
 		t.Errorf("got %v, want no connection", err)
 	}
-	if st := o.RemoteOpt.ConnPool.(*MuxPool).Stats(); len(st) != 1 || st[0].DialErrors == 0 {
+	if st := o.RemoteOpt.ConnPool.(*MuxPool).Stats(); len(st.Addresses) != 1 || st.DialErrors == 0 {
 		t.Errorf("got %+v, want failed dials", st)
 	}
 	both, pool := newBalancedClient(t, refused, svc.address)
@@ -302,8 +299,8 @@ func TestMuxRetriesUnsent(t *testing.T) {
 			failed++ // six times the one that refuses
 		}
 	}
-	if failed > 20 || len(pool.Stats()) != 2 {
-		t.Errorf("%d of 100 calls failed, at %d addresses", failed, len(pool.Stats()))
+	if failed > 20 || len(pool.Stats().Addresses) != 2 {
+		t.Errorf("%d of 100 calls failed, at %d addresses", failed, len(pool.Stats().Addresses))
 	}
 }
 

@@ -60,7 +60,7 @@ func ExampleNewMuxClientSuite() {
 		})
 	}
 	callers.Wait()
-	fmt.Println("connections at most 2:", pool.Stats()[0].Connections <= 2)
+	fmt.Println("connections at most 2:", pool.Stats().Connections <= 2)
 
 	fmt.Println(pool.Close(), srv.Stop(), <-done)
 	// Output:

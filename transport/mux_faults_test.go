@@ -259,7 +259,7 @@ func TestMuxPoolWarmUpParallel(t *testing.T) {
 			if err := pool.WarmUp(warmup.FailFast, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience}); err != nil {
 				t.Fatal(err)
 			}
-			for _, st := range pool.Stats() {
+			for _, st := range pool.Stats().Addresses {
 				if st.Connections != conns {
 					t.Errorf("got %+v, want %d connections", st, conns)
 				}

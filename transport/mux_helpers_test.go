@@ -127,7 +127,7 @@ func keep(t testing.TB, c any) {
 // onlyStats returns the figures of the one address that pool knows.
 func onlyStats(t testing.TB, pool *MuxPool) MuxAddressStats {
 	t.Helper()
-	list := pool.Stats()
+	list := pool.Stats().Addresses
 	if len(list) != 1 {
 		t.Fatalf("got %d addresses, want 1: %+v", len(list), list)
 	}

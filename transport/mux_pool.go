@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,33 +24,48 @@ import (
 // the calls to an address share: what Get returns is the call, not a connection. With
 // a peer that does not multiplex it is a pool, with a connection for each call
 // under way. NewMuxClientSuite uses one; its methods may be called from any goroutine.
+//
+// An address without connections and calls is forgotten when once to twice MuxConfig.IdleTimeout has
+// passed, or a minute where that is forever. What it counted stays in the sums of Stats.
+// A pool has no goroutine of its own, and a timer only while it knows an address.
+//
+// # Lock order
+//
+// MuxPool.mu, then a set's locks or poolExpiry.mu. Nothing of the user's is called with it held.
 type MuxPool struct {
 	// immutable
 	service string
 	config  MuxConfig // defaults filled in
+	start   time.Time // now counts from here
 
-	panics    logLimiter                              // of reporters
-	refusals  logLimiter                              // calls for which a limit leaves no room
-	targets   atomic.Pointer[map[poolAddr]*muxTarget] // never changed, but replaced with mu held
+	panics    logLimiter // of reporters
+	refusals  logLimiter // calls for which a limit leaves no room
 	reporting atomic.Bool
 	handles   sync.Pool // of *callHandles
+	expiry    poolExpiry
+	targets   sync.Map // of *muxTarget by poolAddr: those that calls find; changed with mu held
 
-	// guarded by mu, which is taken before a set's
-	mu      sync.Mutex
-	closed  bool
-	cleaned []*muxTarget // not in targets any more; closed when they have no connection left
+	mu        sync.Mutex
+	closed    bool                    // guarded by mu
+	retired   map[*muxTarget]struct{} // guarded by mu: no longer in targets, and not closed yet
+	forgotten mux.Stats               // guarded by mu: what targets counted that are closed
 }
 
 // muxTarget is the connections to an address.
 type muxTarget struct {
 	*mux.Set
 	connectTimeout atomic.Int64 // nanoseconds: the last call's, for the next dial
+	used           atomic.Bool  // a call wanted it since expire last looked
 }
 
-// limitConnect has the next dial take no longer than d.
-func (t *muxTarget) limitConnect(d time.Duration) {
+// use notes that a call wants t, and has the next dial take no longer than d. It writes only what
+// has changed, since all calls to an address read it.
+func (t *muxTarget) use(d time.Duration) {
 	if t.connectTimeout.Load() != int64(d) {
 		t.connectTimeout.Store(int64(d))
+	}
+	if !t.used.Load() {
+		t.used.Store(true)
 	}
 }
 
@@ -60,13 +73,19 @@ var (
 	_ remote.LongConnPool     = (*MuxPool)(nil)
 	_ remote.ConnPoolReporter = (*MuxPool)(nil)
 	_ warmup.Pool             = (*MuxPool)(nil)
+	_ interface{ Dump() any } = (*MuxPool)(nil) // for Kitex's diagnosis
 )
 
 // NewMuxPool makes a pool without connections for calls to service, which is what
 // reports call it. Whoever makes a MuxPool closes it; Kitex does that for a client's.
 func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
-	p := &MuxPool{service: service, config: cfg.withDefaults()}
-	p.targets.Store(&map[poolAddr]*muxTarget{})
+	p := &MuxPool{
+		service: service,
+		config:  cfg.withDefaults(),
+		start:   time.Now(),
+		retired: make(map[*muxTarget]struct{}),
+	}
+	p.expiry.start(p.config.forgetAfter(), p.expire)
 	return p
 }
 
@@ -89,8 +108,8 @@ func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.C
 		switch {
 		case err == nil:
 			return p.takeCall(call), nil
-		case errors.Is(err, mux.ErrClosed) && (*p.targets.Load())[addr] != target:
-			continue // it was cleaned at that moment
+		case p.isGone(err, addr, target):
+			continue
 		}
 		return p.refused(addr, err)
 	}
@@ -132,32 +151,54 @@ func (p *MuxPool) Put(c net.Conn) error { return c.Close() }
 // oneway; that is the call here, and its connection goes on.
 func (p *MuxPool) Discard(c net.Conn) error { return p.Put(c) }
 
+// lookup returns what there is for addr; nil if there is nothing.
+func (p *MuxPool) lookup(addr poolAddr) *muxTarget {
+	t, _ := p.targets.Load(addr)
+	target, _ := t.(*muxTarget)
+	return target
+}
+
 // target returns what there is for addr, and makes it if there is nothing.
 func (p *MuxPool) target(addr poolAddr, opt remote.ConnOption) (*muxTarget, error) {
-	if t := (*p.targets.Load())[addr]; t != nil {
-		t.limitConnect(opt.ConnectTimeout)
-		return t, nil
+	t := p.lookup(addr)
+	if t == nil {
+		var err error
+		if t, err = p.targetSlow(addr, opt.Dialer); err != nil {
+			return nil, err
+		}
 	}
+	t.use(opt.ConnectTimeout)
+	return t, nil
+}
+
+func (p *MuxPool) targetSlow(addr poolAddr, d remote.Dialer) (*muxTarget, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	targets := *p.targets.Load()
 	if p.closed {
 		return nil, fmt.Errorf("kiteline: get connection to %s: %w", addr.address, ErrPoolClosed)
 	}
-	if t := targets[addr]; t != nil {
+	if t := p.lookup(addr); t != nil {
 		return t, nil
 	}
-	if opt.Dialer == nil {
+	if d == nil {
 		return nil, errors.New("kiteline: no dialer")
 	}
 	t := new(muxTarget)
-	t.limitConnect(opt.ConnectTimeout)
-	t.Set = mux.NewSet(p.config.set(p.dialTo(addr, t, opt.Dialer)))
-	targets = maps.Clone(targets)
-	targets[addr] = t
-	p.targets.Store(&targets)
-	p.pruneLocked()
+	t.Set = mux.NewSet(p.config.set(p.dialTo(addr, t, d)))
+	p.targets.Store(addr, t)
+	p.planExpiryLocked()
 	return t, nil
+}
+
+// isGone reports whether t, which was addr's, failed with err because it was cleaned or forgotten after it
+// was found: then there is another target for addr, or room for one, or the pool is closed.
+func (p *MuxPool) isGone(err error, addr poolAddr, t *muxTarget) bool {
+	if !errors.Is(err, mux.ErrClosed) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lookup(addr) != t
 }
 
 // dialTo returns what opens connections to addr.
@@ -207,53 +248,3 @@ func (p *MuxPool) reportDial(addr poolAddr, err error) {
 
 // EnableReporter implements remote.ConnPoolReporter.
 func (p *MuxPool) EnableReporter() { p.reporting.Store(true) }
-
-// Clean implements remote.LongConnPool: the connections to address take no new calls and
-// are closed when those in flight are over.
-func (p *MuxPool) Clean(network, address string) {
-	addr := poolAddr{network, address}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	targets := *p.targets.Load()
-	if t := targets[addr]; t != nil {
-		targets = maps.Clone(targets)
-		delete(targets, addr)
-		p.targets.Store(&targets)
-		p.cleaned = append(p.cleaned, t)
-		t.Drain()
-	}
-	p.pruneLocked()
-}
-
-// pruneLocked closes cleaned targets that have nothing left. One may have opened a
-// connection since, for a call that had begun to wait, or had found it, before it was
-// cleaned: that is drained.
-func (p *MuxPool) pruneLocked() {
-	p.cleaned = slices.DeleteFunc(p.cleaned, func(t *muxTarget) bool {
-		st := t.Stats()
-		if st.Connections+st.Dialling+st.Waiting > 0 {
-			t.Drain()
-			return false
-		}
-		_ = t.Close() // always nil
-		return true
-	})
-}
-
-// Close implements remote.ConnPool: calls under way fail with mux.ErrClosed, and later
-// ones with ErrPoolClosed.
-func (p *MuxPool) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	targets := *p.targets.Swap(&map[poolAddr]*muxTarget{})
-	cleaned := p.cleaned
-	p.cleaned = nil
-	p.mu.Unlock()
-	for _, t := range targets {
-		_ = t.Close() // always nil
-	}
-	for _, t := range cleaned {
-		_ = t.Close()
-	}
-	return nil
-}

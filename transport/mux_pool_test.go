@@ -40,10 +40,10 @@ func TestMuxPoolClean(t *testing.T) {
 	share(t, c, pool)
 	f := &muxFixture{client: c, pool: pool, service: service}
 	done := f.held(context.Background(), t)
-	old := (*pool.targets.Load())[poolAddr{"tcp", svc.address}]
+	old := pool.lookup(poolAddr{"tcp", svc.address})
 	pool.Clean("tcp", svc.address)
-	if list := pool.Stats(); len(list) != 0 {
-		t.Errorf("got %+v, want no address", list)
+	if st := pool.Stats(); len(st.Addresses) != 0 || st.InFlight != 1 || st.Dials != 1 {
+		t.Errorf("got %+v, want no address, and a call that is counted", st)
 	}
 	if st := old.Stats(); st.Connections != 1 || st.Draining != 1 || st.InFlight != 1 {
 		t.Errorf("got %+v, want one that drains", st)
@@ -54,12 +54,16 @@ func TestMuxPoolClean(t *testing.T) {
 		t.Error(err)
 	}
 	eventuallyTB(t, "the old connection is closed", func() bool { return old.Stats().Connections == 0 })
-	pool.Clean("tcp", "127.0.0.1:1") // unknown: what was cleaned before is looked after
+	pool.Clean("tcp", "127.0.0.1:1") // unknown
+	pool.expire()
 	pool.mu.Lock()
-	if n := len(pool.cleaned); n != 0 {
+	if n := len(pool.retired); n != 0 {
 		t.Errorf("%d cleaned addresses are still remembered", n)
 	}
 	pool.mu.Unlock()
+	if st := pool.Stats(); st.Dials != 2 || st.Drains != 1 || st.InFlight != 0 {
+		t.Errorf("got %+v, want the dials of both", st)
+	}
 	if _, err := old.Begin(context.Background(), time.Time{}); !errors.Is(err, mux.ErrClosed) {
 		t.Errorf("got %v, want a closed set", err)
 	}

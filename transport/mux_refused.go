@@ -28,8 +28,8 @@ var _ net.Conn = (*refusedCall)(nil)
 // isRefusal reports whether err is a limit's: the call was not begun, and may be made again later.
 func isRefusal(err error) bool { return errors.Is(err, mux.ErrOverloaded) }
 
-// refused returns the connection of a call to addr that failed with err in Begin, or err where that is one of
-// connecting, on which another instance may improve.
+// refused returns the connection of a call to addr that failed with err in Begin, or err where that
+// is one of connecting, on which another instance may improve.
 func (p *MuxPool) refused(addr poolAddr, err error) (net.Conn, error) {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {

@@ -94,7 +94,7 @@ func TestMuxShutdownUnderLoad(t *testing.T) {
 		})
 	}
 	eventuallyTB(t, "both have shared connections", func() bool {
-		list := pool.Stats()
+		list := pool.Stats().Addresses
 		return len(list) == 2 && list[0].Shared > 0 && list[1].Shared > 0
 	})
 	if err := leaving.stop(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 
 	"github.com/kiteline/kiteline/mux"
@@ -17,45 +16,61 @@ type MuxAddressStats struct {
 	mux.Stats
 }
 
-// Stats returns a snapshot of each address that is known, by network and address. It may
-// be called from any goroutine and does not block.
-func (p *MuxPool) Stats() []MuxAddressStats {
-	targets := *p.targets.Load()
-	list := make([]MuxAddressStats, 0, len(targets))
-	for _, addr := range sortedAddrs(targets) {
-		list = append(list, MuxAddressStats{addr.network, addr.address, targets[addr].Stats()})
+// MuxStats is a snapshot of a MuxPool: the sum of all addresses, those that were cleaned or forgotten
+// included, and each address that is known now.
+type MuxStats struct {
+	mux.Stats
+	Addresses []MuxAddressStats // by network and address
+}
+
+// Stats returns a snapshot. Its counts never fall, after Close neither. It may be called from any
+// goroutine and does not block.
+func (p *MuxPool) Stats() MuxStats {
+	p.mu.Lock()
+	stats := MuxStats{Stats: p.forgotten}
+	for t := range p.retired {
+		stats.Add(t.Stats())
 	}
-	return list
+	p.targets.Range(func(key, value any) bool {
+		addr, _ := key.(poolAddr)
+		t, _ := value.(*muxTarget)
+		counts := t.Stats()
+		stats.Add(counts)
+		stats.Addresses = append(stats.Addresses, MuxAddressStats{addr.network, addr.address, counts})
+		return true
+	})
+	p.mu.Unlock()
+	slices.SortFunc(stats.Addresses, func(a, b MuxAddressStats) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Address, b.Address))
+	})
+	return stats
 }
 
 // MuxDump is what Dump returns.
 type MuxDump struct {
-	Service   string
-	Config    MuxConfig // with the defaults filled in
-	Addresses []MuxAddressStats
+	Service string
+	Config  MuxConfig // with the defaults filled in
+	MuxStats
 }
 
 // Dump returns a MuxDump, which Kitex's diagnosis service shows as JSON.
 func (p *MuxPool) Dump() any {
-	return MuxDump{Service: p.service, Config: p.config, Addresses: p.Stats()}
+	return MuxDump{Service: p.service, Config: p.config, MuxStats: p.Stats()}
 }
 
 // DumpText writes the state of each address and each of its connections for a person to read.
 func (p *MuxPool) DumpText(w io.Writer) error {
-	targets := *p.targets.Load()
-	for _, addr := range sortedAddrs(targets) {
-		if _, err := fmt.Fprintf(w, "%s: %s %s, ", p.service, addr.network, addr.address); err != nil {
+	for _, a := range p.Stats().Addresses {
+		t := p.lookup(poolAddr{a.Network, a.Address})
+		if t == nil {
+			continue // it was given up at this moment
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s %s, ", p.service, a.Network, a.Address); err != nil {
 			return err
 		}
-		if err := targets[addr].Dump(w); err != nil {
+		if err := t.Dump(w); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func sortedAddrs(targets map[poolAddr]*muxTarget) []poolAddr {
-	return slices.SortedFunc(maps.Keys(targets), func(a, b poolAddr) int {
-		return cmp.Or(cmp.Compare(a.network, b.network), cmp.Compare(a.address, b.address))
-	})
 }

@@ -84,9 +84,13 @@ func (run *muxWarmUp) next() (job muxWarmUpJob, ok bool) {
 }
 
 func (run *muxWarmUp) open(job muxWarmUpJob) error {
-	t, err := run.pool.target(job.addr, run.opt)
-	if err != nil {
-		return err
+	for {
+		t, err := run.pool.target(job.addr, run.opt)
+		if err != nil {
+			return err
+		}
+		if err = t.WarmUp(context.Background(), job.n); !run.pool.isGone(err, job.addr, t) {
+			return err
+		}
 	}
-	return t.WarmUp(context.Background(), job.n)
 }

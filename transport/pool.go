@@ -69,7 +69,7 @@ func NewPool(serviceName string, cfg PoolConfig) *Pool {
 		start:   time.Now(),
 		peers:   make(map[poolAddr]*poolPeer),
 	}
-	p.expiry.start(&p.config, p.expire)
+	p.expiry.start(min(p.config.forgetAfter(), p.config.MaxAge), p.expire)
 	return p
 }
 

@@ -38,7 +38,7 @@ func (p *Pool) ageEnd() instant {
 	return later(p.now(), age)
 }
 
-// poolExpiry is the pool's only timer. It is set while something can expire,
+// poolExpiry is a pool's only timer. It is set while something can expire,
 // for when the first does and a little more, so that what expires soon after is closed with it.
 type poolExpiry struct {
 	// immutable after init
@@ -57,9 +57,10 @@ type poolExpiry struct {
 // expirySlack is the part of a timeout that may pass beyond it.
 const expirySlack = 20
 
-func (e *poolExpiry) start(cfg *PoolConfig, expire func()) {
+// start has expire called for what lasts shortest or longer.
+func (e *poolExpiry) start(shortest time.Duration, expire func()) {
 	e.expire = expire
-	e.slack = min(cfg.forgetAfter(), cfg.MaxAge) / expirySlack
+	e.slack = shortest / expirySlack
 	e.at.Store(int64(forever))
 }
 

@@ -42,7 +42,7 @@ func TestColdStartUnderLoad(t *testing.T) {
 	var most int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
 		most = 0 // what is left at the end counts
-		for _, stats := range pool.Stats() {
+		for _, stats := range pool.Stats().Addresses {
 			most += stats.Connections - stats.Draining
 		}
 	}
@@ -61,7 +61,7 @@ func TestAbandonedCallsAreBounded(t *testing.T) {
 	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight}, 50*time.Millisecond)
 	var most, conns int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
-		for _, stats := range pool.Stats() {
+		for _, stats := range pool.Stats().Addresses {
 			if n := stats.InFlight + stats.Abandoned; n > most {
 				most, conns = n, stats.Connections
 			}

@@ -67,9 +67,7 @@ func muxClient(t *testing.T, addr net.Addr) echoservice.Client {
 	t.Helper()
 	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight, Overload: mux.FailFast})
 	t.Cleanup(func() {
-		for _, stats := range pool.Stats() {
-			t.Logf("%+v", stats)
-		}
+		t.Logf("%+v", pool.Stats())
 	})
 	return harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(deadline),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),

@@ -32,7 +32,7 @@ func TestMemoryAfterManyCalls(t *testing.T) {
 	if now > after+slack {
 		t.Errorf("%d KiB in use after %d calls, %d KiB after %d", after>>10, few, now>>10, calls)
 	}
-	for _, stats := range pool.Stats() {
+	for _, stats := range pool.Stats().Addresses {
 		if stats.InFlight != 0 || stats.PendingBytes != 0 || stats.Abandoned != 0 {
 			t.Errorf("after all calls: got %+v, want none in flight", stats)
 		}

@@ -1,0 +1,116 @@
+package transport
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// This file is how a MuxPool gives addresses up. A target is in targets first. Clean, Close and, when
+// it is no longer of use, expire move it to retired: no new call finds it. When it has no connection
+// left it is closed, and its counts are added to forgotten. All three are changed with mu held, so that
+// each count is in exactly one place.
+
+// now returns the time on the pool's clock.
+func (p *MuxPool) now() instant { return time.Since(p.start) }
+
+// planExpiryLocked has expire run in time for what there is now.
+func (p *MuxPool) planExpiryLocked() {
+	now := p.now()
+	p.expiry.schedule(later(now, p.config.forgetAfter()), now)
+}
+
+// expire forgets the addresses that no call wanted since it last ran and that have no connection, and
+// closes the retired targets that have none left. It runs on the timer's goroutine.
+func (p *MuxPool) expire() {
+	p.targets.Range(func(addr, value any) bool {
+		if t, _ := value.(*muxTarget); !t.used.Swap(false) && p.forget(addr, t) {
+			p.finish(t)
+		}
+		return true
+	})
+	p.mu.Lock()
+	retired := slices.Collect(maps.Keys(p.retired))
+	p.mu.Unlock()
+	for _, t := range retired {
+		p.end(t)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := len(p.retired) > 0
+	p.targets.Range(func(any, any) bool { left = true; return false })
+	if left {
+		p.planExpiryLocked()
+	}
+}
+
+// forget retires t, which is addr's, unless it is in use. It reports whether it has.
+func (p *MuxPool) forget(addr any, t *muxTarget) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if current, _ := p.targets.Load(addr); current != t || !t.CloseIfUnused() {
+		return false
+	}
+	p.retireLocked(addr, t)
+	return true
+}
+
+// retireLocked takes t, which is addr's, from the targets that calls find.
+func (p *MuxPool) retireLocked(addr any, t *muxTarget) {
+	p.targets.Delete(addr)
+	p.retired[t] = struct{}{}
+}
+
+// end has the connections of a retired target take no new calls, and closes the target if it has none
+// left. It may have opened a connection since it was retired, for a call that had found it before.
+func (p *MuxPool) end(t *muxTarget) {
+	t.Drain()
+	if t.CloseIfUnused() {
+		p.finish(t)
+	}
+}
+
+// finish closes a retired target, and keeps what it counted.
+func (p *MuxPool) finish(t *muxTarget) {
+	_ = t.Close() // always nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, retired := p.retired[t]; retired {
+		delete(p.retired, t)
+		p.forgotten.Add(t.Stats())
+	}
+}
+
+// Clean implements remote.LongConnPool: the connections to address take no new calls and
+// are closed when those in flight are over. Later calls to address open new ones.
+func (p *MuxPool) Clean(network, address string) {
+	addr := poolAddr{network, address}
+	p.mu.Lock()
+	t := p.lookup(addr)
+	if t != nil {
+		p.retireLocked(addr, t)
+	}
+	p.mu.Unlock()
+	if t != nil {
+		p.end(t)
+	}
+}
+
+// Close implements remote.ConnPool: calls under way fail with mux.ErrClosed, and later
+// ones with ErrPoolClosed. It waits for dials under way. Closing again does nothing.
+func (p *MuxPool) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.targets.Range(func(addr, value any) bool {
+		t, _ := value.(*muxTarget)
+		p.retireLocked(addr, t)
+		return true
+	})
+	retired := slices.Collect(maps.Keys(p.retired))
+	p.mu.Unlock()
+	p.expiry.stop()
+	for _, t := range retired {
+		p.finish(t)
+	}
+	return nil
+}
