@@ -3,9 +3,9 @@ package mux
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/kiteline/kiteline/mux/internal/cause"
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -55,12 +55,38 @@ type Error struct {
 
 var _ net.Error = (*Error)(nil)
 
-// Error implements error.
+// Error implements error. The text says what the call was doing, with whom, what went wrong, and
+// whether the call may be made again.
 func (e *Error) Error() string {
-	if e.Addr == nil {
-		return fmt.Sprintf("mux: %s: %v", e.Op, e.Err)
+	text := "mux: " + e.doing() + ": " + strings.TrimPrefix(e.Err.Error(), "mux: ")
+	var frame *FrameError
+	switch {
+	case e.Op == "warm up":
+	case e.sent:
+		text += " (sent, may have run)"
+	case errors.As(e.Err, &frame) && !frame.Received:
+		text += " (not sent)" // and it would not be the next time
+	default:
+		text += " (not sent, safe to retry)"
 	}
-	return fmt.Sprintf("mux: %s %s: %v", e.Op, e.Addr, e.Err)
+	return text
+}
+
+// doing says in words what the Op is.
+func (e *Error) doing() string {
+	call := "call"
+	if e.Addr != nil {
+		call += " to " + e.Addr.String()
+	}
+	switch e.Op {
+	case "begin":
+		return call + " waiting for a place"
+	case "send":
+		return call + " being sent"
+	case "receive":
+		return call + " waiting for the reply"
+	}
+	return e.Op
 }
 
 // Unwrap returns Err.

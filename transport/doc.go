@@ -42,7 +42,9 @@
 // Errors of connections match both the standard library's values and netpoll's
 // (see package netpollconn), so Kitex classifies them as it does over netpoll. The
 // error of a call that the transport has ended, because its time was up or its context ended, is Kitex's
-// and has a CallError, which says how far the call had come and whether it was sent.
+// and has a CallError, which says how far the call had come and whether it was sent. Any other error of
+// a shared connection has a mux.Error, which says the same. A call for which there is no room matches
+// mux.ErrOverloaded: Kitex tries it again only where a retry policy names that, and circuit breakers ignore it.
 //
 // # Limitations
 //

@@ -186,7 +186,7 @@ func muxFailures() []muxFailure {
 			done := f.held(background, t)
 			f.wire.cut()
 			return receive(t, "call", done)
-		}, []error{kerrors.ErrRemoteOrNetwork, netpoll.ErrConnClosed}, []error{kerrors.ErrGetConnection, kerrors.ErrRPCTimeout}, "", 1},
+		}, []error{kerrors.ErrRemoteOrNetwork, netpoll.ErrConnClosed}, []error{kerrors.ErrGetConnection, kerrors.ErrRPCTimeout}, "waiting for the reply", 1},
 		{"timeout", one, nil, timedOut,
 			[]error{kerrors.ErrRPCTimeout}, []error{kerrors.ErrGetConnection}, "", 1},
 		{"timeout, Kitex's", one, []client.Option{kitex}, timedOut,
@@ -203,7 +203,7 @@ func muxFailures() []muxFailure {
 				t.Error(err)
 			}
 			return err
-		}, []error{kerrors.ErrRemoteOrNetwork, mux.ErrOverloaded}, []error{kerrors.ErrGetConnection, kerrors.ErrRPCTimeout}, "", 1},
+		}, []error{kerrors.ErrRemoteOrNetwork, mux.ErrOverloaded}, []error{kerrors.ErrGetConnection, kerrors.ErrRPCTimeout}, "waiting for a place", 1},
 		{"request too large", one, nil, func(_ *testing.T, f *muxFixture) error {
 			_, err := f.client.EchoPayload(background, &echo.Payload{Data: make([]byte, 70<<10)})
 			return err
@@ -222,7 +222,7 @@ func muxFailures() []muxFailure {
 				t.Error(err)
 			}
 			return receive(t, "call", done)
-		}, []error{kerrors.ErrRemoteOrNetwork, netpoll.ErrConnClosed, mux.ErrClosed}, []error{kerrors.ErrGetConnection}, "", 1},
+		}, []error{kerrors.ErrRemoteOrNetwork, netpoll.ErrConnClosed, mux.ErrClosed}, []error{kerrors.ErrGetConnection}, "waiting for the reply", 1},
 		{"pool closed", one, nil, func(t *testing.T, f *muxFixture) error {
 			if err := f.pool.Close(); err != nil {
 				t.Error(err)
@@ -268,6 +268,9 @@ func TestMuxErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("got %v, want %q in it", err, tc.text)
 			}
+			if problem := textProblem(err); problem != "" {
+				t.Errorf("got %q, %s", err, problem)
+			}
 			if got := service.calls.Load(); got != tc.runs {
 				t.Errorf("the handler ran %d times, want %d", got, tc.runs)
 			}
@@ -277,6 +280,30 @@ func TestMuxErrors(t *testing.T) {
 			})
 		})
 	}
+}
+
+// textProblem says what the text of an error does not tell a person, who sees neither its Op nor its NotSent;
+// empty if all is well.
+func textProblem(err error) string {
+	var failed *mux.Error
+	if !errors.As(err, &failed) {
+		return ""
+	}
+	var frame *mux.FrameError
+	ours := errors.As(err, &frame) && !frame.Received
+	phase := map[string]string{"begin": "waiting for a place", "send": "being sent", "receive": "waiting for the reply"}[failed.Op]
+	for text, want := range map[string]bool{
+		phase:                true,
+		"not sent":           failed.NotSent(),
+		"safe to retry":      failed.NotSent() && !ours,
+		"may have run":       !failed.NotSent(),
+		failed.Addr.String(): true,
+	} {
+		if strings.Contains(err.Error(), text) != want {
+			return fmt.Sprintf("%q in it: want %v", text, want)
+		}
+	}
+	return ""
 }
 
 // TestMuxRetriesUnsent has calls that no connection took go to another instance.
