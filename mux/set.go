@@ -6,7 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
 )
+
+// InfoKey is the key of the string info in a header by which peers of this package know each other.
+// A Set takes it out of replies, and a muxserver.Server out of requests; what else reads headers has
+// to ignore it.
+const InfoKey = frame.InfoKey
 
 // Set is the connections to one address, and what is known about it.
 //

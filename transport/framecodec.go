@@ -7,10 +7,15 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
+
+	"github.com/kiteline/kiteline/mux"
 )
 
 // frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame and the payload: on a
 // pooled connection the next message would be looked for at the wrong place, and bytes of a payload would be a call.
+//
+// It also removes what peers of package mux tell each other in headers. On a pooled connection only a gateway passes that on,
+// which has copied what it got on another one.
 type frameCodec struct{ remote.Codec }
 
 // frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's server does.
@@ -53,6 +58,7 @@ func (c frameCodec) Decode(ctx context.Context, m remote.Message, in remote.Byte
 	if err := c.Codec.Decode(ctx, m, in); err != nil {
 		return err
 	}
+	hideSignals(m)
 	return checkRead(in)
 }
 
@@ -69,6 +75,7 @@ func (c frameMetaCodec) DecodeMeta(ctx context.Context, m remote.Message, in rem
 	if err := c.meta.DecodeMeta(ctx, m, in); err != nil {
 		return err
 	}
+	hideSignals(m)
 	if b, ours := in.(*byteBuffer); ours {
 		if err := b.checkFrame(m.PayloadLen()); err != nil {
 			return perrors.NewProtocolError(err)
@@ -94,4 +101,11 @@ func checkRead(in remote.ByteBuffer) error {
 		}
 	}
 	return nil
+}
+
+// hideSignals removes what is meant for package mux from a message's header.
+func hideSignals(m remote.Message) {
+	if info := m.TransInfo(); info != nil {
+		delete(info.TransStrInfo(), mux.InfoKey)
+	}
 }

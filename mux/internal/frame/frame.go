@@ -16,6 +16,9 @@ const (
 	MinBytes = PrefixBytes + 4
 )
 
+// InfoKey is the key of the string info in which peers tell each other something.
+const InfoKey = "kiteline-mux"
+
 // Flags of a frame.
 const (
 	// FlagAnyOrder on a request says that replies may come in any order.
@@ -37,8 +40,7 @@ const (
 	infoNumbers = 0x10
 	infoToken   = 0x11
 
-	signalKey = "kiteline-mux"
-	resetKey  = "crrst" // a stock multiplexing server is about to go
+	resetKey = "crrst" // a stock multiplexing server is about to go
 )
 
 // Prefix is the fixed part of a frame.

@@ -127,7 +127,7 @@ const (
 )
 
 // infoBytes is the length of a block of strings with a message's key, less its value.
-const infoBytes = 1 + 2 + 2 + len(signalKey) + 2
+const infoBytes = 1 + 2 + 2 + len(InfoKey) + 2
 
 // MaxSeqIDs is how many sequence IDs a message has room for.
 const MaxSeqIDs = 1024
@@ -153,8 +153,8 @@ func (m Message) blockBytes(ids int) int {
 // appendBlock appends a block of strings with m, whose length is size.
 func (m Message) appendBlock(dst []byte, size int, ids []uint32) []byte {
 	end := len(dst) + size
-	dst = append(dst, infoStrings, 0, 1, 0, byte(len(signalKey)))
-	dst = append(dst, signalKey...)
+	dst = append(dst, infoStrings, 0, 1, 0, byte(len(InfoKey)))
+	dst = append(dst, InfoKey...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(size-infoBytes))
 	dst = append(dst, byte(m.Signal))
 	for _, id := range ids {
@@ -277,8 +277,8 @@ func (m *Message) set(id uint8, value []byte) bool {
 }
 
 // isSignalKey reports whether a string info is this package's.
-func isSignalKey(key []byte) bool { return string(key) == signalKey }
+func isSignalKey(key []byte) bool { return string(key) == InfoKey }
 
 // mayHaveKey reports whether this package's key may be in a header: without it there is nothing to
 // look for.
-func mayHaveKey(header []byte) bool { return bytes.Contains(header, []byte(signalKey)) }
+func mayHaveKey(header []byte) bool { return bytes.Contains(header, []byte(InfoKey)) }
