@@ -66,3 +66,38 @@ func TestMuxAllocations(t *testing.T) {
 		t.Errorf("%.1f allocations per call, %.1f pooled", got, want)
 	}
 }
+
+// BenchmarkMuxPool: what does a place cost where the pool knows few or many addresses, and what does
+// an address that it does not know?
+func BenchmarkMuxPool(b *testing.B) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel() // so that nothing is dialled
+	d := &silentDialer{}
+	opt := d.option()
+	for _, known := range []int{1, 15_000} {
+		pool := NewMuxPool("bench", MuxConfig{})
+		for i := range known - 1 {
+			_, _ = pool.Get(over, "tcp", fmt.Sprintf("10.0.%d.%d:80", i/250, i%250), opt)
+		}
+		b.Run(fmt.Sprintf("known=%d/place", known), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := pool.Get(context.Background(), "tcp", fakeAddress, opt)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = pool.Put(c)
+			}
+		})
+		b.Run(fmt.Sprintf("known=%d/address", known), func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				n++
+				_, _ = pool.Get(over, "tcp", fmt.Sprintf("10.1.%d.%d:80", n/250, n%250), opt)
+			}
+		})
+		_ = pool.Close()
+	}
+	d.peers.Wait()
+}
