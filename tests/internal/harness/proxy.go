@@ -3,6 +3,7 @@ package harness
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,6 +15,7 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	open     []net.Conn    // guarded by mu: both sides of each connection
+	flows    *atomic.Bool  // guarded by mu: of the connections that come now; set once they carry nothing
 	requests chan struct{} // guarded by mu: closed while the proxy reads from clients
 	replies  chan struct{} // guarded by mu: closed while it reads from the server
 }
@@ -24,7 +26,7 @@ const proxyReadBuffer = 64 << 10
 // NewProxy starts a proxy to target that ends with the test.
 func NewProxy(t testing.TB, target net.Addr) *Proxy {
 	t.Helper()
-	p := &Proxy{target: target, requests: make(chan struct{}), replies: make(chan struct{})}
+	p := &Proxy{target: target, flows: new(atomic.Bool), requests: make(chan struct{}), replies: make(chan struct{})}
 	close(p.requests)
 	close(p.replies)
 	ln := Listen(t, "tcp")
@@ -59,20 +61,26 @@ func (p *Proxy) pass(client net.Conn, wg *sync.WaitGroup) {
 	}
 	p.mu.Lock()
 	p.open = append(p.open, client, server)
+	dead := p.flows
 	p.mu.Unlock()
 	for _, c := range []net.Conn{client, server} {
 		if tcp, ok := c.(*net.TCPConn); ok {
 			_ = tcp.SetReadBuffer(proxyReadBuffer) // a hint
 		}
 	}
-	wg.Go(func() { p.copy(server, client, &p.requests) })
-	wg.Go(func() { p.copy(client, server, &p.replies) })
+	wg.Go(func() { p.copy(server, client, &p.requests, dead) })
+	wg.Go(func() { p.copy(client, server, &p.replies, dead) })
 }
 
-// copy passes on what from sends until either side ends, and then ends both.
-func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}) {
-	defer to.Close()
-	defer from.Close()
+// copy passes on what from sends until either side ends, and then ends both. Of a dead flow it passes on
+// nothing, and ends nothing.
+func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}, dead *atomic.Bool) {
+	defer func() {
+		if !dead.Load() {
+			to.Close()
+			from.Close()
+		}
+	}()
 	buf := make([]byte, 32<<10)
 	for {
 		p.mu.Lock()
@@ -82,6 +90,9 @@ func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}) {
 		n, err := from.Read(buf)
 		if err != nil {
 			return
+		}
+		if dead.Load() {
+			continue
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
@@ -103,6 +114,15 @@ func (p *Proxy) stall(gate *chan struct{}) {
 		*gate = make(chan struct{})
 	default:
 	}
+}
+
+// Blackhole has the connections that there are carry nothing from now on, as behind a router that has
+// forgotten them: what either side sends is taken and dropped, its end too. New ones are as before.
+func (p *Proxy) Blackhole() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flows.Store(true)
+	p.flows = new(atomic.Bool)
 }
 
 // Resume has the proxy read again.

@@ -1,0 +1,137 @@
+package sharing
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/tests/internal/harness"
+)
+
+// patience is how long a call may take that nothing holds up, on a busy machine too.
+const patience = harness.Patience
+
+// gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that text, in
+// their handlers until it is opened.
+type gate struct {
+	*harness.Service
+
+	held   atomic.Int64 // calls that have come to be kept
+	most   atomic.Int64 // of them, the most that were inside at a time
+	inside atomic.Int64
+	delays atomic.Int64 // calls that take a time
+
+	opened chan struct{}
+	open   func()
+
+	mu       sync.Mutex
+	notified map[string]int // guarded by mu: oneway calls, by their texts
+}
+
+func newGate() *gate {
+	g := &gate{opened: make(chan struct{}), notified: make(map[string]int)}
+	g.open = sync.OnceFunc(func() { close(g.opened) })
+	g.Service = &harness.Service{OnEcho: g.echo}
+	return g
+}
+
+func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+	if strings.HasPrefix(r.Message.Text, "held") {
+		g.hold()
+	}
+	if r.DelayMillis > 0 {
+		g.delays.Add(1)
+		timer := time.NewTimer(time.Duration(r.DelayMillis) * time.Millisecond)
+		defer timer.Stop()
+		<-timer.C
+	}
+	return &echo.EchoResponse{Message: &echo.Message{Text: r.Message.Text}}, nil
+}
+
+func (g *gate) hold() {
+	g.held.Add(1)
+	inside := g.inside.Add(1)
+	for most := g.most.Load(); inside > most && !g.most.CompareAndSwap(most, inside); most = g.most.Load() {
+	}
+	<-g.opened
+	g.inside.Add(-1)
+}
+
+// Notify implements echo.EchoService.
+func (g *gate) Notify(_ context.Context, m *echo.Message) error {
+	if strings.HasPrefix(m.Text, "held") {
+		g.hold()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notified[m.Text]++
+	return nil
+}
+
+// told returns how many different oneway calls are over, and how many came more than once.
+func (g *gate) told() (once, again int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.notified {
+		once++
+		if n > 1 {
+			again++
+		}
+	}
+	return once, again
+}
+
+// awaits waits until n calls that are kept have come.
+func (g *gate) awaits(t *testing.T, n int) {
+	t.Helper()
+	harness.Settles(t, "calls in handlers", g.held.Load, int64(n))
+}
+
+// calls are several that are made at the same time.
+type calls struct {
+	done chan struct{}
+	errs []error
+}
+
+// start makes n calls, each on a goroutine of its own.
+func start(n int, call func(n int) error) *calls {
+	c := &calls{done: make(chan struct{}), errs: make([]error, n)}
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { c.errs[i] = call(i) })
+	}
+	go func() { wg.Wait(); close(c.done) }()
+	return c
+}
+
+// end waits for all calls, and fails the test if one has failed, or if they are not over in time.
+func (c *calls) end(t *testing.T, what string) (ok bool) {
+	t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+	case <-timer.C:
+		t.Errorf("%s: not over after %v", what, patience)
+		return false
+	}
+	if failed := c.failed(); len(failed) > 0 {
+		t.Errorf("%s: %d of %d calls failed, the first with %v", what, len(failed), len(c.errs), failed[0])
+		return false
+	}
+	return true
+}
+
+// failed returns the errors of calls that are over.
+func (c *calls) failed() (errs []error) {
+	for _, err := range c.errs {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}

@@ -1,0 +1,27 @@
+package sharing
+
+import (
+	"github.com/cloudwego/kitex/server"
+
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// serverLimit is a bound of a server's on what multiplexed calls may hold.
+type serverLimit struct {
+	name   string
+	calls  int // that it lets in at a time
+	bytes  int // of a request's attachment
+	option func() server.Option
+}
+
+// serverLimits returns each kind of bound, so low that a test meets it.
+func serverLimits() []serverLimit {
+	return []serverLimit{
+		{"handlers of a connection", 16, 10, func() server.Option {
+			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(16, 0)))
+		}},
+		{"handlers", 16, 10, func() server.Option {
+			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(0, 16)))
+		}},
+	}
+}

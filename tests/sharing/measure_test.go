@@ -1,0 +1,77 @@
+package sharing
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kiteline/kiteline/tests/internal/promise"
+)
+
+const (
+	rounds  = 5
+	samples = 1000 // for a percentile, at least
+)
+
+// bound is by what a figure of shared connections may exceed that of pooled ones.
+type bound struct {
+	factor float64
+	slack  time.Duration
+}
+
+func (b bound) String() string { return fmt.Sprintf("<= %.3g times pooled + %v", b.factor, b.slack) }
+
+// compare records a percentile of how long calls take, as the median of some rounds in which the kinds
+// take turns.
+func compare(t *testing.T, name string, percent int, b bound, round func(k kind) []time.Duration) {
+	t.Helper()
+	var figures [2][]time.Duration
+	for range rounds {
+		for i, k := range kinds() {
+			took := round(k)
+			if len(took) < samples {
+				t.Fatalf("got %d samples, want %d at least", len(took), samples)
+			}
+			figures[i] = append(figures[i], percentile(took, percent))
+		}
+	}
+	p, s := median(figures[0]), median(figures[1])
+	t.Logf("%s: p%d of pooled calls %v, of shared ones %v", name, percent, figures[0], figures[1])
+	limit := time.Duration(b.factor*float64(p)) + b.slack
+	promise.Check(t, fmt.Sprintf("%s: p%d", name, percent), b.String(),
+		fmt.Sprintf("%v, pooled %v", s.Round(10*time.Microsecond), p.Round(10*time.Microsecond)), s <= limit)
+}
+
+// timed has callers make calls one after the other, and returns how long each took. The test ends if one fails
+// or if they do not come to an end.
+func timed(t *testing.T, callers, each int, call func() error) []time.Duration {
+	t.Helper()
+	took := make([]time.Duration, callers*each)
+	all := start(callers, func(n int) error {
+		for i := range each {
+			began := time.Now()
+			if err := call(); err != nil {
+				return err
+			}
+			took[n*each+i] = time.Since(began)
+		}
+		return nil
+	})
+	if !all.end(t, "quick calls") {
+		t.FailNow()
+	}
+	return took
+}
+
+// percentile sorts took and returns the value below which p of 100 are.
+func percentile(took []time.Duration, p int) time.Duration {
+	slices.Sort(took)
+	return took[min(len(took)-1, len(took)*p/100)]
+}
+
+// median returns the middle one of values.
+func median[T cmp.Ordered](values []T) T {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
