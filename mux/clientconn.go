@@ -55,6 +55,7 @@ type clientConn struct {
 	grace    time.Duration // how long the calls that wait for a hello expect one here
 	expireAt time.Time     // zero: never
 	kickFunc func()        // kick, made once
+	polled   bool          // a poller tells of what comes: no watcher waits for it
 
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
@@ -241,7 +242,7 @@ func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
-	next := cc.roles.depart(c)
+	next, look := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	cc.unmarkLocked(c)
 	if c.held > 0 {
@@ -250,7 +251,7 @@ func (cc *clientConn) leave(c *Call) {
 	end := !abandoned && cc.freedLocked()
 	crowded := gone && cc.isCrowded()
 	cc.mu.Unlock()
-	cc.wakeUp(next)
+	cc.handOn(next, look)
 	if c.queued && !c.oneway && (!answered || c.size >= linkedBytes) {
 		// One that was answered has left whole, unless the peer answers what it has not read.
 		if !answered || !cc.out.Cancel(c.position) {

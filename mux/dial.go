@@ -44,10 +44,15 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	if s.pause != nil || s.failures > 0 && s.dialling > 0 {
 		return false // after a failure one tries for all
 	}
-	if !s.goroutines.start(func() { s.dial(old) }) {
-		return false
+	if s.dialling == 0 {
+		s.dialCtx, s.cancel = context.WithCancel(context.Background())
 	}
 	s.dialling++
+	ctx := s.dialCtx
+	if !s.goroutines.start(func() { s.dial(ctx, old) }) {
+		s.dialDoneLocked()
+		return false
+	}
 	s.publishLocked()
 	return true
 }
@@ -62,8 +67,7 @@ func (s *Set) grow() {
 }
 
 // dial opens a connection, on a goroutine of its own.
-func (s *Set) dial(old *clientConn) {
-	ctx := s.ctx
+func (s *Set) dial(ctx context.Context, old *clientConn) {
 	if s.config.DialTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.config.DialTimeout)
@@ -89,9 +93,9 @@ func (s *Set) dial(old *clientConn) {
 
 // dialEnded takes a connection in that was dialled.
 func (s *Set) dialEnded(old, cc *clientConn) {
-	cc.conn.SetOnDisconnect(func(context.Context, *conn.Conn) { cc.watchNow() })
+	cc.listen()
 	s.mu.Lock()
-	s.dialling--
+	s.dialDoneLocked()
 	closed := s.closed
 	if !closed {
 		if old != nil {
@@ -106,6 +110,16 @@ func (s *Set) dialEnded(old, cc *clientConn) {
 	case old != nil:
 		s.counters.aged.Add(1)
 		s.drain(old)
+	}
+}
+
+// dialDoneLocked counts a dial that has ended. What the dials shared goes with the last: an idle
+// set has no context.
+func (s *Set) dialDoneLocked() {
+	s.dialling--
+	if s.dialling == 0 {
+		s.cancel()
+		s.dialCtx, s.cancel = nil, nil
 	}
 }
 
@@ -141,7 +155,7 @@ func (s *Set) dialFailed(old *clientConn, err error) {
 	s.counters.dialErrors.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dialling--
+	s.dialDoneLocked()
 	if old != nil {
 		old.retiring = false
 	}

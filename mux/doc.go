@@ -14,19 +14,19 @@
 //
 // # When it pays
 //
-// Where many calls are under way to one peer: they share system calls, wake-ups and
-// connections. 100 callers of 1 KiB on one connection made about ten times the calls per second that
-// they made on a pooled connection each (BenchmarkEcho, both ends on two cores). A single
-// caller costs what it costs on a pool. Large requests and replies gain nothing.
+// Where many calls are under way to one peer: they share system calls, wake-ups and connections.
+// 100 callers of 1 KiB on one connection made about ten times the calls per second that they made
+// on a pooled connection each (BenchmarkEcho, both ends on two cores). A single caller costs what
+// it costs on a pool. Large requests and replies gain nothing.
 //
 // # No switch, no order of deployment
 //
-// A connection's first request carries a mark (SPEC.md). A muxserver.Server says hello as soon as it
-// has read that request's header, whatever its handler does; a stock peer ignores the mark. Calls
-// that find only connections without a first frame wait for the hello, which takes one round trip,
-// and get connections of their own where it is late. A peer whose first frame is another one is used
-// as a pool. A peer that closes at the first request fails that call, as it would have without this
-// package.
+// A connection's first request carries a mark (SPEC.md). A muxserver.Server says hello as soon as
+// it has read that request's header, whatever its handler does; a stock peer ignores the mark.
+// Calls that find only connections without a first frame wait for the hello, which takes one round
+// trip, and get connections of their own where it is late. A peer whose first frame is another one
+// is used as a pool. A peer that closes at the first request fails that call, as it would have
+// without this package.
 //
 // # Connections of a Set
 //
@@ -51,9 +51,9 @@
 // that waits while nobody reads reads for all (roles), and when it leaves makes another
 // waiting caller the reader. Partial frames stay in the connection, so a caller may leave
 // at any time. A sender never waits for the socket: where the kernel has no room a
-// goroutine takes over, and ends when all is written. A connection that nobody has read
-// for a while gets a goroutine that waits for what the peer says about the connection,
-// and for its end. Dials have goroutines too.
+// goroutine takes over, and ends when all is written. While no caller reads, a poller watches the
+// socket, and a worker reads what comes: an idle connection has no goroutine and no buffer. Dials
+// have goroutines.
 //
 // # Rooms
 //
@@ -86,10 +86,9 @@
 //
 // # Limitations
 //
-// A connection that is used as pooled and whose call ran out of time is closed, since the
-// next call would wait behind it. A call of a large request holds up those behind it on the
-// same connection, and so does a reply that is too large, though nobody gets it. WarmUp
-// cannot learn whether a peer multiplexes. On a net.Conn that is no
-// plain socket, and on platforms without a poller, the end of an idle connection is seen
-// when its goroutine has begun to read, up to 100 ms after the last call.
+// A connection that is used as pooled and whose call ran out of time is closed, since the next call
+// would wait behind it. A call of a large request holds up those behind it on the same connection,
+// and so does a reply that is too large, though nobody gets it. WarmUp cannot learn whether a peer
+// multiplexes. On a net.Conn that is no plain socket, and on platforms without a poller, an idle
+// connection has a goroutine that reads, from up to 100 ms after the last call.
 package mux

@@ -24,6 +24,19 @@ func (g *group) start(f func()) bool {
 	return true
 }
 
+// enter counts the calling goroutine, which calls leave soon, unless the group is closed.
+func (g *group) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.running.Add(1)
+	}
+	return !g.closed
+}
+
+// leave ends what enter began.
+func (g *group) leave() { g.running.Done() }
+
 // after runs f on a goroutine in d, unless the timer that it returns is given to stop
 // before. Once the group is closed it does nothing, and returns nil.
 func (g *group) after(d time.Duration, f func()) *time.Timer {

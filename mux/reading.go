@@ -100,9 +100,12 @@ func (cc *clientConn) setReadDeadline(t time.Time) {
 	_ = cc.conn.SetReadDeadline(t) // fails on a closed connection, as the read will
 }
 
+// longAgo returns a read deadline that has passed.
+func longAgo() time.Time { return time.Unix(1, 0) }
+
 // kick has the reader look up. It may come late, when another reads: that one reads on.
 func (cc *clientConn) kick() {
-	_ = cc.conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection, whose reader has looked up
+	_ = cc.conn.SetReadDeadline(longAgo()) // fails on a closed connection, whose reader has looked up
 }
 
 // readFrames waits for a frame and handles all that have come. An error of the

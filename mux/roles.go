@@ -1,15 +1,17 @@
 package mux
 
-// roles decides who reads a connection. One goroutine reads at a time: a caller whose
-// reply is not there yet (the leader), or the connection's watcher while nobody waits.
-// The other callers wait (the followers). A leader that leaves makes one of them the
-// next leader, so that whenever a caller waits somebody reads.
+// roles decides who reads a connection. One goroutine reads at a time: a caller whose reply is not
+// there yet (the leader), or the connection's watcher while no caller does: a worker that reads
+// what a poller has reported, or a goroutine that waits where there is none. The other callers wait
+// (the followers). A leader that leaves makes one of them the next leader, so that whenever a
+// caller waits somebody reads.
 //
 // The methods are the whole of the decision, without locks or channels: whoever has roles
 // calls them with its lock held and afterwards wakes the calls they return.
 type roles struct {
 	leader  *Call    // reads, or has just been told to; nil: no caller does
 	watched bool     // the watcher reads; never while there is a leader
+	told    bool     // something was reported that the reader may not have seen
 	waiting callList // the followers, all callWaiting, in the order in which they came
 }
 
@@ -68,10 +70,10 @@ func (r *roles) unpark(c *Call) {
 	c.state = callOpen
 }
 
-// depart is called when the caller of c is awake and leaves: with its reply, with an
-// error, or, which makes the call callGone, because its time is over. It returns the call
-// that has to be woken to read next, if any.
-func (r *roles) depart(c *Call) (next *Call) {
+// depart is called when the caller of c is awake and leaves: with its reply, with an error, or,
+// which makes the call callGone, because its time is over. It returns the call that must be woken
+// to read next, if any, or that the watcher has the role and must look at what was reported.
+func (r *roles) depart(c *Call) (next *Call, look bool) {
 	if c.state == callWaiting {
 		panic("mux: BUG: a parked caller leaves")
 	}
@@ -79,7 +81,7 @@ func (r *roles) depart(c *Call) (next *Call) {
 		c.state = callGone
 	}
 	if r.leader != c {
-		return nil
+		return nil, false
 	}
 	r.leader = nil
 	return r.pass()
@@ -94,9 +96,16 @@ func (r *roles) watch() bool {
 	return true
 }
 
-// unwatch takes the role from the watcher and returns the call that has to be woken to
-// read next, if any.
-func (r *roles) unwatch() (next *Call) {
+// report is watch for what the poller has reported. If the role is not free, whoever leaves it free
+// takes what was reported along.
+func (r *roles) report() bool {
+	r.told = !r.watch()
+	return !r.told
+}
+
+// unwatch takes the role from the watcher. It returns the call that must be woken to read next, if
+// any, or that the watcher has the role again and must look at what was reported.
+func (r *roles) unwatch() (next *Call, look bool) {
 	if !r.watched {
 		panic("mux: BUG: unwatch of a connection that is not watched")
 	}
@@ -105,16 +114,18 @@ func (r *roles) unwatch() (next *Call) {
 }
 
 // pass gives the free role to the newest of the followers: its reply is likely to come
-// last, so that it reads for the others for the longest time.
-func (r *roles) pass() *Call {
+// last, so that it reads for the others for the longest time. Without any it goes to the watcher if
+// something was reported.
+func (r *roles) pass() (next *Call, look bool) {
 	c := r.waiting.last
 	if c == nil {
-		return nil
+		r.watched, r.told = r.told, false
+		return nil, r.watched
 	}
 	r.waiting.remove(c)
 	c.state = callLeading
 	r.leader = c
-	return c
+	return c, false
 }
 
 // callList is a list of calls, linked by their prev and next.

@@ -18,6 +18,9 @@ type rolesModel struct {
 	dead    bool  // the connection was closed
 	died    bool  // and its reader, or the closer, has failed the calls
 	watcher int   // 0: none, 1: about to read
+	polled  bool  // a poller tells of what comes: the watcher does not wait
+	armed   bool  // it tells of replies, once
+	hungUp  bool  // it has told of the end
 }
 
 // callerModel is one caller.
@@ -39,8 +42,8 @@ const (
 	stageGone
 )
 
-func newRolesModel(n int) *rolesModel {
-	m := &rolesModel{callers: make([]callerModel, n)}
+func newRolesModel(n int, polled bool) *rolesModel {
+	m := &rolesModel{callers: make([]callerModel, n), polled: polled, armed: polled}
 	for i := range n {
 		m.calls = append(m.calls, new(Call))
 		m.asked = append(m.asked, i)
@@ -95,6 +98,7 @@ func (m *rolesModel) read() bool {
 		i := m.replies[0]
 		m.replies = m.replies[1:]
 		m.deliver(i)
+		m.armed = m.polled // sooner or later, once it is not read any more
 	default:
 		return false
 	}
@@ -137,7 +141,7 @@ func (m *rolesModel) steps() (all []step) {
 			}
 		case stageDepart:
 			add("departs", i, func() {
-				m.wake(m.roles.depart(c))
+				m.handOn(m.roles.depart(c))
 				caller.at, caller.result = stageGone, c.state
 			})
 		}
@@ -152,7 +156,19 @@ func (m *rolesModel) steps() (all []step) {
 	return all
 }
 
+// handOn is clientConn.handOn.
+func (m *rolesModel) handOn(next *Call, look bool) {
+	m.wake(next)
+	if look {
+		m.watcher = 1
+	}
+}
+
 func (m *rolesModel) watcherSteps(add func(string, int, func())) {
+	if m.polled {
+		m.pollerSteps(add)
+		return
+	}
 	if m.watcher == 0 && !m.died && m.roles.leader == nil && !m.roles.watched {
 		add("watch", -1, func() {
 			if m.roles.watch() {
@@ -163,8 +179,33 @@ func (m *rolesModel) watcherSteps(add func(string, int, func())) {
 	if m.watcher == 1 && (m.dead || len(m.replies) > 0) {
 		add("watcher reads", -1, func() {
 			m.read()
-			m.wake(m.roles.unwatch())
 			m.watcher = 0
+			m.handOn(m.roles.unwatch())
+		})
+	}
+}
+
+// pollerSteps are those of a poller and of the watcher that it calls. A hang-up is told once, and
+// replies once until something was read.
+func (m *rolesModel) pollerSteps(add func(string, int, func())) {
+	tell := func() {
+		if !m.died && m.roles.report() {
+			m.watcher = 1
+		}
+	}
+	if m.dead && !m.hungUp {
+		add("poller tells of the end", -1, func() { m.hungUp = true; tell() })
+	}
+	if m.armed && len(m.replies) > 0 && !m.dead {
+		add("poller tells of a reply", -1, func() { m.armed = false; tell() })
+	}
+	if m.watcher == 1 {
+		add("watcher reads", -1, func() {
+			if m.read() && !m.died && m.roles.waiting.last == nil {
+				return
+			}
+			m.watcher = 0
+			m.handOn(m.roles.unwatch())
 		})
 	}
 }
@@ -233,8 +274,11 @@ func (m *rolesModel) end() string {
 			return fmt.Sprintf("caller %d is stuck", i)
 		}
 	}
-	if m.roles.leader != nil || m.roles.waiting.first != nil {
+	if m.roles.leader != nil || m.roles.watched || m.roles.waiting.first != nil {
 		return "the role, or the list, was left behind"
+	}
+	if !m.died {
+		return "the connection's end was not noticed"
 	}
 	return ""
 }
@@ -263,14 +307,14 @@ func (m *rolesModel) key() string {
 	if m.roles.leader != nil {
 		k = append(k, 'l', byte(m.index(m.roles.leader)))
 	}
-	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher)))
+	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher), flag(m.armed), flag(m.hungUp), flag(m.roles.told)))
 }
 
 // clone returns a copy that shares nothing with m.
 func (m *rolesModel) clone() *rolesModel {
 	c := &rolesModel{
 		callers: slices.Clone(m.callers), replies: slices.Clone(m.replies), asked: slices.Clone(m.asked),
-		dead: m.dead, died: m.died, watcher: m.watcher,
+		dead: m.dead, died: m.died, watcher: m.watcher, polled: m.polled, armed: m.armed, hungUp: m.hungUp,
 	}
 	for _, call := range m.calls {
 		c.calls = append(c.calls, &Call{state: call.state})
@@ -281,7 +325,7 @@ func (m *rolesModel) clone() *rolesModel {
 	if m.roles.leader != nil {
 		c.roles.leader = c.calls[m.index(m.roles.leader)]
 	}
-	c.roles.watched = m.roles.watched
+	c.roles.watched, c.roles.told = m.roles.watched, m.roles.told
 	return c
 }
 
@@ -299,13 +343,19 @@ func (r *reached) trace() string {
 	return r.from.trace() + "\n" + r.by.String()
 }
 
-// TestRolesExhaustive goes through every state that three callers, their replies, the
-// ends of their times, the watcher and the connection's death can bring about: whenever a
-// caller waits somebody reads, every parked caller is woken once, and all get home.
+// TestRolesExhaustive goes through every state that three callers, or two where there is a poller,
+// their replies, the ends of their times, the watcher, or a poller and the watcher that it calls,
+// and the connection's death can bring about: whenever a caller waits somebody reads, every parked
+// caller is woken once, all get home, and the end is noticed although the poller tells of it once.
 func TestRolesExhaustive(t *testing.T) {
-	const callers = 3
+	t.Run("watcher", func(t *testing.T) { exploreRoles(t, 3, false, 10_000) })
+	t.Run("poller", func(t *testing.T) { exploreRoles(t, 2, true, 2000) })
+}
+
+func exploreRoles(t *testing.T, callers int, polled bool, least int) {
+	t.Helper()
 	seen := map[string]bool{}
-	todo := []*reached{{model: newRolesModel(callers)}}
+	todo := []*reached{{model: newRolesModel(callers, polled)}}
 	for len(todo) > 0 {
 		r := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -328,7 +378,7 @@ func TestRolesExhaustive(t *testing.T) {
 		}
 	}
 	t.Logf("%d states", len(seen))
-	if len(seen) < 10_000 {
+	if len(seen) < least {
 		t.Errorf("only %d states: the model is not what it was", len(seen))
 	}
 }
@@ -337,8 +387,8 @@ func TestRolesExhaustive(t *testing.T) {
 // without times that end, where every call must be answered.
 func TestRolesRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
-		m := newRolesModel(6)
+	for n := range 2000 {
+		m := newRolesModel(6, n%2 == 0)
 		rnd.Shuffle(len(m.asked), func(i, j int) { m.asked[i], m.asked[j] = m.asked[j], m.asked[i] })
 		var trace []step
 		for {

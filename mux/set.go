@@ -24,8 +24,6 @@ const InfoKey = frame.InfoKey
 // All methods may be called from any goroutine.
 type Set struct {
 	config Config // immutable, defaults filled in
-	ctx    context.Context
-	cancel context.CancelFunc
 
 	// atomic
 	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
@@ -47,6 +45,8 @@ type Set struct {
 	pooled    int                      // and those used as pooled
 	idle      []*clientConn            // pooled ones that were free when they came here, the last used last
 	dialling  int
+	dialCtx   context.Context    // of the dials under way; nil without any
+	cancel    context.CancelFunc // its
 	peer      peer
 	grace     *time.Timer   // non-nil while calls wait for a hello: looks whether it is late
 	doublings int           // how often hellos were late since a first frame came
@@ -80,7 +80,6 @@ func (p peer) String() string { return [...]string{"unknown", "shared", "pooled"
 // WarmUp. Whoever makes a Set closes it.
 func NewSet(cfg Config) *Set {
 	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{})}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.setListLocked(nil)
 	return s
 }
@@ -226,8 +225,10 @@ func (s *Set) Close() error {
 	s.goroutines.stop(s.pause)
 	s.goroutines.stop(s.upkeep)
 	s.goroutines.stop(s.grace)
+	if s.cancel != nil {
+		s.cancel()
+	}
 	s.mu.Unlock()
-	s.cancel()
 	for _, cc := range open {
 		cc.fail(ErrClosed)
 	}

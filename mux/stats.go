@@ -154,6 +154,8 @@ func (cc *clientConn) describe(text *strings.Builder) {
 		reader = "a caller"
 	case cc.roles.watched:
 		reader = "the watcher"
+	case cc.polled:
+		reader = "the poller"
 	}
 	state := mode(cc.mode.Load()).String()
 	switch {

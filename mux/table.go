@@ -42,7 +42,7 @@ func (t *table) put(c *Call) uint32 {
 	case len(t.slots) > maxSlots:
 		return 0
 	case len(t.slots) == 0:
-		t.slots = make([]slot, 2, 8)
+		t.slots = make([]slot, 2, 4)
 		at = 1
 		t.slots[at].generation = t.generation
 	default:
@@ -112,6 +112,23 @@ func (t *table) countOverdue() (n int) {
 		s.overdue = s.late
 	}
 	return n
+}
+
+// trimmedSlots is how many slots a table without calls may keep.
+const trimmedSlots = 4
+
+// trim gives the slots of a table back that is empty after it was not. The next ones have a generation
+// that none of those has had lately.
+func (t *table) trim() {
+	if t.inFlight+t.late > 0 || cap(t.slots) <= trimmedSlots {
+		return
+	}
+	for _, s := range t.slots[1:] {
+		if int16(s.generation-t.generation) > 0 {
+			t.generation = s.generation
+		}
+	}
+	t.slots, t.freed = nil, 0
 }
 
 // takeAll removes all calls and returns them. No reply is expected any more.

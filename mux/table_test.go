@@ -132,3 +132,40 @@ func TestTableAbandonPanics(t *testing.T) {
 	var tab table
 	tab.abandon(5, 0)
 }
+
+// TestTableTrim uses tables and trims them in turn: a table with calls is left alone, an empty one
+// keeps little, and no sequence ID comes twice.
+func TestTableTrim(t *testing.T) {
+	for _, first := range []uint16{1, 1<<15 - 10, 1<<16 - 10} {
+		tab := table{generation: first}
+		rnd := rand.New(rand.NewPCG(uint64(first), 1))
+		seen := map[uint32]bool{}
+		for range 50 {
+			var ids []uint32
+			for range 1 + rnd.IntN(100) {
+				ids = append(ids, tab.put(new(Call)))
+				if rnd.IntN(3) == 0 {
+					if tab.take(ids[len(ids)-1]) == nil {
+						t.Fatal("a call is lost")
+					}
+					seen[ids[len(ids)-1]] = true
+					ids = ids[:len(ids)-1]
+				}
+			}
+			tab.trim()
+			for _, id := range ids {
+				if seen[id] {
+					t.Errorf("%x comes twice", id)
+				}
+				seen[id] = true
+				if tab.take(id) == nil {
+					t.Fatal("a call is lost")
+				}
+			}
+			tab.trim()
+			if n := cap(tab.slots); n > trimmedSlots {
+				t.Errorf("%d slots are kept without a call", n)
+			}
+		}
+	}
+}

@@ -191,13 +191,24 @@ func (cc *clientConn) watchIfUnread() bool {
 	progress := cc.progress.Load()
 	quiet := progress == cc.seen
 	cc.seen = progress
+	if quiet && cc.load.Load() == 0 {
+		cc.trim()
+	}
 	cc.mu.Lock()
-	watched, read := cc.roles.watched, cc.roles.leader != nil
+	watched, read := cc.roles.watched || cc.polled, cc.roles.leader != nil
 	cc.mu.Unlock()
 	if watched || !quiet || read {
 		return watched
 	}
 	return cc.watchNow()
+}
+
+// trim gives back memory that a connection without calls keeps for the next ones.
+func (cc *clientConn) trim() {
+	cc.out.Trim()
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	cc.calls.trim()
 }
 
 // isIdleLocked reports whether the connection has had no call for too long, or, with one

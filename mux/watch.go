@@ -1,15 +1,37 @@
 package mux
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"time"
+
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// watchNow has the connection read by a goroutine of its own, unless a caller reads; it
-// reports whether it is read so. It takes no lock of the Set's.
+// This file is who reads while no caller does: for what the peer says about the connection, for
+// replies whose callers do not wait yet, and for the end. Where a poller watches the socket it
+// tells, and what has come is read on a worker, without waiting: an idle connection has neither a
+// goroutine nor a buffer. Elsewhere a goroutine, the watcher, waits for it.
+
+// listen has the poller tell of what comes, where there is one. It is called before the connection
+// is used.
+func (cc *clientConn) listen() {
+	told := func(context.Context, *conn.Conn) { cc.lookNow() }
+	cc.polled = cc.conn.SetOnReadable(told) == nil
+	if !cc.polled {
+		told = func(context.Context, *conn.Conn) { cc.watchNow() }
+	}
+	cc.conn.SetOnDisconnect(told)
+}
+
+// watchNow has what comes from now on read as it comes, unless a caller reads; it reports whether
+// it is read so. It takes no lock of the Set's.
 func (cc *clientConn) watchNow() bool {
+	if cc.polled {
+		return cc.conn.Watch() || cc.set.goroutines.start(cc.look)
+	}
 	cc.mu.Lock()
 	start := cc.cause == nil && cc.roles.watch()
 	watched := cc.roles.watched
@@ -17,45 +39,99 @@ func (cc *clientConn) watchNow() bool {
 	if !start || cc.set.goroutines.start(cc.watch) {
 		return watched
 	}
-	cc.mu.Lock()
-	next := cc.roles.unwatch()
-	cc.mu.Unlock()
-	cc.wakeUp(next)
+	cc.unwatch()
 	return false
 }
 
-// watch reads while no caller does, for what the peer says about the connection, and for
-// its end. It gives the role up when a call has had its reply, since the next caller
-// had better read itself, or when one waits.
+// watch reads while no caller does, and waits for it. It gives the role up when a call has had its
+// reply, since the next caller had better read itself, or when one waits.
 func (cc *clientConn) watch() {
 	before := cc.answered
-	for {
+	for !cc.isNextReaders(before) {
 		err := cc.readFrames()
-		switch {
-		case err == nil:
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			cc.setReadDeadline(time.Time{})
-		case errors.Is(err, io.EOF) && cc.isEnding():
-			cc.fail(errDrained)
-		default:
-			cc.fail(err)
-		}
-		cc.mu.Lock()
-		if cc.cause == nil && cc.answered == before && cc.roles.waiting.last == nil {
-			cc.mu.Unlock()
 			continue
 		}
-		next := cc.roles.unwatch()
-		cc.mu.Unlock()
-		cc.wakeUp(next)
-		cc.set.planUpkeep(watchPeriod)
-		return
+		cc.failRead(err)
+	}
+	cc.unwatch()
+	cc.set.planUpkeep(watchPeriod)
+}
+
+// lookNow is look for a callback of the connection's.
+func (cc *clientConn) lookNow() {
+	if cc.set.goroutines.enter() {
+		defer cc.set.goroutines.leave()
+		cc.look()
 	}
 }
 
-// wakeUp wakes the call that has to read next, if any.
-func (cc *clientConn) wakeUp(next *Call) {
-	if next != nil {
+// look reads what has come, if nobody reads. Otherwise the reader looks once more before it leaves
+// the connection unread: what the poller has told is told once.
+func (cc *clientConn) look() {
+	cc.mu.Lock()
+	start := cc.cause == nil && cc.roles.report()
+	cc.mu.Unlock()
+	if start {
+		cc.readArrived()
+	}
+}
+
+// readArrived has the watcher's role, and reads what has come, without waiting for more.
+func (cc *clientConn) readArrived() {
+	before := cc.answered
+	for more := true; more && !cc.isNextReaders(before); {
+		cc.setReadDeadline(longAgo())
+		n, err := cc.conn.TakeArrived()
+		switch more = n > 0; {
+		case more:
+			err = cc.readFrames()
+		case errors.Is(err, io.EOF) && cc.conn.Reader().Len() > 0:
+			err = io.ErrUnexpectedEOF
+		}
+		cc.setReadDeadline(time.Time{})
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			cc.failRead(err)
+		}
+	}
+	cc.unwatch()
+}
+
+// failRead ends the connection if reading it has failed.
+func (cc *clientConn) failRead(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF) && cc.isEnding():
+		cc.fail(errDrained)
+	default:
+		cc.fail(err)
+	}
+}
+
+// isNextReaders reports whether another reader is due than the watcher, who had seen so many
+// answers when it began: a caller waits, or is likely to soon, or there is nothing left to read.
+func (cc *clientConn) isNextReaders(before uint64) bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.cause != nil || cc.answered != before || cc.roles.waiting.last != nil
+}
+
+// unwatch gives the watcher's role up.
+func (cc *clientConn) unwatch() {
+	cc.mu.Lock()
+	next, look := cc.roles.unwatch()
+	cc.mu.Unlock()
+	cc.handOn(next, look)
+}
+
+// handOn has the role go to whom the roles have given it: a call that is woken to read next, or one
+// who looks at what the poller has told.
+func (cc *clientConn) handOn(next *Call, look bool) {
+	switch {
+	case next != nil:
 		next.wake <- struct{}{}
+	case look && !cc.set.goroutines.start(cc.readArrived):
+		cc.unwatch() // the set is closed, and so is the connection soon
 	}
 }

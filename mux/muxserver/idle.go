@@ -37,6 +37,7 @@ func (s *Conn) restLocked(now time.Time) rest {
 	}
 	if s.restsSince.IsZero() {
 		s.restsSince = now
+		s.out.Trim()
 	}
 	switch idle, told := now.Sub(s.restsSince), s.drainSaid.Load(); {
 	case told && idle >= timeout+min(timeout, idleGrace):

@@ -46,10 +46,12 @@ func scarce(n int) func(context.Context, *echo.EchoRequest) (*echo.EchoResponse,
 }
 
 // serve is the role of an echo server, which answers questions about itself. Its arguments are
-// name=number: descriptors, slots, or one of serverOptions.
+// name=number: descriptors, slots, loopback to listen on all of 127.0.0.0/8 and take so many
+// milliseconds for a call, or one of serverOptions.
 func serve(t *testing.T, role *harness.Role) {
 	var opts []server.Option
 	service := new(harness.Service)
+	cfg := harness.ServerConfig{Transport: harness.Kiteline}
 	for _, argument := range role.Arguments {
 		name, value, _ := strings.Cut(argument, "=")
 		n, err := strconv.Atoi(value)
@@ -61,12 +63,19 @@ func serve(t *testing.T, role *harness.Role) {
 			limitDescriptors(t, n)
 		case "slots":
 			service.OnEcho = scarce(n)
+		case "loopback":
+			cfg.Listener = listenEverywhere(t)
+			service.OnEcho = func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
+				<-time.After(time.Duration(n) * time.Millisecond)
+				return &echo.EchoResponse{Message: r.Message}, nil
+			}
 		default:
 			opts = append(opts, serverOptions[name](n))
 		}
 	}
 	logs := harness.NewLogs(t)
-	s := harness.Echo(t, harness.Kiteline, service, opts...)
+	cfg.New, cfg.Options = harness.NewEcho(service), opts
+	s := harness.Start(t, cfg)
 	role.Say("%v", s.Addr)
 	for {
 		words := role.Heard()
@@ -94,7 +103,18 @@ func serve(t *testing.T, role *harness.Role) {
 	}
 }
 
-// peakMemory returns the largest resident set since it was last called, in bytes; see proc(5), clear_refs.
+// listenEverywhere listens on a free port of all addresses.
+func listenEverywhere(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// peakMemory returns the largest resident set since it was last called, in bytes; see proc(5),
+// clear_refs.
 func peakMemory(t *testing.T) int64 {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -345,6 +345,18 @@ func (o *Output) Close(err error) bool {
 	return first
 }
 
+// Trim gives back what an output keeps for the next frames. It is called now and then on a
+// connection that is idle; the next frame then has to allocate. While anything is written it does nothing.
+func (o *Output) Trim() {
+	o.batchMu.Lock()
+	defer o.batchMu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.flushing && o.isEmptyLocked() {
+		o.queue.ring, o.batch, o.next = nil, nil, 0
+	}
+}
+
 // isEmptyLocked reports whether nothing is queued.
 func (o *Output) isEmptyLocked() bool { return o.queue.first == o.queue.next }
 

@@ -143,6 +143,9 @@ func checkOutput(t *testing.T, seed uint64, cfg Config) {
 					t.Errorf("send: %v", err)
 				}
 				out := rnd.IntN(4) == 0 && o.Cancel(at)
+				if rnd.IntN(4) == 0 {
+					o.Trim()
+				}
 				mu.Lock()
 				positions[id] = at
 				cancelled[id] = out

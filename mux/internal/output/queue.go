@@ -18,13 +18,16 @@ type frameQueue struct {
 	next  uint64        // position of the next frame to come
 }
 
+// leastRing is how long the ring is at first: enough for a connection of one call at a time.
+const leastRing = 4
+
 // queueKeep is how long the ring may be that an empty queue keeps after a burst.
 const queueKeep = 256
 
 // push queues a frame and returns its position.
 func (q *frameQueue) push(frame *buffer.LinkBuffer, size, held int) uint64 {
 	if n := uint64(len(q.ring)); q.next-q.first == n {
-		q.grow(max(16, 2*n))
+		q.grow(max(leastRing, 2*n))
 	}
 	at := q.next
 	q.ring[at&uint64(len(q.ring)-1)] = queuedFrame{frame, size, held, at}
