@@ -12,9 +12,13 @@ import (
 )
 
 // NewDialer returns Kiteline's dialer for client.WithDialer, for those who do
-// not use NewClientSuite. Its connections are *netpollconn.Conn.
+// not use NewClientSuite. Its connections are *netpollconn.Conn. It panics if an option is not for it.
 func NewDialer(opts ...Option) remote.Dialer {
-	return &dialer{settings: newSettings(opts)}
+	s := newSettings(takerDialer, opts)
+	if s.refused != nil {
+		panic(s.refused)
+	}
+	return &dialer{settings: s}
 }
 
 type dialer struct {

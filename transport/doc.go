@@ -17,8 +17,7 @@
 // The calls of a client with NewMuxClientSuite share a few connections per address
 // (see package mux), kept in a MuxPool. A server with NewServerSuite needs no option for
 // that; with any other server such a client uses a connection for each call in flight. WithMux
-// configures it, and a server's WithMaxHandlers, WithMaxMuxFrame, WithHeartbeat and
-// WithCancelledHandlers are for the calls of such clients.
+// configures it, and a server's WithMuxServer is for the calls of such clients.
 //
 // # What runs where
 //

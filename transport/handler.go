@@ -14,7 +14,7 @@ import (
 // server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
 // NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
 func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
-	return serverHandlerFactory{settings: newSettings(opts)}
+	return serverHandlerFactory{settings: newSettings(takerServerHandlers, opts)}
 }
 
 type serverHandlerFactory struct {
@@ -22,8 +22,11 @@ type serverHandlerFactory struct {
 	options  *server.Options // of the server that has the suite; nil without the suite
 }
 
-// NewTransHandler implements remote.ServerTransHandlerFactory.
+// NewTransHandler implements remote.ServerTransHandlerFactory. Its error is that of the server's Run.
 func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
+	if err := errors.Join(f.settings.refused, f.settings.checkTransServer(opt)); err != nil {
+		return nil, err
+	}
 	if c, ours := opt.PayloadCodec.(suiteCodec); ours && c.given == nil && registersThriftCodec(f.options) {
 		opt.PayloadCodec = nil
 	}
@@ -42,11 +45,16 @@ type clientHandlerFactory struct {
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 	maxRead       int           // bytes of a reply; zero: any number
 
-	keeper *timeoutKeeper // keeps them; nil until the client is made, and where Kitex does
+	keeper  *timeoutKeeper // keeps them; nil until the client is made, and where Kitex does
+	refused error          // names options of the suite that would do nothing; nil: none
+	pool    *poolChoice    // of the last suite that says how connections are kept; nil: none does
 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory. Its error is NewClient's.
 func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.ClientTransHandler, error) {
+	if f.refused != nil {
+		return nil, f.refused
+	}
 	if _, shares := opt.ConnPool.(*MuxPool); shares {
 		switch {
 		case !f.multiplexes:

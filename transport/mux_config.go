@@ -24,6 +24,35 @@ type MuxConfig struct {
 	MaxAge          time.Duration // default never
 }
 
+// MuxServerConfig says how a server answers multiplexed calls. Zero values stand for the defaults. It has
+// nothing to do with calls that have a connection each.
+type MuxServerConfig struct {
+	// MaxHandlers limits how many calls are handled at a time, those that wait for a goroutine
+	// included. With as many the server does not read the connections that meet the limit, so that their
+	// clients wait. Zero or less means no limit.
+	MaxHandlers int
+
+	// MaxHandlersPerConn is the same for the calls of one connection. Zero or less means 1024.
+	MaxHandlersPerConn int
+
+	// MaxFrameBytes limits how long a request or a reply may be as a whole, its header included. The server ends
+	// the connection on which a longer request comes, and answers with an exception where its own reply is
+	// longer: clients should have the same limit, in MuxConfig. Zero or less means 64 MiB, or as
+	// much as WithMaxFrame needs if that is more.
+	MaxFrameBytes int
+
+	// Heartbeat is how often the server looks after clients of NewMuxClientSuite that send nothing:
+	// one that has gone without a word is found within twice as much, and its connections are closed. Zero
+	// means 30 s, negative never.
+	Heartbeat time.Duration
+
+	// CancelHandlers has the contexts of calls end, with context.Canceled, when their client has gone
+	// or their connection is closed. Kitex's do not, and by default neither do these: a context that can end
+	// costs every call that a handler makes with it. A client that only closes its writing side
+	// has gone if it is one of NewMuxClientSuite.
+	CancelHandlers bool
+}
+
 const (
 	defaultMuxConns        = 2
 	defaultMuxPooledConns  = 1024

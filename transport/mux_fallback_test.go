@@ -237,7 +237,7 @@ func TestMuxSuiteOptions(t *testing.T) {
 	stockMux := startEcho(t, g, server.WithMuxTransport())
 	marked := startEcho(t, g, server.WithCodec(markingCodec{codec.NewDefaultCodec()}))
 	suite := client.WithSuite(NewMuxClientSuite(WithGroup(g)))
-	pooled := client.WithSuite(NewClientSuite(WithGroup(g)))
+	pooled, plain := client.WithSuite(NewClientSuite(WithGroup(g))), client.WithSuite(NewMuxClientSuite())
 	long := client.WithLongConnection(connpool.IdleConfig{MaxIdlePerAddress: 2, MaxIdleGlobal: 2, MaxIdleTimeout: 3 * time.Second})
 	given, ours := NewPool("given", PoolConfig{}), NewMuxPool("given", MuxConfig{})
 	defer given.Close()
@@ -261,8 +261,8 @@ func TestMuxSuiteOptions(t *testing.T) {
 		{"handlers", []client.Option{suite, client.WithTransHandlerFactory(NewClientTransHandlerFactory())}, "*connpool.LongPool", address},
 		{"mux before", []client.Option{client.WithMuxConnection(1), suite}, "*netpollmux.MuxPool", stockMux},
 		{"mux after", []client.Option{suite, client.WithMuxConnection(1)}, "*netpollmux.MuxPool", stockMux},
-		{"netpoll's dialer", []client.Option{suite, client.WithDialer(netpoll.NewDialer())}, "*transport.MuxPool", address},
-		{"gonet's dialer", []client.Option{suite, client.WithDialer(gonet.NewDialer())}, "*transport.MuxPool", address},
+		{"netpoll's dialer", []client.Option{plain, client.WithDialer(netpoll.NewDialer())}, "*transport.MuxPool", address},
+		{"gonet's dialer", []client.Option{plain, client.WithDialer(gonet.NewDialer())}, "*transport.MuxPool", address},
 		{"a codec", []client.Option{suite, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},
 		{"a codec before", []client.Option{client.WithCodec(markingCodec{codec.NewDefaultCodec()}), suite}, "*transport.Pool", marked},
 		{"a codec, long", []client.Option{suite, long, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},

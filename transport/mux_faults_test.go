@@ -118,7 +118,7 @@ func TestMuxReplyTooLong(t *testing.T) {
 	captureLogs(t)
 	service := newHeldService()
 	group := newTestGroup(t)
-	svc := startService(t, group, service, server.WithSuite(NewServerSuite(WithGroup(group), WithMaxMuxFrame(64<<10))))
+	svc := startService(t, group, service, server.WithSuite(NewServerSuite(WithGroup(group), WithMuxServer(MuxServerConfig{MaxFrameBytes: 64 << 10}))))
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	share(t, c, pool)
 	f := &muxFixture{client: c, pool: pool, service: service}
@@ -148,22 +148,24 @@ func TestMuxReplyTooLong(t *testing.T) {
 func TestMuxFrameLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		opts []Option
-		want int
+		payload int // WithMaxFrame
+		frame   int // of MuxConfig and MuxServerConfig
+		want    int
 	}{
-		"default":              {nil, defaultMuxFrameBytes},
-		"mux":                  {[]Option{WithMaxMuxFrame(1 << 20)}, 1 << 20},
-		"payload":              {[]Option{WithMaxFrame(1 << 20)}, defaultMuxFrameBytes},
-		"large payload":        {[]Option{WithMaxFrame(100 << 20)}, 100<<20 + headerRoom},
-		"payload without":      {[]Option{WithMaxFrame(-1)}, defaultMuxFrameBytes},
-		"mux wins":             {[]Option{WithMaxFrame(100 << 20), WithMaxMuxFrame(1 << 20)}, 1 << 20},
-		"negative is not said": {[]Option{WithMaxMuxFrame(-1)}, defaultMuxFrameBytes},
+		"default":              {0, 0, defaultMuxFrameBytes},
+		"mux":                  {0, 1 << 20, 1 << 20},
+		"payload":              {1 << 20, 0, defaultMuxFrameBytes},
+		"large payload":        {100 << 20, 0, 100<<20 + headerRoom},
+		"payload without":      {-1, 0, defaultMuxFrameBytes},
+		"mux wins":             {100 << 20, 1 << 20, 1 << 20},
+		"negative is not said": {0, -1, defaultMuxFrameBytes},
 	} {
-		if s := newSettings(tc.opts); s.muxFrameBytes() != tc.want {
-			t.Errorf("%s: got %d, want %d", name, s.muxFrameBytes(), tc.want)
+		s := newSettings(takerMuxClientSuite, []Option{WithMaxFrame(tc.payload), WithMux(MuxConfig{MaxFrameBytes: tc.frame})})
+		if got := (muxClientSuite{s}).poolConfig(nil).MaxFrameBytes; got != tc.want {
+			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
 	}
-	s := muxClientSuite{newSettings([]Option{WithMaxMuxFrame(1 << 20), WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
+	s := muxClientSuite{newSettings(takerMuxClientSuite, []Option{WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
 	if got := s.poolConfig(nil); got.MaxFrameBytes != 5 || got.WriteTimeout != time.Hour {
 		t.Errorf("got %+v, want what WithMux says and the write timeout", got)
 	}
@@ -185,7 +187,7 @@ func TestMuxCancelledHandlers(t *testing.T) {
 			}}
 			opts := []Option{WithGroup(newTestGroup(t))}
 			if cancels {
-				opts = append(opts, WithCancelledHandlers())
+				opts = append(opts, WithMuxServer(MuxServerConfig{CancelHandlers: true}))
 			}
 			svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(opts...)))
 			w := newWire(t, svc.address)

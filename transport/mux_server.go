@@ -57,14 +57,14 @@ func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, err
 	if err != nil {
 		return nil, err
 	}
-	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.cancels}
+	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.muxServer.CancelHandlers}
 	h.mux, err = muxserver.New(muxserver.Config{
 		Handler:            h,
-		MaxHandlersPerConn: s.perConn,
-		MaxHandlers:        s.handlers,
-		MaxFrameBytes:      s.muxFrameBytes(),
+		MaxHandlersPerConn: s.muxServer.MaxHandlersPerConn,
+		MaxHandlers:        s.muxServer.MaxHandlers,
+		MaxFrameBytes:      s.muxFrameBytes(s.muxServer.MaxFrameBytes),
 		WriteTimeout:       s.writeTimeoutOr(opt.ReadWriteTimeout),
-		Heartbeat:          cmp.Or(s.heartbeat, defaultMuxHeartbeat),
+		Heartbeat:          cmp.Or(s.muxServer.Heartbeat, defaultMuxHeartbeat),
 		IdleTimeout:        opt.MaxConnectionIdleTime,
 		OnPanic:            h.onPanic,
 		OnBadReply:         h.replyError,

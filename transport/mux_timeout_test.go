@@ -168,7 +168,7 @@ func TestMuxAbandonedRequest(t *testing.T) {
 	}
 	// A server with one call in a handler reads no other.
 	g := newTestGroup(t)
-	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMaxHandlers(0, 1), WithMaxFrame(64<<20))))
+	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMuxServer(MuxServerConfig{MaxHandlers: 1}), WithMaxFrame(64<<20))))
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	share(t, c, pool)
 	held := make(chan error, 1)

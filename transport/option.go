@@ -7,49 +7,59 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Option changes how a suite, or one of its parts, runs its connections. The
-// same options go to either side; each says where it has a meaning.
+// Option changes how a suite, or one of its parts, runs its connections. Each says what it is for. One that
+// would do nothing is refused: a client's when it is made, by NewClient's error or a panic as of Kitex's own
+// options, a server's by the error of Run, before it listens, and a dialer's by a panic of NewDialer.
 type Option func(*settings)
 
 // settings is what the options of one suite amount to. Immutable after newSettings.
 type settings struct {
+	given   []option // by name, in the order in which they were
+	refused error    // names those that whoever took them has no use for; nil: none
+
 	group         *conn.Group // nil: the process's default group
 	acceptors     int
 	writeTimeout  time.Duration // negative: none; zero: the side's default
 	pool          *PoolConfig   // nil: what Kitex's own options say
 	mux           MuxConfig
-	handlers      int           // multiplexed calls that a server handles at a time; zero: no limit
-	perConn       int           // of one connection; zero: mux's default
-	muxFrame      int           // bytes of a multiplexed message; zero or less: the default
-	cancels       bool          // a server's contexts of multiplexed calls end with their client
-	heartbeat     time.Duration // a server's; zero: the default; negative: never
-	kitexTimeouts bool          // Kitex's goroutines keep the calls' time-outs, not the transport
-	kitexCodec    bool          // Kitex's codec reads and writes Thrift, not codec/thrift
-	maxFrame      int           // bytes of a message's payload; zero: the default, negative: no limit
+	muxServer     MuxServerConfig
+	kitexTimeouts bool // Kitex's goroutines keep the calls' time-outs, not the transport
+	kitexCodec    bool // Kitex's codec reads and writes Thrift, not codec/thrift
+	maxFrame      int  // bytes of a message's payload; zero: the default, negative: no limit
 	onPressure    func(c *conn.Conn, p conn.Pressure)
 	highWatermark int
 	lowWatermark  int
 }
 
-func newSettings(opts []Option) settings {
+// newSettings returns what opts amount to for t, which has refused set if there is none for t among them.
+func newSettings(t taker, opts []Option) settings {
 	var s settings
 	for _, opt := range opts {
 		opt(&s)
 	}
+	s.refused = s.checkTaker(t)
 	return s
+}
+
+// setting returns the Option of that name, which set carries out.
+func setting(name option, set func(*settings)) func(*settings) {
+	return func(s *settings) {
+		s.given = append(s.given, name)
+		set(s)
+	}
 }
 
 // WithGroup runs the connections in g instead of the group that all suites of
 // the process share. Whoever made g closes it, after the servers and clients in it.
 func WithGroup(g *conn.Group) Option {
-	return func(s *settings) { s.group = g }
+	return setting(optionGroup, func(s *settings) { s.group = g })
 }
 
 // WithAcceptors has n goroutines accept from the server's listener. The default
 // is one, which is enough unless connections come and go by the thousands per
 // second. It has no meaning for a client.
 func WithAcceptors(n int) Option {
-	return func(s *settings) { s.acceptors = n }
+	return setting(optionAcceptors, func(s *settings) { s.acceptors = n })
 }
 
 // WithWriteTimeout limits how long a message may wait for a peer that does not
@@ -57,60 +67,34 @@ func WithAcceptors(n int) Option {
 // ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call, or 10 s for
 // connections that its calls share. A negative d means none.
 func WithWriteTimeout(d time.Duration) Option {
-	return func(s *settings) { s.writeTimeout = d }
+	return setting(optionWriteTimeout, func(s *settings) { s.writeTimeout = d })
 }
 
 // WithMux has the calls of a client with NewMuxClientSuite share connections in the way
-// that cfg says. It has no meaning for a server.
+// that cfg says. It is refused where settings of the client's keep its calls from sharing any: leave it out, or that
+// setting, or give cfg to NewMuxPool where a MuxPool is given. It has no meaning for a server.
 func WithMux(cfg MuxConfig) Option {
-	return func(s *settings) { s.mux = cfg }
+	return setting(optionMux, func(s *settings) { s.mux = cfg })
 }
 
-// WithMaxHandlers limits how many multiplexed calls a server handles at a time, perConn of one
-// connection and total of all, those that wait for a goroutine included. With as many
-// the connections that meet the limit are not read, so that their clients wait. Zero or less for
-// perConn means 1024, for total no limit. It has no meaning for a client.
-func WithMaxHandlers(perConn, total int) Option {
-	return func(s *settings) { s.perConn, s.handlers = perConn, total }
-}
-
-// WithMaxMuxFrame limits how long a message of a multiplexed call may be as a whole, on either
-// side; on a client WithMux wins over it. A longer request fails before it is sent. A server ends the
-// connection on which one comes nevertheless, and answers with an exception where its own reply is
-// longer, so that both sides should have the same limit. Zero or less means 64 MiB, or as much as
-// WithMaxFrame needs.
-func WithMaxMuxFrame(bytes int) Option {
-	return func(s *settings) { s.muxFrame = bytes }
-}
-
-// WithHeartbeat says how often a server looks after clients of NewMuxClientSuite that send
-// nothing: one that has gone without a word is found within twice d, and its connections are closed.
-// Zero means 30 s, negative never. A client's own is in MuxConfig: the option has no meaning for a client.
-func WithHeartbeat(d time.Duration) Option {
-	return func(s *settings) { s.heartbeat = d }
-}
-
-// WithCancelledHandlers has the contexts of a server's multiplexed calls end, with
-// context.Canceled, when their client has gone or their connection is closed. Kitex's do not, and
-// without this option neither do these: a context that can end costs every call that a handler
-// makes with it. A client that only closes its writing side has gone if it is one of
-// NewMuxClientSuite. The option has no meaning for a client, nor for other calls than multiplexed ones.
-func WithCancelledHandlers() Option {
-	return func(s *settings) { s.cancels = true }
+// WithMuxServer has a server answer the calls of clients with NewMuxClientSuite, and of other multiplexing ones,
+// in the way that cfg says. Without it they are answered as with a zero cfg. It has no meaning for a client.
+func WithMuxServer(cfg MuxServerConfig) Option {
+	return setting(optionMuxServer, func(s *settings) { s.muxServer = cfg })
 }
 
 // WithWatermarks has f called when more than high bytes of a connection's
 // message wait for its peer, and again when they have fallen to low; see conn.Config.OnPressure.
 func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option {
-	return func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f }
+	return setting(optionWatermarks, func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f })
 }
 
 // WithPool has the client keep its connections in a pool of this configuration.
 // Without it the pool is configured by Kitex's own WithLongConnection or
-// WithShortConnection, or as Kitex's default is. It has no meaning for a
-// server.
+// WithShortConnection, or as Kitex's default is. It is refused where the client has another pool, or none, as with
+// WithShortConnection, gRPC or NewMuxClientSuite. It has no meaning for a server.
 func WithPool(cfg PoolConfig) Option {
-	return func(s *settings) { s.pool = &cfg }
+	return setting(optionPool, func(s *settings) { s.pool = &cfg })
 }
 
 // WithKitexTimeouts leaves the time-outs of calls to Kitex, which runs a call
@@ -140,7 +124,7 @@ func WithPool(cfg PoolConfig) Option {
 //   - A tracer sees how reading, writing and connecting ended; with Kitex it may
 //     be told that the call has finished before they have.
 func WithKitexTimeouts() Option {
-	return func(s *settings) { s.kitexTimeouts = true }
+	return setting(optionKitexTimeouts, func(s *settings) { s.kitexTimeouts = true })
 }
 
 func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
@@ -150,10 +134,10 @@ func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
 	return d
 }
 
-// muxFrameBytes is how long a multiplexed message may be.
-func (s *settings) muxFrameBytes() int {
-	if s.muxFrame > 0 {
-		return s.muxFrame
+// muxFrameBytes is how long a multiplexed message may be of which said is what the user says.
+func (s *settings) muxFrameBytes(said int) int {
+	if said > 0 {
+		return said
 	}
 	return max(defaultMuxFrameBytes, s.maxFrame+headerRoom)
 }

@@ -25,7 +25,7 @@ const headerRoom = 512 << 10
 // The limit of WithMaxFrame holds with any codec, that of codec/thrift and its limits inside
 // a message only with that.
 func WithKitexCodec() Option {
-	return func(s *settings) { s.kitexCodec = true }
+	return setting(optionKitexCodec, func(s *settings) { s.kitexCodec = true })
 }
 
 // WithMaxFrame limits how many bytes the payload of a request or a reply may have that is read:
@@ -34,7 +34,7 @@ func WithKitexCodec() Option {
 // headers and allows 512 KiB for them. Its connection is closed, and on a server an exception is sent first
 // if the method is known by then. What is sent has no limit.
 func WithMaxFrame(n int) Option {
-	return func(s *settings) { s.maxFrame = n }
+	return setting(optionMaxFrame, func(s *settings) { s.maxFrame = n })
 }
 
 // maxRead returns how many bytes of a message the transport hands out, zero for any number.

@@ -28,7 +28,7 @@ const stopPatience = 100 * time.Millisecond
 // NewTransServerFactory returns the factory of Kiteline's transport server for
 // server.WithTransServerFactory, for those who do not use NewServerSuite.
 func NewTransServerFactory(opts ...Option) remote.TransServerFactory {
-	return &transServerFactory{settings: newSettings(opts)}
+	return &transServerFactory{settings: newSettings(takerTransServer, opts)}
 }
 
 type transServerFactory struct{ settings settings }
@@ -58,6 +58,9 @@ var _ remote.TransServer = (*transServer)(nil)
 // CreateListener listens on addr, with SO_REUSEPORT if the server was given
 // WithReusePort. A Unix socket is taken over from whatever server has it, see conn.ListenUnix.
 func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
+	if err := s.checkOptions(); err != nil {
+		return nil, err
+	}
 	ctx := context.Background()
 	if addr.Network() != "unix" {
 		return s.listenConfig.Listen(ctx, addr.Network(), addr.String())
@@ -69,10 +72,18 @@ func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	return ln, nil
 }
 
+// checkOptions returns what is wrong with the options. The handlers have told already, if they are the suite's.
+func (s *transServer) checkOptions() error {
+	return errors.Join(s.settings.refused, s.settings.checkHandlers(s.opt))
+}
+
 // BootstrapServer serves ln until Shutdown, and returns nil then.
 func (s *transServer) BootstrapServer(ln net.Listener) error {
 	if ln == nil {
 		return errors.New("kiteline: listener is nil")
+	}
+	if err := s.checkOptions(); err != nil { // ln may have been given
+		return errors.Join(err, ln.Close())
 	}
 	served, err := servable(ln)
 	if err != nil {

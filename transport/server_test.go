@@ -511,7 +511,7 @@ func TestWriteTimeoutOr(t *testing.T) {
 		{"overridden", remote.ServerOption{ReadWriteTimeout: time.Second}, []Option{WithWriteTimeout(3 * time.Second)}, 3 * time.Second},
 		{"none", remote.ServerOption{ReadWriteTimeout: time.Second}, []Option{WithWriteTimeout(-1)}, -1},
 	} {
-		s := newSettings(tc.opts)
+		s := newSettings(takerTransServer, tc.opts)
 		if got := s.writeTimeoutOr(tc.opt.ReadWriteTimeout); got != tc.write {
 			t.Errorf("%s: got %v, want %v", tc.name, got, tc.write)
 		}
@@ -626,11 +626,11 @@ func TestServerAcceptors(t *testing.T) {
 }
 
 func TestNewSettings(t *testing.T) {
-	if s := newSettings(nil); s.group != nil || s.pool != nil || s.acceptors != 0 || s.writeTimeout != 0 || s.onPressure != nil {
+	if s := newSettings(takerServerSuite, nil); s.group != nil || s.pool != nil || s.acceptors != 0 || s.writeTimeout != 0 || s.onPressure != nil {
 		t.Errorf("no options: got %+v", s)
 	}
 	g := newTestGroup(t)
-	s := newSettings([]Option{
+	s := newSettings(takerServerSuite, []Option{
 		WithAcceptors(1), WithAcceptors(3), WithWriteTimeout(time.Second), WithGroup(nil), WithGroup(g),
 		WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}), WithPool(PoolConfig{MaxIdlePerAddress: 7}),
 	})

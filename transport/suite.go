@@ -22,7 +22,7 @@ import (
 // Protobuf with or without TTHeader, gRPC and TTHeader streaming. Options given
 // to the server after the suite win over it.
 func NewServerSuite(opts ...Option) server.Suite {
-	return serverSuite{settings: newSettings(opts)}
+	return serverSuite{settings: newSettings(takerServerSuite, opts)}
 }
 
 type serverSuite struct{ settings settings }
@@ -50,7 +50,7 @@ func (s serverSuite) String() string { return "kiteline" }
 // keeps Kitex's own connection pool and handlers and dials with Kiteline, and
 // so does one with WithMuxConnection, before the suite or after it.
 func NewClientSuite(opts ...Option) client.Suite {
-	return clientSuite{settings: newSettings(opts)}
+	return clientSuite{settings: newSettings(takerClientSuite, opts)}
 }
 
 type clientSuite struct{ settings settings }
@@ -59,6 +59,7 @@ type clientSuite struct{ settings settings }
 // after the user's: Kitex takes the first pool it is given, and what
 // WithLongConnection says is only known then.
 func (s clientSuite) Options() []client.Option {
+	choice := s.settings.choosePool(takerClientSuite, optionPool)
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewClientSuite")
 		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
@@ -68,11 +69,17 @@ func (s clientSuite) Options() []client.Option {
 				keepsTimeouts: !s.settings.kitexTimeouts,
 				writeTimeout:  s.settings.writeTimeoutOr(0),
 				maxRead:       s.settings.maxRead(),
+				pool:          choice.orOf(o),
 			}
 		}
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		o.MWBs = append(o.MWBs, timeoutBuilder(o))
+		if choice.isOverridden(o) {
+			refuse(o, s.settings.refused)
+			return
+		}
+		refuse(o, s.checkOptions(o))
 		if !multiplexes(o) {
 			s.setPool(o, di)
 		}
@@ -104,13 +111,14 @@ func (s clientSuite) String() string { return "kiteline" }
 // that is no MuxPool, handlers of its own, or gRPC, gets those. One with WithCodec has pooled connections as
 // with NewClientSuite, unless the codec is Kitex's own: another may write something other than TTHeader.
 func NewMuxClientSuite(opts ...Option) client.Suite {
-	return muxClientSuite{settings: newSettings(opts)}
+	return muxClientSuite{settings: newSettings(takerMuxClientSuite, opts)}
 }
 
 type muxClientSuite struct{ settings settings }
 
 // Options implements client.Suite.
 func (s muxClientSuite) Options() []client.Option {
+	choice := s.settings.choosePool(takerMuxClientSuite, optionMux, optionWriteTimeout)
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewMuxClientSuite")
 		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
@@ -121,11 +129,17 @@ func (s muxClientSuite) Options() []client.Option {
 				keepsTimeouts: !s.settings.kitexTimeouts,
 				writeTimeout:  s.settings.writeTimeoutOr(0),
 				maxRead:       s.settings.maxRead(),
+				pool:          choice.orOf(o),
 			}
 		}
 	}}
 	setPool := client.TailOption(client.Option{F: func(o *client.Options, di *utils.Slice) {
 		o.MWBs = append(o.MWBs, timeoutBuilder(o))
+		if choice.isOverridden(o) {
+			refuse(o, s.settings.refused)
+			return
+		}
+		refuse(o, s.checkOptions(o))
 		if !multiplexes(o) {
 			s.setFallback(o, di)
 			return
@@ -155,7 +169,7 @@ func (s muxClientSuite) setFallback(o *client.Options, di *utils.Slice) {
 // MuxPool or, without one so far, can become one.
 func multiplexes(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
-	if !ours || !handlers.multiplexes || !framesAsKitex(o.RemoteOpt.Codec) || o.Configs.TransportProtocol()&kitextransport.GRPC != 0 {
+	if !ours || !handlers.multiplexes || !framesAsKitex(o.RemoteOpt.Codec) || isGRPC(o) {
 		return false
 	}
 	if o.RemoteOpt.ConnPool == nil {
@@ -169,7 +183,7 @@ func multiplexes(o *client.Options) bool {
 // poolConfig returns the pool's configuration.
 func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) MuxConfig {
 	cfg := s.settings.mux
-	cfg.MaxFrameBytes = cmp.Or(max(cfg.MaxFrameBytes, 0), s.settings.muxFrameBytes())
+	cfg.MaxFrameBytes = s.settings.muxFrameBytes(cfg.MaxFrameBytes)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, s.settings.writeTimeout)
 	if kitex != nil && cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = kitex.MaxIdleTimeout

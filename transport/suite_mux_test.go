@@ -19,10 +19,9 @@ func TestClientSuiteKeepsMux(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g, server.WithMuxTransport())
 	for name, opts := range map[string][]client.Option{
-		"suite first":              {client.WithSuite(NewClientSuite(WithGroup(g))), client.WithMuxConnection(1)},
-		"mux first":                {client.WithMuxConnection(1), client.WithSuite(NewClientSuite(WithGroup(g)))},
-		"mux between":              {client.WithSuite(NewClientSuite(WithGroup(g))), client.WithMuxConnection(1), client.WithSuite(NewClientSuite(WithGroup(g)))},
-		"mux first, with WithPool": {client.WithMuxConnection(1), client.WithSuite(NewClientSuite(WithGroup(g), WithPool(PoolConfig{})))},
+		"suite first": {client.WithSuite(NewClientSuite(WithGroup(g))), client.WithMuxConnection(1)},
+		"mux first":   {client.WithMuxConnection(1), client.WithSuite(NewClientSuite(WithGroup(g)))},
+		"mux between": {client.WithSuite(NewClientSuite(WithGroup(g))), client.WithMuxConnection(1), client.WithSuite(NewClientSuite(WithGroup(g)))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, o := newEcho(t, address, append(opts, client.WithRPCTimeout(time.Second))...)

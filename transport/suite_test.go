@@ -37,6 +37,8 @@ func TestClientSuitePool(t *testing.T) {
 		{"suite", []client.Option{suite()}, PoolConfig{}},
 		{"suite twice", []client.Option{suite(), suite()}, PoolConfig{}},
 		{"suite twice, the first with a pool", []client.Option{suite(WithPool(mine)), suite()}, mine},
+		{"suite twice, the second with a pool", []client.Option{suite(), suite(WithPool(mine))}, mine},
+		{"suite twice, each with a pool", []client.Option{suite(WithPool(PoolConfig{MaxIdlePerAddress: 3})), suite(WithPool(mine))}, mine},
 		{"WithPool", []client.Option{suite(WithPool(mine))}, mine},
 		{"suite, long", []client.Option{suite(), long}, fromLong},
 		{"long, suite", []client.Option{long, suite()}, fromLong},
@@ -44,11 +46,10 @@ func TestClientSuitePool(t *testing.T) {
 		{"WithPool, long", []client.Option{suite(WithPool(mine)), long}, both},
 		{"suite, short", []client.Option{suite(), client.WithShortConnection()}, "*connpool.ShortPool"},
 		{"short, suite", []client.Option{client.WithShortConnection(), suite()}, "*connpool.ShortPool"},
-		{"WithPool, short", []client.Option{suite(WithPool(mine)), client.WithShortConnection()}, "*connpool.ShortPool"},
 		{"suite, short, long", []client.Option{suite(), client.WithShortConnection(), long}, fromLong},
 		{"suite, given", []client.Option{suite(), client.WithConnPool(given)}, given},
-		{"given, suite", []client.Option{client.WithConnPool(given), suite(WithPool(mine)), long}, given},
-		{"gRPC", []client.Option{suite(WithPool(mine)), client.WithTransportProtocol(transport.GRPC)}, "*nphttp2.connPool"},
+		{"given, suite", []client.Option{client.WithConnPool(given), suite(), long}, given},
+		{"gRPC", []client.Option{suite(), client.WithTransportProtocol(transport.GRPC)}, "*nphttp2.connPool"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, o := newEcho(t, "127.0.0.1:1", tc.opts...)

@@ -27,7 +27,7 @@ var serverOptions = map[string]func(n int) server.Option{
 		return server.WithLimit(&limit.Option{MaxConnections: n})
 	},
 	"handlers": func(n int) server.Option {
-		return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(n, n)))
+		return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: n, MaxHandlersPerConn: n})))
 	},
 }
 

@@ -124,7 +124,7 @@ func TestSilentClient(t *testing.T) {
 		return &echo.EchoResponse{Message: r.Message}, nil
 	}}
 	s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
-		server.WithSuite(kiteline.NewServerSuite(kiteline.WithHeartbeat(heartbeat), kiteline.WithCancelledHandlers())),
+		server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{Heartbeat: heartbeat, CancelHandlers: true}))),
 	}})
 	proxy := harness.NewProxy(t, s.Addr)
 	newHeld := func(addr net.Addr) (failed chan error) {

@@ -169,7 +169,7 @@ func TestClientNeverReads(t *testing.T) {
 		return &echo.EchoResponse{Message: r.Message}, nil
 	}}
 	s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
-		server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(handlers, 0))),
+		server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: handlers}))),
 	}})
 	proxy := harness.NewProxy(t, s.Addr)
 	cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(stalledTimeout))

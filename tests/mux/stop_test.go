@@ -74,7 +74,7 @@ func TestStopLosesNothing(t *testing.T) {
 		c := &crowd{opened: make(chan struct{})}
 		service := &harness.Service{OnEcho: c.echo}
 		s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
-			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(0, handlers))),
+			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: handlers}))),
 			server.WithExitWaitTime(8 * harness.Patience),
 		}})
 		proxy := harness.NewProxy(t, s.Addr)
@@ -148,7 +148,7 @@ func TestHandlerLimits(t *testing.T) {
 			t.Parallel()
 			c := &crowd{opened: make(chan struct{})}
 			s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(&harness.Service{OnEcho: c.echo}), Options: []server.Option{
-				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(tc.perConn, tc.total))),
+				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: tc.total, MaxHandlersPerConn: tc.perConn}))),
 			}})
 			all := make([]echoservice.Client, clients)
 			for i := range all {

@@ -18,10 +18,10 @@ type serverLimit struct {
 func serverLimits() []serverLimit {
 	return []serverLimit{
 		{"handlers of a connection", 16, 10, func() server.Option {
-			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(16, 0)))
+			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: 16})))
 		}},
 		{"handlers", 16, 10, func() server.Option {
-			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxHandlers(0, 16)))
+			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: 16})))
 		}},
 	}
 }

@@ -46,7 +46,7 @@ func TestUnreadableRequests(t *testing.T) {
 			t.Parallel()
 			g := newGate()
 			s := startAt(t, g, nil, server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
-				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMaxMuxFrame(serverFrame))))
+				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxFrameBytes: serverFrame}))))
 			opts := []client.Option{client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(patience)}
 			c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: 1}, opts...)
 			if err := c.call(); err != nil { // so that there is one connection
