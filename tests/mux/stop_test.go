@@ -80,7 +80,7 @@ func TestStopLosesNothing(t *testing.T) {
 		proxy := harness.NewProxy(t, s.Addr)
 		one := kiteline.MuxConfig{MaxConns: 1}
 		waiting, waitingPool := newClient(t, s.Addr, one)
-		busy, _ := newClient(t, s.Addr, one)
+		busy, busyPool := newClient(t, s.Addr, one)
 		slow, slowPool := newClient(t, proxy.Addr, one)
 		for _, cli := range []echoservice.Client{waiting, busy, slow} {
 			if err := callText(cli, "first"); err != nil {
@@ -117,6 +117,7 @@ func TestStopLosesNothing(t *testing.T) {
 		for range bulks {
 			call(busy, "bulk")
 		}
+		harness.Eventually(t, "requests sent", func() bool { return busyPool.Stats().Frames == bulks+1 })
 		stopped := make(chan error, 1)
 		go func() {
 			_, err := s.Stop()
