@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// This file is a model of the drain protocol: how a server that shuts down, or a set that wants to be
-// rid of a connection, ends it without failing a call. Both ends are as drain.go, clientconn.go, output.go
+// This file is a model of a connection's life: how the two sides get to know each other, and how a
+// server that shuts down, or a set that wants to be rid of a connection, ends it without failing a
+// call. Both ends are as drain.go, clientconn.go, output.go
 // and muxserver/drain.go have them, in steps between which anything else may happen, with the
 // frames on their way. explore goes through all interleavings.
 
@@ -15,7 +16,8 @@ type drainConfig struct {
 	calls      int  // with a reply
 	oneways    int  // and without
 	cancels    bool // a caller may leave before its reply has come
-	known      bool // the server knows what the client can before it shuts down
+	known      bool // both sides know from the beginning what the other can
+	late       bool // the client may lose patience with the hello
 	shuts      bool // the server shuts down
 	clientEnds bool // the set drains it as well
 
@@ -33,6 +35,10 @@ const (
 	drainSaysTwice                // the server does not remember that it has told
 	drainMeetsLate                // the server does not look again when it gets to know the client
 	drainClosesBoth               // the client closes both halves at once
+	helloWithReply                // the server says hello with the first reply
+	helloAfterMark                // the server counts the client as marked before it has said hello
+	helloEachTime                 // the server says hello to each request
+	helloIgnored                  // the client goes on with one call at a time
 )
 
 // frameKind is a frame on its way.
@@ -46,6 +52,7 @@ const (
 	replyFrame1
 	replyFrame2
 	replyFrame3
+	helloFrame
 	drainFrame
 	endOfStream
 )
@@ -92,6 +99,9 @@ type drainState struct {
 	// the client
 	draining, ending, dead, halfClosed bool
 	inFlight                           uint8
+	clientKnows                        bool // the hello has come
+	asked                              bool // a hello is expected: no call begins
+	sentMark, marksLeft                bool // a request has it; and has left the output
 	queue                              wire // the output
 	afterFlush                         bool // finish waits for it to be written
 	lingering                          bool
@@ -99,10 +109,10 @@ type drainState struct {
 	toServer, toClient wire
 
 	// the server
-	known, marked, draining2, snapshot, said, closed, eof bool
-	saidTimes                                             uint8
-	handling                                              [drainCalls]bool
-	handled                                               [drainCalls]uint8
+	met, greeted, marked, draining2, snapshot, said, closed, eof bool
+	saidTimes                                                    uint8
+	handling                                                     [drainCalls]bool
+	handled                                                      [drainCalls]uint8
 }
 
 // drainModel explores.
@@ -112,6 +122,8 @@ type drainModel struct {
 	from   []int
 	index  map[drainState]bool
 	quiet  int
+
+	others bool // what is tried is up to a handler, or to a caller who leaves
 }
 
 func (m *drainModel) total() int { return m.calls + m.oneways }
@@ -121,7 +133,7 @@ func (m *drainModel) isOneway(i int) bool { return i >= m.calls }
 // explore returns what is wrong, with the states that led there.
 func (m *drainModel) explore() (broken string, trace []drainState) {
 	m.index = map[drainState]bool{}
-	m.add(drainState{known: m.known, marked: m.known}, -1)
+	m.add(drainState{clientKnows: m.known, met: m.known, greeted: m.known, marked: m.known}, -1)
 	for i := 0; i < len(m.states); i++ {
 		if broken = m.expand(i); broken != "" {
 			for ; i >= 0; i = m.from[i] {
@@ -147,13 +159,14 @@ func (m *drainModel) expand(i int) (broken string) {
 		}
 	}()
 	s := m.states[i]
-	moved := false
+	moved, movedAlone := false, false // movedAlone: without others
 	try := func(enabled bool, step func(s *drainState)) {
 		if enabled {
 			next := s
 			step(&next)
 			m.add(next, i)
 			moved = true
+			movedAlone = movedAlone || !m.others
 		}
 	}
 	m.callers(s, try)
@@ -163,10 +176,23 @@ func (m *drainModel) expand(i int) (broken string) {
 		m.quiet++
 		m.checkRest(s)
 	}
+	if !movedAlone {
+		m.checkHandlers(s)
+	}
 	// What may happen and may not.
+	try(m.late && s.asked && !s.dead, func(s *drainState) { s.asked = false }) // the grace is over
 	try(m.clientEnds && !s.draining && !s.dead, m.drainClient)
 	try(s.lingering && !s.dead, func(s *drainState) { m.fail(s) }) // lingerTime is over
 	return ""
+}
+
+// checkHandlers checks a state in which nothing goes on except handlers.
+func (m *drainModel) checkHandlers(s drainState) {
+	for i := range m.total() {
+		if s.calls[i] == drainCallIdle {
+			panic(fmt.Sprintf("call %d waits for the handler of another one", i))
+		}
+	}
 }
 
 // checkRest checks a state in which nothing goes on any more.
@@ -193,31 +219,39 @@ func (m *drainModel) checkRest(s drainState) {
 func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
 	for i := range m.total() {
 		request := requestFrame1 + frameKind(i)
-		// Before the first reply there is one call at a time.
-		try(s.calls[i] == drainCallIdle && (s.known || s.inFlight == 0 || s.dead), func(s *drainState) {
-			if s.draining && m.fault != drainBegins || s.dead {
-				s.calls[i] = drainCallElse
-				return
-			}
+		over := s.dead || s.draining && m.fault != drainBegins
+		try(s.calls[i] == drainCallIdle && over, func(s *drainState) { s.calls[i] = drainCallElse })
+		// Before the hello there is one call, and when that is late there is one at a time.
+		room := s.clientKnows && (m.fault != helloIgnored || s.inFlight == 0) || s.inFlight == 0 && !s.asked
+		try(s.calls[i] == drainCallIdle && !over && room, func(s *drainState) {
 			s.calls[i] = drainCallBegun
+			s.asked = s.asked || !s.clientKnows && !s.sentMark
 			s.inFlight++
 		})
 		try(s.calls[i] == drainCallBegun, func(s *drainState) {
 			s.queue.push(request)
 			s.calls[i] = drainCallQueued
+			s.sentMark = true
 			if m.isOneway(i) {
 				s.calls[i] = drainCallOver
 				m.freed(s)
 			}
 		})
+		m.others = true
 		try(m.cancels && s.calls[i] == drainCallQueued, func(s *drainState) {
 			unsent := s.queue.remove(request)
 			s.calls[i] = drainCallOver
 			m.freed(s)
-			if !unsent && !s.known {
+			switch {
+			case s.clientKnows:
+			case unsent: // and with it the mark, or a request behind it
+				s.sentMark = s.marksLeft
+				s.asked = s.asked && s.sentMark
+			default:
 				m.fail(s) // the next call would wait for this one's reply
 			}
 		})
+		m.others = false
 	}
 }
 
@@ -284,6 +318,7 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 		if s.halfClosed {
 			panic("a frame is written after the client has closed its half")
 		}
+		s.marksLeft = true
 		s.toServer.push(k)
 	})
 	flushed := s.queue[0] == noFrame || m.fault == drainEndsUnflushed
@@ -300,14 +335,22 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 		s.lingering = true
 	})
 	try(!s.dead && s.toClient[0] != noFrame, func(s *drainState) {
-		switch k := s.toClient.pop(); k {
+		k := s.toClient.pop()
+		if !s.clientKnows && k != helloFrame && k != endOfStream {
+			panic("a client gets something before the hello")
+		}
+		switch k {
+		case helloFrame:
+			if s.clientKnows {
+				panic("a client gets two hellos")
+			}
+			s.clientKnows, s.asked = true, false
 		case drainFrame:
 			m.drainClient(s)
 		case endOfStream:
 			m.fail(s)
 		default:
 			i := int(k - replyFrame1)
-			s.known = true
 			if s.calls[i] == drainCallQueued {
 				s.calls[i] = drainCallAnswered
 				m.freed(s)
@@ -318,24 +361,28 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 
 // server are the server's reader, its handlers and Shutdown.
 func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
-	try(!s.closed && !s.eof && s.toServer[0] != noFrame, func(s *drainState) {
+	reads := !s.closed && !s.eof && s.toServer[0] != noFrame
+	ends := s.toServer[0] == endOfStream
+	try(reads && !s.met && !ends, m.meet) // the first header has come, and not yet what follows it
+	try(reads && (s.met || ends), func(s *drainState) {
 		k := s.toServer.pop()
 		if k == endOfStream {
 			s.eof = true
 			return
 		}
-		i := int(k - requestFrame1)
-		s.handling[i] = true
-		if !s.marked {
-			s.marked = true
-			if m.fault != drainMeetsLate {
-				m.say(s)
-			}
+		s.handling[int(k-requestFrame1)] = true
+		if m.fault == helloEachTime {
+			m.greet(s)
 		}
 	})
+	try(m.fault == helloAfterMark && s.met && !s.greeted, m.greet)
+	m.others = true
 	for i := range m.total() {
 		try(s.handling[i], func(s *drainState) {
 			s.handling[i] = false
+			if !s.greeted {
+				m.greet(s)
+			}
 			if s.handled[i]++; s.handled[i] > 1 {
 				panic(fmt.Sprintf("call %d was handled twice", i))
 			}
@@ -344,6 +391,7 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 			}
 		})
 	}
+	m.others = false
 	calm := s.handling == [drainCalls]bool{}
 	try(!s.closed && s.eof && calm, func(s *drainState) {
 		s.closed = true
@@ -360,6 +408,25 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 		s.closed = true
 		s.toClient.push(endOfStream)
 	})
+}
+
+// meet is muxserver.Conn.meet.
+func (m *drainModel) meet(s *drainState) {
+	s.met, s.marked = true, true
+	if m.fault != helloWithReply && m.fault != helloAfterMark {
+		m.greet(s)
+	}
+	if m.fault != drainMeetsLate {
+		m.say(s)
+	}
+}
+
+// greet says hello.
+func (m *drainModel) greet(s *drainState) {
+	s.greeted = true
+	if !s.closed {
+		s.toClient.push(helloFrame)
+	}
 }
 
 // say is muxserver.Conn.drain for a client that understands it.
@@ -380,6 +447,8 @@ var drainConfigs = map[string]drainConfig{
 	"shutdown, cancelled calls": {calls: 2, known: true, shuts: true, cancels: true},
 	"shutdown, oneways":         {calls: 1, oneways: 2, known: true, shuts: true, cancels: true},
 	"shutdown at first":         {calls: 3, shuts: true, cancels: true},
+	"hello":                     {calls: 2, oneways: 1, cancels: true},
+	"a late hello":              {calls: 3, shuts: true, cancels: true, late: true},
 	"the set drains":            {calls: 3, known: true, clientEnds: true, cancels: true},
 	"both drain":                {calls: 2, oneways: 1, known: true, shuts: true, clientEnds: true, cancels: true},
 	// Without oneways: one that crosses the close of a connection on which nothing has ever come is lost, as
@@ -387,9 +456,10 @@ var drainConfigs = map[string]drainConfig{
 	"both drain at first": {calls: 3, shuts: true, clientEnds: true},
 }
 
-// TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the client
-// come between one another, no call of a client that understands drains fails, no oneway is lost,
-// a client is told once, and the connection ends.
+// TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the
+// client come between one another, no call of a client that understands drains fails or waits for
+// the handler of another one, no oneway is lost, a client gets a hello before anything else, and is
+// told once to drain, and the connection ends.
 func TestDrainInterleavings(t *testing.T) {
 	for name, cfg := range drainConfigs {
 		t.Run(name, func(t *testing.T) {
@@ -420,7 +490,11 @@ func TestDrainModelFindsMistakes(t *testing.T) {
 		{"calls begin on a connection that drains", "shutdown", drainBegins},
 		{"the client closes both halves at once", "shutdown, oneways", drainClosesBoth},
 		{"the server tells twice", "shutdown", drainSaysTwice},
-		{"the server does not look again at whom it gets to know", "shutdown at first", drainMeetsLate},
+		{"the server does not look again at a client that it gets to know", "shutdown at first", drainMeetsLate},
+		{"the server says hello with the first reply", "hello", helloWithReply},
+		{"the server says drain before hello", "shutdown at first", helloAfterMark},
+		{"the server says hello to each request", "hello", helloEachTime},
+		{"the client goes on with one call at a time", "hello", helloIgnored},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := drainConfigs[tc.in]
