@@ -47,8 +47,8 @@ func (p *newPeers) start(t testing.TB) *bothServer {
 	return srv
 }
 
-// TestQuickBesideSlow has slow calls be the first ones on new connections, in each way in which a set comes to
-// have only such: quick calls are answered while they are in their handlers.
+// TestQuickBesideSlow has slow calls be the first ones on new connections, in each way in which a
+// set comes to have only such: quick calls are answered while they are in their handlers.
 func TestQuickBesideSlow(t *testing.T) {
 	const slow, quick = 2, 50
 	for name, tc := range map[string]struct {
@@ -102,8 +102,9 @@ func TestQuickBesideSlow(t *testing.T) {
 	}
 }
 
-// TestColdStartDials has many calls begin at a server that is not known: all of them are handled at the same time, on the
-// connections that a set wants and a few more, since a busy machine is late with its hellos.
+// TestColdStartDials has many calls begin at a server that is not known: all of them are handled at
+// the same time, on the connections that a set wants and a few more, since a busy machine is late
+// with its hellos.
 func TestColdStartDials(t *testing.T) {
 	const most = defaultMaxConns + 8
 	t.Run("calls", func(t *testing.T) {

@@ -63,7 +63,7 @@ type clientConn struct {
 	// atomic. The first four are changed with mu held, the next three by the reader, the last
 	// three by callers.
 	mode     atomic.Uint32 // a mode
-	awaited  atomic.Bool   // a hello is expected: no call begins before it, or another first frame, or a grace
+	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
 	load     atomic.Int32  // calls in flight
 	late     atomic.Int32  // replies still to come for which nobody waits
 	replied  atomic.Bool   // a reply has come, which shows that the peer is well

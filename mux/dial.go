@@ -28,7 +28,8 @@ func (s *Set) roomLocked() int {
 	case s.peer == peerUnknown || s.doublings > 0:
 		// A burst must not open hundreds of connections to a peer that needs a few: as many at
 		// a time as those, until hellos have failed to come.
-		return min(s.config.MaxPooledConns-open, s.config.MaxConns<<s.doublings-s.dialling-s.probingLocked())
+		most := min(s.config.MaxConns, s.config.MaxPooledConns) << s.doublings
+		return min(s.config.MaxPooledConns-open, most-s.dialling-s.probingLocked())
 	case s.pooled >= s.config.MaxPooledConns:
 		return 0 // one more may turn out to be as those are
 	}

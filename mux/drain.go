@@ -46,7 +46,7 @@ func (s *Set) drain(cc *clientConn) {
 func (s *Set) unlistLocked(cc *clientConn) {
 	s.active--
 	if s.active == 0 {
-		s.doublings = 0 // whoever is there next may be another peer
+		s.doublings = 0 // what is there next may be another peer
 	}
 	if cc.pooled {
 		s.pooled--

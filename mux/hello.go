@@ -8,9 +8,9 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is how a connection finds out what its peer can. The first request carries a mark, and a
-// peer that knows this package says hello as soon as it has read that request's header: within one
-// round trip, whatever its handler does. Calls that find only connections of which that is not
+// This file is how a connection finds out what its peer can. The first request carries a mark, and
+// a peer that knows this package says hello as soon as it has read that request's header: within
+// one round trip, whatever its handler does. Calls that find only connections of which that is not
 // known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
 // they get connections of their own.
 
@@ -20,7 +20,8 @@ const (
 	minGrace   = 5 * time.Millisecond
 	maxGrace   = 100 * time.Millisecond
 
-	// mostDoublings bounds what a set without hellos may dial at a time: by then it is as much as is configured.
+	// mostDoublings bounds what a set without hellos may dial at a time: by then it is as much as
+	// is configured.
 	mostDoublings = 16
 )
 
@@ -29,8 +30,8 @@ func helloGrace(dialTook time.Duration) time.Duration {
 	return min(max(graceDials*dialTook, minGrace), maxGrace)
 }
 
-// randomGeneration returns the generation that a connection's sequence IDs begin with. It is random, so
-// that the mark of one connection is not taken for that of another, and not 0.
+// randomGeneration returns the generation that a connection's sequence IDs begin with. It is
+// random, so that the mark of one connection is not taken for that of another, and not 0.
 func randomGeneration() uint16 { return uint16(1 + rand.IntN(1<<16-1)) }
 
 // limits is what a peer has announced, and this side's own limit where that is lower.
@@ -69,8 +70,8 @@ func (cc *clientConn) longestRequest() int {
 	return cc.set.config.MaxFrameBytes
 }
 
-// fitsPeer reports whether the peer is likely to have room for one more request, lateBytes being those of
-// requests whose callers have gone. A request alone always fits.
+// fitsPeer reports whether the peer is likely to have room for one more request, lateBytes being
+// those of requests whose callers have gone. A request alone always fits.
 func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 	if mode(cc.mode.Load()) != modeShared || cc.limits.bytes == 0 {
 		return true
@@ -88,9 +89,9 @@ func (cc *clientConn) awaitHelloLocked() {
 	}
 }
 
-// sign puts into c's request what only a peer of this package understands: on a connection's first request
-// the mark, and once the peer is known a flag for a oneway. It counts the request's bytes where the peer has
-// announced a limit.
+// sign puts into c's request what only a peer of this package understands: on a connection's first
+// request the mark, and once the peer is known a flag for a oneway. It counts the request's bytes
+// where the peer has announced a limit.
 func (cc *clientConn) sign(c *Call) error {
 	if mode(cc.mode.Load()) == modeShared {
 		if c.oneway {
@@ -122,7 +123,8 @@ func flagOneway(request *buffer.LinkBuffer) error {
 	return nil
 }
 
-// unmarkLocked is called when the caller of c leaves. If the mark was not sent the next request has it.
+// unmarkLocked is called when the caller of c leaves. If the mark was not sent the next request has
+// it.
 func (cc *clientConn) unmarkLocked(c *Call) {
 	if c.marks && !c.queued {
 		cc.marked = false
@@ -132,8 +134,8 @@ func (cc *clientConn) unmarkLocked(c *Call) {
 	}
 }
 
-// noteReply takes from a first reply that the peer is well, and from one without a hello before it that the
-// peer is a stock one. Only the reader calls it.
+// noteReply takes from a first reply that the peer is well, and from one without a hello before it
+// that the peer is a stock one. Only the reader calls it.
 func (cc *clientConn) noteReply() {
 	if cc.replied.Load() {
 		return
@@ -155,8 +157,8 @@ func (cc *clientConn) learn(m mode) {
 	cc.set.learn(cc, m)
 }
 
-// isLate reports whether the grace is over in which a hello should have come, and otherwise how much
-// of it is left. Without a hello that is expected neither is so.
+// isLate reports whether the grace is over in which a hello should have come, and otherwise how
+// much of it is left. Without a hello that is expected neither is so.
 func (cc *clientConn) isLate(now time.Time) (late bool, left time.Duration) {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -214,8 +216,8 @@ func (s *Set) planGraceLocked() {
 	}
 }
 
-// endGrace looks for hellos that should have come. Without them calls get connections of their own, twice
-// as many as before: the peer is likely to be a stock one.
+// endGrace looks for hellos that should have come. Without them calls get connections of their own,
+// twice as many as before: the peer is likely to be a stock one.
 func (s *Set) endGrace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,8 +69,8 @@ func (c *callers) call(s *Set, n int, payload []byte) {
 	}
 }
 
-// TestColdStartOfStock has calls begin at a stock peer that is not known and whose handlers take for ever: all
-// of them are handled at the same time, and soon.
+// TestColdStartOfStock has calls begin at a stock peer that is not known and whose handlers take
+// for ever: all of them are handled at the same time, and soon.
 func TestColdStartOfStock(t *testing.T) {
 	for _, oneways := range []int{0, 5} { // of them no connection learns anything
 		synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,8 @@ func sendOneway(t testing.TB, s *Set) {
 	c.End()
 }
 
-// TestOnewaysToStock sends oneways alone to a stock peer, which never says anything: they share few connections.
+// TestOnewaysToStock sends oneways alone to a stock peer, which never says anything: they share few
+// connections.
 func TestOnewaysToStock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
@@ -128,8 +129,9 @@ func TestOnewaysToStock(t *testing.T) {
 	})
 }
 
-// TestWaitsForHello: while a hello is under way further calls wait for it, FailFast or not, and take its
-// connection when it has come, whatever the first call's handler does and whether or not its caller reads.
+// TestWaitsForHello: while a hello is under way further calls wait for it, FailFast or not, and
+// take its connection when it has come, whatever the first call's handler does and whether or not
+// its caller reads.
 func TestWaitsForHello(t *testing.T) {
 	for _, oneway := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -173,8 +175,8 @@ func TestWaitsForHello(t *testing.T) {
 	}
 }
 
-// TestLateHello: hellos that come after the grace make their connections shared all the same, and those that
-// are too many then go. Meanwhile no more connections are opened than the steps allow.
+// TestLateHello: hellos that come after the grace make their connections shared all the same, and
+// those that are too many then go. Meanwhile no more connections are opened than the steps allow.
 func TestLateHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 40
@@ -240,8 +242,8 @@ func TestAnnouncedPlaces(t *testing.T) {
 	})
 }
 
-// TestAnnouncedBytes: a connection has no more bytes of requests without a reply than its peer holds, those
-// included whose callers have gone; a request that is longer goes alone.
+// TestAnnouncedBytes: a connection has no more bytes of requests without a reply than its peer
+// holds, those included whose callers have gone; a request that is longer goes alone.
 func TestAnnouncedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, most = 1000, 5
@@ -278,7 +280,8 @@ func TestAnnouncedBytes(t *testing.T) {
 	})
 }
 
-// TestAnnouncedFrame: a request that is longer than its peer takes fails before it is sent, and alone.
+// TestAnnouncedFrame: a request that is longer than its peer takes fails before it is sent, and
+// alone.
 func TestAnnouncedFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000
@@ -308,8 +311,9 @@ func TestAnnouncedFrame(t *testing.T) {
 	})
 }
 
-// TestMarkOnce: of the requests of a connection one has a mark, the first that leaves, with this side's
-// limit and whether it is a oneway; requests after the hello are flagged if they are oneways, and before it not.
+// TestMarkOnce: of the requests of a connection one has a mark, the first that leaves, with this
+// side's limit and whether it is a oneway; requests after the hello are flagged if they are
+// oneways, and before it not.
 func TestMarkOnce(t *testing.T) {
 	for _, shares := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -377,8 +381,8 @@ func TestRandomGeneration(t *testing.T) {
 	}
 }
 
-// TestReplyWithKey: what a stock peer copies from our requests to its replies reaches no caller, and makes
-// no connection shared.
+// TestReplyWithKey: what a stock peer copies from our requests to its replies reaches no caller,
+// and makes no connection shared.
 func TestReplyWithKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -435,8 +439,9 @@ func rawCall(t testing.TB, s *Set) []byte {
 	return reply
 }
 
-// TestFirstFramesCutAnywhere: a server that shares stops after any number of bytes of its hello and its first reply.
-// The call has the reply if that came whole, and fails otherwise; those that waited for the hello are made.
+// TestFirstFramesCutAnywhere: a server that shares stops after any number of bytes of its hello and
+// its first reply. The call has the reply if that came whole, and fails otherwise; those that
+// waited for the hello are made.
 func TestFirstFramesCutAnywhere(t *testing.T) {
 	payload := []byte("what was asked for")
 	hello := frame.AppendControl(nil, frame.Message{Signal: frame.SignalHello, Version: frame.Version, Places: 10})

@@ -20,7 +20,7 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	active, pooled := 0, 0
+	active, pooled, shared := 0, 0, 0
 	for cc := range s.conns {
 		if cc.pooled && mode(cc.mode.Load()) != modePooled {
 			t.Errorf("seed %d: a connection counts as pooled and is %v", seed, mode(cc.mode.Load()))
@@ -32,12 +32,16 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 		if cc.pooled { // its mode says so earlier, which the reader sets without the set's lock
 			pooled++
 		}
+		if cc.shared {
+			shared++
+		}
 		if n := cc.unsent.Load(); n < 0 {
 			t.Errorf("seed %d: %d calls have not been sent", seed, n)
 		}
 	}
-	if s.active != active || s.pooled != pooled {
-		t.Errorf("seed %d: counted %d connections, %d pooled, and there are %d and %d", seed, s.active, s.pooled, active, pooled)
+	if s.active != active || s.pooled != pooled || s.shared != shared {
+		t.Errorf("seed %d: counted %d connections, %d pooled, %d shared, and there are %d, %d and %d",
+			seed, s.active, s.pooled, s.shared, active, pooled, shared)
 	}
 	for _, list := range [][]*clientConn{*s.list.Load(), s.idle} {
 		for _, cc := range list {
@@ -52,11 +56,16 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 }
 
 // randomPeer answers in its own time, in any order if it is marked, and may end at any
-// frame, say that it drains, or send a reply that is too large.
+// frame, be late with its hello, say that it drains, or send a reply that is too large.
 func randomPeer(nc net.Conn, seed uint64, most int) {
 	rnd := rand.New(rand.NewPCG(seed, rand.Uint64()))
 	marked := rnd.IntN(2) == 0
-	p := testpeer.NewServer(nc, marked)
+	p := testpeer.NewServer(nc, false)
+	helloTakes := time.Duration(rnd.IntN(2)*rnd.IntN(20)) * time.Millisecond
+	if marked {
+		p = testpeer.NewLimitedServer(nc, frame.Message{Places: uint32(rnd.IntN(8)), Bytes: uint64(rnd.IntN(2) * most)})
+		p.SaysHello = func() { time.Sleep(helloTakes) }
+	}
 	writes := make(chan func(), 1000) // by one goroutine: synctest does not see through a mutex
 	var late, writer sync.WaitGroup
 	writer.Go(func() {

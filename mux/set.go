@@ -17,9 +17,9 @@ const InfoKey = frame.InfoKey
 
 // Set is the connections to one address, and what is known about it.
 //
-// A connection's first request says that this side multiplexes. A peer that does so too says it at once,
-// in the first frame, and the connection has many calls at a time from then on; a peer whose first
-// frame is another one is used as a pool for good. So no switch has to be set on either side.
+// A connection's first request says that this side multiplexes. A peer that does so too says it at
+// once, in the first frame, and the connection has many calls at a time from then on; a peer whose
+// first frame is another one is used as a pool for good. So no switch must be set on either side.
 //
 // All methods may be called from any goroutine.
 type Set struct {
@@ -29,7 +29,7 @@ type Set struct {
 	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
 	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
 	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
-	trusting atomic.Bool                   // a new connection's hello is waited for: the peer was not pooled last; changed with mu held
+	trusting atomic.Bool                   // calls wait for hellos: the peer was not pooled last; changed with mu held
 	waitings atomic.Int32                  // waiters.Len(); changed with mu held
 
 	goroutines group
@@ -167,8 +167,8 @@ func (s *Set) learn(cc *clientConn, m mode) {
 	s.serveLocked()
 }
 
-// countLocked counts a connection as what its first frame has made it. It is called when that has come, and when
-// the connection is taken in, since a peer may speak first.
+// countLocked counts a connection as what its first frame has made it. It is called when that has
+// come, and when the connection is taken in, since a peer may speak first.
 func (s *Set) countLocked(cc *clientConn) {
 	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.pooled {
 		return

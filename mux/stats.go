@@ -30,7 +30,7 @@ type Stats struct {
 	Connections  int // open, draining ones included
 	Shared       int // of them, those with many calls at a time
 	Pooled       int // those with one call at a time
-	Probing      int // those without a reply so far
+	Probing      int // those without a frame so far
 	Draining     int // of all of them, those that take no new calls
 	Dialling     int
 	InFlight     int // calls that have a connection and no reply

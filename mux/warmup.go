@@ -4,7 +4,7 @@ import "context"
 
 // WarmUp opens connections until there are n, or as many as the limits allow, and
 // returns when they are open, or with the error of a failure meanwhile, or of ctx. The pause after
-// an earlier failure it waits for. What the peer can do is learnt from the first reply on each.
+// an earlier failure it waits for. What the peer can do is learnt from the first call on each.
 func (s *Set) WarmUp(ctx context.Context, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 // frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame and the payload: on a
 // pooled connection the next message would be looked for at the wrong place, and bytes of a payload would be a call.
 //
-// It also removes what peers of package mux tell each other in headers. On a pooled connection only a gateway passes that on,
-// which has copied what it got on another one.
+// It also removes what peers of package mux tell each other in headers. On a pooled connection only
+// a gateway passes that on, which has copied what it got on another one.
 type frameCodec struct{ remote.Codec }
 
 // frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's server does.

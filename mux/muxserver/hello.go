@@ -6,8 +6,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is what the two sides tell each other about the connection: the mark of the client's first
-// request, the server's hello, and control frames.
+// This file is what the two sides tell each other about the connection: the mark of the client's
+// first request, the server's hello, and control frames.
 
 // hello returns what the server tells clients of its limits.
 func (c *Config) hello() frame.Message {
@@ -19,9 +19,9 @@ func (c *Config) hello() frame.Message {
 	}
 }
 
-// meet looks for a mark as soon as the first frame's header has come: its payload may take long, and
-// the client's other calls wait to hear what the server can. What else is wrong with the header is
-// the handler's business.
+// meet looks for a mark as soon as the first frame's header has come: its payload may take long,
+// and the client's other calls wait to hear what the server can. What else is wrong with the header
+// is the handler's business.
 func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 	if in.Len() < frame.PrefixBytes+p.HeaderBytes {
 		return nil
@@ -50,8 +50,8 @@ func (s *Conn) greet() {
 	s.server.lookAfter()
 }
 
-// hideSignals removes from a request what is meant for this package and for no handler: a mark, a copy of
-// another connection's that a gateway has passed on, and a client's flag for a oneway.
+// hideSignals removes from a request what is meant for this package and for no handler: a mark, a
+// copy of another connection's that a gateway has passed on, and a client's flag for a oneway.
 func (s *Conn) hideSignals(request *buffer.LinkBuffer, p frame.Prefix) {
 	start := frame.Blank(request, p)
 	if p.IsOneway() && s.marked.Load() {

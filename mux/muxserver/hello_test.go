@@ -37,9 +37,10 @@ func helloMarks(t *testing.T) map[string]struct {
 	}
 }
 
-// TestHelloBeforeThePayload: hello comes as soon as the header of the first marked request is there, before
-// its payload and whatever the handler does, with the server's limits; once, and to nobody else. Handlers see
-// nothing of a mark, be it a copy, nor of the flag that the client sets on oneways.
+// TestHelloBeforeThePayload: hello comes as soon as the header of the first marked request is
+// there, before its payload and whatever the handler does, with the server's limits; once, and to
+// no other client. Handlers see nothing of a mark, be it a copy, nor of the flag that the client
+// sets on oneways.
 func TestHelloBeforeThePayload(t *testing.T) {
 	for name, tc := range helloMarks(t) {
 		for cut := range 2 {
@@ -98,8 +99,8 @@ func TestHelloBeforeThePayload(t *testing.T) {
 	}
 }
 
-// TestHelloWaitsForTheHeader sends a marked request byte by byte: there is no hello before the header
-// is whole, and one as soon as it is.
+// TestHelloWaitsForTheHeader sends a marked request byte by byte: there is no hello before the
+// header is whole, and one as soon as it is.
 func TestHelloWaitsForTheHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, err := New(Config{Handler: handlerFunc(echoHandler)})

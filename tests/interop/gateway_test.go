@@ -22,8 +22,8 @@ import (
 // muxInfoKey is what peers that share connections tell each other by, in a header's strings.
 const muxInfoKey = "kiteline-mux"
 
-// passedOn is what a gateway copies of a call: the strings of the request to the one that it makes itself,
-// and those of the reply to that to its own reply.
+// passedOn is what a gateway copies of a call: the strings of the request to the one that it makes
+// itself, and those of the reply to that to its own reply.
 type passedOn struct {
 	mu                sync.Mutex
 	forward, backward map[string]string // guarded by mu
@@ -93,7 +93,8 @@ func (l *lookout) count() int {
 	return l.seen
 }
 
-// gateways are who calls whom: a client, the gateway's server and its client, and the server behind it.
+// gateways are who calls whom: a client, the gateway's server and its client, and the server behind
+// it.
 func gateways() (all [][4]harness.Transport) {
 	for _, front := range []harness.Transport{harness.KitelineMux, harness.NetpollMux} {
 		for _, in := range []harness.Transport{harness.Kiteline, harness.Netpoll, harness.NetpollMux} {
@@ -107,9 +108,10 @@ func gateways() (all [][4]harness.Transport) {
 	return all
 }
 
-// A gateway that copies what it receives in headers, forwards and backwards, passes on nothing by which Kiteline's peers
-// know each other, whoever its neighbours are: no call fails, and what reads headers on Kiteline sees nothing of it. A stock
-// server sees it in the first request of each connection of a client that shares, or of what was copied from that.
+// A gateway that copies what it receives in headers, forwards and backwards, passes on nothing by
+// which Kiteline's peers know each other, whatever its neighbours are: no call fails, and what
+// reads headers on Kiteline sees nothing of it. A stock server sees it in the first request of each
+// connection of a client that shares, or of what was copied from that.
 func TestGatewayCopiesHeaders(t *testing.T) {
 	for _, hops := range gateways() {
 		t.Run(fmt.Sprintf("%v to %v, %v to %v", hops[0], hops[1], hops[2], hops[3]), func(t *testing.T) {
@@ -122,7 +124,8 @@ func TestGatewayCopiesHeaders(t *testing.T) {
 			}}, &atGateway, copying{})
 			front := harness.EchoClient(t, hops[0], gateway.Addr, client.WithTransportProtocol(transport.TTHeader),
 				client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithMetaHandler(&atFront))
-			for _, calls := range []int{1, gatewayCalls, gatewayCalls} { // stock clients that share lose connections in a burst at first
+			// Stock clients that share lose connections where their first calls come in a burst.
+			for _, calls := range []int{1, gatewayCalls, gatewayCalls} {
 				callAtOnce(t, front, calls)
 			}
 			isShared := hops[0] == harness.KitelineMux || hops[2] == harness.KitelineMux
@@ -157,8 +160,9 @@ func startLookout(t *testing.T, tr harness.Transport, service *harness.Service, 
 	return harness.Start(t, harness.ServerConfig{Transport: tr, New: harness.NewEcho(service), Options: options, QuickStop: true})
 }
 
-// marksAt returns how often a server may see the key: on Kiteline never, and on a stock one in the first request of each connection
-// to any of the servers that requests have come through, where clients share.
+// marksAt returns how often a server may see the key: on Kiteline never, and on a stock one in the
+// first request of each connection to any of the servers that requests have come through, where
+// clients share.
 func marksAt(tr harness.Transport, shared bool, through ...*harness.Server) (most int) {
 	if tr == harness.Kiteline || !shared {
 		return 0

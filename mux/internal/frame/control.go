@@ -6,7 +6,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// A control frame has this besides its block: protocol and number of transforms before it, and padding behind.
+// A control frame has this besides its block: protocol and number of transforms before it, and
+// padding behind.
 const (
 	controlFixed   = 2
 	controlPadding = 2
@@ -67,8 +68,8 @@ func ParseControl(header []byte) (Message, error) {
 	return found, nil
 }
 
-// ControlIn is ParseControl for the frame in front of in, whose prefix is p. The frame stays unread,
-// and the message is valid for as long as in's memory.
+// ControlIn is ParseControl for the frame in front of in, whose prefix is p. The frame stays
+// unread, and the message is valid for as long as in's memory.
 func ControlIn(in buffer.Reader, p Prefix) (Message, error) {
 	start, err := in.Peek(PrefixBytes + p.HeaderBytes)
 	if err != nil {

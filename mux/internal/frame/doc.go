@@ -15,21 +15,22 @@
 //	         0x11 v            a token
 //	         payload
 //
-// What two peers tell each other is a Message, the value of a string info under the key "kiteline-mux":
-// a letter, the Signal, and parameters, each an ID, a length and a value. Letters and parameters that a
-// version does not know mean nothing to it.
+// What two peers tell each other is a Message, the value of a string info under the key
+// "kiteline-mux": a letter, the Signal, and parameters, each an ID, a length and a value. Letters
+// and parameters that a version does not know mean nothing to it.
 //
 // On the first request of a connection the message is a mark: a hello that names the sequence ID of
-// that very request, so that one which a gateway has copied from another connection is known as a copy.
-// A stock peer ignores it. Any other message is the header of a control frame, which has sequence ID 0 and no
-// payload, and goes only to a peer that has said hello.
+// that very request, so that one which a gateway has copied from another connection is known as a
+// copy. A stock peer ignores it. Any other message is the header of a control frame, which has
+// sequence ID 0 and no payload, and goes only to a peer that has said hello.
 //
 // # Reading
 //
-// Parse takes the first bytes of a frame apart; FindMark and ParseControl read its header, ControlIn
-// that of a frame in front of a Reader. Blank removes what is this package's from a frame's header, so that nothing
-// of it reaches handlers and callers. Read takes a whole frame out. None of them trusts what it reads:
-// what the peer got wrong is an *Error or no message, and no bytes cause a panic.
+// Parse takes the first bytes of a frame apart; FindMark and ParseControl read its header,
+// ControlIn that of a frame in front of a Reader. Blank removes what is this package's from a
+// frame's header, so that nothing of it reaches handlers and callers. Read takes a whole frame out.
+// None of them trusts what it reads: what the peer got wrong is an *Error or no message, and no
+// bytes cause a panic.
 //
 // # Memory
 //

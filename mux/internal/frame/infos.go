@@ -2,8 +2,8 @@ package frame
 
 import "encoding/binary"
 
-// infos steps through the string infos of a header. None of its methods reads outside of the header,
-// whatever is in it.
+// infos steps through the string infos of a header. None of its methods reads outside of the
+// header, whatever is in it.
 type infos struct {
 	header []byte
 	at     int // where what comes next begins

@@ -9,9 +9,9 @@ import (
 // MarkBytes is by how much InsertMark makes a frame longer.
 const MarkBytes = (infoBytes + 1 + param4 + param1 + param8 + param0 + 3) / 4 * 4
 
-// InsertMark puts a mark into the header of request, which holds one whole frame and whose
-// written bytes become readable: a hello with the frame's own sequence ID, this Version, and what m has
-// of Frame and Oneway, in a block of its own behind the transforms. The error, an *Error, means that
+// InsertMark puts a mark into the header of request, which holds one whole frame and whose written
+// bytes become readable: a hello with the frame's own sequence ID, this Version, and what m has of
+// Frame and Oneway, in a block of its own behind the transforms. The error, an *Error, means that
 // it is no frame, or that its header has no room; it is as it was then.
 func InsertMark(request *buffer.LinkBuffer, m Message) error {
 	_ = request.Flush() // it has no Sink
@@ -54,8 +54,8 @@ func InsertMark(request *buffer.LinkBuffer, m Message) error {
 }
 
 // FindMark returns the mark in a request's variable header. One whose sequence ID is not the
-// frame's, which is seqID, is a copy of another connection's, that a gateway has passed on, and means
-// nothing. Of a malformed header FindMark sees what comes before the fault.
+// frame's, which is seqID, is a copy of another connection's, that a gateway has passed on, and
+// means nothing. Of a malformed header FindMark sees what comes before the fault.
 func FindMark(header []byte, seqID uint32) (m Message, found bool) {
 	if !mayHaveKey(header) {
 		return Message{}, false
@@ -84,9 +84,9 @@ func (m Message) isOf(seqID uint32) bool {
 	return named
 }
 
-// BlankHeader takes what is under this package's key, marks and copies of them, out of a variable header,
-// in place: the length stays, and padding takes up what has become free. Of a malformed header it
-// does so with what comes before the fault, which is what a reader of it sees.
+// BlankHeader takes what is under this package's key, marks and copies of them, out of a variable
+// header, in place: the length stays, and padding takes up what has become free. Of a malformed
+// header it does so with what comes before the fault, which is what a reader of it sees.
 func BlankHeader(header []byte) {
 	if !mayHaveKey(header) {
 		return
@@ -99,8 +99,8 @@ func BlankHeader(header []byte) {
 	}
 }
 
-// Blank is BlankHeader for a whole frame that was received, and has the prefix p. It returns the frame's
-// prefix and header. The returned slice is valid until the frame is read or dropped.
+// Blank is BlankHeader for a whole frame that was received, and has the prefix p. It returns the
+// frame's prefix and header. The returned slice is valid until the frame is read or dropped.
 func Blank(received *buffer.LinkBuffer, p Prefix) []byte {
 	start, err := received.Peek(PrefixBytes + p.HeaderBytes)
 	if err != nil {

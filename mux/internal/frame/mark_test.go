@@ -52,8 +52,9 @@ func TestMarkGolden(t *testing.T) {
 	}
 }
 
-// TestMark puts a mark into stock frames of all kinds, in pieces of all kinds: a stock peer must read
-// the same as before, and the key. Blanked, the frame is as long, and nothing of the key is left.
+// TestMark puts a mark into stock frames of all kinds, in pieces of all kinds: a stock peer must
+// read the same as before, and the key. Blanked, the frame is as long, and nothing of the key is
+// left.
 func TestMark(t *testing.T) {
 	payload := bytes.Repeat([]byte("payload "), 40)
 	for name, param := range stockCases {
@@ -116,8 +117,8 @@ func wantSame(t testing.TB, name string, got, want []byte) {
 	}
 }
 
-// TestBlankCopies takes the key out of blocks that have other strings too, as gateways write them that
-// copy what they have received, however often it is there.
+// TestBlankCopies takes the key out of blocks that have other strings too, as gateways write them
+// that copy what they have received, however often it is there.
 func TestBlankCopies(t *testing.T) {
 	two := func(k1, v1, k2, v2 string) []byte {
 		b := append(block(k1, v1), block(k2, v2)[3:]...)
@@ -211,8 +212,9 @@ func TestOnewayFlag(t *testing.T) {
 	}
 }
 
-// FuzzFrame has the stock parser and ours read the same bytes: ours must not accept a header that stock
-// refuses as malformed, blanking takes the key out and nothing else, a mark can be put in, and nothing panics.
+// FuzzFrame has the stock parser and ours read the same bytes: ours must not accept a header that
+// stock refuses as malformed, blanking takes the key out and nothing else, a mark can be put in,
+// and nothing panics.
 func FuzzFrame(f *testing.F) {
 	f.Add(testpeer.Control(frame.SignalPing))
 	f.Add(testpeer.StockFrame(f, ttheader.EncodeParam{SeqID: 3, StrInfo: map[string]string{resetKey: "1"}}, nil))

@@ -219,8 +219,8 @@ func parseMessage(value []byte) (m Message, ok bool) {
 	return m, true
 }
 
-// cutParam takes the first parameter off a list, or the padding in front of it, which is a parameter
-// of no value. After a list that is malformed there is no rest.
+// cutParam takes the first parameter off a list, or the padding in front of it, which is a
+// parameter of no value. After a list that is malformed there is no rest.
 func cutParam(list []byte) (id uint8, value, rest []byte, sound bool) {
 	if list[0] == paramPadding {
 		return paramPadding, nil, list[1:], true

@@ -71,8 +71,8 @@ func TestControlGolden(t *testing.T) {
 	}
 }
 
-// TestControlRoundTrip reads messages back that have any of the parameters, and has the stock parser
-// read the frame.
+// TestControlRoundTrip reads messages back that have any of the parameters, and has the stock
+// parser read the frame.
 func TestControlRoundTrip(t *testing.T) {
 	letters := []frame.Signal{
 		frame.SignalHello, frame.SignalDrain, frame.SignalPing, frame.SignalPong, frame.SignalRefused, frame.SignalRoom, frame.SignalCancel,
@@ -134,8 +134,8 @@ func control(value string) []byte {
 	return b
 }
 
-// TestUnknownIsIgnored: letters and parameters of later versions mean nothing, and what is malformed
-// is no message, whatever of it could be read.
+// TestUnknownIsIgnored: letters and parameters of later versions mean nothing, and what is
+// malformed is no message, whatever of it could be read.
 func TestUnknownIsIgnored(t *testing.T) {
 	for name, tc := range map[string]struct {
 		value string
@@ -220,8 +220,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// FuzzMessage: no value under this package's key causes a panic, or a message that cannot be written
-// and read again.
+// FuzzMessage: no value under this package's key causes a panic, or a message that cannot be
+// written and read again.
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte("h\x01\x01\x01\x02\x04\x00\x00\x04\x00"))
 	f.Add([]byte("x\x05\x04\x00\x05\x00\x01\x06\x01\x01"))

@@ -14,6 +14,8 @@ type Server struct {
 	In   *bufio.Reader // what comes
 	Conn net.Conn
 
+	SaysHello func() // called before Receive does; nil: nothing is
+
 	marked bool          // it says hello to a client whose first request has a mark
 	limits frame.Message // what its hello announces
 
@@ -74,6 +76,9 @@ func (p *Server) HasSaidHello() bool {
 func (p *Server) Receive() (Received, error) {
 	r, err := Receive(p.In)
 	if err == nil && p.marked && !r.IsControl() && r.Signal == frame.SignalHello {
+		if p.SaysHello != nil {
+			p.SaysHello()
+		}
 		err = p.SayHello()
 	}
 	return r, err
