@@ -54,8 +54,9 @@ func TestUnreadableRequests(t *testing.T) {
 			}
 			held := start(10, func(int) error { return c.echo(context.Background(), "held", nil) })
 			g.awaits(t, 10)
-			opts = append(opts, client.WithDestService("echo"), client.WithConnPool(c.pool))
-			other, err := client.NewClient(otherService(), c.options(shared, kiteline.MuxConfig{}, opts)...)
+			opts = append(opts, client.WithSuite(kiteline.NewMuxClientSuite()), client.WithHostPorts(s.Addr.String()),
+				client.WithDestService("echo"), client.WithConnPool(c.pool))
+			other, err := client.NewClient(otherService(), opts...)
 			if err != nil {
 				t.Fatal(err)
 			}
