@@ -370,6 +370,66 @@ func TestMarkOnce(t *testing.T) {
 	}
 }
 
+// TestFirstFrameDecides: a connection is shared if its first frame is a hello, and pooled if that is
+// anything else, whatever comes later.
+func TestFirstFrameDecides(t *testing.T) {
+	control := func(sig frame.Signal) []byte { return testpeer.Control(sig) }
+	reset := testpeer.StockFrame(t, ttheader.EncodeParam{StrInfo: map[string]string{"crrst": "1"}}, nil)
+	for name, tc := range map[string]struct {
+		first  []byte // before the reply
+		shared bool
+		drains bool
+	}{
+		"a hello":              {first: control(frame.SignalHello), shared: true},
+		"a reply":              {},
+		"a hello after a ping": {first: append(control(frame.SignalPing), control(frame.SignalHello)...)},
+		"an unknown letter":    {first: append(control('?'), control(frame.SignalHello)...)},
+		"a stock goodbye":      {first: reset, drains: true},
+		"a hello and goodbye":  {first: append(control(frame.SignalHello), control(frame.SignalDrain)...), shared: true, drains: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+					defer nc.Close()
+					p := testpeer.NewServer(nc, false)
+					first, err := p.Receive()
+					if err != nil {
+						return
+					}
+					go func() { _, _ = io.Copy(io.Discard, p.In) }() // a pipe has no room
+					_, _ = nc.Write(tc.first)
+					time.Sleep(time.Millisecond)
+					_ = p.Reply(first.SeqID, nil)
+					time.Sleep(time.Hour)
+				}}
+				s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+				call, err := s.Begin(t.Context(), time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(call, nil)
+				if err := call.Send(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Microsecond)
+				if st := s.Stats(); tc.first != nil && ((st.Shared == 1) != tc.shared ||
+					(st.Pooled == 1) == tc.shared || (st.Draining == 1) != tc.drains) {
+					t.Errorf("before the reply: got %+v", st)
+				}
+				if _, err := call.Receive(); err != nil {
+					t.Error(err)
+				}
+				if st := s.Stats(); !tc.drains && ((st.Shared == 1) != tc.shared || (st.Pooled == 1) == tc.shared) {
+					t.Errorf("got %+v", st)
+				}
+				call.End()
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
 // TestRandomGeneration: sequence IDs of connections begin at random.
 func TestRandomGeneration(t *testing.T) {
 	seen := map[uint16]bool{}
