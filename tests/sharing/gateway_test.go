@@ -144,7 +144,5 @@ func callThrough(t *testing.T, serves, calls, behind harness.Transport) {
 	front.checkClean(t, "the gateway's client", remote.Client, harness.KitelineMux)
 	middle.checkClean(t, "the gateway, as a server,", remote.Server, serves)
 	middle.checkClean(t, "the gateway, as a client,", remote.Client, calls)
-	if serves != harness.Netpoll || calls == harness.KitelineMux || calls == harness.NetpollMux {
-		backend.checkClean(t, "what is behind the gateway", remote.Server, behind)
-	}
+	backend.checkClean(t, "what is behind the gateway", remote.Server, behind)
 }

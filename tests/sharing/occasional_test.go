@@ -2,7 +2,10 @@ package sharing
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
@@ -11,7 +14,11 @@ import (
 // Calls of a method that has been quick for long, and then takes its time, keep no quick one from being
 // answered, wherever the server runs them.
 func TestQuickBesideOccasional(t *testing.T) {
-	t.Parallel()
+	beside(t)
+	if long {
+		measureOccasional(t)
+		return
+	}
 	const rounds, quick = 5, 100
 	eachKind(t, func(t *testing.T, k kind) {
 		g := newGate()
@@ -37,5 +44,58 @@ func TestQuickBesideOccasional(t *testing.T) {
 			h.end(t, "a slow call")
 		}
 		harness.Settles(t, "handlers", g.inside.Load, 0)
+	})
+}
+
+// measureOccasional has callers make quick calls while one of 4 ms comes each 50 ms, and while one of a hundred of
+// their own takes a millisecond.
+func measureOccasional(t *testing.T) {
+	t.Helper()
+	const callers, each = 4, 2500
+	body := make([]byte, 1<<10)
+	_, addr, _ := startApart(t)
+	clients := map[kind]*caller{}
+	for _, k := range kinds() {
+		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		timed(t, callers, each, clients[k].call)
+	}
+	limit := bound{factor: 1.2}
+	compare(t, "1 KiB calls beside one of 4 ms each 50 ms", 99, limit, func(k kind) []time.Duration {
+		stop := make(chan struct{})
+		slow := start(1, func(int) error {
+			ticker := time.NewTicker(50 * time.Millisecond)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-stop:
+					return nil
+				case <-ticker.C:
+				}
+				if err := clients[k].delayed(4); err != nil {
+					return err
+				}
+			}
+		})
+		took := timed(t, callers, each, func() error { return clients[k].echo(context.Background(), "quick", body) })
+		close(stop)
+		slow.end(t, "slow calls")
+		return took
+	})
+	compare(t, "1 KiB calls, 1 % of them 1 ms", 99, limit, func(k kind) []time.Duration {
+		var n atomic.Int64
+		var mu sync.Mutex
+		var took []time.Duration
+		timed(t, callers, each, func() error {
+			if n.Add(1)%100 == 0 {
+				return clients[k].delayed(1)
+			}
+			began := time.Now()
+			err := clients[k].echo(context.Background(), "quick", body)
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, time.Since(began))
+			return err
+		})
+		return took
 	})
 }

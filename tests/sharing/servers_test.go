@@ -2,6 +2,7 @@ package sharing
 
 import (
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/cloudwego/kitex/server"
@@ -28,10 +29,49 @@ func startAt(t testing.TB, handler echo.EchoService, addr net.Addr, opts ...serv
 	return s
 }
 
-// serve is the role of a server.
+// serve is the role of a server, which answers questions about itself.
 func serve(t *testing.T, role *harness.Role) {
-	s := startAt(t, newGate(), nil)
-	role.Say("%v", s.Addr)
-	for role.Heard() != nil {
+	ln, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	s := harness.Start(t, harness.ServerConfig{Listener: ln, New: harness.NewEcho(newGate())})
+	role.Say("%d", ln.Addr().(*net.TCPAddr).Port)
+	for {
+		words := role.Heard()
+		if words == nil {
+			return
+		}
+		switch words[0] {
+		case "open":
+			role.Say("%d", s.Connections.Open())
+		case "goroutines":
+			role.Say("%d", runtime.NumGoroutine())
+		case "memory":
+			role.Say("%d", memory())
+		default:
+			t.Fatalf("asked for %q", words)
+		}
+	}
+}
+
+// startApart starts a server in a process of its own, and returns its address and its port, which it has at
+// every address of this host.
+func startApart(t *testing.T) (server *harness.Child, addr net.Addr, port string) {
+	t.Helper()
+	server = harness.StartChild(t, nil, "server")
+	port = server.Hear(4 * harness.Patience)
+	addr, err := net.ResolveTCPAddr("tcp4", net.JoinHostPort("127.0.0.1", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server, addr, port
+}
+
+// memory returns the bytes in use of this process's heap and stacks.
+func memory() int64 {
+	heap := harness.LiveHeap()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return heap + int64(stats.StackInuse)
 }
