@@ -92,7 +92,7 @@ func besideSlow(t *testing.T, b beginning, k kind) (took []time.Duration) {
 	held := start(slow, func(int) error { return w.client.echo(context.Background(), "held", nil) })
 	g.awaits(t, slow)
 	took = timed(t, quick, scale(1, samples/quick), w.client.call)
-	if dials := w.server.Connections.Accepted() - before; k == shared && dials > mostDials {
+	if dials := w.server.Connections.Accepted() - before; k == shared && !long && dials > mostDials { // connections age in a long one
 		t.Errorf("got %d dials, want %d at most", dials, mostDials)
 	}
 	g.open()

@@ -59,8 +59,11 @@ func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts
 
 // options returns what makes a client of the kind, and tells c its pool.
 func (c *caller) options(k kind, cfg kiteline.MuxConfig, opts []client.Option) []client.Option {
-	suite := kiteline.NewMuxClientSuite(kiteline.WithMux(cfg))
-	if k == pooled {
+	suite := kiteline.NewMuxClientSuite()
+	switch {
+	case k == shared && cfg != (kiteline.MuxConfig{}):
+		suite = kiteline.NewMuxClientSuite(kiteline.WithMux(cfg))
+	case k == pooled:
 		suite = kiteline.NewClientSuite(kiteline.WithPool(kiteline.PoolConfig{
 			MaxIdlePerAddress: 10_000, MaxIdleGlobal: 10_000, MaxIdleTimeout: cfg.IdleTimeout,
 		}))

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// patience is how long a call may take that nothing holds up, on a busy machine too.
-const patience = harness.Patience
+// patience is how long calls may take that nothing holds up, on a busy machine too.
+const patience = harness.Patience * stretch
 
 // gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that text, in
 // their handlers until it is opened.

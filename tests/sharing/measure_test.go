@@ -75,3 +75,15 @@ func percentile(took []time.Duration, p int) time.Duration {
 func median[T cmp.Ordered](values []T) T {
 	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
+
+// checkCount records whether n is not above most; in the short form only a failure is seen.
+func checkCount[N int | int64 | uint64](t *testing.T, name string, n, most N) {
+	t.Helper()
+	if !long {
+		if n > most {
+			t.Errorf("%s: got %d, want %d at most", name, n, most)
+		}
+		return
+	}
+	promise.Check(t, name, fmt.Sprintf("<= %d", most), fmt.Sprint(n), n <= most)
+}

@@ -5,5 +5,8 @@ package sharing
 // long says that times are measured.
 const long = false
 
+// stretch is how much longer calls may take than in the short form, of which there are more.
+const stretch = 1
+
 // scale returns the number of a test in its short form.
 func scale(short, _ int) int { return short }
