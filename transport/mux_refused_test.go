@@ -195,7 +195,8 @@ func TestMuxRefusedOneway(t *testing.T) {
 
 // TestMuxRefusedRetry has a retry policy name the error: then it is asked, and the call is tried again.
 func TestMuxRefusedRetry(t *testing.T) {
-	f := newFullFixture(t, mux.FailFast, nil)
+	// Kitex makes the container at the first call with a policy of its own, beside calls that look for it.
+	f := newFullFixture(t, mux.FailFast, nil, client.WithRetryContainer(retry.NewRetryContainer()))
 	var asked atomic.Int64
 	policy := retry.NewFailurePolicyWithResultRetry(&retry.ShouldResultRetry{
 		ErrorRetryWithCtx: func(_ context.Context, err error, _ rpcinfo.RPCInfo) bool {
