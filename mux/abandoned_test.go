@@ -40,16 +40,24 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				p := testpeer.NewServer(nc, true)
 				defer nc.Close()
-				first, _ := p.Receive()
+				first, _ := p.ReceiveCall()
 				_ = p.Reply(first.SeqID, nil)
-				var held []testpeer.Received
-				for range most {
-					f, _ := p.Receive()
-					held = append(held, f)
+				var replying sync.WaitGroup
+				defer replying.Wait()
+				for n := 0; ; n++ {
+					f, err := p.ReceiveCall()
+					switch {
+					case err != nil:
+						return
+					case n == 0:
+						replying.Go(func() {
+							<-release
+							_ = p.Reply(f.SeqID, nil)
+						})
+					case n >= most: // those that begin now
+						_ = p.Reply(f.SeqID, f.Payload)
+					}
 				}
-				<-release
-				_ = p.Reply(held[0].SeqID, nil)
-				p.Echo() // which answers those that begin now
 			}}
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most, Overload: overload})
 			connect(t, s)
@@ -94,7 +102,7 @@ func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int
 			}
 		})
 		for most := first; ; most = d {
-			f, err := p.Receive()
+			f, err := p.ReceiveCall()
 			if err != nil {
 				break
 			}
@@ -161,11 +169,11 @@ func TestLostReplies(t *testing.T) {
 					p.Echo()
 					return
 				}
-				if f, err := p.Receive(); err != nil || p.Reply(f.SeqID, nil) != nil {
+				if f, err := p.ReceiveCall(); err != nil || p.Reply(f.SeqID, nil) != nil {
 					return
 				}
 				for range lost {
-					_, _ = p.Receive()
+					_, _ = p.ReceiveCall()
 				}
 				p.Echo()
 			}}
@@ -206,7 +214,7 @@ func TestAbandonedElsewhere(t *testing.T) {
 				p.Echo()
 				return
 			}
-			if f, err := p.Receive(); err == nil && p.Reply(f.SeqID, nil) == nil {
+			if f, err := p.ReceiveCall(); err == nil && p.Reply(f.SeqID, nil) == nil {
 				_, _ = io.Copy(io.Discard, p.In)
 			}
 		}}

@@ -21,7 +21,7 @@ func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
 		readOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, false)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			<-readOn
 			p.Echo()
@@ -91,7 +91,7 @@ func TestFailFastAfterDial(t *testing.T) {
 		const dialTime = time.Second
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			_, _ = io.Copy(io.Discard, nc) // it answers nothing more
 		}}
@@ -133,9 +133,9 @@ func TestPeerClosesWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
-			_, _ = p.Receive()
+			_, _ = p.ReceiveCall()
 			_ = p.Control(frame.SignalDrain)
 			time.Sleep(time.Second)
 			nc.Close()

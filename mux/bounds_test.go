@@ -20,7 +20,7 @@ func TestPingFlood(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			for range 1000 {
 				if p.Control(frame.SignalPing) != nil {
@@ -48,7 +48,7 @@ func TestOnewaysTakeMemory(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			time.Sleep(time.Second)
 		}}

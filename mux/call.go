@@ -37,6 +37,7 @@ type Call struct {
 	left     bool // it has nothing to do with the connection any more
 	position uint64
 	timer    *time.Timer // nil until it was needed
+	heard    uint64      // conn.heard when it was sent
 
 	// guarded by conn.mu
 	state      callState
@@ -142,7 +143,7 @@ func (c *Call) send() error {
 		return err
 	}
 	request := c.request
-	c.request, c.size = nil, p.Bytes
+	c.request, c.size, c.heard = nil, p.Bytes, cc.heard()
 	held := 0
 	if c.oneway { // no caller that waits stands for its memory
 		held = frame.MinMemory
@@ -167,6 +168,7 @@ func (c *Call) Receive() (buffer.Reader, error) {
 	c.leave()
 	switch {
 	case over != nil:
+		c.conn.timedOut(c, over)
 		return nil, c.fail("receive", over)
 	case c.refused != nil:
 		return nil, c.fail("receive", c.refused)

@@ -36,12 +36,12 @@ func TestResetInFlight(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
-		first, err := p.Receive()
+		first, err := p.ReceiveCall()
 		if err != nil || p.Reply(first.SeqID, nil) != nil {
 			return
 		}
 		for {
-			if _, err := p.Receive(); err != nil {
+			if _, err := p.ReceiveCall(); err != nil {
 				return
 			}
 			if got.Add(1) == calls {
@@ -79,10 +79,10 @@ func TestEndInFlight(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			for range calls {
-				_, _ = p.Receive()
+				_, _ = p.ReceiveCall()
 			}
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
@@ -114,7 +114,7 @@ func TestStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			// The pipe has no room, so the request after next is stuck.
 		}}
@@ -163,10 +163,10 @@ func TestFailFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			for {
-				if _, err := p.Receive(); err != nil {
+				if _, err := p.ReceiveCall(); err != nil {
 					return
 				}
 			}
@@ -207,7 +207,7 @@ func TestWaitForRoom(t *testing.T) {
 				var wg sync.WaitGroup
 				defer wg.Wait()
 				for {
-					f, err := p.Receive()
+					f, err := p.ReceiveCall()
 					if err != nil {
 						return
 					}
@@ -270,13 +270,13 @@ func TestPartialFrames(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			for {
-				if _, err := p.Receive(); err != nil { // given up by its caller
+				if _, err := p.ReceiveCall(); err != nil { // given up by its caller
 					return
 				}
-				second, err := p.Receive()
+				second, err := p.ReceiveCall()
 				if err != nil {
 					return
 				}
@@ -351,7 +351,7 @@ func TestOversizeReply(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			f, _ := p.Receive()
+			f, _ := p.ReceiveCall()
 			start := testpeer.RequestFrame(f.SeqID, nil)
 			binary.BigEndian.PutUint32(start, 1001-frame.LengthBytes)
 			_, _ = nc.Write(start)
@@ -418,7 +418,7 @@ func TestOneway(t *testing.T) {
 			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
 			for {
-				f, err := p.Receive()
+				f, err := p.ReceiveCall()
 				if err != nil {
 					return
 				}
@@ -468,7 +468,7 @@ func TestPooledTimeout(t *testing.T) {
 			p := testpeer.NewServer(nc, false)
 			defer nc.Close()
 			if n == 1 {
-				first, _ := p.Receive()
+				first, _ := p.ReceiveCall()
 				_ = p.Reply(first.SeqID, nil)
 				_, _ = io.Copy(io.Discard, nc)
 				return

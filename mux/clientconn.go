@@ -60,8 +60,8 @@ type clientConn struct {
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
 
-	// atomic. The first four are changed with mu held, the next three by the reader, the last
-	// three by callers.
+	// atomic. The first four are changed with mu held, the next five by the reader, the next
+	// three by callers, and the last with Set.mu held.
 	mode     atomic.Uint32 // a mode
 	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
 	load     atomic.Int32  // calls in flight
@@ -69,9 +69,12 @@ type clientConn struct {
 	replied  atomic.Bool   // a reply has come, which shows that the peer is well
 	incoming atomic.Int64  // bytes that are still to come of a large frame
 	progress atomic.Uint64 // frames read so far, and parts of large ones
+	trickle  atomic.Uint64 // less than a part has come so often
+	partial  atomic.Bool   // a frame has begun that has not come whole
 	unsent   atomic.Int32  // calls that have begun and not sent
 	typical  atomic.Int64  // about the mean length of the last requests
 	held     atomic.Int64  // bytes of requests that were sent, and whose callers have not left
+	trust    atomic.Uint32 // a trust
 
 	// owned by the reader
 	readDeadline time.Time          // what the connection's read deadline was last set to
@@ -107,6 +110,8 @@ type clientConn struct {
 	lostAt    time.Time // when late replies were last told from later ones; zero: there were few
 	seen      uint64    // progress at the last look for a reader
 	pulse     pulse.Pulse
+	suspicion pulse.Suspicion // active unless the connection is trusted
+	pieces    pulse.Pieces
 }
 
 // newClientConn takes a connection over whose dial took so long.

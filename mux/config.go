@@ -19,12 +19,12 @@ type Config struct {
 	// DialTimeout is how long Dial may take. Zero or less means as long as it likes.
 	DialTimeout time.Duration
 
-	// MaxConns is how many connections a peer gets that multiplexes. They are opened as
-	// calls find no idle one. It is also how many may be dialled, or wait for a hello, at a time
-	// while it is not known what the peer can; where hellos are late it is more, and those that turn
-	// out to be too many get no new calls and end after their last one. Pooled ones at the same
-	// address do not count. Zero or less means 2: more make batches smaller, fewer leave small calls
-	// no way around large ones.
+	// MaxConns is how many connections a peer gets that multiplexes. They are opened as calls find
+	// no idle one. It is also how many may be dialled, or wait for a hello, at a time while it is
+	// not known what the peer can; where hellos are late it is more, and those that turn out to be
+	// too many get no new calls and end after their last one. Pooled ones at the same address do
+	// not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way
+	// around large ones.
 	MaxConns int
 
 	// MaxPooledConns is how many a peer gets that does not, or is not known to, where
@@ -38,18 +38,18 @@ type Config struct {
 	// seem never to come. Zero or less means 4096; more than 32768 counts as that.
 	MaxInFlight int
 
-	// MaxPendingBytes is how many bytes may wait to be written on a connection before
-	// calls wait or fail, in Begin, or in Send where others were quicker; a frame begun
-	// below it may exceed it. A oneway call counts for 4 KiB more, the memory that a short one
-	// takes, since no caller waits for it. A call that has begun and not sent holds room for a request of
-	// the usual length, as it holds one of MaxInFlight's places: a goroutine that begins
-	// several before it sends may wait for itself. Zero or less means 16 MiB.
+	// MaxPendingBytes is how many bytes may wait to be written on a connection before calls wait or
+	// fail, in Begin, or in Send where others were quicker; a frame begun below it may exceed it. A
+	// oneway call counts for 4 KiB more, the memory that a short one takes, since no caller waits
+	// for it. A call that has begun and not sent holds room for a request of the usual length, as
+	// it holds one of MaxInFlight's places: a goroutine that begins several before it sends may
+	// wait for itself. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
-	// MaxFrameBytes is how long a request or a reply may be, its header included; requests
-	// also no longer than the peer has announced. A longer one fails its call with a *FrameError; a reply does when its length is read, and
-	// is skipped then, while other calls go on, or ends a connection that no others share.
-	// Zero or less means 64 MiB.
+	// MaxFrameBytes is how long a request or a reply may be, its header included; requests also no
+	// longer than the peer has announced. A longer one fails its call with a *FrameError; a reply
+	// does when its length is read, and is skipped then, while other calls go on, or ends a
+	// connection that no others share. Zero or less means 64 MiB.
 	MaxFrameBytes int
 
 	// MaxBatchBytes and MaxBatchFrames end a batch of requests that leave together. Zero
@@ -63,6 +63,11 @@ type Config struct {
 	// WriteTimeout is how long the peer may take for each piece of 4 to 64 KiB once the kernel
 	// has no more room. Then the connection is closed. Zero means 10 s, negative for ever.
 	WriteTimeout time.Duration
+
+	// ReadTimeout is how long the peer may take for each 256 KiB of a frame that it has begun, and
+	// for the rest of it, give or take an eighth. Then the connection ends with ErrStalled. Zero
+	// means 10 s, negative forever.
+	ReadTimeout time.Duration
 
 	// Heartbeat is how often a shared connection is looked after on which the peer gave no
 	// sign of life: no byte came, nor did it take any of those that the kernel had no room for.
@@ -78,12 +83,12 @@ type Config struct {
 	MaxAge time.Duration
 
 	// BackoffMin and BackoffMax bound the pause after a failed dial, or after the dial of a
-	// connection that ended within BackoffMax, or a second, and without a reply. It doubles with each
-	// failure, until a connection has its first reply, and is varied by half. In the pause,
-	// calls to an address without connections fail at once, with the error of that dial
-	// or connection; the first call after it dials again. So a server that is back is used
-	// after one and a half times BackoffMax at the latest, while calls come. Zero or less
-	// means 1 ms and 20 ms.
+	// connection that ended within BackoffMax, or a second, and without a reply. It doubles with
+	// each failure, until a connection has its first reply, and is varied by half. In the pause,
+	// calls to an address without connections fail at once, with the error of that dial or
+	// connection; the first call after it dials again. So a server that is back is used after one
+	// and a half times BackoffMax at the latest, while calls come. Zero or less means 1 ms and 20
+	// ms.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 
@@ -118,6 +123,7 @@ const (
 	mostInFlight          = 1 << 15
 	defaultMaxFrameBytes  = 64 << 20
 	defaultWriteTimeout   = 10 * time.Second
+	defaultReadTimeout    = 10 * time.Second
 	defaultBackoffMin     = time.Millisecond
 	defaultBackoffMax     = 20 * time.Millisecond
 )
@@ -143,6 +149,12 @@ func (c Config) withDefaults() Config {
 		c.WriteTimeout = defaultWriteTimeout
 	case c.WriteTimeout < 0:
 		c.WriteTimeout = 0 // as outputs and connections have it
+	}
+	switch {
+	case c.ReadTimeout == 0:
+		c.ReadTimeout = defaultReadTimeout
+	case c.ReadTimeout < 0:
+		c.ReadTimeout = 0
 	}
 	if c.BackoffMin <= 0 {
 		c.BackoffMin = defaultBackoffMin

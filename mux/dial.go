@@ -33,7 +33,7 @@ func (s *Set) roomLocked() int {
 	case s.pooled >= s.config.MaxPooledConns:
 		return 0 // one more may turn out to be as those are
 	}
-	return s.config.MaxConns - (open - s.pooled)
+	return s.config.MaxConns - (open - s.pooled - s.doubted)
 }
 
 // dialLocked starts a dial, if there is room and no pause. The connection takes the

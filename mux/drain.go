@@ -54,6 +54,9 @@ func (s *Set) unlistLocked(cc *clientConn) {
 	if cc.shared {
 		s.shared--
 	}
+	if trust(cc.trust.Load()) == doubted {
+		s.doubted--
+	}
 	s.idle = without(s.idle, cc)
 	cc.parked, cc.pooled, cc.shared = false, false, false
 	s.setListLocked(without(*s.list.Load(), cc))

@@ -21,7 +21,7 @@ func TestFailFastAfterPeerClosed(t *testing.T) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
 		for range 3 {
-			f, err := p.Receive()
+			f, err := p.ReceiveCall()
 			if err != nil || p.Reply(f.SeqID, nil) != nil {
 				return
 			}
@@ -44,12 +44,12 @@ func TestAnsweredBeforeSent(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			_ = p.Reply(<-early, nil)
 			<-read
 			for {
-				f, err := p.Receive()
+				f, err := p.ReceiveCall()
 				if err != nil {
 					return
 				}
@@ -101,7 +101,7 @@ func TestDeadlineAmongFrames(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
-		first, err := p.Receive()
+		first, err := p.ReceiveCall()
 		if err != nil || p.Reply(first.SeqID, nil) != nil {
 			return
 		}

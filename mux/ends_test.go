@@ -72,7 +72,7 @@ func TestCloseWaits(t *testing.T) {
 			near, far := net.Pipe()
 			d.wg.Go(func() {
 				p := testpeer.NewServer(far, true)
-				if f, err := p.Receive(); err == nil {
+				if f, err := p.ReceiveCall(); err == nil {
 					_ = p.Reply(f.SeqID, nil)
 				}
 				time.Sleep(time.Second) // it reads nothing more
@@ -193,7 +193,7 @@ func TestOnewayUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			p.In.Reset(&slowConn{nc, 1000, time.Second})
 			p.Echo()
@@ -261,12 +261,12 @@ func TestPingAfterEnd(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 1, Heartbeat: 20 * time.Millisecond, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
-		f, err := p.Receive()
+		f, err := p.ReceiveCall()
 		if err != nil || p.Reply(f.SeqID, nil) != nil {
 			return
 		}
 		for err == nil {
-			_, err = p.Receive()
+			_, err = p.ReceiveCall()
 		}
 		for range 5 {
 			_ = p.Control(frame.SignalPing)

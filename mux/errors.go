@@ -20,9 +20,13 @@ var (
 	// the policy is not to wait. Nothing of it was sent.
 	ErrOverloaded = errors.New("mux: overloaded")
 
-	// ErrSilent is what calls fail with whose peer answered no heartbeat. It matches
-	// os.ErrDeadlineExceeded under errors.Is.
+	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call had
+	// timed out. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
+
+	// ErrStalled is what calls fail with whose connection's peer has begun a frame and not gone on with
+	// it in time. It matches os.ErrDeadlineExceeded under errors.Is.
+	ErrStalled = cause.ErrStalled
 
 	// errIdle is why a connection was closed that had no call for too long.
 	errIdle = cause.New("mux: connection idle", net.ErrClosed)
@@ -43,7 +47,7 @@ var (
 //   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
 //     caller went away, or its time was over;
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
-//   - ErrClosed, ErrOverloaded, ErrSilent, *FrameError;
+//   - ErrClosed, ErrOverloaded, ErrSilent, ErrStalled, *FrameError;
 //   - any other error of the connection or of dialling.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"

@@ -24,7 +24,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 		}})
 		go func() {
 			p := testpeer.NewServer(far, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 		}()
 		connect(t, s)

@@ -14,5 +14,5 @@ func (s *Set) healthLocked(cc *clientConn, now time.Time) pulse.Health {
 		return pulse.Good
 	}
 	return cc.pulse.Look(now, pulse.Rhythm{Interval: interval, MostPause: interval / 2},
-		pulse.Signs{Heard: cc.progress.Load(), Waited: cc.out.WaitedFor()})
+		cc.signs())
 }

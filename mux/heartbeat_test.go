@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -69,7 +68,7 @@ func TestHeartbeatSlowReply(t *testing.T) {
 					_, _ = nc.Read(nil)
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1})
+			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, ReadTimeout: -1})
 			connect(t, s)
 			if got, err := roundTrip(t.Context(), s, nil, 0); err != nil || len(got) != tt.size {
 				t.Errorf("%+v: got %d bytes, %v", tt, len(got), err)
@@ -151,7 +150,7 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, p.In)
 				}}
-				s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
+				s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1, ReadTimeout: -1})
 				connect(t, s)
 				payload := make([]byte, 1<<20)
 				if !up {
@@ -183,8 +182,8 @@ func (c *roomyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TestHeartbeatHalfOpen has calls go on to a peer that has gone, which the kernel takes:
-// that is no sign of life.
+// TestHeartbeatHalfOpen has oneway calls go on to a peer that has gone, which the kernel takes: that is no
+// sign of life.
 func TestHeartbeatHalfOpen(t *testing.T) {
 	const interval = 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -201,12 +200,9 @@ func TestHeartbeatHalfOpen(t *testing.T) {
 		wire.gone.Store(true)
 		began := time.Now()
 		for {
-			_, err := roundTrip(t.Context(), s, make([]byte, 1000), time.Second)
-			if errors.Is(err, ErrSilent) {
-				break
-			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > 3*interval {
-				t.Errorf("got %v after %v", err, time.Since(began))
+			sendOneway(t, s)
+			time.Sleep(time.Second)
+			if s.Stats().Deaths > 0 || time.Since(began) > 3*interval {
 				break
 			}
 		}

@@ -154,6 +154,9 @@ func (cc *clientConn) learn(m mode) {
 	cc.mode.Store(uint32(m))
 	cc.awaited.Store(false)
 	cc.mu.Unlock()
+	if m == modeShared {
+		cc.limitUnacknowledged()
+	}
 	cc.set.learn(cc, m)
 }
 

@@ -48,8 +48,13 @@ func (cc *clientConn) skipRest(in buffer.Reader) error {
 			return err
 		}
 		_ = in.Release() // always nil
+		before := cc.skip
 		cc.skip -= int64(n)
 		cc.part = in.Len()
-		cc.progress.Add(1)
+		if before/partBytes != cc.skip/partBytes {
+			cc.heardMore()
+		} else {
+			cc.heardPart()
+		}
 	}
 }

@@ -27,10 +27,10 @@ func TestOversizeReplyAlone(t *testing.T) {
 				defer nc.Close()
 				rnd := rand.New(rand.NewPCG(seed, 11))
 				p := testpeer.NewServer(nc, true)
-				first, _ := p.Receive()
+				first, _ := p.ReceiveCall()
 				_ = p.Reply(first.SeqID, nil)
 				for {
-					f, err := p.Receive()
+					f, err := p.ReceiveCall()
 					if err != nil {
 						return
 					}
@@ -104,7 +104,7 @@ func TestOversizeFirstReply(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				p := testpeer.NewServer(nc, marked)
-				f, _ := p.Receive()
+				f, _ := p.ReceiveCall()
 				_ = p.Reply(f.SeqID, make([]byte, 2000))
 				p.Echo()
 			}}
@@ -138,9 +138,9 @@ func TestOversizeGone(t *testing.T) {
 				p.Echo()
 				return
 			}
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
-			second, _ := p.Receive()
+			second, _ := p.ReceiveCall()
 			frame := testpeer.RequestFrame(second.SeqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
 			_, _ = nc.Write(frame)

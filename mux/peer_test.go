@@ -43,7 +43,7 @@ func newDeafDialer() *pipeDialer {
 	return &pipeDialer{serve: func(nc net.Conn, _ int) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
-		if f, err := p.Receive(); err == nil && p.Reply(f.SeqID, nil) == nil {
+		if f, err := p.ReceiveCall(); err == nil && p.Reply(f.SeqID, nil) == nil {
 			_, _ = io.Copy(io.Discard, p.In)
 		}
 	}}

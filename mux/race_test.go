@@ -38,7 +38,7 @@ func (m *mortalPeer) serve(nc net.Conn) {
 		life = -1
 	}
 	for ; life != 0; life-- {
-		f, err := p.Receive()
+		f, err := p.ReceiveCall()
 		if err != nil {
 			return
 		}

@@ -20,7 +20,7 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	active, pooled, shared := 0, 0, 0
+	active, pooled, shared, doubts := 0, 0, 0, 0
 	for cc := range s.conns {
 		if cc.pooled && mode(cc.mode.Load()) != modePooled {
 			t.Errorf("seed %d: a connection counts as pooled and is %v", seed, mode(cc.mode.Load()))
@@ -35,13 +35,16 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 		if cc.shared {
 			shared++
 		}
+		if trust(cc.trust.Load()) == doubted {
+			doubts++
+		}
 		if n := cc.unsent.Load(); n < 0 {
 			t.Errorf("seed %d: %d calls have not been sent", seed, n)
 		}
 	}
-	if s.active != active || s.pooled != pooled || s.shared != shared {
-		t.Errorf("seed %d: counted %d connections, %d pooled, %d shared, and there are %d, %d and %d",
-			seed, s.active, s.pooled, s.shared, active, pooled, shared)
+	if s.active != active || s.pooled != pooled || s.shared != shared || s.doubted != doubts {
+		t.Errorf("seed %d: counted %d connections, %d pooled, %d shared, %d doubted, and there are %d, %d, %d and %d",
+			seed, s.active, s.pooled, s.shared, s.doubted, active, pooled, shared, doubts)
 	}
 	for _, list := range [][]*clientConn{*s.list.Load(), s.idle} {
 		for _, cc := range list {

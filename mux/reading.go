@@ -108,6 +108,16 @@ func (cc *clientConn) kick() {
 	_ = cc.conn.SetReadDeadline(longAgo()) // fails on a closed connection, whose reader has looked up
 }
 
+// kickReader is kick, if there is a reader.
+func (cc *clientConn) kickReader() {
+	cc.mu.Lock()
+	read := cc.roles.leader != nil || cc.roles.watched
+	cc.mu.Unlock()
+	if read {
+		cc.kick()
+	}
+}
+
 // readFrames waits for a frame and handles all that have come. An error of the
 // deadline's leaves a partial frame in the connection, where the next reader finds it.
 func (cc *clientConn) readFrames() error {
@@ -119,11 +129,13 @@ func (cc *clientConn) readFrames() error {
 		}
 		if err != nil {
 			cc.lookAtPart(in)
+			cc.noteRest(in)
 			_ = in.Release() // always nil
 			return err
 		}
 		if !cc.hasFrame(in) {
 			cc.part = in.Len()
+			cc.noteRest(in)
 			return in.Release()
 		}
 	}
@@ -133,8 +145,20 @@ func (cc *clientConn) readFrames() error {
 func (cc *clientConn) lookAtPart(in buffer.Reader) {
 	if part := in.Len(); part != cc.part {
 		cc.part = part
-		cc.progress.Add(1)
+		cc.heardPart()
 	}
+}
+
+// heardPart counts a sign of life that is less than a frame, or than a part of a large one.
+func (cc *clientConn) heardPart() {
+	cc.trickle.Add(1)
+	cc.vouch()
+}
+
+// heardMore counts a frame, or a part of a large one.
+func (cc *clientConn) heardMore() {
+	cc.progress.Add(1)
+	cc.vouch()
 }
 
 // hasFrame reports whether another whole frame, or something that is no frame, can be
@@ -160,12 +184,23 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	case cc.skip > 0:
 		return nil, cc.skipRest(in)
 	}
+	if in.Len() == 0 {
+		if _, err := in.Peek(1); err != nil {
+			return nil, err
+		}
+	}
+	if in.Len() < frame.PrefixBytes {
+		cc.noteFrame(true)
+	}
 	start, err := in.Peek(frame.PrefixBytes)
 	if err != nil {
 		return nil, err
 	}
 	if cc.prefix, err = frame.Parse(start, cc.set.config.MaxFrameBytes); err != nil {
 		return nil, cc.refuse(start, err)
+	}
+	if cc.prefix.Bytes > in.Len() {
+		cc.noteFrame(true)
 	}
 	if cc.prefix.Bytes > frame.CopyBytes {
 		cc.large = frame.Take()
@@ -192,7 +227,7 @@ func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 		if err != nil {
 			return nil, err
 		}
-		cc.progress.Add(1)
+		cc.heardMore()
 		cc.part = in.Len()
 		if err := cc.large.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
 			return nil, err
@@ -214,7 +249,7 @@ func (cc *clientConn) setIncoming(left int64) {
 // handle gives a frame to its call, which owns it then, or does what it says about the
 // connection. cc.prefix is the frame's.
 func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
-	cc.progress.Add(1)
+	cc.heardMore()
 	if cc.prefix.IsControl() {
 		defer frame.Drop(received)
 		return cc.control(received)

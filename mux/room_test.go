@@ -35,7 +35,7 @@ func TestCloggedByRequest(t *testing.T) {
 		readOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			<-readOn
 			p.Echo()
@@ -75,15 +75,15 @@ func TestCloggedByReply(t *testing.T) {
 		sendOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
-			second, _ := p.Receive()
-			third, _ := p.Receive()
+			second, _ := p.ReceiveCall()
+			third, _ := p.ReceiveCall()
 			large := testpeer.RequestFrame(second.SeqID, make([]byte, 15<<20))
 			_, _ = nc.Write(large[:1<<20])
 			<-sendOn
 			_, _ = nc.Write(large[1<<20 : len(large)-clogBytes/2])
-			fourth, err := p.Receive()
+			fourth, err := p.ReceiveCall()
 			if err != nil {
 				return
 			}
@@ -134,13 +134,13 @@ func TestAnswerFreesPlace(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
-			a, _ := p.Receive()
-			b, _ := p.Receive()
+			a, _ := p.ReceiveCall()
+			b, _ := p.ReceiveCall()
 			<-answer
 			_ = p.Reply(a.SeqID, nil)
-			c, err := p.Receive()
+			c, err := p.ReceiveCall()
 			if err != nil {
 				return
 			}
@@ -246,7 +246,7 @@ func TestMixedPeers(t *testing.T) {
 				third = nc
 			}
 			p := testpeer.NewServer(nc, n == 3)
-			f, err := p.Receive()
+			f, err := p.ReceiveCall()
 			if err != nil {
 				return
 			}

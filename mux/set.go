@@ -11,8 +11,8 @@ import (
 )
 
 // InfoKey is the key of the string info in a header by which peers of this package know each other.
-// A Set takes it out of replies, and a muxserver.Server out of requests; what else reads headers has
-// to ignore it.
+// A Set takes it out of replies, and a muxserver.Server out of requests; what else reads headers
+// has to ignore it.
 const InfoKey = frame.InfoKey
 
 // Set is the connections to one address, and what is known about it.
@@ -26,11 +26,12 @@ type Set struct {
 	config Config // immutable, defaults filled in
 
 	// atomic
-	list     atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
-	canGrow  atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
-	moreSoon atomic.Bool                   // that, or one is being dialled; changed with mu held
-	trusting atomic.Bool                   // calls wait for hellos: the peer was not pooled last; changed with mu held
-	waitings atomic.Int32                  // waiters.Len(); changed with mu held
+	list      atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
+	canGrow   atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
+	moreSoon  atomic.Bool                   // that, or one is being dialled; changed with mu held
+	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun; set to false before a look, to true with mu held
+	trusting  atomic.Bool                   // calls wait for hellos: the peer was not pooled last; changed with mu held
+	waitings  atomic.Int32                  // waiters.Len(); changed with mu held
 
 	goroutines group
 	calls      sync.Pool // of *Call, in no use
@@ -43,6 +44,7 @@ type Set struct {
 	active    int                      // of them, those that are not draining
 	shared    int                      // of these, those that are shared
 	pooled    int                      // and those used as pooled
+	doubted   int                      // and those that are doubted: new calls may have others dialled instead
 	idle      []*clientConn            // pooled ones that were free when they came here, the last used last
 	dialling  int
 	dialCtx   context.Context    // of the dials under way; nil without any
@@ -125,18 +127,20 @@ func (s *Set) beginFast(c *Call) bool {
 const clogBytes = 128 << 10
 
 // pick returns the best connection that is shared or probing; nil if there is none. It
-// is clogged if all are. pick looks at hints only: the connection may refuse.
+// is clogged if all are clogged or suspect. pick looks at hints only: the connection may refuse.
 func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
+	awaited := false // a connection's hello is
 	for _, cc := range *s.list.Load() {
 		load := cc.load.Load()
-		if cc.awaited.Load() || load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() || !cc.fitsPeer(0) {
+		if cc.awaited.Load() {
+			awaited = true
 			continue
 		}
-		cost := load + cc.late.Load()
-		if cc.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
-			cost += mostInFlight
+		if load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() || !cc.fitsPeer(0) {
+			continue
 		}
+		cost := cc.cost(load)
 		if cost >= bestCost {
 			continue
 		}
@@ -149,7 +153,23 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 		}
 		best, bestCost = cc, cost
 	}
+	if best != nil && best.isToBeAwaited(awaited) {
+		return nil, true
+	}
 	return best, bestCost >= mostInFlight
+}
+
+// cost says how much worse a connection with so many calls is than an idle one. One that is clogged
+// or suspect costs mostInFlight at least.
+func (cc *clientConn) cost(load int32) int32 {
+	cost := load + cc.late.Load()
+	if cc.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
+		cost += mostInFlight
+	}
+	if trust(cc.trust.Load()) != trusted {
+		cost += 2 * mostInFlight
+	}
+	return cost
 }
 
 // learn takes what the first frame on cc said about the peer.

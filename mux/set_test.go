@@ -60,11 +60,11 @@ func TestSharedOutOfOrder(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, first.Payload)
 			var frames []testpeer.Received
 			for range calls {
-				f, err := p.Receive()
+				f, err := p.ReceiveCall()
 				if err != nil {
 					t.Errorf("peer: %v", err)
 					return
@@ -74,7 +74,7 @@ func TestSharedOutOfOrder(t *testing.T) {
 			for i := len(frames) - 1; i >= 0; i-- {
 				_ = p.Reply(frames[i].SeqID, frames[i].Payload)
 			}
-			_, _ = p.Receive() // until the client closes
+			_, _ = p.ReceiveCall() // until the client closes
 		}}
 		for _, first := range []uint16{0, 1<<15 - 1, 1<<16 - 1} {
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1, firstGeneration: first})
@@ -107,20 +107,24 @@ func TestCallTimeout(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			p := testpeer.NewServer(nc, true)
 			defer nc.Close()
-			first, _ := p.Receive()
+			first, _ := p.ReceiveCall()
 			_ = p.Reply(first.SeqID, nil)
 			var frames []testpeer.Received
 			for range 30 {
-				f, err := p.Receive()
+				f, err := p.ReceiveCall()
 				if err != nil {
 					return
 				}
 				frames = append(frames, f)
 			}
-			<-release
-			for _, f := range frames {
-				_ = p.Reply(f.SeqID, f.Payload)
-			}
+			var replying sync.WaitGroup
+			defer replying.Wait()
+			replying.Go(func() {
+				<-release
+				for _, f := range frames {
+					_ = p.Reply(f.SeqID, f.Payload)
+				}
+			})
 			p.Echo()
 		}}
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
@@ -162,6 +166,7 @@ func TestCallTimeout(t *testing.T) {
 			t.Errorf("got %+v", st)
 		}
 		close(release)
+		synctest.Wait()
 		if got, err := roundTrip(t.Context(), s, []byte("after"), 0); err != nil || string(got) != "after" {
 			t.Errorf("got %q, %v", got, err)
 		}

@@ -22,6 +22,7 @@ type counters struct {
 	aged        atomic.Uint64
 	lateReplies atomic.Uint64
 	overloads   atomic.Uint64
+	suspicions  atomic.Uint64
 }
 
 // Stats is a Set at one moment, and what it has done so far. The figures are taken one
@@ -46,6 +47,7 @@ type Stats struct {
 	Aged        uint64 // of them, those replaced for their age
 	LateReplies uint64 // replies for which nobody waited any more
 	Overloads   uint64 // calls that failed with ErrOverloaded
+	Suspicions  uint64 // times a call timed out without a sign of life since it was sent
 
 	Frames      uint64 // frames written; divided by Batches it is the mean batch
 	Batches     uint64
@@ -73,6 +75,7 @@ func (st *Stats) Add(o Stats) {
 	st.Aged += o.Aged
 	st.LateReplies += o.LateReplies
 	st.Overloads += o.Overloads
+	st.Suspicions += o.Suspicions
 	st.Frames += o.Frames
 	st.Batches += o.Batches
 	st.Writes += o.Writes
@@ -95,6 +98,7 @@ func (s *Set) Stats() Stats {
 		Aged:        s.counters.aged.Load(),
 		LateReplies: s.counters.lateReplies.Load(),
 		Overloads:   s.counters.overloads.Load(),
+		Suspicions:  s.counters.suspicions.Load(),
 		Frames:      s.counters.output.Frames.Load(),
 		Batches:     s.counters.output.Batches.Load(),
 		Writes:      s.counters.output.Writes.Load(),
@@ -165,6 +169,9 @@ func (cc *clientConn) describe(text *strings.Builder) {
 		state += ", ending"
 	case cc.draining:
 		state += ", draining"
+	}
+	if t := trust(cc.trust.Load()); t != trusted {
+		state += ", " + t.String()
 	}
 	fmt.Fprintf(text, "  %v → %v: %s, %v old, %d in flight, %d abandoned, %d bytes to write, %d to come, read by %s, %d frames read\n",
 		cc.conn.LocalAddr(), cc.conn.RemoteAddr(), state, time.Since(cc.born).Round(time.Millisecond),

@@ -29,9 +29,9 @@ func (s *Set) planUpkeepLocked(d time.Duration) {
 	s.upkeepAt, s.upkeep = due, s.goroutines.after(d, s.runUpkeep)
 }
 
-// runUpkeep looks at all connections: whom nobody reads gets a watcher, who is silent is
-// asked, who is idle, old, of no use or one too many goes. It runs on the timer's goroutine, often while calls come
-// and go, and otherwise as often as the configuration needs.
+// runUpkeep looks at all connections: whom nobody reads gets a watcher, who is silent is asked, who
+// is idle, old, of no use or one too many goes. It runs on the timer's goroutine, often while calls
+// come and go, and otherwise as often as the configuration needs.
 func (s *Set) runUpkeep() {
 	var due upkeepWork
 	s.mu.Lock()
@@ -43,11 +43,14 @@ func (s *Set) runUpkeep() {
 	for _, cc := range due.silent {
 		cc.fail(ErrSilent)
 	}
+	for _, cc := range due.stalled {
+		cc.fail(ErrStalled)
+	}
 	for _, cc := range due.asked {
 		_, _ = cc.sendControl(frame.SignalPing)
 	}
 	for _, cc := range due.quiet {
-		cc.kick()
+		cc.kickReader()
 	}
 	for _, cc := range due.surplus {
 		s.drain(cc)
@@ -57,6 +60,7 @@ func (s *Set) runUpkeep() {
 // upkeepWork is what has to be done without the set's lock.
 type upkeepWork struct {
 	silent  []*clientConn // to end
+	stalled []*clientConn // to end
 	asked   []*clientConn // to be sent a ping
 	quiet   []*clientConn // whose reader is to look up
 	surplus []*clientConn // to drain
@@ -66,12 +70,15 @@ type upkeepWork struct {
 func (s *Set) lookLocked(due *upkeepWork) {
 	now := time.Now()
 	next := s.restPeriod()
+	s.attentive.Store(false) // before it is seen whether a frame has begun
 	extra := s.trimLocked(due)
 	for cc := range s.conns {
 		if !cc.watchIfUnread() {
 			next = min(next, watchPeriod)
 		}
-		if !s.isWellLocked(cc, now, due) {
+		goesOn, again := s.isWellLocked(cc, now, due)
+		next = min(next, again)
+		if !goesOn {
 			continue
 		}
 		tooMany := extra > 0 && s.isLimitedLocked(cc) && mode(cc.mode.Load()) == modeProbing
@@ -95,9 +102,9 @@ func (s *Set) lookLocked(due *upkeepWork) {
 	}
 }
 
-// trimLocked notes shared connections that are more than may be, those with the fewest calls first. They
-// were opened before anybody knew that the peer multiplexes, and have what they do to finish, but
-// under load they are never idle. It returns how many are still too many, of which nobody knows
+// trimLocked notes shared connections that are more than may be, those with the fewest calls first.
+// They were opened before anybody knew that the peer multiplexes, and have what they do to finish,
+// but under load they are never idle. It returns how many are still too many, of which nobody knows
 // yet what they are.
 func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 	shared := 0
@@ -144,25 +151,37 @@ func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
 	return !first && 2*overdue >= cc.places()
 }
 
-// isWellLocked notes what the heartbeat asks for, and reports whether the connection goes on.
-func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) bool {
+// isWellLocked notes what signs of life, or their absence, ask for. It reports whether the
+// connection goes on, and when the next look is due.
+func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) (goesOn bool, next time.Duration) {
+	stalled, next := s.isStalledLocked(cc, now)
+	if stalled {
+		due.stalled = append(due.stalled, cc)
+		return false, next
+	}
+	goesOn, again := s.lookAtSuspectLocked(cc, now, due)
+	next = min(next, again)
+	if !goesOn {
+		return false, next
+	}
 	switch s.healthLocked(cc, now) {
 	case pulse.Silent:
 		due.silent = append(due.silent, cc)
-		return false
+		return false, next
 	case pulse.Ask:
 		due.asked = append(due.asked, cc)
 		due.quiet = append(due.quiet, cc)
 	case pulse.Kick:
 		due.quiet = append(due.quiet, cc)
 	}
-	return true
+	return true, next
 }
 
-// isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or, at an address
-// that said so last, it is likely to be. Pooled ones are as many as there are calls for.
+// isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or, at an address that
+// said so last, it is likely to be. Pooled ones are as many as there are calls for, and in the
+// place of a doubted one there may be another.
 func (s *Set) isLimitedLocked(cc *clientConn) bool {
-	if cc.isDraining() {
+	if cc.isDraining() || trust(cc.trust.Load()) == doubted {
 		return false
 	}
 	switch mode(cc.mode.Load()) {
@@ -188,7 +207,7 @@ func (s *Set) restPeriod() time.Duration {
 // watchIfUnread gives the connection a watcher if nobody read it since the last look. It
 // reports whether somebody reads it for as long as it is idle.
 func (cc *clientConn) watchIfUnread() bool {
-	progress := cc.progress.Load()
+	progress := cc.heard()
 	quiet := progress == cc.seen
 	cc.seen = progress
 	if quiet && cc.load.Load() == 0 {

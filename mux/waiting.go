@@ -68,7 +68,7 @@ func (s *Set) isChangingLocked() bool {
 		if cc.isDraining() {
 			continue
 		}
-		if mode(cc.mode.Load()) == modeProbing || !cc.conn.IsActive() || cc.deathCause() != nil {
+		if mode(cc.mode.Load()) == modeProbing || trust(cc.trust.Load()) == asked || !cc.conn.IsActive() || cc.deathCause() != nil {
 			return true
 		}
 	}

@@ -19,6 +19,7 @@ type MuxConfig struct {
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
 	Overload        mux.Overload  // what a call does for which there is no room; default: it waits
 	WriteTimeout    time.Duration // for each piece of 4 to 64 KiB that the peer is to take; default 10 s; negative: none
+	ReadTimeout     time.Duration // for each 256 KiB of a reply that has begun to come; default 10 s; negative: none
 	Heartbeat       time.Duration // default 30 s; negative: never
 	IdleTimeout     time.Duration // default a minute; negative: never
 	MaxAge          time.Duration // default never
@@ -61,6 +62,7 @@ const (
 	defaultMuxPendingBytes = 16 << 20
 	defaultMuxFrameBytes   = 64 << 20
 	defaultMuxWriteTimeout = 10 * time.Second
+	defaultMuxReadTimeout  = 10 * time.Second
 	defaultMuxHeartbeat    = 30 * time.Second
 	defaultMuxIdle         = time.Minute
 )
@@ -84,6 +86,7 @@ func (cfg MuxConfig) withDefaults() MuxConfig {
 	}
 	cfg.MaxInFlight = min(cfg.MaxInFlight, mostMuxInFlight)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, defaultMuxWriteTimeout)
+	cfg.ReadTimeout = cmp.Or(cfg.ReadTimeout, defaultMuxReadTimeout)
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, defaultMuxHeartbeat)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, defaultMuxIdle)
 	return cfg
@@ -109,6 +112,7 @@ func (cfg MuxConfig) set(dial func(ctx context.Context) (*conn.Conn, error)) mux
 		MaxFrameBytes:   cfg.MaxFrameBytes,
 		Overload:        cfg.Overload,
 		WriteTimeout:    cfg.WriteTimeout,
+		ReadTimeout:     cfg.ReadTimeout,
 		Heartbeat:       cfg.Heartbeat,
 		IdleTimeout:     cfg.IdleTimeout,
 		MaxAge:          cfg.MaxAge,

@@ -92,14 +92,14 @@ func TestMuxDumpConfig(t *testing.T) {
 	for _, tc := range []struct{ given, want MuxConfig }{
 		{MuxConfig{}, MuxConfig{
 			MaxConns: 2, MaxPooledConns: 1024, MaxInFlight: 4096, MaxPendingBytes: 16 << 20, MaxFrameBytes: 64 << 20,
-			WriteTimeout: 10e9, Heartbeat: 30e9, IdleTimeout: 60e9,
+			WriteTimeout: 10e9, ReadTimeout: 10e9, Heartbeat: 30e9, IdleTimeout: 60e9,
 		}},
 		{MuxConfig{
 			MaxConns: 3, MaxPooledConns: 4, MaxInFlight: 1 << 20, MaxPendingBytes: 5, MaxFrameBytes: 6, Overload: mux.FailFast,
-			WriteTimeout: -1, Heartbeat: -1, IdleTimeout: -1, MaxAge: 7,
+			WriteTimeout: -1, ReadTimeout: -1, Heartbeat: -1, IdleTimeout: -1, MaxAge: 7,
 		}, MuxConfig{
 			MaxConns: 3, MaxPooledConns: 4, MaxInFlight: 1 << 15, MaxPendingBytes: 5, MaxFrameBytes: 6, Overload: mux.FailFast,
-			WriteTimeout: -1, Heartbeat: -1, IdleTimeout: -1, MaxAge: 7,
+			WriteTimeout: -1, ReadTimeout: -1, Heartbeat: -1, IdleTimeout: -1, MaxAge: 7,
 		}},
 	} {
 		pool := NewMuxPool("echo", tc.given)

@@ -32,6 +32,14 @@ func (s *Suspicion) Begin(now time.Time, signs Signs) bool {
 // Active reports whether the peer is suspect.
 func (s *Suspicion) Active() bool { return !s.since.IsZero() }
 
+// Lasts returns how long the peer has been suspect, later looks that were late taken off.
+func (s *Suspicion) Lasts(now time.Time) time.Duration {
+	if !s.Active() {
+		return 0
+	}
+	return now.Sub(s.since)
+}
+
 // Look decides about a suspect peer: Good if there was a sign of life, which ends the suspicion;
 // Silent if there was none for SuspicionLimit; and Kick in between. A look should come
 // SuspicionPause after the one before. By what it is later than twice that this process did not

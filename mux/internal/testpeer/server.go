@@ -84,6 +84,19 @@ func (p *Server) Receive() (Received, error) {
 	return r, err
 }
 
+// ReceiveCall returns the next request, and answers pings before it.
+func (p *Server) ReceiveCall() (Received, error) {
+	for {
+		f, err := p.Receive()
+		if err != nil || !f.IsControl() {
+			return f, err
+		}
+		if f.Signal == frame.SignalPing {
+			_ = p.Control(frame.SignalPong) // the client may have gone, as the next Receive will tell
+		}
+	}
+}
+
 // Echo answers every request with its payload, in order, and pings with pongs.
 func (p *Server) Echo() {
 	defer p.Conn.Close()
