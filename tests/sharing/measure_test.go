@@ -76,6 +76,12 @@ func median[T cmp.Ordered](values []T) T {
 	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
+// checkTime records whether took is within most.
+func checkTime(t *testing.T, name string, took, most time.Duration) {
+	t.Helper()
+	promise.Check(t, name, fmt.Sprintf("<= %v", most), took.Round(time.Millisecond).String(), took <= most)
+}
+
 // checkCount records whether n is not above most; in the short form only a failure is seen.
 func checkCount[N int | int64 | uint64](t *testing.T, name string, n, most N) {
 	t.Helper()

@@ -1,0 +1,82 @@
+package sharing
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/client"
+
+	"github.com/kiteline/kiteline/tests/internal/harness"
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+const flowCallers = 12
+
+// flowTimeout is a call's, which a busy machine does not reach in the short form.
+func flowTimeout() time.Duration {
+	return time.Duration(scale(1000, 500)) * time.Millisecond * min(harness.Slowdown, 3)
+}
+
+// Where connections carry nothing all of a sudden, and new ones do, calls that share such a connection
+// fail no more often than those that have one each.
+func TestBlackhole(t *testing.T) {
+	beside(t)
+	var failures [2][]int
+	var took [2][]time.Duration
+	for range scale(1, 5) {
+		for i, k := range kinds() {
+			backWithin := max(2*time.Second, 2*flowTimeout()) // when calls have to succeed again
+			failed, back := blackholed(t, k)
+			failures[i], took[i] = append(failures[i], failed), append(took[i], back)
+			if long {
+				checkTime(t, "flows blackholed, "+string(k)+": calls succeed again", back, backWithin)
+			}
+		}
+	}
+	p, s := median(failures[0]), median(failures[1])
+	t.Logf("failed calls: %v pooled, %v shared; after %v and %v", failures[0], failures[1], took[0], took[1])
+	checkCount(t, "flows blackholed: failed calls", s, 2*p)
+}
+
+// blackholed returns how many calls fail, and when the last of some callers has succeeded again.
+func blackholed(t *testing.T, k kind) (failed int, back time.Duration) {
+	t.Helper()
+	const used = 20
+	s := startAt(t, newGate(), nil)
+	proxy := harness.NewProxy(t, s.Addr)
+	c := newCaller(t, k, proxy.Addr, kiteline.MuxConfig{}, client.WithRPCTimeout(flowTimeout()))
+	var warm sync.WaitGroup
+	warm.Add(flowCallers)
+	var dead atomic.Bool
+	var failures atomic.Int64
+	callers := start(flowCallers, func(int) error {
+		for n := 0; ; n++ {
+			after := dead.Load()
+			err := c.call()
+			switch {
+			case after && err == nil:
+				return nil
+			case failures.Load() > 10*flowCallers: // it does not come back
+				return err
+			case err != nil && dead.Load():
+				failures.Add(1)
+			case err != nil:
+				t.Errorf("a call before: %v", err)
+			}
+			if n == used {
+				warm.Done()
+			}
+		}
+	})
+	warm.Wait()
+	dead.Store(true)
+	proxy.Blackhole()
+	began := time.Now()
+	<-callers.done // each of its calls has a timeout
+	if errs := callers.failed(); len(errs) > 0 {
+		t.Errorf("%v: calls still fail: %v", k, errs[0])
+	}
+	return int(failures.Load()), time.Since(began)
+}
