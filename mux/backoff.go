@@ -2,44 +2,94 @@ package mux
 
 import "time"
 
-// This file is the pauses between dials to a peer of no use. A dial that fails begins
-// one, and so does a connection that ends before its first reply: many a proxy accepts
-// when nobody is behind it. Only a reply shows that the peer is well.
+// This file is the pauses between dials to a peer of no use. A dial that fails begins one, and so
+// does a connection that ends before its first reply: many a proxy accepts when its server is down,
+// and a server that has as many connections as it may accepts further ones and closes them. Only a
+// reply shows that the peer is well.
+//
+// After a dial that failed a pause is short, so that a server that is back is found at once. After
+// connections that were closed it grows to seconds: each of them costs the peer something. While a
+// shared connection works another one is not needed, and the pause is as long as that from the
+// beginning.
 
 // backoffJitter is the part of a pause by which clients differ.
 const backoffJitter = 0.5
 
-// failedLocked begins the pause before the next dial, age of which has gone. Calls that have
-// nothing else to hope for fail with err.
-func (s *Set) failedLocked(err error, age time.Duration) {
+// failedLocked begins the pause after a dial that failed. Calls that have nothing else to hope for
+// fail with err.
+func (s *Set) failedLocked(err error) {
+	s.noteFailureLocked(err)
+	s.pauseLocked(jitter(doubled(s.config.BackoffMin, s.failures, s.config.BackoffMax), backoffJitter))
+	s.giveUpWaitersLocked(err)
+}
+
+// closedLocked begins the pause after a connection that ended before its first reply, age after it
+// was dialled.
+func (s *Set) closedLocked(err error, age time.Duration) {
+	s.noteFailureLocked(err)
+	s.closings++
+	longest := s.config.BackoffMaxClosed
+	pause := jitter(doubled(s.config.BackoffMin, s.closings, longest), backoffJitter)
+	if s.works() {
+		pause = more(longest, backoffJitter)
+		s.spares = s.pause == nil
+	}
+	s.pauseLocked(pause - age)
+	s.giveUpWaitersLocked(err)
+}
+
+// doubled returns least, doubled for each of n times but the first, and longest at most.
+func doubled(least time.Duration, n int, longest time.Duration) time.Duration {
+	d := least << min(n-1, 16)
+	if d <= 0 || d > longest {
+		return longest
+	}
+	return d
+}
+
+// works reports whether a shared connection is there that calls can go on with.
+func (s *Set) works() bool { return s.shared > s.doubted }
+
+// noteFailureLocked records a failure to get a connection.
+func (s *Set) noteFailureLocked(err error) {
 	s.lastErr, s.fault = err, err
 	s.faults++
 	s.failures++
-	s.pauseLocked(age)
+}
+
+// giveUpWaitersLocked fails calls that have nothing to hope for after a failure.
+func (s *Set) giveUpWaitersLocked(err error) {
 	s.endDialLocked()
 	if s.active == 0 && s.dialling == 0 {
 		s.failWaitersLocked(err)
 	}
 }
 
-// pauseLocked begins a pause, age of which has gone, unless there is one.
-func (s *Set) pauseLocked(age time.Duration) {
+// pauseLocked begins a pause of d, unless there is one.
+func (s *Set) pauseLocked(d time.Duration) {
 	if s.pause != nil || s.closed {
 		return
 	}
-	pause := s.config.BackoffMin << min(s.failures-1, 16)
-	if pause <= 0 || pause > s.config.BackoffMax {
-		pause = s.config.BackoffMax
-	}
-	s.pause = s.goroutines.after(max(jitter(pause, backoffJitter)-age, 0), s.endPause)
+	s.pause = s.goroutines.after(max(d, 0), s.endPause)
 	s.publishLocked()
+}
+
+// spareLocked ends a pause that is there because no other connection was needed, if the last one
+// that worked does not any more.
+func (s *Set) spareLocked() {
+	if s.spares && !s.works() {
+		s.goroutines.stop(s.pause)
+		s.pause, s.spares = nil, false
+		s.publishLocked()
+		s.endDialLocked()
+	}
 }
 
 // endPause ends the pause.
 func (s *Set) endPause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pause = nil
+	s.pause, s.spares = nil, false
 	s.publishLocked()
 	s.endDialLocked()
 	s.serveLocked()
@@ -49,26 +99,26 @@ func (s *Set) endPause() {
 func (s *Set) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures, s.lastErr = 0, nil
+	s.failures, s.closings, s.lastErr = 0, 0, nil
 	s.goroutines.stop(s.pause)
-	s.pause = nil
+	s.pause, s.spares = nil, false
 	s.publishLocked()
 	s.endDialLocked()
 	s.serveLocked()
 }
 
-// longLife is how old a connection is at most that counts as cut short.
+// longLife is the age below which an ended connection counts as cut short.
 const longLife = time.Second
 
-// cutShortLocked counts a connection that ended, not by this side's will, as a failed dial if
-// no reply came on it. One that has lived longer than any pause, or so long that somebody
-// had it, did not: the next dial comes late enough.
+// cutShortLocked counts a connection that ended, not by this side's will, as a failure to get one
+// if no reply came on it. One that has lived longer than any pause, or so long that it was of use,
+// does not count: the next dial comes late enough.
 func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 	if cc.replied.Load() {
 		return
 	}
-	if age := time.Since(cc.born); age < min(s.config.BackoffMax, longLife) {
-		s.failedLocked(cause, age)
+	if age := time.Since(cc.born); age < min(s.config.BackoffMaxClosed, longLife) {
+		s.closedLocked(cause, age)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,8 +17,8 @@ import (
 )
 
 // TestBackoffBeforeFirstReply calls a peer whose connections end before the first reply, in
-// several ways, for a while: it is dialled as rarely as one whose dials fail, every call
-// hears at once what happened, and the first call after BackoffMax finds it well again.
+// several ways, for a while: it is dialled ever more rarely, every call hears at once what happened, and
+// calls find it well again within one and a half times as long as the trouble took, and BackoffMaxClosed.
 func TestBackoffBeforeFirstReply(t *testing.T) {
 	for name, end := range map[string]func(nc net.Conn){
 		"accepts and closes": func(net.Conn) {},
@@ -46,7 +47,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 					end(nc)
 				}}
 				s := NewSet(Config{Dial: d.dial})
-				const callers, span = 20, time.Second
+				const callers, span = 20, 10 * time.Second
 				stop := time.Now().Add(span)
 				done := make(chan struct{})
 				for range callers {
@@ -67,8 +68,8 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 				for range callers {
 					<-done
 				}
-				// A pause is half of defaultBackoffMax at least, and a few come before those that long.
-				if n, most := int(d.dials.Load()), int(2*span/defaultBackoffMax)+10; n > most || n < 10 {
+				// A pause is half of defaultBackoffClosed at least, and a few come before those that long.
+				if n, most := int(d.dials.Load()), int(2*span/defaultBackoffClosed)+15; n > most || n < 10 {
 					t.Errorf("%d dials in %v, want at most %d", n, span, most)
 				}
 				well.Store(true)
@@ -79,7 +80,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 					}
 					time.Sleep(time.Millisecond)
 				}
-				if took := time.Since(back); took > defaultBackoffMax*3/2+time.Millisecond {
+				if took := time.Since(back); took > defaultBackoffClosed*3/2+time.Millisecond {
 					t.Errorf("a call got through %v after the peer was well", took)
 				}
 				for range 100 {
@@ -161,7 +162,7 @@ func TestBackoffEndsWithReply(t *testing.T) {
 			}
 		}}
 		dials := 0
-		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: time.Hour, Dial: func(ctx context.Context) (*conn.Conn, error) {
+		s := NewSet(Config{BackoffMin: time.Second, BackoffMax: time.Hour, BackoffMaxClosed: time.Hour, Dial: func(ctx context.Context) (*conn.Conn, error) {
 			dials++
 			if dials%2 == 0 && !replies.Load() {
 				return nil, errDial
@@ -187,6 +188,97 @@ func TestBackoffEndsWithReply(t *testing.T) {
 		fails(100)
 		if dials < before+2 {
 			t.Errorf("%d dials in 10 s after a reply", dials-before)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestServerAtItsLimit has a server that accepts connections and closes them while it has one: calls
+// go on with that, none fails, and the server is dialled once in two seconds at most. When it has room there
+// are as many connections as there may be.
+func TestServerAtItsLimit(t *testing.T) {
+	for _, tt := range []struct {
+		closes time.Duration // after it has accepted
+		age    time.Duration // of the one that works, which is to be replaced then
+	}{
+		{0, 0}, {minGrace / 2, 0}, {0, time.Minute}, {minGrace / 2, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const conns, callers, span = 4, 8, 5 * time.Minute
+			var room atomic.Bool
+			d := &pipeDialer{serve: func(nc net.Conn, n int) {
+				defer nc.Close()
+				if n > 1 && !room.Load() {
+					time.Sleep(tt.closes)
+					return
+				}
+				testpeer.NewServer(nc, true).Echo()
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: conns, MaxAge: tt.age})
+			connect(t, s)
+			stop := make(chan struct{})
+			var calling sync.WaitGroup
+			for range callers {
+				calling.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						case <-time.After(200 * time.Millisecond):
+						}
+						if _, err := roundTrip(t.Context(), s, []byte("x"), time.Minute); err != nil {
+							t.Errorf("%+v: got %v", tt, err)
+						}
+					}
+				})
+			}
+			time.Sleep(span)
+			if n, most := d.dials.Load(), 2+int32(span/defaultBackoffClosed); n > most || n < most/4 {
+				t.Errorf("%+v: %d dials in %v, want at most %d", tt, n, span, most)
+			}
+			room.Store(true)
+			time.Sleep(2 * conns * defaultBackoffClosed)
+			if st := s.Stats(); st.Shared < conns {
+				t.Errorf("%+v: got %+v, want %d connections", tt, st, conns)
+			}
+			close(stop)
+			calling.Wait()
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestLimitedThenAlone has the only connection that works end while further ones are not dialled for its
+// sake: the next call does not wait for the end of that pause, nor fail for it.
+func TestLimitedThenAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limited atomic.Bool
+		gone := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			defer nc.Close()
+			if n > 1 && limited.Load() {
+				return
+			}
+			if n == 1 {
+				go func() { <-gone; nc.Close() }()
+			}
+			testpeer.NewServer(nc, true).Echo()
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		connect(t, s)
+		limited.Store(true)
+		if err := s.WarmUp(t.Context(), 2); err == nil {
+			t.Error("a connection that was closed at once counts as warm")
+		}
+		limited.Store(false)
+		close(gone)
+		time.Sleep(2 * watchPeriod)
+		synctest.Wait()
+		began := time.Now()
+		if _, err := roundTrip(t.Context(), s, nil, time.Minute); err != nil || time.Since(began) > 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		_ = s.Close()
 		d.wg.Wait()

@@ -177,6 +177,7 @@ func TestFailFast(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 6 + 1 { // the second connection's peer answers the first call there
 			wg.Go(func() { _, _ = roundTrip(ctx, s, nil, 0) })
+			time.Sleep(maxGrace) // for which a second connection is looked at
 			synctest.Wait()
 		}
 		_, err := roundTrip(t.Context(), s, nil, time.Second)

@@ -89,13 +89,14 @@ type clientConn struct {
 
 	// guarded by mu
 	mu         sync.Mutex
-	draining   bool        // takes no new calls; ends when the last one is over
-	ending     bool        // the last call is over: finish was, or is about to be, called
-	halfClosed bool        // everything was written, and this side says so, or is about to
-	linger     *time.Timer // of the set's group: ends a connection whose peer does not close its side; nil until ending
-	cause      error       // why it is dead; nil while it is not
-	marked     bool        // a request with the mark was sent, or is about to be
-	awaitedAt  time.Time   // since when a hello is expected, if it is
+	draining   bool          // takes no new calls; ends when the last one is over
+	ending     bool          // the last call is over: finish was, or is about to be, called
+	halfClosed bool          // everything was written, and this side says so, or is about to
+	linger     *time.Timer   // of the set's group: ends a connection whose peer does not close its side; nil until ending
+	cause      error         // why it is dead; nil while it is not
+	died       chan struct{} // closed when it is; nil unless its dial waits for that
+	marked     bool          // a request with the mark was sent, or is about to be
+	awaitedAt  time.Time     // since when a hello is expected, if it is
 	calls      table
 	begun      uint64 // calls that were given a place so far
 	roles      roles
@@ -311,6 +312,9 @@ func (cc *clientConn) fail(cause error) {
 		return
 	}
 	cc.cause = cause
+	if cc.died != nil {
+		close(cc.died)
+	}
 	calls := cc.calls.takeAll()
 	parked := calls[:0]
 	for _, c := range calls {

@@ -82,15 +82,19 @@ type Config struct {
 	// opened, and the old one gets no new calls. Zero or less means never.
 	MaxAge time.Duration
 
-	// BackoffMin and BackoffMax bound the pause after a failed dial, or after the dial of a
-	// connection that ended within BackoffMax, or a second, and without a reply. It doubles with
-	// each failure, until a connection has its first reply, and is varied by half. In the pause,
-	// calls to an address without connections fail at once, with the error of that dial or
-	// connection; the first call after it dials again. So a server that is back is used after one
-	// and a half times BackoffMax at the latest, while calls come. Zero or less means 1 ms and 20
-	// ms.
+	// BackoffMin and BackoffMax bound the pause after a dial that failed. It doubles with each
+	// failure, until a connection has its first reply, and is varied by half. In the pause, calls
+	// to an address without connections fail at once, with the error of that dial; the first call
+	// after it dials again. So a server that is back is used after one and a half times BackoffMax
+	// at the latest, while calls come. Zero or less means 1 ms and 20 ms.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
+
+	// BackoffMaxClosed is BackoffMax for a connection that the peer has accepted and closed within
+	// a second and without a reply, as a server at a limit of its own does, or a proxy whose server
+	// is down. While a shared connection works the pause is as long as that from the beginning.
+	// Zero or less means 2 s.
+	BackoffMaxClosed time.Duration
 
 	firstGeneration uint16 // of sequence IDs, for tests; 0: random on each connection
 }
@@ -126,6 +130,7 @@ const (
 	defaultReadTimeout    = 10 * time.Second
 	defaultBackoffMin     = time.Millisecond
 	defaultBackoffMax     = 20 * time.Millisecond
+	defaultBackoffClosed  = 2 * time.Second
 )
 
 // withDefaults returns c with every zero that stands for a default replaced.
@@ -161,6 +166,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BackoffMax <= 0 {
 		c.BackoffMax = defaultBackoffMax
+	}
+	if c.BackoffMaxClosed <= 0 {
+		c.BackoffMaxClosed = defaultBackoffClosed
 	}
 	return c
 }

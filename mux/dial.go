@@ -19,6 +19,11 @@ func jitter(d time.Duration, part float64) time.Duration {
 	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
 }
 
+// more returns d, or up to part of it more.
+func more(d time.Duration, part float64) time.Duration {
+	return time.Duration(float64(d) * (1 + part*rand.Float64()))
+}
+
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
 	open := s.active + s.dialling
@@ -88,13 +93,17 @@ func (s *Set) dial(ctx context.Context, old *clientConn) {
 				s.dialFailed(old, err)
 				return
 			}
-			s.dialEnded(old, newClientConn(s, nc, time.Since(began)))
+			s.dialEnded(ctx, old, newClientConn(s, nc, time.Since(began)))
 		})
 }
 
-// dialEnded takes a connection in that was dialled.
-func (s *Set) dialEnded(old, cc *clientConn) {
+// dialEnded takes a connection in that was dialled. Where it may take its time it is looked at
+// first: the peer may have closed it.
+func (s *Set) dialEnded(ctx context.Context, old, cc *clientConn) {
 	cc.listen()
+	if d := s.trialTime(cc); d > 0 {
+		cc.outlives(ctx, d)
+	}
 	s.mu.Lock()
 	s.dialDoneLocked()
 	closed := s.closed
@@ -104,13 +113,52 @@ func (s *Set) dialEnded(old, cc *clientConn) {
 		}
 		s.addLocked(cc)
 	}
+	_, replaces := s.conns[cc]
+	if old != nil {
+		old.retiring = replaces
+	}
 	s.mu.Unlock()
 	switch {
 	case closed:
 		cc.fail(ErrClosed)
-	case old != nil:
+	case old != nil && replaces:
 		s.counters.aged.Add(1)
 		s.drain(old)
+	}
+}
+
+// trialTime returns how long a new connection is looked at before it gets calls. While another one
+// works there is time for that: about as long as a hello may take, and longest at a peer that has
+// closed one.
+func (s *Set) trialTime(cc *clientConn) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.works():
+		return 0
+	case s.closings > 0:
+		return maxGrace
+	}
+	return cc.grace
+}
+
+// outlives waits for d, or until the connection has died, or ctx is done. A call that is sent on a
+// connection which the peer has closed fails, and may not be tried again.
+func (cc *clientConn) outlives(ctx context.Context, d time.Duration) {
+	cc.mu.Lock()
+	died := make(chan struct{})
+	cc.died = died
+	dead := cc.cause != nil
+	cc.mu.Unlock()
+	if dead || !cc.watchNow() {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-died:
+	case <-ctx.Done():
 	}
 }
 
@@ -143,8 +191,10 @@ func (s *Set) addLocked(cc *clientConn) {
 	switch {
 	case cause != nil && !isOwnEnd(cause):
 		s.cutShortLocked(cc, cause)
+	case s.closings > 0: // it may end as the last one did; if a reply comes, the pause ends
+		s.pauseLocked(doubled(s.config.BackoffMin, s.closings, s.config.BackoffMaxClosed))
 	case s.failures > 0:
-		s.pauseLocked(0) // it may end as the last one did; if a reply comes, the pause ends
+		s.pauseLocked(doubled(s.config.BackoffMin, s.failures, s.config.BackoffMax))
 	}
 	s.serveLocked()
 	s.planUpkeepLocked(watchPeriod)
@@ -160,7 +210,7 @@ func (s *Set) dialFailed(old *clientConn, err error) {
 	if old != nil {
 		old.retiring = false
 	}
-	s.failedLocked(err, 0)
+	s.failedLocked(err)
 	s.serveLocked() // who waited for something better than there is
 }
 

@@ -36,9 +36,10 @@
 //	                                              ▼
 //	                                           draining ─► last call over ─► ended
 //
-// A failure ends a connection in any state: every call in flight on it fails, once, at once.
-// One that ends soon, and before its first reply, counts as a dial that failed: there is a pause
-// before the next one (backoff.go).
+// A failure ends a connection in any state: every call in flight on it fails, once, at once. One
+// that ends soon, and before its first reply, is followed by a pause before the next dial, which
+// grows (backoff.go). While another connection works, a new one is looked at for a moment before it
+// gets calls: a peer at a limit of its own closes it.
 //
 // A call takes a connection with nothing in flight, else the one with the fewest calls; one
 // on which a large frame is under way comes last, since TTHeader frames cannot be

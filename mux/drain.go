@@ -57,6 +57,7 @@ func (s *Set) unlistLocked(cc *clientConn) {
 	if trust(cc.trust.Load()) == doubted {
 		s.doubted--
 	}
+	s.spareLocked()
 	s.idle = without(s.idle, cc)
 	cc.parked, cc.pooled, cc.shared = false, false, false
 	s.setListLocked(without(*s.list.Load(), cc))

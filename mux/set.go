@@ -54,10 +54,12 @@ type Set struct {
 	doublings int           // how often hellos were late since a first frame came
 	waiters   list.List     // of *waiter: calls without a connection, oldest first
 	failures  int           // since the last first reply on a connection
+	closings  int           // of them, those of connections that the peer had accepted
 	faults    uint64        // failures to get a connection so far
 	fault     error         // the last one; nil if there was none
 	lastErr   error         // the last one, if no dial has succeeded since; otherwise nil
 	pause     *time.Timer   // non-nil: no dial begins before it fires
+	spares    bool          // there is a pause because a connection that works is enough
 	dialled   chan struct{} // non-nil while somebody waits for a dial or a pause to end
 	upkeep    *time.Timer   // nil until there was a connection
 	upkeepAt  time.Time     // when it is due; zero: it is not set

@@ -108,6 +108,7 @@ func (s *Set) doubtLocked(cc *clientConn) {
 	if !cc.isDraining() {
 		s.doubted++
 	}
+	s.spareLocked()
 	s.publishLocked()
 	s.serveLocked()
 }
