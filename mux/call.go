@@ -171,7 +171,7 @@ func (c *Call) Receive() (buffer.Reader, error) {
 		c.conn.timedOut(c, over)
 		return nil, c.fail("receive", over)
 	case c.refused != nil:
-		return nil, c.fail("receive", c.refused)
+		return nil, c.failRefused()
 	case c.reply == nil:
 		return nil, c.fail("receive", c.conn.deathCause())
 	}
@@ -202,6 +202,9 @@ func (c *Call) leave() {
 		c.conn.leave(c)
 	}
 }
+
+// isOver reports whether the caller has to leave now.
+func (c *Call) isOver() bool { return c.over() != nil }
 
 // over returns why the caller has to leave now; nil if it may wait.
 func (c *Call) over() error {

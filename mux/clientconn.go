@@ -60,9 +60,10 @@ type clientConn struct {
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
 
-	// atomic. The first four are changed with mu held, the next five by the reader, the next
+	// atomic. The first five are changed with mu held, the next five by the reader, the next
 	// three by callers, and the last with Set.mu held.
 	mode     atomic.Uint32 // a mode
+	most     atomic.Int32  // calls that it may have at a time: its places, unless calls were refused
 	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
 	load     atomic.Int32  // calls in flight
 	late     atomic.Int32  // replies still to come for which nobody waits
@@ -100,6 +101,10 @@ type clientConn struct {
 	calls      table
 	begun      uint64 // calls that were given a place so far
 	roles      roles
+	throttle   throttle    // after a refusal
+	rest       *time.Timer // of the set's group: has more calls tried; nil: none is due
+	cancels    []uint32    // sequence IDs of which the peer is to be told that nobody waits
+	cancelling *time.Timer // of the set's group: tells it; nil: there are none
 
 	// guarded by Set.mu
 	shared    bool      // counts in Set.shared
@@ -119,6 +124,7 @@ type clientConn struct {
 func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: helloGrace(dialTook)}
 	cc.kickFunc = cc.kick
+	cc.most.Store(1)
 	if s.config.MaxAge > 0 {
 		cc.expireAt = cc.born.Add(jitter(s.config.MaxAge, ageJitter))
 	}
@@ -150,8 +156,8 @@ func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 func (cc *clientConn) begin(c *Call) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.draining || cc.cause != nil || cc.awaited.Load() || cc.calls.inFlight+cc.calls.late >= cc.places() ||
-		cc.isFull() || !cc.fitsPeer(cc.calls.lateBytes) {
+	if cc.draining || cc.cause != nil || cc.awaited.Load() ||
+		cc.calls.inFlight+cc.calls.late >= int(cc.most.Load()) || cc.isFull() || !cc.fitsPeer(cc.calls.lateBytes) {
 		return false
 	}
 	id := cc.calls.put(c)
@@ -196,20 +202,41 @@ func (cc *clientConn) company() output.Company {
 	return output.Alone
 }
 
-// answer gives a reply to its call, or without one, frame being nil, fails it alone, with refused.
+// ending is how a call ends: with its reply; or without one, because of failed or else because the
+// peer has refused it for reason.
+type ending struct {
+	reply  *buffer.LinkBuffer
+	failed error
+	reason frame.Reason
+}
+
+// answer gives a reply to its call, or without one, frame being nil, fails it alone, with failed.
 // It reports false if nobody waits for it: the frame stays the reader's then. Only the
 // reader calls it.
-func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, refused error) bool {
+func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) bool {
+	awaited := cc.endCall(id, ending{reply: frame, failed: failed})
+	if !awaited {
+		cc.set.counters.lateReplies.Add(1)
+	}
+	return awaited
+}
+
+// endCall ends a call, and the use of its sequence ID, because of what its peer has sent. It reports false if nobody
+// waits for that. Only the reader calls it.
+func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	cc.mu.Lock()
 	c := cc.calls.take(id)
-	wake := false
-	if c != nil {
-		end := callAnswered
-		if c.reply = frame; frame == nil {
-			c.refused, end = refused, callFailed
-		}
-		wake = cc.roles.settle(c, end)
+	left := cc.calls.inFlight + cc.calls.late
+	switch {
+	case isForLater(e.reason):
+		cc.throttle.refused(left)
+		cc.planRestLocked()
+		cc.openLocked()
+	case cc.throttle.window > 0:
+		cc.throttle.replied(left)
+		cc.openLocked()
 	}
+	wake := c != nil && cc.settleLocked(c, e)
 	end := cc.freedLocked()
 	cc.mu.Unlock()
 	if wake {
@@ -221,12 +248,25 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, refused error)
 	if cc.set.waitings.Load() > 0 {
 		cc.set.offer(cc) // its caller may leave much later, or has left
 	}
-	if c == nil {
-		cc.set.counters.lateReplies.Add(1)
-		return false
+	if c != nil {
+		cc.answered++
 	}
-	cc.answered++
-	return true
+	return c != nil
+}
+
+// settleLocked ends c, and reports whether its caller is parked and has to be woken.
+func (cc *clientConn) settleLocked(c *Call, e ending) (wake bool) {
+	switch {
+	case e.reply != nil:
+		c.reply = e.reply
+		return cc.roles.settle(c, callAnswered)
+	case e.failed != nil:
+		c.refused = e.failed
+	default:
+		cc.set.counters.refused.Add(1)
+		c.refused = cc.refusal(c, e.reason)
+	}
+	return cc.roles.settle(c, callFailed)
 }
 
 // freedLocked records that a slot may have been freed. It reports whether that was the
@@ -272,8 +312,16 @@ func (cc *clientConn) leave(c *Call) {
 	default:
 		cc.set.offer(cc)
 	}
-	if crowded { // perhaps so much that nobody gets in who would read
+	cc.watchForRoom(c, crowded)
+}
+
+// watchForRoom has the connection read, which c has left, if calls may wait for something that the peer says and
+// have no place here, so that they do not read.
+func (cc *clientConn) watchForRoom(c *Call, crowded bool) {
+	if c.refused != nil || crowded {
 		cc.watchNow()
+	}
+	if crowded {
 		cc.set.planUpkeep(lostTime / 8)
 	}
 }
@@ -296,6 +344,7 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 	}
 	if mode(cc.mode.Load()) == modeShared {
 		cc.calls.abandon(c.seqID, c.held)
+		cc.cancelLocked(c.seqID)
 		return false
 	}
 	cc.calls.take(c.seqID)
@@ -324,7 +373,9 @@ func (cc *clientConn) fail(cause error) {
 	}
 	cc.load.Store(0)
 	cc.late.Store(0)
-	cc.set.goroutines.stop(cc.linger)
+	for _, t := range [...]*time.Timer{cc.linger, cc.rest, cc.cancelling} {
+		cc.set.goroutines.stop(t)
+	}
 	if cc.halfClosed {
 		cause = errDrained // whatever it was, nobody has lost anything
 	}

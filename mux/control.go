@@ -29,6 +29,10 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
 		cc.set.peerDrained(cc)
+	case frame.SignalRefused:
+		cc.hearRefused(m)
+	case frame.SignalRoom:
+		cc.hearRoom()
 	}
 	return nil
 }

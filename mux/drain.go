@@ -112,6 +112,7 @@ func (cc *clientConn) isHalfClosed() bool {
 // finish ends a drained connection: when the last frame was written this side closes its
 // half, reads what the peer still sends, and closes when the peer has closed too.
 func (cc *clientConn) finish() {
+	cc.sendCancels() // while this side may still send
 	cc.out.AfterFlush(func() {
 		cc.mu.Lock()
 		cc.halfClosed = true

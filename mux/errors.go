@@ -20,6 +20,10 @@ var (
 	// the policy is not to wait. Nothing of it was sent.
 	ErrOverloaded = errors.New("mux: overloaded")
 
+	// ErrRefused is what a call fails with that the peer has not begun, and will not begin, since its
+	// limits leave no room for it or since it is going away. It is safe to make the call again.
+	ErrRefused = errors.New("mux: refused by the peer")
+
 	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call had
 	// timed out. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
@@ -47,7 +51,7 @@ var (
 //   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
 //     caller went away, or its time was over;
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
-//   - ErrClosed, ErrOverloaded, ErrSilent, ErrStalled, *FrameError;
+//   - ErrClosed, ErrOverloaded, ErrRefused, ErrSilent, ErrStalled, *FrameError;
 //   - any other error of the connection or of dialling.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"
@@ -68,8 +72,12 @@ func (e *Error) Error() string {
 	case e.Op == "warm up":
 	case e.sent:
 		text += " (sent, may have run)"
+	case errors.As(e.Err, &frame) && !frame.Received && e.Op == "receive":
+		text += " (not begun)" // and it would not be the next time
 	case errors.As(e.Err, &frame) && !frame.Received:
-		text += " (not sent)" // and it would not be the next time
+		text += " (not sent)" // nor would it be the next time
+	case errors.Is(e.Err, ErrRefused):
+		text += " (not begun, safe to retry)"
 	default:
 		text += " (not sent, safe to retry)"
 	}
@@ -96,8 +104,8 @@ func (e *Error) doing() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotSent reports whether no byte of the call was handed to the kernel: the peer
-// cannot have seen it, and it is safe to try it again.
+// NotSent reports whether no byte of the call was handed to the kernel, so that the peer
+// cannot have seen it, or the peer has refused it before it was begun: it is safe to try it again.
 func (e *Error) NotSent() bool { return !e.sent }
 
 // Timeout reports whether the call failed because time was over.

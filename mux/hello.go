@@ -152,6 +152,7 @@ func (cc *clientConn) learn(m mode) {
 	cc.known = true
 	cc.mu.Lock()
 	cc.mode.Store(uint32(m))
+	cc.openLocked()
 	cc.awaited.Store(false)
 	cc.mu.Unlock()
 	if m == modeShared {

@@ -139,7 +139,7 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 			awaited = true
 			continue
 		}
-		if load > 0 && mode(cc.mode.Load()) != modeShared || cc.isFull() || !cc.fitsPeer(0) {
+		if load+cc.late.Load() >= cc.most.Load() || cc.isFull() || !cc.fitsPeer(0) {
 			continue
 		}
 		cost := cc.cost(load)

@@ -21,6 +21,8 @@ type counters struct {
 	peerDrains  atomic.Uint64
 	aged        atomic.Uint64
 	lateReplies atomic.Uint64
+	refused     atomic.Uint64
+	cancels     atomic.Uint64
 	overloads   atomic.Uint64
 	suspicions  atomic.Uint64
 }
@@ -48,6 +50,8 @@ type Stats struct {
 	LateReplies uint64 // replies for which nobody waited any more
 	Overloads   uint64 // calls that failed with ErrOverloaded
 	Suspicions  uint64 // times a call timed out without a sign of life since it was sent
+	Refused     uint64 // requests that the peer has refused, each time that they were sent
+	Cancels     uint64 // requests of which the peer was told that their replies are no longer awaited
 
 	Frames      uint64 // frames written; divided by Batches it is the mean batch
 	Batches     uint64
@@ -76,6 +80,8 @@ func (st *Stats) Add(o Stats) {
 	st.LateReplies += o.LateReplies
 	st.Overloads += o.Overloads
 	st.Suspicions += o.Suspicions
+	st.Refused += o.Refused
+	st.Cancels += o.Cancels
 	st.Frames += o.Frames
 	st.Batches += o.Batches
 	st.Writes += o.Writes
@@ -99,6 +105,8 @@ func (s *Set) Stats() Stats {
 		LateReplies: s.counters.lateReplies.Load(),
 		Overloads:   s.counters.overloads.Load(),
 		Suspicions:  s.counters.suspicions.Load(),
+		Refused:     s.counters.refused.Load(),
+		Cancels:     s.counters.cancels.Load(),
 		Frames:      s.counters.output.Frames.Load(),
 		Batches:     s.counters.output.Batches.Load(),
 		Writes:      s.counters.output.Writes.Load(),

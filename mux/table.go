@@ -102,6 +102,12 @@ func (t *table) abandon(id uint32, bytes int64) {
 	t.lateBytes += bytes
 }
 
+// isLate reports whether the reply to id is still to come and no longer awaited.
+func (t *table) isLate(id uint32) bool {
+	s := t.find(id)
+	return s != nil && s.late
+}
+
 // countOverdue returns how many replies are late that were so when it was last called.
 func (t *table) countOverdue() (n int) {
 	for i := range t.slots {

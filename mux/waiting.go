@@ -113,6 +113,9 @@ func (s *Set) serveLocked() {
 	}
 	s.planGraceLocked()
 	left := s.waiters.Len()
+	if left > 0 {
+		s.planRestsLocked()
+	}
 	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.isChangingLocked() {
 		s.counters.overloads.Add(uint64(left))
 		s.failWaitersLocked(ErrOverloaded)
