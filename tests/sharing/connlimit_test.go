@@ -1,0 +1,42 @@
+package sharing
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/limit"
+	"github.com/cloudwego/kitex/server"
+
+	kiteline "github.com/kiteline/kiteline/transport"
+)
+
+// A client that wants more connections than the server grants it makes do with those it has: it tries
+// again ever more seldom, and no call fails.
+func TestConnectionLimit(t *testing.T) {
+	beside(t)
+	const callers = 8
+	const growing = 12 // dials until the pause has grown from a millisecond to two seconds, by doubling
+	lasts := time.Duration(scale(2, 24)) * time.Second
+	s := startAt(t, newGate(), nil, server.WithLimit(&limit.Option{MaxConnections: 1}))
+	c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: maxConns})
+	if err := c.call(); err != nil {
+		t.Fatal(err)
+	}
+	before := c.stats(t).Dials
+	var over atomic.Bool
+	timer := time.AfterFunc(lasts, func() { over.Store(true) })
+	defer timer.Stop()
+	load := start(callers, func(int) error {
+		for !over.Load() {
+			if err := c.call(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	load.end(t, "calls on the connection there is")
+	most := growing + uint64(lasts/(2*time.Second))
+	checkCount(t, "a server's connection limit: dials in "+lasts.String(), c.stats(t).Dials-before, most)
+	checkCount(t, "a server's connection limit: failed calls", len(load.failed()), 0)
+}
