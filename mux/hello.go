@@ -77,7 +77,7 @@ func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 		return true
 	}
 	held := cc.held.Load() + lateBytes
-	expected := int64(cc.unsent.Load()+1) * cc.typical.Load()
+	expected := int64(cc.unsent.Load()+1) * int64(frame.Weight(int(cc.typical.Load())))
 	return held == 0 || held+expected <= cc.limits.bytes
 }
 
@@ -98,7 +98,7 @@ func (cc *clientConn) sign(c *Call) error {
 			return flagOneway(c.request)
 		}
 		if cc.limits.bytes > 0 {
-			c.held = int64(c.request.Len())
+			c.held = int64(frame.Weight(c.request.Len()))
 			cc.held.Add(c.held)
 		}
 		return nil

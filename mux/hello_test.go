@@ -248,7 +248,7 @@ func TestAnnouncedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, most = 1000, 5
 		h := newHolding(func(nc net.Conn) *testpeer.Server {
-			return testpeer.NewLimitedServer(nc, frame.Message{Bytes: most * (size + frame.MinBytes)})
+			return testpeer.NewLimitedServer(nc, frame.Message{Bytes: uint64(most * frame.Weight(size+frame.MinBytes))})
 		})
 		s := NewSet(Config{Dial: h.dial, MaxConns: 1})
 		sendOneway(t, s)
@@ -370,8 +370,8 @@ func TestMarkOnce(t *testing.T) {
 	}
 }
 
-// TestFirstFrameDecides: a connection is shared if its first frame is a hello, and pooled if that is
-// anything else, whatever comes later.
+// TestFirstFrameDecides: a connection is shared if its first frame is a hello, and pooled if that
+// is anything else, whatever comes later.
 func TestFirstFrameDecides(t *testing.T) {
 	control := func(sig frame.Signal) []byte { return testpeer.Control(sig) }
 	reset := testpeer.StockFrame(t, ttheader.EncodeParam{StrInfo: map[string]string{"crrst": "1"}}, nil)

@@ -21,6 +21,13 @@ type Call struct {
 	request *buffer.LinkBuffer
 	reply   *buffer.LinkBuffer // nil until somebody wants it
 	seqID   uint32
+
+	// immutable while it is in use
+	slot     *slot       // nil: it cannot be cancelled
+	weight   int64       // what it counts for in the connection's load
+	oneway   bool        // a marked client's, which says so
+	answers  bool        // a marked client's that wants to be answered, be it without a reply
+	tooLarge *FrameError // why it is not handled, but by OnTooLarge
 }
 
 var _ conn.Runner = (*Call)(nil)
@@ -28,9 +35,14 @@ var _ conn.Runner = (*Call)(nil)
 // callPool holds calls without anything in them.
 var callPool = sync.Pool{New: func() any { return new(Call) }}
 
-func newCall(ctx context.Context, s *Conn, seqID uint32, request *buffer.LinkBuffer) *Call {
+// newCall makes the call of f, which was admitted. Only the reading side calls it.
+func newCall(ctx context.Context, s *Conn, f incoming, request *buffer.LinkBuffer) *Call {
 	c := callPool.Get().(*Call)
-	c.ctx, c.conn, c.seqID, c.request = ctx, s, seqID, request
+	c.ctx, c.conn, c.seqID, c.request = ctx, s, f.SeqID, request
+	c.weight, c.oneway, c.tooLarge = f.weight(), f.oneway, f.tooLarge
+	if c.answers = f.marked && !f.oneway; c.answers {
+		c.slot = s.slots.take(f.SeqID)
+	}
 	return c
 }
 
@@ -57,20 +69,29 @@ func (c *Call) Reply() *buffer.LinkBuffer {
 }
 
 // Run implements conn.Runner: it handles the call and sends the reply. On a connection that
-// has died it does neither: nobody would hear of it.
+// has died it does neither, nor when the client no longer waits: nobody would hear of it.
 func (c *Call) Run() { c.run(false) }
 
 // run is Run. inLine says that the reader does it, who handles the rest of its line next. It does
 // not return if the handler ends the goroutine, but the call is over then too.
 func (c *Call) run(inLine bool) {
-	if c.conn.isDead() {
-		c.conn.server.counters.skipped.Add(1)
+	server := c.conn.server
+	switch {
+	case c.conn.isDead():
+		server.counters.skipped.Add(1)
 		c.end(nil, inLine)
+		return
+	case c.isCancelled():
+		c.end(nil, inLine)
+		return
+	case c.tooLarge != nil:
+		replies := c.guard(func() bool { return server.config.OnTooLarge(c, c.tooLarge) })
+		c.end(c.answer(replies), inLine)
 		return
 	}
 	replies := false
 	callback.Run(
-		func() { replies = c.conn.server.config.Handler.HandleCall(c.ctx, c) },
+		func() { replies = server.config.Handler.HandleCall(c.ctx, c) },
 		func(failure *callback.Failure) {
 			if failure != nil {
 				replies = c.failed(failure)
@@ -79,14 +100,24 @@ func (c *Call) run(inLine bool) {
 		})
 }
 
-// end gives back what the call has, and sends the reply if there is one.
+// end gives back what the call has, and sends the reply if there is one and the client waits for
+// it. A marked client that gets none is told so.
 func (c *Call) end(reply *buffer.LinkBuffer, inLine bool) {
-	s := c.conn
+	s, over := c.conn, *c
 	frame.Drop(c.request)
 	*c = Call{}
 	callPool.Put(c)
-	if reply != nil {
+	s.makeRoom(over.weight, over.oneway)
+	wanted := over.settle() && !over.oneway
+	if reply != nil && wanted {
 		s.send(reply, inLine && !s.line.isEmpty())
+	} else {
+		if reply != nil {
+			frame.Drop(reply)
+		}
+		if over.answers {
+			s.tellRefused(frame.ReasonCancelled, over.seqID)
+		}
 	}
 	s.leave()
 }

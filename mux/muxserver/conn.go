@@ -27,23 +27,37 @@ type Conn struct {
 	endWork func() // conn.EndWork, made once
 
 	// owned by the reading side
-	known bool // the first frame's header has come, so marked is final
-	slack int  // by how much the next frame may exceed the limit: the first one may have a mark besides
+	known    bool // the first frame's header has come, so marked is final
+	oneway   bool // the first request's mark says that it has no reply
+	slack    int  // by how much the first frame may be longer than others: it may have a mark
+	front    front
+	frames   uint64 // frames that were taken so far, and pauses
+	refusals refusals
+	slots    slotTable
 
 	// atomic
-	marked    atomic.Bool            // the first request has a mark: the client understands control frames
-	drainSaid atomic.Bool            // it was told to send nothing new
-	dead      atomic.Bool            // this side has ended it, see isDead
-	unread    atomic.Bool            // not read until OnRequest is called again, since a limit has no room
-	inFlight  atomic.Int32           // calls being handled or waiting for a worker; added to by the reading side
-	full      atomic.Bool            // not read, since inFlight is at its limit
-	used      atomic.Bool            // a call was taken since the last look
-	progress  atomic.Uint64          // calls of OnRequest: each has seen that something came
-	onGone    atomic.Pointer[func()] // nil: nobody wants to know, or was told
+	marked    atomic.Bool             // the first request has a mark: the client understands control frames
+	drainSaid atomic.Bool             // it was told to send nothing new
+	dead      atomic.Bool             // this side has ended it, see isDead
+	unread    atomic.Bool             // not read until OnRequest is called again, since a limit has no room
+	inFlight  atomic.Int32            // calls handled or waiting; added to by the reading side
+	load      load                    // of a marked client: those without an answer, and what has come of the next
+	oneways   load                    // those of them that have no reply
+	full      atomic.Bool             // not read, since load is at its limit
+	resumed   atomic.Bool             // read again because it was its turn in the room
+	need      atomic.Int64            // the weight of the oneway that it waits with in the room
+	lowMark   atomic.Pointer[lowMark] // nil: the client is not to hear of room here
+	used      atomic.Bool             // a call was taken since the last look
+	arrival   atomic.Uint64           // see arrivalOf; written by the reading side
+	looked    atomic.Bool             // the server looks at arrival, or is about to
+	progress  atomic.Uint64           // calls of OnRequest: each has seen that something came
+	onGone    atomic.Pointer[func()]  // nil: nobody wants to know, or was told
 
 	pace pace // of the calls that are handled in place
 	line line // of the calls that the reader has kept
 	seat gateSeat
+
+	pieces pulse.Pieces // owned by the server's looks at arrivals
 
 	// guarded by Server.mu
 	pulse      pulse.Pulse // what looks have found out about the client
@@ -93,7 +107,7 @@ func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 		n++
 		call, err = s.next(ctx, in)
 	}
-	s.server.gate.passOn(&s.seat)
+	s.taken(in)
 	if err != nil {
 		for _, call := range kept[:n] {
 			c.Go(call)
@@ -111,49 +125,53 @@ func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	return nil
 }
 
+// taken is called when the reading side has taken what it can, before it does anything that may
+// take long or gives the connection up.
+func (s *Conn) taken(in buffer.Reader) {
+	s.tellRefusals()
+	s.noteArrival(in)
+	s.server.gate.passOn(&s.seat)
+	if s.resumed.Load() {
+		s.resumed.Store(false)
+		s.server.room.resumeFirst()
+	}
+}
+
 // next takes the next call that may be handled. Without any it returns nil: more has
 // to come, or a limit has no room and the connection was paused.
 func (s *Conn) next(ctx context.Context, in buffer.Reader) (*Call, error) {
-	for in.Len() >= frame.PrefixBytes {
-		start, err := in.Peek(frame.PrefixBytes)
-		if err != nil {
+	for s.skipRest(in) && in.Len() >= frame.PrefixBytes {
+		f, err := s.look(in)
+		if err != nil || !s.known {
 			return nil, err
 		}
-		p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.slack)
-		if err == nil && !s.known {
-			err = s.meet(in, p)
-		}
-		switch {
-		case err != nil:
-			return nil, err
-		case p.Bytes > in.Len() || s.isBackedUp():
-			return nil, nil
-		}
-		if !s.marked.Load() || !p.IsControl() {
-			return s.takeCall(ctx, in, p)
-		}
-		if err := s.control(in, p); err != nil {
-			return nil, err
+		call, more, err := s.take(ctx, in, f)
+		if !more || err != nil {
+			return call, err
 		}
 	}
 	return nil, nil
 }
 
-// takeCall takes the call whose whole frame is in front, if the limits have room.
-func (s *Conn) takeCall(ctx context.Context, in buffer.Reader, p frame.Prefix) (*Call, error) {
-	if !s.admit() {
-		return nil, nil
-	}
-	request, err := frame.Read(in, p.Bytes)
+// look reads the prefix of the frame in front, and the header of the first one.
+func (s *Conn) look(in buffer.Reader) (incoming, error) {
+	start, err := in.Peek(frame.PrefixBytes)
 	if err != nil {
-		s.leave()
-		return nil, err
+		return incoming{}, err
 	}
-	s.slack = 0
-	s.hideSignals(request, p)
-	s.server.counters.calls.Add(1)
-	s.noteUse()
-	return newCall(ctx, s, p.SeqID, request), nil
+	p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.slack)
+	f := incoming{Prefix: p, length: lengthOf(start), came: in.Len(), tooLarge: oversized(err)}
+	if err != nil && f.tooLarge == nil {
+		return incoming{}, err
+	}
+	if !s.known {
+		if err := s.meet(in, p); err != nil {
+			return incoming{}, err
+		}
+	}
+	f.marked = s.marked.Load()
+	f.oneway = f.marked && (p.IsOneway() || s.slack > 0 && s.oneway)
+	return f, nil
 }
 
 // writeFailed is told by out that the peer takes no more.
@@ -162,8 +180,8 @@ func (s *Conn) writeFailed(err error) {
 	s.end()
 }
 
-// report tells OnError of err, on a goroutine apart: this one may be the flusher's, or a timer's that
-// has more to do. A failure of OnError is dropped.
+// report tells OnError of err, on a goroutine apart: this one may be the flusher's, or a timer's
+// that has more to do. A failure of OnError is dropped.
 func (s *Conn) report(err error) {
 	if onError := s.server.config.OnError; onError != nil && !errors.Is(err, net.ErrClosed) {
 		_ = callback.Apart(func() { onError(s.conn, err) })
@@ -174,7 +192,9 @@ func (s *Conn) report(err error) {
 func (s *Conn) onClose(*conn.Conn) {
 	s.out.Close(ErrClosed)
 	s.tellGone()
+	s.unclaim()
 	s.server.gate.forget(&s.seat)
+	s.server.room.forget(s)
 	s.server.counters.conns.Add(-1)
 	if s.marked.Load() {
 		s.server.counters.marked.Add(-1)

@@ -10,8 +10,8 @@
 //
 // # Clients of both kinds
 //
-// A connection whose first request has the mark of package mux is marked: its client is sent a hello
-// with the server's limits as soon as that request's header has come, and understands control
+// A connection whose first request has the mark of package mux is marked: its client is sent a
+// hello with the server's limits as soon as that request's header has come, and understands control
 // frames. Handlers do not see the mark. The connection is looked after with heartbeats, told to
 // drain when it is idle or the server shuts down, and ends its connection itself. To any other
 // client the server says nothing but replies; its connection is closed.
@@ -36,9 +36,13 @@
 //
 // # Limits
 //
-// Calls per connection and in all, bytes of replies that wait, the length of a frame: a connection
-// that meets one is not read until there is room (Config), except for a frame that is too long,
-// which ends it.
+// Bytes of requests that are held, and calls, per connection and in all; bytes of replies that
+// wait; the length of a frame, and the time in which a frame that has begun must go on (Config). A
+// marked client's request for which there is no room, or that is too long, is refused and skipped,
+// and the connection is read on; where oneways alone meet a limit their connection is not read
+// until there is room. A connection of another client is not read, and its requests that are too
+// long are skipped and answered. Replies that wait for a client pause its connection, whatever it
+// is.
 //
 // # Errors
 //

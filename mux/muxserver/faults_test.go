@@ -31,9 +31,8 @@ func TestQueuedCallsOfDeadConnections(t *testing.T) {
 			<-began
 			sc := s.snapshot()[0]
 			_ = sc.conn.Close()
-			sc.inFlight.Add(1) // as admit does
-			s.gate.inside.Add(1)
-			newCall(t.Context(), sc, 2, frame.Take()).Run()
+			sc.enter() // as admit does
+			newCall(t.Context(), sc, incoming{Prefix: frame.Prefix{SeqID: 2}}, frame.Take()).Run()
 			if got := handled.Load(); got != 1 {
 				t.Errorf("got %d calls handled, want the one that had begun", got)
 			}
@@ -114,6 +113,7 @@ func TestBadReplies(t *testing.T) {
 			for i, name := range names {
 				p.Send(t, testpeer.Frame(uint32(i)+1, frame.SignalHello, []byte(name)))
 				if outcome != "told" {
+					expectRefused(t, p, frame.ReasonCancelled, uint32(i)+1)
 					continue
 				}
 				if r := p.MustReceive(t); r.SeqID != uint32(i)+1 || !strings.Contains(string(r.Payload), "bad frame") {

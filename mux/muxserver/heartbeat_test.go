@@ -66,9 +66,9 @@ func beatCases() []beatCase {
 		{name: "answers", client: after(hello, answerPings), asked: true, handled: 1},
 		{name: "stock", client: after(testpeer.Frame(1, frame.SignalNone, []byte("x")), deaf), handled: 1},
 		{name: "never", client: after(hello, deaf), config: Config{Heartbeat: -1}, handled: 1},
-		{name: "sends byte by byte", client: trickle, asked: true, handled: 2},
+		{name: "sends byte by byte", client: trickle, config: Config{ReadTimeout: -1}, asked: true, handled: 2},
 		{
-			name: "is not read", client: after(append(hello, testpeer.Frame(2, frame.SignalNone, []byte("x"))...), deaf),
+			name: "is not read", client: after(append(firstOneway(1), onewayFrame(2, []byte("x"))...), deaf),
 			config: Config{MaxHandlersPerConn: 1, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 				time.Sleep(10 * beatInterval)
 				return echoHandler(ctx, call)

@@ -14,7 +14,8 @@ func (c *Config) hello() frame.Message {
 	return frame.Message{
 		Signal:  frame.SignalHello,
 		Version: frame.Version,
-		Places:  uint32(min(c.MaxHandlersPerConn, 1<<30)),
+		Places:  uint32(max(min(c.MaxHandlersPerConn, maxCalls), 0)),
+		Bytes:   uint64(c.MaxRequestBytesPerConn),
 		Frame:   uint64(c.MaxFrameBytes),
 	}
 }
@@ -31,7 +32,8 @@ func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 		return err
 	}
 	s.known = true
-	if _, marked := frame.FindMark(start[frame.PrefixBytes:], p.SeqID); marked && !p.IsControl() {
+	if mark, marked := frame.FindMark(start[frame.PrefixBytes:], p.SeqID); marked && !p.IsControl() {
+		s.oneway = mark.Oneway
 		s.greet()
 	}
 	s.drain() // if the server shuts down: it did not know of what to do with this one
@@ -66,9 +68,14 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	if err != nil {
 		return err
 	}
-	if m.Signal == frame.SignalPing {
+	switch m.Signal {
+	case frame.SignalPing:
 		s.server.counters.pings.Add(1)
 		s.say(frame.SignalPong)
+	case frame.SignalCancel:
+		for id := range m.SeqIDs {
+			s.cancel(id)
+		}
 	}
 	return in.Skip(p.Bytes)
 }

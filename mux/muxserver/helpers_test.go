@@ -2,10 +2,12 @@ package muxserver
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -66,6 +68,63 @@ func (s *muxServer) onRequest(ctx context.Context, c *conn.Conn) error {
 		return err
 	}
 	return sc.OnRequest(ctx, c)
+}
+
+// expectRefused receives control frames that refuse requests for reason, and checks that they are
+// ids, each once.
+func expectRefused(t *testing.T, p *testpeer.Client, reason frame.Reason, ids ...uint32) {
+	t.Helper()
+	var got []uint32
+	for len(got) < len(ids) {
+		r := p.MustReceive(t)
+		if r.Signal != frame.SignalRefused || r.Message.Reason != reason {
+			t.Fatalf("got %v of %v (%v), want %d requests refused for %v", r.Signal, r.SeqID, r.Message.Reason, len(ids)-len(got), reason)
+		}
+		got = slices.AppendSeq(got, r.Message.SeqIDs)
+	}
+	slices.Sort(got)
+	if want := slices.Sorted(slices.Values(ids)); !slices.Equal(got, want) {
+		t.Errorf("refused %v, want %v", got, want)
+	}
+}
+
+// onewayFrame is a request of a marked client that has no reply.
+func onewayFrame(id uint32, payload []byte) []byte {
+	request := testpeer.RequestFrame(id, payload)
+	frame.SetOneway(request)
+	return request
+}
+
+// firstOneway is onewayFrame for a connection's first request.
+func firstOneway(id uint32) []byte {
+	return testpeer.Marked(testpeer.RequestFrame(id, nil), frame.Message{Oneway: true})
+}
+
+// asMarked returns request as a marked client sends it.
+func asMarked(request []byte, first, oneway bool) []byte {
+	switch {
+	case first:
+		return testpeer.Marked(request, frame.Message{Oneway: oneway})
+	case oneway:
+		frame.SetOneway(request)
+	}
+	return request
+}
+
+// answeredBy returns the requests that r answers, by a reply or otherwise.
+func answeredBy(r testpeer.Received) []uint32 {
+	switch {
+	case !r.IsControl():
+		return []uint32{r.SeqID}
+	case r.Signal == frame.SignalRefused:
+		return slices.Collect(r.Message.SeqIDs)
+	}
+	return nil
+}
+
+// cancelOf says that the replies to ids are no longer awaited.
+func cancelOf(ids ...uint32) []byte {
+	return frame.AppendControl(nil, frame.Message{Signal: frame.SignalCancel}, ids...)
 }
 
 // peak counts how many are inside at a time, and how many were at most.

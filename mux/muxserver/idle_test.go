@@ -29,15 +29,16 @@ func serveIdle(t *testing.T, srv *Server) net.Conn {
 
 func newIdleServer(t *testing.T, heartbeat time.Duration) *Server {
 	t.Helper()
-	srv, err := New(Config{Handler: handlerFunc(echoHandler), Heartbeat: heartbeat, IdleTimeout: restTime})
+	srv, err := New(Config{Handler: handlerFunc(echoHandler), Heartbeat: heartbeat, IdleTimeout: restTime, ReadTimeout: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return srv
 }
 
-// TestIdleDrain: a client that knows package mux is told to go when it had no call for the idle time,
-// heartbeats or not, and what it had on its way is answered; another one's connection is closed.
+// TestIdleDrain: a client that knows package mux is told to go when it had no call for the idle
+// time, heartbeats or not, and what it had on its way is answered; another one's connection is
+// closed.
 func TestIdleDrain(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		for _, heartbeat := range []time.Duration{0, restTime / 4} {
@@ -122,8 +123,8 @@ func TestIdleDrainWaitsForHandlers(t *testing.T) {
 	})
 }
 
-// TestSlowUploadIsNotIdle has a client send one large request more slowly than the server's idle time:
-// it does something all the time, and is answered.
+// TestSlowUploadIsNotIdle has a client send one large request more slowly than the server's idle
+// time: it does something all the time, and is answered.
 func TestSlowUploadIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newIdleServer(t, 0)

@@ -7,8 +7,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// This file holds a server's limits. None of them blocks a goroutine: a connection
-// that meets one is paused, and whoever makes room resumes it.
+// This file holds the limits that pause a connection: replies that wait for their client, calls of
+// clients that are not marked, and oneways. None of them blocks a goroutine: what makes room
+// resumes the connection. The limits by which marked clients are refused are in room.go.
 
 // isBackedUp reports whether the peer is to take its replies before more of its
 // requests are read. The connection is paused then.
@@ -32,10 +33,19 @@ func (s *Conn) notePause() {
 	s.unread.Store(true)
 }
 
-// admit counts a call in if the limits have room; leave counts it out. Otherwise the
+// admit has a call of a client that is not marked enter, if the limits have room. Otherwise the
 // connection is paused. Only the reading side calls it.
 func (s *Conn) admit() bool {
-	most := int32(min(s.server.config.MaxHandlersPerConn, 1<<30))
+	if !s.hasPlace(int32(s.server.mostStockCalls)) {
+		return false
+	}
+	s.enter()
+	return true
+}
+
+// hasPlace has a call enter the gate, if fewer than most are in flight on the connection. Otherwise
+// the connection is paused.
+func (s *Conn) hasPlace(most int32) bool {
 	if s.inFlight.Load() >= most {
 		s.notePause()
 		s.conn.Pause()
@@ -49,33 +59,69 @@ func (s *Conn) admit() bool {
 		s.notePause()
 		return false
 	}
-	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
-		panic("muxserver: BUG: reading from a connection that has ended")
-	}
 	return true
 }
 
-// leave counts a call out. The last one lets the connection end, once the replies have
-// gone out.
-func (s *Conn) leave() {
-	left := s.inFlight.Add(-1)
-	if s.full.Load() {
+// enter counts in a call that was admitted; leave counts it out.
+func (s *Conn) enter() {
+	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
+		panic("muxserver: BUG: reading from a connection that has ended")
+	}
+}
+
+// makeRoom frees what the limits have given to a call, before it is answered: when the client has
+// the answer, its next request finds room.
+func (s *Conn) makeRoom(weight int64, oneway bool) {
+	s.server.gate.leave()
+	if weight == 0 {
+		return // its client is not marked
+	}
+	if oneway {
+		s.oneways.add(amount{-1, -weight})
+		s.server.room.oneways.add(amount{-1, -weight})
 		s.resumeIfFull()
 	}
-	s.server.gate.leave()
+	s.sayRoomIfLow(s.uncount(amount{1, weight}))
+	s.server.room.freed(oneway)
+}
+
+// leave counts a call out, which was answered. The last one lets the connection end, once the
+// replies have gone out.
+func (s *Conn) leave() {
+	left := s.inFlight.Add(-1)
+	if !s.marked.Load() || !refusesInNumber {
+		s.resumeIfFull()
+	}
 	if left == 0 {
 		s.out.AfterFlush(s.endWork)
 	}
 }
 
+// pauseFor pauses the connection, on which the oneway d is in front that v has no room for, until
+// there is.
+func (s *Conn) pauseFor(v verdict, d demand) {
+	s.notePause()
+	s.conn.Pause()
+	if v == noRoom {
+		s.need.Store(weightOf(d.bytes))
+		s.server.room.awaitOneway(s)
+		return
+	}
+	s.full.Store(true)
+	if s.fitsOneway(weightOf(d.bytes)) { // the last one may have left before it could see that
+		s.resumeIfFull()
+	}
+}
+
 func (s *Conn) resumeIfFull() {
-	if s.full.CompareAndSwap(true, false) {
+	if s.full.Load() && s.full.CompareAndSwap(true, false) {
 		s.conn.Resume()
 	}
 }
 
-// gate bounds the calls that all connections of a server have in flight. A connection
-// that it turns away waits in a queue, and comes before others once there is room.
+// gate bounds the calls that all connections of a server have in flight. A marked client's call
+// that it turns away is refused (see claim). Another client's connection waits in a queue, and
+// comes before others of its kind once there is room.
 //
 // While there is room and the queue is not empty, somebody is on the way who calls wake:
 // the one whose turn it is, when it has taken what it can or has ended; or a call that
@@ -83,7 +129,7 @@ func (s *Conn) resumeIfFull() {
 type gate struct {
 	most int64 // immutable; 0: no limit
 
-	inside atomic.Int64 // calls in flight
+	inside atomic.Int64 // calls in flight; not counted without a limit
 	queued atomic.Int64 // len(queue); changed with mu held
 
 	mu    sync.Mutex
@@ -108,7 +154,6 @@ type pauser interface {
 // enter counts a call of s in. Otherwise it pauses s, and resumes it when it is its turn.
 func (g *gate) enter(s *gateSeat) bool {
 	if g.most == 0 {
-		g.inside.Add(1)
 		return true
 	}
 	if (g.queued.Load() == 0 || g.isTurnOf(s)) && g.tryEnter() {
@@ -142,8 +187,8 @@ func (g *gate) tryEnter() bool {
 
 // leave counts a call out.
 func (g *gate) leave() {
-	g.inside.Add(-1)
 	if g.most > 0 {
+		g.inside.Add(-1)
 		g.wake()
 	}
 }

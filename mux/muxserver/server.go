@@ -28,24 +28,37 @@ type Handler interface {
 type Config struct {
 	Handler Handler
 
-	// MaxHandlersPerConn is how many calls of one connection are handled at a time,
-	// those included that wait for a goroutine. With as many nothing is read from the
-	// connection, heartbeats included. Zero or less means 1024.
+	// MaxHandlersPerConn limits the calls of one connection that are handled at a time, those
+	// included that wait for a goroutine. Further requests of a client that knows package mux are
+	// refused: it sends them again, on another connection or later. Another client's connection is
+	// not read, heartbeats included, until there is room. Zero or less means no limit for the
+	// former, and 1024 for the latter.
 	MaxHandlersPerConn int
 
-	// MaxHandlers is the same for all connections together. Zero or less means no
-	// limit.
+	// MaxHandlers is the same for all connections together. Connections that are not read take
+	// turns. Zero or less means no limit.
 	MaxHandlers int
 
-	// MaxFrameBytes is how long a request or a reply may be, its header included. A longer
-	// request ends its connection before it is read; a longer reply is not sent (OnBadReply).
-	// Zero or less means 64 MiB.
+	// MaxRequestBytesPerConn limits the bytes of the requests of one connection that were read and
+	// are not answered, each counting as 4 KiB more, for the memory that a short one takes. Further
+	// requests are refused. A request alone is admitted, however long it is. Oneways are not
+	// refused: when they alone meet the limit the connection is not read until there is room. It
+	// counts clients that know package mux. Zero or less means 64 MiB.
+	MaxRequestBytesPerConn int64
+
+	// MaxRequestBytes is the same for all connections together, the first 16 KiB of each not
+	// counted. Zero or less means 256 MiB.
+	MaxRequestBytes int64
+
+	// MaxFrameBytes is how long a request or a reply may be, its header included. A longer request
+	// is not read into memory: it is refused, or answered by OnTooLarge, and a oneway is reported
+	// to OnError. A longer reply is not sent (OnBadReply). Zero or less means 64 MiB.
 	MaxFrameBytes int
 
-	// MaxPendingBytes is how many bytes of replies may wait for a peer that does not
-	// read, each counting as 4 KiB more, for the memory that a short one takes: with more, none of its requests are read before all have gone out. So at
-	// most that many wait, and the replies to MaxHandlersPerConn calls. Zero or less
-	// means 16 MiB.
+	// MaxPendingBytes is how many bytes of replies may wait for a peer that does not read, each
+	// counting as 4 KiB more, for the memory that a short one takes: with more, none of its
+	// requests are read before all have gone out. So at most that many wait, and the replies to
+	// MaxHandlersPerConn calls. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
 	// MaxBatchBytes and MaxBatchFrames end a batch of replies that is written at once.
@@ -57,6 +70,12 @@ type Config struct {
 	// connection is closed. Zero means 10 s, negative for ever.
 	WriteTimeout time.Duration
 
+	// ReadTimeout is how long a client may take for each 256 KiB of a request that it has begun,
+	// and for the rest, before its connection is closed (ErrStalled), up to an eighth later. While
+	// the server does not read because of a limit the time stands still. Zero means 10 s, negative
+	// for ever.
+	ReadTimeout time.Duration
+
 	// Heartbeat is how often a client is looked after that knows package mux and has sent
 	// nothing: it is asked for a sign of life within that time, and the connection of one
 	// that has gone without a word is ended within twice as much. It has to be longer than
@@ -64,10 +83,10 @@ type Config struct {
 	Heartbeat time.Duration
 
 	// IdleTimeout is how long a client that knows package mux may go without a call, heartbeats
-	// being none: then, or up to a quarter later, it is told to drain, as Shutdown does, so that what
-	// it has just sent is answered. One that has not gone 10 s later is closed on. For its connection
-	// this takes the place of conn.Config.IdleTimeout, which closes, and fails a call that is on
-	// its way then, and stays what is for other clients. Zero or less means never.
+	// being none: then, or up to a quarter later, it is told to drain, as Shutdown does, so that
+	// what it has just sent is answered. One that has not gone 10 s later is closed on. For its
+	// connection this takes the place of conn.Config.IdleTimeout, which closes, and fails a call
+	// that is on its way then, and stays what is for other clients. Zero or less means never.
 	IdleTimeout time.Duration
 
 	// OnPanic is called when HandleCall has panicked, or ended its goroutine: then value is
@@ -81,19 +100,28 @@ type Config struct {
 	// leaves the caller without a reply.
 	OnBadReply func(call *Call, err error) bool
 
-	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that
-	// OnPanic, OnBadReply or OnGone's function has failed (*conn.PanicError), and why a connection was ended:
-	// writing to it failed, or its client did not answer heartbeats (ErrSilent). It must not
-	// block. Nil means that nobody wants to know.
+	// OnTooLarge is called when a client that does not know package mux has begun a request that is
+	// longer than MaxFrameBytes, as OnPanic is; call.Request is empty. err, a *FrameError, says how
+	// long. The connection goes on. Nil ends it.
+	OnTooLarge func(call *Call, err error) bool
+
+	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that OnPanic,
+	// OnBadReply or OnGone's function has failed (*conn.PanicError), and why a connection was
+	// ended: writing to it failed, its client did not answer heartbeats (ErrSilent), or a request
+	// did not come in time (ErrStalled). It is also told of oneways that were too long to be read
+	// (*FrameError). It must not block. Nil means that nobody wants to know.
 	OnError func(c *conn.Conn, err error)
 
 	rule inlineRule // for benchmarks
 }
 
 const (
-	defaultMaxHandlersPerConn = 1024
-	defaultMaxFrameBytes      = 64 << 20
-	defaultWriteTimeout       = 10 * time.Second
+	defaultMaxHandlersPerConn     = 1024 // of clients that are not marked
+	defaultMaxRequestBytesPerConn = 64 << 20
+	defaultMaxRequestBytes        = 256 << 20
+	defaultMaxFrameBytes          = 64 << 20
+	defaultReadTimeout            = 10 * time.Second
+	defaultWriteTimeout           = 10 * time.Second
 )
 
 // Server answers multiplexed calls on connections that are given to it. Whoever
@@ -107,8 +135,19 @@ const (
 //	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close what is idle
 //	err = srv.Shutdown(ctx)
 type Server struct {
-	config   Config // immutable
+	// immutable
+	config         Config
+	mostCalls      int64 // of a marked client's connection
+	mostStockCalls int64 // of another one's
+	mostBytes      int64 // of a connection's requests
+	pauseAt        int32 // calls of a marked client's connection, unless refusesInNumber
+
+	// these have locks of their own
 	gate     gate
+	room     room
+	arrivals arrivals
+	helper   helper
+
 	counters counters
 
 	// atomic: stages of Shutdown, each set once and with mu held
@@ -121,8 +160,6 @@ type Server struct {
 	closed bool
 	empty  chan struct{} // non-nil while Shutdown waits for conns to be empty
 	looks  looks
-
-	helper helper // has a lock of its own
 }
 
 // New makes a server. It fails only without a Handler.
@@ -130,24 +167,49 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Handler == nil {
 		return nil, errNoHandler
 	}
-	if cfg.MaxHandlersPerConn <= 0 {
-		cfg.MaxHandlersPerConn = defaultMaxHandlersPerConn
+	cfg = cfg.withDefaults()
+	s := &Server{
+		config:         cfg,
+		mostCalls:      maxCalls,
+		mostStockCalls: defaultMaxHandlersPerConn,
+		mostBytes:      cfg.MaxRequestBytesPerConn,
+		gate:           gate{most: int64(max(cfg.MaxHandlers, 0))},
+		arrivals:       arrivals{limit: max(cfg.ReadTimeout, 0)},
+		conns:          make(map[*Conn]struct{}),
 	}
-	if cfg.MaxFrameBytes <= 0 {
-		cfg.MaxFrameBytes = defaultMaxFrameBytes
+	if cfg.MaxHandlersPerConn > 0 {
+		s.mostCalls = min(int64(cfg.MaxHandlersPerConn), maxCalls)
+		s.mostStockCalls = s.mostCalls
 	}
-	cfg.MaxFrameBytes = min(cfg.MaxFrameBytes, buffer.MaxBytes)
-	if cfg.MaxPendingBytes <= 0 {
-		cfg.MaxPendingBytes = output.DefaultPendingBytes
+	if s.pauseAt = int32(s.mostCalls); !refusesInNumber {
+		s.mostCalls = maxCalls
 	}
-	if cfg.WriteTimeout == 0 {
-		cfg.WriteTimeout = defaultWriteTimeout
+	s.room.most, s.room.calls = cfg.MaxRequestBytes, &s.gate
+	return s, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxRequestBytesPerConn <= 0 {
+		c.MaxRequestBytesPerConn = defaultMaxRequestBytesPerConn
 	}
-	return &Server{
-		config: cfg,
-		gate:   gate{most: int64(max(cfg.MaxHandlers, 0))},
-		conns:  make(map[*Conn]struct{}),
-	}, nil
+	c.MaxRequestBytesPerConn = min(c.MaxRequestBytesPerConn, maxRequestBytes)
+	if c.MaxRequestBytes <= 0 {
+		c.MaxRequestBytes = defaultMaxRequestBytes
+	}
+	if c.MaxFrameBytes <= 0 {
+		c.MaxFrameBytes = defaultMaxFrameBytes
+	}
+	c.MaxFrameBytes = min(c.MaxFrameBytes, buffer.MaxBytes)
+	if c.MaxPendingBytes <= 0 {
+		c.MaxPendingBytes = output.DefaultPendingBytes
+	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = defaultReadTimeout
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = defaultWriteTimeout
+	}
+	return c
 }
 
 // Attach makes c a multiplexed connection: from then on the Conn's OnRequest has

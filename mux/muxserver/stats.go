@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
@@ -13,6 +14,8 @@ type counters struct {
 	calls, replies, lost, badReplies, panics atomic.Uint64
 	skipped, pauses, drains                  atomic.Uint64
 	pings, asked, silent, idle               atomic.Uint64
+	rooms, cancelled, stalled                atomic.Uint64
+	refused                                  [frame.ReasonGoing + 1]atomic.Uint64 // by reason
 	output                                   output.Counters
 }
 
@@ -22,6 +25,7 @@ type Stats struct {
 	Conns        int64 // connections there are
 	MarkedConns  int64 // of those, whose client knows package mux
 	InFlight     int64 // calls being handled or waiting for a worker
+	RequestBytes int64 // what the requests of marked clients hold, in calls and on their way
 	PendingBytes int64 // bytes of replies that wait to be written
 
 	Calls      uint64 // requests taken
@@ -31,6 +35,11 @@ type Stats struct {
 	Panics     uint64 // handlers that panicked
 	Skipped    uint64 // requests that nobody handled, since their connections had died
 	Pauses     uint64 // times that a limit stopped the reading of a connection
+	Refused    uint64 // requests of marked clients for which there was no room
+	TooLarge   uint64 // requests that were too long
+	Rooms      uint64 // times that a client was told that there is room again
+	Cancelled  uint64 // calls whose clients have told that they do not wait
+	Stalled    uint64 // connections ended whose clients had begun a request and did not go on
 	Pings      uint64 // heartbeats answered
 	Asked      uint64 // heartbeats sent
 	Silent     uint64 // connections ended whose clients did not answer those
@@ -46,14 +55,18 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	c := &s.counters
 	stats := Stats{
-		Conns: c.conns.Load(), MarkedConns: c.marked.Load(), InFlight: s.gate.inside.Load(),
+		Conns: c.conns.Load(), MarkedConns: c.marked.Load(),
 		Calls: c.calls.Load(), Replies: c.replies.Load(), Lost: c.lost.Load(), BadReplies: c.badReplies.Load(),
 		Panics: c.panics.Load(), Skipped: c.skipped.Load(), Pauses: c.pauses.Load(), Drains: c.drains.Load(),
 		Pings: c.pings.Load(), Asked: c.asked.Load(), Silent: c.silent.Load(), Idle: c.idle.Load(),
+		Refused: c.refused[frame.ReasonNoRoom].Load(), TooLarge: c.refused[frame.ReasonTooLarge].Load(), Rooms: c.rooms.Load(),
+		Cancelled: c.cancelled.Load(), Stalled: c.stalled.Load(),
 		Batches: c.output.Batches.Load(), Frames: c.output.Frames.Load(), Writes: c.output.Writes.Load(),
 	}
 	for _, sc := range s.snapshot() {
 		stats.PendingBytes += int64(sc.out.Pending())
+		stats.InFlight += int64(sc.inFlight.Load())
+		stats.RequestBytes += sc.load.get().bytes
 	}
 	return stats
 }
@@ -64,8 +77,8 @@ func (s Stats) String() string {
 	if s.Batches > 0 {
 		perBatch = float64(s.Frames) / float64(s.Batches)
 	}
-	return fmt.Sprintf("connections %d (%d marked), in flight %d, pending %d bytes; calls %d (skipped %d), replies %d (lost %d, bad %d), panics %d; "+
-		"pauses %d, pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
-		s.Conns, s.MarkedConns, s.InFlight, s.PendingBytes, s.Calls, s.Skipped, s.Replies, s.Lost, s.BadReplies, s.Panics,
-		s.Pauses, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
+	return fmt.Sprintf("connections %d (%d marked), in flight %d (%d bytes), pending %d bytes; calls %d (skipped %d), replies %d (lost %d, bad %d), panics %d; "+
+		"pauses %d, refused %d (too large %d, told of room %d), cancelled %d, stalled %d; pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
+		s.Conns, s.MarkedConns, s.InFlight, s.RequestBytes, s.PendingBytes, s.Calls, s.Skipped, s.Replies, s.Lost, s.BadReplies, s.Panics,
+		s.Pauses, s.Refused, s.TooLarge, s.Rooms, s.Cancelled, s.Stalled, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
 }

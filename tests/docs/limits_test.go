@@ -38,6 +38,10 @@ func TestLimits(t *testing.T) {
 			duration(evaluate(t, server, "defaultWriteTimeout")), kibibytes(evaluate(t, conn, "timedBytes")))},
 		{"idle time", duration(evaluate(t, outside[kitexServerConfig], "defaultConnectionIdleTime"))},
 		{"replies that wait", mebibytes(evaluate(t, output, "DefaultPendingBytes"))},
+		{"requests that a server holds", mebibytes(evaluate(t, server, "defaultMaxRequestBytes"))},
+		{"same for one connection", mebibytes(evaluate(t, server, "defaultMaxRequestBytesPerConn"))},
+		{"for each " + kibibytes(evaluate(t, ours(t, "mux/internal/pulse"), "PieceBytes")) + " of it",
+			duration(evaluate(t, outside[kitexRPCConfig], "defaultReadWriteTimeout"))},
 		{"handlers at a time", fmt.Sprint(evaluate(t, server, "defaultMaxHandlersPerConn"))},
 	}
 	rows := tableRows(read(t, "SECURITY.md").section(t, "## What is promised"))

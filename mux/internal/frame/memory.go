@@ -16,6 +16,9 @@ const (
 	MinMemory = 4 << 10
 )
 
+// Weight is what a request of n bytes counts for among the bytes that a server holds.
+func Weight(n int) int { return n + MinMemory }
+
 // bufferPool holds empty buffers for frames.
 var bufferPool = sync.Pool{New: func() any { return new(buffer.LinkBuffer) }}
 

@@ -1,0 +1,160 @@
+package muxserver
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
+)
+
+// readTimeout is the server's in these tests, in a bubble's time.
+const readTimeout = 8 * time.Second
+
+// TestFrameDeadline: a request that has begun has the read timeout for each 256 KiB of it, and the
+// connection ends, with a typed error, up to an eighth later: from any client, and whatever becomes
+// of the request.
+func TestFrameDeadline(t *testing.T) {
+	const step = readTimeout / 10
+	large := request(9, 1<<20)
+	cases := map[string]struct {
+		config Config
+		bytes  []byte
+		step   int // bytes of it that come at a time, one step after another; 0: all at once
+		lives  time.Duration
+	}{
+		"silent prefix":    {bytes: large[:3], lives: readTimeout},
+		"silent half":      {bytes: large[:500<<10], lives: readTimeout},
+		"trickled":         {bytes: large, step: 1, lives: readTimeout},
+		"too slow":         {bytes: large, step: pulse.PieceBytes / 12, lives: readTimeout},
+		"slow":             {bytes: large, step: pulse.PieceBytes / 8},
+		"a frame and more": {bytes: append(request(8, 5000), large[:3]...), lives: readTimeout},
+		"too large, silent": {config: Config{MaxFrameBytes: 100 << 10, OnTooLarge: func(call *Call, _ error) bool {
+			return testpeer.Answer(call, nil)
+		}}, bytes: large[:300], lives: readTimeout},
+		"refused, trickled": {config: Config{MaxRequestBytesPerConn: 8 << 10}, bytes: large, step: 10, lives: readTimeout},
+		"without":           {config: Config{ReadTimeout: -1}, bytes: large[:3]},
+	}
+	for name, tc := range cases {
+		for _, marked := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					if tc.config.ReadTimeout == 0 {
+						tc.config.ReadTimeout = readTimeout
+					}
+					b := newBubble(t, tc.config)
+					defer b.close(t)
+					p := b.dial(t)
+					first := testpeer.RequestFrame(2, nil)
+					if marked {
+						first = testpeer.Marked(first, frame.Message{})
+					}
+					p.send(t, first)
+					began := time.Now()
+					var writer sync.WaitGroup
+					writer.Go(func() {
+						for rest := tc.bytes; len(rest) > 0; {
+							n := len(rest)
+							if tc.step > 0 {
+								n = min(tc.step, n)
+							}
+							if _, err := p.Write(rest[:n]); err != nil {
+								return
+							}
+							if rest = rest[n:]; len(rest) > 0 {
+								time.Sleep(step)
+							}
+						}
+					})
+					select {
+					case err := <-b.errs:
+						lived := time.Since(began)
+						if tc.lives == 0 || !errors.Is(err, ErrStalled) || !errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Errorf("got %v after %v", err, lived)
+						}
+						if lived < tc.lives || lived > tc.lives+tc.lives/pulse.PieceLooks {
+							t.Errorf("ended after %v, want %v", lived, tc.lives)
+						}
+						if st := b.Stats(); st.Stalled != 1 {
+							t.Errorf("got %v", st)
+						}
+					case <-time.After(20 * readTimeout):
+						if tc.lives != 0 {
+							t.Error("the connection lives")
+						}
+					}
+					p.Close()
+					writer.Wait()
+					if b.looked() > 0 && tc.lives != 0 {
+						t.Error("a timer is left")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPauseIsNoStall: while this side does not read the time stands still, and it begins anew
+// afterwards.
+func TestPauseIsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{ReadTimeout: readTimeout, MaxRequestBytesPerConn: 16 * kib})
+		defer b.close(t)
+		p := b.dialMarked(t)
+		second := onewayFrame(3, make([]byte, 12*kib))
+		p.send(t, onewayFrame(2, make([]byte, 12*kib)), second[:4*kib])
+		for range 10 {
+			time.Sleep(readTimeout)
+		}
+		b.release <- struct{}{}
+		time.Sleep(readTimeout - readTimeout/100)
+		synctest.Wait()
+		select {
+		case err := <-b.errs:
+			t.Fatal(err)
+		default:
+		}
+		p.send(t, second[4*kib:])
+		b.release <- struct{}{}
+		time.Sleep(2 * readTimeout)
+		if st := b.Stats(); st.Calls != 3 || st.Conns != 1 || b.looked() > 0 {
+			t.Errorf("got %v", st)
+		}
+	})
+}
+
+// TestManyFramesOneTimer: connections in whose buffers there is always a part of a frame, but never
+// for long, go on, and are looked at by one timer.
+func TestManyFramesOneTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{ReadTimeout: readTimeout, Handler: handlerFunc(echoHandler)})
+		defer b.close(t)
+		whole := testpeer.RequestFrame(2, make([]byte, 100))
+		start, rest := whole[:60], whole[60:]
+		for range 10 {
+			b.dial(t).send(t, start)
+		}
+		for range 20 {
+			time.Sleep(readTimeout / 3)
+			for _, p := range b.clients {
+				p.send(t, rest, start)
+				p.answered(t, 2, frame.SignalNone)
+			}
+		}
+		if st := b.Stats(); b.looked() != 10 || st.Stalled != 0 {
+			t.Errorf("%d connections are looked at, want 10; %v", b.looked(), st)
+		}
+	})
+}
+
+// looked returns how many connections the timer looks at.
+func (b *bubble) looked() int {
+	b.arrivals.mu.Lock()
+	defer b.arrivals.mu.Unlock()
+	return len(b.arrivals.conns)
+}

@@ -1,0 +1,295 @@
+package muxserver
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+)
+
+// This file bounds the requests of marked clients that were read and have no answer yet, of each
+// connection and of all together. Where there is no room for a request it is refused (refuse.go),
+// and the client is told when it is worth asking again. A oneway is not refused: where oneways
+// alone meet a bound their connection is not read until there is room. Oneways meet a bound that
+// other calls fill: what those wait for may come behind them.
+
+// refusesInNumber says that marked clients are refused at the limits in number, as at those in
+// bytes. While it is false connections pause at the former, for clients do not send refused calls
+// again yet.
+const refusesInNumber = false
+
+// stepBytes is the unit in which a room counts what a connection holds, rounded down. So
+// connections that hold less change nothing that others look at, and are not refused for what
+// others hold.
+const stepBytes = 16 << 10
+
+// stepsOf returns how much of a connection's bytes a room counts.
+func stepsOf(bytes int64) int64 { return bytes / stepBytes * stepBytes }
+
+// room is what the requests of all marked clients may hold together.
+//
+// A connection that waits for room registers itself, and then looks once more; one that makes room
+// does so first and then looks who waits. So one of the two sees the other.
+type room struct {
+	// immutable
+	most  int64 // bytes
+	calls *gate // the server's bound in number
+
+	held    atomic.Int64 // bytes, in steps
+	oneways load         // those that have no reply; exact
+	waiting atomic.Int32 // connections in the lists below; changed with mu held
+
+	mu      sync.Mutex
+	refused []*Conn // guarded by mu: to be told when half of the room is free
+	paused  []*Conn // guarded by mu: not read for want of room for a oneway
+}
+
+// isLow reports whether so much is free that refused clients hear of it.
+func (r *room) isLow() bool {
+	return r.held.Load() <= r.most/2 && (!refusesInNumber || r.calls.most == 0 || r.calls.inside.Load() <= r.calls.most/2)
+}
+
+// awaitLow has s told when half of the room is free.
+func (r *room) awaitLow(s *Conn) {
+	r.register(&r.refused, s)
+	r.tellRefused()
+}
+
+// awaitOneway has the reading of s, which was paused, resumed when there is room for a oneway.
+func (r *room) awaitOneway(s *Conn) {
+	r.register(&r.paused, s)
+	r.resumeFirst()
+}
+
+func (r *room) register(list *[]*Conn, s *Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(*list, s) {
+		*list = append(*list, s)
+		r.waiting.Add(1)
+	}
+}
+
+// freed tells connections that wait of what a request that has left has made free.
+func (r *room) freed(oneway bool) {
+	if r.waiting.Load() == 0 {
+		return
+	}
+	r.tellRefused()
+	if oneway {
+		r.resumeFirst()
+	}
+}
+
+func (r *room) tellRefused() {
+	if !r.isLow() {
+		return
+	}
+	r.mu.Lock()
+	refused := r.refused
+	r.refused = nil
+	r.waiting.Add(int32(-len(refused)))
+	r.mu.Unlock()
+	for _, s := range refused {
+		s.sayRoom()
+	}
+}
+
+// resumeFirst has the connection that has waited longest read on, if what it waits for fits. It
+// tries again, and has the next one do so when it has taken what it can (see Conn.OnRequest), or
+// has ended.
+func (r *room) resumeFirst() {
+	for {
+		r.mu.Lock()
+		if len(r.paused) == 0 || !r.fits(r.paused[0].need.Load()) {
+			r.mu.Unlock()
+			return
+		}
+		first := r.paused[0]
+		r.paused = slices.Delete(r.paused, 0, 1)
+		r.waiting.Add(-1)
+		r.mu.Unlock()
+		first.resumed.Store(true)
+		if first.conn.Resume() {
+			return
+		}
+	}
+}
+
+// fits reports whether a oneway of that weight would be admitted now.
+func (r *room) fits(weight int64) bool {
+	oneways := r.oneways.get()
+	return oneways.calls == 0 || !r.oversteps(amount{oneways.calls + 1, oneways.bytes + weight})
+}
+
+// forget takes out a connection that has ended, and gives its turn to the next.
+func (r *room) forget(s *Conn) {
+	r.mu.Lock()
+	for _, list := range []*[]*Conn{&r.refused, &r.paused} {
+		if i := slices.Index(*list, s); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+			r.waiting.Add(-1)
+		}
+	}
+	r.mu.Unlock()
+	if s.resumed.Load() {
+		r.resumeFirst()
+	}
+}
+
+// verdict is what the limits say about a request.
+type verdict uint8
+
+const (
+	admitted   verdict = iota
+	noRoomHere         // the connection's limits are met
+	noRoom             // the server's are
+)
+
+// String returns the verdict's name.
+func (v verdict) String() string { return [...]string{"admitted", "no room here", "no room"}[v] }
+
+// demand is a request that is in front of the reading side.
+type demand struct {
+	bytes  int  // of the whole frame
+	came   int  // as many of them have come
+	oneway bool // it has no reply
+}
+
+func (d demand) isWhole() bool { return d.came == d.bytes }
+
+// claim counts in as much of a marked client's request as has come, and a whole one as a call. It
+// refuses one as soon as its length is known to be too much. A request that is alone is admitted,
+// however long it is. Only the reading side calls it.
+func (s *Conn) claim(d demand) verdict {
+	if d.oneway {
+		return s.claimOneway(d)
+	}
+	now, whole := s.load.get(), weightOf(d.bytes)
+	others := now.bytes - s.front.claimed
+	switch {
+	case now.calls == 0:
+	case others+whole > s.server.mostBytes, now.calls >= s.server.mostCalls:
+		return noRoomHere
+	}
+	part := int64(d.came)
+	if d.isWhole() {
+		part = whole
+	}
+	room := &s.server.room
+	counted := stepsOf(now.bytes)
+	takes, more := stepsOf(others+whole)-counted, stepsOf(others+part)-counted
+	alone := now.calls == 0 && room.held.Load() <= counted
+	switch {
+	case alone:
+		if more > 0 {
+			room.held.Add(more)
+		}
+	case takes > 0 && room.held.Load()+takes > room.most:
+		return noRoom
+	case more > 0 && room.held.Add(more) > room.most:
+		room.held.Add(-more) // others were quicker
+		return noRoom
+	}
+	if !s.enterGate(d) {
+		room.held.Add(-more)
+		return noRoom
+	}
+	s.count(d, part-s.front.claimed, more)
+	return admitted
+}
+
+// enterGate counts a whole request in where the server's calls are limited in number. It reports
+// whether there is room.
+func (s *Conn) enterGate(d demand) bool {
+	gate := &s.server.gate
+	switch {
+	case gate.most == 0 || !refusesInNumber:
+		return true
+	case d.isWhole():
+		return gate.tryEnter()
+	}
+	return gate.inside.Load() < gate.most
+}
+
+// count adds bytes to the connection's load, and a whole request as a call. The room has counted
+// steps for that; where calls have left meanwhile, so that another step is crossed, that is put
+// right.
+func (s *Conn) count(d demand, bytes, steps int64) {
+	more := amount{bytes: bytes}
+	switch {
+	case d.isWhole():
+		more.calls = 1
+		s.front.claimed = 0
+	case bytes == 0:
+		return
+	default:
+		s.front.claimed += bytes
+	}
+	now := s.load.add(more)
+	if crossed := stepsOf(now.bytes) - stepsOf(now.bytes-bytes); crossed != steps {
+		s.server.room.held.Add(crossed - steps)
+	}
+	if d.isWhole() {
+		s.enter()
+	}
+}
+
+// claimOneway is claim for a oneway. It counts against the same bounds, and is admitted unless
+// oneways alone meet them.
+func (s *Conn) claimOneway(d demand) verdict {
+	weight := weightOf(d.bytes)
+	if !s.fitsOneway(weight) {
+		return noRoomHere
+	}
+	room := &s.server.room
+	if !d.isWhole() {
+		if !room.fits(weight) {
+			return noRoom
+		}
+		return admitted
+	}
+	if all := room.oneways.add(amount{1, weight}); all.calls > 1 && room.oversteps(all) {
+		room.oneways.add(amount{-1, -weight})
+		return noRoom
+	}
+	s.oneways.add(amount{1, weight})
+	if s.server.gate.most > 0 && refusesInNumber {
+		s.server.gate.inside.Add(1)
+	}
+	s.count(d, weight, 0)
+	return admitted
+}
+
+// fitsOneway reports whether the connection's oneways leave room for one of that weight.
+func (s *Conn) fitsOneway(weight int64) bool {
+	here := s.oneways.get()
+	return here.calls == 0 || here.bytes+weight <= s.server.mostBytes && here.calls < s.server.mostCalls
+}
+
+// oversteps reports whether oneways are more than the server takes.
+func (r *room) oversteps(oneways amount) bool {
+	return oneways.bytes > r.most || refusesInNumber && r.calls.most > 0 && oneways.calls > r.calls.most
+}
+
+// unclaim counts out what has come of a request that was not whole yet.
+func (s *Conn) unclaim() {
+	if s.front.claimed > 0 {
+		s.uncount(amount{bytes: s.front.claimed})
+		s.front.claimed = 0
+		s.server.room.freed(false)
+	}
+}
+
+// uncount takes a from the connection's load, and from what the room counts of it.
+func (s *Conn) uncount(a amount) (left amount) {
+	left = s.load.add(amount{-a.calls, -a.bytes})
+	if steps := stepsOf(left.bytes+a.bytes) - stepsOf(left.bytes); steps > 0 {
+		s.server.room.held.Add(-steps)
+	}
+	return left
+}
+
+// weightOf is what a request of so many bytes counts for.
+func weightOf(frameBytes int) int64 { return int64(frame.Weight(frameBytes)) }

@@ -1,0 +1,133 @@
+package muxserver
+
+import (
+	"context"
+
+	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/transport/buffer"
+)
+
+// This file is what the reading side does with the frame in front of it: it is handled, refused,
+// skipped, or waits.
+
+// incoming is the frame in front of the reading side.
+type incoming struct {
+	frame.Prefix             // without Bytes if it is too large
+	length       int64       // of the whole frame
+	came         int         // bytes that have come, of it and of what is behind it
+	marked       bool        // the client knows package mux
+	oneway       bool        // and says that this request has no reply
+	tooLarge     *FrameError // why it is not taken; nil if it may be
+}
+
+func (f *incoming) isWhole() bool { return f.length <= int64(f.came) }
+
+// take does with the frame in front what its kind and the limits say. Without a call, more says
+// whether the next frame is in front, or the frame is skipped; otherwise more has to come, or the
+// connection was paused.
+func (s *Conn) take(ctx context.Context, in buffer.Reader, f incoming) (call *Call, more bool, err error) {
+	switch {
+	case f.marked && f.IsControl():
+		more, err = s.takeControl(in, f)
+	case f.tooLarge != nil:
+		return s.takeOversized(ctx, f)
+	case f.marked:
+		return s.takeMarked(ctx, in, f)
+	case f.isWhole() && !s.isBackedUp() && s.admit():
+		call, err = s.read(ctx, in, f)
+	}
+	return call, more, err
+}
+
+// takeControl takes a control frame. One that is too large means nothing.
+func (s *Conn) takeControl(in buffer.Reader, f incoming) (more bool, err error) {
+	switch {
+	case f.tooLarge != nil:
+		s.skipFront(f.length)
+	case !f.isWhole() || s.isBackedUp():
+		return false, nil
+	default:
+		if err := s.control(in, f.Prefix); err != nil {
+			return false, err
+		}
+		s.frontEnded()
+	}
+	return true, nil
+}
+
+// takeMarked takes a marked client's request, if there is room for it.
+func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (call *Call, more bool, err error) {
+	if f.isWhole() && (s.isBackedUp() || !refusesInNumber && !s.hasPlace(s.server.pauseAt)) {
+		return nil, false, nil
+	}
+	d := demand{bytes: f.Bytes, came: min(f.came, f.Bytes), oneway: f.oneway}
+	v := s.claim(d)
+	if v != admitted && f.isWhole() && !refusesInNumber {
+		s.server.gate.leave()
+	}
+	switch {
+	case v == admitted && f.isWhole():
+		call, err = s.read(ctx, in, f)
+		return call, false, err
+	case v == admitted:
+		return nil, false, nil
+	case f.oneway:
+		s.pauseFor(v, d)
+		return nil, false, nil
+	case !f.isWhole() && s.isBackedUp(): // refusals wait to be written as replies do
+		return nil, false, nil
+	default:
+		s.refuseForRoom(f.Prefix, v)
+		return nil, true, nil
+	}
+}
+
+// takeOversized skips a request that is too large, and has its caller told. A client that is
+// not marked is told by a reply, which OnTooLarge writes for the call that is returned; without
+// OnTooLarge the connection ends.
+func (s *Conn) takeOversized(ctx context.Context, f incoming) (call *Call, more bool, err error) {
+	switch {
+	case !f.marked && s.server.config.OnTooLarge == nil:
+		return nil, false, f.tooLarge
+	case s.isBackedUp():
+		return nil, false, nil
+	case f.oneway:
+		s.server.counters.refused[frame.ReasonTooLarge].Add(1)
+		s.report(f.tooLarge)
+		s.skipFront(f.length)
+	case f.marked:
+		s.refuse(f.Prefix, f.length, frame.ReasonTooLarge)
+	case s.admit():
+		s.server.counters.refused[frame.ReasonTooLarge].Add(1)
+		call = newCall(ctx, s, f, frame.Take())
+		s.skipFront(f.length)
+		return call, false, nil
+	default:
+		return nil, false, nil
+	}
+	return nil, true, nil
+}
+
+// read takes the whole request in front, which was admitted.
+func (s *Conn) read(ctx context.Context, in buffer.Reader, f incoming) (*Call, error) {
+	request, err := frame.Read(in, f.Bytes)
+	if err != nil {
+		s.makeRoom(f.weight(), f.oneway)
+		s.leave()
+		return nil, err
+	}
+	s.slack = 0
+	s.hideSignals(request, f.Prefix)
+	s.server.counters.calls.Add(1)
+	s.noteUse()
+	s.frontEnded()
+	return newCall(ctx, s, f, request), nil
+}
+
+// weight is what the request counts for in the connection's load.
+func (f *incoming) weight() int64 {
+	if !f.marked {
+		return 0
+	}
+	return weightOf(f.Bytes)
+}
