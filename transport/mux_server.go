@@ -59,16 +59,20 @@ func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, err
 	}
 	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.muxServer.CancelHandlers}
 	h.mux, err = muxserver.New(muxserver.Config{
-		Handler:            h,
-		MaxHandlersPerConn: s.muxServer.MaxHandlersPerConn,
-		MaxHandlers:        s.muxServer.MaxHandlers,
-		MaxFrameBytes:      s.muxFrameBytes(s.muxServer.MaxFrameBytes),
-		WriteTimeout:       s.writeTimeoutOr(opt.ReadWriteTimeout),
-		Heartbeat:          cmp.Or(s.muxServer.Heartbeat, defaultMuxHeartbeat),
-		IdleTimeout:        opt.MaxConnectionIdleTime,
-		OnPanic:            h.onPanic,
-		OnBadReply:         h.replyError,
-		OnError:            h.onError,
+		Handler:                h,
+		MaxHandlersPerConn:     s.muxServer.MaxHandlersPerConn,
+		MaxHandlers:            s.muxServer.MaxHandlers,
+		MaxRequestBytes:        s.muxServer.MaxRequestBytes,
+		MaxRequestBytesPerConn: s.muxServer.MaxRequestBytesPerConn,
+		MaxFrameBytes:          s.muxFrameBytes(s.muxServer.MaxFrameBytes),
+		ReadTimeout:            opt.ReadWriteTimeout,
+		WriteTimeout:           s.writeTimeoutOr(opt.ReadWriteTimeout),
+		Heartbeat:              cmp.Or(s.muxServer.Heartbeat, defaultMuxHeartbeat),
+		IdleTimeout:            opt.MaxConnectionIdleTime,
+		OnPanic:                h.onPanic,
+		OnBadReply:             h.replyError,
+		OnTooLarge:             h.replyError,
+		OnError:                h.onError,
 	})
 	return h, err
 }
@@ -163,10 +167,18 @@ func (h *serverHandler) HandleCall(ctx context.Context, call *muxserver.Call) bo
 		}
 	}
 	c := h.takeCall(ctx, call)
+	shared := c.ctx
+	if h.cancels && call.CanCancel() {
+		var cancel context.CancelFunc
+		c.ctx, cancel = context.WithCancel(shared)
+		defer cancel()
+		call.OnCancel(cancel)
+	}
 	err := onRead(c.ctx, c)
 	if err != nil {
 		h.pipe.OnError(c.ctx, err, c) // which may leave its mark on the rpcinfo
 	} else {
+		c.ctx = shared
 		h.dropCall(c)
 	}
 	return call.Reply().Len() > 0 || err != nil && h.replyError(call, err)
