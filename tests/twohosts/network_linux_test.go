@@ -174,6 +174,32 @@ func TestAddressChange(t *testing.T) {
 	})
 }
 
+// The connections that there are lose all their packets without a word, as when a load balancer has forgotten
+// them, and new ones work: calls succeed again within two seconds, or twice their timeout. A multiplexing
+// client needs no heartbeat for that.
+func TestDeadFlows(t *testing.T) {
+	for _, kind := range []string{"pooled", "multiplexed-without-heartbeat"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			promise.Among(t)
+			h := newHosts(t)
+			network := &relay{delay: time.Millisecond, jitter: time.Millisecond}
+			h.connect(network)
+			h.startServer()
+			client := h.startClient(kind)
+			awaitHealth(t, client, time.Now())
+			client.Send("reset")
+			network.loseFlows()
+			checkHealth(t, "dead flows, "+kind, client, max(2*time.Second, 2*rpcTimeout))
+			r := ask(t, client)
+			checkFailures(t, "dead flows, "+kind, r)
+			if r.Failed == 0 {
+				t.Error("no call failed")
+			}
+		})
+	}
+}
+
 // Packets that are late, lost, doubled and overtaken make calls slow, and fail some in time; no answer is wrong.
 func TestLossAndDelay(t *testing.T) {
 	forEachKind(t, newHosts, func(t *testing.T, h *hosts, kind string) {

@@ -1,6 +1,7 @@
 package twohosts
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -20,6 +21,52 @@ type relay struct {
 
 	carried, lost atomic.Int64
 	late          sync.WaitGroup // packets on their way
+
+	mu    sync.Mutex
+	flows map[flow]bool // guarded by mu: those that were seen; true: their packets are lost
+}
+
+// flow is the two ports of a TCP connection, the lower one first.
+type flow struct{ low, high uint16 }
+
+// flowOf returns the flow that a packet belongs to, if that is TCP over IPv4.
+func flowOf(packet []byte) (f flow, ok bool) {
+	const tcp, leastHeader, ports = 6, 20, 4
+	if len(packet) < leastHeader || packet[0]>>4 != 4 || packet[9] != tcp {
+		return flow{}, false
+	}
+	rest := packet[min(int(packet[0]&0xf)*4, len(packet)):]
+	if len(rest) < ports {
+		return flow{}, false
+	}
+	a, b := binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
+	return flow{min(a, b), max(a, b)}, true
+}
+
+// loseFlows has the connections that there are lose all their packets from now on. Those that are made
+// later lose none for that.
+func (r *relay) loseFlows() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for f := range r.flows {
+		r.flows[f] = true
+	}
+}
+
+// loses reports whether a packet's flow is lost.
+func (r *relay) loses(packet []byte) bool {
+	f, ok := flowOf(packet)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.flows == nil {
+		r.flows = make(map[flow]bool)
+	}
+	lost := r.flows[f]
+	r.flows[f] = lost
+	return lost
 }
 
 // connect joins the hosts by r until the test ends, or skips the test.
@@ -95,7 +142,7 @@ func (r *relay) carry(to, from *os.File) {
 		if rand.Float64() < r.duplicate {
 			times = 2
 		}
-		if rand.Float64() < r.loss {
+		if rand.Float64() < r.loss || r.loses(buf[:n]) {
 			times = 0
 			r.lost.Add(1)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,9 +120,13 @@ func call(t *testing.T, role *harness.Role) {
 func newClient(t *testing.T, kind string, addr net.Addr) echoservice.Client {
 	t.Helper()
 	opts := []client.Option{client.WithRPCTimeout(rpcTimeout), client.WithConnectTimeout(connectTimeout)}
-	if kind == "multiplexed" {
+	if strings.HasPrefix(kind, "multiplexed") {
+		cfg := kiteline.MuxConfig{Heartbeat: heartbeat}
+		if kind != "multiplexed" {
+			cfg.Heartbeat = -1
+		}
 		opts = append(opts, client.WithTransportProtocol(transport.TTHeader),
-			client.WithSuite(kiteline.NewMuxClientSuite(kiteline.WithMux(kiteline.MuxConfig{Heartbeat: heartbeat}))))
+			client.WithSuite(kiteline.NewMuxClientSuite(kiteline.WithMux(cfg))))
 		return harness.CustomClient(t, echoservice.NewClient, append(opts, client.WithHostPorts(addr.String()))...)
 	}
 	return harness.EchoClient(t, harness.Kiteline, addr, opts...)
