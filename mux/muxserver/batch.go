@@ -3,6 +3,8 @@ package muxserver
 import (
 	"sync"
 	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
 const (
@@ -81,7 +83,7 @@ func (s *Conn) runBatch(calls []*Call) {
 	if s.line.push(calls) {
 		s.server.helper.add(s)
 	}
-	defer s.out.Flush() // somebody may have taken what was behind the last reply
+	defer s.out.Flush(output.Alone) // somebody may have taken what was behind the last reply
 	returned := false
 	defer func() {
 		if !returned {
@@ -145,7 +147,7 @@ func (h *helper) tick() {
 	kept := conns[:0]
 	for _, s := range conns {
 		s.handOn()
-		s.out.Flush()
+		s.out.Flush(output.Alone)
 		if s.line.rest() {
 			kept = append(kept, s)
 		}

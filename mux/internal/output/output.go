@@ -2,7 +2,6 @@ package output
 
 import (
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,6 +117,7 @@ type Output struct {
 	stream    Stream
 	config    Config
 	writeRest func() // flushWaiting, made once
+	yield     func() // lets other goroutines run once
 
 	// atomic
 	pendingBytes atomic.Int64 // queued and not yet written; changed with mu held
@@ -146,6 +146,7 @@ type Output struct {
 	slow     bool   // the last write that might wait took long
 	everSent bool   // a write has taken something
 	roomy    bool   // OnRoom has to be called
+	yields   yields
 }
 
 // New makes the output of s, which sets the stream's write timeout from then on.
@@ -163,7 +164,7 @@ func New(s Stream, cfg Config) *Output {
 		cfg.Counters = new(Counters)
 	}
 	_ = s.SetWriteTimeout(cfg.WriteTimeout) // fails on a closed stream, as the first write will
-	o := &Output{stream: s, config: cfg, handsOn: cfg.Waits, patient: true}
+	o := &Output{stream: s, config: cfg, handsOn: cfg.Waits, patient: true, yield: yield}
 	o.writeRest = o.flushWaiting
 	return o
 }
@@ -206,21 +207,26 @@ func (o *Output) SendHolding(whole *buffer.LinkBuffer, held int, c Company) (pos
 	o.flushing = true
 	o.mu.Unlock()
 	if c == InCompany {
-		runtime.Gosched() //nolint:forbidigo // what others queue meanwhile leaves in the same write
+		o.awaitCompany(position + 1)
 	}
 	o.start()
 	return position, nil
 }
 
-// Flush has what was sent ahead leave, as Send does, unless it has left since.
-func (o *Output) Flush() {
+// Flush has what was sent ahead leave, as Send does, unless it has left since. Ahead means the
+// same as Alone.
+func (o *Output) Flush(c Company) {
 	o.mu.Lock()
 	if o.flushing || o.isEmptyLocked() && len(o.flushed) == 0 {
 		o.mu.Unlock()
 		return
 	}
 	o.flushing = true
+	next := o.queue.next
 	o.mu.Unlock()
+	if c == InCompany {
+		o.awaitCompany(next)
+	}
 	o.start()
 }
 

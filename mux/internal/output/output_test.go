@@ -381,15 +381,15 @@ func TestSentAhead(t *testing.T) {
 		send(3, Ahead)
 		o.AfterFlush(func() { flushes++ })
 		want(3, 1)
-		o.Flush()
+		o.Flush(Alone)
 		want(4, 2)
-		o.Flush()
+		o.Flush(Alone)
 		o.AfterFlush(func() { flushes++ })
 		want(4, 3)
 		send(4, Ahead)
 		o.AfterFlush(func() { flushes++ })
 		o.Close(errFake)
-		o.Flush()
+		o.Flush(Alone)
 		want(4, 4)
 		if o.Pending() != 0 {
 			t.Errorf("%d bytes pending at the end", o.Pending())
@@ -411,7 +411,7 @@ func TestSentAheadWhereWritesWait(t *testing.T) {
 		if len(s.data) > 0 {
 			t.Error("written before flush")
 		}
-		o.Flush()
+		o.Flush(Alone)
 		synctest.Wait()
 		if ids, _ := splitNumbered(t, s.data); len(ids) != 2 || s.patients != 1 {
 			t.Errorf("%d frames written in %d writes, want 2 in 1", len(ids), s.patients)

@@ -16,7 +16,7 @@ func TestTrim(t *testing.T) {
 			}
 		}
 		o.Trim() // does nothing
-		o.Flush()
+		o.Flush(Alone)
 		if o.queue.ring == nil || cap(o.batch) == 0 {
 			t.Error("a burst leaves nothing behind: there is nothing to test")
 		}

@@ -1,0 +1,152 @@
+package output
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// yielding is an output whose yields take as long, and bring as many frames, as a test says.
+type yielding struct {
+	out    *Output
+	stream *fakeStream
+	takes  time.Duration
+	brings int
+	yields int // how many there were
+	next   int // id of the next frame
+}
+
+// newYielding is called in a bubble, whose time yields take.
+func newYielding() *yielding {
+	y := &yielding{stream: &fakeStream{room: 1 << 20}}
+	y.out = New(y.stream, Config{})
+	y.out.yield = func() {
+		y.yields++
+		time.Sleep(y.takes)
+		for range y.brings {
+			y.send(InCompany)
+		}
+	}
+	return y
+}
+
+func (y *yielding) send(c Company) {
+	_, _ = y.out.Send(numbered(y.next, 10), c)
+	y.next++
+}
+
+// flushes sends n times in company, and returns how many of those have yielded.
+func (y *yielding) flushes(n int) int {
+	before := y.yields
+	for range n {
+		y.send(InCompany)
+	}
+	return y.yields - before
+}
+
+// TestYieldsBringCompany: what is queued during a yield leaves in the same write, and yields that
+// are short, or bring much for their time, go on.
+func TestYieldsBringCompany(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		takes  time.Duration
+		brings int
+	}{
+		{"no time, no frame", 0, 0},
+		{"short, no frame", shortYield, 0},
+		{"short, some frames", shortYield, 5},
+		{"long, and many frames", shortYield + 50*yieldPerFrame, 50},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			y := newYielding()
+			y.takes, y.brings = tc.takes, tc.brings
+			const flushes = 100
+			if got := y.flushes(flushes); got != flushes {
+				t.Errorf("%s: %d of %d flushes yielded, want all", tc.name, got, flushes)
+			}
+			if got := y.out.config.Counters.Batches.Load(); got != flushes {
+				t.Errorf("%s: got %d batches, want %d", tc.name, got, flushes)
+			}
+			if ids, _ := splitNumbered(t, y.stream.data); len(ids) != flushes*(1+tc.brings) {
+				t.Errorf("%s: got %d frames, want %d", tc.name, len(ids), flushes*(1+tc.brings))
+			}
+		})
+	}
+}
+
+// TestYieldsThatAreTooDearStop: of many flushes only a few yield where that takes long and brings
+// little, none of them for nothing, and as soon as a yield pays again all do.
+func TestYieldsThatAreTooDearStop(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		takes  time.Duration
+		brings int
+	}{
+		{"no frame", shortYield + 1, 0},
+		{"few frames", 40 * time.Millisecond, 19},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			y := newYielding()
+			y.takes, y.brings = tc.takes, tc.brings
+			if got := y.flushes(1); got != 1 {
+				t.Fatalf("%s: the first flush yielded %d times, want once", tc.name, got)
+			}
+			const flushes, most = 10_000, 10 + 10_000/mostSkips
+			if got := y.flushes(flushes); got > most || got < flushes/mostSkips/2 {
+				t.Errorf("%s: %d of %d flushes yielded, want %d at most, and some", tc.name, got, flushes, most)
+			}
+			y.takes, y.brings = 0, 0
+			y.flushes(mostSkips + 1) // one of them finds out
+			if got := y.flushes(100); got != 100 {
+				t.Errorf("%s: %d of 100 flushes yielded after one that paid, want all", tc.name, got)
+			}
+			y.takes = time.Second
+			if got := y.flushes(4); got != 2 {
+				t.Errorf("%s: %d of 4 flushes yielded, want 2: what was before is forgotten", tc.name, got)
+			}
+		})
+	}
+}
+
+// TestYieldsOnlyInCompany: a sender that is alone, or sends ahead, never waits.
+func TestYieldsOnlyInCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYielding()
+		y.send(Alone)
+		y.send(Ahead)
+		y.out.Flush(Alone)
+		if y.yields != 0 {
+			t.Errorf("%d yields of a sender that is alone", y.yields)
+		}
+		y.send(Ahead)
+		y.out.Flush(InCompany)
+		if y.yields != 1 {
+			t.Errorf("%d yields of a flush in company, want 1", y.yields)
+		}
+		y.out.Flush(InCompany)
+		if y.yields != 1 {
+			t.Error("a flush of nothing yielded")
+		}
+		if ids, rest := splitNumbered(t, y.stream.data); len(ids) != 3 || len(rest) > 0 {
+			t.Errorf("got %d frames and %d bytes, want 3 and 0", len(ids), len(rest))
+		}
+	})
+}
+
+// TestCloseWhileYielding: the flusher finds the queue empty, and what it does not find is no gain.
+func TestCloseWhileYielding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYielding()
+		y.out.yield = func() {
+			time.Sleep(time.Second)
+			y.out.Close(errFake)
+		}
+		y.send(InCompany)
+		if len(y.stream.data) != 0 || y.out.Pending() != 0 {
+			t.Errorf("%d bytes written and %d pending after Close", len(y.stream.data), y.out.Pending())
+		}
+		if y.out.yields.isDue() {
+			t.Error("a yield of a second that brought nothing counts as worth it")
+		}
+	})
+}
