@@ -1,162 +1,147 @@
 package muxserver
 
-import (
-	"sync"
-	"time"
+import "sync"
 
-	"github.com/kiteline/kiteline/mux/internal/output"
-)
+// calls is a queue of calls, linked by Call.next. The zero value is empty.
+type calls struct{ first, last *Call }
 
-const (
-	// batchTime is how long the calls of a batch may take together that the reader handles itself.
-	// By so much the last of them is late where a processor is idle that could have had it.
-	batchTime = slowHandler
+func (q *calls) isEmpty() bool { return q.first == nil }
 
-	// maxInPlace is how many calls that may be, however quick.
-	maxInPlace = 16
+func (q *calls) push(call *Call) { q.append(calls{call, call}) }
 
-	// helpPeriod is how often a server looks for readers that are held up.
-	helpPeriod = 10 * time.Millisecond
-)
-
-// line is the calls of a connection that its reader has kept for itself. Calls in it are in
-// flight, and belong to whoever pops them. The zero value is empty.
-type line struct {
-	mu     sync.Mutex
-	calls  []*Call // guarded by mu: calls[next:] have not begun
-	next   int     // guarded by mu
-	used   bool    // guarded by mu: there were calls since the helper's last tick
-	helped bool    // guarded by mu: the helper has the connection, or is about to
-}
-
-// push appends calls, without keeping the slice. It reports whether the helper has to be told.
-func (l *line) push(calls []*Call) (tell bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.calls = append(l.calls, calls...)
-	l.used = true
-	tell = !l.helped
-	l.helped = true
-	return tell
+// append moves the calls of tail, if there are any, to the end of q.
+func (q *calls) append(tail calls) {
+	switch {
+	case tail.isEmpty():
+		return
+	case q.isEmpty():
+		q.first = tail.first
+	default:
+		q.last.next = tail.first
+	}
+	q.last = tail.last
 }
 
 // pop takes the first call; nil without any.
-func (l *line) pop() *Call {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.next == len(l.calls) {
-		l.calls, l.next = l.calls[:0], 0
-		return nil
+func (q *calls) pop() *Call {
+	call := q.first
+	if call != nil {
+		q.first, call.next = call.next, nil
 	}
-	call := l.calls[l.next]
-	l.calls[l.next] = nil
-	l.next++
 	return call
 }
 
-func (l *line) isEmpty() bool {
+// line is the calls of a connection that have not begun. They are in flight, and belong to
+// whoever takes them.
+type line struct {
+	ask func() // immutable: has a worker of the connection's group come, to Run
+
+	// guarded by mu, which is held for a few instructions, with none taken inside
+	mu      sync.Mutex
+	waiting calls
+	asked   bool   // a worker was asked, and has not come yet
+	reader  uint64 // the visit of the reader that handles calls in place; 0: none does
+	visits  uint64 // of readers, so far
+	taken   uint64 // calls that readers have taken
+	seen    uint64 // taken at the helper's last look
+	helped  bool   // the helper has the connection
+	several bool   // a reader has come with more than one call since the helper's last look
+}
+
+// needsWorkerLocked reports whether the caller, who leaves the line, is to ask a worker, once it has
+// unlocked mu: calls wait in it, and no worker is on the way.
+func (l *line) needsWorkerLocked() bool {
+	needs := !l.waiting.isEmpty() && !l.asked
+	l.asked = l.asked || needs
+	return needs
+}
+
+// handOut adds a batch to the line, for workers.
+func (l *line) handOut(batch calls) {
+	l.mu.Lock()
+	l.waiting.append(batch)
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
+	}
+}
+
+// Run implements conn.Runner: it is what a worker does that was asked.
+func (l *line) Run() {
+	for call := l.take(true); call != nil; call = l.take(false) {
+		call.handle(call.conn.server.now(), false)
+	}
+}
+
+// take is how a worker takes a call, comes for the first time after it was asked. Without any
+// call it returns nil.
+func (l *line) take(comes bool) *Call {
+	l.mu.Lock()
+	if comes {
+		l.asked = false
+	}
+	call := l.waiting.pop()
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
+	}
+	return call
+}
+
+// enter adds a batch to the line, for the reader that has read it. It returns the reader's visit,
+// and whether the helper has to be told of the connection: not for a single call, behind which
+// nothing waits. If that blocks, the sweep has others read.
+func (l *line) enter(batch calls) (visit uint64, tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.next == len(l.calls)
+	l.waiting.append(batch)
+	l.visits++
+	l.reader = l.visits
+	if l.waiting.first != l.waiting.last {
+		l.several = true
+		tell = !l.helped
+		l.helped = true
+	}
+	return l.visits, tell
 }
 
-// rest begins another of the helper's periods. It reports whether there were calls in the last one.
-func (l *line) rest() (used bool) {
+// takeInPlace is how a reader takes a call. It returns nil without any, or if the helper has
+// ended the visit. more says that others wait behind it.
+func (l *line) takeInPlace(visit uint64) (call *Call, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	used = l.used
-	l.used, l.helped = false, used
-	return used
+	if l.reader != visit {
+		return nil, false
+	}
+	l.taken++
+	call = l.waiting.pop()
+	return call, !l.waiting.isEmpty()
 }
 
-// runBatch handles two or more calls that are likely to be quick, one after the other, and
-// writes their replies together: no worker has to be woken, and no reply costs a write of its
-// own. The reading side is offered meanwhile, as by runLast. If a call takes its time after all,
-// those behind it go to workers when it returns, or at the helper's next tick, and the replies
-// of those before it leave then.
-//
-// Compared over loopback, with ten callers in a process of their own and two processors: it takes a
-// tenth off a call's CPU time and a sixth off its median latency, and there are an eighth more calls.
-func (s *Conn) runBatch(calls []*Call) {
-	turn := s.conn.Turn()
-	s.conn.Offer()
-	if s.line.push(calls) {
-		s.server.helper.add(s)
+// leave ends a reader's visit, if it has not ended.
+func (l *line) leave(visit uint64) {
+	l.mu.Lock()
+	if l.reader == visit {
+		l.reader = 0
 	}
-	defer s.out.Flush(output.Alone) // somebody may have taken what was behind the last reply
-	returned := false
-	defer func() {
-		if !returned {
-			s.handOn() // a handler has ended the goroutine, and its call is over
-			s.conn.KeepOpen(turn)
-		}
-	}()
-	began := time.Now()
-	at := began
-	for call := s.line.pop(); call != nil; call = s.line.pop() {
-		call.run(true)
-		now := time.Now()
-		s.pace.note(at, now, true)
-		if now.Sub(began) > batchTime {
-			s.handOn()
-		}
-		at = now
-	}
-	returned = true
-}
-
-// handOn gives the calls that wait in line to workers.
-func (s *Conn) handOn() {
-	for call := s.line.pop(); call != nil; call = s.line.pop() {
-		s.conn.Go(call)
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
 	}
 }
 
-// helper does for readers what they cannot do while a call holds them up. It looks at those of
-// the connections that have lately had calls in line, and has no timer while there are none.
-type helper struct {
-	mu    sync.Mutex
-	conns []*Conn     // guarded by mu
-	timer *time.Timer // guarded by mu; nil before the first connection
-	busy  bool        // guarded by mu: the timer is set, or a tick is under way
-}
-
-// add has s looked at from the next tick on.
-func (h *helper) add(s *Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = append(h.conns, s)
-	if h.busy {
-		return
+// look is the helper's look at the connection. It returns the visit of a reader that has not taken
+// a call since the last look, 0 if there is none, and whether the helper keeps the connection.
+func (l *line) look() (stuck uint64, keep bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.taken == l.seen {
+		stuck = l.reader
 	}
-	h.busy = true
-	if h.timer == nil {
-		h.timer = time.AfterFunc(helpPeriod, h.tick)
-		return
-	}
-	h.timer.Reset(helpPeriod)
-}
-
-// tick runs on the timer's goroutine. It does not ask whether a reader is held up: one that
-// is not loses no more than a part of one batch.
-func (h *helper) tick() {
-	h.mu.Lock()
-	conns := h.conns
-	h.conns = nil
-	h.mu.Unlock()
-	kept := conns[:0]
-	for _, s := range conns {
-		s.handOn()
-		s.out.Flush(output.Alone)
-		if s.line.rest() {
-			kept = append(kept, s)
-		}
-	}
-	clear(conns[len(kept):])
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = append(kept, h.conns...)
-	if h.busy = len(h.conns) > 0; h.busy {
-		h.timer.Reset(helpPeriod)
-	}
+	keep = stuck == 0 && (l.reader != 0 || l.several)
+	l.seen, l.helped, l.several = l.taken, keep, false
+	return stuck, keep
 }

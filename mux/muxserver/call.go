@@ -3,6 +3,7 @@ package muxserver
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux/internal/cause"
@@ -28,9 +29,9 @@ type Call struct {
 	oneway   bool        // a marked client's, which says so
 	answers  bool        // a marked client's that wants to be answered, be it without a reply
 	tooLarge *FrameError // why it is not handled, but by OnTooLarge
-}
 
-var _ conn.Runner = (*Call)(nil)
+	next *Call // guarded by line.mu: the one behind it
+}
 
 // callPool holds calls without anything in them.
 var callPool = sync.Pool{New: func() any { return new(Call) }}
@@ -68,41 +69,43 @@ func (c *Call) Reply() *buffer.LinkBuffer {
 	return c.reply
 }
 
-// Run implements conn.Runner: it handles the call and sends the reply. On a connection that
-// has died it does neither, nor when the client no longer waits: nobody would hear of it.
-func (c *Call) Run() { c.run(false) }
-
-// run is Run. inLine says that the reader does it, who handles the rest of its line next. It does
-// not return if the handler ends the goroutine, but the call is over then too.
-func (c *Call) run(inLine bool) {
-	server := c.conn.server
+// handle handles the call, which begins at that time of the server's clock, and sends the reply; more
+// says that the caller handles another one next, and flushes then. It returns when the handler
+// ended. If the connection has died, or the client no longer waits, it does nothing: no one would hear
+// of it. A oneway is handled all the same, since its caller was told that it was sent. It does not
+// return if the handler ends the goroutine, but the call is over then too.
+func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
+	s := c.conn
 	switch {
-	case c.conn.isDead():
-		server.counters.skipped.Add(1)
-		c.end(nil, inLine)
-		return
+	case s.isDead() && !c.oneway:
+		s.server.counters.skipped.Add(1)
+		c.end(nil, more)
+		return began
 	case c.isCancelled():
-		c.end(nil, inLine)
-		return
+		c.end(nil, more)
+		return began
 	case c.tooLarge != nil:
-		replies := c.guard(func() bool { return server.config.OnTooLarge(c, c.tooLarge) })
-		c.end(c.answer(replies), inLine)
-		return
+		replies := c.guard(func() bool { return s.server.config.OnTooLarge(c, c.tooLarge) })
+		c.end(c.answer(replies), more)
+		return s.server.now()
 	}
 	replies := false
 	callback.Run(
-		func() { replies = server.config.Handler.HandleCall(c.ctx, c) },
+		func() { replies = s.server.config.Handler.HandleCall(c.ctx, c) },
 		func(failure *callback.Failure) {
+			ended = s.server.now()
+			s.trust.note(ended - began)
 			if failure != nil {
 				replies = c.failed(failure)
 			}
-			c.end(c.answer(replies), inLine)
+			c.end(c.answer(replies), more)
 		})
+	return ended
 }
 
 // end gives back what the call has, and sends the reply if there is one and the client waits for
 // it. A marked client that gets none is told so.
-func (c *Call) end(reply *buffer.LinkBuffer, inLine bool) {
+func (c *Call) end(reply *buffer.LinkBuffer, more bool) {
 	s, over := c.conn, *c
 	frame.Drop(c.request)
 	*c = Call{}
@@ -110,7 +113,7 @@ func (c *Call) end(reply *buffer.LinkBuffer, inLine bool) {
 	s.makeRoom(over.weight, over.oneway)
 	wanted := over.settle() && !over.oneway
 	if reply != nil && wanted {
-		s.send(reply, inLine && !s.line.isEmpty())
+		s.send(reply, more)
 	} else {
 		if reply != nil {
 			frame.Drop(reply)
@@ -196,12 +199,9 @@ func (c *Call) dropReply() {
 // send sends a reply that checkReply has seen; more says that the caller sends another soon, or
 // calls out.flush.
 func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
-	company := output.Alone
-	switch {
-	case more:
-		company = output.Ahead
-	case s.inFlight.Load() > 1:
-		company = output.InCompany
+	company := output.Ahead
+	if !more {
+		company = s.companyBeside(1)
 	}
 	if _, err := s.out.Send(reply, company); err == nil {
 		s.server.counters.replies.Add(1)

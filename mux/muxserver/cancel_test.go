@@ -83,7 +83,7 @@ func TestCancelQueued(t *testing.T) {
 		}
 		queued := newCall(t.Context(), sc, f, frame.Take())
 		p.send(t, cancelOf(3))
-		queued.Run()
+		queued.handle(0, false)
 		synctest.Wait()
 		p.refused(t, frame.ReasonCancelled, 3)
 		if st := b.Stats(); st.InFlight != 1 || st.Cancelled != 1 || len(b.begun) != 1 {

@@ -53,9 +53,10 @@ type Conn struct {
 	progress  atomic.Uint64           // calls of OnRequest: each has seen that something came
 	onGone    atomic.Pointer[func()]  // nil: nobody wants to know, or was told
 
-	pace pace // of the calls that are handled in place
-	line line // of the calls that the reader has kept
-	seat gateSeat
+	trust trust
+	visit visit
+	line  line
+	seat  gateSeat
 
 	pieces pulse.Pieces // owned by the server's looks at arrivals
 
@@ -66,7 +67,8 @@ type Conn struct {
 
 func newConn(s *Server, c *conn.Conn) *Conn {
 	sc := &Conn{server: s, conn: c, slack: frame.MarkBytes, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
-	sc.pace.start = time.Now()
+	sc.line.ask = func() { c.Go(&sc.line) }
+	sc.trust.credit.Store(s.config.credit)
 	sc.out = output.New(c, output.Config{
 		Waits:           !output.CanTry(c.NetConn()),
 		WriteTimeout:    max(s.config.WriteTimeout, 0),
@@ -83,46 +85,28 @@ func newConn(s *Server, c *conn.Conn) *Conn {
 func (s *Conn) Conn() *conn.Conn { return s.conn }
 
 // OnRequest is the connection's conn.Config.OnRequest. It takes all whole frames that
-// have come, as far as the limits allow, gives all but the last to workers, or but the last
-// few where calls are quick, and handles those itself, as runLast and runBatch say.
+// have come, as far as the limits allow, and has their calls handled.
 func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.progress.Add(1)
 	if s.unread.Load() {
 		s.unread.Store(false)
 	}
 	in := c.Reader()
-	var kept [maxInPlace]*Call // kept[:n] are the last calls taken, which no worker has
-	n, most := 0, 1
-	if s.server.config.rule == ruleAdaptive {
-		most = s.pace.fitting(time.Now())
-	}
+	var batch calls
 	call, err := s.next(ctx, in)
 	for call != nil && err == nil {
-		if n == most {
-			c.Go(kept[0])
-			copy(kept[:n], kept[1:n])
-			n--
-		}
-		kept[n] = call
-		n++
+		batch.push(call)
 		call, err = s.next(ctx, in)
 	}
 	s.taken(in)
-	if err != nil {
-		for _, call := range kept[:n] {
-			c.Go(call)
-		}
+	switch {
+	case err != nil:
+		s.line.handOut(batch)
 		s.tellGone() // the error ends the connection
-		return err
+	case !batch.isEmpty():
+		s.dispatch(batch)
 	}
-	switch n {
-	case 0:
-	case 1:
-		s.runLast(kept[0])
-	default:
-		s.runBatch(kept[:n])
-	}
-	return nil
+	return err
 }
 
 // taken is called when the reading side has taken what it can, before it does anything that may

@@ -18,11 +18,12 @@
 //
 // # Who does the work
 //
-// Nothing of the package's waits for requests: OnRequest takes the frames that have come, on a
-// goroutine of the connection's group, gives calls to others of that group's workers, and handles
-// the last itself, or a few where calls are quick. Replies of one connection leave together; the
-// first that finds nobody writing writes for all. Looks at clients, and help for readers that are
-// held up, run on timers, which are set while there is something to look at.
+// No goroutine of the package waits for requests: OnRequest takes the frames that have come, on a
+// goroutine of the connection's group. Where nearly all calls of a connection are quick it handles
+// them itself, one after the other, and their replies leave together; else it gives them to others
+// of that group's workers (dispatch.go). The first that has a reply and finds no one writing writes
+// for all. Looks at clients, and help for readers that a call keeps, run on timers, which are set
+// while there is something to look at.
 //
 // # Concurrency
 //

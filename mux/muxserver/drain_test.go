@@ -299,9 +299,9 @@ func TestResetWithManyInFlight(t *testing.T) {
 
 // TestHalfClosedClientIsAnswered: whoever has said all it wants to say still gets its replies.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
-	for name, rule := range inlineRules {
+	for name, credit := range handlings {
 		t.Run(name, func(t *testing.T) {
-			s := startMuxServer(t, "tcp", Config{rule: rule, MaxHandlersPerConn: 3, Handler: handlerFunc(scripted)})
+			s := startMuxServer(t, "tcp", Config{credit: credit, MaxHandlersPerConn: 3, Handler: handlerFunc(scripted)})
 			for range 20 {
 				p := s.Dial(t)
 				const calls = 20

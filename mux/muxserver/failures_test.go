@@ -17,13 +17,12 @@ import (
 func TestHandlerFailures(t *testing.T) {
 	const calls, rounds = 7, 3
 	for ending, failure := range testpeer.Failures() {
-		for name, rule := range inlineRules {
+		for name, credit := range handlings {
 			t.Run(ending+"/"+name, func(t *testing.T) {
 				var wrong atomic.Pointer[string]
 				s := startMuxServer(t, "tcp", Config{
-					rule: rule, MaxHandlersPerConn: 3, MaxHandlers: 2,
+					credit: credit, MaxHandlersPerConn: 3, MaxHandlers: 2,
 					Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
-						takeForQuick(call.conn)
 						if call.SeqID()%2 == 0 {
 							_, _ = call.Reply().WriteString("dropped")
 							failure.Fail()

@@ -32,7 +32,7 @@ func TestQueuedCallsOfDeadConnections(t *testing.T) {
 			sc := s.snapshot()[0]
 			_ = sc.conn.Close()
 			sc.enter() // as admit does
-			newCall(t.Context(), sc, incoming{Prefix: frame.Prefix{SeqID: 2}}, frame.Take()).Run()
+			newCall(t.Context(), sc, incoming{Prefix: frame.Prefix{SeqID: 2}}, frame.Take()).handle(0, false)
 			if got := handled.Load(); got != 1 {
 				t.Errorf("got %d calls handled, want the one that had begun", got)
 			}
@@ -44,10 +44,10 @@ func TestQueuedCallsOfDeadConnections(t *testing.T) {
 
 // TestOnPanicPanics: it costs the caller its reply, and nobody else anything.
 func TestOnPanicPanics(t *testing.T) {
-	for name, rule := range inlineRules {
+	for name, credit := range handlings {
 		t.Run(name, func(t *testing.T) {
 			s := startMuxServer(t, "tcp", Config{
-				rule:    rule,
+				credit:  credit,
 				Handler: handlerFunc(scripted),
 				OnPanic: func(call *Call, _ any, _ []byte) bool {
 					_, _ = call.Reply().WriteString("dropped")

@@ -147,7 +147,7 @@ func randomServer(t *testing.T, seed uint64) {
 		OnTooLarge:         func(call *Call, _ error) bool { return testpeer.Answer(call, []byte("too large")) },
 		OnBadReply:         func(call *Call, _ error) bool { return testpeer.Answer(call, nil) },
 		MaxHandlersPerConn: perConn, MaxHandlers: all, MaxPendingBytes: 1 + rnd.IntN(4000),
-		rule: inlineRule(rnd.IntN(4)), MaxBatchFrames: rnd.IntN(3), WriteTimeout: time.Minute,
+		credit: rnd.Int32N(2*quickPerLong + 1), MaxBatchFrames: rnd.IntN(3), WriteTimeout: time.Minute,
 		OnPanic: func(call *Call, _ any, _ []byte) bool { return testpeer.Answer(call, []byte("panic")) },
 		Handler: handlerFunc(func(_ context.Context, call *Call) bool {
 			atGate.enter()
@@ -295,10 +295,10 @@ func TestServerAllocations(t *testing.T) {
 	if _, checked := buffer.Outstanding(); checked || testpeer.RaceDetector() {
 		t.Skip("buffercheck and the race detector allocate")
 	}
-	for name, rule := range inlineRules {
+	for name, credit := range handlings {
 		for _, atOnce := range []int{1, 32} {
 			t.Run(fmt.Sprintf("%s/%d", name, atOnce), func(t *testing.T) {
-				s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(zeroCopyEcho), rule: rule})
+				s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(zeroCopyEcho), credit: credit})
 				p := s.Dial(t)
 				w := newWindow(p, atOnce, 1024)
 				const calls = 2000
@@ -365,8 +365,7 @@ func (w *window) mustRun(t testing.TB, n int) {
 	}
 }
 
-// BenchmarkServer compares the rules of who handles the last call of a batch, on one
-// connection: calls of 1 KiB, with handlers that take no time, some, or wait.
+// BenchmarkServer compares who handles calls at first, on one connection: calls of 1 KiB, with handlers that take no time, some, or wait.
 func BenchmarkServer(b *testing.B) {
 	handlers := []struct {
 		name string
@@ -388,9 +387,9 @@ func BenchmarkServer(b *testing.B) {
 	}
 	for _, h := range handlers {
 		for _, atOnce := range []int{1, 10, 100} {
-			for _, name := range []string{"adaptive", "queue", "offer", "company"} {
+			for name, credit := range handlings {
 				b.Run(fmt.Sprintf("%s/calls=%d/%s", h.name, atOnce, name), func(b *testing.B) {
-					s := startMuxServer(b, "tcp", Config{Handler: h.f, rule: inlineRules[name]})
+					s := startMuxServer(b, "tcp", Config{Handler: h.f, credit: credit})
 					w := newWindow(s.Dial(b), atOnce, 1024)
 					w.mustRun(b, 1000)
 					b.ReportAllocs()
@@ -417,7 +416,7 @@ func TestLimitsLoseNoWakeUp(t *testing.T) {
 	for _, tc := range []struct{ conns, perConn, all int }{{1, 1, 0}, {2, 0, 1}, {3, 2, 2}} {
 		t.Run(fmt.Sprintf("%+v", tc), func(t *testing.T) {
 			s := startMuxServer(t, "tcp", Config{
-				Handler: handlerFunc(zeroCopyEcho), MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: ruleQueue,
+				Handler: handlerFunc(zeroCopyEcho), MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all,
 			})
 			rounds := 10
 			if testing.Short() {

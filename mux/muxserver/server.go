@@ -12,9 +12,9 @@ import (
 )
 
 // Handler answers the calls of a Server. Calls of one connection are handled at the
-// same time, on goroutines of the connection's group, which it may block. While they are
-// quick a few that came together are handled one after the other: one that blocks then holds up
-// the others, and their replies, for up to 10 ms, and calls are handed out for a while.
+// same time, on goroutines of the connection's group, which it may block. While nearly all of them
+// are quick, those that came together are handled one after the other: one that blocks then holds
+// up the others, and their replies, for a millisecond or two.
 type Handler interface {
 	// HandleCall reads call.Request, one whole frame, and writes the frame that answers
 	// it to call.Reply. It reports whether there is a reply: without one, as for a
@@ -112,7 +112,7 @@ type Config struct {
 	// (*FrameError). It must not block. Nil means that nobody wants to know.
 	OnError func(c *conn.Conn, err error)
 
-	rule inlineRule // for benchmarks
+	credit int32 // what a new connection's trust begins with; tests set it
 }
 
 const (
@@ -137,10 +137,11 @@ const (
 type Server struct {
 	// immutable
 	config         Config
-	mostCalls      int64 // of a marked client's connection
-	mostStockCalls int64 // of another one's
-	mostBytes      int64 // of a connection's requests
-	pauseAt        int32 // calls of a marked client's connection, unless refusesInNumber
+	start          time.Time // what now counts from
+	mostCalls      int64     // of a marked client's connection
+	mostStockCalls int64     // of another one's
+	mostBytes      int64     // of a connection's requests
+	pauseAt        int32     // calls of a marked client's connection, unless refusesInNumber
 
 	// these have locks of their own
 	gate     gate
@@ -170,6 +171,7 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		config:         cfg,
+		start:          time.Now(),
 		mostCalls:      maxCalls,
 		mostStockCalls: defaultMaxHandlersPerConn,
 		mostBytes:      cfg.MaxRequestBytesPerConn,
@@ -248,6 +250,9 @@ func (s *Server) OnRequest(ctx context.Context, c *conn.Conn) error {
 	}
 	return sc.OnRequest(ctx, c)
 }
+
+// now returns the time since the server was made, which costs half of what time.Now does.
+func (s *Server) now() time.Duration { return time.Since(s.start) }
 
 // forget takes a connection out that has ended.
 func (s *Server) forget(sc *Conn) {

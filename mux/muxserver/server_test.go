@@ -22,7 +22,8 @@ import (
 
 var serverNetworks = []string{"tcp", "crowd", "unix", "pipe"}
 
-var inlineRules = map[string]inlineRule{"adaptive": ruleAdaptive, "queue": ruleQueue, "offer": ruleOffer, "company": ruleCompany}
+// handlings are who handles calls at first, as the credit that connections begin with.
+var handlings = map[string]int32{"in place": 2 * quickPerLong, "workers": 0}
 
 // What the payload of a scripted request asks for, in its first byte.
 const (
@@ -64,11 +65,11 @@ func script(what byte, pause uint16, rest []byte) []byte {
 // wants a reply gets one, its own, and nothing else comes.
 func TestServerAnswersEachOnce(t *testing.T) {
 	for _, network := range serverNetworks {
-		for name, rule := range inlineRules {
+		for name, credit := range handlings {
 			t.Run(network+"/"+name, func(t *testing.T) {
 				var failed, panicked atomic.Int64
 				s := startMuxServer(t, network, Config{
-					Handler: handlerFunc(scripted), MaxHandlersPerConn: 16, MaxHandlers: 24, MaxPendingBytes: 64 << 10, rule: rule,
+					Handler: handlerFunc(scripted), MaxHandlersPerConn: 16, MaxHandlers: 24, MaxPendingBytes: 64 << 10, credit: credit,
 					OnError: func(*conn.Conn, error) { failed.Add(1) },
 					OnPanic: func(call *Call, v any, stack []byte) bool {
 						panicked.Add(1)
@@ -227,10 +228,10 @@ func TestServerHeartbeat(t *testing.T) {
 // then blocks; others are answered meanwhile.
 func TestSlowHandlerHoldsNothingUp(t *testing.T) {
 	for _, network := range serverNetworks {
-		for name, rule := range inlineRules {
+		for name, credit := range handlings {
 			t.Run(network+"/"+name, func(t *testing.T) {
 				release := make(chan struct{})
-				s := startMuxServer(t, network, Config{rule: rule, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
+				s := startMuxServer(t, network, Config{credit: credit, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 					if call.SeqID()%10 == 0 {
 						<-release
 					}
@@ -264,12 +265,12 @@ func TestHandlerCaps(t *testing.T) {
 	for _, tc := range []struct{ conns, perConn, all, want int }{
 		{1, 64, 0, 64}, {1, 1, 0, 1}, {3, 64, 10, 10}, {5, 3, 0, 15}, {5, 3, 14, 14}, {20, 2, 1, 1},
 	} {
-		for name, rule := range inlineRules {
+		for name, credit := range handlings {
 			t.Run(fmt.Sprintf("%+v/%s", tc, name), func(t *testing.T) {
 				var inside peak
 				release := make(chan struct{})
 				s := startMuxServer(t, "tcp", Config{
-					MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, rule: rule,
+					MaxHandlersPerConn: tc.perConn, MaxHandlers: tc.all, credit: credit,
 					Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 						inside.enter()
 						defer inside.leave()
