@@ -11,12 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/codec/thrift"
 	"github.com/cloudwego/kitex/pkg/warmup"
 	"github.com/cloudwego/kitex/server"
+	kitextransport "github.com/cloudwego/kitex/transport"
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
@@ -221,6 +223,88 @@ func TestMuxCancelledHandlers(t *testing.T) {
 			}
 			close(release)
 		})
+	}
+}
+
+// TestMuxCancelledCall: where that is asked for, the context of a handler ends when its caller has
+// left, and no other's does; the connection goes on.
+func TestMuxCancelledCall(t *testing.T) {
+	t.Parallel()
+	captureLogs(t)
+	type call struct {
+		key string
+		ctx context.Context
+	}
+	began, release := make(chan call, 10), make(chan struct{})
+	service := &serviceFuncs{find: func(ctx context.Context, key string) (*echo.Message, error) {
+		began <- call{key, ctx}
+		<-release
+		return &echo.Message{Text: key}, nil
+	}}
+	svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(WithGroup(newTestGroup(t)),
+		WithMuxServer(MuxServerConfig{CancelHandlers: true}))))
+	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	share(t, c, pool)
+	contexts, done := map[string]context.Context{}, make(chan error, 1)
+	ctx, leave := context.WithCancel(context.Background())
+	left := make(chan error, 1)
+	for _, key := range []string{"stays", "leaves"} {
+		go func() {
+			if key == "stays" {
+				_, err := c.Find(context.Background(), key)
+				done <- err
+				return
+			}
+			_, err := c.Find(ctx, key)
+			left <- err
+		}()
+		b := receive(t, "handler", began)
+		contexts[b.key] = b.ctx
+	}
+	leave()
+	if err := receive(t, "leaving call", left); err == nil {
+		t.Error("a call was answered whose context had ended")
+	}
+	receive(t, "cancellation", contexts["leaves"].Done())
+	if err := contexts["stays"].Err(); err != nil {
+		t.Errorf("another call's context ended: %v", err)
+	}
+	close(release)
+	if err := receive(t, "other call", done); err != nil {
+		t.Error(err)
+	}
+	eventuallyTB(t, "the slot of the call was free", func() bool {
+		st := onlyStats(t, pool)
+		return st.InFlight == 0 && st.Abandoned == 0 && st.Connections == 1 && st.Dials == 1
+	})
+}
+
+// TestStockMuxOversized: a request of Kitex's own multiplexing client that is longer than the
+// server takes is answered with an exception, and the calls that share its connection go on.
+func TestStockMuxOversized(t *testing.T) {
+	t.Parallel()
+	captureLogs(t)
+	service := newHeldService()
+	defer service.letGo()
+	svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(WithGroup(newTestGroup(t)),
+		WithMuxServer(MuxServerConfig{MaxFrameBytes: 64 << 10}))))
+	c, _ := newEcho(t, svc.address, client.WithTransportProtocol(kitextransport.TTHeader), client.WithMuxConnection(1),
+		client.WithRPCTimeout(30*time.Second))
+	held := make(chan error, 1)
+	go func() {
+		_, err := c.Find(context.Background(), "held")
+		held <- err
+	}()
+	receive(t, "handler", service.began)
+	for _, size := range []int{65 << 10, 5 << 20} {
+		_, err := c.EchoPayload(context.Background(), &echo.Payload{Data: make([]byte, size)})
+		if err == nil || !strings.Contains(err.Error(), "too large") {
+			t.Errorf("%d bytes: got %v, want the server's exception", size, err)
+		}
+	}
+	service.letGo()
+	if err := receive(t, "held call", held); err != nil {
+		t.Errorf("a neighbour's call: %v", err)
 	}
 }
 
