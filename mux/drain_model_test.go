@@ -7,15 +7,16 @@ import (
 
 // This file is a model of a connection's life: how the two sides get to know each other, and how a
 // server that shuts down, or a set that wants to be rid of a connection, ends it without failing a
-// call. Both ends are as drain.go, clientconn.go, output.go
-// and muxserver/drain.go have them, in steps between which anything else may happen, with the
-// frames on their way. explore goes through all interleavings.
+// call; and how each request gets one answer, be it that it was refused, or that its caller has left.
+// Both ends are as drain.go, clientconn.go, output.go and package muxserver's drain.go, refuse.go and
+// cancel.go have them, in steps between which anything else may happen, with the frames on their way. explore goes through all interleavings.
 
 // drainConfig says what happens to the connection of the model, at any time.
 type drainConfig struct {
 	calls      int  // with a reply
 	oneways    int  // and without
 	cancels    bool // a caller may leave before its reply has come
+	refuses    bool // the server may have no room for a request
 	known      bool // both sides know from the beginning what the other can
 	late       bool // the client may lose patience with the hello
 	shuts      bool // the server shuts down
@@ -28,17 +29,21 @@ type drainConfig struct {
 type drainFault uint8
 
 const (
-	drainWhole         drainFault = iota
-	drainEndsUnflushed            // the client closes its half before all was written
-	drainIdleForgotten            // a drain of a connection without calls does not end it
-	drainBegins                   // calls begin on a connection that drains
-	drainSaysTwice                // the server does not remember that it has told
-	drainMeetsLate                // the server does not look again when it gets to know the client
-	drainClosesBoth               // the client closes both halves at once
-	helloWithReply                // the server says hello with the first reply
-	helloAfterMark                // the server counts the client as marked before it has said hello
-	helloEachTime                 // the server says hello to each request
-	helloIgnored                  // the client goes on with one call at a time
+	drainWhole          drainFault = iota
+	drainEndsUnflushed             // the client closes its half before all was written
+	drainIdleForgotten             // a drain of a connection without calls does not end it
+	drainBegins                    // calls begin on a connection that drains
+	drainSaysTwice                 // the server does not remember that it has told
+	drainMeetsLate                 // the server does not look again when it gets to know the client
+	drainClosesBoth                // the client closes both halves at once
+	helloWithReply                 // the server says hello with the first reply
+	helloAfterMark                 // the server counts the client as marked before it has said hello
+	helloEachTime                  // the server says hello to each request
+	helloIgnored                   // the client goes on with one call at a time
+	refusedTooLate                 // the server refuses a request that it handles
+	refusedOneway                  // the server refuses oneways as well
+	cancelledUnanswered            // the server says nothing when a call that was cancelled is over
+	cancelledTwice                 // the server answers a cancel at once, and again when the call is over
 )
 
 // frameKind is a frame on its way.
@@ -52,6 +57,12 @@ const (
 	replyFrame1
 	replyFrame2
 	replyFrame3
+	refusedFrame1
+	refusedFrame2
+	refusedFrame3
+	cancelFrame1
+	cancelFrame2
+	cancelFrame3
 	helloFrame
 	drainFrame
 	endOfStream
@@ -99,11 +110,12 @@ type drainState struct {
 	// the client
 	draining, ending, dead, halfClosed bool
 	inFlight                           uint8
-	clientKnows                        bool // the hello has come
-	asked                              bool // a hello is expected: no call begins
-	sentMark, marksLeft                bool // a request has it; and has left the output
-	queue                              wire // the output
-	afterFlush                         bool // finish waits for it to be written
+	clientKnows                        bool             // the hello has come
+	asked                              bool             // a hello is expected: no call begins
+	sentMark, marksLeft                bool             // a request has it; and has left the output
+	queue                              wire             // the output
+	slots                              [drainCalls]bool // taken by a request that was written and wants an answer
+	afterFlush                         bool             // finish waits for it to be written
 	lingering                          bool
 
 	toServer, toClient wire
@@ -111,7 +123,7 @@ type drainState struct {
 	// the server
 	met, greeted, marked, draining2, snapshot, said, closed, eof bool
 	saidTimes                                                    uint8
-	handling                                                     [drainCalls]bool
+	handling, cancelled                                          [drainCalls]bool
 	handled                                                      [drainCalls]uint8
 }
 
@@ -203,6 +215,8 @@ func (m *drainModel) checkRest(s drainState) {
 			panic(fmt.Sprintf("call %d never ends", i))
 		case m.isOneway(i) && c == drainCallOver && s.handled[i] != 1:
 			panic(fmt.Sprintf("oneway %d was handled %d times", i, s.handled[i]))
+		case s.slots[i] && !s.dead:
+			panic(fmt.Sprintf("request %d is never answered", i))
 		case c == drainCallElse && s.handled[i] != 0:
 			panic(fmt.Sprintf("call %d took another connection and was handled on this one", i))
 		}
@@ -232,6 +246,7 @@ func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
 			s.queue.push(request)
 			s.calls[i] = drainCallQueued
 			s.sentMark = true
+			s.slots[i] = !m.isOneway(i)
 			if m.isOneway(i) {
 				s.calls[i] = drainCallOver
 				m.freed(s)
@@ -241,6 +256,10 @@ func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
 		try(m.cancels && s.calls[i] == drainCallQueued, func(s *drainState) {
 			unsent := s.queue.remove(request)
 			s.calls[i] = drainCallOver
+			s.slots[i] = s.slots[i] && !unsent
+			if s.clientKnows && !unsent {
+				s.queue.push(cancelFrame1 + frameKind(i))
+			}
 			m.freed(s)
 			switch {
 			case s.clientKnows:
@@ -350,9 +369,16 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 		case endOfStream:
 			m.fail(s)
 		default:
-			i := int(k - replyFrame1)
+			end, i := drainCallAnswered, int(k-replyFrame1)
+			if k >= refusedFrame1 {
+				end, i = drainCallElse, int(k-refusedFrame1)
+			}
+			if !s.slots[i] {
+				panic(fmt.Sprintf("request %d is answered twice, or was not made", i))
+			}
+			s.slots[i] = false
 			if s.calls[i] == drainCallQueued {
-				s.calls[i] = drainCallAnswered
+				s.calls[i] = end
 				m.freed(s)
 			}
 		}
@@ -365,15 +391,25 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	ends := s.toServer[0] == endOfStream
 	try(reads && !s.met && !ends, m.meet) // the first header has come, and not yet what follows it
 	try(reads && (s.met || ends), func(s *drainState) {
-		k := s.toServer.pop()
-		if k == endOfStream {
+		switch k := s.toServer.pop(); {
+		case k == endOfStream:
 			s.eof = true
-			return
+		case k >= cancelFrame1:
+			m.cancel(s, int(k-cancelFrame1))
+		default:
+			s.handling[int(k-requestFrame1)] = true
+			if m.fault == helloEachTime {
+				m.greet(s)
+			}
 		}
-		s.handling[int(k-requestFrame1)] = true
-		if m.fault == helloEachTime {
-			m.greet(s)
-		}
+	})
+	first := s.toServer[0]
+	request := first >= requestFrame1 && first <= requestFrame3 &&
+		(!m.isOneway(int(first-requestFrame1)) || m.fault == refusedOneway)
+	try(m.refuses && reads && s.met && request, func(s *drainState) { // there is no room for it
+		i := int(s.toServer.pop() - requestFrame1)
+		m.answer(s, refusedFrame1+frameKind(i))
+		s.handling[i] = m.fault == refusedTooLate
 	})
 	try(m.fault == helloAfterMark && s.met && !s.greeted, m.greet)
 	m.others = true
@@ -386,9 +422,17 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 			if s.handled[i]++; s.handled[i] > 1 {
 				panic(fmt.Sprintf("call %d was handled twice", i))
 			}
-			if !s.closed && !m.isOneway(i) {
-				s.toClient.push(replyFrame1 + frameKind(i))
+			switch {
+			case m.isOneway(i), m.fault == refusedTooLate, s.cancelled[i] && m.fault == cancelledUnanswered:
+			case s.cancelled[i]:
+				m.answer(s, refusedFrame1+frameKind(i))
+			default:
+				m.answer(s, replyFrame1+frameKind(i))
 			}
+		})
+		try(s.handling[i] && s.cancelled[i], func(s *drainState) { // it had not begun
+			s.handling[i] = false
+			m.answer(s, refusedFrame1+frameKind(i))
 		})
 	}
 	m.others = false
@@ -408,6 +452,24 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 		s.closed = true
 		s.toClient.push(endOfStream)
 	})
+}
+
+// cancel is muxserver.Conn.cancel.
+func (m *drainModel) cancel(s *drainState, i int) {
+	if !s.handling[i] {
+		return // it was answered
+	}
+	s.cancelled[i] = true
+	if m.fault == cancelledTwice {
+		m.answer(s, refusedFrame1+frameKind(i))
+	}
+}
+
+// answer says what has become of a request.
+func (m *drainModel) answer(s *drainState, k frameKind) {
+	if !s.closed {
+		s.toClient.push(k)
+	}
 }
 
 // meet is muxserver.Conn.meet.
@@ -450,6 +512,9 @@ var drainConfigs = map[string]drainConfig{
 	"hello":                     {calls: 2, oneways: 1, cancels: true},
 	"a late hello":              {calls: 3, shuts: true, cancels: true, late: true},
 	"the set drains":            {calls: 3, known: true, clientEnds: true, cancels: true},
+	"refusals":                  {calls: 2, oneways: 1, known: true, refuses: true, cancels: true},
+	"refusals at first":         {calls: 3, refuses: true, shuts: true},
+	"shutdown, refusals":        {calls: 2, known: true, shuts: true, refuses: true, cancels: true},
 	"both drain":                {calls: 2, oneways: 1, known: true, shuts: true, clientEnds: true, cancels: true},
 	// Without oneways: one that crosses the close of a connection on which nothing has ever come is lost, as
 	// with any peer that closes.
@@ -458,7 +523,8 @@ var drainConfigs = map[string]drainConfig{
 
 // TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the
 // client come between one another, no call of a client that understands drains fails or waits for
-// the handler of another one, no oneway is lost, a client gets a hello before anything else, and is
+// the handler of another one, each request that wants an answer gets one and is handled only if that
+// is a reply or its caller has left, no oneway is lost, a client gets a hello before anything else, and is
 // told once to drain, and the connection ends.
 func TestDrainInterleavings(t *testing.T) {
 	for name, cfg := range drainConfigs {
@@ -495,6 +561,10 @@ func TestDrainModelFindsMistakes(t *testing.T) {
 		{"the server says drain before hello", "shutdown at first", helloAfterMark},
 		{"the server says hello to each request", "hello", helloEachTime},
 		{"the client goes on with one call at a time", "hello", helloIgnored},
+		{"the server refuses what it handles", "refusals", refusedTooLate},
+		{"the server refuses oneways", "refusals", refusedOneway},
+		{"the server answers no call that was cancelled", "refusals", cancelledUnanswered},
+		{"the server answers a call that was cancelled twice", "refusals", cancelledTwice},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := drainConfigs[tc.in]
