@@ -30,16 +30,12 @@ const (
 // String returns the name.
 func (t trust) String() string { return [...]string{"trusted", "asked", "doubted"}[t] }
 
-// leastUserTimeout is how long at least the kernel keeps what the peer does not acknowledge. A peer
-// that is slow but takes bytes is not affected.
-const leastUserTimeout = 20 * time.Second
-
 // limitUnacknowledged has the kernel find a dead path that bytes are waiting for. It is no stricter
 // than the write timeout, and without that there is no limit. It does nothing on systems and
 // connections that have none.
 func (cc *clientConn) limitUnacknowledged() {
 	if d := cc.set.config.WriteTimeout; d > 0 {
-		_ = cc.conn.SetUserTimeout(max(d, leastUserTimeout))
+		_ = cc.conn.SetUserTimeout(pulse.UserTimeout(d))
 	}
 }
 

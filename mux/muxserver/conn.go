@@ -50,6 +50,7 @@ type Conn struct {
 	used      atomic.Bool             // a call was taken since the last look
 	arrival   atomic.Uint64           // see arrivalOf; written by the reading side
 	looked    atomic.Bool             // the server looks at arrival, or is about to
+	told      atomic.Bool             // the client is told, or is about to be, while the connection is paused
 	progress  atomic.Uint64           // calls of OnRequest: each has seen that something came
 	onGone    atomic.Pointer[func()]  // nil: nobody wants to know, or was told
 

@@ -61,7 +61,6 @@ func (s *Server) lookAfter() {
 type lookWork struct {
 	silent  []*Conn // to end
 	ask     []*Conn // to be sent a ping
-	unread  []*Conn // to be told that the server lives, since it does not read their pings
 	idle    []*Conn // to be told to drain
 	overdue []*Conn // told so long ago: to close when idle
 }
@@ -97,9 +96,6 @@ func (due *lookWork) do(counters *counters) {
 		counters.asked.Add(1)
 		sc.say(frame.SignalPing)
 	}
-	for _, sc := range due.unread {
-		sc.say(frame.SignalPong)
-	}
 	for _, sc := range due.idle {
 		counters.idle.Add(1)
 		sc.sayDrain()
@@ -112,9 +108,6 @@ func (due *lookWork) do(counters *counters) {
 // lookLocked notes what is due for a client.
 func (s *Conn) lookLocked(now time.Time, due *lookWork) {
 	if s.server.config.Heartbeat > 0 {
-		if s.unread.Load() && s.out.Pending() == 0 {
-			due.unread = append(due.unread, s)
-		}
 		switch s.healthLocked(now) {
 		case pulse.Silent:
 			due.silent = append(due.silent, s)

@@ -3,6 +3,7 @@ package muxserver
 import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -45,6 +46,9 @@ func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 func (s *Conn) greet() {
 	s.tell(s.server.config.hello())
 	s.marked.Store(true)
+	if d := s.server.config.WriteTimeout; d > 0 {
+		_ = s.conn.SetUserTimeout(pulse.UserTimeout(d)) // there is none everywhere
+	}
 	s.server.counters.marked.Add(1)
 	if s.server.config.IdleTimeout > 0 {
 		_ = s.conn.SetIdleTimeout(0) // fails on a closed one, which needs none

@@ -31,6 +31,9 @@ func (s *Conn) isBackedUp() bool {
 func (s *Conn) notePause() {
 	s.server.counters.pauses.Add(1)
 	s.unread.Store(true)
+	if s.marked.Load() {
+		s.server.pauses.add(s)
+	}
 }
 
 // admit has a call of a client that is not marked enter, if the limits have room. Otherwise the

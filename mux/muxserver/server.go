@@ -147,6 +147,7 @@ type Server struct {
 	gate     gate
 	room     room
 	arrivals arrivals
+	pauses   pauses
 	helper   helper
 
 	counters counters

@@ -10,6 +10,14 @@ const SuspicionLimit = time.Second
 // SuspicionPause is how far apart the looks at a suspect peer are.
 const SuspicionPause = SuspicionLimit / 8
 
+// leastUserTimeout is how long the kernel waits at least for the peer to acknowledge what it was
+// sent.
+const leastUserTimeout = 20 * time.Second
+
+// UserTimeout returns how long the kernel may wait for a peer that has so long to take what is
+// written: no less than that, and long enough for packets that are lost now and then.
+func UserTimeout(write time.Duration) time.Duration { return max(write, leastUserTimeout) }
+
 // Suspicion is about a peer that let a call run out of time without a sign of life since the call
 // was sent. It may be slow with that call alone, and answers a ping then; or the path to it is
 // dead. The zero value suspects nothing. It has no lock of its own.
