@@ -123,10 +123,10 @@ func (c *Call) Again() error {
 		return c.failRefused()
 	}
 	*c = Call{wake: c.wake, timer: c.timer, ctx: c.ctx, deadline: c.deadline}
-	if s.beginFast(c) {
-		return nil
+	err := c.over()
+	if err == nil && !s.beginFast(c) {
+		err = s.beginSlow(c)
 	}
-	err := s.beginSlow(c)
 	if err == nil {
 		return nil
 	}

@@ -69,6 +69,7 @@ func (h *muxClientHandler) send(ctx context.Context, call *clientCall, msg remot
 	if method != nil && method.OneWay() {
 		err = call.SendOneway()
 	} else {
+		call.request = msg
 		err = call.Send()
 	}
 	if err != nil {
@@ -115,6 +116,10 @@ func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Mess
 // receive waits for the reply and decodes it.
 func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg remote.Message) error {
 	reply, err := call.Receive()
+	if err != nil && isRefusal(err) {
+		reply, err = h.makeAgain(ctx, call, err)
+	}
+	call.request = nil
 	if err != nil {
 		return callError(err)
 	}
@@ -178,7 +183,8 @@ func isFrameError(err error) bool {
 // it, and puts back or discards when the call is over. It carries no bytes by itself. It is not
 // used again for another call, which would be ended if this one is ended twice.
 type clientCall struct {
-	*mux.Call // LocalAddr and RemoteAddr are its connection's; it must not be used once this call has ended
+	*mux.Call                // LocalAddr and RemoteAddr are its connection's; it must not be used once this call has ended
+	request   remote.Message // what was sent and has no reply; nil: nothing, or a oneway
 	ended     atomic.Bool
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/stats"
 
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/buffer"
 )
 
 // refusedCall is the connection of a call that got no place on one, through no fault of the
@@ -25,8 +26,47 @@ type refusedCall struct {
 
 var _ net.Conn = (*refusedCall)(nil)
 
-// isRefusal reports whether err is a limit's: the call was not begun, and may be made again later.
-func isRefusal(err error) bool { return errors.Is(err, mux.ErrOverloaded) }
+// isRefusal reports whether err is a limit's, of this side's or of the peer's: the call was not begun, and may be
+// made again later.
+func isRefusal(err error) bool {
+	return errors.Is(err, mux.ErrOverloaded) || errors.Is(err, mux.ErrRefused)
+}
+
+// makeAgain sends a call again that the peer has refused, as often as it does, and returns the reply. What it
+// sends are the same bytes, with another sequence ID: Kitex keeps the message, as the handlers of the
+// call have left it, until the call is over. The error is the last refusal's when the call's time is over.
+func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err error) (reply buffer.Reader, _ error) {
+	msg := call.request
+	if msg == nil {
+		return nil, err
+	}
+	timed := timedCallOf(ctx, msg.RPCInfo())
+	for err != nil && errors.Is(err, mux.ErrRefused) {
+		timed.enter(PhaseConnect)
+		if err := call.Again(); err != nil {
+			h.logRefusal(call, err)
+			return nil, err
+		}
+		timed.enter(PhaseSend)
+		if err := h.encode(ctx, call, msg); err != nil {
+			return nil, err
+		}
+		if err := call.Send(); err != nil {
+			return nil, err
+		}
+		timed.enter(PhaseReceive)
+		reply, err = call.Receive()
+	}
+	return reply, err
+}
+
+// logRefusal logs that a call was refused for as long as it had time.
+func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
+	if p, ok := h.opt.ConnPool.(*MuxPool); ok && isRefusal(err) {
+		to := call.RemoteAddr()
+		p.logRefusal(poolAddr{to.Network(), to.String()}, err)
+	}
+}
 
 // refused returns the connection of a call to addr that failed with err in Begin, or err where that
 // is one of connecting, on which another instance may improve.
