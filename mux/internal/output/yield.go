@@ -10,8 +10,10 @@ import (
 // of ten. Where goroutines wait long for a processor it only delays the frames, and is left out.
 
 const (
-	// shortYield is how long a yield may take whatever it brings: a few writes' time.
-	shortYield = 200 * time.Microsecond
+	// shortYield is how long a yield may take whatever it brings: goroutines that wait for each other
+	// often work for some hundred microseconds first, and one that does not wait keeps a
+	// processor for ten milliseconds.
+	shortYield = time.Millisecond
 
 	// yieldPerFrame is how much longer it may take for each frame that it brings. That is some
 	// twenty times what a write of the frame's own costs, so that a yield is given up only where
@@ -19,13 +21,12 @@ const (
 	yieldPerFrame = 100 * time.Microsecond
 
 	// mostSkips bounds how many flushes in a row go without a yield before one tries again.
-	mostSkips = 256
+	mostSkips = 1000
 )
 
-// yields remembers what the last yields were worth. The zero value has found none too dear.
+// yields remembers what the last yield was worth. The zero value has found none too dear.
 type yields struct {
 	skips int // flushes that go without before the next one tries
-	next  int // what skips becomes after another yield that was too dear; 0 stands for 1
 }
 
 // isDue reports whether the flush that begins now yields.
@@ -37,15 +38,13 @@ func (y *yields) isDue() bool {
 	return false
 }
 
-// judge records how long a yield took, and how many frames it brought. After one that was too
-// dear the next flushes go without, after another one twice as many; one that paid forgets that.
+// judge records how long a yield took, and how many frames it brought. The flushes after one that was
+// too dear go without until they have made up for it, each for what a frame is worth.
 func (y *yields) judge(took time.Duration, frames uint64) {
-	if took <= shortYield+time.Duration(frames)*yieldPerFrame {
-		y.next = 0
-		return
+	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
+	if excess > 0 {
+		y.skips = 1 + int(min(excess/yieldPerFrame, mostSkips-1))
 	}
-	y.skips = max(y.next, 1)
-	y.next = min(2*y.skips, mostSkips)
 }
 
 // awaitCompany yields, if that is due. Its caller has just taken the flusher's role, when the next

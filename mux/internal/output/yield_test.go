@@ -74,35 +74,35 @@ func TestYieldsBringCompany(t *testing.T) {
 	}
 }
 
-// TestYieldsThatAreTooDearStop: of many flushes only a few yield where that takes long and brings
-// little, none of them for nothing, and as soon as a yield pays again all do.
+// TestYieldsThatAreTooDearStop: where a yield takes long for what it brings the flushes after it go
+// without, the more the dearer it was, and then one tries again.
 func TestYieldsThatAreTooDearStop(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		takes  time.Duration
 		brings int
+		skips  int
 	}{
-		{"no frame", shortYield + 1, 0},
-		{"few frames", 40 * time.Millisecond, 19},
+		{"a little too long for no frame", shortYield + 1, 0, 1},
+		{"too long for no frame", shortYield + 10*yieldPerFrame, 0, 11},
+		{"a little too long for some frames", shortYield + 5*yieldPerFrame + 1, 5, 1},
+		{"too long for some frames", 40 * time.Millisecond, 19, 372},
+		{"much too long", time.Hour, 19, mostSkips},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			y := newYielding()
 			y.takes, y.brings = tc.takes, tc.brings
-			if got := y.flushes(1); got != 1 {
-				t.Fatalf("%s: the first flush yielded %d times, want once", tc.name, got)
-			}
-			const flushes, most = 10_000, 10 + 10_000/mostSkips
-			if got := y.flushes(flushes); got > most || got < flushes/mostSkips/2 {
-				t.Errorf("%s: %d of %d flushes yielded, want %d at most, and some", tc.name, got, flushes, most)
+			for range 3 {
+				if got := y.flushes(1); got != 1 {
+					t.Fatalf("%s: a flush that is to try yielded %d times, want once", tc.name, got)
+				}
+				if got := y.flushes(tc.skips); got != 0 {
+					t.Errorf("%s: %d of the next %d flushes yielded, want none", tc.name, got, tc.skips)
+				}
 			}
 			y.takes, y.brings = 0, 0
-			y.flushes(mostSkips + 1) // one of them finds out
 			if got := y.flushes(100); got != 100 {
-				t.Errorf("%s: %d of 100 flushes yielded after one that paid, want all", tc.name, got)
-			}
-			y.takes = time.Second
-			if got := y.flushes(4); got != 2 {
-				t.Errorf("%s: %d of 4 flushes yielded, want 2: what was before is forgotten", tc.name, got)
+				t.Errorf("%s: %d of 100 flushes yielded once that costs nothing, want all", tc.name, got)
 			}
 		})
 	}
