@@ -9,7 +9,7 @@ import (
 // serverLimit is a bound of a server's on what multiplexed calls may hold.
 type serverLimit struct {
 	name   string
-	calls  int // that it lets in at a time
+	calls  int // that it lets in at a time, at least
 	bytes  int // of a request's attachment
 	option func() server.Option
 }
@@ -23,5 +23,14 @@ func serverLimits() []serverLimit {
 		{"handlers", 16, 10, func() server.Option {
 			return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: 16})))
 		}},
+		{"bytes of a connection", 6, 16 << 10, func() server.Option { return withHeldBytes(128<<10, 0) }},
+		{"bytes", 6, 16 << 10, func() server.Option { return withHeldBytes(0, 128<<10) }},
 	}
+}
+
+// withHeldBytes bounds what requests hold that are read and not answered.
+func withHeldBytes(perConn, perServer int64) server.Option {
+	return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{
+		MaxRequestBytesPerConn: perConn, MaxRequestBytes: perServer,
+	})))
 }

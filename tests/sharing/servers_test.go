@@ -35,7 +35,9 @@ func serve(t *testing.T, role *harness.Role) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := harness.Start(t, harness.ServerConfig{Listener: ln, New: harness.NewEcho(newGate())})
+	g := newGate()
+	s := harness.Start(t, harness.ServerConfig{Listener: ln, New: harness.NewEcho(g)})
+	defer g.open()
 	role.Say("%d", ln.Addr().(*net.TCPAddr).Port)
 	for {
 		words := role.Heard()
@@ -43,6 +45,11 @@ func serve(t *testing.T, role *harness.Role) {
 			return
 		}
 		switch words[0] {
+		case "held":
+			role.Say("%d", g.held.Load())
+		case "open-gate":
+			g.open()
+			role.Say("opened")
 		case "open":
 			role.Say("%d", s.Connections.Open())
 		case "goroutines":
