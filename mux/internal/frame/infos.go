@@ -60,19 +60,30 @@ func (r *infos) enterBlock() {
 	}
 }
 
-// removeLast takes the last info out of the header, whose length stays: what is behind it moves
-// up, and padding fills the end. An info that is alone in its block becomes padding where it is.
-func (r *infos) removeLast() {
-	count := r.header[r.block+1 : r.block+3]
-	n := binary.BigEndian.Uint16(count)
-	if n == 1 {
-		clear(r.header[r.block:r.at])
-		return
+// shrinkBlock says that so many infos were removed from the block, which ends at kept now in place of end.
+// Padding takes up the rest; a block of which nothing is left is padding as a whole.
+func (r *infos) shrinkBlock(removed, kept, end int) {
+	if r.countLess(removed) == 0 {
+		kept = r.block
 	}
-	binary.BigEndian.PutUint16(count, n-1)
-	kept := r.info + copy(r.header[r.info:], r.header[r.at:])
-	clear(r.header[kept:])
-	r.at = r.info
+	clear(r.header[kept:end])
+}
+
+// shrinkFaulty is shrinkBlock for a block whose last info, in which the header ends, has a fault. That stays where
+// it is, or it would read padding as its end, and what is sound moves down to it.
+func (r *infos) shrinkFaulty(removed, kept int) {
+	r.countLess(removed)
+	start := r.block + r.info - kept
+	copy(r.header[start:r.info], r.header[r.block:kept])
+	clear(r.header[r.block:start])
+}
+
+// countLess takes so many infos off the block's count and returns what is left.
+func (r *infos) countLess(removed int) uint16 {
+	count := r.header[r.block+1 : r.block+3]
+	left := binary.BigEndian.Uint16(count) - uint16(removed)
+	binary.BigEndian.PutUint16(count, left)
+	return left
 }
 
 // skip returns the next n bytes; nil if there are fewer.

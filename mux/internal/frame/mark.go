@@ -92,10 +92,24 @@ func BlankHeader(header []byte) {
 		return
 	}
 	r := infosOf(header)
+	removed := 0 // of the infos of the block
+	kept := 0    // where the next info of the block goes if some were removed
 	for key, _, ok := r.next(); ok; key, _, ok = r.next() {
-		if isSignalKey(key) {
-			r.removeLast()
+		if removed == 0 {
+			kept = r.info
 		}
+		if isSignalKey(key) {
+			removed++
+		} else if removed > 0 {
+			kept += copy(header[kept:], header[r.info:r.at])
+		}
+		if r.left == 0 && removed > 0 {
+			r.shrinkBlock(removed, kept, r.at)
+			removed = 0
+		}
+	}
+	if removed > 0 {
+		r.shrinkFaulty(removed, kept)
 	}
 }
 
