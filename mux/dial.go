@@ -41,6 +41,13 @@ func (s *Set) roomLocked() int {
 	return s.config.MaxConns - (open - s.pooled - s.doubted)
 }
 
+// dialling is a dial under way.
+type dialling struct {
+	ctx   context.Context
+	old   *clientConn // which the new connection is to replace; nil: none
+	spare bool        // another connection worked when the dial began
+}
+
 // dialLocked starts a dial, if there is room and no pause. The connection takes the
 // place of old if that is not nil; then there is room.
 func (s *Set) dialLocked(old *clientConn) bool {
@@ -54,8 +61,8 @@ func (s *Set) dialLocked(old *clientConn) bool {
 		s.dialCtx, s.cancel = context.WithCancel(context.Background())
 	}
 	s.dialling++
-	ctx := s.dialCtx
-	if !s.goroutines.start(func() { s.dial(ctx, old) }) {
+	d := &dialling{ctx: s.dialCtx, old: old, spare: s.works()}
+	if !s.goroutines.start(func() { s.dial(d) }) {
 		s.dialDoneLocked()
 		return false
 	}
@@ -73,7 +80,8 @@ func (s *Set) grow() {
 }
 
 // dial opens a connection, on a goroutine of its own.
-func (s *Set) dial(ctx context.Context, old *clientConn) {
+func (s *Set) dial(d *dialling) {
+	ctx := d.ctx
 	if s.config.DialTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.config.DialTimeout)
@@ -90,19 +98,20 @@ func (s *Set) dial(ctx context.Context, old *clientConn) {
 				err = cause.OfPanic(failure)
 			}
 			if err != nil {
-				s.dialFailed(old, err)
+				s.dialFailed(d.old, err)
 				return
 			}
-			s.dialEnded(ctx, old, newClientConn(s, nc, time.Since(began)))
+			s.dialEnded(d, newClientConn(s, nc, time.Since(began)))
 		})
 }
 
-// dialEnded takes a connection in that was dialled. Where it may take its time it is looked at
-// first: the peer may have closed it.
-func (s *Set) dialEnded(ctx context.Context, old, cc *clientConn) {
+// dialEnded takes a connection in that was dialled. Where another one worked when the dial began it
+// is looked at first: the peer may have closed it, and calls have time.
+func (s *Set) dialEnded(d *dialling, cc *clientConn) {
+	old := d.old
 	cc.listen()
-	if d := s.trialTime(cc); d > 0 {
-		cc.outlives(ctx, d)
+	if d.spare {
+		cc.outlives(d.ctx, s.trialTime(cc))
 	}
 	s.mu.Lock()
 	s.dialDoneLocked()
@@ -127,16 +136,12 @@ func (s *Set) dialEnded(ctx context.Context, old, cc *clientConn) {
 	}
 }
 
-// trialTime returns how long a new connection is looked at before it gets calls. While another one
-// works there is time for that: about as long as a hello may take, and longest at a peer that has
-// closed one.
+// trialTime returns how long a new connection is looked at before it gets calls: about as long as a
+// hello may take, and longest at a peer that has closed one.
 func (s *Set) trialTime(cc *clientConn) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case !s.works():
-		return 0
-	case s.closings > 0:
+	if s.closings > 0 {
 		return maxGrace
 	}
 	return cc.grace
