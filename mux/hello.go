@@ -90,16 +90,16 @@ func (cc *clientConn) awaitHelloLocked() {
 }
 
 // sign puts into c's request what only a peer of this package understands: on a connection's first
-// request the mark, and once the peer is known a flag for a oneway. It counts the request's bytes
-// where the peer has announced a limit.
+// request the mark, and once the peer is known a flag for a oneway. It counts the bytes of a request
+// that is to be answered.
 func (cc *clientConn) sign(c *Call) error {
+	if !c.oneway {
+		c.held = int64(frame.Weight(c.request.Len()))
+		cc.held.Add(c.held)
+	}
 	if mode(cc.mode.Load()) == modeShared {
 		if c.oneway {
 			return flagOneway(c.request)
-		}
-		if cc.limits.bytes > 0 {
-			c.held = int64(frame.Weight(c.request.Len()))
-			cc.held.Add(c.held)
 		}
 		return nil
 	}

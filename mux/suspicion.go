@@ -15,7 +15,7 @@ import (
 // suspect: the peer is asked at once, and new calls take another connection, or wait for the answer
 // for as long as for a hello. Without an answer by then the connection is doubted: calls may have
 // another one dialled in its place. Upkeep ends it unless there is a sign of life within about a
-// second; any byte clears it. So a dead path costs each caller about one call, and a peer that is
+// second, and a second more for each 256 KiB of requests that may be ahead of the ping; any byte clears it. So a dead path costs each caller about one call, and a peer that is
 // slow with a call costs a ping.
 
 // trust says what is thought of a connection's path.
@@ -44,7 +44,15 @@ func (cc *clientConn) heard() uint64 { return cc.progress.Load() + cc.trickle.Lo
 
 // signs returns what the connection shows of its peer.
 func (cc *clientConn) signs() pulse.Signs {
-	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed()}
+	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
+}
+
+// outstanding returns about how many bytes of requests are not answered.
+func (cc *clientConn) outstanding() int64 {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	calls := cc.calls.inFlight + cc.calls.late
+	return max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
 }
 
 // timedOut is called when c, which was sent, has ended because of over. It makes the connection

@@ -272,3 +272,62 @@ func TestCancelledCallIsNoTimeout(t *testing.T) {
 		d.wg.Wait()
 	})
 }
+
+// deepConn is the near end of a connection whose kernel takes whatever is written at once, and whose path carries
+// 64 KiB of it each 100 ms.
+type deepConn struct {
+	net.Conn
+	taken chan []byte
+}
+
+func newDeepConn(nc net.Conn, carries *sync.WaitGroup) *deepConn {
+	c := &deepConn{nc, make(chan []byte, 1000)}
+	carries.Go(func() {
+		for p := range c.taken {
+			for ; len(p) > 0; p = p[min(len(p), 64<<10):] {
+				time.Sleep(time.Duration(min(len(p), 64<<10)) * 100 * time.Millisecond / (64 << 10))
+				_, _ = nc.Write(p[:min(len(p), 64<<10)]) // fails when the test is over
+			}
+		}
+	})
+	return c
+}
+
+// Write implements net.Conn.
+func (c *deepConn) Write(p []byte) (int, error) {
+	c.taken <- append([]byte(nil), p...)
+	return len(p), nil
+}
+
+// TestSlowPath has a call time out behind a large request that the kernel has taken at once and the path carries
+// slowly: the ping is behind it as well, and the large call is answered.
+func TestSlowPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
+		var link *deepConn
+		s := NewSet(Config{MaxConns: 1, Dial: func(context.Context) (*conn.Conn, error) {
+			near, far := net.Pipe()
+			peer.wg.Go(func() { peer.serve(far, 0) })
+			link = newDeepConn(near, &peer.wg)
+			return conn.New(link, conn.Config{}, nil)
+		}})
+		connect(t, s)
+		var large sync.WaitGroup
+		large.Go(func() {
+			if _, err := roundTrip(t.Context(), s, make([]byte, 4<<20), time.Minute); err != nil {
+				t.Errorf("the large call: %v", err)
+			}
+		})
+		synctest.Wait()
+		if _, err := roundTrip(t.Context(), s, nil, 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		large.Wait()
+		if st := s.Stats(); st.Suspicions != 1 || st.Deaths != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		close(link.taken)
+		peer.wg.Wait()
+	})
+}

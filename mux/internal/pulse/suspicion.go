@@ -49,7 +49,7 @@ func (s *Suspicion) Lasts(now time.Time) time.Duration {
 }
 
 // Look decides about a suspect peer: Good if there was a sign of life, which ends the suspicion;
-// Silent if there was none for SuspicionLimit; and Kick in between. A look should come
+// Silent if there was none for SuspicionLimit, and what goes with Outstanding; and Kick in between. A look should come
 // SuspicionPause after the one before. By what it is later than twice that this process did not
 // run, and cannot have read an answer.
 func (s *Suspicion) Look(now time.Time, signs Signs) Health {
@@ -64,7 +64,7 @@ func (s *Suspicion) Look(now time.Time, signs Signs) Health {
 	case late > 0:
 		s.since = s.since.Add(late)
 	}
-	if now.Sub(s.since) >= SuspicionLimit {
+	if now.Sub(s.since) >= SuspicionLimit+time.Duration(signs.Outstanding/PieceBytes)*SuspicionLimit {
 		return Silent
 	}
 	return Kick

@@ -22,6 +22,7 @@ func TestSuspicion(t *testing.T) {
 		"takes bytes":         {{125 * ms, Signs{Heard: 7}, Kick}, {250 * ms, Signs{Heard: 7, Waited: 90 * ms}, Good}},
 		"quick writes":        {{200 * ms, Signs{Heard: 7, Waited: ms}, Kick}, {400 * ms, Signs{Heard: 7, Waited: 2 * ms}, Kick}, {600 * ms, Signs{Heard: 7, Waited: 3 * ms}, Kick}, {800 * ms, Signs{Heard: 7, Waited: 3 * ms}, Kick}, {1000 * ms, Signs{Heard: 7, Waited: 3 * ms}, Silent}},
 		"this process stops":  {{125 * ms, Signs{Heard: 7}, Kick}, {60_000 * ms, Signs{Heard: 7}, Kick}, {60_125 * ms, Signs{Heard: 8}, Good}},
+		"much is under way":   {{200 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {400 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {600 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {800 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {1000 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {1200 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {1400 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {1600 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {1800 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Kick}, {2000 * ms, Signs{Heard: 7, Outstanding: PieceBytes}, Silent}},
 		"half closed":         {{125 * ms, Signs{Heard: 7, Excused: true}, Good}},
 	} {
 		var s Suspicion
