@@ -43,7 +43,7 @@ func measureCrowd(t *testing.T) {
 	for _, k := range kinds() {
 		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
 	}
-	compare(t, "quick calls beside 3000 callers of 1 s", 99, bound{1.1, time.Millisecond}, func(k kind) []time.Duration {
+	compare(t, "quick calls beside 3000 callers of 1 s", 99, bound{1.1, time.Millisecond, false}, func(k kind) []time.Duration {
 		stop := make(chan struct{})
 		many := start(crowd, func(n int) error {
 			// Their calls begin all over the second.

