@@ -12,10 +12,11 @@ import (
 
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/mux/muxserver"
+	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestBothEndsAtRandom has clients and a server with limits of all sizes over TCP: idle
-// times, ages, heartbeats, few places. Calls that are in time have their own replies, and no call is
+// TestBothEndsAtRandom has clients and a server with limits of all sizes over TCP: idle times,
+// ages, heartbeats, few places. Calls that are in time have their own replies, and no call is
 // handled twice or lost.
 func TestBothEndsAtRandom(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(4)) {
@@ -35,7 +36,7 @@ func TestBothEndsAtRandom(t *testing.T) {
 				}
 				return p[8] != 'o' && testpeer.Answer(call, p)
 			}),
-			MaxHandlersPerConn: 1 + rnd.IntN(20), MaxHandlers: rnd.IntN(20), MaxPendingBytes: 1 + rnd.IntN(100_000),
+			MaxHandlersPerConn: 1 + rnd.IntN(20), MaxHandlers: rnd.IntN(20), MaxRequestBytesPerConn: rnd.Int64N(200_000), MaxRequestBytes: rnd.Int64N(400_000), MaxPendingBytes: 1 + rnd.IntN(100_000),
 			IdleTimeout: time.Duration(2+rnd.IntN(2)) * time.Second / 8, Heartbeat: 4 * time.Second,
 		})
 		s := newTestSet(t, Config{
@@ -79,16 +80,13 @@ func TestBothEndsAtRandom(t *testing.T) {
 								sent[id].Store(true)
 							}
 						} else {
-							fill(c, want)
-							if err = c.Send(); err == nil {
-								r, e := c.Receive()
-								if err = e; err == nil {
-									got, _ := replyPayload(r)
-									if len(got) != len(want) || binary.BigEndian.Uint64(got) != id {
-										t.Errorf("seed %d: wrong reply", seed)
-									}
-									sent[id].Store(true)
+							var r buffer.Reader
+							if r, err = ask(c, want); err == nil {
+								got, _ := replyPayload(r)
+								if len(got) != len(want) || binary.BigEndian.Uint64(got) != id {
+									t.Errorf("seed %d: wrong reply", seed)
 								}
+								sent[id].Store(true)
 							}
 						}
 						c.End()
@@ -133,5 +131,22 @@ func TestBothEndsAtRandom(t *testing.T) {
 		mu.Unlock()
 		testpeer.WaitFor(t, "late replies", func() bool { st := s.Stats(); return st.InFlight == 0 && st.Abandoned == 0 && st.PendingBytes == 0 })
 		t.Logf("seed %d: %d calls, %d oneways, %d late, %+v", seed, next.Load(), oneways.Load(), lates.Load(), s.Stats())
+	}
+}
+
+// ask sends a request, again if it is refused, and returns the reply.
+func ask(c *Call, payload []byte) (buffer.Reader, error) {
+	for {
+		fill(c, payload)
+		if err := c.Send(); err != nil {
+			return nil, err
+		}
+		reply, err := c.Receive()
+		if !errors.Is(err, ErrRefused) {
+			return reply, err
+		}
+		if err := c.Again(); err != nil {
+			return nil, err
+		}
 	}
 }

@@ -25,42 +25,47 @@ type MuxConfig struct {
 	MaxAge          time.Duration // default never
 }
 
-// MuxServerConfig says how a server answers multiplexed calls. Zero values stand for the defaults. It has
-// nothing to do with calls that have a connection each.
+// MuxServerConfig says how a server answers multiplexed calls. Zero values stand for the defaults.
+// It has nothing to do with calls that have a connection each.
 type MuxServerConfig struct {
 	// MaxHandlers limits how many calls are handled at a time, those that wait for a goroutine
-	// included. With as many the server does not read the connections that meet the limit, so that their
-	// clients wait. Zero or less means no limit.
+	// included. Further calls of clients of NewMuxClientSuite are refused, and sent again by the
+	// client within their time; connections of other clients are not read until there is room.
+	// Oneways are not refused, and count by themselves besides. Zero or less means no limit.
 	MaxHandlers int
 
-	// MaxHandlersPerConn is the same for the calls of one connection. Zero or less means no limit for clients of
-	// NewMuxClientSuite, and 1024 for others.
+	// MaxHandlersPerConn is the same for the calls of one connection. Zero or less means no limit
+	// for clients of NewMuxClientSuite, and 1024 for others.
 	MaxHandlersPerConn int
 
-	// MaxRequestBytes limits the bytes of the requests that the server holds for clients of NewMuxClientSuite: those
-	// that have no reply yet, each counting for 4 KiB more. Further requests are refused before they have come whole. A
-	// request alone is taken, however long it is; the first 16 KiB of each connection do not count. Oneways are not
-	// refused: where they alone meet the limit their connection is not read until there is room. Zero or less means 256 MiB.
+	// MaxRequestBytes limits the bytes of the requests that the server holds for clients of
+	// NewMuxClientSuite: those that have no reply yet, each counting for 4 KiB more. Further
+	// requests are refused before they have come whole. A request alone is taken, however long it
+	// is; the first 16 KiB of each connection do not count. Oneways are not refused: where they
+	// alone meet the limit their connection is not read until there is room. Zero or less means 256
+	// MiB.
 	MaxRequestBytes int64
 
-	// MaxRequestBytesPerConn is the same for the requests of one connection. Clients know it, and use further
-	// connections. Zero or less means 64 MiB.
+	// MaxRequestBytesPerConn is the same for the requests of one connection. Clients know it, and
+	// use further connections. Zero or less means 64 MiB.
 	MaxRequestBytesPerConn int64
 
-	// MaxFrameBytes limits how long a request or a reply may be as a whole, its header included. A longer request
-	// fails in the client, which knows the limit, or is answered with an exception; so is a longer reply of the
-	// server's own. Zero or less means 64 MiB, or as much as WithMaxFrame needs if that is more.
+	// MaxFrameBytes limits how long a request or a reply may be as a whole, its header included. A
+	// longer request fails in the client, which knows the limit, or is answered with an exception;
+	// so is a longer reply of the server's own. Zero or less means 64 MiB, or as much as
+	// WithMaxFrame needs if that is more.
 	MaxFrameBytes int
 
 	// Heartbeat is how often the server looks after clients of NewMuxClientSuite that send nothing:
-	// one that has gone without a word is found within twice as much, and its connections are closed. Zero
-	// means 30 s, negative never.
+	// one that has gone without a word is found within twice as much, and its connections are
+	// closed. Zero means 30 s, negative never.
 	Heartbeat time.Duration
 
-	// CancelHandlers has the contexts of calls end, with context.Canceled, when their client has gone,
-	// has told that it no longer waits for the reply, or their connection is closed. Kitex's do not, and by default neither do these: a context that can end
-	// costs every call that a handler makes with it. A client that only closes its writing side
-	// has gone if it is one of NewMuxClientSuite.
+	// CancelHandlers has the contexts of calls end, with context.Canceled, when their client has
+	// gone, has told that it no longer waits for the reply, or their connection is closed. Kitex's
+	// do not, and by default neither do these: a context that can end costs every call that a
+	// handler makes with it. A client that only closes its writing side has gone if it is one of
+	// NewMuxClientSuite.
 	CancelHandlers bool
 }
 

@@ -39,16 +39,7 @@ func (s *Conn) notePause() {
 // admit has a call of a client that is not marked enter, if the limits have room. Otherwise the
 // connection is paused. Only the reading side calls it.
 func (s *Conn) admit() bool {
-	if !s.hasPlace(int32(s.server.mostStockCalls)) {
-		return false
-	}
-	s.enter()
-	return true
-}
-
-// hasPlace has a call enter the gate, if fewer than most are in flight on the connection. Otherwise
-// the connection is paused.
-func (s *Conn) hasPlace(most int32) bool {
+	most := int32(s.server.mostStockCalls)
 	if s.inFlight.Load() >= most {
 		s.notePause()
 		s.conn.Pause()
@@ -62,6 +53,7 @@ func (s *Conn) hasPlace(most int32) bool {
 		s.notePause()
 		return false
 	}
+	s.enter()
 	return true
 }
 
@@ -92,7 +84,7 @@ func (s *Conn) makeRoom(weight int64, oneway bool) {
 // replies have gone out.
 func (s *Conn) leave() {
 	left := s.inFlight.Add(-1)
-	if !s.marked.Load() || !refusesInNumber {
+	if !s.marked.Load() {
 		s.resumeIfFull()
 	}
 	if left == 0 {

@@ -187,9 +187,6 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if tc.config.MaxHandlersPerConn+tc.config.MaxHandlers > 0 && !refusesInNumber {
-					t.Skip("connections pause there")
-				}
 				b := newBubble(t, tc.config)
 				defer b.close(t)
 				p := b.dialMarked(t)
@@ -367,9 +364,6 @@ func TestOnewaysWait(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				if tc.config.MaxHandlersPerConn+tc.config.MaxHandlers > 0 && !refusesInNumber {
-					t.Skip("connections pause there")
-				}
 				const oneways = 300
 				b := newBubble(t, tc.config)
 				defer b.close(t)

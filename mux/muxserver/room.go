@@ -14,11 +14,6 @@ import (
 // alone meet a bound their connection is not read until there is room. Oneways meet a bound that
 // other calls fill: what those wait for may come behind them.
 
-// refusesInNumber says that marked clients are refused at the limits in number, as at those in
-// bytes. While it is false connections pause at the former, for clients do not send refused calls
-// again yet.
-const refusesInNumber = false
-
 // stepBytes is the unit in which a room counts what a connection holds, rounded down. So
 // connections that hold less change nothing that others look at, and are not refused for what
 // others hold.
@@ -47,7 +42,7 @@ type room struct {
 
 // isLow reports whether so much is free that refused clients hear of it.
 func (r *room) isLow() bool {
-	return r.held.Load() <= r.most/2 && (!refusesInNumber || r.calls.most == 0 || r.calls.inside.Load() <= r.calls.most/2)
+	return r.held.Load() <= r.most/2 && (r.calls.most == 0 || r.calls.inside.Load() <= r.calls.most/2)
 }
 
 // awaitLow has s told when half of the room is free.
@@ -205,7 +200,7 @@ func (s *Conn) claim(d demand) verdict {
 func (s *Conn) enterGate(d demand) bool {
 	gate := &s.server.gate
 	switch {
-	case gate.most == 0 || !refusesInNumber:
+	case gate.most == 0:
 		return true
 	case d.isWhole():
 		return gate.tryEnter()
@@ -255,7 +250,7 @@ func (s *Conn) claimOneway(d demand) verdict {
 		return noRoom
 	}
 	s.oneways.add(amount{1, weight})
-	if s.server.gate.most > 0 && refusesInNumber {
+	if s.server.gate.most > 0 {
 		s.server.gate.inside.Add(1)
 	}
 	s.count(d, weight, 0)
@@ -270,7 +265,7 @@ func (s *Conn) fitsOneway(weight int64) bool {
 
 // oversteps reports whether oneways are more than the server takes.
 func (r *room) oversteps(oneways amount) bool {
-	return oneways.bytes > r.most || refusesInNumber && r.calls.most > 0 && oneways.calls > r.calls.most
+	return oneways.bytes > r.most || r.calls.most > 0 && oneways.calls > r.calls.most
 }
 
 // unclaim counts out what has come of a request that was not whole yet.

@@ -36,7 +36,8 @@ type Config struct {
 	MaxHandlersPerConn int
 
 	// MaxHandlers is the same for all connections together. Connections that are not read take
-	// turns. Zero or less means no limit.
+	// turns. Oneways, which are not refused, count by themselves besides, here and above. Zero or
+	// less means no limit.
 	MaxHandlers int
 
 	// MaxRequestBytesPerConn limits the bytes of the requests of one connection that were read and
@@ -141,7 +142,6 @@ type Server struct {
 	mostCalls      int64     // of a marked client's connection
 	mostStockCalls int64     // of another one's
 	mostBytes      int64     // of a connection's requests
-	pauseAt        int32     // calls of a marked client's connection, unless refusesInNumber
 
 	// these have locks of their own
 	gate     gate
@@ -183,9 +183,6 @@ func New(cfg Config) (*Server, error) {
 	if cfg.MaxHandlersPerConn > 0 {
 		s.mostCalls = min(int64(cfg.MaxHandlersPerConn), maxCalls)
 		s.mostStockCalls = s.mostCalls
-	}
-	if s.pauseAt = int32(s.mostCalls); !refusesInNumber {
-		s.mostCalls = maxCalls
 	}
 	s.room.most, s.room.calls = cfg.MaxRequestBytes, &s.gate
 	return s, nil

@@ -57,15 +57,11 @@ func (s *Conn) takeControl(in buffer.Reader, f incoming) (more bool, err error) 
 
 // takeMarked takes a marked client's request, if there is room for it.
 func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (call *Call, more bool, err error) {
-	if f.isWhole() && (s.isBackedUp() || !refusesInNumber && !s.hasPlace(s.server.pauseAt)) {
+	if f.isWhole() && s.isBackedUp() {
 		return nil, false, nil
 	}
 	d := demand{bytes: f.Bytes, came: min(f.came, f.Bytes), oneway: f.oneway}
-	v := s.claim(d)
-	if v != admitted && f.isWhole() && !refusesInNumber {
-		s.server.gate.leave()
-	}
-	switch {
+	switch v := s.claim(d); {
 	case v == admitted && f.isWhole():
 		call, err = s.read(ctx, in, f)
 		return call, false, err

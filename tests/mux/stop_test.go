@@ -64,17 +64,16 @@ func (c *crowd) most() int {
 	return c.max
 }
 
-// A server that stops answers every call that has been sent, in whatever state it finds it: not read
-// yet since its handlers are as many as may be, in a handler, being encoded, waiting for a peer that
-// reads slowly, and oneway.
+// A server that stops answers every call that has been sent, in whatever state it finds it: in a
+// handler, being encoded, waiting for a peer that reads slowly, and oneway.
 func TestStopLosesNothing(t *testing.T) {
 	t.Parallel()
-	const handlers, held, oneways, bulks = 4, 20, 10, 40
+	const held, oneways, bulks = 20, 10, 40
 	for round := range 3 {
 		c := &crowd{opened: make(chan struct{})}
 		service := &harness.Service{OnEcho: c.echo}
 		s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
-			server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlers: handlers}))),
+			server.WithSuite(kiteline.NewServerSuite()),
 			server.WithExitWaitTime(8 * harness.Patience),
 		}})
 		proxy := harness.NewProxy(t, s.Addr)
@@ -105,7 +104,7 @@ func TestStopLosesNothing(t *testing.T) {
 		for range held {
 			call(waiting, "held")
 		}
-		harness.Settles(t, "handlers that are held", c.inside, handlers)
+		harness.Settles(t, "handlers that are held", c.inside, held)
 		harness.Eventually(t, "requests sent", func() bool {
 			return slowPool.Stats().Frames == bulks+1 && waitingPool.Stats().Frames == held+1
 		})
