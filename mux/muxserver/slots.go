@@ -2,8 +2,9 @@ package muxserver
 
 import "sync/atomic"
 
-// slotsPerChunk is how many slots a table gets at a time.
-const slotsPerChunk = 64
+// slotsPerChunk is how many slots a table gets at a time. An idle connection keeps a chunk for its
+// few calls.
+const slotsPerChunk = 8
 
 // slotTable finds the calls in flight of a marked client by the low half of their sequence IDs,
 // which is a small number (SPEC.md), without a lock or a search. Its slots stay where they are, so

@@ -27,7 +27,7 @@ func TestIdleSharedConnections(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs all of 127.0.0.0/8")
 	}
-	const each = 4         // connections to an address
+	const each = 8         // connections to an address
 	const most = 4 << 10   // bytes for a connection
 	const kitexs = 2 << 10 // bytes that Kitex keeps for any connection of a server, at most: an RPCInfo
 	const warm = 20        // addresses, so that what is there once is there
