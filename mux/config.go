@@ -20,7 +20,8 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as calls find
-	// no idle one. It is also how many may be dialled, or wait for a hello, at a time while it is
+	// no idle one. While calls wait since what the peer announces for a connection is met on all, it
+	// gets up to four times as many, until fewer would do. It is also how many may be dialled, or wait for a hello, at a time while it is
 	// not known what the peer can; where hellos are late it is more, and those that turn out to be
 	// too many get no new calls and end after their last one. Pooled ones at the same address do
 	// not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way
@@ -32,10 +33,11 @@ type Config struct {
 	MaxPooledConns int
 
 	// MaxInFlight is how many calls a shared connection has at a time, or as many as its peer has
-	// announced if those are fewer, those included whose
-	// callers have gone while the peer still has to answer them. A connection on which such calls
-	// have held half of the places for 10 s, or up to twice as long, is replaced: their replies
-	// seem never to come. Zero or less means 4096; more than 32768 counts as that.
+	// announced if those are fewer, those included whose callers have gone while the peer still has
+	// to answer them. Calls that come back over the connection on which their callers wait need
+	// places too: a limit that outer calls fill holds the inner ones up. A connection on which calls
+	// without callers have held half of the places for 10 s, or up to twice as long, is replaced:
+	// their replies seem never to come. Zero or less means 32768; more counts as that.
 	MaxInFlight int
 
 	// MaxPendingBytes is how many bytes may wait to be written on a connection before calls wait or
@@ -123,7 +125,7 @@ func (o Overload) String() string {
 const (
 	defaultMaxConns       = 2
 	defaultMaxPooledConns = 1024
-	defaultMaxInFlight    = 4096
+	defaultMaxInFlight    = mostInFlight
 	mostInFlight          = 1 << 15
 	defaultMaxFrameBytes  = 64 << 20
 	defaultWriteTimeout   = 10 * time.Second

@@ -38,7 +38,7 @@ func (s *Set) roomLocked() int {
 	case s.pooled >= s.config.MaxPooledConns:
 		return 0 // one more may turn out to be as those are
 	}
-	return s.config.MaxConns - (open - s.pooled - s.doubted)
+	return s.mostSharedLocked() - (open - s.pooled - s.doubted)
 }
 
 // dialling is a dial under way.

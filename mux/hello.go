@@ -37,6 +37,7 @@ func randomGeneration() uint16 { return uint16(1 + rand.IntN(1<<16-1)) }
 // limits is what a peer has announced, and this side's own limit where that is lower.
 type limits struct {
 	places int   // calls at a time
+	fewer  bool  // that is what the peer has announced
 	bytes  int64 // of requests that have no reply yet; 0: no limit
 	frame  int   // the longest request
 }
@@ -45,6 +46,7 @@ type limits struct {
 func (c *Config) limitsOf(hello frame.Message) limits {
 	l := limits{places: c.MaxInFlight, frame: c.MaxFrameBytes}
 	if hello.Places > 0 {
+		l.fewer = int64(hello.Places) <= int64(l.places)
 		l.places = int(min(int64(hello.Places), int64(l.places)))
 	}
 	if hello.Frame > 0 {
@@ -76,9 +78,9 @@ func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 	if mode(cc.mode.Load()) != modeShared || cc.limits.bytes == 0 {
 		return true
 	}
-	held := cc.held.Load() + lateBytes
-	expected := int64(cc.unsent.Load()+1) * int64(frame.Weight(int(cc.typical.Load())))
-	return held == 0 || held+expected <= cc.limits.bytes
+	held, unsent := cc.held.Load()+lateBytes, int64(cc.unsent.Load())
+	expected := (unsent + 1) * int64(frame.Weight(int(cc.typical.Load())))
+	return held+unsent == 0 || held+expected <= cc.limits.bytes
 }
 
 // awaitHelloLocked has later calls wait for the hello that a call which begins will ask for.

@@ -102,9 +102,10 @@ func (s *Set) lookLocked(due *upkeepWork) {
 	}
 }
 
-// trimLocked notes shared connections that are more than may be, those with the fewest calls first.
-// They were opened before anybody knew that the peer multiplexes, and have what they do to finish,
-// but under load they are never idle. It returns how many are still too many, of which nobody knows
+// trimLocked notes shared connections that are more than MaxConns and not needed, those with the
+// fewest calls first. They were opened before anybody knew that the peer multiplexes, or when the
+// peer's limits were met on the others, and have what they do to finish, but under load they are
+// never idle. It returns how many are still too many, of which nobody knows
 // yet what they are.
 func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 	shared := 0
@@ -128,8 +129,11 @@ func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 		}
 	}
 	slices.SortFunc(least, func(a, b *clientConn) int { return int(a.load.Load()) - int(b.load.Load()) })
-	surplus = min(surplus, len(least))
-	due.surplus = append(due.surplus, least[:surplus]...)
+	unneeded := s.unneededLocked(least, surplus)
+	due.surplus = append(due.surplus, least[:unneeded]...)
+	if unneeded < surplus {
+		return 0 // those that are not known yet are needed too
+	}
 	return extra - surplus
 }
 

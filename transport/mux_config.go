@@ -14,7 +14,7 @@ import (
 type MuxConfig struct {
 	MaxConns        int           // connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to one that does not; default 1024
-	MaxInFlight     int           // calls in flight on a connection; default 4096
+	MaxInFlight     int           // calls in flight on a connection; default 32768
 	MaxPendingBytes int           // bytes that wait on a connection; default 16 MiB
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
 	Overload        mux.Overload  // what a call does for which there is no room; default: it waits
@@ -72,7 +72,7 @@ type MuxServerConfig struct {
 const (
 	defaultMuxConns        = 2
 	defaultMuxPooledConns  = 1024
-	defaultMuxInFlight     = 4096
+	defaultMuxInFlight     = mostMuxInFlight
 	mostMuxInFlight        = 1 << 15
 	defaultMuxPendingBytes = 16 << 20
 	defaultMuxFrameBytes   = 64 << 20

@@ -91,7 +91,7 @@ func TestMuxDumpConfig(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ given, want MuxConfig }{
 		{MuxConfig{}, MuxConfig{
-			MaxConns: 2, MaxPooledConns: 1024, MaxInFlight: 4096, MaxPendingBytes: 16 << 20, MaxFrameBytes: 64 << 20,
+			MaxConns: 2, MaxPooledConns: 1024, MaxInFlight: 32768, MaxPendingBytes: 16 << 20, MaxFrameBytes: 64 << 20,
 			WriteTimeout: 10e9, ReadTimeout: 10e9, Heartbeat: 30e9, IdleTimeout: 60e9,
 		}},
 		{MuxConfig{

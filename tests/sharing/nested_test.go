@@ -82,6 +82,12 @@ func nestings() []nesting {
 	none := func() []server.Option { return nil }
 	return []nesting{
 		{"no limit", false, scale(300, 3000), kiteline.MuxConfig{}, none},
+		{"calls of a connection", true, 60, kiteline.MuxConfig{}, func() []server.Option {
+			return []server.Option{server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: 16})))}
+		}},
+		{"bytes of a connection", true, 60, kiteline.MuxConfig{}, func() []server.Option {
+			return []server.Option{withHeldBytes(16*(4<<10+200), 0)}
+		}},
 	}
 }
 
