@@ -81,7 +81,7 @@ type nesting struct {
 func nestings() []nesting {
 	none := func() []server.Option { return nil }
 	return []nesting{
-		{"no limit", false, scale(300, 3000), kiteline.MuxConfig{}, none},
+		{"no limit", false, scale(300, 10_000), kiteline.MuxConfig{}, none},
 		{"calls of a connection", true, 60, kiteline.MuxConfig{}, func() []server.Option {
 			return []server.Option{server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: 16})))}
 		}},
