@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -382,7 +383,9 @@ func (tc *failing) isLate(got ended) bool {
 // isEarly reports whether a call was over before it had an instance to go to, though its limit leaves
 // time for that: the machine was busy.
 func (tc *failing) isEarly(got ended) bool {
-	limited := strings.HasPrefix(tc.name, "deadline") || strings.HasPrefix(tc.name, "timeout")
+	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "peer"}, func(kind string) bool {
+		return strings.HasPrefix(tc.name, kind)
+	})
 	return limited && !strings.HasSuffix(tc.name, " before") && !strings.Contains(got.text, "remote=")
 }
 
