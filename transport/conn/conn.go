@@ -73,7 +73,9 @@ type Conn struct {
 	readers   atomic.Int32  // goroutines that read for a user or a handler
 	pending   atomic.Int64  // bytes of the write under way that the kernel has not taken; set with writeMu held
 	pressure  atomic.Uint32 // a Pressure; set with writeMu held
+	tells     atomic.Bool   // it has an OnReadable
 	lastTick  atomic.Uint64 // the sweep's tick in which it was last used
+	readTick  atomic.Uint64 // the same without writes; kept only if it tells
 	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
 	swept     atomic.Bool   // it is in the sweep's list
 	timed     atomic.Bool   // it has an idle timeout

@@ -40,7 +40,8 @@
 // lingers: it parks on this socket in Go's own poller, so that the next request
 // finds it without a hop. The sweep sends it home when nothing came for a tick.
 // A connection without OnRequest is read by its user; unused for a tick it is
-// watched, so that the peer's FIN is seen, and SetOnReadable tells of bytes that come.
+// watched, so that the peer's FIN is seen, and SetOnReadable tells of bytes that come. Where that
+// is so a write is no use: it leaves the watch as it is.
 //
 // A socket that no poller can watch (any net.Conn that is not a plain TCP or
 // Unix socket, Windows, the build tag nopoller) runs the same code and lingers all its life.

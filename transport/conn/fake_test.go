@@ -336,6 +336,20 @@ func (w *fakeWatcher) Disarm(int, poller.Token) error {
 	return nil
 }
 
+// counts returns how often Arm and Disarm were called.
+func (w *fakeWatcher) counts() (arms, disarms int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.arms, w.disarms
+}
+
+// failArm has Arm fail with err, if that is not nil, from now on.
+func (w *fakeWatcher) failArm(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armErr = err
+}
+
 // callOnDisarm has f called by every Disarm from now on.
 func (w *fakeWatcher) callOnDisarm(f func()) {
 	w.mu.Lock()

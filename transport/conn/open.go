@@ -237,6 +237,10 @@ func (c *Conn) EndsItself() { c.kept.Store(true) }
 // drain has the connection closed as soon as it has nothing left to read and no
 // callback runs.
 func (c *Conn) drain() {
+	if c.tells.Load() && c.lastTick.Load()+1 >= c.group.sweeper.tick.Load() {
+		c.use() // it may be watched although it was written, and is not idle
+		c.touch()
+	}
 	act := c.transition(eventDrain)
 	switch {
 	case act&actQueue != 0:

@@ -12,9 +12,9 @@ import (
 // time, and wants no goroutine that waits for what may come.
 
 // SetOnReadable has f called, on a worker, when bytes have come on a connection in its user's hands
-// that is not read: after a tick of the sweep in which the connection was not used, or at once
-// after Watch. f may read, with TakeArrived, if it makes sure that no other goroutine does. f must
-// not wait for more. Bytes that f leaves are reported again while the connection is not used. One
+// that is not read: after a tick of the sweep in which it was not read, however often it was
+// written, or at once after Watch. f may read, with TakeArrived, if it makes sure that no other goroutine does. f must
+// not wait for more. Bytes that f leaves are reported again while the connection is not read. One
 // call of f may run beside another. The peer's end is reported to OnDisconnect instead.
 //
 // The error matches errors.ErrUnsupported, and f is never called, where no poller watches the
@@ -26,12 +26,17 @@ func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 	c.mu.Lock()
 	c.onReadable = f
 	c.mu.Unlock()
+	c.tells.Store(f != nil)
+	if word(c.state.Load()).has(flagUnread) {
+		c.use() // what has come before was told to nobody
+	}
+	c.touch()
 	return nil
 }
 
 // Watch has the poller watch a connection in its user's hands from now on, instead of after a tick
 // without use. While a goroutine reads, that goroutine sees what comes, and Watch does nothing. The
-// next use ends the watch, as always.
+// next use ends the watch, as always: the next read where there is an OnReadable.
 //
 // It reports whether something will tell of what comes: false if no poller watches the connection,
 // if the peer has closed, or if the connection has ended. It may be called from any goroutine.

@@ -180,3 +180,115 @@ func TestReadableFails(t *testing.T) {
 		}
 	})
 }
+
+// tellingConn makes a connection whose OnReadable reads what has come, and counts the bytes.
+func tellingConn(t *testing.T) (c *fakeConn, read *atomic.Int32) {
+	c, read = newFakeConn(t, Config{}, newFakeGroup(t, 1)), new(atomic.Int32)
+	err := c.SetOnReadable(func(_ context.Context, c *Conn) {
+		for {
+			n, err := c.TakeArrived()
+			if n == 0 || err != nil {
+				return
+			}
+			read.Add(int32(n))
+			_ = c.Reader().Skip(n)
+			_ = c.Reader().Release()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, read
+}
+
+// writeFor writes on c, several times in each tick of the sweep, for so many ticks.
+func writeFor(t *testing.T, c *fakeConn, ticks int) {
+	t.Helper()
+	for range 4 * ticks {
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(fakePeriod / 4)
+	}
+	synctest.Wait()
+}
+
+// TestReadableWhileWriting: what comes is told within two ticks although the user writes all the
+// time, and the writes have the poller asked for nothing.
+func TestReadableWhileWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := tellingConn(t)
+		for i := range int32(5) {
+			writeFor(t, c, 3)
+			c.wantHolder(t, holderWatched)
+			arms, disarms := c.watcher.counts()
+			writeFor(t, c, 100)
+			if a, d := c.watcher.counts(); a != arms || d != disarms {
+				t.Errorf("armed %d times and disarmed %d times by writes", a-arms, d-disarms)
+			}
+			c.sock.feed(data("abc"))
+			writeFor(t, c, 1) // it is watched: at once
+			c.sock.feed(data("de"))
+			writeFor(t, c, 3)
+			if got := read.Load(); got != 5*(i+1) {
+				t.Fatalf("%d bytes read after %d", got, 5*(i+1))
+			}
+		}
+	})
+}
+
+// TestReadableWhileWritingIsNotIdle: a connection that is written is not idle, though it is watched:
+// neither does its idle timeout end it, nor Drain.
+func TestReadableWhileWritingIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := tellingConn(t)
+		if err := c.SetIdleTimeout(10 * fakePeriod); err != nil {
+			t.Fatal(err)
+		}
+		writeFor(t, c, 100)
+		c.wantHolder(t, holderWatched)
+		c.Drain()
+		c.sock.feed(data("abc"))
+		writeFor(t, c, 5)
+		if read.Load() != 3 {
+			t.Errorf("%d bytes read after Drain", read.Load())
+		}
+		time.Sleep(3 * fakePeriod)
+		c.Drain()
+		c.wantHolder(t, holderClosed)
+	})
+}
+
+// TestReadableArmedAgain: where the poller cannot watch a connection for some time it is asked
+// again, and what comes is told then, although its user does nothing but write.
+func TestReadableArmedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := tellingConn(t)
+		c.watcher.failArm(errors.New("no watches left"))
+		writeFor(t, c, 10)
+		c.sock.feed(data("abc"))
+		writeFor(t, c, 10)
+		c.watcher.failArm(nil)
+		writeFor(t, c, 3)
+		if read.Load() != 3 {
+			t.Errorf("%d bytes read", read.Load())
+		}
+	})
+}
+
+// TestReadableOfOldBytes: bytes that were there before SetOnReadable are told of too.
+func TestReadableOfOldBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("abc"))
+		time.Sleep(5 * fakePeriod)
+		synctest.Wait()
+		var told atomic.Int32
+		if err := c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }); err != nil {
+			t.Fatal(err)
+		}
+		writeFor(t, c, 3)
+		if told.Load() == 0 {
+			t.Error("not told")
+		}
+	})
+}

@@ -33,7 +33,7 @@ const (
 
 	// holderWatched: like holderUser, but nobody read for a tick of the sweep
 	// and the poller is armed, so that the peer's FIN is seen. Left by the
-	// next use, or when the poller reports it.
+	// next use, which a write is not if there is an OnReadable, or when the poller reports it.
 	holderWatched
 
 	// holderPaused: nobody, and nobody shall read: OnRequest has called Pause, or

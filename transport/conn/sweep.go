@@ -47,8 +47,28 @@ func (c *Conn) touch() {
 	c.enlist()
 }
 
+// touchWriting is touch for a write. Where OnReadable tells of what comes it does not keep the sweep
+// from watching: the user may do nothing but write, and rely on being told.
+func (c *Conn) touchWriting() {
+	if !word(c.state.Load()).isServed() {
+		c.markUsed()
+	}
+	c.enlistWriting()
+}
+
 // enlist has the sweep look at the connection.
 func (c *Conn) enlist() {
+	c.enlistWriting()
+	if !c.tells.Load() {
+		return
+	}
+	if tick := c.group.sweeper.tick.Load(); c.readTick.Load() != tick {
+		c.readTick.Store(tick)
+	}
+}
+
+// enlistWriting is enlist for touchWriting.
+func (c *Conn) enlistWriting() {
 	if c.group == nil {
 		return
 	}
@@ -141,6 +161,9 @@ func (c *Conn) sweep(used, tick uint64) bool {
 		c.take()
 		return true
 	}
+	if c.tells.Load() && c.readTick.Load()+1 < tick && word(c.state.Load()).holder() == holderUser {
+		c.watchUser()
+	}
 	if used+1 >= tick {
 		return true
 	}
@@ -229,5 +252,9 @@ func (c *Conn) watchUser() {
 	if w.has(flagUnread) {
 		interest = poller.InterestHangup
 	}
-	_ = c.armLocked(interest) // not armed: IsActive would not see the FIN, the next use does
+	// Not armed IsActive would not see the FIN; the next use does, or where a write is none the next sweep.
+	if err := c.armLocked(interest); err != nil && c.tells.Load() {
+		c.transition(eventUse)
+		c.enlist()
+	}
 }

@@ -93,7 +93,7 @@ func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
 	}
 	clear(slices[:])
 	slicesPool.Put(slices)
-	c.touch() // the wait may have been long
+	c.touchWriting() // the wait may have been long
 	c.setPendingLocked(0)
 	return err
 }
@@ -133,7 +133,7 @@ func (c *Conn) writeSlowLocked(p []byte) (written int, err error) {
 	}
 	slices[0] = nil
 	slicesPool.Put(slices)
-	c.touch() // the wait may have been long
+	c.touchWriting() // the wait may have been long
 	c.setPendingLocked(0)
 	return written, err
 }
@@ -158,10 +158,10 @@ func (c *Conn) beginWrite() error {
 	if c.writeLimit.isOver() {
 		return opError("write", c.remote, os.ErrDeadlineExceeded)
 	}
-	if w.holder() == holderWatched {
+	if w.holder() == holderWatched && !c.tells.Load() {
 		c.use()
 	}
-	c.touch()
+	c.touchWriting()
 	return nil
 }
 
