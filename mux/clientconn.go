@@ -47,7 +47,7 @@ const lostTime = 10 * time.Second
 //
 // mu is taken after Set.mu and before the output's mu.
 type clientConn struct {
-	// immutable after newClientConn
+	// immutable after newClientConn, polled after listen
 	set      *Set
 	conn     *conn.Conn
 	out      *output.Output

@@ -30,31 +30,26 @@ func (cc *clientConn) refuse(start []byte, err error) error {
 	return nil // the reader may be the call that has failed, or have its reply: it skips no more than it has to
 }
 
-// skipRest goes on with a frame that is skipped as far as it has come.
+// skipRest goes on with a frame that is skipped: it waits until more of it has come, and skips that.
 func (cc *clientConn) skipRest(in buffer.Reader) error {
-	for {
-		cc.setIncoming(cc.skip)
-		if cc.skip == 0 {
-			cc.part = in.Len()
-			return nil
-		}
-		if in.Len() == 0 {
-			if _, err := in.Peek(1); err != nil {
-				return err
-			}
-		}
-		n := int(min(cc.skip, int64(in.Len())))
-		if err := in.Skip(n); err != nil {
+	if in.Len() == 0 {
+		if _, err := in.Peek(1); err != nil {
 			return err
 		}
-		_ = in.Release() // always nil
-		before := cc.skip
-		cc.skip -= int64(n)
-		cc.part = in.Len()
-		if before/partBytes != cc.skip/partBytes {
-			cc.heardMore()
-		} else {
-			cc.heardPart()
-		}
 	}
+	n := int(min(cc.skip, int64(in.Len())))
+	if err := in.Skip(n); err != nil {
+		return err
+	}
+	_ = in.Release() // always nil
+	before := cc.skip
+	cc.skip -= int64(n)
+	cc.setIncoming(cc.skip)
+	cc.part = in.Len()
+	if before/partBytes != cc.skip/partBytes {
+		cc.heardMore()
+	} else {
+		cc.heardPart()
+	}
+	return nil
 }

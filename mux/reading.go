@@ -161,10 +161,14 @@ func (cc *clientConn) heardMore() {
 	cc.vouch()
 }
 
-// hasFrame reports whether another whole frame, or something that is no frame, can be
-// read without waiting.
+// hasFrame reports whether another whole frame, something that is no frame, or a part of one that
+// is skipped can be read without waiting. What readFrames leaves in the buffer is no such thing, so
+// that whoever looks next has to wait for more in any case.
 func (cc *clientConn) hasFrame(in buffer.Reader) bool {
-	if cc.skip > 0 || in.Len() < frame.PrefixBytes {
+	if cc.skip > 0 {
+		return in.Len() > 0
+	}
+	if in.Len() < frame.PrefixBytes {
 		return false
 	}
 	start, err := in.Peek(frame.PrefixBytes)
@@ -176,7 +180,7 @@ func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 }
 
 // readFrame waits for one frame and returns it, in a buffer from frame.Take, its prefix
-// being in cc.prefix; nil is one that was skipped.
+// being in cc.prefix; nil is one that is skipped, or a part of it.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	switch {
 	case cc.large != nil:

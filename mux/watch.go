@@ -19,8 +19,9 @@ import (
 // is used.
 func (cc *clientConn) listen() {
 	told := func(context.Context, *conn.Conn) { cc.lookNow() }
-	cc.polled = cc.conn.SetOnReadable(told) == nil
-	if !cc.polled {
+	cc.polled = true // before it may be told
+	if cc.conn.SetOnReadable(told) != nil {
+		cc.polled = false
 		told = func(context.Context, *conn.Conn) { cc.watchNow() }
 	}
 	cc.conn.SetOnDisconnect(told)
