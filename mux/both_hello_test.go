@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,6 +100,40 @@ func TestQuickBesideSlow(t *testing.T) {
 				t.Errorf("%d calls failed", n)
 			}
 		})
+	}
+}
+
+// TestTooLongFirst has the first requests of a client be longer than its server's limit, beside others that
+// begin at the same time: these have their replies.
+func TestTooLongFirst(t *testing.T) {
+	srv := startServer(t, muxserver.Config{Handler: answering(echoing), MaxFrameBytes: 64 << 10})
+	for range 3 {
+		s := newTestSet(t, Config{MaxConns: 2, Dial: dialTo(t, srv.Addr.String)})
+		var large [2]*Call
+		for i := range large {
+			var err error
+			if large[i], err = s.Begin(t.Context(), time.Time{}); err != nil {
+				t.Fatal(err)
+			}
+			fill(large[i], make([]byte, 1<<20))
+		}
+		var making callers
+		making.call(s, 20, []byte("x"))
+		for _, c := range large {
+			var tooLong *FrameError
+			err := c.Send()
+			if err == nil {
+				_, err = c.Receive()
+			}
+			if !errors.As(err, &tooLong) {
+				t.Errorf("got %v, want a *FrameError", err)
+			}
+			c.End()
+		}
+		making.Wait()
+		if n := making.failed.Load(); n > 0 {
+			t.Errorf("%d other calls failed, %+v", n, s.Stats())
+		}
 	}
 }
 

@@ -113,6 +113,7 @@ type clientConn struct {
 	pooled    bool      // counts in Set.pooled
 	idleSince time.Time // zero: it was not idle at the last look
 	idleBegun uint64    // begun then
+	spoiltAt  int       // Set.spoilt when it was taken in
 	lostAt    time.Time // when late replies were last told from later ones; zero: there were few
 	seen      uint64    // progress at the last look for a reader
 	pulse     pulse.Pulse

@@ -182,6 +182,7 @@ func (s *Set) dialDoneLocked() {
 func (s *Set) addLocked(cc *clientConn) {
 	s.lastErr = nil
 	s.endDialLocked()
+	cc.spoiltAt = s.spoilt
 	list := *s.list.Load()
 	cause := cc.deathCause()
 	if cause == nil {

@@ -26,7 +26,7 @@
 // Calls that find only connections without a first frame wait for the hello, which takes one round
 // trip, and get connections of their own where it is late. A peer whose first frame is another one
 // is used as a pool. A peer that closes at the first request fails that call, as it would have
-// without this package.
+// without this package, and those that wait have another connection dialled.
 //
 // # Connections of a Set
 //

@@ -115,6 +115,13 @@ func (cc *clientConn) sign(c *Call) error {
 	return frame.InsertMark(c.request, frame.Message{Frame: uint64(cc.set.config.MaxFrameBytes), Oneway: c.oneway})
 }
 
+// hasSigned reports whether the connection's first request was sent, or is about to be.
+func (cc *clientConn) hasSigned() bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.marked
+}
+
 // flagOneway sets the flag. The request is a copy of the caller's (SendOneway).
 func flagOneway(request *buffer.LinkBuffer) error {
 	start, err := request.Peek(frame.PrefixBytes)
