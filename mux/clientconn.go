@@ -52,7 +52,7 @@ type clientConn struct {
 	conn     *conn.Conn
 	out      *output.Output
 	born     time.Time
-	grace    time.Duration // how long the calls that wait for a hello expect one here
+	grace    time.Duration // how long an answer may take here that needs no handler
 	expireAt time.Time     // zero: never
 	kickFunc func()        // kick, made once
 	polled   bool          // a poller tells of what comes: no watcher waits for it
@@ -123,7 +123,7 @@ type clientConn struct {
 
 // newClientConn takes a connection over whose dial took so long.
 func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
-	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: helloGrace(dialTook)}
+	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: answerGrace(dialTook)}
 	cc.kickFunc = cc.kick
 	cc.most.Store(1)
 	if s.config.MaxAge > 0 {

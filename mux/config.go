@@ -21,9 +21,10 @@ type Config struct {
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as calls find
 	// no idle one. While calls wait since what the peer announces for a connection is met on all, it
-	// gets up to four times as many, until fewer would do. It is also how many may be dialled, or wait for a hello, at a time while it is
-	// not known what the peer can; where hellos are late it is more, and those that turn out to be
-	// too many get no new calls and end after their last one. Pooled ones at the same address do
+	// gets up to four times as many, until fewer would do. It is also how many may be dialled, or
+	// wait for a hello, at a time while it is not known what the peer can; where hellos are late it
+	// is four times as many if the last first frame was a hello, else up to MaxPooledConns. Those
+	// that turn out to be too many get no new calls and end after their last one. Pooled ones do
 	// not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way
 	// around large ones.
 	MaxConns int

@@ -33,8 +33,7 @@ func (s *Set) roomLocked() int {
 	case s.peer == peerUnknown || s.doublings > 0:
 		// A burst must not open hundreds of connections to a peer that needs a few: as many at
 		// a time as those, until hellos have failed to come.
-		most := min(s.config.MaxConns, s.config.MaxPooledConns) << s.doublings
-		return min(s.config.MaxPooledConns-open, most-s.dialling-s.probingLocked())
+		return min(s.config.MaxPooledConns-open, s.mostNewLocked()-s.dialling-s.probingLocked())
 	case s.pooled >= s.config.MaxPooledConns:
 		return 0 // one more may turn out to be as those are
 	}

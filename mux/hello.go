@@ -12,7 +12,7 @@ import (
 // a peer that knows this package says hello as soon as it has read that request's header: within
 // one round trip, whatever its handler does. Calls that find only connections of which that is not
 // known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
-// they get connections of their own.
+// they get connections of their own. A peer that has said hello before is likely to be slow instead.
 
 const (
 	// graceDials is how many times as long as its dial a hello is waited for, within these bounds.
@@ -20,14 +20,42 @@ const (
 	minGrace   = 5 * time.Millisecond
 	maxGrace   = 100 * time.Millisecond
 
+	// minHelloGrace is the least grace of a hello: a server that has just started is slow.
+	minHelloGrace = 20 * time.Millisecond
+
+	// knownGrace is the grace of a hello where the last first frame was one. The peer is likely to
+	// be busy, and more connections are the last thing that it needs.
+	knownGrace = time.Second
+
+	// mostKnown is how many times MaxConns connections such a peer gets while hellos are late.
+	mostKnown = 4
+
 	// mostDoublings bounds what a set without hellos may dial at a time: by then it is as much as
 	// is configured.
 	mostDoublings = 16
 )
 
-// helloGrace is how long a hello is waited for on a connection whose dial took so long.
-func helloGrace(dialTook time.Duration) time.Duration {
+// answerGrace is how long an answer may take that needs no handler, on a connection whose dial took
+// so long.
+func answerGrace(dialTook time.Duration) time.Duration {
 	return min(max(graceDials*dialTook, minGrace), maxGrace)
+}
+
+// helloGraceLocked returns how long cc's hello is waited for.
+func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
+	if s.peer == peerShared {
+		return knownGrace
+	}
+	return max(cc.grace, minHelloGrace)
+}
+
+// mostNewLocked returns how many connections may be dialled, or wait for hellos, at a time.
+func (s *Set) mostNewLocked() int {
+	least := min(s.config.MaxConns, s.config.MaxPooledConns)
+	if s.peer == peerShared {
+		return least * min(1<<s.doublings, mostKnown)
+	}
+	return least << s.doublings
 }
 
 // randomGeneration returns the generation that a connection's sequence IDs begin with. It is
@@ -170,15 +198,18 @@ func (cc *clientConn) learn(m mode) {
 	cc.set.learn(cc, m)
 }
 
-// isLate reports whether the grace is over in which a hello should have come, and otherwise how
-// much of it is left. Without a hello that is expected neither is so.
-func (cc *clientConn) isLate(now time.Time) (late bool, left time.Duration) {
+// isLateLocked reports whether the grace is over in which cc's hello should have come, and otherwise
+// how much of it is left. Without a hello that is expected neither is so.
+func (s *Set) isLateLocked(cc *clientConn, now time.Time) (late bool, left time.Duration) {
+	if !cc.awaited.Load() {
+		return false, 0
+	}
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	if !cc.awaited.Load() {
 		return false, 0
 	}
-	left = cc.awaitedAt.Add(cc.grace).Sub(now)
+	left = cc.awaitedAt.Add(s.helloGraceLocked(cc)).Sub(now)
 	if left > 0 {
 		return false, left
 	}
@@ -211,29 +242,34 @@ func (s *Set) probingLocked() (n int) {
 
 // planGraceLocked has the set look when the first grace is over of those that calls wait for.
 func (s *Set) planGraceLocked() {
-	if s.grace != nil || s.closed || s.waiters.Len() == 0 {
+	if s.closed || s.waiters.Len() == 0 {
 		return
 	}
 	now := time.Now()
 	next := time.Duration(-1)
 	for _, cc := range *s.list.Load() {
-		switch late, left := cc.isLate(now); {
+		switch late, left := s.isLateLocked(cc, now); {
 		case late:
 			next = 0
 		case left > 0 && (next < 0 || left < next):
 			next = left
 		}
 	}
-	if next >= 0 {
-		s.grace = s.goroutines.after(next, s.endGrace)
+	due := now.Add(next)
+	if next < 0 || s.grace != nil && !due.Before(s.graceAt) {
+		return
 	}
+	s.goroutines.stop(s.grace)
+	s.grace, s.graceAt = s.goroutines.after(next, s.endGrace), due
 }
 
 // endGrace looks for hellos that should have come. Without them calls get connections of their own,
-// twice as many as before: the peer is likely to be a stock one.
+// twice as many as before: the peer is likely to be a stock one. If it was none at last they are
+// few, until a first frame shows what it is.
 func (s *Set) endGrace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.goroutines.stop(s.grace) // it is a later one, if this one was stopped too late
 	s.grace = nil
 	if s.closed {
 		return
@@ -241,7 +277,7 @@ func (s *Set) endGrace() {
 	now := time.Now()
 	missing := false
 	for _, cc := range *s.list.Load() {
-		if late, _ := cc.isLate(now); late {
+		if late, _ := s.isLateLocked(cc, now); late {
 			cc.expectNoHello()
 			missing = true
 		}

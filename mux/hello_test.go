@@ -17,6 +17,7 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // holding is peers that answer no request before they are told to.
@@ -82,7 +83,7 @@ func TestColdStartOfStock(t *testing.T) {
 			}
 			var making callers
 			making.call(s, calls, []byte("x"))
-			time.Sleep(10 * minGrace)
+			time.Sleep(10 * minHelloGrace)
 			if n := h.held.Load(); n != calls {
 				t.Errorf("%d calls are handled, want %d: %+v", n, calls, s.Stats())
 			}
@@ -198,7 +199,7 @@ func TestLateHello(t *testing.T) {
 			if st := s.Stats(); st.Connections != most || st.Waiting != calls-most {
 				t.Errorf("got %+v, want %d connections", st, most)
 			}
-			time.Sleep(minGrace)
+			time.Sleep(minHelloGrace)
 		}
 		close(hello)
 		synctest.Wait()
@@ -214,6 +215,114 @@ func TestLateHello(t *testing.T) {
 		if making.failed.Load() > 0 {
 			t.Errorf("%d calls failed", making.failed.Load())
 		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestLateHelloOfKnownPeer has a peer that has said hello before start again, and be late with hellos at first: its
+// client opens no more connections than if it were not, for a while, and then a few.
+func TestLateHelloOfKnownPeer(t *testing.T) {
+	for _, tt := range []struct {
+		late time.Duration
+		most int // connections
+	}{
+		{60 * time.Millisecond, 1}, {knownGrace * 3 / 2, 2}, {time.Minute / 2, mostKnown},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			const conns, calls = 2, 1000
+			var busy atomic.Bool
+			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+				p := testpeer.NewServer(nc, true)
+				p.SaysHello = func() {
+					if busy.Load() {
+						time.Sleep(tt.late)
+					}
+				}
+				p.Echo()
+			}}
+			s := NewSet(Config{Dial: d.dial, MaxConns: conns})
+			connect(t, s)
+			before := s.Stats().Dials
+			busy.Store(true)
+			s.Drain()
+			var making callers
+			making.call(s, calls, []byte("x"))
+			making.Wait()
+			st := s.Stats()
+			if n := st.Dials - before; n != uint64(conns*tt.most) || making.failed.Load() > 0 {
+				t.Errorf("hellos after %v: %d dials, want %d, and %d calls failed", tt.late, n, conns*tt.most, making.failed.Load())
+			}
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestKnownPeerBecomesStock has a stock peer, whose handlers take long, take the place of one that said hello: as
+// many calls as a late hello allows are handled, and all of them after the first reply.
+func TestKnownPeerBecomesStock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const conns, calls = 2, 100
+		var stock atomic.Bool
+		first := make(chan struct{})
+		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, !stock.Load()) })
+		s := NewSet(Config{Dial: h.dial, MaxConns: conns})
+		go func() { h.release <- struct{}{}; close(first) }()
+		connect(t, s)
+		<-first
+		stock.Store(true)
+		s.Drain()
+		var making callers
+		making.call(s, calls, []byte("x"))
+		for _, want := range []int32{1, 2, mostKnown, mostKnown} {
+			synctest.Wait()
+			if n := h.held.Load(); n != conns*want {
+				t.Errorf("%d calls are handled, want %d", n, conns*want)
+			}
+			time.Sleep(knownGrace)
+		}
+		h.release <- struct{}{}
+		synctest.Wait()
+		if n := h.held.Load(); n != calls-1 {
+			t.Errorf("%d calls are handled after the first reply, want the %d others", n, calls-1)
+		}
+		close(h.release)
+		making.Wait()
+		if n := making.failed.Load(); n > 0 {
+			t.Errorf("%d calls failed", n)
+		}
+		_ = s.Close()
+		h.wg.Wait()
+	})
+}
+
+// TestShorterGrace has a connection whose hello is soon late be opened after one whose hello may take longer: calls
+// that wait go on when the first of the two graces is over.
+func TestShorterGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
+		s := NewSet(Config{MaxConns: 2, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			if h.dials.Load() == 0 {
+				time.Sleep(maxGrace)
+			}
+			return h.dial(ctx)
+		}})
+		var making callers
+		making.call(s, 1, []byte("x"))
+		time.Sleep(maxGrace + time.Millisecond)
+		making.call(s, 2, []byte("x"))
+		synctest.Wait()
+		if n := h.held.Load(); n != 2 {
+			t.Errorf("%d calls are handled, want 2: %+v", n, s.Stats())
+		}
+		time.Sleep(minHelloGrace)
+		synctest.Wait()
+		if n := h.held.Load(); n != 3 {
+			t.Errorf("%d calls are handled, want 3: %+v", n, s.Stats())
+		}
+		close(h.release)
+		making.Wait()
 		_ = s.Close()
 		h.wg.Wait()
 	})

@@ -51,6 +51,7 @@ type Set struct {
 	cancel    context.CancelFunc // its
 	peer      peer
 	grace     *time.Timer   // non-nil while calls wait for a hello: looks whether it is late
+	graceAt   time.Time     // when it is due
 	doublings int           // how often hellos were late since a first frame came
 	waiters   list.List     // of *waiter: calls without a connection, oldest first
 	failures  int           // since the last first reply on a connection
