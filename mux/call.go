@@ -136,7 +136,7 @@ func (c *Call) send() error {
 	if err := c.over(); err != nil {
 		return err
 	}
-	if err := cc.sign(c); err != nil {
+	if err := cc.sign(c, p); err != nil {
 		return err
 	}
 	if err := cc.waitForRoom(c); err != nil {

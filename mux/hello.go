@@ -121,8 +121,8 @@ func (cc *clientConn) awaitHelloLocked() {
 
 // sign puts into c's request what only a peer of this package understands: on a connection's first
 // request the mark, and once the peer is known a flag for a oneway. It counts the bytes of a request
-// that is to be answered.
-func (cc *clientConn) sign(c *Call) error {
+// that is to be answered. If a first request's header has no room for the mark, it goes without.
+func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 	if !c.oneway {
 		c.held = int64(frame.Weight(c.request.Len()))
 		cc.held.Add(c.held)
@@ -137,7 +137,12 @@ func (cc *clientConn) sign(c *Call) error {
 	c.marks = !cc.marked && mode(cc.mode.Load()) == modeProbing
 	cc.marked = cc.marked || c.marks
 	cc.mu.Unlock()
-	if !c.marks {
+	switch {
+	case !c.marks:
+		return nil
+	case !frame.HasRoomForMark(p):
+		c.marks = false
+		cc.goUnmarked()
 		return nil
 	}
 	return frame.InsertMark(c.request, frame.Message{Frame: uint64(cc.set.config.MaxFrameBytes), Oneway: c.oneway})
@@ -148,6 +153,23 @@ func (cc *clientConn) hasSigned() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	return cc.marked
+}
+
+// goUnmarked makes the connection pooled: its first request has no mark, so that its peer will say
+// no hello. What that can do is not known from this.
+func (cc *clientConn) goUnmarked() {
+	cc.mu.Lock()
+	if mode(cc.mode.Load()) == modeProbing {
+		cc.mode.Store(uint32(modePooled))
+	}
+	cc.awaited.Store(false)
+	cc.mu.Unlock()
+	s := cc.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.countLocked(cc)
+	s.publishLocked()
+	s.serveLocked() // calls that waited for the hello have another connection dialled
 }
 
 // flagOneway sets the flag. The request is a copy of the caller's (SendOneway).
@@ -188,6 +210,10 @@ func (cc *clientConn) noteReply() {
 func (cc *clientConn) learn(m mode) {
 	cc.known = true
 	cc.mu.Lock()
+	if mode(cc.mode.Load()) != modeProbing { // it has gone unmarked
+		cc.mu.Unlock()
+		return
+	}
 	cc.mode.Store(uint32(m))
 	cc.openLocked()
 	cc.awaited.Store(false)

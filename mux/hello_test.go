@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -659,4 +660,55 @@ func TestFirstFramesCutAnywhere(t *testing.T) {
 			d.wg.Wait()
 		})
 	}
+}
+
+// TestNoRoomForMark has the first request of a connection leave no room for the mark in its header: it is sent
+// without, and calls that wait for that connection's hello have another one, and find out there what the peer is.
+func TestNoRoomForMark(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, true) })
+			s := NewSet(Config{Dial: h.dial, MaxConns: 1})
+			if known {
+				go func() { h.release <- struct{}{} }()
+				connect(t, s)
+				s.Drain()
+			}
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var making callers
+			making.call(s, 20, []byte("x"))
+			synctest.Wait()
+			fillHeader(c, 4*(1<<16-1))
+			if err := c.Send(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if st := s.Stats(); h.held.Load() != 21 || st.Shared != 1 || st.Pooled != 1 {
+				t.Errorf("known %v: %d calls are handled, %+v", known, h.held.Load(), st)
+			}
+			close(h.release)
+			if _, err := c.Receive(); err != nil {
+				t.Errorf("known %v: got %v", known, err)
+			}
+			c.End()
+			making.Wait()
+			if _, err := roundTrip(t.Context(), s, []byte("x"), time.Minute); err != nil || making.failed.Load() > 0 {
+				t.Errorf("known %v: got %v, and %d other calls failed", known, err, making.failed.Load())
+			}
+			_ = s.Close()
+			h.wg.Wait()
+		})
+	}
+}
+
+// fillHeader encodes a request whose variable header is so long, of padding, into the call.
+func fillHeader(c *Call, headerBytes int) {
+	p, _ := c.Request().Malloc(frame.PrefixBytes + headerBytes)
+	clear(p)
+	testpeer.AppendPrefix(p[:0], c.SeqID(), 0)
+	binary.BigEndian.PutUint32(p, uint32(len(p)-frame.LengthBytes))
+	binary.BigEndian.PutUint16(p[12:], uint16(headerBytes/4))
 }

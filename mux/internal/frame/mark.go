@@ -9,6 +9,12 @@ import (
 // MarkBytes is by how much InsertMark makes a frame longer.
 const MarkBytes = (infoBytes + 1 + param4 + param1 + param8 + param0 + 3) / 4 * 4
 
+// HasRoomForMark reports whether the header of a frame with the prefix p may be as much longer as
+// InsertMark makes it, and the frame too.
+func HasRoomForMark(p Prefix) bool {
+	return p.HeaderBytes/4+MarkBytes/4 <= maxHeaderWords && p.Bytes <= buffer.MaxBytes-MarkBytes
+}
+
 // InsertMark puts a mark into the header of request, which holds one whole frame and whose written
 // bytes become readable: a hello with the frame's own sequence ID, this Version, and what m has of
 // Frame and Oneway, in a block of its own behind the transforms. The error, an *Error, means that
@@ -25,7 +31,7 @@ func InsertMark(request *buffer.LinkBuffer, m Message) error {
 	}
 	fixed := PrefixBytes + 2 + int(start[PrefixBytes+1]) // the transforms stay in front
 	switch {
-	case p.HeaderBytes/4+MarkBytes/4 > maxHeaderWords:
+	case !HasRoomForMark(p):
 		return &Error{Reason: "no room in the header"}
 	case fixed > PrefixBytes+p.HeaderBytes:
 		return &Error{Reason: "malformed header"}
