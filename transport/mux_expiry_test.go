@@ -118,9 +118,14 @@ func TestMuxPoolManyAddresses(t *testing.T) {
 		if st := pool.Stats(); len(st.Addresses) != 0 || st.Dials != 0 {
 			t.Errorf("%d addresses known, and %d dials, want none", len(st.Addresses), st.Dials)
 		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		left := (int64(after.HeapAlloc) - int64(empty)) / int64(parts*each)
+		var left int64
+		for range 10 { // what is in a sync.Pool goes with the second collection, and what a goroutine on its way out has later
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if left = (int64(after.HeapAlloc) - int64(empty)) / int64(parts*each); left <= 50 {
+				break
+			}
+		}
 		t.Logf("%d bytes left of each address", left)
 		if left > 50 {
 			t.Errorf("%d bytes left of each address, want none", left)
