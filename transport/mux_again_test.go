@@ -300,6 +300,10 @@ func TestMuxRefusedInTime(t *testing.T) {
 				if late := kerrors.IsTimeoutError(err); late != (policy == mux.WaitForRoom) || errors.Is(err, kerrors.ErrGetConnection) {
 					t.Errorf("got %v", err)
 				}
+				var ended *CallError
+				if policy == mux.WaitForRoom && (!errors.As(err, &ended) || !ended.NotSent()) {
+					t.Errorf("got %v, want a call that was not sent", err)
+				}
 				var aware circuitbreak.CircuitBreakerAwareError
 				if policy == mux.FailFast && (!errors.As(err, &aware) || aware.TypeForCircuitBreaker() != circuitbreak.TypeIgnorable) {
 					t.Errorf("got %v, want one that breakers ignore", err)

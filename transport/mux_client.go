@@ -20,6 +20,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
@@ -52,11 +53,9 @@ func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Mes
 	info := msg.RPCInfo()
 	rpcinfo.Record(ctx, info, stats.WriteStart, nil)
 	defer func() { rpcinfo.Record(ctx, info, stats.WriteFinish, err) }()
-	timed := timedCallOf(ctx, info)
-	timed.enter(PhaseSend)
-	ctx, err = h.guard.watch(c, func() (context.Context, error) { return ctx, h.send(ctx, call, msg) })
-	timed.noteSent(err)
-	return ctx, err
+	call.timed = timedCallOf(ctx, info)
+	call.timed.enter(PhaseSend)
+	return h.guard.watch(c, func() (context.Context, error) { return ctx, h.send(ctx, call, msg) })
 }
 
 // send encodes msg and sends it.
@@ -65,14 +64,10 @@ func (h *muxClientHandler) send(ctx context.Context, call *clientCall, msg remot
 		return err
 	}
 	method := msg.RPCInfo().Invocation().MethodInfo()
-	var err error
-	if method != nil && method.OneWay() {
-		err = call.SendOneway()
-	} else {
+	if method == nil || !method.OneWay() {
 		call.request = msg
-		err = call.Send()
 	}
-	if err != nil {
+	if err := call.send(); err != nil {
 		return callError(err)
 	}
 	return nil
@@ -115,7 +110,7 @@ func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Mess
 
 // receive waits for the reply and decodes it.
 func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg remote.Message) error {
-	reply, err := call.Receive()
+	reply, err := call.receive()
 	if err != nil && isRefusal(err) {
 		reply, err = h.makeAgain(ctx, call, err)
 	}
@@ -185,6 +180,8 @@ func isFrameError(err error) bool {
 type clientCall struct {
 	*mux.Call                // LocalAddr and RemoteAddr are its connection's; it must not be used once this call has ended
 	request   remote.Message // what was sent and has no reply; nil: nothing, or a oneway
+	timed     *timedCall     // the call that it is an attempt of; nil: it is not timed
+	counts    bool           // among timed.sent
 	ended     atomic.Bool
 }
 
@@ -221,6 +218,37 @@ func (c *clientCall) Read([]byte) (int, error) { return 0, ErrForeignConn }
 
 // Write implements net.Conn. There is nothing to write but by the call's own methods.
 func (c *clientCall) Write([]byte) (int, error) { return 0, ErrForeignConn }
+
+// send sends the encoded request: as a oneway if no request is kept.
+func (c *clientCall) send() error {
+	if err := c.timed.beginSending(); err != nil {
+		return err
+	}
+	c.counts = true
+	var err error
+	if c.request != nil {
+		err = c.Send()
+	} else {
+		err = c.SendOneway()
+	}
+	c.noteUnsent(err)
+	return err
+}
+
+// receive waits for the reply.
+func (c *clientCall) receive() (buffer.Reader, error) {
+	reply, err := c.Receive()
+	c.noteUnsent(err)
+	return reply, err
+}
+
+// noteUnsent takes the attempt back if err, which it has failed with, says that nothing of it has left.
+func (c *clientCall) noteUnsent(err error) {
+	if err != nil && c.timed != nil && c.counts && saysNotSent(err) {
+		c.counts = false
+		c.timed.sent.undo()
+	}
+}
 
 // End ends the call, and does nothing the second time.
 func (c *clientCall) End() {

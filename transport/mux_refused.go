@@ -51,11 +51,11 @@ func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err 
 		if err := h.encode(ctx, call, msg); err != nil {
 			return nil, err
 		}
-		if err := call.Send(); err != nil {
+		if err := call.send(); err != nil {
 			return nil, err
 		}
 		timed.enter(PhaseReceive)
-		reply, err = call.Receive()
+		reply, err = call.receive()
 	}
 	return reply, err
 }

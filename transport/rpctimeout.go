@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -40,7 +41,7 @@ type timedCall struct {
 
 	// atomic: middlewares may go on with a call on a goroutine of their own, and leave it behind
 	phase atomic.Uint32 // a CallPhase
-	sent  atomic.Bool   // the kernel may have some of the request
+	sent  sendings      // attempts of which the kernel may have some
 
 	mu sync.Mutex // taken before a connection's locks
 
@@ -258,8 +259,16 @@ func (c *timedCall) limitWrite(nc *netpollconn.Conn, n int) error {
 	if limited && n > timedWriteBytes {
 		c.doneOrTimer() // the timer closes the connection
 	}
-	c.sent.Store(true)
-	return nil
+	return c.beginSending()
+}
+
+// beginSending counts an attempt to send the request. It fails if the caller was told that
+// nothing was sent. A nil timedCall is one that is not timed.
+func (c *timedCall) beginSending() error {
+	if c == nil || c.sent.begin() {
+		return nil
+	}
+	return cmp.Or(c.Err(), context.Canceled)
 }
 
 func (c *timedCall) unlimitWrite(nc *netpollconn.Conn) {

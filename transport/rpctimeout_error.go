@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"time"
+	"weak"
 
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/rpctimeout"
@@ -77,20 +78,29 @@ type CallError struct {
 	Err error
 
 	notSent bool
+	of      weak.Pointer[timedCall]
 	text    string // Kitex's, which Error begins with
 	why     error  // context.DeadlineExceeded or context.Canceled
 }
 
-// NotSent reports whether nothing of the request was handed to the kernel: the peer cannot have
-// seen the call, and it is safe to make it again. Otherwise the peer may have run it, may be
-// running it, or may run it later.
+// NotSent reports whether the peer has not begun the call, and will not: nothing of the request
+// was handed to the kernel, or the peer has refused it. It is safe to make the call again then.
+// Otherwise the peer may have run it, may be running it, or may run it later.
+//
+// It covers every attempt of a middleware that tries again: it may be false where Err is a
+// *mux.Error whose NotSent, which covers the last attempt alone, is true. It is false for
+// Kitex's own retries and backup requests, but it does not cover a backup request that Kitex makes
+// beside the call.
 func (e *CallError) NotSent() bool { return e.notSent }
 
 // Error implements error: it begins as Kitex's text does.
 func (e *CallError) Error() string {
 	text := e.text + ", phase=" + e.Phase.String()
-	if e.notSent {
+	switch {
+	case e.notSent:
 		text += ", not sent"
+	case e.Phase < PhaseSend || saysNotSent(e.Err):
+		text += ", may have been sent before"
 	}
 	if e.Err != nil {
 		text += ", cause=" + e.Err.Error()
@@ -112,12 +122,8 @@ func (e *CallError) As(target any) bool {
 // text is what Kitex says.
 func (c *timedCall) callError(text string, why, err error) *CallError {
 	e := &CallError{
-		Phase: CallPhase(c.phase.Load()), Err: c.cause(err), notSent: !c.sent.Load(),
-		text: text, why: why,
-	}
-	var shared *mux.Error
-	if errors.As(err, &shared) {
-		e.notSent = shared.NotSent()
+		Phase: CallPhase(c.phase.Load()), Err: c.cause(err), notSent: c.isNotSent(),
+		of: weak.Make(c), text: text, why: why,
 	}
 	if e.notSent && e.Phase == PhaseReceive {
 		e.Phase = PhaseSend
@@ -125,26 +131,17 @@ func (c *timedCall) callError(text string, why, err error) *CallError {
 	return e
 }
 
-// noteSent notes whether a call on a shared connection, whose sending has returned err, was sent. A
-// nil timedCall is one that is not timed.
-func (c *timedCall) noteSent(err error) {
-	switch {
-	case c == nil:
-	case err == nil:
-		c.sent.Store(true)
-	default:
-		var failed *mux.Error
-		if errors.As(err, &failed) && !failed.NotSent() {
-			c.sent.Store(true)
-		}
-	}
+// saysNotSent reports whether err, a *mux.Error or *CallError, says that nothing was sent.
+func saysNotSent(err error) bool {
+	var failed interface{ NotSent() bool }
+	return errors.As(err, &failed) && failed.NotSent()
 }
 
 // cause returns what the call has failed with, given err as which that has come back: without what
 // Kitex has put around it, and nil if that is only that the call has ended.
 func (c *timedCall) cause(err error) error {
 	var inner *CallError
-	if errors.As(err, &inner) {
+	if errors.As(err, &inner) && inner.of == weak.Make(c) {
 		return inner.Err
 	}
 	err = withoutKitexs(err)

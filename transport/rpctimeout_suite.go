@@ -221,6 +221,7 @@ func (k *timeoutKeeper) connect(next endpoint.Endpoint) endpoint.Endpoint {
 		}
 		k.warn("its middleware for timeouts is not where it was put; calls end only where they wait for connections")
 		c := k.newCall(ctx, info)
+		c.sent.begin() // a middleware before this one may have tried already
 		if why := c.over(); why != nil {
 			return c.timeoutError(why, nil)
 		}
