@@ -13,6 +13,9 @@ import (
 // and answers Thrift and Protobuf calls on a server's connections, multiplexed or not. For
 // server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
 // NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
+//
+// A handler around it should pass remote.GracefulShutdown on: only then are the clients of shared
+// connections told before the server closes these.
 func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
 	return serverHandlerFactory{settings: newSettings(takerServerHandlers, opts)}
 }

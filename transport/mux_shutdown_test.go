@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/transmeta"
 	kitextransmeta "github.com/cloudwego/kitex/pkg/transmeta"
@@ -132,6 +133,50 @@ func TestMuxExitWaitTime(t *testing.T) {
 	}
 	close(service.release)
 	if err := receive(t, "Stop", stopped); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// hidingFactory makes the handlers of its factory within one that has no GracefulShutdown.
+type hidingFactory struct {
+	remote.ServerTransHandlerFactory
+}
+
+func (f hidingFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
+	h, err := f.ServerTransHandlerFactory.NewTransHandler(opt)
+	return hidingHandler{h}, err
+}
+
+type hidingHandler struct{ remote.ServerTransHandler }
+
+func (h hidingHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
+	h.ServerTransHandler.(remote.InvokeHandleFuncSetter).SetInvokeHandleFunc(f)
+}
+
+// TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was not told of it,
+// and a call on one of them is still answered.
+func TestMuxShutdownUntold(t *testing.T) {
+	t.Parallel()
+	service := newHeldService()
+	const wait = 2 * patience
+	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(wait),
+		server.WithTransHandlerFactory(hidingFactory{NewServerTransHandlerFactory()}))
+	release := sync.OnceFunc(func() { close(service.release) })
+	t.Cleanup(release)
+	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	share(t, c, pool)
+	f := &muxFixture{client: c, pool: pool, service: service}
+	done := f.held(context.Background(), t)
+	idle, idlePool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	share(t, idle, idlePool)
+	stopped := make(chan error, 1)
+	go func() { stopped <- svc.stop() }()
+	eventuallyTB(t, "the idle connection has ended", func() bool { return onlyStats(t, idlePool).Connections == 0 })
+	release()
+	if err := receive(t, "call", done); err != nil {
+		t.Errorf("a call in flight: %v", err)
+	}
+	if err := receive(t, "Stop", stopped); err != nil {
 		t.Error(err)
 	}
 }

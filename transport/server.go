@@ -166,8 +166,16 @@ func (s *transServer) Shutdown() error {
 		return nil
 	}
 	grantGrace(ctx, server, told)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		<-told
+		// Handlers that were told have ended their connections by now. Those within a handler that
+		// is no remote.GracefulShutdown were not told, and their idle connections end here.
+		server.DrainAll()
+	}()
 	err := server.Shutdown(ctx)
-	<-told
+	<-drained
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
@@ -43,6 +44,8 @@ type Server struct {
 	stopping chan struct{} // closed when phase leaves phaseServing
 	closed   chan struct{} // closed when every listener has been closed, after that
 	ended    chan struct{} // closed when phase is phaseEnded
+
+	drainsAll atomic.Bool // EndsItself means nothing any longer
 
 	// guarded by mu
 	mu        sync.Mutex

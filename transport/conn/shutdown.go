@@ -93,19 +93,15 @@ func (s *Server) stop(last func(*listening)) {
 
 // Shutdown ends the server and loses no request that has arrived: it stops
 // accepting, closes every connection that has nothing left to read and no callback running,
-// now or as soon as that is so, except those with EndsItself, and returns nil when none is left. When ctx ends first, what is
+// now or as soon as that is so, except those with EndsItself (see DrainAll), and returns nil when none is left. When ctx ends first, what is
 // left is closed and ctx's error returned, at once: a callback that still runs, or a listener
 // whose Accept does not return after its Close, is not waited for (see OnAcceptError). Shutdown must not be
 // called from a callback, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
-		switch {
-		case c.kept.Load():
-		case c.onRequest.Load() == nil:
-			c.spawn(c.drain) // which may run close callbacks
-		default:
-			c.drain()
+		if !c.kept.Load() || s.drainsAll.Load() {
+			c.drainApart()
 		}
 	}
 	err := s.await(ctx, &s.empty)
@@ -119,6 +115,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// DrainAll drains every open connection as Conn.Drain does, those with EndsItself included, and a
+// later Shutdown spares none either. It is for a server whose connections turn out not to
+// be ended by their user. It does not wait, and may be called beside Shutdown.
+func (s *Server) DrainAll() {
+	s.drainsAll.Store(true)
+	for _, c := range s.advance(phaseServing) {
+		if word(c.state.Load()).isOpen() {
+			c.drainApart()
+		}
+	}
+}
+
+// drainApart is drain for a caller that must not wait for close callbacks.
+func (c *Conn) drainApart() {
+	if c.onRequest.Load() == nil {
+		c.spawn(c.drain) // which may run close callbacks
+		return
+	}
+	c.drain()
 }
 
 // Close ends the server at once: listeners and connections are closed. It waits for callbacks

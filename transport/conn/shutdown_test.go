@@ -270,11 +270,11 @@ func TestShutdownTakesBacklog(t *testing.T) {
 	}
 }
 
-// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until it ends or the
-// time for that is over.
+// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until it ends, the
+// time for that is over, or DrainAll has idle ones closed.
 func TestShutdownKeeps(t *testing.T) {
 	t.Parallel()
-	for _, leaves := range []bool{true, false} {
+	for _, end := range []string{"client", "time", "DrainAll"} {
 		s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{
 			OnRequest: func(ctx context.Context, c *conn.Conn) error {
 				if first, err := c.Reader().Peek(5); err == nil && first[4] == 'k' {
@@ -301,14 +301,17 @@ func TestShutdownKeeps(t *testing.T) {
 			t.Errorf("the kept one: got %q, %v", got, err)
 		}
 		var want error
-		if leaves {
+		switch end {
+		case "client":
 			kept.Close()
-		} else {
+		case "time":
 			cancel()
 			want = context.Canceled
+		case "DrainAll":
+			s.DrainAll()
 		}
 		if err := receive(t, "Shutdown", stopped); !errors.Is(err, want) {
-			t.Errorf("leaves %v: got %v, want %v", leaves, err, want)
+			t.Errorf("ended by %s: got %v, want %v", end, err, want)
 		}
 	}
 }
