@@ -238,14 +238,15 @@ func (m *faultyMux) callsFailing(t *testing.T, victim string, n int, errno sysca
 	reached = broken.Hit()
 	m.client.Store(whole)
 	m.server.Store(whole)
-	for try := 0; ; try++ {
+	for deadline := time.Now().Add(patience); ; {
 		err := m.call(t, 10)
 		if err == nil {
 			break
 		}
-		if try == 20 { // as many connections may have been opened before
+		if time.Now().After(deadline) {
 			t.Fatalf("after call %d failed with %v: %v", n, errno, err)
 		}
+		<-time.After(time.Millisecond) // in the pause after a failed dial calls fail at once
 	}
 	if st := m.Stats(); st.InFlight != 0 {
 		t.Errorf("got %+v", st)
