@@ -14,10 +14,10 @@ import "time"
 //
 // A connection that ends with a request on it may have ended because of that request alone. That
 // fails its own call; the others have another connection dialled after the pause. Only when
-// mostSpoilt connections, one after the other, have ended so do they fail as well.
+// mostSpoilt connections, one after the other, have ended before a reply do they fail as well.
 
-// mostSpoilt is how many connections in a row may end with a request on them, and before their
-// first reply, until calls that wait fail too. The pauses before that take some 10 ms together.
+// mostSpoilt is how many connections in a row may end before their first reply until calls that
+// wait fail too, though a request was on them. The pauses before that take some 15 ms together.
 const mostSpoilt = 5
 
 // backoffJitter is the part of a pause by which clients differ.
@@ -35,7 +35,9 @@ func (s *Set) failedLocked(err error) {
 // dialled.
 func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
 	s.noteFailureLocked(err)
-	s.closings++
+	if cc.closingsAt >= s.closings { // those that were open together count once
+		s.closings++
+	}
 	longest := s.config.BackoffMaxClosed
 	pause := jitter(doubled(s.config.BackoffMin, s.closings, longest), backoffJitter)
 	if s.works() {
@@ -43,25 +45,12 @@ func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
 		s.spares = s.pause == nil
 	}
 	s.pauseLocked(pause - age)
-	if s.isSpoiltLocked(cc) {
+	if s.closings < mostSpoilt && cc.hasSigned() {
 		s.lastErr = nil // nor do calls that begin in the pause fail for it
 		s.endDialLocked()
 		return
 	}
 	s.giveUpWaitersLocked(err)
-}
-
-// isSpoiltLocked reports whether cc, which ended before its first reply, is likely to have ended
-// because of the request on it, so that another connection may be of use to other calls. Those that
-// were open together count once.
-func (s *Set) isSpoiltLocked(cc *clientConn) bool {
-	if !cc.hasSigned() {
-		return false
-	}
-	if cc.spoiltAt >= s.spoilt {
-		s.spoilt++
-	}
-	return s.spoilt < mostSpoilt
 }
 
 // doubled returns least, doubled for each of n times but the first, and longest at most.
@@ -125,7 +114,7 @@ func (s *Set) endPause() {
 func (s *Set) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures, s.closings, s.spoilt, s.lastErr = 0, 0, 0, nil
+	s.failures, s.closings, s.lastErr = 0, 0, nil
 	s.goroutines.stop(s.pause)
 	s.pause, s.spares = nil, false
 	s.publishLocked()

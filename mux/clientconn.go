@@ -107,18 +107,18 @@ type clientConn struct {
 	cancelling *time.Timer // of the set's group: tells it; nil: there are none
 
 	// guarded by Set.mu
-	shared    bool      // counts in Set.shared
-	parked    bool      // in the set's idle list
-	retiring  bool      // a replacement is being dialled
-	pooled    bool      // counts in Set.pooled
-	idleSince time.Time // zero: it was not idle at the last look
-	idleBegun uint64    // begun then
-	spoiltAt  int       // Set.spoilt when it was taken in
-	lostAt    time.Time // when late replies were last told from later ones; zero: there were few
-	seen      uint64    // progress at the last look for a reader
-	pulse     pulse.Pulse
-	suspicion pulse.Suspicion // active unless the connection is trusted
-	pieces    pulse.Pieces
+	shared     bool      // counts in Set.shared
+	parked     bool      // in the set's idle list
+	retiring   bool      // a replacement is being dialled
+	pooled     bool      // counts in Set.pooled
+	idleSince  time.Time // zero: it was not idle at the last look
+	idleBegun  uint64    // begun then
+	closingsAt int       // Set.closings when it was taken in
+	lostAt     time.Time // when late replies were last told from later ones; zero: there were few
+	seen       uint64    // progress at the last look for a reader
+	pulse      pulse.Pulse
+	suspicion  pulse.Suspicion // active unless the connection is trusted
+	pieces     pulse.Pieces
 }
 
 // newClientConn takes a connection over whose dial took so long.

@@ -97,7 +97,7 @@ type Config struct {
 	// a second and without a reply, as a server at a limit of its own does, or a proxy whose server
 	// is down. While a shared connection works the pause is as long as that from the beginning. If
 	// a call had begun on it, calls to an address without connections wait for the end of the pause
-	// and another dial, until five connections in a row have ended so: then they fail at once.
+	// and another dial, until five connections in a row have ended early: then they fail at once.
 	// Zero or less means 2 s.
 	BackoffMaxClosed time.Duration
 

@@ -181,7 +181,7 @@ func (s *Set) dialDoneLocked() {
 func (s *Set) addLocked(cc *clientConn) {
 	s.lastErr = nil
 	s.endDialLocked()
-	cc.spoiltAt = s.spoilt
+	cc.closingsAt = s.closings
 	list := *s.list.Load()
 	cause := cc.deathCause()
 	if cause == nil {

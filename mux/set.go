@@ -55,8 +55,7 @@ type Set struct {
 	doublings int           // how often hellos were late since a first frame came
 	waiters   list.List     // of *waiter: calls without a connection, oldest first
 	failures  int           // since the last first reply on a connection
-	closings  int           // of them, those of connections that the peer had accepted
-	spoilt    int           // how many in a row have ended with a request on them since then
+	closings  int           // ends of connections before the first reply, one after the other, since then
 	faults    uint64        // failures to get a connection so far
 	fault     error         // the last one; nil if there was none
 	lastErr   error         // the last one, if no dial has succeeded since; otherwise nil
