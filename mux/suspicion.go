@@ -13,7 +13,7 @@ import (
 // This file is about connections whose path may be dead, of which the kernel says nothing for a
 // long time. A call that times out while nothing has come since it was sent makes its connection
 // suspect: the peer is asked at once, and new calls take another connection, or wait for the answer
-// for as long as for a hello. Without an answer by then the connection is doubted: calls may have
+// for a grace of a few dials' time. Without an answer by then the connection is doubted: calls may have
 // another one dialled in its place. Upkeep ends it unless there is a sign of life within about a
 // second, and a second more for each 256 KiB of requests that may be ahead of the ping; any byte clears it. So a dead path costs each caller about one call, and a peer that is
 // slow with a call costs a ping.
