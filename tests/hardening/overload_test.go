@@ -101,7 +101,7 @@ func (o *outcome) call(stub echoservice.Client) error {
 	case err == nil:
 		o.answered = append(o.answered, took)
 		return nil
-	case errors.Is(err, mux.ErrOverloaded):
+	case errors.Is(err, mux.ErrOverloaded), errors.Is(err, mux.ErrRefused):
 		o.refused = append(o.refused, took)
 	case !harness.IsTypedCall(err):
 		o.untyped = err

@@ -237,9 +237,7 @@ func TestMuxServer(t *testing.T) {
 		}}.matrix(t)
 	})
 	t.Run("Call", func(t *testing.T) {
-		kind{name: "muxserver Call", ends: allEnds, skip: map[string]string{
-			"Run": "the workers call it, and did so here",
-		}, open: func(t *testing.T) *subject {
+		kind{name: "muxserver Call", ends: allEnds, open: func(t *testing.T) *subject {
 			s := openMuxServer(t, g)
 			return &subject{value: s.call, ends: ends(s)}
 		}}.matrix(t)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/mux"
 )
 
 // IsTyped reports whether err tells its caller what happened, in the standard library's terms or netpoll's.
@@ -21,9 +23,11 @@ func IsTyped(err error) bool {
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL)
 }
 
-// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened where the kind does not.
+// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened where the kind does not, or one of
+// a call for which there was no room.
 func IsTypedCall(err error) bool {
-	return isAny(err, kerrors.ErrRPCTimeout, kerrors.ErrCanceledByBusiness, kerrors.ErrGetConnection, kerrors.ErrNoMoreInstance) ||
+	return isAny(err, kerrors.ErrRPCTimeout, kerrors.ErrCanceledByBusiness, kerrors.ErrGetConnection, kerrors.ErrNoMoreInstance,
+		mux.ErrRefused, mux.ErrOverloaded) ||
 		errors.Is(err, kerrors.ErrRemoteOrNetwork) && IsTyped(err)
 }
 
