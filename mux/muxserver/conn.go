@@ -64,6 +64,7 @@ type Conn struct {
 	// guarded by Server.mu
 	pulse      pulse.Pulse // what looks have found out about the client
 	restsSince time.Time   // zero: it was in use at the last look
+	restComing uint64      // progress at the last look while a request was coming; 0: none was
 }
 
 func newConn(s *Server, c *conn.Conn) *Conn {

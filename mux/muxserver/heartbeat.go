@@ -101,6 +101,10 @@ func (due *lookWork) do(counters *counters) {
 		sc.sayDrain()
 	}
 	for _, sc := range due.overdue {
+		if sc.arrival.Load() != 0 {
+			sc.end() // a request that does not go on would keep it for ever
+			continue
+		}
 		sc.conn.Drain()
 	}
 }

@@ -23,16 +23,21 @@ const (
 func (r rest) String() string { return [...]string{"short", "idle", "overdue"}[r] }
 
 // restLocked decides whether the client has had no call for too long. It is told within a quarter more
-// than the idle time, and never before; heartbeats are no calls. Of one that has said goodbye,
-// or that is not read, there is nothing to be decided.
+// than the idle time, and never before; heartbeats are no calls, and a request that is coming is one as
+// long as it goes on. Of a client that has said goodbye, or that is not read, there is nothing to be decided.
 func (s *Conn) restLocked(now time.Time) rest {
 	timeout := s.server.config.IdleTimeout
 	if timeout <= 0 {
 		return restShort
 	}
-	if s.used.Load() || s.inFlight.Load() > 0 || s.out.Pending() > 0 || s.unread.Load() || !s.conn.IsActive() {
+	var coming uint64
+	if s.arrival.Load() != 0 {
+		coming = s.progress.Load() // whatever comes is the request's
+	}
+	goesOn := coming != s.restComing
+	if s.used.Load() || goesOn || s.inFlight.Load() > 0 || s.out.Pending() > 0 || s.unread.Load() || !s.conn.IsActive() {
 		s.used.Store(false)
-		s.restsSince = time.Time{}
+		s.restsSince, s.restComing = time.Time{}, coming
 		return restShort
 	}
 	if s.restsSince.IsZero() {

@@ -163,3 +163,35 @@ func TestSlowUploadIsNotIdle(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleHalfRequest: a client whose request stops half-way has no call, marked or not, where neither heartbeats
+// nor the read timeout end its connection.
+func TestIdleHalfRequest(t *testing.T) {
+	for _, sig := range []frame.Signal{frame.SignalHello, frame.SignalNone} {
+		for _, first := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				srv := newIdleServer(t, -1)
+				p := testpeer.NewClient(serveIdle(t, srv))
+				defer p.Close()
+				half := testpeer.Frame(2, sig, make([]byte, 10_000))[:9_000]
+				if !first {
+					p.Send(t, testpeer.Frame(1, sig, nil))
+					if r, err := receiveOrPong(p); err != nil || r.SeqID != 1 {
+						t.Fatalf("got %v, %v", r.Prefix, err)
+					}
+					half = testpeer.Frame(2, frame.SignalNone, make([]byte, 10_000))[:9_000]
+				}
+				p.Send(t, half)
+				began := time.Now()
+				_ = p.SetReadDeadline(began.Add(time.Hour))
+				for _, err := testpeer.Receive(p.In); err == nil; _, err = testpeer.Receive(p.In) {
+					continue
+				}
+				if took := time.Since(began); took > 3*restTime {
+					t.Errorf("%v, first %v: open for %v", sig, first, took)
+				}
+				_ = srv.Close()
+			})
+		}
+	}
+}
