@@ -47,7 +47,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 					end(nc)
 				}}
 				s := NewSet(Config{Dial: d.dial})
-				const callers, span = 20, 10 * time.Second
+				const callers, span = 20, 4 * time.Second
 				stop := time.Now().Add(span)
 				done := make(chan struct{})
 				for range callers {

@@ -126,7 +126,7 @@ func TestLargeRepliesAndSmall(t *testing.T) {
 // bubble: each request is answered at most once, and each if nobody closes early; no
 // limit is exceeded; nothing is left.
 func TestRandomServers(t *testing.T) {
-	for seed := range uint64(testpeer.Rounds(10_000)) {
+	for seed := range uint64(testpeer.Rounds(4000)) {
 		synctest.Test(t, func(t *testing.T) { randomServer(t, seed) })
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
