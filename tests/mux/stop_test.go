@@ -167,13 +167,17 @@ func TestHandlerLimits(t *testing.T) {
 					})
 				}
 			}
-			harness.Settles(t, "handlers at a time", c.inside, tc.want)
+			harness.Eventually(t, "handlers at a time", func() bool { return c.inside() >= tc.want })
 			timer := time.NewTimer(10 * time.Millisecond) // one too many would come now
 			<-timer.C
 			close(c.opened)
 			callers.Wait()
-			if got := c.most(); got != tc.want {
-				t.Errorf("got %d handlers at a time, want %d", got, tc.want)
+			most := tc.want
+			if tc.total == 0 { // a client whose calls wait may have more connections
+				most = tc.perConn * s.Connections.Accepted()
+			}
+			if got := c.most(); got > most {
+				t.Errorf("got %d handlers at a time, want %d at most", got, most)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package sharing
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -84,7 +85,7 @@ func (g *gateway) ReadMeta(ctx context.Context, msg remote.Message) (context.Con
 // WriteMeta implements remote.MetaHandler.
 func (g *gateway) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	if infos, ok := ctx.Value(stringInfos{}).(map[string]string); ok && msg.RPCRole() == remote.Client {
-		msg.TransInfo().PutTransStrInfo(infos)
+		msg.TransInfo().PutTransStrInfo(maps.Clone(infos)) // which Kitex keeps, and empties when the message is over
 	}
 	return ctx, nil
 }
