@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,11 +82,21 @@ func checkLeaks() int {
 		return 1
 	}
 	var left []string
-	if !holdsWithin(Patience, func() bool { left = Sockets(); return len(left) == 0 }) {
+	if !holdsWithin(Patience, func() bool { left = ownSockets(); return len(left) == 0 }) {
 		fmt.Fprintf(os.Stderr, "sockets left after all tests: %v\n", left)
 		return 1
 	}
 	return 0
+}
+
+// ownSockets is Sockets without the connections of stock peers: netpoll leaves one open now and then whose peer has
+// gone while bytes of it were unread.
+func ownSockets() []string {
+	return slices.DeleteFunc(Sockets(), func(socket string) bool {
+		number, _, _ := strings.Cut(socket, "=")
+		fd, err := strconv.Atoi(number)
+		return err == nil && isNetpolls(fd)
+	})
 }
 
 // Sockets returns the descriptors of the process that are sockets, as /proc

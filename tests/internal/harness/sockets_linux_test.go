@@ -1,0 +1,41 @@
+package harness
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/cloudwego/netpoll"
+)
+
+// TestNetpollsSockets tells a connection that netpoll has dialled from one of package net.
+func TestNetpollsSockets(t *testing.T) {
+	ln := Listen(t, "tcp")
+	defer ln.Close()
+	stock, err := netpoll.NewDialer().DialTimeout("tcp", ln.Addr().String(), Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stock.Close()
+	if !isNetpolls(stock.(netpoll.Conn).Fd()) {
+		t.Error("netpoll's connection is not known")
+	}
+	own, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	for _, c := range []any{own, ln} {
+		raw, err := c.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if isNetpolls(int(fd)) {
+				t.Errorf("a %T of package net is taken for netpoll's", c)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

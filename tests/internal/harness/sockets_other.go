@@ -1,0 +1,6 @@
+//go:build !linux
+
+package harness
+
+// isNetpolls reports false: there is no list of descriptors.
+func isNetpolls(int) bool { return false }
