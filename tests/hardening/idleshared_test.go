@@ -1,3 +1,5 @@
+//go:build linux && !nopoller
+
 package hardening
 
 import (
