@@ -339,8 +339,15 @@ func TestAnnouncedPlaces(t *testing.T) {
 		var making callers
 		making.call(s, 10, []byte("x"))
 		synctest.Wait()
-		if st := s.Stats(); st.InFlight > 3*st.Connections || st.InFlight < 3 || int(h.held.Load()) > 3*st.Connections {
+		time.Sleep(time.Second) // connections beyond those wanted are opened one after the other
+		synctest.Wait()
+		if st := s.Stats(); st.InFlight != 10 || st.Waiting != 0 || h.held.Load() != 10 {
 			t.Errorf("got %+v", st)
+		}
+		for cc := range s.conns {
+			if n := cc.load.Load(); n > 3 {
+				t.Errorf("a connection has %d calls", n)
+			}
 		}
 		close(h.release)
 		making.Wait()
