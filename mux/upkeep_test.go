@@ -143,6 +143,7 @@ func TestPeerDrain(t *testing.T) {
 		if took := (<-closed).Sub(start); took > time.Second {
 			t.Errorf("an idle connection was closed %v after the drain", took)
 		}
+		synctest.Wait() // the peer sees the end before the set has counted it
 		connect(t, s)
 		if st := s.Stats(); st.Connections != 1 || st.Deaths != 0 || st.Dials != 3 {
 			t.Errorf("got %+v", st)

@@ -29,11 +29,12 @@ type gate struct {
 	open   func()
 
 	mu       sync.Mutex
-	notified map[string]int // guarded by mu: oneway calls, by their texts
+	notified map[string]int  // guarded by mu: oneway calls, by their texts
+	begun    map[string]bool // guarded by mu: texts of calls that take a time
 }
 
 func newGate() *gate {
-	g := &gate{opened: make(chan struct{}), notified: make(map[string]int)}
+	g := &gate{opened: make(chan struct{}), notified: make(map[string]int), begun: make(map[string]bool)}
 	g.open = sync.OnceFunc(func() { close(g.opened) })
 	g.Service = &harness.Service{OnEcho: g.echo}
 	return g
@@ -45,11 +46,21 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 	}
 	if r.DelayMillis > 0 {
 		g.delays.Add(1)
+		g.mu.Lock()
+		g.begun[r.Message.Text] = true
+		g.mu.Unlock()
 		timer := time.NewTimer(time.Duration(r.DelayMillis) * time.Millisecond)
 		defer timer.Stop()
 		<-timer.C
 	}
 	return &echo.EchoResponse{Message: &echo.Message{Text: r.Message.Text}}, nil
+}
+
+// hasBegun reports whether a call that takes a time came here, by its text.
+func (g *gate) hasBegun(text string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.begun[text]
 }
 
 func (g *gate) hold() {

@@ -31,7 +31,7 @@ func TestStop(t *testing.T) {
 			for _, k := range kinds() {
 				c := newCaller(t, k, s.Addr, kiteline.MuxConfig{})
 				load = append(load, start(1, func(int) error { return c.delayed(slow) }),
-					start(callers, func(int) error { return c.delayedUntilRefused(quick) }))
+					start(callers, func(n int) error { return c.delayedUntilRefused(g, k, n, quick) }))
 				if k == lasting {
 					outlasting := start(1, func(int) error { return c.echo(context.Background(), "held", nil) })
 					defer func() { <-outlasting.done }()
@@ -56,18 +56,23 @@ func (c *caller) delayed(millis int32) error {
 	return err
 }
 
-// delayedUntilRefused makes such calls until one gets no connection, with a pause between them: a pooled
-// connection may be closed then, and not while a request is on its way.
-func (c *caller) delayedUntilRefused(millis int32) error {
+// delayedUntilRefused makes such calls until one gets no connection, with a pause between them. The server
+// may close a pooled connection in a pause, while the next request is on its way: what the client sees of
+// that is an error as well, but of a call that has not begun.
+func (c *caller) delayedUntilRefused(g *gate, k kind, caller int, millis int32) error {
 	ticker := time.NewTicker(3 * time.Duration(millis) * time.Millisecond)
 	defer ticker.Stop()
-	for ; ; <-ticker.C {
-		err := c.delayed(millis)
+	for n := 0; ; n++ {
+		text := fmt.Sprintf("%v %d of %d", k, n, caller)
+		_, err := c.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{Text: text}, DelayMillis: millis})
 		switch {
 		case errors.Is(err, kerrors.ErrGetConnection):
+			return nil
+		case err != nil && k == pooled && !g.hasBegun(text):
 			return nil
 		case err != nil:
 			return err
 		}
+		<-ticker.C
 	}
 }
