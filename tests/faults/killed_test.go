@@ -35,12 +35,12 @@ func ways() []way {
 // String names the way.
 func (w way) String() string { return fmt.Sprintf("%s over %v", w.name, w.tr) }
 
-// remoteAccounts are for streams whose other side is in another process, and tells nothing.
+// remoteAccounts are for streams whose other side is in another process, and tells nothing. They have the names of
+// the first accounts that are opened there.
 func remoteAccounts() map[shape]*account {
-	all := make(map[shape]*account)
-	for _, sh := range shapes {
-		all[sh] = newAccount()
-		close(all[sh].begun)
+	all := openAccounts(new(accounts))
+	for _, a := range all {
+		a.begin()
 	}
 	return all
 }
@@ -130,7 +130,7 @@ func TestStreamOfKilledClient(t *testing.T) {
 	child.Kill()
 	for i, w := range ways() {
 		for _, a := range all[i] {
-			close(a.armed)
+			a.arm()
 		}
 		endedStreams(t, all[i])
 		for sh, a := range all[i] {

@@ -146,8 +146,8 @@ func TestStreamCut(t *testing.T) {
 func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server, opened *accounts, c streamCut) {
 	t.Helper()
 	proxy := newCutter(t, s.Addr, ends[c.end])
-	all := openAccounts(opened)
-	a := all[c.shape]
+	a := opened.open()
+	defer a.arm() // however the test ends, so that the handler does
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	budget := &proxy.requests
@@ -160,7 +160,7 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 		} else {
 			budget.Store(c.after)
 		}
-		close(a.armed)
+		a.arm()
 	}
 	ended := make(chan error, 1)
 	cli := p.dial(t, tr, proxy.addr)
@@ -187,6 +187,38 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 		checkTold(t, c.String(), a, "server")
 	}
 	checkKinds(t, c.String(), a)
+}
+
+// TestLateRequest: a call's request comes when the next call's account is open, and comes twice, as one that is sent
+// again after a cut may. It is counted in its own account: else TestStreamCut would mistake it for the next call.
+func TestLateRequest(t *testing.T) {
+	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
+		s, opened := startStreams(t, p, tr)
+		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr) // whose end is that of its connections
+		over, next := opened.open(), opened.open()
+		over.arm()
+		defer next.arm()
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
+		defer cancel()
+		for range 2 {
+			if err := cli.run(ctx, unary, over, func() {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, e := range over.all() {
+			if e.err != nil {
+				t.Errorf("late: %s: got %v, want nil", e.op, e.err)
+			}
+		}
+		if err := cli.warmUp(ctx); err != nil {
+			t.Errorf("the next call's warm-up: got %v, want nil", err)
+		}
+		select {
+		case <-next.begun:
+			t.Error("the late request was taken for the next call's")
+		default:
+		}
+	})
 }
 
 // openAll opens a stream for each account with cli, calls cut when all are open, and returns when they have
@@ -226,7 +258,7 @@ func openAll(ctx context.Context, cli runner, opened map[shape]*account, cut fun
 func openAccounts(opened *accounts) map[shape]*account {
 	all := make(map[shape]*account)
 	for _, sh := range shapes {
-		all[sh] = opened.open(sh)
+		all[sh] = opened.open()
 	}
 	return all
 }
@@ -246,13 +278,13 @@ func TestStreamTimeout(t *testing.T) {
 		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr) // whose end is that of its connections
 		// A client that collects, and closes its side, says itself that it has sent everything.
 		for _, sh := range []shape{serverStream, bidirectional} {
-			a := openAccounts(opened)[sh]
+			a := opened.open()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			err := cli.run(ctx, sh, a, func() { <-ctx.Done(); close(a.armed) })
+			err := cli.run(ctx, sh, a, func() { <-ctx.Done(); a.arm() })
 			if err != nil {
 				t.Logf("%s: the time was over before it was open: %v", sh, err)
 				cancel()
-				close(a.armed)
+				a.arm()
 				continue
 			}
 			harness.Receive(t, "the handler's end", a.done)
@@ -275,7 +307,7 @@ func TestStreamOfStoppedServer(t *testing.T) {
 		err := openAll(t.Context(), p.dial(t, tr, s.Addr), all, func() {
 			s.MustStop()
 			for _, a := range all {
-				close(a.armed)
+				a.arm()
 			}
 		})
 		if err != nil {

@@ -3,11 +3,12 @@ package faults
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cloudwego/kitex/client"
@@ -27,20 +28,27 @@ type told struct {
 	err error
 }
 
-// account collects what the two sides of one stream are told.
+// account collects what the two sides of one stream, or of one ordinary call, are told. The first message names it:
+// a request may reach the server late, when other streams are under way, or twice.
 type account struct {
+	name string
+
 	begun chan struct{} // closed when the handler has the first message
 	armed chan struct{} // closed when the stream is cut off, or will be by the next bytes
 	done  chan struct{} // closed when the handler has returned
 
-	calls atomic.Int64 // ordinary ones
+	begin, arm, finish func() // close begun, armed and done, once
 
 	mu   sync.Mutex
 	told []told // guarded by mu
 }
 
-func newAccount() *account {
-	return &account{begun: make(chan struct{}), armed: make(chan struct{}), done: make(chan struct{})}
+func newAccount(name string) *account {
+	a := &account{name: name, begun: make(chan struct{}), armed: make(chan struct{}), done: make(chan struct{})}
+	a.begin = sync.OnceFunc(func() { close(a.begun) })
+	a.arm = sync.OnceFunc(func() { close(a.armed) })
+	a.finish = sync.OnceFunc(func() { close(a.done) })
+	return a
 }
 
 // note keeps err and returns it.
@@ -57,73 +65,103 @@ func (a *account) all() []told {
 	return slices.Clone(a.told)
 }
 
-// accounts has the account of the next stream of each shape.
-type accounts struct{ next sync.Map }
+// accounts are those of a server's streams, by name. Their names depend only on the order in which they were opened.
+type accounts struct {
+	mu  sync.Mutex
+	all map[string]*account // guarded by mu
+}
 
-// open returns the account of a stream of the shape that comes next.
-func (s *accounts) open(sh shape) *account {
-	a := newAccount()
-	s.next.Store(sh, a)
+// open returns the account of a new stream.
+func (s *accounts) open() *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[string]*account)
+	}
+	a := newAccount(strconv.Itoa(len(s.all)))
+	s.all[a.name] = a
 	return a
 }
 
-func (s *accounts) of(sh shape) *account {
-	a, _ := s.next.Load(sh)
-	return a.(*account)
+// named returns the account that a first message names.
+func (s *accounts) named(name string) (*account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.all[name]
+	if !ok {
+		return nil, fmt.Errorf("a request of no account: %q", name)
+	}
+	return a, nil
 }
 
-// service has the handlers of a protocol's streaming service. It serves one stream of each shape at a time.
-type service[Req, Res any] struct{ accounts }
+// service has the handlers of a protocol's streaming service.
+type service[Req, Res any] struct {
+	accounts
+
+	nameIn func(*Req) string // the account's name in a first message
+}
+
+// receiveFirst takes the first message of a stream with recv, and returns the account that it names.
+func (s *service[Req, Res]) receiveFirst(ctx context.Context, recv func(context.Context) (*Req, error)) (*account, error) {
+	first, err := recv(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.named(s.nameIn(first))
+}
 
 // bidirectional answers each message with one.
 func (s *service[Req, Res]) bidirectional(ctx context.Context, stream streaming.BidiStreamingServer[Req, Res]) error {
-	a := s.of(bidirectional)
-	defer close(a.done)
-	for first := true; ; first = false {
-		_, err := stream.Recv(ctx)
-		if err != nil {
+	a, err := s.receiveFirst(ctx, stream.Recv)
+	if err != nil {
+		return err
+	}
+	defer a.finish()
+	a.begin()
+	for {
+		if err := stream.Send(ctx, new(Res)); err != nil {
+			return a.note("server Send", err)
+		}
+		if _, err := stream.Recv(ctx); err != nil {
 			_ = a.note("server Recv", err)
 			_ = a.note("server Send", stream.Send(ctx, new(Res)))
 			return err
-		}
-		if first {
-			close(a.begun)
-		}
-		if err := stream.Send(ctx, new(Res)); err != nil {
-			return a.note("server Send", err)
 		}
 	}
 }
 
 // collect takes all messages and answers once.
 func (s *service[Req, Res]) collect(ctx context.Context, stream streaming.ClientStreamingServer[Req, Res]) error {
-	a := s.of(clientStream)
-	defer close(a.done)
-	for first := true; ; first = false {
-		_, err := stream.Recv(ctx)
-		switch {
-		case errors.Is(err, io.EOF):
-			_ = a.note("server Recv", err)
-			return stream.SendAndClose(ctx, new(Res))
-		case err != nil:
-			return a.note("server Recv", err)
-		case first:
-			close(a.begun)
-		}
+	a, err := s.receiveFirst(ctx, stream.Recv)
+	if err != nil {
+		return err
 	}
+	defer a.finish()
+	a.begin()
+	for err == nil {
+		_, err = stream.Recv(ctx)
+	}
+	_ = a.note("server Recv", err)
+	if errors.Is(err, io.EOF) {
+		return stream.SendAndClose(ctx, new(Res))
+	}
+	return err
 }
 
 // mostMessages is how many messages a stream whose end nobody notices may have.
 const mostMessages = 1 << 20
 
 // expand sends messages until that fails.
-func (s *service[Req, Res]) expand(ctx context.Context, stream streaming.ServerStreamingServer[Res]) error {
-	a := s.of(serverStream)
-	defer close(a.done)
+func (s *service[Req, Res]) expand(ctx context.Context, r *Req, stream streaming.ServerStreamingServer[Res]) error {
+	a, err := s.named(s.nameIn(r))
+	if err != nil {
+		return err
+	}
+	defer a.finish()
 	if err := stream.Send(ctx, new(Res)); err != nil {
 		return a.note("server Send", err)
 	}
-	close(a.begun)
+	a.begin()
 	<-a.armed
 	for range mostMessages {
 		if err := stream.Send(ctx, new(Res)); err != nil {
@@ -133,14 +171,21 @@ func (s *service[Req, Res]) expand(ctx context.Context, stream streaming.ServerS
 	return a.note("server Send", errors.New("no error"))
 }
 
-// once is an ordinary call. The first of an account is answered at once.
-func (s *service[Req, Res]) once() (*Res, error) {
-	a := s.of(unary)
-	if a.calls.Add(1) == 1 {
+// warmUpName is the name in an ordinary call that has no account, and is answered at once.
+const warmUpName = "warm-up"
+
+// once is an ordinary call.
+func (s *service[Req, Res]) once(r *Req) (*Res, error) {
+	name := s.nameIn(r)
+	if name == warmUpName {
 		return new(Res), nil
 	}
-	defer close(a.done)
-	close(a.begun)
+	a, err := s.named(name)
+	if err != nil {
+		return nil, err
+	}
+	defer a.finish()
+	a.begin()
 	<-a.armed
 	return new(Res), nil
 }
@@ -160,15 +205,17 @@ var shapes = []shape{unary, clientStream, serverStream, bidirectional}
 
 // caller makes the calls of a protocol.
 type caller[Req, Res any] struct {
-	unary         func(ctx context.Context) error
+	first func(name string) *Req // the first message, with the account's name
+
+	unary         func(ctx context.Context, r *Req) error
 	clientStream  func(ctx context.Context) (streaming.ClientStreamingClient[Req, Res], error)
-	serverStream  func(ctx context.Context) (streaming.ServerStreamingClient[Res], error)
+	serverStream  func(ctx context.Context, r *Req) (streaming.ServerStreamingClient[Res], error)
 	bidirectional func(ctx context.Context) (streaming.BidiStreamingClient[Req, Res], error)
 }
 
 // warmUp has a connection exchange its first bytes: Kitex's gRPC client does not notice the end of one that has
 // not received any (nphttp2/grpc/http2_client.go, SetOnRequest).
-func (c caller[Req, Res]) warmUp(ctx context.Context) error { return c.unary(ctx) }
+func (c caller[Req, Res]) warmUp(ctx context.Context) error { return c.unary(ctx, c.first(warmUpName)) }
 
 // run opens a stream, exchanges messages, has it cut off, and uses it until it is told. An error that
 // comes before the cut is returned.
@@ -176,7 +223,7 @@ func (c caller[Req, Res]) run(ctx context.Context, sh shape, a *account, cut fun
 	switch sh {
 	case unary:
 		cut()
-		_ = a.note("client call", c.unary(ctx))
+		_ = a.note("client call", c.unary(ctx, c.first(a.name)))
 		return nil
 	case clientStream:
 		return c.runClientStream(ctx, a, cut)
@@ -191,7 +238,7 @@ func (c caller[Req, Res]) run(ctx context.Context, sh shape, a *account, cut fun
 func (c caller[Req, Res]) runClientStream(ctx context.Context, a *account, cut func()) error {
 	stream, err := c.clientStream(ctx)
 	if err == nil {
-		err = stream.Send(ctx, new(Req))
+		err = stream.Send(ctx, c.first(a.name))
 	}
 	if err != nil {
 		return err
@@ -207,7 +254,7 @@ func (c caller[Req, Res]) runClientStream(ctx context.Context, a *account, cut f
 }
 
 func (c caller[Req, Res]) runServerStream(ctx context.Context, a *account, cut func()) error {
-	stream, err := c.serverStream(ctx)
+	stream, err := c.serverStream(ctx, c.first(a.name))
 	if err == nil {
 		_, err = stream.Recv(ctx)
 	}
@@ -226,7 +273,7 @@ func (c caller[Req, Res]) runServerStream(ctx context.Context, a *account, cut f
 func (c caller[Req, Res]) runBidirectional(ctx context.Context, a *account, cut func()) error {
 	stream, err := c.bidirectional(ctx)
 	if err == nil {
-		err = stream.Send(ctx, new(Req))
+		err = stream.Send(ctx, c.first(a.name))
 	}
 	if err == nil {
 		_, err = stream.Recv(ctx)
@@ -287,32 +334,34 @@ func (s *thriftStreams) Collect(ctx context.Context, stream echostream.EchoStrea
 }
 
 // Expand implements echostream.EchoStreamService.
-func (s *thriftStreams) Expand(ctx context.Context, _ *echostream.Request, stream echostream.EchoStreamService_ExpandServer) error {
-	return s.expand(ctx, stream)
+func (s *thriftStreams) Expand(ctx context.Context, r *echostream.Request, stream echostream.EchoStreamService_ExpandServer) error {
+	return s.expand(ctx, r, stream)
 }
 
 // EchoOnce implements echostream.EchoStreamService.
-func (s *thriftStreams) EchoOnce(context.Context, *echostream.Request) (*echostream.Response, error) {
-	return s.once()
+func (s *thriftStreams) EchoOnce(_ context.Context, r *echostream.Request) (*echostream.Response, error) {
+	return s.once(r)
 }
 
 func serveThrift() (func(...server.Option) server.Server, *accounts) {
 	s := new(thriftStreams)
+	s.nameIn = (*echostream.Request).GetText
 	return func(opts ...server.Option) server.Server { return thriftservice.NewServer(s, opts...) }, &s.accounts
 }
 
 func dialThrift(t testing.TB, tr harness.Transport, addr net.Addr) runner {
 	cli := harness.Client(t, thriftservice.NewClient, tr, addr)
 	return caller[echostream.Request, echostream.Response]{
-		unary: func(ctx context.Context) error {
-			_, err := cli.EchoOnce(ctx, new(echostream.Request))
+		first: func(name string) *echostream.Request { return &echostream.Request{Text: name} },
+		unary: func(ctx context.Context, r *echostream.Request) error {
+			_, err := cli.EchoOnce(ctx, r)
 			return err
 		},
 		clientStream: func(ctx context.Context) (streaming.ClientStreamingClient[echostream.Request, echostream.Response], error) {
 			return cli.Collect(ctx)
 		},
-		serverStream: func(ctx context.Context) (streaming.ServerStreamingClient[echostream.Response], error) {
-			return cli.Expand(ctx, new(echostream.Request))
+		serverStream: func(ctx context.Context, r *echostream.Request) (streaming.ServerStreamingClient[echostream.Response], error) {
+			return cli.Expand(ctx, r)
 		},
 		bidirectional: func(ctx context.Context) (streaming.BidiStreamingClient[echostream.Request, echostream.Response], error) {
 			return cli.Echo(ctx)
@@ -336,32 +385,34 @@ func (s *grpcStreams) Collect(ctx context.Context, stream echopb.EchoStreamServi
 }
 
 // Expand implements echopb.EchoStreamService.
-func (s *grpcStreams) Expand(ctx context.Context, _ *echopb.Request, stream echopb.EchoStreamService_ExpandServer) error {
-	return s.expand(ctx, stream)
+func (s *grpcStreams) Expand(ctx context.Context, r *echopb.Request, stream echopb.EchoStreamService_ExpandServer) error {
+	return s.expand(ctx, r, stream)
 }
 
 // Echo implements echopb.EchoStreamService.
-func (s *grpcStreams) Echo(context.Context, *echopb.Request) (*echopb.Response, error) {
-	return s.once()
+func (s *grpcStreams) Echo(_ context.Context, r *echopb.Request) (*echopb.Response, error) {
+	return s.once(r)
 }
 
 func serveGRPC() (func(...server.Option) server.Server, *accounts) {
 	s := new(grpcStreams)
+	s.nameIn = (*echopb.Request).GetText
 	return func(opts ...server.Option) server.Server { return pbservice.NewServer(s, opts...) }, &s.accounts
 }
 
 func dialGRPC(t testing.TB, tr harness.Transport, addr net.Addr) runner {
 	cli := harness.Client(t, pbservice.NewClient, tr, addr, client.WithGRPCConnPoolSize(1))
 	return caller[echopb.Request, echopb.Response]{
-		unary: func(ctx context.Context) error {
-			_, err := cli.Echo(ctx, new(echopb.Request))
+		first: func(name string) *echopb.Request { return &echopb.Request{Text: name} },
+		unary: func(ctx context.Context, r *echopb.Request) error {
+			_, err := cli.Echo(ctx, r)
 			return err
 		},
 		clientStream: func(ctx context.Context) (streaming.ClientStreamingClient[echopb.Request, echopb.Response], error) {
 			return cli.Collect(ctx)
 		},
-		serverStream: func(ctx context.Context) (streaming.ServerStreamingClient[echopb.Response], error) {
-			return cli.Expand(ctx, new(echopb.Request))
+		serverStream: func(ctx context.Context, r *echopb.Request) (streaming.ServerStreamingClient[echopb.Response], error) {
+			return cli.Expand(ctx, r)
 		},
 		bidirectional: func(ctx context.Context) (streaming.BidiStreamingClient[echopb.Request, echopb.Response], error) {
 			return cli.Chat(ctx)
