@@ -193,6 +193,10 @@ func TestOptionsWithoutUse(t *testing.T) {
 	defer pool.Close()
 	defer shared.Close()
 	stockDialer := client.WithDialer(gonet.NewDialer())
+	netpollsDialer := netpoll.NewDialer()
+	if netpollsDialer == nil { // there is none on Windows
+		netpollsDialer = gonet.NewDialer()
+	}
 	for _, tc := range []struct {
 		setting  string
 		opts     []client.Option
@@ -210,7 +214,7 @@ func TestOptionsWithoutUse(t *testing.T) {
 		{"our handlers", []client.Option{client.WithTransHandlerFactory(NewClientTransHandlerFactory())}, "", "WithMux", false},
 		{"other handlers", []client.Option{client.WithTransHandlerFactory(plainHandlers{NewClientTransHandlerFactory()})}, "", "WithMux", true},
 		{"WithDialer", []client.Option{stockDialer}, "WithGroup WithWatermarks WithWriteTimeout", "WithGroup WithWatermarks", false},
-		{"netpoll's dialer", []client.Option{client.WithDialer(netpoll.NewDialer())}, "WithGroup WithWatermarks WithWriteTimeout", "WithGroup WithWatermarks", false},
+		{"netpoll's dialer", []client.Option{client.WithDialer(netpollsDialer)}, "WithGroup WithWatermarks WithWriteTimeout", "WithGroup WithWatermarks", false},
 		{"WithDialer and a short one", []client.Option{stockDialer, client.WithShortConnection()}, "WithGroup WithWatermarks WithWriteTimeout WithPool", "WithGroup WithWatermarks WithWriteTimeout WithMux", false},
 		{"a user's dialer", []client.Option{client.WithDialer(&plainDialer{NewDialer()})}, "", "", false},
 		{"NewClientSuite after it", []client.Option{client.WithSuite(NewClientSuite())}, "", "WithMux", false},

@@ -33,7 +33,7 @@ func TestRestartWithPooledConnections(t *testing.T) {
 				}
 				s.MustStop()
 				s = harness.Start(t, harness.ServerConfig{
-					Transport: serverOn, Listener: relisten(t, addr), New: harness.NewEcho(new(harness.Service)),
+					Transport: serverOn, Listener: harness.ListenAgain(t, addr), New: harness.NewEcho(new(harness.Service)),
 				})
 				if err := callAtOnce(cli, 8); err != nil {
 					t.Errorf("round %d, after the restart: %v", round, err)
@@ -41,15 +41,6 @@ func TestRestartWithPooledConnections(t *testing.T) {
 			}
 		})
 	}
-}
-
-func relisten(t *testing.T, addr net.Addr) net.Listener {
-	t.Helper()
-	ln, err := net.Listen(addr.Network(), addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln
 }
 
 func callAtOnce(cli echoservice.Client, calls int) error {

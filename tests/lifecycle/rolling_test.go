@@ -85,7 +85,7 @@ func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 	watch := harness.StartStopwatch()
 	i.server.MustStop()
 	exit = time.Since(time.Unix(0, i.lastReply.Load())) - watch.Kept()
-	i.serve(tr, relisten(i.t, i.addr))
+	i.serve(tr, harness.ListenAgain(i.t, i.addr))
 	return exit
 }
 
@@ -197,7 +197,7 @@ func TestRestartOneAfterTheOther(t *testing.T) {
 	first.server.MustStop()
 	seen := load.Ended()
 	harness.Eventually(t, "the second alone has served for a second", func() bool { return load.Ended() > seen+rate })
-	first.serve(harness.Kiteline, relisten(t, first.addr))
+	first.serve(harness.Kiteline, harness.ListenAgain(t, first.addr))
 	second.server.MustStop()
 	harness.Eventually(t, "the first is used", func() bool { return first.isUsed(rate / 20) })
 	const pause = 100 * time.Millisecond // twice what it may be, and the time of a stop

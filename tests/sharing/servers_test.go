@@ -16,11 +16,7 @@ func startAt(t testing.TB, handler echo.EchoService, addr net.Addr, opts ...serv
 	t.Helper()
 	cfg := harness.ServerConfig{New: harness.NewEcho(handler), Options: opts}
 	if addr != nil {
-		ln, err := net.Listen(addr.Network(), addr.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.Listener = ln
+		cfg.Listener = harness.ListenAgain(t, addr)
 	}
 	s := harness.Start(t, cfg)
 	if g, ok := handler.(*gate); ok {

@@ -2,7 +2,6 @@ package harness
 
 import (
 	"net"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -108,20 +107,6 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 	t.Cleanup(s.cleanup)
 	s.awaitServing(cfg)
 	return s
-}
-
-// Listen listens on a free address of network "tcp" or "unix".
-func Listen(t testing.TB, network string) net.Listener {
-	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = filepath.Join(t.TempDir(), "s")
-	}
-	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ln
 }
 
 // awaitServing makes a connection, waits until Kitex has seen it, and closes it:
