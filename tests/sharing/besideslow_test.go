@@ -71,7 +71,7 @@ func TestQuickBesideSlow(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			beside(t)
 			if long {
-				compare(t, "50 quick calls beside 2 slow ones, "+b.name, 99, bound{1, 2 * time.Millisecond, true},
+				compare(t, "50 quick calls beside 2 slow ones, "+b.name, 99, bound{factor: 1, slack: 2 * time.Millisecond},
 					func(k kind) []time.Duration { return besideSlow(t, b, k) })
 				return
 			}
