@@ -15,6 +15,9 @@ import (
 // patience is how long calls may take that nothing holds up, on a busy machine too.
 const patience = harness.Patience * stretch
 
+// largeBytes is how many bytes a large answer has.
+const largeBytes = 15 << 20
+
 // gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that text, in
 // their handlers until it is opened.
 type gate struct {
@@ -27,6 +30,7 @@ type gate struct {
 
 	opened chan struct{}
 	open   func()
+	large  func() []byte // the bytes in the answer to a call whose text is "large"
 
 	mu       sync.Mutex
 	notified map[string]int  // guarded by mu: oneway calls, by their texts
@@ -36,6 +40,7 @@ type gate struct {
 func newGate() *gate {
 	g := &gate{opened: make(chan struct{}), notified: make(map[string]int), begun: make(map[string]bool)}
 	g.open = sync.OnceFunc(func() { close(g.opened) })
+	g.large = sync.OnceValue(func() []byte { return make([]byte, largeBytes) })
 	g.Service = &harness.Service{OnEcho: g.echo}
 	return g
 }
@@ -53,7 +58,11 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 		defer timer.Stop()
 		<-timer.C
 	}
-	return &echo.EchoResponse{Message: &echo.Message{Text: r.Message.Text}}, nil
+	answer := &echo.Message{Text: r.Message.Text}
+	if r.Message.Text == "large" {
+		answer.Attachment = g.large()
+	}
+	return &echo.EchoResponse{Message: answer}, nil
 }
 
 // hasBegun reports whether a call that takes a time came here, by its text.

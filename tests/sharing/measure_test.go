@@ -19,7 +19,7 @@ const (
 type bound struct {
 	factor float64
 	slack  time.Duration
-	aim    bool // it is wished for, and not held yet: calls that a server runs in place hold others up
+	aim    bool // it is wished for, and not held yet
 }
 
 func (b bound) String() string { return fmt.Sprintf("<= %.3g times pooled + %v", b.factor, b.slack) }

@@ -169,8 +169,12 @@ func (c *Child) AskNumber(format string, args ...any) int64 {
 }
 
 // CPU returns the processor time that the child has used; zero where there is no /proc.
-func (c *Child) CPU() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func (c *Child) CPU() time.Duration { return CPUOf(c.t, c.cmd.Process.Pid) }
+
+// CPUOf returns the processor time that a process has used; zero where there is no /proc.
+func CPUOf(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
@@ -180,7 +184,7 @@ func (c *Child) CPU() time.Duration {
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			c.t.Fatalf("/proc/%d/stat: %v", c.cmd.Process.Pid, err)
+			t.Fatalf("/proc/%d/stat: %v", pid, err)
 		}
 		ticks += n
 	}
