@@ -4,18 +4,25 @@ package stock
 
 import (
 	"net"
+	"os"
 	"sync"
-	"syscall"
+	"time"
 
+	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/netpoll"
+	"golang.org/x/sys/unix"
 )
 
-// OnceListening has a server whose transport is netpoll close its listener once. It goes
-// after server.WithListener.
+// OnceListening has a server whose transport is netpoll close its listener once, be it the one that it was given
+// or the one that it makes. It goes after server.WithListener.
 func OnceListening() server.Option {
 	return server.Option{F: func(o *server.Options, _ *utils.Slice) {
+		if o.RemoteOpt.Listener == nil {
+			o.RemoteOpt.TransServerFactory = onceFactory{o.RemoteOpt.TransServerFactory}
+			return
+		}
 		ln, err := newListener(o.RemoteOpt.Listener)
 		if err != nil {
 			panic(err)
@@ -24,11 +31,30 @@ func OnceListening() server.Option {
 	}}
 }
 
-// newListener returns ln as a netpoll.Listener that closes its descriptor once.
+type onceFactory struct{ remote.TransServerFactory }
+
+// NewTransServer implements remote.TransServerFactory.
+func (f onceFactory) NewTransServer(opt *remote.ServerOption, handler remote.ServerTransHandler) remote.TransServer {
+	return onceServer{f.TransServerFactory.NewTransServer(opt, handler)}
+}
+
+type onceServer struct{ remote.TransServer }
+
+// CreateListener implements remote.TransServer.
+func (s onceServer) CreateListener(addr net.Addr) (net.Listener, error) {
+	ln, err := s.TransServer.CreateListener(addr)
+	if err != nil {
+		return nil, err
+	}
+	return newListener(ln)
+}
+
+// newListener returns ln as a netpoll.Listener whose number nobody else gets while netpoll may still use it.
 //
 // netpoll's own Close closes the same number twice, and Kitex's Shutdown calls
 // it twice, 100 ms apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3
-// netpoll/trans_server.go): whoever got that number meanwhile loses a socket.
+// netpoll/trans_server.go): whoever got that number meanwhile loses a socket. The second
+// time netpoll takes the number out of its poller, too: a connection of netpoll's that got it is never heard of again.
 // In a process with other servers and clients that fails tests that have
 // nothing to do with it.
 func newListener(ln net.Listener) (net.Listener, error) {
@@ -45,13 +71,23 @@ type onceListener struct {
 	once     sync.Once
 }
 
+// numberKept is for how long a closed listener's number is kept: longer than any server takes to stop.
+const numberKept = time.Minute
+
+// closedListener is a listener of netpoll's that has been closed.
+type closedListener struct {
+	netpoll.Listener
+	at time.Time
+}
+
 // closedListeners keeps netpoll's listeners from the collector, which would
 // close their numbers too.
 //
 //nolint:gochecknoglobals // what they refer to is the process's
 var closedListeners struct {
-	mu   sync.Mutex
-	kept []netpoll.Listener // guarded by mu
+	mu      sync.Mutex
+	numbers []closedListener   // guarded by mu: those whose numbers are kept, the oldest first
+	kept    []netpoll.Listener // guarded by mu: the others
 }
 
 // Close implements net.Listener.
@@ -59,10 +95,28 @@ func (l *onceListener) Close() error {
 	var err error
 	l.once.Do(func() {
 		closedListeners.mu.Lock()
-		closedListeners.kept = append(closedListeners.kept, l.Listener)
-		closedListeners.mu.Unlock()
-		_ = syscall.Close(l.Fd())
+		defer closedListeners.mu.Unlock()
+		occupy(l.Fd())
 		err = l.original.Close()
+		closedListeners.numbers = append(closedListeners.numbers, closedListener{l.Listener, time.Now()})
+		for first := closedListeners.numbers[0]; time.Since(first.at) > numberKept; first = closedListeners.numbers[0] {
+			_ = unix.Close(first.Fd())
+			closedListeners.numbers = closedListeners.numbers[1:]
+			closedListeners.kept = append(closedListeners.kept, first.Listener)
+		}
 	})
 	return err
+}
+
+// occupy closes what a number refers to and has it refer to the null device.
+func occupy(number int) {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Dup2(null, number)
+		_ = unix.Close(null)
+	}
+	if err != nil {
+		panic(os.NewSyscallError("dup2", err))
+	}
+	unix.CloseOnExec(number)
 }

@@ -95,6 +95,7 @@ func StartChild(t testing.TB, wrapper []string, role string, arguments ...string
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
+	inheritNone()
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -95,9 +95,9 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 		}
 		s.Addr = ln.Addr()
 		opts = append(opts, server.WithListener(ln))
-		if cfg.Transport.listensWithNetpoll() {
-			opts = append(opts, stock.OnceListening())
-		}
+	}
+	if cfg.Transport.listensWithNetpoll() {
+		opts = append(opts, stock.OnceListening())
 	}
 	if cfg.QuickStop && cfg.Transport.listensWithNetpoll() {
 		opts = append(opts, withoutGrace())

@@ -1,6 +1,25 @@
 package harness
 
-import "golang.org/x/sys/unix"
+import (
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// inheritNone keeps the sockets that there are from processes that are started from now on. All of package net's are
+// kept by itself; a connection that netpoll has accepted would outlive its end here for as long as such a process runs.
+func inheritNone() {
+	descriptors, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		panic(err) // the pattern is bad
+	}
+	for _, d := range descriptors {
+		if fd, err := strconv.Atoi(filepath.Base(d)); err == nil && fd > unix.Stderr {
+			unix.CloseOnExec(fd)
+		}
+	}
+}
 
 // isNetpolls reports whether a descriptor is a TCP connection that netpoll has made for a stock peer: package net, by
 // which all of Kiteline's are made, has the kernel probe each of its connections, and netpoll none.
