@@ -48,6 +48,7 @@ func TestOnewayThenClose(t *testing.T) {
 
 // The same from a Kitex client that ends after its last call.
 func TestOnewayThenClientClose(t *testing.T) {
+	t.Parallel()
 	const clients = 10
 	for _, tr := range harness.Both {
 		t.Run(fmt.Sprintf("%v client", tr), func(t *testing.T) {

@@ -21,8 +21,10 @@ import (
 // A server that was restarted on the same port costs no call, although the client's pool holds
 // connections to the old one: they are seen to be closed before they are used.
 func TestRestartWithPooledConnections(t *testing.T) {
+	t.Parallel()
 	for _, serverOn := range harness.Both {
 		t.Run(fmt.Sprintf("%v server", serverOn), func(t *testing.T) {
+			t.Parallel()
 			ln := harness.Listen(t, "tcp")
 			addr := ln.Addr()
 			s := harness.Start(t, harness.ServerConfig{Transport: serverOn, Listener: ln, New: harness.NewEcho(new(harness.Service))})
@@ -106,8 +108,10 @@ func callUntil(stop <-chan struct{}, cli echoservice.Client, calls *atomic.Int64
 
 // WithReusePort lets two servers share a port, and both get connections.
 func TestReusePort(t *testing.T) {
+	t.Parallel()
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			first := startReusing(t, tr, harness.Refused(t))
 			firstBefore := first.Connections.Accepted()
 			second := startReusing(t, tr, first.Addr)

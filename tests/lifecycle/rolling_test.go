@@ -158,11 +158,20 @@ func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Dura
 	return load, failed
 }
 
+// beside has a test under load run beside others, unless the race detector has it take the machine for itself.
+func beside(t *testing.T) {
+	t.Helper()
+	if harness.Slowdown == 1 {
+		t.Parallel()
+	}
+}
+
 // A server that is restarted under load costs no call of a multiplexing client, without a retry policy:
 // the client hears that the server is about to go, finishes what it has there, and dials the
 // next. What it relies on is that Kitex tries the other instance for a call that gets no
 // connection, as nobody listens while the server is away.
 func TestRollingRestart(t *testing.T) {
+	beside(t)
 	load, failed := rollingRestart(t, harness.KitelineMux, 0)
 	if failed > 0 {
 		t.Errorf("got failed calls, want none: %v", load)
@@ -188,6 +197,7 @@ func TestRollingRestartOfStockMuxClient(t *testing.T) {
 // who was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and meanwhile the
 // second is gone: no call may fail after that.
 func TestRestartOneAfterTheOther(t *testing.T) {
+	beside(t)
 	const rate = 500
 	first, second := startInstance(t, harness.Kiteline, 0), startInstance(t, harness.Kiteline, 0)
 	var attempts atomic.Int64

@@ -27,6 +27,7 @@ func stopSoon(t *testing.T, s *harness.Server) {
 
 // A server without connections, or with idle ones, does not wait for ExitWaitTime.
 func TestStopWithIdleConnections(t *testing.T) {
+	t.Parallel()
 	for _, tr := range harness.Both {
 		for _, connections := range []int{0, 5} {
 			s := harness.Echo(t, tr, new(harness.Service), server.WithExitWaitTime(neverOver))
@@ -56,9 +57,11 @@ func TestStopWithSilentConnections(t *testing.T) {
 
 // Calls in flight are answered before Stop returns.
 func TestStopFinishesCallsInFlight(t *testing.T) {
+	t.Parallel()
 	const calls = 8
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			g := newGate()
 			s := harness.Echo(t, tr, &harness.Service{OnEcho: g.echo})
 			cli := harness.EchoClient(t, tr, s.Addr)
@@ -97,9 +100,11 @@ func refusedSoon(t *testing.T, s *harness.Server) {
 
 // With a handler that never ends, Stop returns when ExitWaitTime is over, and says so.
 func TestStopHonoursExitWaitTime(t *testing.T) {
+	t.Parallel()
 	const exitWait = 300 * time.Millisecond
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			g := newGate()
 			s := harness.Echo(t, tr, &harness.Service{OnEcho: g.echo}, server.WithExitWaitTime(exitWait))
 			cli := harness.EchoClient(t, tr, s.Addr)

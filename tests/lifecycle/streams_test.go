@@ -35,8 +35,10 @@ func (chat) Chat(ctx context.Context, stream echopb.EchoStreamService_ChatServer
 // A gRPC stream that is open when the server stops is let finish, and Stop waits for it
 // (nphttp2/server_handler.go, GracefulShutdown); connections without streams do not hold it up.
 func TestStopFinishesGRPCStreams(t *testing.T) {
+	t.Parallel()
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			s := harness.Start(t, harness.ServerConfig{
 				Transport: tr,
 				New: func(opts ...server.Option) server.Server {

@@ -20,18 +20,36 @@ type stack struct{ client, server harness.Transport }
 
 var stockStack = stack{harness.Netpoll, harness.Netpoll}
 
-// TestRole is what another test has a process of its own do.
-func TestRole(t *testing.T) {
-	harness.Play(t, map[string]func(*testing.T, *harness.Role){"control": playControl, "unix server": serveUnix})
+const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
+
+// switches are the ways from stack to stack that a process of its own goes. The control is from a stock stack to the
+// same, and makes two stops more than the other does for a client: how many calls one costs, one or two, is chance.
+var switches = map[string][]stack{
+	"ours":    {stockStack, {stockStack.client, ourServer}, {ourClient, ourServer}, {ourClient, stockStack.server}, stockStack},
+	"control": {stockStack, stockStack, stockStack, stockStack},
 }
 
-// playControl switches from a stock stack to the same, and says how many calls that cost. It makes two stops more
-// than TestSwitchStacksUnderLoad has for a client: how many calls one costs, one or two, is chance.
-func playControl(t *testing.T, r *harness.Role) {
-	all, _ := switchStacks(t, stockStack, stockStack, stockStack, stockStack)
-	lost := all[stockStack]
-	for r.Heard() != nil {
-		r.Say("%d", lost)
+// TestRole is what another test has a process of its own do.
+func TestRole(t *testing.T) {
+	harness.Play(t, map[string]func(*testing.T, *harness.Role){"switch": playSwitch, "unix server": serveUnix})
+}
+
+// playSwitch goes one of the ways and says what came of it.
+func playSwitch(t *testing.T, r *harness.Role) {
+	went := switchStacks(t, switches[r.Arguments[0]]...)
+	for words := r.Heard(); words != nil; words = r.Heard() {
+		switch words[0] {
+		case "calls":
+			r.Say("%q", went.calls)
+		case "kept":
+			r.Say("%d", went.kept)
+		case "lost":
+			var at stack
+			if _, err := fmt.Sscan(words[1]+" "+words[2], &at.client, &at.server); err != nil {
+				t.Fatal(err)
+			}
+			r.Say("%d", went.lost[at])
+		}
 	}
 }
 
@@ -41,12 +59,19 @@ type losses map[stack]int
 
 // stopGrace is what a server that stops leaves its clients to learn of it, by the clock on the wall
 // (Kitex's netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). Where the machine keeps the
-// process from running for as long, a stock client's call may come too late.
+// process from running for as long, a call that a stock peer has part in may come too late.
 const stopGrace = 100 * time.Millisecond
 
+// switching is what came of going over from stack to stack.
+type switching struct {
+	calls string // how they went
+	lost  losses
+	kept  time.Duration // the longest time for which the process was kept from running during a stop
+}
+
 // switchStacks has two servers and two clients go over from stack to stack under load, the servers
-// first, one by one. It returns the longest time, too, for which the process was kept from running during a stop.
-func switchStacks(t *testing.T, stacks ...stack) (losses, time.Duration) {
+// first, one by one.
+func switchStacks(t *testing.T, stacks ...stack) switching {
 	t.Helper()
 	// Both processes can bear this much under the race detector beside other work.
 	const rate = 500 / harness.Slowdown
@@ -107,33 +132,34 @@ func switchStacks(t *testing.T, stacks ...stack) (losses, time.Duration) {
 	}
 	goOn()
 	calls, _ := load.Stop()
-	t.Logf("%v\n%d tries more than calls", load, attempts.Load()-int64(calls))
-	t.Logf("kept from running for %v during a stop", kept)
-	return lost, kept
+	went := switching{fmt.Sprintf("%v\n%d tries more than calls", load, attempts.Load()-int64(calls)), lost, kept}
+	t.Logf("%s\nkept from running for %v during a stop", went.calls, kept)
+	return went
 }
 
 // The suites are put in and taken out again while calls go on. No call is lost but those that a stock
 // server loses when it is stopped, of which there are no more than without us.
 func TestSwitchStacksUnderLoad(t *testing.T) {
-	const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
-	stock := stockStack
-	// The control has a process of its own, so that both can run at once: a stock server that stops would
-	// hit connections of the other's, as netpoll takes numbers out of its poller that it has closed before.
-	child := harness.StartChild(t, nil, "control")
-	ours, kept := switchStacks(t, stock, stack{stock.client, ourServer}, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
-	control := child.AskNumber("lost")
-	for at, n := range ours {
-		most := 0
-		if at.server == stock.server {
-			most = int(control)
+	// Each has a process of its own, where nothing but the load takes its time, so that all can run at once.
+	child, control := harness.StartChild(t, nil, "switch", "ours"), harness.StartChild(t, nil, "switch", "control")
+	beside(t)
+	kept := time.Duration(child.AskNumber("kept"))
+	ofControl := control.AskNumber("lost %d %d", stockStack.client, stockStack.server)
+	for _, at := range []stack{stockStack, {stockStack.client, ourServer}, {ourClient, ourServer}, {ourClient, stockStack.server}} {
+		most := int64(0)
+		if at.server == stockStack.server {
+			most = ofControl
 		}
-		if n > most && at.client == stock.client && kept > stopGrace {
+		n := child.AskNumber("lost %d %d", at.client, at.server)
+		if n <= most {
+			continue
+		}
+		if (at.client == stockStack.client || at.server == stockStack.server) && kept > stopGrace {
 			t.Logf("%d failed calls of a %v client after a %v server was stopped: the machine was too busy to tell", n, at.client, at.server)
 			continue
 		}
-		if n > most {
-			t.Errorf("%d failed calls of a %v client after a %v server was stopped, want %d at most", n, at.client, at.server, most)
-		}
+		t.Errorf("%d failed calls of a %v client after a %v server was stopped, want %d at most: %s, kept from running for %v",
+			n, at.client, at.server, most, child.Ask("calls"), kept)
 	}
 }
 
@@ -143,11 +169,9 @@ func TestSwitchMuxStacksUnderLoad(t *testing.T) {
 	if !*long || harness.Slowdown > 1 {
 		t.Skip("it takes 10 s, and Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
 	}
-	const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
 	stock := stack{harness.NetpollMux, harness.NetpollMux}
-	all, _ := switchStacks(t, stock, stock, stock)
-	control := all[stock]
-	ours, _ := switchStacks(t, stock, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock)
+	control := switchStacks(t, stock, stock, stock).lost[stock]
+	ours := switchStacks(t, stock, stack{ourClient, ourServer}, stack{ourClient, stock.server}, stock).lost
 	if n := ours[stack{ourClient, ourServer}]; n > 0 {
 		t.Errorf("%d failed calls of our client after our server was stopped, want 0", n)
 	}

@@ -51,9 +51,11 @@ func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
 // WithReadWriteTimeout ends a connection that sends half a request and no more;
 // one that has sent whole requests and is idle stays (rpcinfo/rpcconfig.go, 5 s by default).
 func TestReadWriteTimeout(t *testing.T) {
+	t.Parallel()
 	const timeout = 100 * time.Millisecond
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			s := harness.Start(t, harness.ServerConfig{
 				Transport: tr, New: harness.NewEcho(new(harness.Service)), QuickStop: true,
 				Options: []server.Option{server.WithReadWriteTimeout(timeout)},

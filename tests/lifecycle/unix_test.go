@@ -37,8 +37,10 @@ func leaveSocketFile(t *testing.T, path string) {
 // CreateListener), and a server can be started again and again on the same
 // path.
 func TestUnixSocketIsReplaced(t *testing.T) {
+	t.Parallel()
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
+			t.Parallel()
 			path := filepath.Join(t.TempDir(), "s")
 			leaveSocketFile(t, path)
 			addr := &net.UnixAddr{Name: path, Net: "unix"}
@@ -57,6 +59,7 @@ func TestUnixSocketIsReplaced(t *testing.T) {
 // A file at the path that is no socket is somebody's: Run fails and the file stays. Kitex's own
 // transport deletes it.
 func TestUnixSocketSparesOtherFiles(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "precious")
 	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
 		t.Fatal(err)
