@@ -1,7 +1,6 @@
 package muxserver
 
 import (
-	"sync"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/cause"
@@ -41,63 +40,9 @@ func (s *Conn) noteArrival(in buffer.Reader) {
 	if s.arrival.Load() != note {
 		s.arrival.Store(note)
 	}
-	if note != 0 && !s.looked.Load() && s.looked.CompareAndSwap(false, true) {
+	if limit := s.server.config.ReadTimeout; note != 0 && limit > 0 && s.looked.enter() {
+		s.lookAtArrival(time.Now(), limit)
 		s.server.arrivals.add(s)
-	}
-}
-
-// arrivals looks at the frames that are coming. It has no timer while there are none.
-type arrivals struct {
-	limit time.Duration // immutable: for each piece; 0: none
-
-	mu    sync.Mutex
-	conns []*Conn     // guarded by mu: those whose notes are looked at
-	timer *time.Timer // guarded by mu; nil before the first connection
-	busy  bool        // guarded by mu: the timer is set, or a look is under way
-}
-
-// period is how far apart looks are.
-func (a *arrivals) period() time.Duration { return max(a.limit/pulse.PieceLooks, time.Millisecond) }
-
-// add has s looked at from the next look on.
-func (a *arrivals) add(s *Conn) {
-	if a.limit == 0 {
-		return
-	}
-	s.lookAtArrival(time.Now(), a.limit)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.conns = append(a.conns, s)
-	if a.busy {
-		return
-	}
-	a.busy = true
-	if a.timer == nil {
-		a.timer = time.AfterFunc(a.period(), a.look)
-		return
-	}
-	a.timer.Reset(a.period())
-}
-
-// look ends the connections whose frames do not go on. It runs on the timer's goroutine.
-func (a *arrivals) look() {
-	a.mu.Lock()
-	conns := a.conns
-	a.conns = nil
-	a.mu.Unlock()
-	now := time.Now()
-	kept := conns[:0]
-	for _, s := range conns {
-		if s.checkArrival(now, a.limit) {
-			kept = append(kept, s)
-		}
-	}
-	clear(conns[len(kept):])
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.conns = append(kept, a.conns...)
-	if a.busy = len(a.conns) > 0; a.busy {
-		a.timer.Reset(a.period())
 	}
 }
 
@@ -114,8 +59,8 @@ func (s *Conn) lookAtArrival(now time.Time, limit time.Duration) (coming, overdu
 }
 
 // checkArrival ends the connection if its frame does not go on. It reports whether to look again.
-func (s *Conn) checkArrival(now time.Time, limit time.Duration) bool {
-	switch coming, overdue := s.lookAtArrival(now, limit); {
+func (s *Conn) checkArrival(now time.Time) (again bool) {
+	switch coming, overdue := s.lookAtArrival(now, s.server.config.ReadTimeout); {
 	case s.conn.IsClosed():
 		return false
 	case overdue:
@@ -126,6 +71,6 @@ func (s *Conn) checkArrival(now time.Time, limit time.Duration) bool {
 	case coming:
 		return true
 	}
-	s.looked.Store(false)
-	return s.arrival.Load() != 0 && s.looked.CompareAndSwap(false, true) // one may have begun meanwhile
+	s.looked.leave()
+	return s.arrival.Load() != 0 && s.looked.enter()
 }

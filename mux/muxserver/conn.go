@@ -49,8 +49,8 @@ type Conn struct {
 	lowMark   atomic.Pointer[lowMark] // nil: the client is not to hear of room here
 	used      atomic.Bool             // a call was taken since the last look
 	arrival   atomic.Uint64           // see arrivalOf; written by the reading side
-	looked    atomic.Bool             // the server looks at arrival, or is about to
-	told      atomic.Bool             // the client is told, or is about to be, while the connection is paused
+	looked    entry                   // in the server's arrivals
+	told      entry                   // in the server's pauses
 	progress  atomic.Uint64           // calls of OnRequest: each has seen that something came
 	onGone    atomic.Pointer[func()]  // nil: nobody wants to know, or was told
 

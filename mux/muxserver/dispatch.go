@@ -2,6 +2,7 @@ package muxserver
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/output"
@@ -9,12 +10,12 @@ import (
 
 // This file decides who handles a call, and when its reply is written.
 //
-// The calls of a connection wait in a line (batch.go), in the order in which they came, and begin in
+// The calls of a connection wait in a line, in the order in which they came, and begin in
 // that order. What came with one read of the socket, a batch, is added to the line at once. From
 // there calls are taken by
 //
 //   - the reader, the goroutine that has read the batch, if nearly all calls of the connection are
-//     quick and it does not come straight from the last batch (inline.go). It offers the reading
+//     quick (trust) and it does not come straight from the last batch (visit). It offers the reading
 //     side and handles one call after the other, in place: no goroutine is woken, and the replies
 //     leave in one write at the end. It stops when the line is empty, or after longTime: then it
 //     asks a worker for help.
@@ -39,6 +40,17 @@ const (
 	// helpPeriod is how often the helper looks at readers. A call that blocks in place holds
 	// others up for that long to twice as long.
 	helpPeriod = time.Millisecond
+
+	// quickTime is how long a quick call takes at most: a few times what it costs to have a worker
+	// handle it. Where most take longer there is little to gain in place, and those behind wait.
+	quickTime = 25 * time.Microsecond
+
+	// quickPerLong is how many quick calls make up for a long one.
+	quickPerLong = 1000
+
+	// restShare is which part of a visit a reader that handles calls in place must be away after
+	// it.
+	restShare = 4
 )
 
 // dispatch has the calls of a batch handled. It is the last that OnRequest does.
@@ -89,54 +101,196 @@ func (s *Conn) companyBeside(own int32) output.Company {
 	return output.Alone
 }
 
-// helper does for readers what they cannot do while a call keeps them. It looks at the connections
-// whose readers have lately handled calls in place, and has no timer while there are none.
-type helper struct {
-	mu    sync.Mutex
-	conns []*Conn     // guarded by mu
-	timer *time.Timer // guarded by mu; nil before the first connection
-	busy  bool        // guarded by mu: the timer is set, or a tick is under way
+// relieve does for the connection's reader what it cannot do while a call keeps it. It is the helper's
+// look at a connection whose reader has lately handled calls in place, and reports whether to look again.
+func (s *Conn) relieve() (again bool) {
+	stuck, again := s.line.look()
+	if stuck != 0 {
+		s.conn.TakeOffered()
+		s.line.leave(stuck)
+		s.out.Flush(output.Alone)
+	}
+	return again
 }
 
-// add has s looked at from the next tick on.
-func (h *helper) add(s *Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = append(h.conns, s)
-	if h.busy {
+// calls is a queue of calls, linked by Call.next. The zero value is empty.
+type calls struct{ first, last *Call }
+
+func (q *calls) isEmpty() bool { return q.first == nil }
+
+func (q *calls) push(call *Call) { q.append(calls{call, call}) }
+
+// append moves the calls of tail, if there are any, to the end of q.
+func (q *calls) append(tail calls) {
+	switch {
+	case tail.isEmpty():
 		return
+	case q.isEmpty():
+		q.first = tail.first
+	default:
+		q.last.next = tail.first
 	}
-	h.busy = true
-	if h.timer == nil {
-		h.timer = time.AfterFunc(helpPeriod, h.tick)
-		return
-	}
-	h.timer.Reset(helpPeriod)
+	q.last = tail.last
 }
 
-// tick runs on the timer's goroutine.
-func (h *helper) tick() {
-	h.mu.Lock()
-	conns := h.conns
-	h.conns = nil
-	h.mu.Unlock()
-	kept := conns[:0]
-	for _, s := range conns {
-		stuck, keep := s.line.look()
-		if keep {
-			kept = append(kept, s)
-		}
-		if stuck != 0 {
-			s.conn.TakeOffered()
-			s.line.leave(stuck)
-			s.out.Flush(output.Alone)
+// pop takes the first call; nil without any.
+func (q *calls) pop() *Call {
+	call := q.first
+	if call != nil {
+		q.first, call.next = call.next, nil
+	}
+	return call
+}
+
+// line is the calls of a connection that have not begun. They are in flight, and belong to
+// whoever takes them.
+type line struct {
+	ask func() // immutable: has a worker of the connection's group come, to Run
+
+	// guarded by mu, which is held for a few instructions, with none taken inside
+	mu      sync.Mutex
+	waiting calls
+	asked   bool   // a worker was asked, and has not come yet
+	reader  uint64 // the visit of the reader that handles calls in place; 0: none does
+	visits  uint64 // of readers, so far
+	taken   uint64 // calls that readers have taken
+	seen    uint64 // taken at the helper's last look
+	helped  bool   // the helper has the connection
+	several bool   // a reader has come with more than one call since the helper's last look
+}
+
+// needsWorkerLocked reports whether the caller, who leaves the line, is to ask a worker, once it has
+// unlocked mu: calls wait in it, and no worker is on the way.
+func (l *line) needsWorkerLocked() bool {
+	needs := !l.waiting.isEmpty() && !l.asked
+	l.asked = l.asked || needs
+	return needs
+}
+
+// handOut adds a batch to the line, for workers.
+func (l *line) handOut(batch calls) {
+	l.mu.Lock()
+	l.waiting.append(batch)
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
+	}
+}
+
+// Run implements conn.Runner: it is what a worker does that was asked.
+func (l *line) Run() {
+	for call := l.take(true); call != nil; call = l.take(false) {
+		call.handle(call.conn.server.now(), false)
+	}
+}
+
+// take is how a worker takes a call, comes for the first time after it was asked. Without any
+// call it returns nil.
+func (l *line) take(comes bool) *Call {
+	l.mu.Lock()
+	if comes {
+		l.asked = false
+	}
+	call := l.waiting.pop()
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
+	}
+	return call
+}
+
+// enter adds a batch to the line, for the reader that has read it. It returns the reader's visit,
+// and whether the helper has to be told of the connection: not for a single call, behind which
+// nothing waits. If that blocks, the sweep has others read.
+func (l *line) enter(batch calls) (visit uint64, tell bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting.append(batch)
+	l.visits++
+	l.reader = l.visits
+	if l.waiting.first != l.waiting.last {
+		l.several = true
+		tell = !l.helped
+		l.helped = true
+	}
+	return l.visits, tell
+}
+
+// takeInPlace is how a reader takes a call. It returns nil without any, or if the helper has
+// ended the visit. more says that others wait behind it.
+func (l *line) takeInPlace(visit uint64) (call *Call, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reader != visit {
+		return nil, false
+	}
+	l.taken++
+	call = l.waiting.pop()
+	return call, !l.waiting.isEmpty()
+}
+
+// leave ends a reader's visit, if it has not ended.
+func (l *line) leave(visit uint64) {
+	l.mu.Lock()
+	if l.reader == visit {
+		l.reader = 0
+	}
+	needed := l.needsWorkerLocked()
+	l.mu.Unlock()
+	if needed {
+		l.ask()
+	}
+}
+
+// look is the helper's look at the connection. It returns the visit of a reader that has not taken
+// a call since the last look, 0 if there is none, and whether the helper keeps the connection.
+func (l *line) look() (stuck uint64, keep bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.taken == l.seen {
+		stuck = l.reader
+	}
+	keep = stuck == 0 && (l.reader != 0 || l.several)
+	l.seen, l.helped, l.several = l.taken, keep, false
+	return stuck, keep
+}
+
+// trust says whether the reader of a connection may handle its calls: if most of them have lately
+// been quick, and fewer than one of quickPerLong long. Nothing is known of a new connection's
+// calls, so they are given to workers at first.
+type trust struct {
+	credit atomic.Int32 // quick calls in excess, from 0 to 2*quickPerLong
+}
+
+func (t *trust) isGiven() bool { return t.credit.Load() > quickPerLong }
+
+// note records how long a handler took.
+func (t *trust) note(took time.Duration) {
+	change := int32(1)
+	switch {
+	case took > longTime:
+		change = -quickPerLong
+	case took > quickTime:
+		change = -1
+	}
+	for {
+		credit := t.credit.Load()
+		next := max(0, min(credit+change, 2*quickPerLong))
+		if next == credit || t.credit.CompareAndSwap(credit, next) {
+			return
 		}
 	}
-	clear(conns[len(kept):])
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.conns = append(kept, h.conns...)
-	if h.busy = len(h.conns) > 0; h.busy {
-		h.timer.Reset(helpPeriod)
-	}
+}
+
+// visit is when a reader has last handled calls in place, by the server's clock.
+type visit struct{ began, ended atomic.Int64 }
+
+// isRested reports whether the reader has been away for a while before it comes again. If the next
+// batch is there whenever the reader is back, it never parks, and Go's scheduler, which looks for
+// what has come on other sockets when it has nothing to run, leaves them for 10 ms.
+func (v *visit) isRested(now time.Duration) bool {
+	ended := v.ended.Load()
+	return int64(now)-ended >= (ended-v.began.Load())/restShare
 }

@@ -31,7 +31,7 @@ func (s *Conn) isBackedUp() bool {
 func (s *Conn) notePause() {
 	s.server.counters.pauses.Add(1)
 	s.unread.Store(true)
-	if s.marked.Load() {
+	if s.marked.Load() && s.told.enter() {
 		s.server.pauses.add(s)
 	}
 }

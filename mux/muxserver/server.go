@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/output"
+	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -146,9 +147,9 @@ type Server struct {
 	// these have locks of their own
 	gate     gate
 	room     room
-	arrivals arrivals
-	pauses   pauses
-	helper   helper
+	arrivals rounds // of connections on which a frame has begun
+	pauses   rounds // of marked clients' connections that are paused
+	helper   rounds // of connections whose readers have handled several calls in place
 
 	counters counters
 
@@ -177,7 +178,6 @@ func New(cfg Config) (*Server, error) {
 		mostStockCalls: defaultMaxHandlersPerConn,
 		mostBytes:      cfg.MaxRequestBytesPerConn,
 		gate:           gate{most: int64(max(cfg.MaxHandlers, 0))},
-		arrivals:       arrivals{limit: max(cfg.ReadTimeout, 0)},
 		conns:          make(map[*Conn]struct{}),
 	}
 	if cfg.MaxHandlersPerConn > 0 {
@@ -185,6 +185,9 @@ func New(cfg Config) (*Server, error) {
 		s.mostStockCalls = s.mostCalls
 	}
 	s.room.most, s.room.calls = cfg.MaxRequestBytes, &s.gate
+	s.arrivals.period, s.arrivals.look = max(cfg.ReadTimeout/pulse.PieceLooks, time.Millisecond), (*Conn).checkArrival
+	s.pauses.period, s.pauses.look = pausePeriod, func(sc *Conn, _ time.Time) bool { return sc.tellPaused() }
+	s.helper.period, s.helper.look = helpPeriod, func(sc *Conn, _ time.Time) bool { return sc.relieve() }
 	return s, nil
 }
 
