@@ -8,7 +8,7 @@ import (
 // This file is a model of a connection's life: how the two sides get to know each other, and how a
 // server that shuts down, or a set that wants to be rid of a connection, ends it without failing a
 // call; and how each request gets one answer, be it that it was refused, or that its caller has left.
-// Both ends are as drain.go, clientconn.go, output.go and package muxserver's drain.go, refuse.go and
+// Both ends are as drain.go, clientconn.go, cancel.go, output.go and package muxserver's drain.go, refuse.go and
 // cancel.go have them, in steps between which anything else may happen, with the frames on their way. explore goes through all interleavings.
 
 // drainConfig says what happens to the connection of the model, at any time.
@@ -20,6 +20,8 @@ type drainConfig struct {
 	known      bool // both sides know from the beginning what the other can
 	late       bool // the client may lose patience with the hello
 	shuts      bool // the server shuts down
+	ends       bool // and its time is over before all handlers have ended
+	hangs      bool // the handler of the first call waits for its caller to leave
 	clientEnds bool // the set drains it as well
 
 	fault drainFault
@@ -44,6 +46,13 @@ const (
 	refusedOneway                  // the server refuses oneways as well
 	cancelledUnanswered            // the server says nothing when a call that was cancelled is over
 	cancelledTwice                 // the server answers a cancel at once, and again when the call is over
+	cancelUnsent                   // the client cancels a request that has not left, and keeps its slot
+	cancelFrees                    // the client frees the slot of a call whose caller has left
+	cancelNever                    // the client does not tell of callers who have left
+	cancelAtEnd                    // it closes its half before it tells
+	endsUntold                     // the server ends without a word to those whose calls have not begun
+	endsRefusingAll                // it tells those whose calls run that these have not begun
+	endsOneways                    // it drops oneways at its end
 )
 
 // frameKind is a frame on its way.
@@ -115,6 +124,7 @@ type drainState struct {
 	sentMark, marksLeft                bool             // a request has it; and has left the output
 	queue                              wire             // the output
 	slots                              [drainCalls]bool // taken by a request that was written and wants an answer
+	leaving                            [drainCalls]bool // its caller has left, which the peer is not told of yet
 	afterFlush                         bool             // finish waits for it to be written
 	lingering                          bool
 
@@ -123,7 +133,9 @@ type drainState struct {
 	// the server
 	met, greeted, marked, draining2, snapshot, said, closed, eof bool
 	saidTimes                                                    uint8
+	going                                                        bool // the end is near: no call begins
 	handling, cancelled                                          [drainCalls]bool
+	running                                                      [drainCalls]bool // only where the server's time may be over
 	handled                                                      [drainCalls]uint8
 }
 
@@ -190,6 +202,7 @@ func (m *drainModel) expand(i int) (broken string) {
 	}
 	if !movedAlone {
 		m.checkHandlers(s)
+		m.end(s, try) // there is time for everything except handlers
 	}
 	// What may happen and may not.
 	try(m.late && s.asked && !s.dead, func(s *drainState) { s.asked = false }) // the grace is over
@@ -219,6 +232,8 @@ func (m *drainModel) checkRest(s drainState) {
 			panic(fmt.Sprintf("request %d is never answered", i))
 		case c == drainCallElse && s.handled[i] != 0:
 			panic(fmt.Sprintf("call %d took another connection and was handled on this one", i))
+		case s.handling[i]:
+			panic(fmt.Sprintf("the handler of call %d is never told that its caller has left", i))
 		}
 	}
 	if m.shuts && (!s.dead || !s.closed) {
@@ -254,11 +269,12 @@ func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
 		})
 		m.others = true
 		try(m.cancels && s.calls[i] == drainCallQueued, func(s *drainState) {
-			unsent := s.queue.remove(request)
+			unsent := m.fault != cancelUnsent && s.queue.remove(request)
 			s.calls[i] = drainCallOver
-			s.slots[i] = s.slots[i] && !unsent
-			if s.clientKnows && !unsent {
-				s.queue.push(cancelFrame1 + frameKind(i))
+			s.slots[i] = s.slots[i] && !unsent && m.fault != cancelFrees
+			s.leaving[i] = s.clientKnows && !unsent && m.fault != cancelNever
+			if m.fault == cancelUnsent {
+				s.queue.remove(request)
 			}
 			m.freed(s)
 			switch {
@@ -294,7 +310,20 @@ func (m *drainModel) freed(s *drainState) {
 func (m *drainModel) endIfOver(s *drainState) {
 	if s.draining && !s.ending && s.inFlight == 0 && !s.dead {
 		s.ending = true
+		if m.fault != cancelAtEnd {
+			m.sendCancels(s)
+		}
 		s.afterFlush = true
+	}
+}
+
+// sendCancels is clientConn.sendCancels.
+func (m *drainModel) sendCancels(s *drainState) {
+	for i := range m.total() {
+		if s.leaving[i] && (s.slots[i] || m.fault == cancelFrees) && !s.halfClosed {
+			s.queue.push(cancelFrame1 + frameKind(i))
+		}
+		s.leaving[i] = false
 	}
 }
 
@@ -315,12 +344,15 @@ func (m *drainModel) fail(s *drainState) {
 		return
 	}
 	s.dead, s.lingering, s.afterFlush = true, false, false
-	s.queue = wire{}
+	s.queue, s.leaving = wire{}, [drainCalls]bool{}
 	for i, c := range s.calls {
 		if c == drainCallBegun || c == drainCallQueued {
 			s.calls[i] = drainCallFailed
-			if s.marked {
+			if s.marked && !s.going {
 				panic(fmt.Sprintf("call %d fails on a connection that is drained", i))
+			}
+			if s.marked && s.handled[i] == 0 {
+				panic(fmt.Sprintf("call %d fails as if it had begun", i))
 			}
 		}
 	}
@@ -340,6 +372,7 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 		s.marksLeft = true
 		s.toServer.push(k)
 	})
+	try(!s.dead && s.leaving != [drainCalls]bool{}, m.sendCancels) // cancelDelay is over
 	flushed := s.queue[0] == noFrame || m.fault == drainEndsUnflushed
 	try(!s.dead && s.afterFlush && flushed && !s.halfClosed, func(s *drainState) {
 		s.afterFlush, s.halfClosed = false, true
@@ -394,10 +427,11 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 		switch k := s.toServer.pop(); {
 		case k == endOfStream:
 			s.eof = true
+			m.checkTold(s)
 		case k >= cancelFrame1:
 			m.cancel(s, int(k-cancelFrame1))
 		default:
-			s.handling[int(k-requestFrame1)] = true
+			m.read(s, int(k-requestFrame1))
 			if m.fault == helloEachTime {
 				m.greet(s)
 			}
@@ -414,21 +448,19 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	try(m.fault == helloAfterMark && s.met && !s.greeted, m.greet)
 	m.others = true
 	for i := range m.total() {
-		try(s.handling[i], func(s *drainState) {
-			s.handling[i] = false
-			if !s.greeted {
-				m.greet(s)
-			}
-			if s.handled[i]++; s.handled[i] > 1 {
-				panic(fmt.Sprintf("call %d was handled twice", i))
-			}
-			switch {
-			case m.isOneway(i), m.fault == refusedTooLate, s.cancelled[i] && m.fault == cancelledUnanswered:
-			case s.cancelled[i]:
-				m.answer(s, refusedFrame1+frameKind(i))
-			default:
-				m.answer(s, replyFrame1+frameKind(i))
-			}
+		begins := !s.going || m.isOneway(i)
+		ends := !m.hangs || i > 0 || s.cancelled[i] || s.eof || s.closed
+		try(!m.ends && s.handling[i] && begins && ends, func(s *drainState) {
+			m.begin(s, i)
+			m.reply(s, i)
+		})
+		try(m.ends && s.handling[i] && begins, func(s *drainState) {
+			m.begin(s, i)
+			s.running[i] = true
+		})
+		try(s.running[i] && ends, func(s *drainState) {
+			s.running[i] = false
+			m.reply(s, i)
 		})
 		try(s.handling[i] && s.cancelled[i], func(s *drainState) { // it had not begun
 			s.handling[i] = false
@@ -436,7 +468,15 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 		})
 	}
 	m.others = false
-	calm := s.handling == [drainCalls]bool{}
+	for i := range m.total() {
+		waits := s.handling[i] || s.running[i] && m.fault == endsRefusingAll
+		try(s.going && !s.closed && waits && (!m.isOneway(i) || m.fault == endsOneways), func(s *drainState) {
+			s.handling[i] = false
+			m.answer(s, refusedFrame1+frameKind(i))
+		})
+	}
+	try(m.ends && s.snapshot && !s.going && m.fault != endsUntold, func(s *drainState) { s.going = true })
+	calm := s.handling == [drainCalls]bool{} && s.running == [drainCalls]bool{}
 	try(!s.closed && s.eof && calm, func(s *drainState) {
 		s.closed = true
 		s.toClient.push(endOfStream)
@@ -454,9 +494,56 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	})
 }
 
+// read takes a request that has room.
+func (m *drainModel) read(s *drainState, i int) {
+	if s.going && !m.isOneway(i) {
+		m.answer(s, refusedFrame1+frameKind(i))
+		return
+	}
+	s.handling[i] = true
+}
+
+// begin and reply are what a handler does.
+func (m *drainModel) begin(s *drainState, i int) {
+	s.handling[i] = false
+	if !s.greeted {
+		m.greet(s)
+	}
+	if s.handled[i]++; s.handled[i] > 1 {
+		panic(fmt.Sprintf("call %d was handled twice", i))
+	}
+}
+
+func (m *drainModel) reply(s *drainState, i int) {
+	switch {
+	case m.isOneway(i), m.fault == refusedTooLate, s.cancelled[i] && m.fault == cancelledUnanswered:
+	case s.cancelled[i]:
+		m.answer(s, refusedFrame1+frameKind(i))
+	default:
+		m.answer(s, replyFrame1+frameKind(i))
+	}
+}
+
+// end is the end of a shutdown's time: what still runs goes on for nobody.
+func (m *drainModel) end(s drainState, try func(bool, func(*drainState))) {
+	try(m.ends && (s.going || m.fault == endsUntold && s.snapshot) && !s.closed, func(s *drainState) {
+		s.going, s.closed = true, true
+		s.toClient.push(endOfStream)
+	})
+}
+
+// checkTold checks that a client that has closed its half has told of all callers who have left.
+func (m *drainModel) checkTold(s *drainState) {
+	for i := range m.total() {
+		if s.slots[i] && s.calls[i] == drainCallOver && (s.handling[i] || s.running[i]) && !s.cancelled[i] && !s.dead {
+			panic(fmt.Sprintf("the client goes and has not said that the caller of %d has left", i))
+		}
+	}
+}
+
 // cancel is muxserver.Conn.cancel.
 func (m *drainModel) cancel(s *drainState, i int) {
-	if !s.handling[i] {
+	if !s.handling[i] && !s.running[i] {
 		return // it was answered
 	}
 	s.cancelled[i] = true
@@ -505,17 +592,21 @@ func (m *drainModel) say(s *drainState) {
 
 // drainConfigs are what can happen, in groups small enough to be explored.
 var drainConfigs = map[string]drainConfig{
-	"shutdown":                  {calls: 3, known: true, shuts: true},
-	"shutdown, cancelled calls": {calls: 2, known: true, shuts: true, cancels: true},
-	"shutdown, oneways":         {calls: 1, oneways: 2, known: true, shuts: true, cancels: true},
-	"shutdown at first":         {calls: 3, shuts: true, cancels: true},
-	"hello":                     {calls: 2, oneways: 1, cancels: true},
-	"a late hello":              {calls: 3, shuts: true, cancels: true, late: true},
-	"the set drains":            {calls: 3, known: true, clientEnds: true, cancels: true},
-	"refusals":                  {calls: 2, oneways: 1, known: true, refuses: true, cancels: true},
-	"refusals at first":         {calls: 3, refuses: true, shuts: true},
-	"shutdown, refusals":        {calls: 2, known: true, shuts: true, refuses: true, cancels: true},
-	"both drain":                {calls: 2, oneways: 1, known: true, shuts: true, clientEnds: true, cancels: true},
+	"shutdown":                        {calls: 3, known: true, shuts: true},
+	"shutdown, cancelled calls":       {calls: 2, known: true, shuts: true, cancels: true},
+	"shutdown, oneways":               {calls: 1, oneways: 2, known: true, shuts: true, cancels: true},
+	"shutdown at first":               {calls: 3, shuts: true, cancels: true},
+	"hello":                           {calls: 2, oneways: 1, cancels: true},
+	"a late hello":                    {calls: 3, shuts: true, cancels: true, late: true},
+	"the set drains":                  {calls: 3, known: true, clientEnds: true, cancels: true},
+	"refusals":                        {calls: 2, oneways: 1, known: true, refuses: true, cancels: true},
+	"refusals at first":               {calls: 3, refuses: true, shuts: true},
+	"shutdown, refusals":              {calls: 2, known: true, shuts: true, refuses: true, cancels: true},
+	"both drain":                      {calls: 2, oneways: 1, known: true, shuts: true, clientEnds: true, cancels: true},
+	"callers who leave":               {calls: 2, oneways: 1, known: true, hangs: true, cancels: true, clientEnds: true},
+	"callers of a server that ends":   {calls: 2, known: true, hangs: true, cancels: true, shuts: true, ends: true},
+	"a shutdown out of time":          {calls: 2, oneways: 1, known: true, shuts: true, ends: true},
+	"a shutdown at first, in a hurry": {calls: 3, shuts: true, ends: true, cancels: true},
 	// Without oneways: one that crosses the close of a connection on which nothing has ever come is lost, as
 	// with any peer that closes.
 	"both drain at first": {calls: 3, shuts: true, clientEnds: true},
@@ -525,7 +616,8 @@ var drainConfigs = map[string]drainConfig{
 // client come between one another, no call of a client that understands drains fails or waits for
 // the handler of another one, each request that wants an answer gets one and is handled only if that
 // is a reply or its caller has left, no oneway is lost, a client gets a hello before anything else, and is
-// told once to drain, and the connection ends.
+// told once to drain, and the connection ends. The peer hears of each caller who left, and a call fails as one
+// that may have run only if it has begun.
 func TestDrainInterleavings(t *testing.T) {
 	for name, cfg := range drainConfigs {
 		t.Run(name, func(t *testing.T) {
@@ -565,6 +657,13 @@ func TestDrainModelFindsMistakes(t *testing.T) {
 		{"the server refuses oneways", "refusals", refusedOneway},
 		{"the server answers no call that was cancelled", "refusals", cancelledUnanswered},
 		{"the server answers a call that was cancelled twice", "refusals", cancelledTwice},
+		{"the client cancels what it has not sent", "callers who leave", cancelUnsent},
+		{"the client frees the slot of a call that it cancels", "callers who leave", cancelFrees},
+		{"the client does not tell of callers who leave", "callers who leave", cancelNever},
+		{"the client goes before it tells of callers who left", "callers who leave", cancelAtEnd},
+		{"the server ends without refusing what has not begun", "a shutdown out of time", endsUntold},
+		{"the server refuses what runs when it ends", "a shutdown out of time", endsRefusingAll},
+		{"the server drops oneways when it ends", "a shutdown out of time", endsOneways},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := drainConfigs[tc.in]

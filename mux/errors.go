@@ -24,6 +24,11 @@ var (
 	// limits leave no room for it or since it is going away. It is safe to make the call again.
 	ErrRefused = errors.New("mux: refused by the peer")
 
+	// ErrOverdue is what a call fails with that the peer has not begun, since the time that the
+	// request's header gives it was over: the call's own deadline is due. It matches
+	// os.ErrDeadlineExceeded under errors.Is.
+	ErrOverdue = cause.New("mux: not begun by the peer in its time", os.ErrDeadlineExceeded)
+
 	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call had
 	// timed out. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
@@ -51,7 +56,7 @@ var (
 //   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
 //     caller went away, or its time was over;
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
-//   - ErrClosed, ErrOverloaded, ErrRefused, ErrSilent, ErrStalled, *FrameError;
+//   - ErrClosed, ErrOverloaded, ErrRefused, ErrOverdue, ErrSilent, ErrStalled, *FrameError;
 //   - any other error of the connection or of dialling.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"
@@ -76,7 +81,7 @@ func (e *Error) Error() string {
 		text += " (not begun)" // and it would not be the next time
 	case errors.As(e.Err, &frame) && !frame.Received:
 		text += " (not sent)" // nor would it be the next time
-	case errors.Is(e.Err, ErrRefused):
+	case errors.Is(e.Err, ErrRefused), errors.Is(e.Err, ErrOverdue):
 		text += " (not begun, safe to retry)"
 	default:
 		text += " (not sent, safe to retry)"

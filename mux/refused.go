@@ -12,9 +12,8 @@ import (
 
 // Why a peer has refused a call.
 var (
-	errNoRoom  = cause.New("mux: refused by the peer, which has no room", ErrRefused)
-	errGoing   = cause.New("mux: refused by the peer, which is going away", ErrRefused)
-	errOverdue = cause.New("mux: refused by the peer, for which its time was over", ErrRefused)
+	errNoRoom = cause.New("mux: refused by the peer, which has no room", ErrRefused)
+	errGoing  = cause.New("mux: refused by the peer, which is going away", ErrRefused)
 
 	// errUnanswered is why a call fails that the peer takes for cancelled, and may have run.
 	errUnanswered = errors.New("mux: the peer sends no reply")
@@ -28,7 +27,7 @@ func (cc *clientConn) refusal(c *Call, reason frame.Reason) error {
 	case frame.ReasonGoing:
 		return errGoing
 	case frame.ReasonOverdue:
-		return errOverdue
+		return ErrOverdue
 	case frame.ReasonCancelled:
 		return errUnanswered
 	case frame.ReasonTooLarge:

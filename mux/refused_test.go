@@ -169,7 +169,9 @@ func TestRefusalsAreNamed(t *testing.T) {
 	}{
 		{frame.ReasonNoRoom, func(err error) bool { return errors.Is(err, ErrRefused) }, true},
 		{frame.ReasonGoing, func(err error) bool { return errors.Is(err, ErrRefused) }, true},
-		{frame.ReasonOverdue, func(err error) bool { return errors.Is(err, ErrRefused) }, true},
+		{frame.ReasonOverdue, func(err error) bool {
+			return errors.Is(err, ErrOverdue) && errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, ErrRefused)
+		}, true},
 		{frame.ReasonNone, func(err error) bool { return errors.Is(err, ErrRefused) }, true},
 		{99, func(err error) bool { return errors.Is(err, ErrRefused) }, true},
 		{frame.ReasonTooLarge, func(err error) bool { return errors.As(err, &large) && !large.Received }, true},

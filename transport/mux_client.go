@@ -152,7 +152,7 @@ func callError(err error) error {
 // room to write, have errors that match the same ones.
 func isOver(err error) bool {
 	switch err {
-	case os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled: //nolint:errorlint // see above
+	case os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, mux.ErrOverdue: //nolint:errorlint // see above
 		return true
 	}
 	return false

@@ -24,11 +24,12 @@ type Call struct {
 	seqID   uint32
 
 	// immutable while it is in use
-	slot     *slot       // nil: it cannot be cancelled
-	weight   int64       // what it counts for in the connection's load
-	oneway   bool        // a marked client's, which says so
-	answers  bool        // a marked client's that wants to be answered, be it without a reply
-	tooLarge *FrameError // why it is not handled, but by OnTooLarge
+	slot     *slot         // nil: it cannot be cancelled
+	came     time.Duration // when it was put into the line, by the server's clock
+	weight   int64         // what it counts for in the connection's load
+	oneway   bool          // a marked client's, which says so
+	answers  bool          // a marked client's that wants to be answered, be it without a reply
+	tooLarge *FrameError   // why it is not handled, but by OnTooLarge
 
 	next *Call // guarded by line.mu: the one behind it
 }
@@ -72,8 +73,9 @@ func (c *Call) Reply() *buffer.LinkBuffer {
 // handle handles the call, which begins at that time of the server's clock, and sends the reply; more
 // says that the caller handles another one next, and flushes then. It returns when the handler
 // ended. If the connection has died, or the client no longer waits, it does nothing: no one would hear
-// of it. A oneway is handled all the same, since its caller was told that it was sent. It does not
-// return if the handler ends the goroutine, but the call is over then too.
+// of it. A call whose time is over, or that comes to its turn when the server goes away, is refused. A oneway
+// is handled all the same, since its caller was told that it was sent. It does not return if the handler
+// ends the goroutine, but the call is over then too.
 func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	s := c.conn
 	switch {
@@ -83,6 +85,12 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 		return began
 	case c.isCancelled():
 		c.end(nil, more)
+		return began
+	case c.isOverdue(began):
+		c.refuse(frame.ReasonOverdue, more)
+		return began
+	case c.answers && s.server.going.Load():
+		c.refuse(frame.ReasonGoing, more)
 		return began
 	case c.tooLarge != nil:
 		replies := c.guard(func() bool { return s.server.config.OnTooLarge(c, c.tooLarge) })
@@ -106,6 +114,14 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 // end gives back what the call has, and sends the reply if there is one and the client waits for
 // it. A marked client that gets none is told so.
 func (c *Call) end(reply *buffer.LinkBuffer, more bool) {
+	c.endWith(reply, frame.ReasonCancelled, more)
+}
+
+// refuse ends a call that has not begun, and tells its client, a marked one that wants an answer, why.
+func (c *Call) refuse(reason frame.Reason, more bool) { c.endWith(nil, reason, more) }
+
+// endWith is end, where a marked client that gets no reply is told the reason.
+func (c *Call) endWith(reply *buffer.LinkBuffer, reason frame.Reason, more bool) {
 	s, over := c.conn, *c
 	frame.Drop(c.request)
 	*c = Call{}
@@ -119,7 +135,7 @@ func (c *Call) end(reply *buffer.LinkBuffer, more bool) {
 			frame.Drop(reply)
 		}
 		if over.answers {
-			s.tellRefused(frame.ReasonCancelled, over.seqID)
+			s.tellRefused(s.companyOf(more), reason, over.seqID)
 		}
 	}
 	s.leave()
@@ -196,14 +212,18 @@ func (c *Call) dropReply() {
 	}
 }
 
-// send sends a reply that checkReply has seen; more says that the caller sends another soon, or
-// calls out.flush.
-func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
-	company := output.Ahead
-	if !more {
-		company = s.companyBeside(1)
+// companyOf returns how the answer to a call in flight is sent; more says that the caller sends
+// another soon, or calls out.Flush.
+func (s *Conn) companyOf(more bool) output.Company {
+	if more {
+		return output.Ahead
 	}
-	if _, err := s.out.Send(reply, company); err == nil {
+	return s.companyBeside(1)
+}
+
+// send sends a reply that checkReply has seen, with more as companyOf has it.
+func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
+	if _, err := s.out.Send(reply, s.companyOf(more)); err == nil {
 		s.server.counters.replies.Add(1)
 	} else {
 		s.server.counters.lost.Add(1)

@@ -103,6 +103,7 @@ func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.taken(in)
 	switch {
 	case err != nil:
+		batch.stamp(s.server.now())
 		s.line.handOut(batch)
 		s.tellGone() // the error ends the connection
 	case !batch.isEmpty():

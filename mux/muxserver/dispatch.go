@@ -56,6 +56,7 @@ const (
 // dispatch has the calls of a batch handled. It is the last that OnRequest does.
 func (s *Conn) dispatch(batch calls) {
 	now := s.server.now()
+	batch.stamp(now)
 	if !s.trust.isGiven() || !s.visit.isRested(now) {
 		s.line.handOut(batch)
 		return
@@ -242,6 +243,22 @@ func (l *line) leave(visit uint64) {
 	if needed {
 		l.ask()
 	}
+}
+
+// withdraw takes the calls out that are answered, by a refusal if need be, and leaves the others.
+func (l *line) withdraw() (withdrawn calls) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting := l.waiting
+	l.waiting = calls{}
+	for call := waiting.pop(); call != nil; call = waiting.pop() {
+		if call.answers {
+			withdrawn.push(call)
+		} else {
+			l.waiting.push(call)
+		}
+	}
+	return withdrawn
 }
 
 // look is the helper's look at the connection. It returns the visit of a reader that has not taken

@@ -234,7 +234,7 @@ func TestBatchOfDeadConnection(t *testing.T) {
 		frames[oneway-1] = onewayFrame(oneway, nil)
 		b.client.Send(t, frames...)
 		synctest.Wait() // the first blocks
-		_ = b.Close()
+		b.snapshot()[0].end()
 		time.Sleep(2 * helpPeriod)
 		synctest.Wait()
 		if st := b.Stats(); st.Skipped != n-2 || st.InFlight != 2 {

@@ -8,8 +8,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestLineModel has readers, workers and the helper come to a line in random order: calls are taken in
-// the order in which they came, each once, and while any waits somebody comes for it.
+// TestLineModel has readers, workers and the helper come to a line in random order, and calls withdrawn
+// from it: calls are taken in the order in which they came, each once, and while any waits somebody
+// comes for it.
 func TestLineModel(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(2000)) {
 		m := &lineModel{rnd: rand.New(rand.NewPCG(seed, 7))}
@@ -30,14 +31,14 @@ type lineModel struct {
 	rnd     *rand.Rand
 	line    line
 	came    uint32   // calls so far; their sequence IDs are 1 to came
-	taken   uint32   // of them
+	waiting []uint32 // those that were not taken; the even ones may be withdrawn
 	asked   int      // workers that were asked and have not come yet
 	workers int      // that have come and may take another
 	readers []uint64 // the visits of readers that have not left
 }
 
 func (m *lineModel) step(t *testing.T) {
-	switch m.rnd.IntN(8) {
+	switch m.rnd.IntN(9) {
 	case 0:
 		m.line.handOut(m.batch())
 	case 1:
@@ -53,13 +54,38 @@ func (m *lineModel) step(t *testing.T) {
 		if stuck, _ := m.line.look(); stuck != 0 {
 			m.line.leave(stuck)
 		}
+	case 8:
+		if m.rnd.IntN(10) == 0 {
+			m.withdraw(t)
+		}
+	}
+}
+
+// withdraw has the server go away.
+func (m *lineModel) withdraw(t *testing.T) {
+	withdrawn := m.line.withdraw()
+	stay := m.waiting[:0]
+	for _, id := range m.waiting {
+		if id%2 != 0 {
+			stay = append(stay, id)
+			continue
+		}
+		if call := withdrawn.pop(); call == nil || call.seqID != id || call.next != nil {
+			t.Errorf("call %d was not withdrawn in its turn", id)
+			return
+		}
+	}
+	m.waiting = stay
+	if !withdrawn.isEmpty() {
+		t.Error("more was withdrawn than may be")
 	}
 }
 
 func (m *lineModel) batch() (batch calls) {
 	for range 1 + m.rnd.IntN(4) {
 		m.came++
-		batch.push(&Call{seqID: m.came})
+		m.waiting = append(m.waiting, m.came)
+		batch.push(&Call{seqID: m.came, answers: m.came%2 == 0})
 	}
 	return batch
 }
@@ -97,8 +123,8 @@ func (m *lineModel) readerTakes(t *testing.T) {
 	i := m.rnd.IntN(len(m.readers))
 	call, more := m.line.takeInPlace(m.readers[i])
 	m.took(t, call)
-	if more != (call != nil && m.taken < m.came) {
-		t.Errorf("more is %t with %d of %d calls taken", more, m.taken, m.came)
+	if more != (call != nil && len(m.waiting) > 0) {
+		t.Errorf("more is %t with %d calls left", more, len(m.waiting))
 	}
 	if call == nil || m.rnd.IntN(3) == 0 {
 		m.line.leave(m.readers[i])
@@ -110,9 +136,11 @@ func (m *lineModel) took(t *testing.T, call *Call) {
 	if call == nil {
 		return
 	}
-	if m.taken++; call.seqID != m.taken || call.next != nil {
-		t.Errorf("took call %d, want %d", call.seqID, m.taken)
+	if len(m.waiting) == 0 || call.seqID != m.waiting[0] || call.next != nil {
+		t.Errorf("took call %d of %v", call.seqID, m.waiting)
+		return
 	}
+	m.waiting = m.waiting[1:]
 }
 
 // check compares the line with what is known of it.
@@ -124,8 +152,8 @@ func (m *lineModel) check(t *testing.T) {
 	if l.reader != 0 && !slices.Contains(m.readers, l.reader) {
 		t.Errorf("it counts on reader %d of %v", l.reader, m.readers)
 	}
-	if waits := m.taken < m.came; waits != !l.waiting.isEmpty() || waits && !l.asked && l.reader == 0 {
-		t.Errorf("%d of %d calls taken, and nobody comes for the next", m.taken, m.came)
+	if waits := len(m.waiting) > 0; waits != !l.waiting.isEmpty() || waits && !l.asked && l.reader == 0 {
+		t.Errorf("%d calls wait, and nobody comes for the next", len(m.waiting))
 	}
 }
 
@@ -140,7 +168,7 @@ func (m *lineModel) drain(t *testing.T) {
 	for m.asked > 0 {
 		m.workerComes(t)
 	}
-	if m.taken != m.came {
-		t.Errorf("%d of %d calls were never taken", m.came-m.taken, m.came)
+	if len(m.waiting) > 0 {
+		t.Errorf("calls %v of %d were never taken", m.waiting, m.came)
 	}
 }

@@ -114,7 +114,7 @@ func (s *Conn) tellRefusals() {
 	}
 	r := s.refusals
 	s.refusals = refusals{}
-	s.tellRefused(r.reason, r.ids...)
+	s.tellRefused(output.Alone, r.reason, r.ids...)
 	if r.here.set {
 		if earlier := s.lowMark.Load(); earlier != nil {
 			r.here.lower(*earlier)
@@ -128,10 +128,10 @@ func (s *Conn) tellRefusals() {
 }
 
 // tellRefused says that requests are not handled, or get no reply.
-func (s *Conn) tellRefused(reason frame.Reason, ids ...uint32) {
+func (s *Conn) tellRefused(company output.Company, reason frame.Reason, ids ...uint32) {
 	s.server.counters.refused[min(int(reason), len(s.server.counters.refused)-1)].Add(uint64(len(ids)))
 	m := frame.Message{Signal: frame.SignalRefused, Reason: reason}
-	_, _ = s.out.Send(frame.NewControl(m, ids...), output.Alone) // fails on a closed connection
+	_, _ = s.out.Send(frame.NewControl(m, ids...), company) // fails on a closed connection
 }
 
 // sayRoomIfLow tells the client, once, that there is room, if it was refused because of the

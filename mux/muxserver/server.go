@@ -156,6 +156,7 @@ type Server struct {
 	// atomic: stages of Shutdown, each set once and with mu held
 	draining  atomic.Bool // clients that know are told to send nothing new
 	graceOver atomic.Bool // the others' connections are closed when idle
+	going     atomic.Bool // calls of marked clients that have not begun are refused
 
 	// guarded by mu
 	mu     sync.Mutex

@@ -37,6 +37,8 @@ type Stats struct {
 	Pauses     uint64 // times that a limit stopped the reading of a connection
 	Refused    uint64 // requests of marked clients for which there was no room
 	TooLarge   uint64 // requests that were too long
+	Overdue    uint64 // requests that were not begun, since their callers had given up
+	TurnedAway uint64 // requests that were not begun, since the server went away
 	Rooms      uint64 // times that a client was told that there is room again
 	Cancelled  uint64 // calls whose clients have told that they do not wait
 	Stalled    uint64 // connections ended whose clients had begun a request and did not go on
@@ -60,6 +62,7 @@ func (s *Server) Stats() Stats {
 		Panics: c.panics.Load(), Skipped: c.skipped.Load(), Pauses: c.pauses.Load(), Drains: c.drains.Load(),
 		Pings: c.pings.Load(), Asked: c.asked.Load(), Silent: c.silent.Load(), Idle: c.idle.Load(),
 		Refused: c.refused[frame.ReasonNoRoom].Load(), TooLarge: c.refused[frame.ReasonTooLarge].Load(), Rooms: c.rooms.Load(),
+		Overdue: c.refused[frame.ReasonOverdue].Load(), TurnedAway: c.refused[frame.ReasonGoing].Load(),
 		Cancelled: c.cancelled.Load(), Stalled: c.stalled.Load(),
 		Batches: c.output.Batches.Load(), Frames: c.output.Frames.Load(), Writes: c.output.Writes.Load(),
 	}
@@ -78,7 +81,7 @@ func (s Stats) String() string {
 		perBatch = float64(s.Frames) / float64(s.Batches)
 	}
 	return fmt.Sprintf("connections %d (%d marked), in flight %d (%d bytes), pending %d bytes; calls %d (skipped %d), replies %d (lost %d, bad %d), panics %d; "+
-		"pauses %d, refused %d (too large %d, told of room %d), cancelled %d, stalled %d; pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
+		"pauses %d, refused %d (too large %d, told of room %d), overdue %d, turned away %d, cancelled %d, stalled %d; pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
 		s.Conns, s.MarkedConns, s.InFlight, s.RequestBytes, s.PendingBytes, s.Calls, s.Skipped, s.Replies, s.Lost, s.BadReplies, s.Panics,
-		s.Pauses, s.Refused, s.TooLarge, s.Rooms, s.Cancelled, s.Stalled, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
+		s.Pauses, s.Refused, s.TooLarge, s.Rooms, s.Overdue, s.TurnedAway, s.Cancelled, s.Stalled, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
 }

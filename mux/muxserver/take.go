@@ -60,6 +60,13 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 	if f.isWhole() && s.isBackedUp() {
 		return nil, false, nil
 	}
+	if s.server.going.Load() && !f.oneway {
+		if !f.isWhole() && s.isBackedUp() {
+			return nil, false, nil
+		}
+		s.refuse(f.Prefix, int64(f.Bytes), frame.ReasonGoing)
+		return nil, true, nil
+	}
 	d := demand{bytes: f.Bytes, came: min(f.came, f.Bytes), oneway: f.oneway}
 	switch v := s.claim(d); {
 	case v == admitted && f.isWhole():

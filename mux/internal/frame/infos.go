@@ -11,6 +11,8 @@ type infos struct {
 	info   int // where the last info begins
 	left   int // how many more the block says that it has
 	failed bool
+
+	timeout []byte // the value under infoRPCTimeout in what was passed; nil without one
 }
 
 // infosOf begins with the infos of a frame's variable header.
@@ -50,8 +52,10 @@ func (r *infos) enterBlock() {
 		r.left = int(r.u16())
 	case infoNumbers:
 		for n := r.u16(); n > 0 && !r.failed; n-- {
-			r.skip(2)
-			r.value()
+			number := r.u16()
+			if value := r.value(); number == infoRPCTimeout {
+				r.timeout = value
+			}
 		}
 	case infoToken:
 		r.value()
