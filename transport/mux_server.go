@@ -136,7 +136,7 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	if err != nil {
 		return err
 	}
-	c.EndsItself() // as its client and h.mux agree
+	c.EndsItself(served.Drain) // as its client and h.mux agree
 	if h.cancels {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)

@@ -153,8 +153,8 @@ func (h hidingHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
 	h.ServerTransHandler.(remote.InvokeHandleFuncSetter).SetInvokeHandleFunc(f)
 }
 
-// TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was not told of it,
-// and a call on one of them is still answered.
+// TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was not told of it:
+// their clients are, and a call on one of them is still answered.
 func TestMuxShutdownUntold(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
@@ -172,6 +172,10 @@ func TestMuxShutdownUntold(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- svc.stop() }()
 	eventuallyTB(t, "the idle connection has ended", func() bool { return onlyStats(t, idlePool).Connections == 0 })
+	eventuallyTB(t, "the caller's side was told", func() bool { return onlyStats(t, pool).PeerDrains == 1 })
+	if st := onlyStats(t, idlePool); st.PeerDrains != 1 || st.Deaths != 0 {
+		t.Errorf("the idle one: got %+v, want a drain that the server asked for", st)
+	}
 	release()
 	if err := receive(t, "call", done); err != nil {
 		t.Errorf("a call in flight: %v", err)

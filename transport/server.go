@@ -170,8 +170,9 @@ func (s *transServer) Shutdown() error {
 	go func() {
 		defer close(drained)
 		<-told
-		// Handlers that were told have ended their connections by now. Those within a handler that
-		// is no remote.GracefulShutdown were not told, and their idle connections end here.
+		// Handlers that were told have ended their connections by now. Those within a handler that is no
+		// remote.GracefulShutdown were not told: their idle connections end here, and the clients of
+		// shared ones are told to leave them.
 		server.DrainAll()
 	}()
 	err := server.Shutdown(ctx)

@@ -36,23 +36,24 @@ type Conn struct {
 	slots    slotTable
 
 	// atomic
-	marked    atomic.Bool             // the first request has a mark: the client understands control frames
-	drainSaid atomic.Bool             // it was told to send nothing new
-	dead      atomic.Bool             // this side has ended it, see isDead
-	unread    atomic.Bool             // not read until OnRequest is called again, since a limit has no room
-	inFlight  atomic.Int32            // calls handled or waiting; added to by the reading side
-	load      load                    // of a marked client: those without an answer, and what has come of the next
-	oneways   load                    // those of them that have no reply
-	full      atomic.Bool             // not read, since load is at its limit
-	resumed   atomic.Bool             // read again because it was its turn in the room
-	need      atomic.Int64            // the weight of the oneway that it waits with in the room
-	lowMark   atomic.Pointer[lowMark] // nil: the client is not to hear of room here
-	used      atomic.Bool             // a call was taken since the last look
-	arrival   atomic.Uint64           // see arrivalOf; written by the reading side
-	looked    entry                   // in the server's arrivals
-	told      entry                   // in the server's pauses
-	progress  atomic.Uint64           // calls of OnRequest: each has seen that something came
-	onGone    atomic.Pointer[func()]  // nil: nobody wants to know, or was told
+	marked      atomic.Bool             // the first request has a mark: the client understands control frames
+	drainSaid   atomic.Bool             // it was told to send nothing new
+	drainWanted atomic.Bool             // Drain was called
+	dead        atomic.Bool             // this side has ended it, see isDead
+	unread      atomic.Bool             // not read until OnRequest is called again, since a limit has no room
+	inFlight    atomic.Int32            // calls handled or waiting; added to by the reading side
+	load        load                    // of a marked client: those without an answer, and what has come of the next
+	oneways     load                    // those of them that have no reply
+	full        atomic.Bool             // not read, since load is at its limit
+	resumed     atomic.Bool             // read again because it was its turn in the room
+	need        atomic.Int64            // the weight of the oneway that it waits with in the room
+	lowMark     atomic.Pointer[lowMark] // nil: the client is not to hear of room here
+	used        atomic.Bool             // a call was taken since the last look
+	arrival     atomic.Uint64           // see arrivalOf; written by the reading side
+	looked      entry                   // in the server's arrivals
+	told        entry                   // in the server's pauses
+	progress    atomic.Uint64           // calls of OnRequest: each has seen that something came
+	onGone      atomic.Pointer[func()]  // nil: nobody wants to know, or was told
 
 	trust trust
 	visit visit

@@ -126,14 +126,23 @@ func (s *Server) whenEmpty() <-chan struct{} {
 
 // drain does what the stage of the server's shutdown asks for on this connection.
 func (s *Conn) drain() {
+	wanted := s.drainWanted.Load()
 	switch {
 	case s.marked.Load():
-		if s.server.draining.Load() {
+		if wanted || s.server.draining.Load() {
 			s.sayDrain()
 		}
-	case s.server.graceOver.Load():
+	case wanted || s.server.graceOver.Load():
 		s.conn.Drain()
 	}
+}
+
+// Drain has the connection end without failing a call, as Shutdown does with all of them: a client that
+// knows package mux is told to send nothing new, and closes it after its last reply; another one's is
+// closed when it is idle. It does not wait.
+func (s *Conn) Drain() {
+	s.drainWanted.Store(true)
+	s.drain()
 }
 
 // sayDrain tells the client to send nothing new, once.

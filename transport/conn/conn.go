@@ -67,19 +67,19 @@ type Conn struct {
 
 	// atomic
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]
-	staying   atomic.Bool   // its arming for reading stays; changed with armMu held
-	kept      atomic.Bool   // a server's Shutdown leaves its end to its user
-	errQueue  atomic.Bool   // its error queue is in use, so that every arming stays: see errorqueue.go
-	readers   atomic.Int32  // goroutines that read for a user or a handler
-	pending   atomic.Int64  // bytes of the write under way that the kernel has not taken; set with writeMu held
-	pressure  atomic.Uint32 // a Pressure; set with writeMu held
-	tells     atomic.Bool   // it has an OnReadable
-	lastTick  atomic.Uint64 // the sweep's tick in which it was last used
-	readTick  atomic.Uint64 // the same without writes; kept only if it tells
-	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
-	swept     atomic.Bool   // it is in the sweep's list
-	timed     atomic.Bool   // it has an idle timeout
-	restedAt  atomic.Int64  // the instant of when it was last used; kept only if timed
+	staying   atomic.Bool            // its arming for reading stays; changed with armMu held
+	kept      atomic.Pointer[func()] // non-nil: a server's Shutdown leaves its end to its user, who is told by it of DrainAll
+	errQueue  atomic.Bool            // its error queue is in use, so that every arming stays: see errorqueue.go
+	readers   atomic.Int32           // goroutines that read for a user or a handler
+	pending   atomic.Int64           // bytes of the write under way that the kernel has not taken; set with writeMu held
+	pressure  atomic.Uint32          // a Pressure; set with writeMu held
+	tells     atomic.Bool            // it has an OnReadable
+	lastTick  atomic.Uint64          // the sweep's tick in which it was last used
+	readTick  atomic.Uint64          // the same without writes; kept only if it tells
+	offeredAt atomic.Uint64          // the sweep's tick in which the reading side was last offered
+	swept     atomic.Bool            // it is in the sweep's list
+	timed     atomic.Bool            // it has an idle timeout
+	restedAt  atomic.Int64           // the instant of when it was last used; kept only if timed
 
 	// guarded by mu
 	mu             sync.Mutex

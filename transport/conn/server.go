@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
@@ -44,8 +43,6 @@ type Server struct {
 	stopping chan struct{} // closed when phase leaves phaseServing
 	closed   chan struct{} // closed when every listener has been closed, after that
 	ended    chan struct{} // closed when phase is phaseEnded
-
-	drainsAll atomic.Bool // EndsItself means nothing any longer
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -182,7 +179,7 @@ func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 		return
 	}
 	c.start()
-	if p == phaseDraining && !c.kept.Load() {
+	if p == phaseDraining && c.kept.Load() == nil {
 		c.drain()
 	}
 	if err := c.Err(); isArmError(err) {

@@ -100,7 +100,7 @@ func (s *Server) stop(last func(*listening)) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
-		if !c.kept.Load() || s.drainsAll.Load() {
+		if c.kept.Load() == nil {
 			c.drainApart()
 		}
 	}
@@ -117,13 +117,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// DrainAll drains every open connection as Conn.Drain does, those with EndsItself included, and a
-// later Shutdown spares none either. It is for a server whose connections turn out not to
+// DrainAll drains every open connection as Conn.Drain does, and tells the users of those with
+// EndsItself that these are to end. It is for a server whose connections turn out not to
 // be ended by their user. It does not wait, and may be called beside Shutdown.
 func (s *Server) DrainAll() {
-	s.drainsAll.Store(true)
 	for _, c := range s.advance(phaseServing) {
-		if word(c.state.Load()).isOpen() {
+		wanted := c.kept.Load()
+		switch {
+		case !word(c.state.Load()).isOpen():
+		case wanted != nil:
+			(*wanted)()
+		default:
 			c.drainApart()
 		}
 	}

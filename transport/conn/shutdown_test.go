@@ -271,14 +271,14 @@ func TestShutdownTakesBacklog(t *testing.T) {
 }
 
 // TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until it ends, the
-// time for that is over, or DrainAll has idle ones closed.
+// time for that is over, or its user has it end, who hears of DrainAll.
 func TestShutdownKeeps(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"client", "time", "DrainAll"} {
 		s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{
 			OnRequest: func(ctx context.Context, c *conn.Conn) error {
 				if first, err := c.Reader().Peek(5); err == nil && first[4] == 'k' {
-					c.EndsItself()
+					c.EndsItself(c.Drain)
 				}
 				return echoFrames(ctx, c)
 			},
