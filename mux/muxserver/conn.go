@@ -33,6 +33,7 @@ type Conn struct {
 	front    front
 	frames   uint64 // frames that were taken so far, and pauses
 	refusals refusals
+	pongs    pongs
 	slots    slotTable
 
 	// atomic
@@ -117,6 +118,7 @@ func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 // take long or gives the connection up.
 func (s *Conn) taken(in buffer.Reader) {
 	s.tellRefusals()
+	s.answerPings()
 	s.noteArrival(in)
 	s.server.gate.passOn(&s.seat)
 	if s.resumed.Load() {

@@ -12,10 +12,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // cpuTime is what the process has used of its processors.
@@ -126,42 +128,60 @@ func TestDeafPeers(t *testing.T) {
 }
 
 // TestShortFramesTakeMemory: what waits for a client that does not read is bounded by the memory it
-// takes, which is much more than its bytes if it is many short replies, or answers to heartbeats.
+// takes, which is much more than its bytes if it is many short replies.
 func TestShortFramesTakeMemory(t *testing.T) {
 	const perConn, pending, batch = 16, 1 << 20, 64
-	for name, short := range map[string][]byte{
-		"calls": testpeer.Frame(1, frame.SignalNone, nil), "pings": testpeer.Control(frame.SignalPing),
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := startMuxServer(t, "tcp", Config{
-				MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
-				Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, nil) }),
-			})
-			holdLittle(t, s)
-			p := s.dialDeaf(t)
-			p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
-			go func() { // until the server closes
-				for many := bytes.Repeat(short, 1000); ; {
-					if _, err := p.Write(many); err != nil {
-						return
-					}
-				}
-			}()
-			var before Stats
-			seen := time.Now() // that it did something
-			testpeer.WaitFor(t, "the server to read no more", func() bool {
-				st := s.Stats()
-				if st.Calls != before.Calls || st.Pings != before.Pings || st.Frames != before.Frames || st.InFlight > 0 {
-					before, seen = st, time.Now()
-				}
-				return st.Pauses > 0 && st.PendingBytes > 0 && time.Since(seen) > 200*time.Millisecond
-			})
-			waiting := int64(before.Replies+before.Pings) - int64(before.Frames)
-			if most := int64(pending/frame.MinMemory + perConn + batch); waiting > most {
-				t.Errorf("%d frames wait, of %d bytes, want %d at most", waiting, before.PendingBytes, most)
+	s := startMuxServer(t, "tcp", Config{
+		MaxHandlersPerConn: perConn, MaxPendingBytes: pending, WriteTimeout: -1,
+		Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, nil) }),
+	})
+	holdLittle(t, s)
+	p := s.dialDeaf(t)
+	p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
+	go func() { // until the server closes
+		for many := bytes.Repeat(testpeer.Frame(1, frame.SignalNone, nil), 1000); ; {
+			if _, err := p.Write(many); err != nil {
+				return
 			}
-		})
+		}
+	}()
+	var before Stats
+	seen := time.Now() // that it did something
+	testpeer.WaitFor(t, "the server to read no more", func() bool {
+		st := s.Stats()
+		if st.Calls != before.Calls || st.Frames != before.Frames || st.InFlight > 0 {
+			before, seen = st, time.Now()
+		}
+		return st.Pauses > 0 && st.PendingBytes > 0 && time.Since(seen) > 200*time.Millisecond
+	})
+	waiting := int64(before.Replies) - int64(before.Frames)
+	if most := int64(pending/frame.MinMemory + perConn + batch); waiting > most {
+		t.Errorf("%d frames wait, of %d bytes, want %d at most", waiting, before.PendingBytes, most)
 	}
+}
+
+// TestPingsTakeNoMemory: of a client that sends pings and does not read, one answer waits beside the one that
+// is being written, however many it sends.
+func TestPingsTakeNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{WriteTimeout: -1})
+		defer b.close(t)
+		ours, theirs := net.Pipe()
+		if _, err := conn.New(theirs, conn.Config{OnRequest: b.OnRequest}, nil); err != nil {
+			t.Fatal(err)
+		}
+		p := &bubbleClient{Conn: ours}
+		b.clients = append(b.clients, p)
+		p.send(t, firstOneway(1))
+		for range 1000 {
+			p.send(t, testpeer.Control(frame.SignalPing))
+		}
+		one := int64(frame.ControlBytes(frame.Message{Signal: frame.SignalPong}, 0))
+		hello := int64(frame.ControlBytes(b.config.hello(), 0))
+		if st := b.Stats(); st.Pings != 1000 || st.PendingBytes > hello+2*one {
+			t.Errorf("got %v, want the hello and %d bytes to wait at most", st, 2*one)
+		}
+	})
 }
 
 // TestRefusalsTakeMemory: what waits for a client that does not read is bounded, be it refusals.

@@ -75,7 +75,7 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	switch m.Signal {
 	case frame.SignalPing:
 		s.server.counters.pings.Add(1)
-		s.say(frame.SignalPong)
+		s.pongs.due = true
 	case frame.SignalCancel:
 		for id := range m.SeqIDs {
 			s.cancel(id)
@@ -84,10 +84,32 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	return in.Skip(p.Bytes)
 }
 
-// say sends a control frame without parameters.
-func (s *Conn) say(sig frame.Signal) { s.tell(frame.Message{Signal: sig}) }
+// pongs are the answers to a client's pings. Pings that come together get one, and so do those that come
+// before it was written. The reading side owns it; the zero value has answered none.
+type pongs struct {
+	due  bool   // a ping has come since the last answer
+	said bool   // there is a last answer
+	at   uint64 // its position in the output
+}
 
-// tell sends a control frame.
-func (s *Conn) tell(m frame.Message) {
-	_, _ = s.out.Send(frame.NewControl(m), output.Alone) // fails on a closed connection, whose client has gone
+// answerPings answers the pings that have come. The reading side calls it before it does anything that
+// may take long.
+func (s *Conn) answerPings() {
+	p := &s.pongs
+	if !p.due {
+		return
+	}
+	p.due = false
+	if !p.said || s.out.Begun(p.at) {
+		p.at, p.said = s.say(frame.SignalPong), true
+	}
+}
+
+// say sends a control frame without parameters. It returns its position in the output.
+func (s *Conn) say(sig frame.Signal) (position uint64) { return s.tell(frame.Message{Signal: sig}) }
+
+// tell is say for a control frame with parameters.
+func (s *Conn) tell(m frame.Message) (position uint64) {
+	position, _ = s.out.Send(frame.NewControl(m), output.Alone) // fails on a closed connection, whose client has gone
+	return position
 }

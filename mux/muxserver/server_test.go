@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -409,4 +410,23 @@ func TestServerStatsString(t *testing.T) {
 			t.Errorf("got %q, want %q in it", got, want)
 		}
 	}
+}
+
+// TestPingsThatComeTogether get one answer, and a later one gets its own.
+func TestPingsThatComeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{})
+		defer b.close(t)
+		p := b.dialMarked(t)
+		ping := testpeer.Control(frame.SignalPing)
+		for _, together := range []int{1, 5, 2} {
+			p.send(t, bytes.Repeat(ping, together))
+			p.answered(t, 0, frame.SignalPong)
+			p.quiet(t)
+		}
+		p.send(t, ping, testpeer.RequestFrame(2, nil), ping)
+		p.answered(t, 0, frame.SignalPong) // although the call goes on
+		p.quiet(t)
+		p.finish(t, b)
+	})
 }
