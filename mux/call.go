@@ -36,8 +36,8 @@ type Call struct {
 	unsent   bool // it is counted in conn.unsent
 	left     bool // it has nothing to do with the connection any more
 	position uint64
-	timer    *time.Timer // nil until it was needed
-	heard    uint64      // conn.heard when it was sent
+	timer    *time.Timer   // nil until it was needed
+	sentAt   time.Duration // when it was sent, from conn.born on
 
 	// guarded by conn.mu
 	state      callState
@@ -143,7 +143,7 @@ func (c *Call) send() error {
 		return err
 	}
 	request := c.request
-	c.request, c.size, c.heard = nil, p.Bytes, cc.heard()
+	c.request, c.size, c.sentAt = nil, p.Bytes, time.Since(cc.born)
 	held := 0
 	if c.oneway { // no caller that waits stands for its memory
 		held = frame.MinMemory

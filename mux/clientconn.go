@@ -60,7 +60,7 @@ type clientConn struct {
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
 
-	// atomic. The first five are changed with mu held, the next five by the reader, the next
+	// atomic. The first five are changed with mu held, the next six by the reader, the next
 	// three by callers, and the last with Set.mu held.
 	mode     atomic.Uint32 // a mode
 	most     atomic.Int32  // calls that it may have at a time: its places, unless calls were refused
@@ -71,6 +71,7 @@ type clientConn struct {
 	incoming atomic.Int64  // bytes that are still to come of a large frame
 	progress atomic.Uint64 // frames read so far, and parts of large ones
 	trickle  atomic.Uint64 // less than a part has come so often
+	heardAt  atomic.Int64  // how long after born something came last, in nanoseconds
 	partial  atomic.Bool   // a frame has begun that has not come whole
 	unsent   atomic.Int32  // calls that have begun and not sent
 	typical  atomic.Int64  // about the mean length of the last requests

@@ -135,6 +135,7 @@ func (cc *clientConn) readFrames() error {
 		}
 		if !cc.hasFrame(in) {
 			cc.part = in.Len()
+			cc.noteHeard()
 			cc.noteRest(in)
 			return in.Release()
 		}
@@ -152,6 +153,7 @@ func (cc *clientConn) lookAtPart(in buffer.Reader) {
 // heardPart counts a sign of life that is less than a frame, or than a part of a large one.
 func (cc *clientConn) heardPart() {
 	cc.trickle.Add(1)
+	cc.noteHeard()
 	cc.vouch()
 }
 
@@ -232,6 +234,7 @@ func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 			return nil, err
 		}
 		cc.heardMore()
+		cc.noteHeard()
 		cc.part = in.Len()
 		if err := cc.large.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
 			return nil, err

@@ -49,7 +49,7 @@ type Stats struct {
 	Aged        uint64 // of them, those replaced for their age
 	LateReplies uint64 // replies for which nobody waited any more
 	Overloads   uint64 // calls that failed with ErrOverloaded
-	Suspicions  uint64 // times a call timed out without a sign of life since it was sent
+	Suspicions  uint64 // times a connection was suspected, since a call timed out without a sign of life
 	Refused     uint64 // requests that the peer has refused, each time that they were sent
 	Cancels     uint64 // requests of which the peer was told that their replies are no longer awaited
 

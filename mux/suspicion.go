@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -11,19 +12,21 @@ import (
 )
 
 // This file is about connections whose path may be dead, of which the kernel says nothing for a
-// long time. A call that times out while nothing has come since it was sent makes its connection
-// suspect: the peer is asked at once, and new calls take another connection, or wait for the answer
-// for a grace of a few dials' time. Without an answer by then the connection is doubted: calls may have
-// another one dialled in its place. Upkeep ends it unless there is a sign of life within about a
-// second, and a second more for each 256 KiB of requests that may be ahead of the ping; any byte clears it. So a dead path costs each caller about one call, and a peer that is
-// slow with a call costs a ping.
+// long time. A call that times out makes each of the set's connections suspect that has been quiet for
+// half as long as the call took, its own or another: what cuts one path to an address off as a rule
+// cuts the others off. The peer is asked at once on each of them, and new calls take another
+// connection, or wait for an answer for a grace of a few dials' time. Without an answer by then a
+// connection is doubted: calls may have another one dialled in its place. Upkeep ends it unless there
+// is a sign of life within about a second, and a second more for each 256 KiB of requests that may be
+// ahead of the ping; any byte clears it. So dead paths cost each caller about one call, and a peer that
+// is slow with a call costs a ping on each connection.
 
 // trust says what is thought of a connection's path.
 type trust uint8
 
 const (
 	trusted trust = iota // nothing speaks against it
-	asked                // a call has timed out without a sign of life since it was sent; a ping has gone out
+	asked                // a call has timed out, here or beside it, after a long silence; a ping has gone out
 	doubted              // and no answer has come within the grace
 )
 
@@ -55,28 +58,55 @@ func (cc *clientConn) outstanding() int64 {
 	return max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
 }
 
-// timedOut is called when c, which was sent, has ended because of over. It makes the connection
-// suspect if that is a timeout and nothing has come meanwhile.
+// noteHeard records when something has come. Only the reader calls it.
+func (cc *clientConn) noteHeard() { cc.heardAt.Store(int64(time.Since(cc.born))) }
+
+// quiet returns how long nothing has come, as far as the reader has noticed.
+func (cc *clientConn) quiet() time.Duration {
+	return time.Since(cc.born) - time.Duration(cc.heardAt.Load())
+}
+
+// timedOut is called when c, which was sent, has ended because of over. If that is a timeout it makes
+// those connections suspect that have been quiet.
 func (cc *clientConn) timedOut(c *Call, over error) {
-	if cc.heard() != c.heard || mode(cc.mode.Load()) != modeShared {
+	if mode(cc.mode.Load()) != modeShared {
 		return
 	}
 	if !errors.Is(over, os.ErrDeadlineExceeded) && !errors.Is(over, context.DeadlineExceeded) {
 		return
 	}
-	if cc.set.suspect(cc) {
+	for _, quiet := range cc.set.suspect(cc, time.Since(cc.born)-c.sentAt) {
 		cc.set.counters.suspicions.Add(1)
-		_, _ = cc.sendControl(frame.SignalPing)
-		cc.kickReader() // a part of a frame may have come, which the reader has not told of
-		cc.watchNow()   // or there is no reader
+		_, _ = quiet.sendControl(frame.SignalPing)
+		quiet.kickReader() // a part of a frame may have come, which the reader has not told of
+		quiet.watchNow()   // or there is no reader
 	}
 }
 
-// suspect makes cc suspect, and reports whether it was not.
-func (s *Set) suspect(cc *clientConn) bool {
+// suspect makes cc suspect, on which a call got no answer for so long, and the connections beside it,
+// as far as they have been quiet for half of that time. It returns those that were not suspect before.
+// The call may have been sent some time before its path died, so that others had replies meanwhile.
+func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, open := s.conns[cc]; !open || s.closed || !cc.suspicion.Begin(time.Now(), cc.signs()) {
+	if s.closed {
+		return nil
+	}
+	list := *s.list.Load()
+	if _, open := s.conns[cc]; open && !slices.Contains(list, cc) { // it drains
+		list = append(list[:len(list):len(list)], cc)
+	}
+	for _, quiet := range list {
+		if mode(quiet.mode.Load()) == modeShared && quiet.quiet() >= unanswered/2 && s.suspectLocked(quiet) {
+			suspects = append(suspects, quiet)
+		}
+	}
+	return suspects
+}
+
+// suspectLocked makes cc suspect, and reports whether it was not.
+func (s *Set) suspectLocked(cc *clientConn) bool {
+	if !cc.suspicion.Begin(time.Now(), cc.signs()) {
 		return false
 	}
 	cc.trust.Store(uint32(asked))

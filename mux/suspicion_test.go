@@ -17,8 +17,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// darkConn is the near end of a connection whose path goes dead when dark is closed: what is
-// written is taken, as by a kernel, and nothing comes.
+// darkConn is an end of a connection whose path goes dead when dark is closed: what is written is
+// taken, as by a kernel, and does not arrive.
 type darkConn struct {
 	net.Conn
 	dark chan struct{}
@@ -58,8 +58,9 @@ func (n *darkNet) dial(context.Context) (*conn.Conn, error) {
 	}
 	near, far := net.Pipe()
 	count := int(n.peer.dials.Add(1))
-	n.peer.wg.Go(func() { n.peer.serve(far, count) })
-	return conn.New(&darkConn{near, n.dark}, conn.Config{}, nil)
+	dark := n.dark
+	n.peer.wg.Go(func() { n.peer.serve(&darkConn{far, dark}, count) })
+	return conn.New(&darkConn{near, dark}, conn.Config{}, nil)
 }
 
 // goDark has the connections that there are go dead, in both directions.

@@ -1,6 +1,7 @@
 package sharing
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,38 +15,44 @@ import (
 
 const flowCallers = 12
 
-// flowTimeout is a call's, which a busy machine does not reach in the short form.
-func flowTimeout() time.Duration {
-	return time.Duration(scale(1000, 500)) * time.Millisecond * min(harness.Slowdown, 3)
+// flowTimeouts are the calls'. A busy machine does not reach the one in the short form.
+func flowTimeouts() []time.Duration {
+	if long {
+		return []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
+	}
+	return []time.Duration{time.Second * min(harness.Slowdown, 3)}
 }
 
 // Where connections carry nothing all of a sudden, and new ones do, calls that share such a connection
 // fail no more often than those that have one each.
 func TestBlackhole(t *testing.T) {
 	beside(t)
-	var failures [2][]int
-	var took [2][]time.Duration
-	for range scale(1, 5) {
-		for i, k := range kinds() {
-			failed, back := blackholed(t, k)
-			failures[i], took[i] = append(failures[i], failed), append(took[i], back)
+	for _, timeout := range flowTimeouts() {
+		var failures [2][]int
+		var took [2][]time.Duration
+		for range scale(1, 5) {
+			for i, k := range kinds() {
+				failed, back := blackholed(t, k, timeout)
+				failures[i], took[i] = append(failures[i], failed), append(took[i], back)
+			}
 		}
-	}
-	p, s := median(failures[0]), median(failures[1])
-	t.Logf("failed calls: %v pooled, %v shared; after %v and %v", failures[0], failures[1], took[0], took[1])
-	checkCount(t, "flows blackholed: failed calls", s, 2*p)
-	if long {
-		checkTime(t, "flows blackholed: calls succeed again", median(took[1]), max(2*time.Second, 2*flowTimeout()))
+		p, s := median(failures[0]), median(failures[1])
+		name := fmt.Sprintf("flows blackholed, timeout %v: ", timeout)
+		t.Logf("%sfailed calls: %v pooled, %v shared; after %v and %v", name, failures[0], failures[1], took[0], took[1])
+		checkCount(t, name+"failed calls", s, 2*p)
+		if long {
+			checkTime(t, name+"calls succeed again", median(took[1]), max(2*time.Second, 2*timeout))
+		}
 	}
 }
 
-// blackholed returns how many calls fail, and when the last of some callers has succeeded again.
-func blackholed(t *testing.T, k kind) (failed int, back time.Duration) {
+// blackholed returns how many calls fail that have a timeout, and when the last of some callers has succeeded again.
+func blackholed(t *testing.T, k kind, timeout time.Duration) (failed int, back time.Duration) {
 	t.Helper()
 	const used = 20
 	s := startAt(t, newGate(), nil)
 	proxy := harness.NewProxy(t, s.Addr)
-	c := newCaller(t, k, proxy.Addr, kiteline.MuxConfig{}, client.WithRPCTimeout(flowTimeout()))
+	c := newCaller(t, k, proxy.Addr, kiteline.MuxConfig{}, client.WithRPCTimeout(timeout))
 	var warm sync.WaitGroup
 	warm.Add(flowCallers)
 	var dead atomic.Bool
