@@ -252,12 +252,13 @@ func (c *Call) parkOn(woken <-chan struct{}) error {
 	}
 }
 
-// fail returns the call's error. sent is decided by whether its frame was begun.
+// fail returns the call's error. It was sent if its frame was begun, or will be: a oneway that is
+// queued is not taken back.
 func (c *Call) fail(op string, err error) error {
 	e := &Error{Op: op, Err: err}
 	if c.conn != nil {
 		e.Addr = c.conn.conn.RemoteAddr()
-		e.sent = c.queued && c.conn.out.Begun(c.position)
+		e.sent = c.queued && (c.oneway || c.conn.out.Begun(c.position))
 	}
 	return e
 }

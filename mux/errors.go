@@ -63,6 +63,10 @@ type Error struct {
 	Addr net.Addr // the peer; nil if the call had no connection yet
 	Err  error    // never nil
 
+	// SentBefore says that the same call was made before, or is made again beside this attempt, and may
+	// have been sent then. A Set knows nothing of that: the one who makes the attempts says so.
+	SentBefore bool
+
 	sent bool
 }
 
@@ -77,6 +81,8 @@ func (e *Error) Error() string {
 	case e.Op == "warm up":
 	case e.sent:
 		text += " (sent, may have run)"
+	case e.SentBefore:
+		text += " (not sent, but another attempt may have been)"
 	case errors.As(e.Err, &frame) && !frame.Received && e.Op == "receive":
 		text += " (not begun)" // and it would not be the next time
 	case errors.As(e.Err, &frame) && !frame.Received:
@@ -109,9 +115,9 @@ func (e *Error) doing() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotSent reports whether no byte of the call was handed to the kernel, so that the peer
+// NotSent reports whether no byte of the call was handed to the kernel, nor will be, so that the peer
 // cannot have seen it, or the peer has refused it before it was begun: it is safe to try it again.
-func (e *Error) NotSent() bool { return !e.sent }
+func (e *Error) NotSent() bool { return !e.sent && !e.SentBefore }
 
 // Timeout reports whether the call failed because time was over.
 func (e *Error) Timeout() bool {

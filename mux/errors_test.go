@@ -2,9 +2,14 @@ package mux
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
 // TestErrorText: the text says what the call was doing, with whom, what went wrong, and whether the call
@@ -19,10 +24,43 @@ func TestErrorText(t *testing.T) {
 		"mux: call to 10.0.0.1:80 being sent: bad frame to send: too large (2 bytes, limit 1) (not sent)":     {Op: "send", Addr: peer, Err: tooLarge},
 		"mux: call to 10.0.0.1:80 waiting for the reply: EOF (sent, may have run)":                            {Op: "receive", Addr: peer, Err: io.EOF, sent: true},
 		"mux: call to 10.0.0.1:80 waiting for the reply: context deadline exceeded (not sent, safe to retry)": {Op: "receive", Addr: peer, Err: context.DeadlineExceeded},
+		"mux: call waiting for a place: overloaded (not sent, but another attempt may have been)":             {Op: "begin", Err: ErrOverloaded, SentBefore: true},
 		"mux: warm up: peer drains its connections":                                                           {Op: "warm up", Err: errPeerDrains},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
+}
+
+// TestQueuedOneway asks for the reply to oneway calls that wait behind others for a peer that does not read.
+// They are sent whenever it does, so no error may say that they were not.
+func TestQueuedOneway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := testpeer.NewServer(nc, true)
+			first, _ := p.ReceiveCall()
+			_ = p.Reply(first.SeqID, nil)
+			// The pipe has no room.
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		for range 3 {
+			c, err := s.Begin(t.Context(), time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(c, []byte("oneway"))
+			if err := c.SendOneway(); err != nil {
+				t.Fatal(err)
+			}
+			var e *Error
+			if _, err := c.Receive(); !errors.As(err, &e) || e.NotSent() {
+				t.Errorf("got %v, want an error of a call that is sent", err)
+			}
+			c.End()
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
 }

@@ -68,7 +68,7 @@ func (h *muxClientHandler) send(ctx context.Context, call *clientCall, msg remot
 		call.request = msg
 	}
 	if err := call.send(); err != nil {
-		return callError(err)
+		return attemptError(ctx, msg.RPCInfo(), err)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	}
 	call.request = nil
 	if err != nil {
-		return callError(err)
+		return attemptError(ctx, msg.RPCInfo(), err)
 	}
 	msg.SetPayloadCodec(h.opt.PayloadCodec)
 	in := newMemoryBuffer(reply, nil)
@@ -126,6 +126,14 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 		call.Retire() // which spares a shared connection: Kitex's server asks for this with each request that it cannot read
 	}
 	return err
+}
+
+// attemptError is callError, and says of the attempt at info's call whether others may have been sent. Its
+// class is that of the attempt alone: that decides whether Kitex makes another one.
+func attemptError(ctx context.Context, info rpcinfo.RPCInfo, err error) error {
+	classified := callError(err)
+	noteSentBefore(ctx, info, err)
+	return classified
 }
 
 // callError returns a call's error as Kitex classifies it (client/middlewares.go). One whose connection

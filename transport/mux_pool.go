@@ -111,7 +111,7 @@ func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.C
 		case p.isGone(err, addr, target):
 			continue
 		}
-		return p.refused(addr, err)
+		return p.refused(ctx, addr, err)
 	}
 }
 

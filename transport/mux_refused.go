@@ -69,20 +69,22 @@ func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
 }
 
 // refused returns the connection of a call to addr that failed with err in Begin, or err where that
-// is one of connecting, on which another instance may improve.
-func (p *MuxPool) refused(addr poolAddr, err error) (net.Conn, error) {
+// is one of connecting, on which another instance may improve. ctx is the call's.
+func (p *MuxPool) refused(ctx context.Context, addr poolAddr, err error) (net.Conn, error) {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {
 		return nil, err
 	}
 	failed.Addr = addr // which a Set does not know
+	attempt := callError(err)
+	noteSentBefore(ctx, rpcinfo.GetRPCInfo(ctx), err)
 	switch {
 	case isRefusal(err):
 		p.logRefusal(addr, err)
 	case !isOver(failed.Err):
 		return nil, err
 	}
-	return &refusedCall{addr: addr, err: callError(err)}, nil
+	return &refusedCall{addr: addr, err: attempt}, nil
 }
 
 // logRefusal logs that a limit was met.

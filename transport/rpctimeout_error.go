@@ -77,35 +77,45 @@ type CallError struct {
 	// if it had not failed, or only because the call had closed its connection or used up its timeout.
 	Err error
 
-	notSent bool
-	of      weak.Pointer[timedCall]
-	text    string // Kitex's, which Error begins with
-	why     error  // context.DeadlineExceeded or context.Canceled
+	notSent  bool      // in this attempt of Kitex's, whatever a middleware has made of it
+	attempts *attempts // nil: nothing is known of others
+	same     *int32    // see sameCall
+	attempt  int       // which it is
+	of       weak.Pointer[timedCall]
+	text     string // Kitex's, which Error begins with
+	why      error  // context.DeadlineExceeded or context.Canceled
 }
 
 // NotSent reports whether the peer has not begun the call, and will not: nothing of the request
 // was handed to the kernel, or the peer has refused it. It is safe to make the call again then.
 // Otherwise the peer may have run it, may be running it, or may run it later.
 //
-// It covers every attempt of a middleware that tries again: it may be false where Err is a
-// *mux.Error whose NotSent, which covers the last attempt alone, is true. It is false for
-// Kitex's own retries and backup requests, but it does not cover a backup request that Kitex makes
-// beside the call.
-func (e *CallError) NotSent() bool { return e.notSent }
+// It covers every attempt of a middleware that tries again, and Kitex's own retries and backup requests: it
+// may be false where Err is a *mux.Error of an attempt that was not sent itself. It becomes false when
+// Kitex begins a backup request beside the call.
+func (e *CallError) NotSent() bool {
+	return e.notSent && (e.attempts == nil && e.attempt == 0 || e.attempts != nil && e.attempts.areOthersUnsent(e.same, e.attempt))
+}
 
 // Error implements error: it begins as Kitex's text does.
 func (e *CallError) Error() string {
 	text := e.text + ", phase=" + e.Phase.String()
+	notSent := e.NotSent()
 	switch {
-	case e.notSent:
+	case notSent:
 		text += ", not sent"
-	case e.Phase < PhaseSend || saysNotSent(e.Err):
+	case e.notSent || e.Phase < PhaseSend || isAttemptNotSent(e.Err):
 		text += ", may have been sent before"
 	}
-	if e.Err != nil {
-		text += ", cause=" + e.Err.Error()
+	if e.Err == nil {
+		return text
 	}
-	return text
+	if failed, ok := e.Err.(*mux.Error); ok && !notSent { //nolint:errorlint // one that is wrapped was told (noteSentBefore)
+		beside := *failed
+		beside.SentBefore = true
+		return text + ", cause=" + beside.Error()
+	}
+	return text + ", cause=" + e.Err.Error()
 }
 
 // Is reports whether the call ended because of target, or Err matches it.
@@ -122,8 +132,11 @@ func (e *CallError) As(target any) bool {
 // text is what Kitex says.
 func (c *timedCall) callError(text string, why, err error) *CallError {
 	e := &CallError{
-		Phase: CallPhase(c.phase.Load()), Err: c.cause(err), notSent: c.isNotSent(),
-		of: weak.Make(c), text: text, why: why,
+		Phase: CallPhase(c.phase.Load()), Err: c.cause(err), notSent: c.sent.ruleOut(),
+		of: weak.Make(c), text: text, why: why, attempt: attemptOf(c.info),
+	}
+	if c.keeper != nil {
+		e.attempts, e.same = &c.keeper.attempts, sameCall(c.caller)
 	}
 	if e.notSent && e.Phase == PhaseReceive {
 		e.Phase = PhaseSend
@@ -135,6 +148,17 @@ func (c *timedCall) callError(text string, why, err error) *CallError {
 func saysNotSent(err error) bool {
 	var failed interface{ NotSent() bool }
 	return errors.As(err, &failed) && failed.NotSent()
+}
+
+// isAttemptNotSent is saysNotSent, whatever became of other attempts at the same call.
+func isAttemptNotSent(err error) bool {
+	var failed *mux.Error
+	if !errors.As(err, &failed) {
+		return saysNotSent(err)
+	}
+	alone := *failed
+	alone.SentBefore = false
+	return alone.NotSent()
 }
 
 // cause returns what the call has failed with, given err as which that has come back: without what

@@ -1,9 +1,13 @@
 package transport
 
 import (
+	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
+
+	"github.com/kiteline/kiteline/mux"
 )
 
 // sendings counts the attempts to send a call's request that the peer may have seen. An attempt
@@ -40,12 +44,33 @@ func (s *sendings) ruleOut() bool {
 	return s.count.CompareAndSwap(0, nothingSent) || s.count.Load() == nothingSent
 }
 
-// isNotSent reports whether the peer cannot have seen the call. If so, nothing is sent for it
-// afterwards.
-func (c *timedCall) isNotSent() bool {
-	// A retry or backup request of Kitex's is a timedCall of its own. Those before it may have been sent.
-	if _, again := c.info.To().Tag(rpcinfo.RetryTag); again {
-		return false
+// areOthersUnsent reports whether nothing of other attempts of Kitex's at the same call has left, nor will.
+func (c *timedCall) areOthersUnsent() bool {
+	n := attemptOf(c.info)
+	if c.keeper == nil {
+		return n == 0
 	}
-	return c.sent.ruleOut()
+	return c.keeper.attempts.areOthersUnsent(sameCall(c.caller), n)
+}
+
+// noteFailedUnsent takes from err, which the call has failed with, that nothing of it was sent, if that
+// is so of each attempt that a middleware has made.
+func (c *timedCall) noteFailedUnsent(err error) {
+	if err != nil && c.keeper != nil && isAttemptNotSent(err) && c.sent.ruleOut() {
+		c.keeper.attempts.failUnsent(c.caller, c.info)
+	}
+}
+
+// noteSentBefore has err, with which an attempt of info's call has failed, say that others may have been sent.
+// It says so of the attempt alone, if that is a *mux.Error.
+func noteSentBefore(ctx context.Context, info rpcinfo.RPCInfo, err error) {
+	var failed *mux.Error
+	if info == nil || !errors.As(err, &failed) {
+		return
+	}
+	if c := timedCallOf(ctx, info); c != nil {
+		failed.SentBefore = c.sent.count.Load() > 0 || !c.areOthersUnsent()
+	} else {
+		failed.SentBefore = attemptOf(info) > 0
+	}
 }

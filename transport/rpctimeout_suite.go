@@ -50,6 +50,7 @@ type timeoutKeeper struct {
 
 	discovery atomic.Uintptr // the place in Kitex's code that onlyLooks has found; zero: none so far
 	warned    sync.Once      // that not all is as it should be
+	attempts  attempts
 	overruns  logLimiter
 }
 
@@ -143,6 +144,7 @@ func (k *timeoutKeeper) call(ctx context.Context, next endpoint.Endpoint, reques
 func (k *timeoutKeeper) newCall(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
 	c := beginCall(ctx, info, k.timeout(info), k.writeTimeout)
 	c.keeper = k
+	k.attempts.begin(ctx, info)
 	return c
 }
 
@@ -154,6 +156,7 @@ func (c *timedCall) run(ctx context.Context, next endpoint.Endpoint, request, re
 			err = rpcinfo.ClientPanicToErr(c.caller, v, c.info, true)
 		}
 		err = c.result(err)
+		c.noteFailedUnsent(err)
 		c.end()
 	}()
 	return next(ctx, request, response)
