@@ -51,8 +51,10 @@ var pooling = []struct {
 // Every method over every protocol: structs with every type, a declared exception,
 // void, several arguments, empty and large payloads, and oneway.
 func TestCalls(t *testing.T) {
+	t.Parallel()
 	for _, p := range callPairs {
 		t.Run(fmt.Sprintf("%v to %v over %s", p.client, p.server, p.network), func(t *testing.T) {
+			t.Parallel()
 			service := new(harness.Service)
 			s := harness.Start(t, harness.ServerConfig{
 				Transport: p.server,

@@ -113,8 +113,10 @@ func gateways() (all [][4]harness.Transport) {
 // reads headers on Kiteline sees nothing of it. A stock server sees it in the first request of each
 // connection of a client that shares, or of what was copied from that.
 func TestGatewayCopiesHeaders(t *testing.T) {
+	t.Parallel()
 	for _, hops := range gateways() {
 		t.Run(fmt.Sprintf("%v to %v, %v to %v", hops[0], hops[1], hops[2], hops[3]), func(t *testing.T) {
+			t.Parallel()
 			var atBack, atGateway, ofGateway, atFront lookout
 			back := startLookout(t, hops[3], new(harness.Service), &atBack)
 			onward := harness.EchoClient(t, hops[2], back.Addr, client.WithTransportProtocol(transport.TTHeader),

@@ -78,8 +78,10 @@ var pbMessages = messages[echopb.Request, echopb.Response]{
 // gRPC, unary and in all directions of streaming, several streams at once on
 // the client's connections.
 func TestGRPCStreams(t *testing.T) {
+	t.Parallel()
 	for _, p := range grpcPairs {
 		t.Run(fmt.Sprintf("%v to %v", p.client, p.server), func(t *testing.T) {
+			t.Parallel()
 			s := harness.Start(t, harness.ServerConfig{
 				Transport: p.server,
 				New: func(opts ...server.Option) server.Server {

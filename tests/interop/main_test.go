@@ -10,7 +10,12 @@ import (
 var long = flag.Bool("long", false, "make 10,000 calls in each cell of the matrix")
 
 // TestMain fails if goroutines or sockets are left over.
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) {
+	if harness.Slowdown == 1 { // under the race detector calls take most of their time themselves
+		harness.SideBySide()
+	}
+	harness.Main(m)
+}
 
 // callsPerCell returns how many calls a cell gets: enough to reuse connections and
 // to mix sizes, unless all of them are asked for.
@@ -18,5 +23,5 @@ func callsPerCell() int {
 	if *long {
 		return 10_000
 	}
-	return 400
+	return 200
 }

@@ -37,9 +37,11 @@ var muxPairs = []pair{
 // Whoever multiplexes and whoever does not understand each other from the first call on, many at a
 // time: a client does not know what the server does before it answers.
 func TestMultiplexing(t *testing.T) {
+	t.Parallel()
 	for _, p := range muxPairs {
 		for _, timeout := range []time.Duration{0, 20 * time.Second} {
 			t.Run(fmt.Sprintf("%v to %v over %s timeout %v", p.client, p.server, p.network, timeout), func(t *testing.T) {
+				t.Parallel()
 				service := new(harness.Service)
 				s := harness.Start(t, harness.ServerConfig{
 					Transport: p.server, Listener: harness.Listen(t, p.network), New: harness.NewEcho(service), QuickStop: true,
@@ -55,11 +57,12 @@ func TestMultiplexing(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				calls := max(callsPerCell(), 2*muxCallers)
 				errs := make([]error, muxCallers)
 				var wg sync.WaitGroup
 				for caller := range muxCallers {
 					wg.Go(func() {
-						for n := caller; n < callsPerCell() && errs[caller] == nil; n += muxCallers {
+						for n := caller; n < calls && errs[caller] == nil; n += muxCallers {
 							errs[caller] = harness.CallAny(context.Background(), cli, n)
 						}
 					})
@@ -77,8 +80,10 @@ func TestMultiplexing(t *testing.T) {
 // A call without a reply may be the first: it says nothing about the server, and the
 // calls after it have to find out.
 func TestMultiplexingOnewayFirst(t *testing.T) {
+	t.Parallel()
 	for _, serverOn := range []harness.Transport{harness.Kiteline, harness.Netpoll, harness.NetpollMux, harness.Gonet} {
 		t.Run(serverOn.String(), func(t *testing.T) {
+			t.Parallel()
 			service := new(harness.Service)
 			s := harness.Start(t, harness.ServerConfig{Transport: serverOn, New: harness.NewEcho(service), QuickStop: true})
 			cli := harness.EchoClient(t, harness.KitelineMux, s.Addr)

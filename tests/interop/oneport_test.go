@@ -17,6 +17,7 @@ import (
 // One port serves Thrift in every framing and gRPC at the same time: what a connection
 // speaks is detected by its first bytes (detection/server_handler.go).
 func TestOnePort(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.ServerConfig{
 		Transport: harness.Kiteline,
 		New: func(opts ...server.Option) server.Server {

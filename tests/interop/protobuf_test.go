@@ -31,9 +31,11 @@ func (pbService) Echo(_ context.Context, r *echopb.Request) (*echopb.Response, e
 // Kitex-Protobuf, which Kitex sends over TTHeaderFramed unless told otherwise, and
 // the same service as unary gRPC.
 func TestProtobufCalls(t *testing.T) {
+	t.Parallel()
 	protocols := []transport.Protocol{transport.TTHeaderFramed, transport.Framed, transport.GRPC}
 	for _, p := range grpcPairs {
 		t.Run(fmt.Sprintf("%v to %v", p.client, p.server), func(t *testing.T) {
+			t.Parallel()
 			s := harness.Start(t, harness.ServerConfig{
 				Transport: p.server,
 				New: func(opts ...server.Option) server.Server {

@@ -76,6 +76,7 @@ var thriftMessages = messages[echostream.Request, echostream.Response]{
 // (ttstream/client_trans_pool.go), so the server is what is tested; with our client
 // suite the ordinary call of the same client runs on Kiteline.
 func TestTTHeaderStreams(t *testing.T) {
+	t.Parallel()
 	s := harness.Start(t, harness.ServerConfig{
 		Transport:  harness.Kiteline,
 		ForcedStop: true,
