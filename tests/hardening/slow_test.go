@@ -155,8 +155,8 @@ func TestFastSenders(t *testing.T) {
 	const payload = 4 << 10
 	framed := [][]byte{delayedFrame(t, 100, payload)}
 	var multi [][]byte
-	for delayMillis := int32(1500); delayMillis < 2900; delayMillis += 20 { // lest all are over at the same time
-		multi = append(multi, multiplexed(delayedFrame(t, delayMillis, payload)))
+	for delayMillis := scale(500, 1500); delayMillis < scale(1200, 2900); delayMillis += 10 { // lest all are over at the same time
+		multi = append(multi, multiplexed(delayedFrame(t, int32(delayMillis), payload)))
 	}
 	const handlers = 1024 // muxserver.Config.MaxHandlersPerConn
 	attack{
