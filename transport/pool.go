@@ -48,6 +48,7 @@ type Pool struct {
 
 	mu        sync.RWMutex
 	peers     map[poolAddr]*poolPeer // guarded by mu; after Close those with connections in use still count
+	mostPeers int                    // guarded by mu: that were in the map, which does not shrink
 	forgotten PoolCounts             // guarded by mu: what peers counted that are no longer there
 	closed    bool                   // guarded by mu
 }
@@ -172,6 +173,7 @@ func (p *Pool) peerSlow(addr poolAddr) (*poolPeer, error) {
 		return nil, pr.opError("get connection", ErrPoolClosed)
 	}
 	p.peers[addr] = pr
+	p.mostPeers = max(p.mostPeers, len(p.peers))
 	return pr, nil
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -193,4 +194,16 @@ func (p *Pool) forget(pr *poolPeer) {
 	delete(p.peers, pr.addr)
 	counts := pr.countsLocked()
 	p.forgotten.add(&counts)
+	p.shrinkLocked()
+}
+
+// shrinkLocked gives back the memory of a map that had many more peers than are left.
+func (p *Pool) shrinkLocked() {
+	if p.mostPeers < 64 || len(p.peers) > p.mostPeers/4 {
+		return
+	}
+	p.mostPeers = len(p.peers)
+	peers := make(map[poolAddr]*poolPeer, len(p.peers))
+	maps.Copy(peers, p.peers)
+	p.peers = peers
 }

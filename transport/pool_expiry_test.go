@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
 )
 
 func TestPoolClosesWhatIsIdleInTime(t *testing.T) {
@@ -192,5 +195,42 @@ func TestPoolChecksAgeBeforeUse(t *testing.T) {
 			t.Fatalf("got %+v", s.PoolCounts)
 		}
 		must(p.Close())
+	})
+}
+
+// TestPoolForgetsMemory has many addresses called, each once: when all are forgotten nothing of them is left.
+func TestPoolForgetsMemory(t *testing.T) {
+	const addresses = 20_000
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool("test", PoolConfig{})
+		defer pool.Close()
+		opt := remote.ConnOption{Dialer: &fakePoolDialer{fail: func() error { return errFakeDial }}}
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := heap()
+		for i := range addresses {
+			if _, err := pool.Get(t.Context(), "tcp", fmt.Sprintf("10.0.%d.%d:80", i/250, i%250), opt); !errors.Is(err, errFakeDial) {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * pool.config.forgetAfter())
+		synctest.Wait()
+		if n := len(pool.Stats().Addresses); n != 0 {
+			t.Errorf("%d addresses known", n)
+		}
+		left := int64(0)
+		for range 10 { // what is in a sync.Pool goes with the second collection
+			if left = (heap() - before) / addresses; left <= 20 {
+				break
+			}
+		}
+		if left > 20 {
+			t.Errorf("%d bytes left of each address, want none", left)
+		}
+		runtime.KeepAlive(pool)
 	})
 }
