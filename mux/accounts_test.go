@@ -14,19 +14,18 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestFullPooledConnectionIsFoundAgain has a oneway fill a pooled connection, the only
+// TestFullConnectionIsFoundAgain has a oneway fill a connection to a peer that does not share, the only
 // one there may be: the next call waits, and gets it when it has room.
-func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
+func TestFullConnectionIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
-		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, false)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
-			<-readOn
-			p.Echo()
+		d := &pipeDialer{serve: func(nc net.Conn, n int) {
+			if n > 1 {
+				<-readOn
+			}
+			testpeer.NewServer(nc, false).Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1, MaxPendingBytes: 1000})
+		s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, MaxPendingBytes: 1000})
 		connect(t, s)
 		c, err := s.Begin(t.Context(), time.Time{})
 		if err != nil {
@@ -44,8 +43,8 @@ func TestFullPooledConnectionIsFoundAgain(t *testing.T) {
 		}()
 		synctest.Wait()
 		close(readOn)
-		if err := <-failed; err != nil {
-			t.Errorf("got %v; %+v", err, s.Stats())
+		if err := <-failed; err != nil || d.dials.Load() != 2 {
+			t.Errorf("got %v after %d dials; %+v", err, d.dials.Load(), s.Stats())
 		}
 		_ = s.Close()
 		d.wg.Wait()

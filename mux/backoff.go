@@ -75,7 +75,7 @@ func (s *Set) noteFailureLocked(err error) {
 // giveUpWaitersLocked fails calls that have nothing to hope for after a failure.
 func (s *Set) giveUpWaitersLocked(err error) {
 	s.endDialLocked()
-	if s.active == 0 && s.dialling == 0 {
+	if s.openLocked() == 0 && s.dialling == 0 {
 		s.failWaitersLocked(err)
 	}
 }

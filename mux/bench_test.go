@@ -17,34 +17,32 @@ import (
 
 // bareEcho is the least a multiplexing server can do: it sends back what it reads, and
 // flushes when nothing more has come.
-func bareEcho(marked bool) func(nc net.Conn) {
-	return func(nc net.Conn) {
-		defer nc.Close()
-		p := testpeer.NewServer(nc, marked)
-		first, err := p.Receive()
-		if err != nil || p.Reply(first.SeqID, first.Payload) != nil {
+func bareEcho(nc net.Conn) {
+	defer nc.Close()
+	p := testpeer.NewServer(nc, true)
+	first, err := p.Receive()
+	if err != nil || p.Reply(first.SeqID, first.Payload) != nil {
+		return
+	}
+	out := bufio.NewWriterSize(nc, 64<<10)
+	space := make([]byte, 1<<20)
+	for {
+		start, err := p.In.Peek(frame.PrefixBytes)
+		if err != nil {
 			return
 		}
-		out := bufio.NewWriterSize(nc, 64<<10)
-		space := make([]byte, 1<<20)
-		for {
-			start, err := p.In.Peek(frame.PrefixBytes)
-			if err != nil {
-				return
-			}
-			pre, err := frame.Parse(start, len(space))
-			if err != nil {
-				return
-			}
-			if _, err := io.ReadFull(p.In, space[:pre.Bytes]); err != nil {
-				return
-			}
-			if _, err := out.Write(space[:pre.Bytes]); err != nil {
-				return
-			}
-			if p.In.Buffered() < frame.PrefixBytes && out.Flush() != nil {
-				return
-			}
+		pre, err := frame.Parse(start, len(space))
+		if err != nil {
+			return
+		}
+		if _, err := io.ReadFull(p.In, space[:pre.Bytes]); err != nil {
+			return
+		}
+		if _, err := out.Write(space[:pre.Bytes]); err != nil {
+			return
+		}
+		if p.In.Buffered() < frame.PrefixBytes && out.Flush() != nil {
+			return
 		}
 	}
 }
@@ -58,27 +56,23 @@ func BenchmarkEcho(b *testing.B) {
 		name    string
 		callers int
 		conns   int
-		marked  bool
 		ctx     context.Context
 		timeout time.Duration
 	}{
-		{"shared/callers=1/conns=1", 1, 1, true, context.Background(), 0},
-		{"pooled/callers=1", 1, 1, false, context.Background(), 0},
-		{"shared/callers=10/conns=1", 10, 1, true, context.Background(), 0},
-		{"shared/callers=10/conns=8", 10, 8, true, context.Background(), 0},
-		{"pooled/callers=10", 10, 10, false, context.Background(), 0},
-		{"shared/callers=100/conns=1", 100, 1, true, context.Background(), 0},
-		{"shared/callers=100/conns=1/deadline", 100, 1, true, context.Background(), time.Minute},
-		{"shared/callers=100/conns=1/cancel", 100, 1, true, ctx, 0},
-		{"shared/callers=100/conns=2", 100, 2, true, context.Background(), 0},
-		{"shared/callers=100/conns=4", 100, 4, true, context.Background(), 0},
-		{"shared/callers=100/conns=8", 100, 8, true, context.Background(), 0},
-		{"pooled/callers=100", 100, 100, false, context.Background(), 0},
-		{"shared/callers=1000/conns=1", 1000, 1, true, context.Background(), 0},
-		{"shared/callers=1000/conns=8", 1000, 8, true, context.Background(), 0},
+		{"shared/callers=1/conns=1", 1, 1, context.Background(), 0},
+		{"shared/callers=10/conns=1", 10, 1, context.Background(), 0},
+		{"shared/callers=10/conns=8", 10, 8, context.Background(), 0},
+		{"shared/callers=100/conns=1", 100, 1, context.Background(), 0},
+		{"shared/callers=100/conns=1/deadline", 100, 1, context.Background(), time.Minute},
+		{"shared/callers=100/conns=1/cancel", 100, 1, ctx, 0},
+		{"shared/callers=100/conns=2", 100, 2, context.Background(), 0},
+		{"shared/callers=100/conns=4", 100, 4, context.Background(), 0},
+		{"shared/callers=100/conns=8", 100, 8, context.Background(), 0},
+		{"shared/callers=1000/conns=1", 1000, 1, context.Background(), 0},
+		{"shared/callers=1000/conns=8", 1000, 8, context.Background(), 0},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			s := newTestSet(b, Config{Dial: loopback(b, testGroup(b), bareEcho(bb.marked)), MaxConns: bb.conns, MaxPooledConns: bb.callers})
+			s := newTestSet(b, Config{Dial: loopback(b, testGroup(b), bareEcho), MaxConns: bb.conns})
 			if _, err := roundTrip(b.Context(), s, payload, 0); err != nil {
 				b.Fatal(err)
 			}

@@ -195,7 +195,7 @@ func TestCallAllocations(t *testing.T) {
 	if testpeer.RaceDetector() {
 		t.Skip("the race detector allocates")
 	}
-	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), bareEcho(true))})
+	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), bareEcho)})
 	connect(t, s)
 	payload := make([]byte, 1<<10)
 	var failed error

@@ -183,10 +183,12 @@ func (c *Call) Receive() (buffer.Reader, error) {
 // unless it is a oneway. The call must not be used afterwards.
 func (c *Call) End() {
 	c.leave()
-	c.conn.set.dropCall(c)
+	cc := c.conn
+	cc.set.dropCall(c)
+	cc.release()
 }
 
-// Retire has a connection of one call at a time end with the call, as when the reply says that
+// Retire has a connection that is not shared end with the call, as when the reply says that
 // its server gives the connection up. On a shared connection it does nothing: what the reply to one
 // call says does not concern the others, and a peer that is about to go says so in a control frame.
 func (c *Call) Retire() {
@@ -222,16 +224,21 @@ func (c *Call) over() error {
 func (c *Call) park() error { return c.parkOn(c.wake) }
 
 // parkOn is park for another channel.
-func (c *Call) parkOn(woken <-chan struct{}) error {
+func (c *Call) parkOn(woken <-chan struct{}) error { return c.parkUnless(woken, nil) }
+
+// parkUnless is parkOn, and returns ErrElsewhere once elsewhere is closed.
+func (c *Call) parkUnless(woken, elsewhere <-chan struct{}) error {
 	done := c.ctx.Done()
 	if c.deadline.IsZero() {
-		if done == nil {
+		if done == nil && elsewhere == nil {
 			<-woken
 			return nil
 		}
 		select {
 		case <-woken:
 			return nil
+		case <-elsewhere:
+			return ErrElsewhere
 		case <-done:
 			return c.ctx.Err()
 		}
@@ -245,6 +252,8 @@ func (c *Call) parkOn(woken <-chan struct{}) error {
 	select {
 	case <-woken:
 		return nil
+	case <-elsewhere:
+		return ErrElsewhere
 	case <-done:
 		return c.ctx.Err()
 	case <-c.timer.C:

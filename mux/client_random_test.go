@@ -56,7 +56,7 @@ func TestRandomConfigs(t *testing.T) {
 			d := newEchoDialer(rnd.IntN(3) > 0)
 			failing := rnd.IntN(3) == 0
 			s := NewSet(Config{
-				MaxConns: 1 + rnd.IntN(5), MaxPooledConns: 1 + rnd.IntN(10), MaxInFlight: 1 + rnd.IntN(20),
+				MaxConns: 1 + rnd.IntN(5), MaxUnshared: 1 + rnd.IntN(10), MaxInFlight: 1 + rnd.IntN(20),
 				MaxPendingBytes: 1 + rnd.IntN(10_000), MaxBatchFrames: 1 + rnd.IntN(10), MaxBatchBytes: 1 + rnd.IntN(5000),
 				MaxAge: time.Duration(rnd.IntN(2000)) * time.Millisecond, IdleTimeout: time.Duration(rnd.IntN(300)) * time.Millisecond,
 				Heartbeat: time.Duration(rnd.IntN(500)) * time.Millisecond, firstGeneration: uint16(rnd.Uint32()),

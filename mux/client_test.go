@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // connect makes the first call of a set, so that it has a connection whose peer is known.
@@ -225,7 +226,7 @@ func TestWaitForRoom(t *testing.T) {
 					})
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 4, MaxPooledConns: 4})
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 4, MaxUnshared: 4})
 			connect(t, s)
 			var wg sync.WaitGroup
 			var done, late atomic.Int32
@@ -461,29 +462,32 @@ func TestOneway(t *testing.T) {
 	})
 }
 
-// TestPooledTimeout checks that a connection used as pooled is not used again while its
+// TestUnsharedTimeout checks that a connection is neither used again nor handed over while its
 // reply is missing.
-func TestPooledTimeout(t *testing.T) {
+func TestUnsharedTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
 			p := testpeer.NewServer(nc, false)
 			defer nc.Close()
-			if n == 1 {
-				first, _ := p.ReceiveCall()
-				_ = p.Reply(first.SeqID, nil)
+			if n == 2 {
 				_, _ = io.Copy(io.Discard, nc)
 				return
 			}
 			p.Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxPooledConns: 1})
+		handedOver := 0
+		s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, Unshared: func(c *conn.Conn) {
+			handedOver++
+			_ = c.Close()
+		}})
 		connect(t, s)
 		if _, err := roundTrip(t.Context(), s, nil, time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		connect(t, s)
-		if st := s.Stats(); st.Dials != 2 || st.Connections != 1 || st.Deaths != 0 {
-			t.Errorf("got %+v", st)
+		synctest.Wait()
+		if st := s.Stats(); st.Dials != 3 || st.Connections != 0 || st.Deaths != 0 || handedOver != 2 {
+			t.Errorf("got %+v, %d handed over", st, handedOver)
 		}
 		_ = s.Close()
 		d.wg.Wait()

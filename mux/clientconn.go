@@ -23,12 +23,13 @@ const (
 	// modeShared: the first frame was the peer's hello. Many calls at a time. Final.
 	modeShared
 
-	// modePooled: it was another one. One call at a time. Final.
-	modePooled
+	// modeUnshared: it was another one, or the first request has no mark. No further call; left when
+	// the connection is handed over, after its call.
+	modeUnshared
 )
 
 // String returns the mode's name.
-func (m mode) String() string { return [...]string{"probing", "shared", "pooled"}[m] }
+func (m mode) String() string { return [...]string{"probing", "shared", "unshared"}[m] }
 
 // linkedBytes is how long memory is at least that codecs link instead of copying it
 // (buffer.Writer's WriteBinary).
@@ -101,6 +102,7 @@ type clientConn struct {
 	awaitedAt  time.Time     // since when a hello is expected, if it is
 	calls      table
 	begun      uint64 // calls that were given a place so far
+	users      int    // of them, those that have not ended: their callers may still use the connection
 	roles      roles
 	throttle   throttle    // after a refusal
 	rest       *time.Timer // of the set's group: has more calls tried; nil: none is due
@@ -109,9 +111,8 @@ type clientConn struct {
 
 	// guarded by Set.mu
 	shared     bool      // counts in Set.shared
-	parked     bool      // in the set's idle list
 	retiring   bool      // a replacement is being dialled
-	pooled     bool      // counts in Set.pooled
+	unshared   bool      // counts in Set.unshared
 	idleSince  time.Time // zero: it was not idle at the last look
 	idleBegun  uint64    // begun then
 	closingsAt int       // Set.closings when it was taken in
@@ -169,6 +170,7 @@ func (cc *clientConn) begin(c *Call) bool {
 	cc.load.Store(int32(cc.calls.inFlight))
 	cc.awaitHelloLocked()
 	cc.begun++
+	cc.users++
 	cc.unsent.Add(1)
 	c.conn, c.seqID, c.state, c.unsent = cc, id, callOpen, true
 	return true
@@ -247,9 +249,7 @@ func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	if end {
 		cc.finish()
 	}
-	if cc.set.waitings.Load() > 0 {
-		cc.set.offer(cc) // its caller may leave much later, or has left
-	}
+	cc.set.serveWaiters() // its caller may leave much later, or has left
 	if c != nil {
 		cc.answered++
 	}
@@ -312,7 +312,7 @@ func (cc *clientConn) leave(c *Call) {
 	case end:
 		cc.finish()
 	default:
-		cc.set.offer(cc)
+		cc.set.serveWaiters()
 	}
 	cc.watchForRoom(c, crowded)
 }
@@ -330,7 +330,8 @@ func (cc *clientConn) watchForRoom(c *Call, crowded bool) {
 
 // isCrowded reports whether calls whose callers have gone hold half of the places, or more.
 func (cc *clientConn) isCrowded() bool {
-	return 2*int(cc.late.Load()) >= cc.places()
+	late := int(cc.late.Load())
+	return late > 0 && 2*late >= cc.places()
 }
 
 // giveUpLocked frees the slot of a call that has no reply and wants none any more, or

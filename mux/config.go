@@ -23,15 +23,25 @@ type Config struct {
 	// no idle one. While calls wait since what the peer announces for a connection is met on all, it
 	// gets up to four times as many, until fewer would do. It is also how many may be dialled, or
 	// wait for a hello, at a time while it is not known what the peer can; where hellos are late it
-	// is four times as many if the last first frame was a hello, else up to MaxPooledConns. Those
-	// that turn out to be too many get no new calls and end after their last one. Pooled ones do
-	// not count. Zero or less means 2: more make batches smaller, fewer leave small calls no way
-	// around large ones.
+	// is four times as many if the last first frame was a hello, else up to MaxUnshared. Those
+	// that turn out to be too many get no new calls and end after their last one. Connections that
+	// are not shared do not count. Zero or less means 2: more make batches smaller, fewer leave
+	// small calls no way around large ones.
 	MaxConns int
 
-	// MaxPooledConns is how many a peer gets that does not, or is not known to, where
-	// each has one call at a time. Zero or less means 1024.
-	MaxPooledConns int
+	// MaxUnshared is how many a peer gets that does not, or is not known to. Each has one call;
+	// then it counts until it has ended, wherever it is. Zero or less means 1024.
+	MaxUnshared int
+
+	// Unshared, if not nil, is given each connection whose peer does not share it when its call is
+	// over: nothing is under way on it, and it is the function's. Its write timeout is WriteTimeout,
+	// and it has no other limit. The function returns soon, and may be called from any goroutine; if
+	// it panics or ends its goroutine the connection is closed. Nil means that the connection is
+	// closed, so that each call to such a peer has one of its own.
+	//
+	// A caller who keeps these connections for later calls looks for a place with BeginShared, then
+	// among them, and then waits with BeginUnless until there is either.
+	Unshared func(c *conn.Conn)
 
 	// MaxInFlight is how many calls a shared connection has at a time, or as many as its peer has
 	// announced if those are fewer, those included whose callers have gone while the peer still has
@@ -126,16 +136,16 @@ func (o Overload) String() string {
 
 // Defaults of Config.
 const (
-	defaultMaxConns       = 2
-	defaultMaxPooledConns = 1024
-	defaultMaxInFlight    = mostInFlight
-	mostInFlight          = 1 << 15
-	defaultMaxFrameBytes  = 64 << 20
-	defaultWriteTimeout   = 10 * time.Second
-	defaultReadTimeout    = 10 * time.Second
-	defaultBackoffMin     = time.Millisecond
-	defaultBackoffMax     = 20 * time.Millisecond
-	defaultBackoffClosed  = 2 * time.Second
+	defaultMaxConns      = 2
+	defaultMaxUnshared   = 1024
+	defaultMaxInFlight   = mostInFlight
+	mostInFlight         = 1 << 15
+	defaultMaxFrameBytes = 64 << 20
+	defaultWriteTimeout  = 10 * time.Second
+	defaultReadTimeout   = 10 * time.Second
+	defaultBackoffMin    = time.Millisecond
+	defaultBackoffMax    = 20 * time.Millisecond
+	defaultBackoffClosed = 2 * time.Second
 )
 
 // withDefaults returns c with every zero that stands for a default replaced.
@@ -149,7 +159,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	orDefault(&c.MaxConns, defaultMaxConns)
-	orDefault(&c.MaxPooledConns, defaultMaxPooledConns)
+	orDefault(&c.MaxUnshared, defaultMaxUnshared)
 	orDefault(&c.MaxInFlight, defaultMaxInFlight)
 	orDefault(&c.MaxPendingBytes, output.DefaultPendingBytes)
 	orDefault(&c.MaxFrameBytes, defaultMaxFrameBytes)

@@ -18,7 +18,7 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 		cc.limits = cc.set.config.limitsOf(m)
 		cc.learn(modeShared)
 	default:
-		cc.learn(modePooled)
+		cc.learn(modeUnshared)
 	}
 	switch m.Signal {
 	case frame.SignalPing:

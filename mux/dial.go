@@ -26,19 +26,23 @@ func more(d time.Duration, part float64) time.Duration {
 
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
-	open := s.active + s.dialling
+	open, unshared := s.openLocked()+s.dialling, s.unshared+s.apart
 	switch {
-	case s.peer == peerPooled:
-		return s.config.MaxPooledConns - open
+	case s.peer == peerUnshared:
+		return s.config.MaxUnshared - open
 	case s.peer == peerUnknown || s.doublings > 0:
 		// A burst must not open hundreds of connections to a peer that needs a few: as many at
 		// a time as those, until hellos have failed to come.
-		return min(s.config.MaxPooledConns-open, s.mostNewLocked()-s.dialling-s.probingLocked())
-	case s.pooled >= s.config.MaxPooledConns:
+		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dialling-s.probingLocked())
+	case unshared >= s.config.MaxUnshared:
 		return 0 // one more may turn out to be as those are
 	}
-	return s.mostSharedLocked() - (open - s.pooled - s.doubted)
+	return s.mostSharedLocked() - (open - unshared - s.doubted)
 }
+
+// openLocked returns how many connections are open and not draining, those that were handed over
+// included.
+func (s *Set) openLocked() int { return s.active + s.apart }
 
 // dialling is a dial under way.
 type dialling struct {
@@ -50,11 +54,8 @@ type dialling struct {
 // dialLocked starts a dial, if there is room and no pause. The connection takes the
 // place of old if that is not nil; then there is room.
 func (s *Set) dialLocked(old *clientConn) bool {
-	if s.closed || old == nil && s.roomLocked() <= 0 {
+	if !s.mayDialLocked(old) {
 		return false
-	}
-	if s.pause != nil || s.failures > 0 && s.dialling > 0 {
-		return false // after a failure one tries for all
 	}
 	if s.dialling == 0 {
 		s.dialCtx, s.cancel = context.WithCancel(context.Background())
@@ -66,6 +67,17 @@ func (s *Set) dialLocked(old *clientConn) bool {
 		return false
 	}
 	s.publishLocked()
+	return true
+}
+
+// mayDialLocked reports whether dialLocked starts a dial, as far as it depends on what is there.
+func (s *Set) mayDialLocked(old *clientConn) bool {
+	switch {
+	case s.closed || old == nil && s.roomLocked() <= 0:
+		return false
+	case s.pause != nil || s.failures > 0 && s.dialling > 0:
+		return false // after a failure one tries for all
+	}
 	return true
 }
 
@@ -227,7 +239,7 @@ func (s *Set) setListLocked(list []*clientConn) {
 
 // publishLocked tells those who do not lock whether the set may grow.
 func (s *Set) publishLocked() {
-	s.trusting.Store(s.peer != peerPooled)
+	s.trusting.Store(s.peer != peerUnshared)
 	more := !s.closed && s.peer == peerShared && s.pause == nil
 	s.canGrow.Store(more && s.dialling == 0 && s.roomLocked() > 0)
 	s.moreSoon.Store(more && (s.dialling > 0 || s.roomLocked() > 0))

@@ -15,26 +15,40 @@
 // # When it pays
 //
 // Where many calls are under way to one peer: they share system calls, wake-ups and connections.
-// 100 callers of 1 KiB on one connection made about ten times the calls per second that they made
-// on a pooled connection each (BenchmarkEcho, both ends on two cores). A single caller costs what
-// it costs on a pool. Large requests and replies gain nothing.
+// A single caller costs what it costs on a pool. Large requests and replies gain nothing. Figures
+// are in tests/bench/RESULTS.md.
 //
 // # No switch, no order of deployment
 //
 // A connection's first request carries a mark (SPEC.md). A muxserver.Server says hello as soon as
 // it has read that request's header, whatever its handler does; a stock peer ignores the mark.
 // Calls that find only connections without a first frame wait for the hello, which takes one round
-// trip, and get connections of their own where it is late. A peer whose first frame is another one
-// is used as a pool. A peer that closes at the first request fails that call, as it would have
-// without this package, and those that wait have another connection dialled.
+// trip, and get connections of their own where it is late. A peer that closes at the first request
+// fails that call, as it would have without this package, and those that wait have another
+// connection dialled.
+//
+// # Peers that do not share
+//
+// A peer whose first frame is another one than a hello does not share the connection. Its call has
+// its reply; when it ends the connection is given to Config.Unshared, or closed. So every
+// call can be made with Begin, whatever the peer is: where nothing keeps those connections each
+// call to such a peer has one of its own, up to MaxUnshared at a time. Package transport keeps
+// them in its pool, and so may others:
+//
+//	call, ok := set.BeginShared(ctx, deadline) // a place on a shared connection, if there is one
+//	// else a connection that Unshared was given and no call uses
+//	// else, where returned is closed when such a connection has been given to this caller:
+//	call, err := set.BeginUnless(ctx, deadline, returned)
+//
+// Each new connection is asked anew, so that a peer which begins to share is found out.
 //
 // # Connections of a Set
 //
 //	            first frame
-//	dial ► probing ──┬─ hello ─────────► shared ──┐ drain: age, idle, the peer's wish,
-//	                 └─ another one ───► pooled ──┤        too many late replies, Set.Drain
-//	                                              ▼
-//	                                           draining ─► last call over ─► ended
+//	dial ► probing ──┬─ hello ──────► shared ──► drain: age, idle, the peer's wish,
+//	                 │                  │        too many late replies, Set.Drain
+//	                 │                  └► draining ─► last call over ─► ended
+//	                 └─ another one ► unshared ─► call over ─► Config.Unshared
 //
 // A failure ends a connection in any state: every call in flight on it fails, once, at once. One
 // that ends soon, and before its first reply, is followed by a pause before the next dial, which
@@ -44,7 +58,7 @@
 // A call takes a connection with nothing in flight, else the one with the fewest calls; one
 // on which a large frame is under way comes last, since TTHeader frames cannot be
 // split. While calls find none idle, connections are added one by one, up to Config.MaxConns.
-// Pooled connections do not count towards that: peers of both kinds may share an address.
+// Others do not count towards that: peers of both kinds may share an address.
 //
 // # Who does the work
 //
@@ -87,8 +101,8 @@
 //
 // # Limitations
 //
-// A connection that is used as pooled and whose call ran out of time is closed, since the next call
-// would wait behind it. A call of a large request holds up those behind it on the same connection,
+// A connection that is not known to be shared and whose call ran out of time is closed, since the next
+// call would wait behind it. A call of a large request holds up those behind it on the same connection,
 // and so does a reply that is too large, though nobody gets it. WarmUp cannot learn whether a peer
 // multiplexes. On a net.Conn that is no plain socket, and on platforms without a poller, an idle
 // connection has a goroutine that reads, from up to 100 ms after the last call.

@@ -48,8 +48,8 @@ func (s *Set) unlistLocked(cc *clientConn) {
 	if s.active == 0 {
 		s.doublings = 0 // what is there next may be another peer
 	}
-	if cc.pooled {
-		s.pooled--
+	if cc.unshared {
+		s.unshared--
 	}
 	if cc.shared {
 		s.shared--
@@ -58,8 +58,7 @@ func (s *Set) unlistLocked(cc *clientConn) {
 		s.doubted--
 	}
 	s.spareLocked()
-	s.idle = without(s.idle, cc)
-	cc.parked, cc.pooled, cc.shared = false, false, false
+	cc.unshared, cc.shared = false, false
 	s.setListLocked(without(*s.list.Load(), cc))
 }
 
@@ -84,7 +83,7 @@ func (s *Set) forget(cc *clientConn, cause error) {
 // isOwnEnd reports whether a connection ended because this side wanted it to.
 func isOwnEnd(cause error) bool {
 	return errors.Is(cause, ErrClosed) || errors.Is(cause, errIdle) ||
-		errors.Is(cause, errDrained) || errors.Is(cause, errAbandoned)
+		errors.Is(cause, errDrained) || errors.Is(cause, errAbandoned) || errors.Is(cause, errUnshared)
 }
 
 // isDraining reports whether the connection takes no new calls.
@@ -132,7 +131,8 @@ func (cc *clientConn) finish() {
 }
 
 // Drain has all connections take no new calls and end when those in flight are over, as
-// when an address is no longer to be used. New calls open new connections.
+// when an address is no longer to be used. New calls open new connections. Those that were given to
+// Config.Unshared are their owner's.
 func (s *Set) Drain() {
 	s.mu.Lock()
 	open := make([]*clientConn, 0, len(s.conns))

@@ -47,7 +47,14 @@ var (
 	// errDrained is why a connection was closed that had been drained.
 	errDrained = cause.New("mux: connection drained", net.ErrClosed)
 
-	// errAbandoned is why a connection was closed that is used as pooled and whose
+	// ErrElsewhere is what BeginUnless fails with when its caller has got a connection elsewhere.
+	ErrElsewhere = errors.New("mux: made elsewhere")
+
+	// errUnshared is why a connection has left the set that is not shared: its peer does not share
+	// it, or its first request did not ask for it.
+	errUnshared = cause.New("mux: connection not shared", net.ErrClosed)
+
+	// errAbandoned is why a connection was closed that is not known to be shared and whose
 	// call went away before its reply came.
 	errAbandoned = cause.New("mux: reply still under way", net.ErrClosed)
 )
@@ -56,7 +63,8 @@ var (
 //   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
 //     caller went away, or its time was over;
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
-//   - ErrClosed, ErrOverloaded, ErrRefused, ErrOverdue, ErrSilent, ErrStalled, *FrameError;
+//   - ErrClosed, ErrElsewhere, ErrOverloaded, ErrRefused, ErrOverdue, ErrSilent, ErrStalled,
+//     *FrameError;
 //   - any other error of the connection or of dialling.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"

@@ -13,6 +13,7 @@ import (
 // one round trip, whatever its handler does. Calls that find only connections of which that is not
 // known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
 // they get connections of their own. A peer that has said hello before is likely to be slow instead.
+// A connection whose peer says something else is handed over after its call (unshared.go).
 
 const (
 	// graceDials is how many times as long as its dial a hello is waited for, within these bounds.
@@ -51,7 +52,7 @@ func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
 
 // mostNewLocked returns how many connections may be dialled, or wait for hellos, at a time.
 func (s *Set) mostNewLocked() int {
-	least := min(s.config.MaxConns, s.config.MaxPooledConns)
+	least := min(s.config.MaxConns, s.config.MaxUnshared)
 	if s.peer == peerShared {
 		return least * min(1<<s.doublings, mostKnown)
 	}
@@ -86,8 +87,11 @@ func (c *Config) limitsOf(hello frame.Message) limits {
 
 // places returns how many calls the connection may have at a time.
 func (cc *clientConn) places() int {
-	if mode(cc.mode.Load()) == modeShared {
+	switch mode(cc.mode.Load()) {
+	case modeShared:
 		return cc.limits.places
+	case modeUnshared:
+		return 0 // it has had its call
 	}
 	return 1
 }
@@ -155,12 +159,13 @@ func (cc *clientConn) hasSigned() bool {
 	return cc.marked
 }
 
-// goUnmarked makes the connection pooled: its first request has no mark, so that its peer will say
+// goUnmarked leaves the connection to its first request, which has no mark, so that the peer will say
 // no hello. What that can do is not known from this.
 func (cc *clientConn) goUnmarked() {
 	cc.mu.Lock()
 	if mode(cc.mode.Load()) == modeProbing {
-		cc.mode.Store(uint32(modePooled))
+		cc.mode.Store(uint32(modeUnshared))
+		cc.openLocked()
 	}
 	cc.awaited.Store(false)
 	cc.mu.Unlock()
@@ -201,7 +206,7 @@ func (cc *clientConn) noteReply() {
 	}
 	cc.replied.Store(true)
 	if !cc.known {
-		cc.learn(modePooled)
+		cc.learn(modeUnshared)
 	}
 	cc.set.recovered()
 }

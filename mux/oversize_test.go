@@ -98,7 +98,7 @@ func answered(t *testing.T, s *Set) {
 }
 
 // TestOversizeFirstReply has a connection's first reply be too large: it fails its call alone where the
-// peer has said hello, and ends a pooled connection.
+// peer has said hello, and ends another connection.
 func TestOversizeFirstReply(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

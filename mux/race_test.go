@@ -65,7 +65,7 @@ func (m *mortalPeer) serve(nc net.Conn) {
 func TestCloseRace(t *testing.T) {
 	for _, network := range []string{"pipe", "unix", "tcp"} {
 		for _, marked := range []bool{true, false} {
-			t.Run(network+map[bool]string{true: "/shared", false: "/pooled"}[marked], func(t *testing.T) {
+			t.Run(network+map[bool]string{true: "/shared", false: "/unshared"}[marked], func(t *testing.T) {
 				t.Parallel()
 				peer := &mortalPeer{marked: marked, most: int64(testpeer.Rounds(500))} // 3,000 in all, and a hundred times that with -mux.long
 				dial := raceDial(t, network, peer.serve)

@@ -20,17 +20,17 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	active, pooled, shared, doubts := 0, 0, 0, 0
+	active, unshared, shared, doubts := 0, 0, 0, 0
 	for cc := range s.conns {
-		if cc.pooled && mode(cc.mode.Load()) != modePooled {
-			t.Errorf("seed %d: a connection counts as pooled and is %v", seed, mode(cc.mode.Load()))
+		if cc.unshared && mode(cc.mode.Load()) != modeUnshared {
+			t.Errorf("seed %d: a connection counts as not shared and is %v", seed, mode(cc.mode.Load()))
 		}
 		if cc.isDraining() {
 			continue
 		}
 		active++
-		if cc.pooled { // its mode says so earlier, which the reader sets without the set's lock
-			pooled++
+		if cc.unshared { // its mode says so earlier, which the reader sets without the set's lock
+			unshared++
 		}
 		if cc.shared {
 			shared++
@@ -42,16 +42,17 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 			t.Errorf("seed %d: %d calls have not been sent", seed, n)
 		}
 	}
-	if s.active != active || s.pooled != pooled || s.shared != shared || s.doubted != doubts {
-		t.Errorf("seed %d: counted %d connections, %d pooled, %d shared, %d doubted, and there are %d, %d, %d and %d",
-			seed, s.active, s.pooled, s.shared, s.doubted, active, pooled, shared, doubts)
+	if s.active != active || s.unshared != unshared || s.shared != shared || s.doubted != doubts {
+		t.Errorf("seed %d: counted %d connections, %d unshared, %d shared, %d doubted, and there are %d, %d, %d and %d",
+			seed, s.active, s.unshared, s.shared, s.doubted, active, unshared, shared, doubts)
 	}
-	for _, list := range [][]*clientConn{*s.list.Load(), s.idle} {
-		for _, cc := range list {
-			if _, open := s.conns[cc]; !open {
-				t.Errorf("seed %d: a connection is listed that is not there", seed)
-			}
+	for _, cc := range *s.list.Load() {
+		if _, open := s.conns[cc]; !open {
+			t.Errorf("seed %d: a connection is listed that is not there", seed)
 		}
+	}
+	if open := s.unshared + s.apart; open > s.config.MaxUnshared+s.config.MaxConns || s.apart < 0 {
+		t.Errorf("seed %d: %d connections are not shared, %d of them apart", seed, open, s.apart)
 	}
 	if int(s.waitings.Load()) != s.waiters.Len() {
 		t.Errorf("seed %d: %d wait, %d are counted", seed, s.waiters.Len(), s.waitings.Load())
@@ -133,10 +134,11 @@ func TestRandomPeers(t *testing.T) {
 			const most = 40_000
 			d := &pipeDialer{serve: func(nc net.Conn, n int) { randomPeer(nc, seed+uint64(n), most) }}
 			s := NewSet(Config{
-				MaxConns: 1 + rnd.IntN(4), MaxPooledConns: 1 + rnd.IntN(12), MaxInFlight: 1 + rnd.IntN(10),
+				MaxConns: 1 + rnd.IntN(4), MaxUnshared: 1 + rnd.IntN(12), MaxInFlight: 1 + rnd.IntN(10),
 				MaxPendingBytes: 1 + rnd.IntN(200_000), MaxFrameBytes: most, Overload: Overload(rnd.IntN(2)),
 				MaxAge: time.Duration(rnd.IntN(3)) * time.Second, IdleTimeout: time.Duration(rnd.IntN(300)) * time.Millisecond,
 				Heartbeat: time.Duration(rnd.IntN(2)) * 100 * time.Millisecond,
+				Unshared:  closesLater(rnd.IntN(3)),
 				Dial: func(ctx context.Context) (*conn.Conn, error) {
 					time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 					if rand.IntN(5) == 0 {
@@ -169,8 +171,8 @@ func TestRandomPeers(t *testing.T) {
 				if n := cc.unsent.Load(); n != 0 {
 					t.Errorf("seed %d: %d calls count as not sent", seed, n)
 				}
-				if is := mode(cc.mode.Load()) == modePooled; is != cc.pooled && !cc.isDraining() {
-					t.Errorf("seed %d: pooled is %v, and counts as %v", seed, is, cc.pooled)
+				if mode(cc.mode.Load()) == modeUnshared && !cc.isDraining() {
+					t.Errorf("seed %d: a connection that is not shared is still in the set", seed)
 				}
 			}
 			_ = s.Close()
@@ -180,6 +182,16 @@ func TestRandomPeers(t *testing.T) {
 			}
 			d.wg.Wait()
 		})
+	}
+}
+
+// closesLater returns what takes connections over: nothing, or what closes them at once or in a while.
+func closesLater(n int) func(*conn.Conn) {
+	if n == 0 {
+		return nil
+	}
+	return func(c *conn.Conn) {
+		time.AfterFunc(time.Duration(n-1)*10*time.Millisecond, func() { _ = c.Close() })
 	}
 }
 

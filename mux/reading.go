@@ -103,9 +103,14 @@ func (cc *clientConn) setReadDeadline(t time.Time) {
 // longAgo returns a read deadline that has passed.
 func longAgo() time.Time { return time.Unix(1, 0) }
 
-// kick has the reader look up. It may come late, when another reads: that one reads on.
+// kick has the reader look up. It may come late, when another reads: that one reads on. A connection
+// that was handed over is left alone.
 func (cc *clientConn) kick() {
-	_ = cc.conn.SetReadDeadline(longAgo()) // fails on a closed connection, whose reader has looked up
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	if cc.cause == nil {
+		_ = cc.conn.SetReadDeadline(longAgo()) // fails on a closed connection, whose reader has looked up
+	}
 }
 
 // kickReader is kick, if there is a reader.

@@ -124,9 +124,10 @@ func (c *Call) Again() error {
 	*c = Call{wake: c.wake, timer: c.timer, ctx: c.ctx, deadline: c.deadline}
 	err := c.over()
 	if err == nil && !s.beginFast(c) {
-		err = s.beginSlow(c)
+		err = s.beginSlow(c, nil)
 	}
 	if err == nil {
+		last.release()
 		return nil
 	}
 	c.conn, c.left = last, true

@@ -236,7 +236,7 @@ func TestBegunCount(t *testing.T) {
 }
 
 // TestMixedPeers has peers of both kinds behind one address, the latest shared. It ends:
-// calls that find the pooled ones busy get another connection.
+// calls get another connection, though there are as many as MaxConns that were handed over.
 func TestMixedPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var third net.Conn
@@ -256,32 +256,25 @@ func TestMixedPeers(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, p.In)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
-		connect(t, s)
-		first, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
+		var kept keeper
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, Unshared: kept.keep})
+		for range 3 { // the third is shared
+			connect(t, s)
+			synctest.Wait()
 		}
-		connect(t, s) // dials the second
-		second, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		connect(t, s) // dials the third, which is shared
 		third.Close()
 		time.Sleep(time.Second)
 		if _, err := roundTrip(t.Context(), s, nil, time.Hour); err != nil {
 			t.Errorf("got %v; peer %v, %+v", err, s.peer, s.Stats())
 		}
-		first.End()
-		second.End()
 		_ = s.Close()
+		kept.close()
 		d.wg.Wait()
 	})
 }
 
-// TestMixedSurplus has more pooled connections than MaxConns, and shared ones learnt last:
-// the pooled ones stay, and of the shared ones no more than MaxConns do.
+// TestMixedSurplus has more connections that are not shared than MaxConns, and shared ones learnt last:
+// the former stay, and of the shared ones no more than MaxConns do.
 func TestMixedSurplus(t *testing.T) {
 	for _, lastShared := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -293,7 +286,8 @@ func TestMixedSurplus(t *testing.T) {
 				}
 				testpeer.NewServer(nc, isShared).Echo()
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: most})
+			var kept keeper
+			s := NewSet(Config{Dial: d.dial, MaxConns: most, Unshared: kept.keep})
 			var calls []*Call
 			if err := s.WarmUp(t.Context(), pooled+shared); err != nil {
 				t.Fatal(err)
@@ -320,12 +314,14 @@ func TestMixedSurplus(t *testing.T) {
 			if st := s.Stats(); st.Pooled != pooled || st.Shared != most || st.Deaths != 0 {
 				t.Errorf("shared last %t: got %+v, want %d pooled and %d shared", lastShared, st, pooled, most)
 			}
-			if s.pooled != pooled || s.active != pooled+most {
-				t.Errorf("counted %d pooled of %d", s.pooled, s.active)
+			if s.unshared != 0 || s.apart != pooled || s.active != most || len(kept.conns) != pooled {
+				t.Errorf("counted %d unshared and %d apart beside %d, %d were handed over", s.unshared, s.apart, s.active, len(kept.conns))
 			}
 			_ = s.Close()
-			if s.pooled != 0 || s.active != 0 {
-				t.Errorf("after Close: counted %d pooled of %d", s.pooled, s.active)
+			kept.close()
+			synctest.Wait()
+			if s.unshared != 0 || s.apart != 0 || s.active != 0 {
+				t.Errorf("after Close: counted %d unshared and %d apart beside %d", s.unshared, s.apart, s.active)
 			}
 			d.wg.Wait()
 		})

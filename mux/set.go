@@ -18,8 +18,9 @@ const InfoKey = frame.InfoKey
 // Set is the connections to one address, and what is known about it.
 //
 // A connection's first request says that this side multiplexes. A peer that does so too says it at
-// once, in the first frame, and the connection has many calls at a time from then on; a peer whose
-// first frame is another one is used as a pool for good. So no switch must be set on either side.
+// once, in the first frame, and the connection has many calls at a time from then on. Where the
+// first frame is another one the connection has that one call, and is given to Config.Unshared. So
+// no switch must be set on either side.
 //
 // All methods may be called from any goroutine.
 type Set struct {
@@ -30,7 +31,7 @@ type Set struct {
 	canGrow   atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
 	moreSoon  atomic.Bool                   // that, or one is being dialled; changed with mu held
 	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun; set to false before a look, to true with mu held
-	trusting  atomic.Bool                   // calls wait for hellos: the peer was not pooled last; changed with mu held
+	trusting  atomic.Bool                   // calls wait for hellos: the last first frame was none or a hello; changed with mu held
 	waitings  atomic.Int32                  // waiters.Len(); changed with mu held
 
 	goroutines group
@@ -43,9 +44,9 @@ type Set struct {
 	conns     map[*clientConn]struct{} // all that are not dead
 	active    int                      // of them, those that are not draining
 	shared    int                      // of these, those that are shared
-	pooled    int                      // and those used as pooled
+	unshared  int                      // and those that are not, and have a call
 	doubted   int                      // and those that are doubted: new calls may have others dialled instead
-	idle      []*clientConn            // pooled ones that were free when they came here, the last used last
+	apart     int                      // connections that were handed over and have not ended
 	dialling  int
 	dialCtx   context.Context    // of the dials under way; nil without any
 	cancel    context.CancelFunc // its
@@ -73,13 +74,13 @@ type Set struct {
 type peer uint8
 
 const (
-	peerUnknown peer = iota // no reply yet
-	peerShared              // it multiplexes
-	peerPooled              // it does not
+	peerUnknown  peer = iota // no reply yet
+	peerShared               // it multiplexes
+	peerUnshared             // it does not
 )
 
 // String returns the peer's name.
-func (p peer) String() string { return [...]string{"unknown", "shared", "pooled"}[p] }
+func (p peer) String() string { return [...]string{"unknown", "shared", "unshared"}[p] }
 
 // NewSet makes a set without connections; they are opened as calls need them, and by
 // WarmUp. Whoever makes a Set closes it.
@@ -97,11 +98,18 @@ func NewSet(cfg Config) *Set {
 //
 // The error is an *Error, and there is no Call to end then.
 func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
+	return s.BeginUnless(ctx, deadline, nil)
+}
+
+// BeginUnless is Begin for a caller who may get a connection elsewhere meanwhile, as one that was
+// given to Config.Unshared before. A call that waits for a connection fails with ErrElsewhere once
+// elsewhere is closed.
+func (s *Set) BeginUnless(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
 	c := s.newCall(ctx, deadline)
 	if s.beginFast(c) {
 		return c, nil
 	}
-	if err := s.beginSlow(c); err != nil {
+	if err := s.beginSlow(c, elsewhere); err != nil {
 		c.conn = nil
 		err = c.fail("begin", err)
 		s.dropCall(c)
@@ -110,13 +118,36 @@ func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
 	return c, nil
 }
 
+// BeginShared is Begin for a caller who may have other connections to that address: it begins the
+// call on a shared connection that has room now, and reports false if there is none.
+func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool) {
+	if s.waitings.Load() > 0 {
+		return nil, false
+	}
+	best, clogged := s.pick()
+	if best == nil || clogged && s.moreSoon.Load() || mode(best.mode.Load()) != modeShared {
+		return nil, false
+	}
+	c := s.newCall(ctx, deadline)
+	if !s.beginOn(c, best) {
+		s.dropCall(c)
+		return nil, false
+	}
+	return c, true
+}
+
 // beginFast tries without the set's lock.
 func (s *Set) beginFast(c *Call) bool {
 	if s.waitings.Load() > 0 {
 		return false // they came first
 	}
 	best, clogged := s.pick()
-	if best == nil || clogged && s.moreSoon.Load() || !best.begin(c) {
+	return best != nil && (!clogged || !s.moreSoon.Load()) && s.beginOn(c, best)
+}
+
+// beginOn begins c on best, where nothing better was found.
+func (s *Set) beginOn(c *Call, best *clientConn) bool {
+	if !best.begin(c) {
 		return false
 	}
 	if best.load.Load() > 1 && s.canGrow.Load() {
@@ -181,8 +212,8 @@ func (s *Set) learn(cc *clientConn, m mode) {
 	defer s.mu.Unlock()
 	s.doublings = 0
 	s.peer = peerShared
-	if m == modePooled {
-		s.peer = peerPooled
+	if m == modeUnshared {
+		s.peer = peerUnshared
 		s.expectNoHellosLocked()
 	}
 	s.countLocked(cc)
@@ -193,51 +224,41 @@ func (s *Set) learn(cc *clientConn, m mode) {
 // countLocked counts a connection as what its first frame has made it. It is called when that has
 // come, and when the connection is taken in, since a peer may speak first.
 func (s *Set) countLocked(cc *clientConn) {
-	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.pooled {
+	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.unshared {
 		return
 	}
 	switch mode(cc.mode.Load()) {
 	case modeShared:
 		cc.shared = true
 		s.shared++
-	case modePooled:
-		cc.pooled = true
-		s.pooled++
+	case modeUnshared:
+		cc.unshared = true
+		s.unshared++
 		s.setListLocked(without(*s.list.Load(), cc))
-		if cc.load.Load() == 0 {
-			s.parkLocked(cc) // no caller that leaves will
-		}
-	}
-}
-
-// parkLocked puts a pooled connection where calls find it.
-func (s *Set) parkLocked(cc *clientConn) {
-	if !cc.parked {
-		cc.parked = true
-		s.idle = append(s.idle, cc)
 	}
 }
 
 // CloseIfUnused closes the set, and reports true, if it is closed already or is of no use to a
-// call: it has no connection and dials none, no call waits for one, and the pause after the last
-// failure is over. A call that begins afterwards fails with ErrClosed. CloseIfUnused does not wait
-// for the set's goroutines: Close does, and must be called as well.
+// call: it has no connection and dials none, those that were given to Config.Unshared have ended, no
+// call waits for one, and the pause after the last failure is over. A call that begins afterwards
+// fails with ErrClosed. CloseIfUnused does not wait for the set's goroutines: Close does, and must
+// be called as well.
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
+	if len(s.conns)+s.apart == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
 		s.closed = true
 		s.publishLocked()
 	}
 	return s.closed
 }
 
-// Close ends all connections: calls in flight, and those that wait for a connection,
-// fail with ErrClosed. It waits for the set's goroutines, so for dials under way. It always
-// returns nil, and must not be called by Config.Dial.
+// Close ends all connections except those that were given to Config.Unshared: calls in flight, and
+// those that wait for a connection, fail with ErrClosed. It waits for the set's goroutines, so for
+// dials under way. It always returns nil, and must not be called by Config.Dial or Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	s.closed, s.apart = true, 0
 	s.publishLocked()
 	s.failWaitersLocked(ErrClosed)
 	s.endDialLocked()

@@ -30,9 +30,9 @@ type counters struct {
 // Stats is a Set at one moment, and what it has done so far. The figures are taken one
 // after another.
 type Stats struct {
-	Connections  int // open, draining ones included
+	Connections  int // open, draining ones included, and those that were given to Config.Unshared
 	Shared       int // of them, those with many calls at a time
-	Pooled       int // those with one call at a time
+	Pooled       int // those that are not shared: with their only call, or given to Config.Unshared
 	Probing      int // those without a frame so far
 	Draining     int // of all of them, those that take no new calls
 	Dialling     int
@@ -93,7 +93,8 @@ func (s *Set) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
-		Connections: len(s.conns),
+		Connections: len(s.conns) + s.apart,
+		Pooled:      s.apart,
 		Dialling:    s.dialling,
 		Waiting:     s.waiters.Len(),
 		Dials:       s.counters.dials.Load(),
@@ -116,7 +117,7 @@ func (s *Set) Stats() Stats {
 		switch mode(cc.mode.Load()) {
 		case modeShared:
 			st.Shared++
-		case modePooled:
+		case modeUnshared:
 			st.Pooled++
 		case modeProbing:
 			st.Probing++
@@ -141,7 +142,7 @@ func (s *Set) Dump(w io.Writer) error {
 	for cc := range s.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d dialling, %d calls waiting", s.peer, len(conns), s.dialling, s.waiters.Len())
+	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialling, %d calls waiting", s.peer, len(conns), s.apart, s.dialling, s.waiters.Len())
 	if s.lastErr != nil {
 		head += fmt.Sprintf(", last failure: %v", s.lastErr)
 	}

@@ -182,7 +182,7 @@ func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) (goes
 }
 
 // isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or, at an address that
-// said so last, it is likely to be. Pooled ones are as many as there are calls for, and in the
+// said so last, it is likely to be. Others are as many as there are calls for, and in the
 // place of a doubted one there may be another.
 func (s *Set) isLimitedLocked(cc *clientConn) bool {
 	if cc.isDraining() || trust(cc.trust.Load()) == doubted {

@@ -156,55 +156,51 @@ func TestPeerDrain(t *testing.T) {
 // TestMaxAge replaces connections for hours of one call per second: none fails, and
 // none is much older than allowed.
 func TestMaxAge(t *testing.T) {
-	for _, marked := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			const age = time.Minute
-			d := &pipeDialer{}
-			d.serve = func(nc net.Conn, _ int) {
-				start := time.Now()
-				testpeer.NewServer(nc, marked).Echo()
-				if took := time.Since(start); took > age*5/4 {
-					t.Errorf("a connection lived for %v", took)
-				}
+	synctest.Test(t, func(t *testing.T) {
+		const age = time.Minute
+		d := &pipeDialer{}
+		d.serve = func(nc net.Conn, _ int) {
+			start := time.Now()
+			testpeer.NewServer(nc, true).Echo()
+			if took := time.Since(start); took > age*5/4 {
+				t.Errorf("a connection lived for %v", took)
 			}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxAge: age})
-			for range 3600 {
-				connect(t, s)
-				time.Sleep(time.Second)
-			}
-			if n := d.dials.Load(); n < 50 || n > 150 {
-				t.Errorf("got %d dials in an hour", n)
-			}
-			if st := s.Stats(); st.Aged == 0 || st.Deaths != 0 {
-				t.Errorf("got %+v", st)
-			}
-			_ = s.Close()
-			d.wg.Wait()
-		})
-	}
+		}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxAge: age})
+		for range 3600 {
+			connect(t, s)
+			time.Sleep(time.Second)
+		}
+		if n := d.dials.Load(); n < 50 || n > 150 {
+			t.Errorf("got %d dials in an hour", n)
+		}
+		if st := s.Stats(); st.Aged == 0 || st.Deaths != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
 }
 
 // TestIdleClose closes connections that have no calls, and no others.
 func TestIdleClose(t *testing.T) {
-	for _, marked := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
-			d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, marked).Echo() }}
-			s := NewSet(Config{Dial: d.dial, IdleTimeout: time.Minute, MaxConns: 2})
-			for range 10 {
-				connect(t, s)
-				time.Sleep(50 * time.Second)
-			}
-			if n := d.dials.Load(); n != 1 {
-				t.Errorf("got %d dials of a connection in use", n)
-			}
-			time.Sleep(30 * time.Second)
-			if st := s.Stats(); st.Connections != 0 || st.Deaths != 0 {
-				t.Errorf("got %+v", st)
-			}
-			_ = s.Close()
-			d.wg.Wait()
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(true)
+		s := NewSet(Config{Dial: d.dial, IdleTimeout: time.Minute, MaxConns: 2})
+		for range 10 {
+			connect(t, s)
+			time.Sleep(50 * time.Second)
+		}
+		if n := d.dials.Load(); n != 1 {
+			t.Errorf("got %d dials of a connection in use", n)
+		}
+		time.Sleep(30 * time.Second)
+		if st := s.Stats(); st.Connections != 0 || st.Deaths != 0 {
+			t.Errorf("got %+v", st)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
 }
 
 // TestColdStart has many calls begin before anybody knows that the peer multiplexes, and go on without a
@@ -411,7 +407,7 @@ func TestDump(t *testing.T) {
 		if err := s.Dump(&text); err != nil {
 			t.Fatal(err)
 		}
-		want := "peer shared: 1 connections, 0 dialling, 0 calls waiting\n" +
+		want := "peer shared: 1 connections, 0 handed over, 0 dialling, 0 calls waiting\n" +
 			"  pipe → pipe: shared, 1s old, 0 in flight, 0 abandoned, 0 bytes to write, 0 to come, read by the watcher, 2 frames read\n"
 		if text.String() != want {
 			t.Errorf("got\n%swant\n%s", text.String(), want)

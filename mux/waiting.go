@@ -1,9 +1,6 @@
 package mux
 
-import (
-	"container/list"
-	"slices"
-)
+import "container/list"
 
 // This file is calls that find no connection at once.
 
@@ -15,8 +12,8 @@ type waiter struct {
 	err  error         // set before done is closed
 }
 
-// beginSlow takes a pooled connection, or waits for one of any kind.
-func (s *Set) beginSlow(c *Call) error {
+// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does.
+func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}) error {
 	if err := c.over(); err != nil {
 		return err
 	}
@@ -27,7 +24,7 @@ func (s *Set) beginSlow(c *Call) error {
 	if err != nil {
 		return err
 	}
-	over := c.parkOn(w.done)
+	over := c.parkUnless(w.done, elsewhere)
 	if over == nil {
 		return w.err
 	}
@@ -36,6 +33,7 @@ func (s *Set) beginSlow(c *Call) error {
 	s.mu.Unlock()
 	if !queued && w.err == nil {
 		c.leave() // it got a connection at that moment
+		c.conn.release()
 	}
 	return over
 }
@@ -54,7 +52,7 @@ func (s *Set) queueLocked(w *waiter) error {
 	if w.at == nil {
 		return nil // served, or failed by serveLocked
 	}
-	if s.dialling == dialling && s.active == 0 && s.lastErr != nil {
+	if s.dialling == dialling && s.openLocked() == 0 && s.lastErr != nil {
 		s.dropWaiterLocked(w)
 		return s.lastErr
 	}
@@ -116,7 +114,7 @@ func (s *Set) serveLocked() {
 	if left > 0 {
 		s.planRestsLocked()
 	}
-	if left > 0 && s.config.Overload == FailFast && s.active > 0 && s.dialling == 0 && !s.isChangingLocked() {
+	if left > 0 && s.config.Overload == FailFast && s.openLocked() > 0 && s.dialling == 0 && !s.isChangingLocked() {
 		s.counters.overloads.Add(uint64(left))
 		s.failWaitersLocked(ErrOverloaded)
 	}
@@ -124,21 +122,6 @@ func (s *Set) serveLocked() {
 
 // assignLocked finds a connection for c.
 func (s *Set) assignLocked(c *Call) bool {
-	for i := len(s.idle) - 1; i >= 0; i-- {
-		cc := s.idle[i]
-		if cc.isFull() {
-			continue // with a oneway; it stays here until it has room
-		}
-		s.idle = slices.Delete(s.idle, i, i+1)
-		cc.parked = false
-		if !cc.conn.IsActive() {
-			cc.watchNow() // reads why
-			continue
-		}
-		if cc.begin(c) {
-			return true
-		}
-	}
 	best, clogged := s.pick()
 	return best != nil && (!clogged || !s.moreSoon.Load()) && best.begin(c)
 }
@@ -157,19 +140,5 @@ func (s *Set) serveWaiters() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.serveLocked()
-}
-
-// offer is called when a call on cc is over, for others who may use its place.
-func (s *Set) offer(cc *clientConn) {
-	pooled := mode(cc.mode.Load()) == modePooled
-	if !pooled && s.waitings.Load() == 0 {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, open := s.conns[cc]; pooled && open && !cc.isDraining() && !s.closed {
-		s.parkLocked(cc)
-	}
 	s.serveLocked()
 }

@@ -10,13 +10,13 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 	defer s.mu.Unlock()
 	before := s.faults
 	for {
-		for s.faults == before && s.active+s.dialling < n && s.dialLocked(nil) {
+		for s.faults == before && s.openLocked()+s.dialling < n && s.dialLocked(nil) {
 			continue
 		}
 		switch {
 		case s.closed:
 			return &Error{Op: "warm up", Err: ErrClosed}
-		case s.active >= n:
+		case s.openLocked() >= n:
 			return nil
 		case s.dialling == 0 && s.faults != before:
 			return &Error{Op: "warm up", Err: s.fault}

@@ -124,6 +124,7 @@ func (cc *clientConn) unwatch() {
 	next, look := cc.roles.unwatch()
 	cc.mu.Unlock()
 	cc.handOn(next, look)
+	cc.handOverIfSpare()
 }
 
 // handOn has the role go to whom the roles have given it: a call that is woken to read next, or one

@@ -52,7 +52,14 @@ func (g callGuard) release(c net.Conn) {
 	case *clientCall:
 		c.End()
 	default:
-		if p, ours := g.opt.ConnPool.(*Pool); !ours || !p.abandon(c) {
+		var p *Pool
+		switch pool := g.opt.ConnPool.(type) {
+		case *Pool:
+			p = pool
+		case *MuxPool:
+			p = pool.apart
+		}
+		if p == nil || !p.abandon(c) {
 			_ = c.Close()
 		}
 	}

@@ -24,8 +24,9 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// muxClientHandler makes calls of a MuxPool. Any other connection, as from a pool that
-// a user gave after the suite, has one call at a time, made by Kitex's default.
+// muxClientHandler makes calls of a MuxPool on shared connections. Any other connection, one that is
+// not shared or from a pool that a user gave after the suite, has one call at a time, made by Kitex's
+// default.
 type muxClientHandler struct {
 	*clientHandler
 
@@ -210,16 +211,6 @@ func (h *callHandles) take() *clientCall {
 }
 
 var _ net.Conn = (*clientCall)(nil)
-
-// beginMuxCall takes a place on a connection of set, for as long as ctx, the call's context,
-// allows. A timedCall is asked for its deadline and for its caller's context, which costs
-// neither a timer nor a channel.
-func beginMuxCall(ctx context.Context, set *mux.Set) (*mux.Call, error) {
-	if t := timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)); t != nil {
-		return set.Begin(t.caller, t.deadline)
-	}
-	return set.Begin(ctx, time.Time{})
-}
 
 // Read implements net.Conn. There is nothing to read but by the call's own methods.
 func (c *clientCall) Read([]byte) (int, error) { return 0, ErrForeignConn }

@@ -9,8 +9,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// MuxConfig says how the calls of a client share connections. Zero values stand for the
-// defaults. What each bounds is said at mux.Config.
+// MuxConfig says how the calls of a client share connections. Zero values stand for the defaults.
+// What each bounds is said at mux.Config, where MaxPooledConns is MaxUnshared. MaxInFlight,
+// MaxPendingBytes, ReadTimeout and Heartbeat have no meaning for connections that are not shared.
 type MuxConfig struct {
 	MaxConns        int           // connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to one that does not; default 1024
@@ -116,12 +117,23 @@ func (cfg MuxConfig) forgetAfter() time.Duration {
 	return cfg.IdleTimeout
 }
 
+// apart returns the configuration of the pool of connections that are not shared. The sets limit how
+// many there are.
+func (cfg MuxConfig) apart() PoolConfig {
+	return PoolConfig{
+		MaxIdlePerAddress: cfg.MaxPooledConns,
+		MaxIdleGlobal:     -1,
+		MaxIdleTimeout:    cfg.IdleTimeout,
+		MaxAge:            cfg.MaxAge,
+	}
+}
+
 // set returns the configuration of an address.
 func (cfg MuxConfig) set(dial func(ctx context.Context) (*conn.Conn, error)) mux.Config {
 	return mux.Config{
 		Dial:            dial,
 		MaxConns:        cfg.MaxConns,
-		MaxPooledConns:  cfg.MaxPooledConns,
+		MaxUnshared:     cfg.MaxPooledConns,
 		MaxInFlight:     cfg.MaxInFlight,
 		MaxPendingBytes: cfg.MaxPendingBytes,
 		MaxFrameBytes:   cfg.MaxFrameBytes,

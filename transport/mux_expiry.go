@@ -91,6 +91,7 @@ func (p *MuxPool) Clean(network, address string) {
 		p.retireLocked(addr, t)
 	}
 	p.mu.Unlock()
+	p.apart.Clean(network, address)
 	if t != nil {
 		p.end(t)
 	}
@@ -109,6 +110,8 @@ func (p *MuxPool) Close() error {
 	retired := slices.Collect(maps.Keys(p.retired))
 	p.mu.Unlock()
 	p.expiry.stop()
+	_ = p.apart.Close() // always nil
+	p.apart.cut()
 	for _, t := range retired {
 		p.finish(t)
 	}

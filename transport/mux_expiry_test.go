@@ -22,13 +22,15 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// silentDialer makes connections, without sockets, to peers that read and say nothing.
+// silentDialer makes connections, without sockets, to peers that read and say nothing, or send
+// everything back.
 type silentDialer struct {
-	delay func() time.Duration // how long a dial takes; nil: no time
-	fail  func() error         // asked at the end of each dial; nil: none fails
-	dials atomic.Int64
-	open  atomic.Int64 // connections that this side has not closed
-	peers sync.WaitGroup
+	echoes bool
+	delay  func() time.Duration // how long a dial takes; nil: no time
+	fail   func() error         // asked at the end of each dial; nil: none fails
+	dials  atomic.Int64
+	open   atomic.Int64 // connections that this side has not closed
+	peers  sync.WaitGroup
 
 	mu   sync.Mutex
 	last net.Conn // guarded by mu: the far end of the newest connection
@@ -51,7 +53,11 @@ func (d *silentDialer) DialTimeout(string, string, time.Duration) (net.Conn, err
 	d.mu.Unlock()
 	d.open.Add(1)
 	d.peers.Go(func() {
-		_, _ = io.Copy(io.Discard, far)
+		out := io.Writer(far)
+		if !d.echoes {
+			out = io.Discard
+		}
+		_, _ = io.Copy(out, far)
 		_ = far.Close()
 		d.open.Add(-1)
 	})
@@ -222,7 +228,7 @@ func (m *muxPoolModel) get() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.cancels, call)
-		if _, placed := c.(*clientCall); placed {
+		if _, none := c.(*refusedCall); c != nil && !none {
 			m.held = append(m.held, c)
 			return
 		}
@@ -247,9 +253,19 @@ func (m *muxPoolModel) put() {
 		m.held = slices.Delete(m.held, i, i+1)
 	}
 	m.mu.Unlock()
-	if c != nil {
-		must(m.pool.Put(c))
+	if c == nil {
+		return
 	}
+	if m.d.echoes && m.rnd.IntN(2) == 0 {
+		if err := exchangeFrames(c); err != nil && !m.kill && !m.closed {
+			m.t.Errorf("a call: %v", err)
+		}
+	}
+	if m.rnd.IntN(10) == 0 {
+		must(m.pool.Discard(c))
+		return
+	}
+	must(m.pool.Put(c))
 }
 
 func (m *muxPoolModel) cancel() {
@@ -339,7 +355,8 @@ func TestMuxPoolModel(t *testing.T) {
 				t: t, rnd: rand.New(rand.NewPCG(uint64(seed), 7)), kill: seed%2 == 1,
 				used: make(map[string]time.Time), cancels: make(map[int]context.CancelFunc),
 				d: &silentDialer{
-					delay: func() time.Duration { return time.Duration(roll(200)) * time.Millisecond },
+					echoes: seed%4 >= 2,
+					delay:  func() time.Duration { return time.Duration(roll(200)) * time.Millisecond },
 					fail: func() error {
 						if roll(5) == 0 {
 							return errFakeDial

@@ -25,18 +25,23 @@ import (
 // a peer that does not multiplex it is a pool, with a connection for each call
 // under way. NewMuxClientSuite uses one; its methods may be called from any goroutine.
 //
+// A mux.Set opens the connections to an address, and finds out what its peer can. Those that turn
+// out not to be shared go to a Pool after their first call, with all that a Pool knows about idle
+// connections. The Set limits how many there are, since each new one may be shared.
+//
 // An address without connections and calls is forgotten when once to twice MuxConfig.IdleTimeout has
 // passed, or a minute where that is forever. What it counted stays in the sums of Stats.
 // A pool has no goroutine of its own, and a timer only while it knows an address.
 //
 // # Lock order
 //
-// MuxPool.mu, then a set's locks or poolExpiry.mu. Nothing of the user's is called with it held.
+// MuxPool.mu, then a set's locks, or those of a Pool. Nothing of the user's is called with it held.
 type MuxPool struct {
 	// immutable
 	service string
 	config  MuxConfig // defaults filled in
 	start   time.Time // now counts from here
+	apart   *Pool     // the connections that are not shared
 
 	panics    logLimiter // of reporters
 	refusals  logLimiter // calls for which a limit leaves no room
@@ -84,7 +89,9 @@ func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
 		config:  cfg.withDefaults(),
 		start:   time.Now(),
 		retired: make(map[*muxTarget]struct{}),
+		apart:   NewPool(service, cfg.withDefaults().apart()),
 	}
+	p.apart.adopts = true
 	p.expiry.start(p.config.forgetAfter(), p.expire)
 	return p
 }
@@ -104,10 +111,10 @@ func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.C
 		if err != nil {
 			return nil, err
 		}
-		call, err := beginMuxCall(ctx, target.Set)
+		c, err := p.place(ctx, addr, target)
 		switch {
 		case err == nil:
-			return p.takeCall(call), nil
+			return c, nil
 		case p.isGone(err, addr, target):
 			continue
 		}
@@ -145,11 +152,11 @@ func (p *MuxPool) reportReuse(call *mux.Call) {
 
 // Put implements remote.ConnPool: it ends a call. A call is ended by the first of Put, Discard and
 // Close, and the others do nothing.
-func (p *MuxPool) Put(c net.Conn) error { return c.Close() }
+func (p *MuxPool) Put(c net.Conn) error { return p.apart.Put(c) }
 
 // Discard implements remote.ConnPool. Kitex discards what carried a call that failed, or a
-// oneway; that is the call here, and its connection goes on.
-func (p *MuxPool) Discard(c net.Conn) error { return p.Put(c) }
+// oneway; that is the call here, and a shared connection goes on. Another one is closed.
+func (p *MuxPool) Discard(c net.Conn) error { return c.Close() }
 
 // lookup returns what there is for addr; nil if there is nothing.
 func (p *MuxPool) lookup(addr poolAddr) *muxTarget {
@@ -184,7 +191,9 @@ func (p *MuxPool) targetSlow(addr poolAddr, d remote.Dialer) (*muxTarget, error)
 		return nil, errors.New("kiteline: no dialer")
 	}
 	t := new(muxTarget)
-	t.Set = mux.NewSet(p.config.set(p.dialTo(addr, t, d)))
+	cfg := p.config.set(p.dialTo(addr, t, d))
+	cfg.Unshared = func(c *conn.Conn) { p.keepApart(addr, t, c) }
+	t.Set = mux.NewSet(cfg)
 	p.targets.Store(addr, t)
 	p.planExpiryLocked()
 	return t, nil
@@ -247,4 +256,7 @@ func (p *MuxPool) reportDial(addr poolAddr, err error) {
 }
 
 // EnableReporter implements remote.ConnPoolReporter.
-func (p *MuxPool) EnableReporter() { p.reporting.Store(true) }
+func (p *MuxPool) EnableReporter() {
+	p.reporting.Store(true)
+	p.apart.EnableReporter()
+}

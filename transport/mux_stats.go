@@ -9,7 +9,9 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// MuxAddressStats is mux.Stats of one address.
+// MuxAddressStats is mux.Stats of one address. InFlight, Deaths, Drains and Aged count calls and
+// connections that are not shared as well; such a connection that was closed for its idle time or
+// age, or by Clean, is one of Drains. Frames, Batches and Writes count what the Set has sent.
 type MuxAddressStats struct {
 	Network string
 	Address string
@@ -36,14 +38,29 @@ func (p *MuxPool) Stats() MuxStats {
 		t, _ := value.(*muxTarget)
 		counts := t.Stats()
 		stats.Add(counts)
+		if pr := p.apart.lookup(addr); pr != nil {
+			counts.Add(statsApart(pr.snapshot()))
+		}
 		stats.Addresses = append(stats.Addresses, MuxAddressStats{addr.network, addr.address, counts})
 		return true
 	})
+	stats.Add(statsApart(p.apart.Stats().PoolCounts))
 	p.mu.Unlock()
 	slices.SortFunc(stats.Addresses, func(a, b MuxAddressStats) int {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Address, b.Address))
 	})
 	return stats
+}
+
+// statsApart returns what the pool of connections that are not shared adds to the Set's figures, which
+// have the connections already.
+func statsApart(c PoolCounts) mux.Stats {
+	return mux.Stats{
+		InFlight: c.InUse,
+		Deaths:   c.ClosedDead,
+		Drains:   c.ClosedExpired + c.ClosedAge + c.ClosedSurplus + c.ClosedCleaned,
+		Aged:     c.ClosedAge,
+	}
 }
 
 // MuxDump is what Dump returns.
@@ -70,6 +87,11 @@ func (p *MuxPool) DumpText(w io.Writer) error {
 		}
 		if err := t.Dump(w); err != nil {
 			return err
+		}
+		if pr := p.apart.lookup(poolAddr{a.Network, a.Address}); pr != nil {
+			if _, err := fmt.Fprintf(w, "  not shared: %+v\n", pr.snapshot()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

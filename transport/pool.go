@@ -39,6 +39,7 @@ type Pool struct {
 	service string
 	config  PoolConfig // normalized
 	start   time.Time  // now counts from here
+	adopts  bool       // it opens no connections, and has those that adopt is given
 
 	idle     atomic.Int64                      // idle connections of all peers; changed with the peer's mu held
 	reporter atomic.Pointer[connpool.Reporter] // nil before EnableReporter

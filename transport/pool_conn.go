@@ -17,6 +17,7 @@ type pooledConn struct {
 	raw    net.Conn        // what the dialer returned
 	ours   *conn.Conn      // raw, if it is Kiteline's; nil otherwise
 	active remote.IsActive // raw, if it can tell; nil otherwise
+	below  remote.IsActive // what is below raw, if that is Kiteline's and this can tell; nil otherwise
 	epoch  uint64          // the peer's when it was dialled
 	ageEnd instant         // when it is over age
 
@@ -110,6 +111,9 @@ func newPooledConn(pr *poolPeer, raw net.Conn, epoch uint64) *pooledConn {
 		c.ours = nc
 	}
 	c.active, _ = raw.(remote.IsActive)
+	if c.ours != nil {
+		c.below, _ = c.ours.NetConn().(remote.IsActive)
+	}
 	return c
 }
 
@@ -164,6 +168,8 @@ func (c *pooledConn) unfit(now instant, d doubt) closeReason {
 	case now-c.restedAt >= d.from && now-c.restedAt < d.to:
 		return closedExpired // the peer may be closing it
 	case c.ours != nil && !c.ours.IsReusable():
+		return closedDead
+	case c.below != nil && !c.below.IsActive(): // no poller of Kiteline's watches it
 		return closedDead
 	case c.ours == nil && c.active != nil && !c.active.IsActive():
 		return closedDead

@@ -100,15 +100,9 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 		got = pr.await(ctx, got.waiter)
 	}
 	for got.conn != nil {
-		now := pr.pool.now()
-		doubt := life.doubt(now)
-		reason := pr.unfit(got.conn, now, doubt)
+		reason := pr.judge(got.conn, life)
 		if reason == notClosed {
-			if doubt.to > 0 && now-got.conn.restedAt >= doubt.to {
-				pr.refuteLife()
-			}
-			pr.reuses.Add(1)
-			return pr.handOut(got.conn, pr.reportReuse), nil
+			return pr.reuse(got.conn), nil
 		}
 		got = pr.replace(got.conn, reason)
 	}
@@ -120,6 +114,23 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 		return nil, err
 	}
 	return c.current(), nil
+}
+
+// judge is unfit at this moment, with what was known of life. A connection that is fit may refute that.
+func (pr *poolPeer) judge(c *pooledConn, life idleLife) closeReason {
+	now := pr.pool.now()
+	doubt := life.doubt(now)
+	reason := pr.unfit(c, now, doubt)
+	if reason == notClosed && doubt.to > 0 && now-c.restedAt >= doubt.to {
+		pr.refuteLife()
+	}
+	return reason
+}
+
+// reuse hands out a connection that was used before.
+func (pr *poolPeer) reuse(c *pooledConn) *checkout {
+	pr.reuses.Add(1)
+	return pr.handOut(c, pr.reportReuse)
 }
 
 // handOut returns c, which the caller has in use, after report was called. A reporter that panics
@@ -151,11 +162,8 @@ func (pr *poolPeer) discardUnless(returned *bool, h *checkout) {
 
 // claimLocked takes the newest idle connection, else a slot, else a place in the queue.
 func (pr *poolPeer) claimLocked() claim {
-	switch pr.state {
-	case peerForgotten:
-		return claim{err: errForgotten}
-	case peerClosed:
-		return claim{err: pr.opError("get connection", ErrPoolClosed)}
+	if err := pr.refusalLocked(); err != nil {
+		return claim{err: err}
 	}
 	if last := len(pr.idle) - 1; last >= 0 {
 		c := pr.idle[last]
@@ -165,11 +173,27 @@ func (pr *poolPeer) claimLocked() claim {
 		c.checkOutLocked()
 		return claim{conn: c}
 	}
-	if pr.counts.Open < pr.pool.config.MaxConnsPerAddress {
+	if !pr.pool.adopts && pr.counts.Open < pr.pool.config.MaxConnsPerAddress {
 		pr.counts.Open++
 		pr.counts.Dialing++
 		return claim{}
 	}
+	return pr.queueLocked()
+}
+
+// refusalLocked returns why the peer gives no connections; nil if it does.
+func (pr *poolPeer) refusalLocked() error {
+	switch pr.state {
+	case peerForgotten:
+		return errForgotten
+	case peerClosed:
+		return pr.opError("get connection", ErrPoolClosed)
+	}
+	return nil
+}
+
+// queueLocked takes a place in the queue.
+func (pr *poolPeer) queueLocked() claim {
 	pr.counts.Waits++
 	pr.counts.Waiting++
 	return claim{waiter: pr.waiters.pushLocked()}

@@ -179,12 +179,17 @@ func (pr *poolPeer) closeEach(conns []*pooledConn, reason closeReason) {
 // slotFreedLocked gives a slot that has become free to the first waiter.
 func (pr *poolPeer) slotFreedLocked() {
 	switch {
-	case pr.state == peerServing && pr.grantLocked(claim{}):
+	case !pr.pool.adopts && pr.state == peerServing && pr.grantLocked(claim{}):
 		pr.counts.Open++
 		pr.counts.Dialing++
-	case pr.counts.Open == 0:
-		now := pr.pool.now()
-		pr.emptySince = now
-		pr.pool.expiry.schedule(later(now, pr.pool.config.forgetAfter()), now)
+	case pr.isEmptyLocked():
+		pr.emptiedLocked()
 	}
+}
+
+// emptiedLocked has the peer forgotten if it stays empty.
+func (pr *poolPeer) emptiedLocked() {
+	now := pr.pool.now()
+	pr.emptySince = now
+	pr.pool.expiry.schedule(later(now, pr.pool.config.forgetAfter()), now)
 }

@@ -149,11 +149,27 @@ func (s muxClientSuite) Options() []client.Option {
 			di.Push(fmt.Sprintf("kiteline.MuxPool(%+v)", cfg))
 			o.RemoteOpt.ConnPool = NewMuxPool(o.Svr.ServiceName, cfg)
 		}
+		limitApart(o)
 		if err := rpcinfo.AsMutableRPCConfig(o.Configs).SetTransportProtocol(kitextransport.TTHeader); err != nil {
 			panic(fmt.Sprintf("kiteline: multiplexing needs TTHeader: %v", err))
 		}
 	}})
 	return []client.Option{set, setPool}
+}
+
+// limitApart has connections that are not shared limited as o's MuxPool says: its handlers make the calls
+// on them.
+func limitApart(o *client.Options) {
+	pool, shares := o.RemoteOpt.ConnPool.(*MuxPool)
+	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
+	if !shares || !ours {
+		return
+	}
+	handlers.writeTimeout = pool.config.WriteTimeout
+	if most := pool.config.MaxFrameBytes; handlers.maxRead == 0 || handlers.maxRead > most {
+		handlers.maxRead = most
+	}
+	o.RemoteOpt.CliHandlerFactory = handlers
 }
 
 // setFallback gives a client whose codec keeps its calls apart the pool of NewClientSuite.

@@ -75,7 +75,7 @@ func TestFigures(t *testing.T) {
 	for _, want := range []struct{ document, says string }{
 		{"docs/migration.md", fmt.Sprintf("%d idle connections per address, %d in all",
 			evaluate(t, suites, "defaultMaxIdlePerAddress"), evaluate(t, suites, "defaultMaxIdleGlobal"))},
-		{"docs/migration.md", fmt.Sprintf("MaxPooledConns (%d)", evaluate(t, mux, "defaultMaxPooledConns"))},
+		{"docs/migration.md", fmt.Sprintf("MaxPooledConns (%d)", evaluate(t, suites, "defaultMuxPooledConns"))},
 		{"docs/migration.md", fmt.Sprintf("The number of connections is %d by default", evaluate(t, mux, "defaultMaxConns"))},
 		{"docs/migration.md", maxFrame},
 		{"docs/migration.md", "| " + mebibytes(evaluate(t, binary, "DefaultMaxElementBytes")) + " |"},

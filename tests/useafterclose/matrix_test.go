@@ -268,6 +268,8 @@ func anyArg(t *testing.T, in reflect.Type) (reflect.Value, bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), waitTime)
 		t.Cleanup(cancel)
 		return reflect.ValueOf(ctx), true
+	case in == reflect.TypeFor[<-chan struct{}]():
+		return reflect.Zero(in), true // never closed
 	case in == reflect.TypeFor[time.Time]():
 		return reflect.ValueOf(time.Now().Add(waitTime)), true
 	case in == reflect.TypeFor[time.Duration]():

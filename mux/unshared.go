@@ -1,0 +1,112 @@
+package mux
+
+import (
+	"time"
+
+	"github.com/kiteline/kiteline/internal/callback"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// This file is how a connection whose peer does not share it leaves the set. It has one call, by
+// which that is found out. When the call has ended, and nothing is under way on the connection,
+// Config.Unshared gets it. The set counts it until it is closed, since the set limits how many there
+// are, and since a dial that fails means less while another connection works.
+
+// release is called when a call has ended that was given a place on the connection.
+func (cc *clientConn) release() {
+	cc.mu.Lock()
+	cc.users--
+	cc.mu.Unlock()
+	cc.handOverIfSpare()
+}
+
+// handOverIfSpare hands the connection over, at once or when its last request was written, if
+// it is not shared and no longer used.
+func (cc *clientConn) handOverIfSpare() {
+	if mode(cc.mode.Load()) != modeUnshared {
+		return
+	}
+	cc.mu.Lock()
+	spare := cc.isSpareLocked()
+	cc.mu.Unlock()
+	if spare {
+		cc.out.AfterFlush(cc.handOver)
+	}
+}
+
+// isSpareLocked reports whether nothing in this package uses the connection, and nothing will.
+func (cc *clientConn) isSpareLocked() bool {
+	return cc.cause == nil && !cc.draining && cc.users == 0 && cc.roles.leader == nil && !cc.roles.watched
+}
+
+// handOver gives the connection away, unless the watcher has it again, who hands it over then.
+func (cc *clientConn) handOver() {
+	s := cc.set
+	if s.config.Unshared == nil {
+		cc.fail(errUnshared)
+		return
+	}
+	if !s.giveUp(cc) {
+		return
+	}
+	cc.out.Close(errUnshared)
+	c := cc.conn
+	_ = c.SetOnReadable(nil) // fails where there is no poller, as it did before
+	c.SetOnDisconnect(nil)
+	_ = c.SetDeadline(time.Time{}) // fails on a closed connection, whose owner will see that
+	_ = c.SetWriteTimeout(s.config.WriteTimeout)
+	if c.AddCloseCallback(func(*conn.Conn) { s.endedApart() }) != nil {
+		s.endedApart()
+	}
+	if cc.partial.Load() {
+		s.counters.deaths.Add(1)
+		_ = c.Close() // what has come after the reply belongs to no call
+		return
+	}
+	if failure := callback.Apart(func() { s.config.Unshared(c) }); failure != nil {
+		_ = c.Close()
+	}
+}
+
+// giveUp takes cc out of the set, and counts it as one that was handed over. It does nothing, and
+// reports false, if cc is in use or has ended.
+func (s *Set) giveUp(cc *clientConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.conns[cc]; !open || s.closed {
+		return false // the closed set is about to end it
+	}
+	cc.mu.Lock()
+	spare := cc.isSpareLocked()
+	if spare {
+		cc.cause = errUnshared
+	}
+	cc.mu.Unlock()
+	if !spare {
+		return false
+	}
+	delete(s.conns, cc)
+	s.apart++
+	s.unlistLocked(cc)
+	return true
+}
+
+// Opens reports whether a call that finds no place now would have a connection opened at once. It is
+// for callers who have connections elsewhere that they had rather leave alone.
+func (s *Set) Opens() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mayDialLocked(nil)
+}
+
+// endedApart is called when a connection has ended that was handed over.
+func (s *Set) endedApart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.apart--
+	s.publishLocked()
+	s.serveLocked()
+}

@@ -1,0 +1,356 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// keeper keeps the connections that a set hands over.
+type keeper struct {
+	mu    sync.Mutex
+	conns []*conn.Conn
+}
+
+func (k *keeper) keep(c *conn.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conns = append(k.conns, c)
+}
+
+func (k *keeper) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.conns)
+}
+
+func (k *keeper) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.conns {
+		_ = c.Close()
+	}
+}
+
+// exchange makes a call on a connection that was handed over, without the set.
+func exchange(c *conn.Conn, payload []byte) error {
+	if _, err := c.Write(testpeer.RequestFrame(7, payload)); err != nil {
+		return err
+	}
+	f, err := testpeer.Receive(c)
+	if err == nil && (f.SeqID != 7 || !bytes.Equal(f.Payload, payload)) {
+		err = errors.New("another call's reply")
+	}
+	return err
+}
+
+// TestHandOver: a connection whose peer does not share it is handed over when its only call has ended, and
+// not before. Its new owner may use it for as long as it likes, whatever limits that call had; the set
+// leaves it alone, counts it until it is closed, and no longer when it is closed itself.
+func TestHandOver(t *testing.T) {
+	for _, network := range []string{"pipe", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			var kept keeper
+			dial := raceDial(t, network, func(nc net.Conn) { testpeer.NewServer(nc, false).Echo() })
+			s := newTestSet(t, Config{Dial: dial, Unshared: kept.keep, Heartbeat: time.Millisecond, IdleTimeout: 20 * time.Millisecond, MaxAge: time.Millisecond})
+			for n := range 3 {
+				ctx, cancel := context.WithCancel(t.Context())
+				c, err := s.Begin(ctx, time.Now().Add(testpeer.Patience))
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(c, []byte("x"))
+				if err := c.Send(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				if got := kept.count(); got != n {
+					t.Errorf("%d handed over before the end of call %d", got, n)
+				}
+				c.End()
+				cancel() // of which a reader may be told who reads no more
+				testpeer.WaitFor(t, "the connection", func() bool { return kept.count() == n+1 })
+				for range 3 {
+					time.Sleep(25 * time.Millisecond) // the set's idle time and more
+					if err := exchange(kept.conns[n], []byte("again")); err != nil {
+						t.Errorf("connection %d: %v", n, err)
+					}
+				}
+			}
+			if st := s.Stats(); st.Connections != 3 || st.Pooled != 3 || st.InFlight != 0 || st.Deaths+st.Drains != 0 {
+				t.Errorf("got %+v", st)
+			}
+			_ = kept.conns[0].Close()
+			testpeer.WaitFor(t, "its end", func() bool { return s.Stats().Pooled == 2 })
+			_ = s.Close()
+			if st := s.Stats(); st.Connections != 0 {
+				t.Errorf("after Close: got %+v", st)
+			}
+			if err := exchange(kept.conns[1], []byte("after Close")); err != nil {
+				t.Error(err)
+			}
+			kept.close()
+		})
+	}
+}
+
+// TestHandOverRace has contexts of calls end when their replies come: a connection that is handed over all the
+// same is not disturbed by that.
+func TestHandOverRace(t *testing.T) {
+	var exchanging sync.WaitGroup
+	var handedOver atomic.Int32
+	dial := raceDial(t, "tcp", func(nc net.Conn) { testpeer.NewServer(nc, false).Echo() })
+	s := newTestSet(t, Config{Dial: dial, Unshared: func(c *conn.Conn) {
+		handedOver.Add(1)
+		exchanging.Go(func() {
+			defer c.Close()
+			for range 3 {
+				if err := exchange(c, []byte("again")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}})
+	var calling sync.WaitGroup
+	for range 4 {
+		calling.Go(func() {
+			for i := range testpeer.Rounds(150) {
+				ctx, cancel := context.WithCancel(context.Background())
+				timer := time.AfterFunc(time.Duration(i%20)*10*time.Microsecond, cancel)
+				if _, err := roundTrip(ctx, s, []byte("x"), testpeer.Patience); err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				timer.Stop()
+				cancel()
+			}
+		})
+	}
+	calling.Wait()
+	_ = s.Close() // no more are handed over
+	exchanging.Wait()
+	if handedOver.Load() == 0 {
+		t.Error("none was handed over")
+	}
+}
+
+// TestHandedOverCount: as many connections as MaxUnshared are open, those included that were handed over; a call
+// that waits for one has it when another has ended, and those that cannot be dialled fail nothing while
+// another is open.
+func TestHandedOverCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept keeper
+		d := newEchoDialer(false)
+		var failing atomic.Bool
+		s := NewSet(Config{MaxUnshared: 3, Unshared: kept.keep, Dial: func(ctx context.Context) (*conn.Conn, error) {
+			if failing.Load() {
+				return nil, errDial
+			}
+			return d.dial(ctx)
+		}})
+		for range 3 {
+			connect(t, s)
+			synctest.Wait()
+		}
+		if _, err := roundTrip(t.Context(), s, nil, time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v, want no place", err)
+		}
+		if s.CloseIfUnused() {
+			t.Error("a set is of no use whose connections were handed over")
+		}
+		failing.Store(true)
+		done := make(chan error)
+		go func() {
+			_, err := roundTrip(t.Context(), s, nil, time.Hour)
+			done <- err
+		}()
+		synctest.Wait()
+		_ = kept.conns[0].Close()
+		time.Sleep(time.Second)
+		if st := s.Stats(); st.Waiting != 1 || st.DialErrors < 10 {
+			t.Errorf("got %+v, want a call that waits and failed dials", st)
+		}
+		failing.Store(false)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Dials-st.DialErrors != 4 || st.Pooled != 3 || kept.count() != 4 {
+			t.Errorf("got %+v, %d handed over", st, kept.count())
+		}
+		kept.close()
+		synctest.Wait()
+		if !s.CloseIfUnused() {
+			t.Errorf("got %+v, want an unused set", s.Stats())
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestElsewhere: a call that waits does not once its caller has got a connection elsewhere, and one that has a
+// place keeps it.
+func TestElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept keeper
+		d := newEchoDialer(false)
+		s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, Unshared: kept.keep})
+		elsewhere := make(chan struct{})
+		c, err := s.BeginUnless(t.Context(), time.Time{}, elsewhere)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, deadline := range []time.Time{{}, time.Now().Add(time.Hour)} {
+			failed := make(chan error)
+			own := make(chan struct{})
+			go func() {
+				_, err := s.BeginUnless(context.Background(), deadline, own)
+				failed <- err
+			}()
+			synctest.Wait()
+			close(own)
+			var e *Error
+			if err := <-failed; !errors.Is(err, ErrElsewhere) || !errors.As(err, &e) || !e.NotSent() || e.Timeout() {
+				t.Errorf("got %v", err)
+			}
+		}
+		close(elsewhere)
+		fill(c, nil)
+		if err := c.Send(); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Receive(); err != nil {
+			t.Error(err)
+		}
+		c.End()
+		synctest.Wait()
+		if st := s.Stats(); kept.count() != 1 || st.Waiting != 0 || s.Opens() {
+			t.Errorf("got %+v", st)
+		}
+		kept.close()
+		synctest.Wait()
+		if !s.Opens() {
+			t.Error("there is room again")
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestBeginShared begins calls on shared connections alone, and dials none.
+func TestBeginShared(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newEchoDialer(marked)
+			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 2})
+			begin := func(want bool) *Call {
+				t.Helper()
+				c, ok := s.BeginShared(t.Context(), time.Time{})
+				if ok != want {
+					t.Errorf("marked %v: began %v, %+v", marked, ok, s.Stats())
+				}
+				return c
+			}
+			begin(false)
+			if err := s.WarmUp(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			begin(false) // it may be shared
+			connect(t, s)
+			synctest.Wait()
+			if marked {
+				first, second := begin(true), begin(true)
+				begin(false)
+				first.End()
+				second.End()
+			}
+			if st := s.Stats(); d.dials.Load() != 1 || st.InFlight != 0 {
+				t.Errorf("marked %v: %+v", marked, st)
+			}
+			_ = s.Close()
+			begin(false)
+			d.wg.Wait()
+		})
+	}
+}
+
+// TestNotHandedOver: a connection is not handed over that has bytes which belong to no call, or that was drained;
+// one whose new owner panics is closed.
+func TestNotHandedOver(t *testing.T) {
+	for name, tc := range map[string]struct {
+		tail []byte // what comes with the reply
+		end  func(c *Call)
+		take func(*conn.Conn)
+		want int // calls of take
+	}{
+		"half a frame":       {tail: testpeer.RequestFrame(1, nil)[:9]},
+		"drained":            {end: (*Call).Retire},
+		"a new owner":        {take: func(*conn.Conn) {}, want: 1},
+		"a panic":            {take: func(*conn.Conn) { panic("wild") }, want: 1},
+		"an ended goroutine": {take: func(*conn.Conn) { runtime.Goexit() }, want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+					defer nc.Close()
+					p := testpeer.NewServer(nc, false)
+					f, err := p.ReceiveCall()
+					if err != nil {
+						return
+					}
+					_, _ = nc.Write(append(testpeer.RequestFrame(f.SeqID, nil), tc.tail...))
+					_, _ = io.Copy(io.Discard, p.In)
+				}}
+				taken := 0
+				var kept keeper
+				s := NewSet(Config{Dial: d.dial, Unshared: func(c *conn.Conn) {
+					taken++
+					kept.keep(c)
+					if tc.take != nil {
+						tc.take(c)
+					}
+				}})
+				c, err := s.Begin(t.Context(), time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(c, nil)
+				if err := c.Send(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if tc.end != nil {
+					tc.end(c)
+				}
+				c.End()
+				synctest.Wait()
+				if taken != tc.want {
+					t.Errorf("handed over %d times, want %d", taken, tc.want)
+				}
+				time.Sleep(time.Minute)
+				if st := s.Stats(); (st.Connections > 0) != (name == "a new owner") {
+					t.Errorf("got %+v", st)
+				}
+				_ = s.Close()
+				kept.close()
+				d.wg.Wait()
+			})
+		})
+	}
+}

@@ -1,0 +1,96 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+
+	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/netpollconn"
+)
+
+// This file is how a call of a MuxPool finds its connection: a place on a shared one, else an idle
+// one of those that are not shared, else what there is first: a place, a new connection, which the
+// Set opens, or one that another call gives back. A call that waits is in two queues, the Set's and
+// the pool's.
+
+// muxLimits returns for how long the call whose context is ctx may wait: until a context is done, and
+// to a deadline, zero for none. A timedCall is asked for its deadline and for its caller's context,
+// which costs neither a timer nor a channel.
+func muxLimits(ctx context.Context) (context.Context, time.Time) {
+	if t := timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)); t != nil {
+		return t.caller, t.deadline
+	}
+	return ctx, time.Time{}
+}
+
+// isOneway reports whether the call whose context is ctx has no reply.
+func isOneway(ctx context.Context) bool {
+	info := rpcinfo.GetRPCInfo(ctx)
+	if info == nil || info.Invocation() == nil {
+		return false
+	}
+	method := info.Invocation().MethodInfo()
+	return method != nil && method.OneWay()
+}
+
+// place finds a connection to addr, which t is for. The error is one of t's, or of the pool's.
+func (p *MuxPool) place(ctx context.Context, addr poolAddr, t *muxTarget) (net.Conn, error) {
+	caller, deadline := muxLimits(ctx)
+	if call, ok := t.BeginShared(caller, deadline); ok {
+		return p.takeCall(call), nil
+	}
+	for {
+		pr, err := p.apart.peer(addr)
+		if err != nil {
+			return nil, err
+		}
+		c, err := p.placeSlow(ctx, t, pr)
+		if c != nil || err != nil && !errors.Is(err, errForgotten) {
+			return c, err
+		}
+	}
+}
+
+// placeSlow takes an idle connection of pr, or waits. Without an error it may return nil: then what
+// it was given was of no use, and there may be something else.
+//
+// A oneway call leaves idle connections alone where another one can be opened. Kitex closes the
+// connection of a oneway, for which an exception may still come; the Set, which can tell whose
+// reply a frame is, keeps it.
+func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (net.Conn, error) {
+	claimed := pr.claim
+	if isOneway(ctx) && t.Opens() {
+		claimed = pr.queue
+	}
+	got := claimed()
+	if got.waiter == nil {
+		return pr.use(got)
+	}
+	caller, deadline := muxLimits(ctx)
+	call, err := t.BeginUnless(caller, deadline, got.waiter.granted)
+	got = pr.leaveQueue(got.waiter)
+	if errors.Is(err, mux.ErrElsewhere) {
+		return pr.use(got)
+	}
+	if got.conn != nil {
+		_ = pr.put(got.conn.current())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.takeCall(call), nil
+}
+
+// keepApart takes a connection of t, which is addr's, that is not shared.
+func (p *MuxPool) keepApart(addr poolAddr, t *muxTarget, c *conn.Conn) {
+	if p.lookup(addr) != t {
+		_ = c.Close() // the address was cleaned
+		return
+	}
+	p.apart.adopt(addr, netpollconn.Of(c))
+}

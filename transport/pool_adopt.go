@@ -1,0 +1,118 @@
+package transport
+
+import (
+	"maps"
+	"net"
+	"slices"
+)
+
+// This file is a Pool that opens no connections: it has those that a MuxPool gives it. Nor does it
+// limit how many there are. Its queue is of calls that would take one as soon as it is given back,
+// and may get a place elsewhere meanwhile.
+
+// adopt takes a connection to addr, as one that is put back.
+func (p *Pool) adopt(addr poolAddr, raw net.Conn) {
+	for {
+		pr, err := p.peer(addr)
+		if err != nil {
+			_ = raw.Close() // the pool is closed
+			return
+		}
+		if c := pr.adopt(raw); c != nil {
+			_ = pr.put(c.current())
+			return
+		}
+	}
+}
+
+// adopt takes raw as a connection in use. It returns nil if the peer is forgotten.
+func (pr *poolPeer) adopt(raw net.Conn) *pooledConn {
+	pr.mu.Lock()
+	epoch := pr.epoch
+	pr.mu.Unlock()
+	c := newPooledConn(pr, raw, epoch)
+	pr.mu.Lock()
+	forgotten := pr.state == peerForgotten
+	if !forgotten {
+		pr.counts.Dials++
+		pr.counts.Open++
+		pr.counts.InUse++
+		pr.open[c] = struct{}{}
+	}
+	pr.mu.Unlock()
+	if forgotten {
+		return nil
+	}
+	c.watch()
+	return c
+}
+
+// lookup returns the peer for addr; nil if there is none.
+func (p *Pool) lookup(addr poolAddr) *poolPeer {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.peers[addr]
+}
+
+// claim takes the newest idle connection, else a place in the queue.
+func (pr *poolPeer) claim() claim {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	return pr.claimLocked()
+}
+
+// queue takes a place in the queue, whatever is idle.
+func (pr *poolPeer) queue() claim {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	if err := pr.refusalLocked(); err != nil {
+		return claim{err: err}
+	}
+	return pr.queueLocked()
+}
+
+// use hands out the connection that was claimed, if it is fit for use, and otherwise closes it and
+// returns nil. The error is the claim's.
+func (pr *poolPeer) use(got claim) (net.Conn, error) {
+	if got.err != nil {
+		return nil, got.err
+	}
+	pr.mu.Lock()
+	life := pr.life
+	pr.mu.Unlock()
+	if reason := pr.judge(got.conn, life); reason != notClosed {
+		_ = pr.discardAs(got.conn.current(), reason)
+		return nil, nil
+	}
+	return pr.reuse(got.conn), nil
+}
+
+// leaveQueue ends a wait, and returns what was got.
+func (pr *poolPeer) leaveQueue(w *poolWaiter) claim {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	if w.isGranted {
+		return w.got
+	}
+	pr.waiters.removeLocked(w)
+	pr.counts.Waiting--
+	if pr.isEmptyLocked() {
+		pr.emptiedLocked()
+	}
+	return claim{}
+}
+
+// cut closes the connections that are in use: their calls fail.
+func (p *Pool) cut() {
+	p.mu.RLock()
+	peers := slices.Collect(maps.Values(p.peers))
+	p.mu.RUnlock()
+	for _, pr := range peers {
+		pr.mu.Lock()
+		open := slices.Collect(maps.Keys(pr.open))
+		pr.mu.Unlock()
+		for _, c := range open {
+			_ = c.raw.Close() // and again when it is put back, which does nothing
+		}
+	}
+}
