@@ -22,6 +22,9 @@ import (
 type Call struct {
 	wake chan struct{} // has room for one; sent to once each time the caller parks
 
+	// owned by the connection's reader until wake is sent to, and by the caller then
+	wakes *Call // its caller wakes that of this one; nil: none
+
 	// owned by the caller
 	ctx      context.Context
 	deadline time.Time // zero: none but ctx's

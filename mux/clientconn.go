@@ -87,6 +87,8 @@ type clientConn struct {
 	large        *buffer.LinkBuffer // as much of a frame longer than frame.CopyBytes as has come; nil without one
 	known        bool               // a frame has come: mode is final
 	answered     uint64             // replies given to calls
+	wakeFirst    *Call              // has to be woken, and by its wakes the others; nil: there is none
+	wakeLast     *Call              // the last of them
 	pongAt       uint64             // the position of the last pong, if ponged
 	ponged       bool
 
@@ -244,7 +246,7 @@ func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	end := cc.freedLocked()
 	cc.mu.Unlock()
 	if wake {
-		c.wake <- struct{}{}
+		cc.wakeSoon(c)
 	}
 	if end {
 		cc.finish()

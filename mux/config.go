@@ -111,6 +111,7 @@ type Config struct {
 	// Zero or less means 2 s.
 	BackoffMaxClosed time.Duration
 
+	wakesInTurn     bool   // as where processors are busy, for tests
 	firstGeneration uint16 // of sequence IDs, for tests; 0: random on each connection
 }
 

@@ -26,6 +26,7 @@ func (cc *clientConn) await(c *Call) error {
 		if over := c.park(); over != nil {
 			return cc.expire(c, over)
 		}
+		c.awake()
 		cc.mu.Lock()
 		state = c.state
 		cc.mu.Unlock()
@@ -49,6 +50,7 @@ func (cc *clientConn) expire(c *Call, over error) error {
 		return over
 	}
 	<-c.wake
+	c.awake()
 	if state == callLeading {
 		return over
 	}
@@ -126,6 +128,7 @@ func (cc *clientConn) kickReader() {
 // readFrames waits for a frame and handles all that have come. An error of the
 // deadline's leaves a partial frame in the connection, where the next reader finds it.
 func (cc *clientConn) readFrames() error {
+	defer cc.wakeRest()
 	in := cc.conn.Reader()
 	for {
 		frame, err := cc.readFrame(in)

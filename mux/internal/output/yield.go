@@ -2,6 +2,7 @@ package output
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,15 +27,15 @@ const (
 
 // yields remembers what the last yield was worth. The zero value has found none too dear.
 type yields struct {
-	skips int // flushes that go without before the next one tries
+	skips atomic.Int32 // flushes that go without before the next one tries; changed by the flusher
 }
 
 // isDue reports whether the flush that begins now yields.
 func (y *yields) isDue() bool {
-	if y.skips == 0 {
+	if y.skips.Load() == 0 {
 		return true
 	}
-	y.skips--
+	y.skips.Add(-1)
 	return false
 }
 
@@ -43,9 +44,13 @@ func (y *yields) isDue() bool {
 func (y *yields) judge(took time.Duration, frames uint64) {
 	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
 	if excess > 0 {
-		y.skips = 1 + int(min(excess/yieldPerFrame, mostSkips-1))
+		y.skips.Store(1 + int32(min(excess/yieldPerFrame, mostSkips-1)))
 	}
 }
+
+// AreProcessorsBusy reports whether goroutines wait long for a processor, as far as the last yield
+// has shown.
+func (o *Output) AreProcessorsBusy() bool { return o.yields.skips.Load() > 0 }
 
 // awaitCompany yields, if that is due. Its caller has just taken the flusher's role, when the next
 // frame was to get position next.

@@ -96,6 +96,9 @@ func TestYieldsThatAreTooDearStop(t *testing.T) {
 				if got := y.flushes(1); got != 1 {
 					t.Fatalf("%s: a flush that is to try yielded %d times, want once", tc.name, got)
 				}
+				if !y.out.AreProcessorsBusy() {
+					t.Errorf("%s: the processors do not count as busy", tc.name)
+				}
 				if got := y.flushes(tc.skips); got != 0 {
 					t.Errorf("%s: %d of the next %d flushes yielded, want none", tc.name, got, tc.skips)
 				}
