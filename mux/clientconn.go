@@ -80,16 +80,16 @@ type clientConn struct {
 	trust    atomic.Uint32 // a trust
 
 	// owned by the reader
-	readDeadline time.Time          // what the connection's read deadline was last set to
-	prefix       frame.Prefix       // of the frame that is being read, or handled
-	part         int                // bytes of a frame that had come at the last look
-	skip         int64              // bytes still to come of a frame that is skipped
-	large        *buffer.LinkBuffer // as much of a frame longer than frame.CopyBytes as has come; nil without one
-	known        bool               // a frame has come: mode is final
-	answered     uint64             // replies given to calls
-	wakeFirst    *Call              // has to be woken, and by its wakes the others; nil: there is none
-	wakeLast     *Call              // the last of them
-	pongAt       uint64             // the position of the last pong, if ponged
+	readDeadline time.Time    // what the connection's read deadline was last set to
+	prefix       frame.Prefix // of the frame that is being read, or handled
+	part         int          // bytes of a frame that had come at the last look
+	skip         int64        // bytes still to come of a frame that is skipped
+	large        bool         // a frame longer than frame.CopyBytes is in front, with cc.prefix
+	known        bool         // a frame has come: mode is final
+	answered     uint64       // replies given to calls
+	wakeFirst    *Call        // has to be woken, and by its wakes the others; nil: there is none
+	wakeLast     *Call        // the last of them
+	pongAt       uint64       // the position of the last pong, if ponged
 	ponged       bool
 
 	// guarded by mu

@@ -193,7 +193,7 @@ func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 // being in cc.prefix; nil is one that is skipped, or a part of it.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	switch {
-	case cc.large != nil:
+	case cc.large:
 		return cc.readLarge(in)
 	case cc.skip > 0:
 		return nil, cc.skipRest(in)
@@ -217,39 +217,32 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 		cc.noteFrame(true)
 	}
 	if cc.prefix.Bytes > frame.CopyBytes {
-		cc.large = frame.Take()
+		cc.large = true
 		return cc.readLarge(in)
 	}
 	return frame.Read(in, cc.prefix.Bytes)
 }
 
-// readLarge goes on with the frame that is in cc.large as far as it has come.
+// readLarge goes on with a frame that comes in parts.
 func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
+	whole := cc.prefix.Bytes
 	for {
-		left := cc.prefix.Bytes - cc.large.Len()
+		left := max(whole-in.Len(), 0)
 		cc.setIncoming(int64(left))
 		if left == 0 {
-			frame := cc.large
-			cc.large = nil
-			return frame, nil
+			cc.large = false
+			return frame.Read(in, whole)
 		}
 		wanted := min(left, partBytes)
 		if left > clogBytes {
 			wanted = min(wanted, left-clogBytes) // the connection is free again there
 		}
-		part, err := in.Slice(wanted)
-		if err != nil {
+		if err := frame.Await(in, whole, in.Len()+wanted); err != nil {
 			return nil, err
 		}
 		cc.heardMore()
 		cc.noteHeard()
 		cc.part = in.Len()
-		if err := cc.large.Append(part.(*buffer.LinkBuffer)); err != nil { //nolint:errcheck // Slice says that it is one
-			return nil, err
-		}
-		if err := cc.large.Flush(); err != nil {
-			return nil, err
-		}
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Set) attend() {
 
 // noteRest is noteFrame with what is in the buffer, and what was taken from it already.
 func (cc *clientConn) noteRest(in buffer.Reader) {
-	cc.noteFrame(in.Len() > 0 || cc.large != nil || cc.skip > 0)
+	cc.noteFrame(in.Len() > 0 || cc.large || cc.skip > 0)
 }
 
 // piecePeriod is how often upkeep looks while a frame has begun.

@@ -1,6 +1,7 @@
 package muxserver
 
 import (
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -157,4 +158,37 @@ func (b *bubble) looked() int {
 	b.arrivals.mu.Lock()
 	defer b.arrivals.mu.Unlock()
 	return len(b.arrivals.conns)
+}
+
+// TestLongRequestIsInOnePiece: a request that comes in many parts is in memory that a codec takes as it is,
+// whether the client is marked or not, and counts for that memory while it is coming.
+func TestLongRequestIsInOnePiece(t *testing.T) {
+	for name, marked := range map[string]bool{"marked": true, "not marked": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var pieces []int
+				b := newBubble(t, Config{Handler: handlerFunc(func(_ context.Context, call *Call) bool {
+					pieces = append(pieces, call.Request().Len(), len(call.Request().First()))
+					return testpeer.Answer(call, nil)
+				})})
+				defer b.close(t)
+				p := b.dial(t)
+				first := testpeer.RequestFrame(1, nil)
+				if marked {
+					first = asMarked(first, true, false)
+				}
+				p.send(t, first)
+				whole := request(2, 1024*kib)
+				for at := 0; at < len(whole); at += 100 * kib {
+					p.send(t, whole[at:min(at+100*kib, len(whole))])
+					if held := b.Stats().RequestBytes; marked && len(pieces) == 2 && held != 1024*kib-frame.MinMemory {
+						t.Fatalf("%d bytes are held while it is coming, want the memory of all", held)
+					}
+				}
+				if len(pieces) != 4 || pieces[2] != pieces[3] {
+					t.Errorf("got requests of %v bytes and the pieces in front of them, want the second in one", pieces)
+				}
+			})
+		})
+	}
 }

@@ -78,7 +78,7 @@ func TestCancelQueued(t *testing.T) {
 		sc := b.snapshot()[0]
 		f := incoming{Prefix: frame.Prefix{SeqID: 3, Bytes: frame.MinBytes}, length: frame.MinBytes, came: frame.MinBytes, marked: true}
 		// As the reading side does with a call that waits for a worker, while nothing is read.
-		if v := sc.claim(demand{bytes: f.Bytes, came: f.Bytes}); v != admitted {
+		if v := sc.claim(demand{bytes: f.Bytes, came: f.Bytes, held: f.Bytes}); v != admitted {
 			t.Fatal(v)
 		}
 		queued := newCall(t.Context(), sc, f, frame.Take())

@@ -149,12 +149,13 @@ func (v verdict) String() string { return [...]string{"admitted", "no room here"
 type demand struct {
 	bytes  int  // of the whole frame
 	came   int  // as many of them have come
+	held   int  // they take so much memory, whole or not
 	oneway bool // it has no reply
 }
 
 func (d demand) isWhole() bool { return d.came == d.bytes }
 
-// claim counts in as much of a marked client's request as has come, and a whole one as a call. It
+// claim counts in what of a marked client's request is in memory, and a whole one as a call. It
 // refuses one as soon as its length is known to be too much. A request that is alone is admitted,
 // however long it is. Only the reading side calls it.
 func (s *Conn) claim(d demand) verdict {
@@ -168,7 +169,7 @@ func (s *Conn) claim(d demand) verdict {
 	case others+whole > s.server.mostBytes, now.calls >= s.server.mostCalls:
 		return noRoomHere
 	}
-	part := int64(d.came)
+	part := int64(d.held)
 	if d.isWhole() {
 		part = whole
 	}

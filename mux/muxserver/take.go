@@ -33,7 +33,9 @@ func (s *Conn) take(ctx context.Context, in buffer.Reader, f incoming) (call *Ca
 		return s.takeOversized(ctx, f)
 	case f.marked:
 		return s.takeMarked(ctx, in, f)
-	case f.isWhole() && !s.isBackedUp() && s.admit():
+	case !f.isWhole():
+		frame.Gather(in, f.Bytes)
+	case !s.isBackedUp() && s.admit():
 		call, err = s.read(ctx, in, f)
 	}
 	return call, more, err
@@ -67,12 +69,15 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 		s.refuse(f.Prefix, int64(f.Bytes), frame.ReasonGoing)
 		return nil, true, nil
 	}
-	d := demand{bytes: f.Bytes, came: min(f.came, f.Bytes), oneway: f.oneway}
+	d := demand{
+		bytes: f.Bytes, came: min(f.came, f.Bytes), held: frame.HeldBytes(in, f.Bytes, f.came), oneway: f.oneway,
+	}
 	switch v := s.claim(d); {
 	case v == admitted && f.isWhole():
 		call, err = s.read(ctx, in, f)
 		return call, false, err
 	case v == admitted:
+		frame.Gather(in, f.Bytes)
 		return nil, false, nil
 	case f.oneway:
 		s.pauseFor(v, d)

@@ -67,6 +67,6 @@ func TestLargeCallsCost(t *testing.T) {
 	}
 	p, s := median(took[pooled][1:]), median(took[shared][1:]) // the first round makes connections and buffers
 	t.Logf("1000 calls of 1 MiB: pooled %v, shared %v", took[pooled], took[shared])
-	promise.Aim("1 MiB calls: processor time of both sides", "<= 1.1 times pooled",
+	promise.Check(t, "1 MiB calls: processor time of both sides", "<= 1.1 times pooled",
 		fmt.Sprintf("%.2f times", float64(s)/float64(p)), float64(s) <= 1.1*float64(p))
 }

@@ -50,6 +50,9 @@ type block struct {
 	grown bool
 	// inserted: all its bytes came through WriteDirect. Only meaningful before Flush.
 	inserted bool
+	// collected: foreign, on memory that was taken for a frame. No window on it overlaps
+	// another, so that the bytes in this one may be handed out as they are.
+	collected bool
 }
 
 // size returns the bytes written and not yet read.

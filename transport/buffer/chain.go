@@ -43,7 +43,7 @@ func (b *LinkBuffer) foreign(p []byte, n int) *block {
 func (b *LinkBuffer) fork(blk *block, at int) *block {
 	node := b.newNode()
 	node.mem, node.r, node.w, node.limit = blk.mem, at, blk.w, blk.limit
-	node.inserted = blk.inserted
+	node.inserted, node.collected = blk.inserted, blk.collected
 	switch blk.kind {
 	case kindRoot:
 		node.kind, node.owner = kindFragment, blk
@@ -68,6 +68,7 @@ func (b *LinkBuffer) fork(blk *block, at int) *block {
 func (b *LinkBuffer) view(blk *block, n int) {
 	node := b.newNode()
 	node.mem, node.r, node.w, node.limit = blk.mem, blk.r, blk.r+n, blk.r+n
+	node.collected = blk.collected
 	switch blk.kind {
 	case kindRoot:
 		node.kind, node.owner = kindView, blk
@@ -109,6 +110,9 @@ func (b *LinkBuffer) freeRead() {
 		b.head = blk.next
 		if blk == b.spare {
 			b.spare = nil
+		}
+		if blk == b.target {
+			b.target = nil
 		}
 		b.free(blk)
 	}

@@ -2,31 +2,68 @@ package buffer
 
 import "github.com/bytedance/gopkg/lang/dirtmake"
 
+// AwaitFrame waits until some of the next n bytes are there, which are one frame. What comes of
+// them from now on, also after it has returned, is read into memory that is the frame's alone as soon
+// as TrustsFrame says so: ReadFrame hands that memory out instead of copying, here or from a buffer
+// that has got all of the frame by Slice and Append. Whoever announces a frame has to go on with it or
+// to Skip it.
+//
+// With some <= Len it does not wait. After an error what has come stays, and it may be called again.
+func (b *LinkBuffer) AwaitFrame(n, some int) error {
+	if err := b.checkSize("AwaitFrame", n); err != nil {
+		return err
+	}
+	b.aim(n)
+	for some = min(some, n); b.length < some; {
+		if err := b.canFill(some); err != nil {
+			return err
+		}
+		err := b.fill(min(some, b.frameStep(n)))
+		b.aim(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TrustsFrame reports whether so much of a frame of n bytes is in front that memory is taken for all of it.
+func (b *LinkBuffer) TrustsFrame(n int) bool { return b.frameStep(n) == n }
+
+// aim has what comes next of a frame of n bytes, which is not whole, read into its own memory.
+func (b *LinkBuffer) aim(n int) {
+	if !b.closed && b.malloced == 0 && b.length < n && b.TrustsFrame(n) {
+		b.target = b.frameBlock(n)
+	}
+}
+
 // fillFrame returns the next n bytes in memory that only the caller refers to. n > length.
 // The Source reads straight into that memory, which is the tail of the chain meanwhile.
 func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 	if err := b.canFill(n); err != nil {
 		return nil, err
 	}
-	for b.length < n {
-		step := b.frameStep(n)
-		if step == n {
-			b.target = b.frameBlock(n)
-		}
-		if err := b.fill(step); err != nil {
-			b.dropEmptyFrame()
-			return nil, err
-		}
+	if err := b.AwaitFrame(n, n); err != nil {
+		b.dropEmptyFrame()
+		return nil, err
 	}
+	return b.takeOwned(n), nil
+}
+
+// takeOwned takes the next n bytes, n <= length, in memory that only the caller refers to: the
+// frame's own, or a copy. The latter if the Source reserved more room than there was, so that the last
+// bytes are in another block, or if so little is wanted of the memory that most of it would be kept in vain.
+func (b *LinkBuffer) takeOwned(n int) []byte {
 	b.skipEmpty()
-	if blk := b.read; blk.kind == kindForeign && blk.r == 0 && blk.w == n && len(blk.mem) == n {
+	if blk := b.read; blk != nil && blk.collected && n <= blk.size() && n > len(blk.mem)/2 {
+		p := blk.mem[blk.r : blk.r+n : blk.r+n]
+		blk.r += n
 		b.length -= n
-		return detach(blk), nil
+		return p
 	}
-	// The Source reserved more room than there was, so the last bytes are in another block.
 	p := dirtmake.Bytes(n, n)
 	b.copyOut(p)
-	return p, nil
+	return p
 }
 
 // frameStep returns how many of n bytes must arrive before memory is taken for all of them: n if enough
@@ -47,12 +84,13 @@ func (b *LinkBuffer) frameStep(n int) int {
 func (b *LinkBuffer) frameBlock(size int) *block {
 	if b.length > 0 {
 		b.skipEmpty()
-		if blk := b.read; blk == b.tail && blk.kind == kindForeign && blk.r == 0 && blk.limit == size {
+		if blk := b.read; blk == b.tail && blk.collected && blk.r == 0 && blk.limit == size {
 			return blk
 		}
 	}
 	mem := dirtmake.Bytes(size, size)
 	blk := b.foreign(mem, 0)
+	blk.collected = true
 	b.countGrown(blk)
 	if b.length == 0 {
 		b.push(blk)
@@ -65,15 +103,7 @@ func (b *LinkBuffer) frameBlock(size int) *block {
 
 // dropEmptyFrame lets go of the memory of a frame of which no byte arrived.
 func (b *LinkBuffer) dropEmptyFrame() {
-	if b.length == 0 && b.tail != nil && b.tail.kind == kindForeign {
-		detach(b.tail)
+	if blk := b.tail; b.length == 0 && blk != nil && blk.collected {
+		blk.mem, blk.r, blk.w, blk.limit = nil, 0, 0, 0
 	}
-}
-
-// detach takes the memory out of a block of collected memory, all of which was read. The
-// block stays in the chain, without bytes and room.
-func detach(blk *block) []byte {
-	mem := blk.mem
-	blk.mem, blk.r, blk.w, blk.limit = nil, 0, 0, 0
-	return mem
 }

@@ -66,3 +66,80 @@ func TestReadFrameResumes(t *testing.T) {
 		t.Errorf("copied %d, took %d bytes for %d", counts.copiedBytes, counts.grownBytes, n)
 	}
 }
+
+// TestAwaitFrame: a frame that comes in parts, with deadlines between them, and that is handed on by Slice
+// and Append, is in one piece of memory, which is its taker's alone: most of it is never copied.
+func TestAwaitFrame(t *testing.T) {
+	const header = 100
+	timeout := errors.New("timeout")
+	for _, n := range []int{20 << 10, 70 << 10, 1 << 20, trustMax + trustMax/2, 16 << 20} {
+		for name, fill := range map[string]func(b *LinkBuffer, data []byte, have int) error{
+			"by a Source": func(b *LinkBuffer, data []byte, have int) error {
+				b.Bind(&pieceSource{data: data[have:min(len(data), have+100<<10)], piece: 30 << 10, err: timeout}, nil)
+				return b.AwaitFrame(n, min(n, have+64<<10))
+			},
+			"by Reserve": func(b *LinkBuffer, data []byte, have int) error {
+				err := b.AwaitFrame(n, 0)
+				b.Commit(copy(b.Reserve(0), data[have:]))
+				return err
+			},
+		} {
+			counts := defaults
+			var b, whole LinkBuffer
+			b.tuning = &counts
+			data := numbered(n + 500)
+			b.Commit(copy(b.Reserve(0), data[:50]))
+			for b.Len() < n {
+				if err := fill(&b, data, b.Len()); err != nil && err != timeout {
+					t.Fatal(err)
+				}
+			}
+			part, err := b.Slice(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole.Append(part.(*LinkBuffer))
+			whole.Flush()
+			if first := len(whole.First()); first != n {
+				t.Errorf("%d %s: the first %d bytes lie together, want all", n, name, first)
+			}
+			most := 64 << 10
+			if n > trustMax+trustMax/8 {
+				most += n/3 + 100<<10
+			}
+			if counts.copiedBytes > most {
+				t.Errorf("%d %s: copied %d bytes, want at most %d", n, name, counts.copiedBytes, most)
+			}
+			peeked, _ := whole.Peek(header + 1)
+			start, _ := whole.Next(header)
+			body, err := whole.ReadFrame(n - header)
+			if err != nil || len(body) != n-header || cap(body) != n-header {
+				t.Fatalf("%d %s: got %d bytes, room for %d, %v", n, name, len(body), cap(body), err)
+			}
+			if &body[0] != &peeked[header] {
+				t.Errorf("%d %s: the frame was copied", n, name)
+			}
+			behind, _ := b.Next(b.Len())
+			if !bytes.Equal(start, data[:header]) || !bytes.Equal(body, data[header:n]) || !bytes.HasPrefix(data[n:], behind) {
+				t.Errorf("%d %s: got other bytes", n, name)
+			}
+			whole.Close()
+			b.Close()
+		}
+	}
+}
+
+// TestLittleOfFrame: what little is taken of a frame's memory does not keep all of that.
+func TestLittleOfFrame(t *testing.T) {
+	const n = 1 << 20
+	var b LinkBuffer
+	closeAtEnd(t, &b)
+	b.Bind(&pieceSource{data: numbered(n), piece: 50 << 10, err: io.EOF}, nil)
+	if err := b.AwaitFrame(n, n); err != nil {
+		t.Fatal(err)
+	}
+	start, _ := b.Peek(1)
+	if p, err := b.ReadFrame(n / 2); err != nil || &p[0] == &start[0] {
+		t.Errorf("got the frame's memory, %v", err)
+	}
+}

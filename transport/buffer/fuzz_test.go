@@ -372,6 +372,17 @@ func (m *model) stepRead(op byte, arg int) {
 		m.read("ReadBinary", n, may, p, err)
 		overwrite(p) // it is ours
 	case 8, 9:
+		some := arg / 3 % (n + 1)
+		if arg%3 == 0 {
+			some = n
+		}
+		if reads := m.mayRead(some); (b.AwaitFrame(n, some) == nil) != reads {
+			m.t.Fatalf("AwaitFrame(%d, %d) of %d bytes: got %t", n, some, len(m.readable), !reads)
+		}
+		if op == 9 && arg%5 == 0 {
+			return // and something else follows
+		}
+		may = m.mayRead(n)
 		p, err := b.ReadFrame(n)
 		m.read("ReadFrame", n, may, p, err)
 		overwrite(p)

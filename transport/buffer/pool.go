@@ -100,7 +100,7 @@ func (b *LinkBuffer) freeNode(node *block) {
 		panic("buffer: BUG: " + node.kind.String() + " block given back as a node")
 	}
 	node.kind = kindFree
-	node.inserted, node.grown = false, false
+	node.inserted, node.grown, node.collected = false, false, false
 	node.mem, node.owner = nil, nil
 	node.r, node.w, node.limit = 0, 0, 0
 	node.next = b.nodes

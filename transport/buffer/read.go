@@ -2,8 +2,6 @@ package buffer
 
 import (
 	"bytes"
-
-	"github.com/bytedance/gopkg/lang/dirtmake"
 )
 
 // Next implements Reader.
@@ -184,9 +182,7 @@ func (b *LinkBuffer) readOwned(op string, n int) ([]byte, error) {
 	if n > b.length {
 		return b.fillFrame(n)
 	}
-	p := dirtmake.Bytes(n, n)
-	b.copyOut(p)
-	return p, nil
+	return b.takeOwned(n), nil
 }
 
 // copyOut moves the next len(p) bytes to p, len(p) <= length.

@@ -14,8 +14,11 @@ import (
 // of the CPU it took with read and write of x/sys. MSG_DONTWAIT holds even if
 // somebody made the socket blocking, which net.TCPConn.File allows.
 
-// read is recvfrom(2) without waiting. Reads are no larger than a buffer's block.
+// read is recvfrom(2) without waiting. Go's scheduler is told of a long one.
 func (*kernel) read(fd uintptr, p []byte) (int, error) {
+	if len(p) > triedBytes {
+		return readLong(fd, p[:min(len(p), timedBytes)])
+	}
 	// SAFETY: p is not empty and stays alive and in place during the call,
 	// which the compiler sees by the conversion in the argument list.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
@@ -26,12 +29,35 @@ func (*kernel) read(fd uintptr, p []byte) (int, error) {
 	return int(n), errorOf(errno)
 }
 
-// write is sendto(2) without waiting, of some or all of p.
+// readLong is read into memory that takes the kernel some time to fill.
+func readLong(fd uintptr, p []byte) (int, error) {
+	// SAFETY: as in read.
+	n, _, errno := syscall.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
+	if errno == 0 {
+		kernelWrote(p[:n])
+	}
+	return int(n), errorOf(errno)
+}
+
+// write is sendto(2) without waiting, of some or all of p. Go's scheduler is told of a long one.
 func (*kernel) write(fd uintptr, p []byte) (int, error) {
-	p = p[:min(len(p), triedBytes)]
+	if len(p) > triedBytes {
+		return writeLong(fd, p[:min(len(p), timedBytes)])
+	}
 	kernelReads(p)
 	// SAFETY: as in read; no address is given.
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errorOf(errno)
+}
+
+// writeLong is write of what takes the kernel some time. In four times as many calls of 64 KiB it takes
+// nearly half as much again.
+func writeLong(fd uintptr, p []byte) (int, error) {
+	kernelReads(p)
+	// SAFETY: as in write.
+	n, _, errno := syscall.Syscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), errorOf(errno)
 }

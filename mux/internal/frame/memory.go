@@ -51,6 +51,39 @@ func CopyOf(b *buffer.LinkBuffer) *buffer.LinkBuffer {
 	return own
 }
 
+// gatherer is the Reader of a connection, as far as frames are concerned that come in many reads.
+type gatherer interface {
+	AwaitFrame(n, some int) error
+	TrustsFrame(n int) bool
+}
+
+var _ gatherer = (*buffer.LinkBuffer)(nil)
+
+// Await waits until some of the frame of n bytes in front of in are there, which Read or Skip takes. What
+// comes of a long one is read into memory that a codec can take over; see buffer.LinkBuffer.AwaitFrame.
+func Await(in buffer.Reader, n, some int) error {
+	if n <= CopyBytes {
+		_, err := in.Peek(some)
+		return err
+	}
+	return in.(gatherer).AwaitFrame(n, some) //nolint:errcheck // connections have no others
+}
+
+// Gather is Await without a wait.
+func Gather(in buffer.Reader, n int) {
+	if n > CopyBytes {
+		_ = Await(in, n, 0) // it fails on a closed connection, as reading will
+	}
+}
+
+// HeldBytes returns how much memory a frame of n bytes takes, of which so many have come, once it was gathered.
+func HeldBytes(in buffer.Reader, n, came int) int {
+	if n > CopyBytes && in.(gatherer).TrustsFrame(n) { //nolint:errcheck // as above
+		return n
+	}
+	return min(n, came)
+}
+
 // Read takes the frame of n bytes that is in front of in, in a buffer from Take. Where
 // not all of it has come it waits or fails as in does, and nothing is taken then.
 func Read(in buffer.Reader, n int) (*buffer.LinkBuffer, error) {

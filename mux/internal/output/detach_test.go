@@ -3,8 +3,10 @@ package output
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -69,5 +71,54 @@ func checkDetach(t *testing.T, seed uint64, room, size int) {
 	synctest.Wait()
 	if !bytes.Equal(s.data, want) {
 		t.Fatalf("%d bytes, room for %d at a time: what was written is not what was sent", size, room)
+	}
+}
+
+// roomStream has room for some bytes without a wait, and for as many again after each wait.
+type roomStream struct {
+	tried            bool
+	room, left, size int
+	lent             []byte
+	direct           int // bytes written from lent
+}
+
+func (s *roomStream) SetWriteTimeout(d time.Duration) error {
+	s.tried = d == tryTimeout
+	return nil
+}
+
+func (s *roomStream) Write(p []byte) (n int, err error) {
+	if len(p) > s.left && !s.tried {
+		s.left = s.room
+	}
+	n = min(len(p), s.left)
+	s.left -= n
+	s.size += n
+	if &p[:cap(p)][cap(p)-1] == &s.lent[len(s.lent)-1] {
+		s.direct += n
+	}
+	if n < len(p) {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+// TestLentIsSeldomCopied: of long frames that a slow peer takes only the bytes are copied for which the
+// output waits, and not those for which there is room then.
+func TestLentIsSeldomCopied(t *testing.T) {
+	const frames, size = 3, 4 << 20
+	s := &roomStream{room: 512 << 10, left: 1 << 10}
+	o := New(s, Config{Lent: true, Start: func(f func()) bool { f(); return true }})
+	for i := range frames {
+		s.lent = bytes.Repeat([]byte{byte('a' + i)}, size)
+		if _, err := o.Send(linked(t, []byte{1}, s.lent), Alone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.size != frames*(size+1) {
+		t.Fatalf("%d bytes were written, want %d", s.size, frames*(size+1))
+	}
+	if copied := s.size - s.direct; copied > s.size/4 {
+		t.Errorf("%d of %d bytes were copied, want a quarter at most", copied, s.size)
 	}
 }

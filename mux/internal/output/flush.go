@@ -15,10 +15,7 @@ import (
 
 // flushInline writes on a sender's goroutine, which must not wait.
 func (o *Output) flushInline() {
-	if o.patient {
-		o.patient = false
-		_ = o.stream.SetWriteTimeout(tryTimeout) // fails on a closed stream, as the write will
-	}
+	o.bePatient(false)
 	for n := 0; o.takeBatch(); n++ {
 		if n == inlineBatches {
 			o.handOver()
@@ -52,16 +49,31 @@ func (o *Output) handOver() {
 // flushWaiting is that goroutine. It ends when nothing is queued, or when a write
 // fails: closing the stream ends one under way.
 func (o *Output) flushWaiting() {
-	if !o.patient {
-		o.patient = true
-		_ = o.stream.SetWriteTimeout(o.config.WriteTimeout) // fails on a closed stream, as the write will
-	}
 	for more := true; more; more = o.takeBatch() {
-		if err := o.writeBatch(); err != nil {
+		o.bePatient(true)
+		err := o.writeBatch()
+		for !o.patient && errors.Is(err, os.ErrDeadlineExceeded) {
+			o.bePatient(true)
+			err = o.writeBatch()
+		}
+		if err != nil {
 			o.fail(err)
 			return
 		}
 	}
+}
+
+// bePatient has writes wait for the peer, or not.
+func (o *Output) bePatient(patient bool) {
+	if o.patient == patient {
+		return
+	}
+	o.patient = patient
+	timeout := tryTimeout
+	if patient {
+		timeout = o.config.WriteTimeout
+	}
+	_ = o.stream.SetWriteTimeout(timeout) // fails on a closed stream, as the write will
 }
 
 // takeBatch takes the next frames from the queue. Without any the role is given up, and
@@ -117,7 +129,9 @@ func (o *Output) writeBatch() error {
 		var more bool
 		var err error
 		if o.patient {
-			more, err = o.writeWaiting()
+			if more, err = o.writeWaiting(); err == nil && o.triesAgain() {
+				o.bePatient(false)
+			}
 		} else {
 			more, err = o.tryWrite()
 		}
@@ -143,6 +157,7 @@ func (o *Output) tryWrite() (more bool, err error) {
 	if len(p) == 0 {
 		return false, nil
 	}
+	p = p[:min(len(p), directMaxBytes)]
 	n, err := o.stream.Write(p)
 	o.took(n)
 	return true, err
@@ -180,6 +195,17 @@ func (o *Output) writeWaiting() (more bool, err error) {
 		o.waited.Add(int64(took))
 	}
 	return true, err
+}
+
+// triesAgain reports whether the next bytes after a wait are lent and many. The kernel has room for more
+// than it was waited for, and what it takes at once need not be copied.
+func (o *Output) triesAgain() bool {
+	if !o.config.Lent || o.config.Waits || o.handsOn || o.slow {
+		return false
+	}
+	o.batchMu.Lock()
+	defer o.batchMu.Unlock()
+	return o.chunkAt == len(o.chunk) && o.skipWrittenLocked() && len(o.batch[o.next].frame.First()) >= directBytes
 }
 
 // directLocked returns the run of bytes that is next if it is long, or the last; nil if not.
