@@ -143,9 +143,9 @@ func TestStuckPeer(t *testing.T) {
 					t.Errorf("%v after %v", err, took)
 				}
 			})
+			synctest.Wait() // each caller may go over the limit by a frame, of those that look at the same moment
 		}
-		synctest.Wait()
-		if n := s.Stats().PendingBytes; n > most+2*(each+100) {
+		if n := s.Stats().PendingBytes; n > most+each+100 {
 			t.Errorf("%d bytes pending, limit %d", n, most)
 		}
 		wg.Wait()
