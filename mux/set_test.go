@@ -17,8 +17,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestNegotiation calls peers of each kind, over pipes: who says hello shares one
-// connection among many calls, and who does not is used as a pool.
+// TestNegotiation calls peers of each kind, over pipes: one that says hello has a connection shared
+// among many calls, and each call to one that does not has a connection of its own.
 func TestNegotiation(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {

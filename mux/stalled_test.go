@@ -14,7 +14,7 @@ import (
 )
 
 // TestStalledReply has a reply begin and not go on: not at all, or by a byte now and then, as the
-// first frame of a pooled connection or later, with a caller that waits, with one that has gone,
+// first frame of a connection or later, with a caller that waits, with one that has gone,
 // and with none. The connection ends within the read timeout for a piece, and the time between two
 // looks.
 func TestStalledReply(t *testing.T) {
