@@ -50,7 +50,7 @@ func TestRetire(t *testing.T) {
 // TestRandomConfigs runs calls under random limits, ages and policies, in random order
 // with drains: every call ends, and nothing is left.
 func TestRandomConfigs(t *testing.T) {
-	for seed := range uint64(testpeer.Rounds(40)) {
+	for seed := range uint64(testpeer.Rounds(12)) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 6))
 			d := newEchoDialer(rnd.IntN(3) > 0)

@@ -128,7 +128,7 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 // come and go, some dials failing: every call ends in its time with its own reply or an error that
 // it may have, and what the set counts is right at any moment.
 func TestRandomPeers(t *testing.T) {
-	for seed := range uint64(testpeer.Rounds(60)) {
+	for seed := range uint64(testpeer.Rounds(25)) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 21))
 			const most = 40_000

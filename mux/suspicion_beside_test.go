@@ -77,7 +77,7 @@ func share(t *testing.T, s *Set, conns int) {
 // work. The first call that times out speaks for all connections: each caller loses one call, the one that
 // it had under way or began before it was known, and is answered as soon as another connection is there.
 func TestDeadPaths(t *testing.T) {
-	for seed := range uint64(testpeer.Rounds(200)) {
+	for seed := range uint64(testpeer.Rounds(50)) {
 		rnd := rand.New(rand.NewPCG(seed, 17))
 		conns, callers := 1+rnd.IntN(4), 1+rnd.IntN(12)
 		timeout := []time.Duration{20, 100, 1000, 3000}[rnd.IntN(4)] * time.Millisecond

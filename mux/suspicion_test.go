@@ -87,7 +87,7 @@ func TestDeadPath(t *testing.T) {
 				var calling sync.WaitGroup
 				for range callers {
 					calling.Go(func() {
-						for back := false; ; time.Sleep(time.Millisecond) {
+						for back := false; ; time.Sleep(max(time.Millisecond, timeout/300)) {
 							select {
 							case <-stop:
 								return
