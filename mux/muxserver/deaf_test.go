@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -114,6 +115,7 @@ func TestDeafPeers(t *testing.T) {
 		result <- s.Shutdown(ctx)
 		close(done)
 	}()
+	runtime.GC() // which replies have made necessary, and would take a part of each piece on a busy machine
 	if share := idleShare(t, patience/10, done); share > 0.05 {
 		t.Errorf("the shutdown kept %.2f of a processor busy", share)
 	}
