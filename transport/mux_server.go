@@ -146,7 +146,11 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	if err := c.Conn.SetOnRequest(onRequest); err != nil {
 		return err
 	}
-	return served.OnRequest(&firstRequests{Context: ctx}, c.Conn)
+	if err := served.OnRequest(&firstRequests{Context: ctx}, c.Conn); err != nil {
+		return err // of which Kitex's OnError is told, with the rpcinfo
+	}
+	dropRPCInfo(ctx)
+	return nil
 }
 
 // firstRequests is the context of what came with a connection's first multiplexed

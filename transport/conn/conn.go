@@ -20,12 +20,14 @@ import (
 // be used by different goroutines. Read may be called from any goroutine while
 // nobody uses the Reader, whose bytes it takes and releases; Write while nobody
 // uses the Writer. All other methods may be called from any goroutine at any time.
+//
+// An idle connection is little else than a Conn: fields are in an order, within and between groups, that needs
+// little padding, and it has exactly a size of the allocator's (TestConnSize).
 type Conn struct {
 	// immutable after newConn
 	config  *Config
 	clock   clock
 	sock    socket
-	raw     bool    // all of sock's try methods work
 	group   *Group  // nil: no poller, no sweep, and a goroutine of its own for a handler
 	watcher watcher // what arms it; nil: never dormant
 	owner   owner   // who wants to know that it has ended; may be nil
@@ -38,12 +40,13 @@ type Conn struct {
 	// owned by whoever holds the reading side
 	in        buffer.LinkBuffer
 	received  uint64          // bytes ever put into in
-	lastSpace int             // how much the last read could have taken
 	lastLook  time.Duration   // how long the last look was allowed to take; twice firstLook before the first
 	offered   uint64          // what OnRequest has seen of received, when it last returned or offered the reading side
+	lastSpace int32           // how much the last read could have taken
 	paused    bool            // the OnRequest that runs, or ran last, has called Pause
 	inRequest bool            // OnRequest runs and has not offered the reading side
 	connected bool            // OnConnect was called
+	raw       bool            // immutable after newConn: all of sock's try methods work
 	ctx       context.Context // what OnPrepare and OnConnect returned; changed with mu held too, for Context
 
 	out buffer.LinkBuffer // owned by whoever holds the writing side
@@ -62,12 +65,12 @@ type Conn struct {
 	// interest. The poller's locks are taken inside it.
 	armMu    sync.Mutex
 	token    poller.Token    // guarded by armMu; zero: in no poller, or torn down
-	interest poller.Interest // guarded by armMu: what armFD arms for; zero disarms
 	armErr   error           // guarded by armMu: what armFD met
+	interest poller.Interest // guarded by armMu: what armFD arms for; zero disarms
 
 	// atomic
+	staying   atomic.Bool // its arming for reading stays; changed with armMu held
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]
-	staying   atomic.Bool            // its arming for reading stays; changed with armMu held
 	kept      atomic.Pointer[func()] // non-nil: a server's Shutdown leaves its end to its user, who is told by it of DrainAll
 	errQueue  atomic.Bool            // its error queue is in use, so that every arming stays: see errorqueue.go
 	readers   atomic.Int32           // goroutines that read for a user or a handler
@@ -87,14 +90,14 @@ type Conn struct {
 	onReadable     func(ctx context.Context, c *Conn)
 	connecting     bool   // OnConnect has not returned yet: OnDisconnect waits for that
 	told           bool   // OnDisconnect was called, or is about to be
-	asides         int    // calls of OnDisconnect, OnReadable and OnPressure under way, which need not hold the reading side, and works
-	works          int    // BeginWork without EndWork, and OnRequests that have lost the reading side; flagBusy tells of them
-	keptOpen       []Turn // of OnRequests whose goroutines are ending, and whose connection is not
 	ended          bool   // nobody holds the connection any more; the close callbacks run once asides is 0
+	asides         int32  // calls of OnDisconnect, OnReadable and OnPressure under way, which need not hold the reading side, and works
+	works          int32  // BeginWork without EndWork, and OnRequests that have lost the reading side; flagBusy tells of them
+	keptOpen       []Turn // of OnRequests whose goroutines are ending, and whose connection is not
 	closeCallbacks []func(c *Conn)
 	cause          error // why it ended; nil until then
 	idleTimeout    time.Duration
-	idleTimer      *time.Timer // nil until there was an idle timeout
+	idleTimer      *time.Timer // nil without an idle timeout
 	attachment     any
 }
 

@@ -27,6 +27,7 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 		c.idleTimer.Reset(d)
 	case c.idleTimer != nil:
 		c.idleTimer.Stop()
+		c.idleTimer = nil // a connection without the timeout does without its memory
 	}
 	return nil
 }
@@ -64,7 +65,7 @@ func (c *Conn) checkIdle() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idleTimeout > 0 && word(c.state.Load()).isOpen() {
+	if c.idleTimeout == timeout && word(c.state.Load()).isOpen() { // otherwise SetIdleTimeout has set the timer
 		c.idleTimer.Reset(left)
 	}
 }

@@ -150,8 +150,9 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{IdleTimeout: time.Second}, newFakeGroup(t, 1))
 		time.Sleep(time.Second / 2)
-		if err := c.SetIdleTimeout(0); err != nil {
-			t.Error(err)
+		timer := c.idleTimer
+		if err := c.SetIdleTimeout(0); err != nil || c.idleTimer != nil {
+			t.Errorf("got %v, and a timer is kept: %t", err, c.idleTimer != nil)
 		}
 		time.Sleep(time.Hour)
 		if !c.IsActive() {
@@ -162,7 +163,7 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 			t.Errorf("got %v, want %v", err, net.ErrClosed)
 		}
 		// Any timer left would keep the bubble's clock running: see that none is.
-		if c.idleTimer.Stop() {
+		if timer.Stop() {
 			t.Error("the timer still runs after Close")
 		}
 	})

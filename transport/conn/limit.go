@@ -23,7 +23,6 @@ type limit struct {
 	// immutable after init
 	clock clock
 	sock  deadlineSetter
-	way   direction
 
 	// atomic: an instant, unset for no deadline; changed with mu held
 	deadline atomic.Int64
@@ -35,6 +34,8 @@ type limit struct {
 	timeUp  instant       // when the wait under way, or the last one, has taken its timeout
 	armed   instant       // what the socket's deadline is set to
 	kick    bool          // armed is past because of wakeUp
+
+	way direction // immutable after init; here it needs no padding
 }
 
 // deadlineSetter is the part of a socket that a limit uses.

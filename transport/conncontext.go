@@ -1,0 +1,67 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+)
+
+// connContext is the context of a server's connection, as Kitex's handler has made it: with an rpcinfo
+// of 1.5 KiB for the call that the connection carries. On a multiplexed connection each call has its own, and
+// this one would be kept for nothing, by each connection that is idle. What others have made of the
+// context refers to it, so it is what changes.
+type connContext struct {
+	given context.Context                 // what OnActive was given
+	now   atomic.Pointer[context.Context] // what it stands for; never nil
+}
+
+// connContextKey finds a connContext in what others have made of it.
+type connContextKey struct{}
+
+var _ context.Context = (*connContext)(nil)
+
+// OnActive implements remote.ServerTransHandler.
+func (h *serverHandler) OnActive(ctx context.Context, nc net.Conn) (context.Context, error) {
+	active, err := h.ServerTransHandler.OnActive(ctx, nc)
+	if err != nil {
+		return active, err
+	}
+	c := &connContext{given: ctx}
+	c.now.Store(&active)
+	return c, nil
+}
+
+// dropRPCInfo takes the rpcinfo out of the connection's context that ctx was made of, if Kitex makes
+// one for each call in its place. What Kitex's handler adds besides stays.
+func dropRPCInfo(ctx context.Context) {
+	c, ok := ctx.Value(connContextKey{}).(*connContext)
+	if !ok || !rpcinfo.PoolEnabled() {
+		return
+	}
+	bare := c.given
+	if searcher := remote.GetServiceSearcher(c); searcher != nil {
+		bare = remote.WithServiceSearcher(bare, searcher)
+	}
+	c.now.Store(&bare)
+}
+
+// Deadline implements context.Context.
+func (c *connContext) Deadline() (time.Time, bool) { return (*c.now.Load()).Deadline() }
+
+// Done implements context.Context.
+func (c *connContext) Done() <-chan struct{} { return (*c.now.Load()).Done() }
+
+// Err implements context.Context.
+func (c *connContext) Err() error { return (*c.now.Load()).Err() }
+
+// Value implements context.Context.
+func (c *connContext) Value(key any) any {
+	if _, own := key.(connContextKey); own {
+		return c
+	}
+	return (*c.now.Load()).Value(key)
+}
