@@ -52,8 +52,8 @@ func (*kernel) write(fd uintptr, p []byte) (int, error) {
 	return int(n), errorOf(errno)
 }
 
-// writeLong is write of what takes the kernel some time. In four times as many calls of 64 KiB it takes
-// nearly half as much again.
+// writeLong is write of what takes the kernel some time. Four calls of 64 KiB take a client a third
+// more processor time than one of 256 KiB.
 func writeLong(fd uintptr, p []byte) (int, error) {
 	kernelReads(p)
 	// SAFETY: as in write.

@@ -157,7 +157,6 @@ func (o *Output) tryWrite() (more bool, err error) {
 	if len(p) == 0 {
 		return false, nil
 	}
-	p = p[:min(len(p), directMaxBytes)]
 	n, err := o.stream.Write(p)
 	o.took(n)
 	return true, err
