@@ -170,6 +170,8 @@ func TestCallTimeout(t *testing.T) {
 		if got, err := roundTrip(t.Context(), s, []byte("after"), 0); err != nil || string(got) != "after" {
 			t.Errorf("got %q, %v", got, err)
 		}
+		time.Sleep(time.Second) // upkeep has read what that caller left
+		synctest.Wait()
 		if st := s.Stats(); st.Abandoned != 0 || st.LateReplies != 30 {
 			t.Errorf("got %+v", st)
 		}
