@@ -1,7 +1,6 @@
 package callbacks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,9 +83,13 @@ func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failin
 func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p point) {
 	t.Run("calls", func(t *testing.T) {
 		cli := harness.EchoClient(t, tr, addr, client.WithRPCTimeout(rpcTimeout))
+		size := usualBytes
+		if p == onPressure {
+			size = manyBytes
+		}
 		for range calls {
 			began := time.Now()
-			err := call(cli)
+			err := callWith(cli, size)
 			if took := time.Since(began); took > atOnce {
 				t.Errorf("a call took %v, want %v at most", took, atOnce)
 			}
@@ -103,9 +106,17 @@ func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p
 	})
 }
 
-// call makes a call whose reply the kernel has no room for.
-func call(cli echoservice.Client) error {
-	message := &echo.Message{Text: "x", Attachment: bytes.Repeat([]byte("x"), 100<<10)}
+const (
+	usualBytes = 100 << 10
+	manyBytes  = 12 << 20 // more than the kernel has room for on a connection (tcp(7), tcp_wmem and tcp_rmem)
+)
+
+// call makes a call with a message of the usual length.
+func call(cli echoservice.Client) error { return callWith(cli, usualBytes) }
+
+// callWith makes a call whose request and reply have so many bytes.
+func callWith(cli echoservice.Client, n int) error {
+	message := &echo.Message{Text: "x", Attachment: make([]byte, n)}
 	got, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: message})
 	if err == nil && len(got.Message.Attachment) != len(message.Attachment) {
 		err = fmt.Errorf("got %d bytes, want %d", len(got.Message.Attachment), len(message.Attachment))

@@ -139,7 +139,7 @@ func TestConnWriter(t *testing.T) {
 		skip: map[string]string{
 			"Bind": ownersOnly, "Commit": ownersOnly, "Discard": ownersOnly, "Reserve": ownersOnly, "First": ownersOnly, "Gather": ownersOnly,
 			"Close": ownersOnly, "Next": readers, "Peek": readers, "Skip": readers, "Until": readers, "ReadString": readers,
-			"ReadBinary": readers, "ReadByte": readers, "ReadFrame": readers, "Slice": readers, "Release": readers, "Len": readers,
+			"ReadBinary": readers, "ReadByte": readers, "ReadFrame": readers, "AwaitFrame": readers, "TrustsFrame": readers, "Slice": readers, "Release": readers, "Len": readers,
 		},
 		open: func(t *testing.T) *subject {
 			c, peer := userConn(t, g)
