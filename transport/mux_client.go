@@ -117,7 +117,9 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	}
 	call.request = nil
 	if err != nil {
-		return attemptError(ctx, msg.RPCInfo(), err)
+		attempt := attemptError(ctx, msg.RPCInfo(), err)
+		h.logRefusal(call, err)
+		return attempt
 	}
 	msg.SetPayloadCodec(h.opt.PayloadCodec)
 	in := newMemoryBuffer(reply, nil)

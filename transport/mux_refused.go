@@ -44,7 +44,6 @@ func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err 
 	for err != nil && errors.Is(err, mux.ErrRefused) {
 		timed.enter(PhaseConnect)
 		if err := call.Again(); err != nil {
-			h.logRefusal(call, err)
 			return nil, err
 		}
 		timed.enter(PhaseSend)
@@ -60,7 +59,8 @@ func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err 
 	return reply, err
 }
 
-// logRefusal logs that a call was refused for as long as it had time.
+// logRefusal logs that a call was refused for as long as it had time, if that is what err says. It is logged
+// later, so err must not change any more.
 func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
 	if p, ok := h.opt.ConnPool.(*MuxPool); ok && isRefusal(err) {
 		to := call.RemoteAddr()
