@@ -116,15 +116,23 @@ func TestUnreadDrain(t *testing.T) {
 			peers <- p
 			p.Echo()
 		})
+		next := func() *testpeer.Server {
+			for {
+				select {
+				case p := <-peers:
+					return p
+				default:
+					connect(t, s) // may be made on a connection that has only just been told to drain
+				}
+			}
+		}
 		for i := range uint64(3) {
-			if err := (<-peers).Control(frame.SignalDrain); err != nil {
+			if err := next().Control(frame.SignalDrain); err != nil {
 				t.Fatal(err)
 			}
 			testpeer.WaitFor(t, "the drain", func() bool { return s.Stats().PeerDrains == i+1 })
-			connect(t, s)
 		}
-		peer := <-peers
-		_ = peer.Conn.Close()
+		_ = next().Conn.Close()
 		testpeer.WaitFor(t, "the end", func() bool { return s.Stats().Deaths == 1 })
 	})
 }

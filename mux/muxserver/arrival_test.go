@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -191,4 +192,59 @@ func TestLongRequestIsInOnePiece(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLengthsTakeNoMemory has clients announce long requests and send no more of them: that takes no memory, and no room from
+// others.
+func TestLengthsTakeNoMemory(t *testing.T) {
+	const clients, whole = 20, 1 << 20
+	for _, kind := range []string{"not marked", "marked", "oneway"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, Config{})
+				defer b.close(t)
+				begin := testpeer.RequestFrame(5, make([]byte, whole))[:18]
+				dial := b.dialMarked
+				switch kind {
+				case "not marked":
+					dial = b.dial
+				case "oneway":
+					frame.SetOneway(begin)
+				}
+				var before, after runtime.MemStats
+				var all []*bubbleClient
+				for range clients {
+					all = append(all, dial(t))
+				}
+				runtime.ReadMemStats(&before)
+				for _, p := range all {
+					p.send(t, begin)
+				}
+				runtime.ReadMemStats(&after)
+				if taken := after.TotalAlloc - before.TotalAlloc; taken > clients*whole/4 {
+					t.Errorf("%d bytes were taken for %d of 18 bytes", taken, clients)
+				}
+				if held := b.Stats().RequestBytes; held > clients*frame.MinMemory {
+					t.Errorf("%d bytes count", held)
+				}
+			})
+		})
+	}
+}
+
+// TestOnewayTakesWhatComes has a long oneway, which does not count until it is whole, take no more than has come.
+func TestOnewayTakesWhatComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{})
+		defer b.close(t)
+		whole := onewayFrame(5, make([]byte, 16<<20))
+		p := b.dialMarked(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		p.send(t, whole[:6<<20])
+		runtime.ReadMemStats(&after)
+		if taken := after.TotalAlloc - before.TotalAlloc; taken > 15<<20 {
+			t.Errorf("%d bytes were taken for 6 MiB that have come of 16", taken)
+		}
+	})
 }

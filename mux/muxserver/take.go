@@ -34,7 +34,7 @@ func (s *Conn) take(ctx context.Context, in buffer.Reader, f incoming) (call *Ca
 	case f.marked:
 		return s.takeMarked(ctx, in, f)
 	case !f.isWhole():
-		frame.Gather(in, f.Bytes)
+		frame.Gather(in, f.Bytes, f.came)
 	case !s.isBackedUp() && s.admit():
 		call, err = s.read(ctx, in, f)
 	}
@@ -77,7 +77,9 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 		call, err = s.read(ctx, in, f)
 		return call, false, err
 	case v == admitted:
-		frame.Gather(in, f.Bytes)
+		if !f.oneway { // which counts for nothing until it is whole, so that what comes is all that it takes
+			frame.Gather(in, f.Bytes, f.came)
+		}
 		return nil, false, nil
 	case f.oneway:
 		s.pauseFor(v, d)

@@ -19,7 +19,9 @@ func (b *LinkBuffer) AwaitFrame(n, some int) error {
 			return err
 		}
 		err := b.fill(min(some, b.frameStep(n)))
-		b.aim(n)
+		if err == nil || b.length > 0 {
+			b.aim(n)
+		}
 		if err != nil {
 			return err
 		}

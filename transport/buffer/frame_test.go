@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -143,3 +144,31 @@ func TestLittleOfFrame(t *testing.T) {
 		t.Errorf("got the frame's memory, %v", err)
 	}
 }
+
+// TestFrameThatDoesNotBegin has ReadFrame fail before anything has come, again and again, as at a timeout: it keeps no
+// memory for the frame.
+func TestFrameThatDoesNotBegin(t *testing.T) {
+	const n = 1 << 20
+	var b LinkBuffer
+	b.Bind(failingSource{}, nil)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 50 {
+		if _, err := b.ReadFrame(n); !errors.Is(err, errFailingSource) {
+			t.Fatalf("got %v, want %v", err, errFailingSource)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 2*n {
+		t.Errorf("%d bytes are kept for frames of which nothing came", kept)
+	}
+	runtime.KeepAlive(&b)
+}
+
+var errFailingSource = errors.New("nothing came")
+
+type failingSource struct{}
+
+func (failingSource) Fill(*LinkBuffer, int) error { return errFailingSource }

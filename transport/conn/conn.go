@@ -42,7 +42,7 @@ type Conn struct {
 	received  uint64          // bytes ever put into in
 	lastLook  time.Duration   // how long the last look was allowed to take; twice firstLook before the first
 	offered   uint64          // what OnRequest has seen of received, when it last returned or offered the reading side
-	lastSpace int32           // how much the last read could have taken
+	lastSpace int32           // that much of the last read says that more may be there
 	paused    bool            // the OnRequest that runs, or ran last, has called Pause
 	inRequest bool            // OnRequest runs and has not offered the reading side
 	connected bool            // OnConnect was called

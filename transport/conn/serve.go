@@ -49,7 +49,7 @@ func (c *Conn) serveOnce(how settlement, reads int) settlement {
 	switch {
 	case err == nil && !c.handle():
 		return settleGone
-	case err == nil && n == int(c.lastSpace):
+	case err == nil && n >= int(c.lastSpace):
 		return c.settleBusy(reads)
 	case err == nil:
 		return c.settle()
@@ -304,7 +304,7 @@ func (c *Conn) stopLingering() {
 
 // commit makes n bytes of space readable.
 func (c *Conn) commit(space []byte, n int, err error) (int, error) {
-	c.lastSpace = int32(len(space)) // buffer.MaxBytes at most
+	c.lastSpace = int32(min(len(space), timedBytes)) // a read takes no more, whatever it might (sys_linux.go)
 	c.in.Commit(n)
 	c.received += uint64(n)
 	if n > 0 {

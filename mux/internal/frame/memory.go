@@ -69,16 +69,25 @@ func Await(in buffer.Reader, n, some int) error {
 	return in.(gatherer).AwaitFrame(n, some) //nolint:errcheck // connections have no others
 }
 
-// Gather is Await without a wait.
-func Gather(in buffer.Reader, n int) {
-	if n > CopyBytes {
+// gatherBytes of a frame must have come before Gather takes memory for all of it, or an eighth of a shorter one: a
+// length alone costs the peer nothing.
+const gatherBytes = 64 << 10
+
+// Gather is Await without a wait, once enough has come of the frame.
+func Gather(in buffer.Reader, n, came int) {
+	if isGathered(in, n, came) {
 		_ = Await(in, n, 0) // it fails on a closed connection, as reading will
 	}
 }
 
+// isGathered reports whether Gather has taken memory for all of a frame of n bytes, of which so many have come.
+func isGathered(in buffer.Reader, n, came int) bool {
+	return n > CopyBytes && came >= min(gatherBytes, n/8) && in.(gatherer).TrustsFrame(n) //nolint:errcheck // as above
+}
+
 // HeldBytes returns how much memory a frame of n bytes takes, of which so many have come, once it was gathered.
 func HeldBytes(in buffer.Reader, n, came int) int {
-	if n > CopyBytes && in.(gatherer).TrustsFrame(n) { //nolint:errcheck // as above
+	if isGathered(in, n, came) {
 		return n
 	}
 	return min(n, came)
