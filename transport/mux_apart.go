@@ -86,11 +86,8 @@ func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (ne
 	return p.takeCall(call), nil
 }
 
-// keepApart takes a connection of t, which is addr's, that is not shared.
+// keepApart takes a connection of t, which was addr's, that is not shared. It closes the connection if
+// the address was cleaned since: Clean takes t from the targets, and cleans the pool after that.
 func (p *MuxPool) keepApart(addr poolAddr, t *muxTarget, c *conn.Conn) {
-	if p.lookup(addr) != t {
-		_ = c.Close() // the address was cleaned
-		return
-	}
-	p.apart.adopt(addr, netpollconn.Of(c))
+	p.apart.adopt(addr, netpollconn.Of(c), func() bool { return p.lookup(addr) == t })
 }

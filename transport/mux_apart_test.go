@@ -587,3 +587,38 @@ func TestApartAfterClean(t *testing.T) {
 		d.peers.Wait()
 	})
 }
+
+// TestApartCleanBeside: nor is one kept where the address is cleaned while the pool takes the connection, whether
+// or not another one is in use.
+func TestApartCleanBeside(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &silentDialer{echoes: true}
+			pool := newApartPool(t, d, MuxConfig{}, 1)
+			addr := poolAddr{"tcp", fakeAddress}
+			c, err := pool.Get(t.Context(), "tcp", fakeAddress, d.option())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !used {
+				must(pool.Discard(c))
+			}
+			near, err := d.DialTimeout("tcp", fakeAddress, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool.apart.adopt(addr, near, func() bool {
+				isWanted := pool.lookup(addr) != nil
+				pool.Clean("tcp", fakeAddress)
+				return isWanted
+			})
+			must(pool.Put(c))
+			synctest.Wait()
+			if st := pool.apart.Stats(); st.Open != 0 || d.open.Load() != 0 {
+				t.Errorf("another in use %v: got %+v, %d open", used, st, d.open.Load())
+			}
+			must(pool.Close())
+			d.peers.Wait()
+		})
+	}
+}

@@ -10,26 +10,47 @@ import (
 // limit how many there are. Its queue is of calls that would take one as soon as it is given back,
 // and may get a place elsewhere meanwhile.
 
-// adopt takes a connection to addr, as one that is put back.
-func (p *Pool) adopt(addr poolAddr, raw net.Conn) {
+// adopt takes a connection to addr, as one that is put back, if isWanted says so: otherwise it closes
+// it. A Clean that begins after isWanted was asked closes the connection too.
+func (p *Pool) adopt(addr poolAddr, raw net.Conn, isWanted func() bool) {
 	for {
 		pr, err := p.peer(addr)
 		if err != nil {
 			_ = raw.Close() // the pool is closed
 			return
 		}
-		if c := pr.adopt(raw); c != nil {
+		epoch := pr.currentEpoch()
+		if !isWanted() {
+			pr.unneeded()
+			_ = raw.Close()
+			return
+		}
+		if c := pr.adopt(raw, epoch); c != nil {
 			_ = pr.put(c.current())
 			return
 		}
 	}
 }
 
-// adopt takes raw as a connection in use. It returns nil if the peer is forgotten.
-func (pr *poolPeer) adopt(raw net.Conn) *pooledConn {
+// currentEpoch returns the epoch.
+func (pr *poolPeer) currentEpoch() uint64 {
 	pr.mu.Lock()
-	epoch := pr.epoch
-	pr.mu.Unlock()
+	defer pr.mu.Unlock()
+	return pr.epoch
+}
+
+// unneeded has the peer forgotten, which may be new, unless it is of use for something else.
+func (pr *poolPeer) unneeded() {
+	pr.mu.Lock()
+	defer pr.mu.Unlock()
+	if pr.isEmptyLocked() {
+		pr.emptiedLocked()
+	}
+}
+
+// adopt takes raw as a connection in use, which is of that epoch. It returns nil if the peer is
+// forgotten.
+func (pr *poolPeer) adopt(raw net.Conn, epoch uint64) *pooledConn {
 	c := newPooledConn(pr, raw, epoch)
 	pr.mu.Lock()
 	forgotten := pr.state == peerForgotten
