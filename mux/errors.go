@@ -47,7 +47,8 @@ var (
 	// errDrained is why a connection was closed that had been drained.
 	errDrained = cause.New("mux: connection drained", net.ErrClosed)
 
-	// ErrElsewhere is what BeginUnless fails with when its caller has got a connection elsewhere.
+	// ErrElsewhere is what BeginUnless and BeginSoon fail with when their caller has got a connection
+	// elsewhere, or, for BeginSoon, is to look for one there.
 	ErrElsewhere = errors.New("mux: made elsewhere")
 
 	// errUnshared is why a connection has left the set that is not shared: its peer does not share

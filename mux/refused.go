@@ -124,7 +124,7 @@ func (c *Call) Again() error {
 	*c = Call{wake: c.wake, timer: c.timer, ctx: c.ctx, deadline: c.deadline}
 	err := c.over()
 	if err == nil && !s.beginFast(c) {
-		err = s.beginSlow(c, nil)
+		err = s.beginSlow(c, nil, false)
 	}
 	if err == nil {
 		last.release()

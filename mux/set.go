@@ -55,6 +55,7 @@ type Set struct {
 	graceAt   time.Time     // when it is due
 	doublings int           // how often hellos were late since a first frame came
 	waiters   list.List     // of *waiter: calls without a connection, oldest first
+	impatient int           // of them, those that wait only while connections are being opened
 	failures  int           // since the last first reply on a connection
 	closings  int           // ends of connections before the first reply, one after the other, since then
 	faults    uint64        // failures to get a connection so far
@@ -105,11 +106,22 @@ func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
 // given to Config.Unshared before. A call that waits for a connection fails with ErrElsewhere once
 // elsewhere is closed.
 func (s *Set) BeginUnless(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
+	return s.begin(ctx, deadline, elsewhere, false)
+}
+
+// BeginSoon is BeginUnless for a caller who has connections elsewhere that it had rather leave alone: the
+// call waits while connections are being opened, and fails with ErrElsewhere once none is.
+func (s *Set) BeginSoon(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
+	return s.begin(ctx, deadline, elsewhere, true)
+}
+
+// begin is BeginSoon if soon is set, and otherwise BeginUnless.
+func (s *Set) begin(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}, soon bool) (*Call, error) {
 	c := s.newCall(ctx, deadline)
 	if s.beginFast(c) {
 		return c, nil
 	}
-	if err := s.beginSlow(c, elsewhere); err != nil {
+	if err := s.beginSlow(c, elsewhere, soon); err != nil {
 		c.conn = nil
 		err = c.fail("begin", err)
 		s.dropCall(c)

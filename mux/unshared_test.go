@@ -354,3 +354,56 @@ func TestNotHandedOver(t *testing.T) {
 		})
 	}
 }
+
+// TestBeginSoon: a call that had rather go elsewhere waits while connections are being opened, and goes there once
+// none is; one that waits for any connection stays.
+func TestBeginSoon(t *testing.T) {
+	for _, policy := range []Overload{WaitForRoom, FailFast} {
+		synctest.Test(t, func(t *testing.T) {
+			var kept keeper
+			var failing atomic.Bool
+			d := newEchoDialer(false)
+			s := NewSet(Config{MaxUnshared: 2, Overload: policy, Unshared: kept.keep, Dial: func(ctx context.Context) (*conn.Conn, error) {
+				time.Sleep(time.Second)
+				if failing.Load() {
+					return nil, errDial
+				}
+				return d.dial(ctx)
+			}})
+			soon := func(want error, took time.Duration) {
+				t.Helper()
+				began := time.Now()
+				c, err := s.BeginSoon(t.Context(), time.Now().Add(time.Hour), nil)
+				if !errors.Is(err, want) || time.Since(began) != took {
+					t.Errorf("%v: got %v after %v, want %v after %v", policy, err, time.Since(began), want, took)
+				}
+				if err != nil {
+					return
+				}
+				fill(c, nil)
+				if err := c.Send(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Receive(); err != nil {
+					t.Fatal(err)
+				}
+				c.End()
+				synctest.Wait()
+			}
+			soon(nil, time.Second)
+			failing.Store(true)
+			soon(ErrElsewhere, time.Second) // none could be opened
+			soon(ErrElsewhere, 0)           // nor is one now
+			failing.Store(false)
+			time.Sleep(time.Minute)
+			soon(nil, time.Second)
+			soon(ErrElsewhere, 0) // there are as many as there may be
+			if st := s.Stats(); st.Waiting != 0 || st.Overloads != 0 || s.impatient != 0 {
+				t.Errorf("%v: got %+v, %d impatient", policy, st, s.impatient)
+			}
+			kept.close()
+			_ = s.Close()
+			d.wg.Wait()
+		})
+	}
+}

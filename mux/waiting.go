@@ -9,16 +9,18 @@ type waiter struct {
 	call *Call
 	done chan struct{} // closed when it has one, or failed
 	at   *list.Element // in Set.waiters; nil: it does not wait
+	soon bool          // it waits only while connections are being opened
 	err  error         // set before done is closed
 }
 
-// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does.
-func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}) error {
+// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does, nor, if
+// soon is set, once no connection is being opened.
+func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}, soon bool) error {
 	if err := c.over(); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	w := &waiter{call: c, done: make(chan struct{})}
+	w := &waiter{call: c, done: make(chan struct{}), soon: soon}
 	err := s.queueLocked(w)
 	s.mu.Unlock()
 	if err != nil {
@@ -48,6 +50,9 @@ func (s *Set) queueLocked(w *waiter) error {
 	dialling := s.dialling
 	w.at = s.waiters.PushBack(w)
 	s.waitings.Add(1)
+	if w.soon {
+		s.impatient++
+	}
 	s.serveLocked()
 	if w.at == nil {
 		return nil // served, or failed by serveLocked
@@ -81,6 +86,9 @@ func (s *Set) dropWaiterLocked(w *waiter) bool {
 	s.waiters.Remove(w.at)
 	w.at = nil
 	s.waitings.Add(-1)
+	if w.soon {
+		s.impatient--
+	}
 	return true
 }
 
@@ -109,6 +117,9 @@ func (s *Set) serveLocked() {
 	for s.dialling < s.waiters.Len() && s.dialLocked(nil) {
 		continue
 	}
+	if s.dialling == 0 {
+		s.sendElsewhereLocked()
+	}
 	s.planGraceLocked()
 	left := s.waiters.Len()
 	if left > 0 {
@@ -124,6 +135,17 @@ func (s *Set) serveLocked() {
 func (s *Set) assignLocked(c *Call) bool {
 	best, clogged := s.pick()
 	return best != nil && (!clogged || !s.moreSoon.Load()) && best.begin(c)
+}
+
+// sendElsewhereLocked ends the waits of those who wait only while connections are being opened.
+func (s *Set) sendElsewhereLocked() {
+	for at := s.waiters.Front(); at != nil && s.impatient > 0; {
+		w := at.Value.(*waiter) //nolint:errcheck // the only type that is stored
+		at = at.Next()
+		if w.soon {
+			s.endWaiterLocked(w, ErrElsewhere)
+		}
+	}
 }
 
 // failWaitersLocked ends all who wait with err.

@@ -59,22 +59,31 @@ func (p *MuxPool) place(ctx context.Context, addr poolAddr, t *muxTarget) (net.C
 // placeSlow takes an idle connection of pr, or waits. Without an error it may return nil: then what
 // it was given was of no use, and there may be something else.
 //
-// A oneway call leaves idle connections alone where another one can be opened. Kitex closes the
+// A oneway call leaves idle connections alone while another one can be opened. Kitex closes the
 // connection of a oneway, for which an exception may still come; the Set, which can tell whose
 // reply a frame is, keeps it.
 func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (net.Conn, error) {
-	claimed := pr.claim
 	if isOneway(ctx) && t.Opens() {
-		claimed = pr.queue
+		c, err := p.await(ctx, pr, pr.queue(), t.BeginSoon)
+		if !errors.Is(err, mux.ErrElsewhere) {
+			return c, err
+		}
 	}
-	got := claimed()
+	return p.await(ctx, pr, pr.claim(), t.BeginUnless)
+}
+
+// await returns what was claimed of pr, or waits for it and for a place of a Set's, which begin is for.
+// What it is given it uses, whatever the Set says meanwhile, unless the call's time is over.
+func (p *MuxPool) await(ctx context.Context, pr *poolPeer, got claim, begin beginFunc) (net.Conn, error) {
 	if got.waiter == nil {
 		return pr.use(got)
 	}
 	caller, deadline := muxLimits(ctx)
-	call, err := t.BeginUnless(caller, deadline, got.waiter.granted)
+	call, err := begin(caller, deadline, got.waiter.granted)
 	got = pr.leaveQueue(got.waiter)
-	if errors.Is(err, mux.ErrElsewhere) {
+	isOver := caller.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)
+	isGranted := got.conn != nil || got.err != nil
+	if isGranted && err != nil && (!isOver || errors.Is(err, mux.ErrElsewhere)) {
 		return pr.use(got)
 	}
 	if got.conn != nil {
@@ -85,6 +94,9 @@ func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (ne
 	}
 	return p.takeCall(call), nil
 }
+
+// beginFunc is a method of a Set that begins calls.
+type beginFunc func(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*mux.Call, error)
 
 // keepApart takes a connection of t, which was addr's, that is not shared. It closes the connection if
 // the address was cleaned since: Clean takes t from the targets, and cleans the pool after that.

@@ -17,6 +17,8 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec/thrift"
+	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
@@ -617,6 +619,65 @@ func TestApartCleanBeside(t *testing.T) {
 			if st := pool.apart.Stats(); st.Open != 0 || d.open.Load() != 0 {
 				t.Errorf("another in use %v: got %+v, %d open", used, st, d.open.Load())
 			}
+			must(pool.Close())
+			d.peers.Wait()
+		})
+	}
+}
+
+// onewayContext returns a context of a oneway call.
+func onewayContext(ctx context.Context) context.Context {
+	call := rpcinfo.NewInvocation("echo", "Notify")
+	call.SetMethodInfo(serviceinfo.NewMethodInfo(nil, nil, nil, true))
+	to := rpcinfo.NewEndpointInfo("echo", "Notify", nil, nil)
+	return rpcinfo.NewCtxWithRPCInfo(ctx, rpcinfo.NewRPCInfo(nil, to, call, nil, nil))
+}
+
+// TestApartOnewayUndialled: a oneway, which leaves idle connections alone while another one can be opened, has
+// one of them at once where that fails, or where other calls have what is opened.
+func TestApartOnewayUndialled(t *testing.T) {
+	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
+		synctest.Test(t, func(t *testing.T) {
+			failing := false
+			d := &silentDialer{echoes: true, fail: func() error {
+				time.Sleep(time.Second)
+				if failing {
+					return errors.New("no more connections")
+				}
+				return nil
+			}}
+			pool := newApartPool(t, d, MuxConfig{IdleTimeout: time.Hour, MaxPooledConns: 4, Overload: policy}, 3)
+			failing = true
+			for n := range 3 {
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				c, err := pool.Get(onewayContext(ctx), "tcp", fakeAddress, d.option())
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = exchangeFrames(c)
+				if took := time.Since(began); err != nil || took > time.Second {
+					t.Errorf("%v, call %d: got %v after %v", policy, n, err, took)
+				}
+				must(pool.Put(c))
+				cancel()
+			}
+			failing = false
+			time.Sleep(time.Minute)
+			var oneways sync.WaitGroup
+			for range 4 { // one connection can be opened
+				oneways.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					c, err := pool.Get(onewayContext(ctx), "tcp", fakeAddress, d.option())
+					if err != nil || exchangeFrames(c) != nil {
+						t.Errorf("%v: got %v", policy, err)
+					}
+					time.Sleep(time.Hour / 2)
+					must(pool.Put(c))
+				})
+			}
+			oneways.Wait()
 			must(pool.Close())
 			d.peers.Wait()
 		})
