@@ -37,7 +37,7 @@ func TestIdleSharedConnections(t *testing.T) {
 	promise.Alone(t)
 	server, addr := startServer(t, "loopback=20")
 	// Looks come four times per heartbeat, and the memory that calls need goes with one.
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: scale(time.Second, 0)})
+	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: scale(2*time.Second, 0)})
 	cli := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
