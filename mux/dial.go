@@ -26,7 +26,7 @@ func more(d time.Duration, part float64) time.Duration {
 
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
-	open, unshared := s.openLocked()+s.dialling, s.unshared+s.apart
+	open, unshared := s.openLocked()+s.dialling, s.unshared+len(s.apart)
 	switch {
 	case s.peer == peerUnshared:
 		return s.config.MaxUnshared - open
@@ -42,7 +42,7 @@ func (s *Set) roomLocked() int {
 
 // openLocked returns how many connections are open and not draining, those that were handed over
 // included.
-func (s *Set) openLocked() int { return s.active + s.apart }
+func (s *Set) openLocked() int { return s.active + len(s.apart) }
 
 // dialling is a dial under way.
 type dialling struct {

@@ -314,14 +314,14 @@ func TestMixedSurplus(t *testing.T) {
 			if st := s.Stats(); st.Pooled != pooled || st.Shared != most || st.Deaths != 0 {
 				t.Errorf("shared last %t: got %+v, want %d pooled and %d shared", lastShared, st, pooled, most)
 			}
-			if s.unshared != 0 || s.apart != pooled || s.active != most || len(kept.conns) != pooled {
-				t.Errorf("counted %d unshared and %d apart beside %d, %d were handed over", s.unshared, s.apart, s.active, len(kept.conns))
+			if s.unshared != 0 || len(s.apart) != pooled || s.active != most || len(kept.conns) != pooled {
+				t.Errorf("counted %d unshared and %d apart beside %d, %d were handed over", s.unshared, len(s.apart), s.active, len(kept.conns))
 			}
 			_ = s.Close()
 			kept.close()
 			synctest.Wait()
-			if s.unshared != 0 || s.apart != 0 || s.active != 0 {
-				t.Errorf("after Close: counted %d unshared and %d apart beside %d", s.unshared, s.apart, s.active)
+			if s.unshared != 0 || len(s.apart) != 0 || s.active != 0 {
+				t.Errorf("after Close: counted %d unshared and %d apart beside %d", s.unshared, len(s.apart), s.active)
 			}
 			d.wg.Wait()
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // InfoKey is the key of the string info in a header by which peers of this package know each other.
@@ -46,7 +47,7 @@ type Set struct {
 	shared    int                      // of these, those that are shared
 	unshared  int                      // and those that are not, and have a call
 	doubted   int                      // and those that are doubted: new calls may have others dialled instead
-	apart     int                      // connections that were handed over and have not ended
+	apart     map[*conn.Conn]struct{}  // connections that were handed over, and whose end the set was not told yet
 	dialling  int
 	dialCtx   context.Context    // of the dials under way; nil without any
 	cancel    context.CancelFunc // its
@@ -86,7 +87,7 @@ func (p peer) String() string { return [...]string{"unknown", "shared", "unshare
 // NewSet makes a set without connections; they are opened as calls need them, and by
 // WarmUp. Whoever makes a Set closes it.
 func NewSet(cfg Config) *Set {
-	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{})}
+	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{}), apart: make(map[*conn.Conn]struct{})}
 	s.setListLocked(nil)
 	return s
 }
@@ -258,7 +259,7 @@ func (s *Set) countLocked(cc *clientConn) {
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns)+s.apart == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
+	if len(s.conns)+len(s.apart) == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
 		s.closed = true
 		s.publishLocked()
 	}
@@ -270,7 +271,7 @@ func (s *Set) CloseIfUnused() bool {
 // dials under way. It always returns nil, and must not be called by Config.Dial or Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
-	s.closed, s.apart = true, 0
+	s.closed, s.apart = true, nil
 	s.publishLocked()
 	s.failWaitersLocked(ErrClosed)
 	s.endDialLocked()

@@ -93,8 +93,8 @@ func (s *Set) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
-		Connections: len(s.conns) + s.apart,
-		Pooled:      s.apart,
+		Connections: len(s.conns) + len(s.apart),
+		Pooled:      len(s.apart),
 		Dialling:    s.dialling,
 		Waiting:     s.waiters.Len(),
 		Dials:       s.counters.dials.Load(),
@@ -142,7 +142,7 @@ func (s *Set) Dump(w io.Writer) error {
 	for cc := range s.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialling, %d calls waiting", s.peer, len(conns), s.apart, s.dialling, s.waiters.Len())
+	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialling, %d calls waiting", s.peer, len(conns), len(s.apart), s.dialling, s.waiters.Len())
 	if s.lastErr != nil {
 		head += fmt.Sprintf(", last failure: %v", s.lastErr)
 	}

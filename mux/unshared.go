@@ -55,8 +55,8 @@ func (cc *clientConn) handOver() {
 	c.SetOnDisconnect(nil)
 	_ = c.SetDeadline(time.Time{}) // fails on a closed connection, whose owner will see that
 	_ = c.SetWriteTimeout(s.config.WriteTimeout)
-	if c.AddCloseCallback(func(*conn.Conn) { s.endedApart() }) != nil {
-		s.endedApart()
+	if c.AddCloseCallback(s.endedApart) != nil {
+		s.endedApart(c)
 	}
 	if cc.partial.Load() {
 		s.counters.deaths.Add(1)
@@ -86,7 +86,7 @@ func (s *Set) giveUp(cc *clientConn) bool {
 		return false
 	}
 	delete(s.conns, cc)
-	s.apart++
+	s.apart[cc.conn] = struct{}{}
 	s.unlistLocked(cc)
 	return true
 }
@@ -99,14 +99,14 @@ func (s *Set) Opens() bool {
 	return s.mayDialLocked(nil)
 }
 
-// endedApart is called when a connection has ended that was handed over.
-func (s *Set) endedApart() {
+// endedApart is called when c has ended, which was handed over.
+func (s *Set) endedApart(c *conn.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
-	s.apart--
+	delete(s.apart, c)
 	s.publishLocked()
 	s.serveLocked()
 }

@@ -407,3 +407,48 @@ func TestBeginSoon(t *testing.T) {
 		})
 	}
 }
+
+// TestHandedOverEnds: with FailFast a call waits where a connection that was handed over has ended, of which the set
+// is told a moment later, and fails where none has.
+func TestHandedOverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept keeper
+		told := make(chan struct{})
+		d := newEchoDialer(false)
+		s := NewSet(Config{Dial: d.dial, MaxUnshared: 2, Overload: FailFast, Unshared: func(c *conn.Conn) {
+			kept.keep(c)
+			if err := c.AddCloseCallback(func(*conn.Conn) { <-told }); err != nil { // called before the set's
+				t.Error(err)
+			}
+		}})
+		for range 2 {
+			connect(t, s)
+			synctest.Wait()
+		}
+		if _, err := roundTrip(t.Context(), s, nil, time.Hour); !errors.Is(err, ErrOverloaded) {
+			t.Errorf("got %v, want ErrOverloaded", err)
+		}
+		go kept.conns[0].Close() // which waits for the callbacks
+		synctest.Wait()
+		done := make(chan error)
+		go func() {
+			_, err := roundTrip(t.Context(), s, nil, time.Hour)
+			done <- err
+		}()
+		synctest.Wait()
+		if st := s.Stats(); st.Waiting != 1 || st.Pooled != 2 {
+			t.Errorf("got %+v, want a call that waits", st)
+		}
+		close(told)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Pooled != 2 || st.Waiting != 0 || st.Overloads != 1 {
+			t.Errorf("got %+v", st)
+		}
+		kept.close()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
