@@ -72,8 +72,10 @@ type Error struct {
 	Addr net.Addr // the peer; nil if the call had no connection yet
 	Err  error    // never nil
 
-	// SentBefore says that the same call was made before, or is made again beside this attempt, and may
-	// have been sent then. A Set knows nothing of that: the one who makes the attempts says so.
+	// SentBefore says that the same call may have been made before, or be made again beside this attempt, and
+	// may have been sent then. A Set knows nothing of that: the one who makes the attempts says so. The suite of
+	// package transport says so too of calls that have no timeout and whose context cannot end, and of all calls
+	// with transport.WithKitexTimeouts: of these it does not know how often they are made.
 	SentBefore bool
 
 	sent bool

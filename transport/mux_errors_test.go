@@ -291,13 +291,14 @@ func textProblem(err error) string {
 		return ""
 	}
 	var frame *mux.FrameError
-	ours := errors.As(err, &frame) && !frame.Received
+	ours, unsent := errors.As(err, &frame) && !frame.Received, isAttemptNotSent(failed)
 	phase := map[string]string{"begin": "waiting for a place", "send": "being sent", "receive": "waiting for the reply"}[failed.Op]
 	for text, want := range map[string]bool{
 		phase:                true,
-		"not sent":           failed.NotSent(),
+		"not sent":           unsent,
 		"safe to retry":      failed.NotSent() && !ours,
-		"may have run":       !failed.NotSent(),
+		"another attempt":    unsent && failed.SentBefore,
+		"may have run":       !unsent,
 		failed.Addr.String(): true,
 	} {
 		if strings.Contains(err.Error(), text) != want {

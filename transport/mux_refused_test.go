@@ -142,7 +142,7 @@ func wantRefused(t *testing.T, err error) {
 		t.Fatalf("got %v, want mux.ErrOverloaded", err)
 	case errors.Is(err, kerrors.ErrGetConnection), kerrors.IsTimeoutError(err):
 		t.Fatalf("got %v, which Kitex tries again", err)
-	case !errors.As(err, &failed) || !failed.NotSent() || failed.Addr == nil:
+	case !errors.As(err, &failed) || !isAttemptNotSent(err) || failed.Addr == nil:
 		t.Fatalf("got %v with %+v, want an error that says to whom nothing was sent", err, failed)
 	case !errors.As(err, &aware) || aware.TypeForCircuitBreaker() != circuitbreak.TypeIgnorable:
 		t.Fatalf("got %v, want one that circuit breakers ignore", err)
@@ -163,6 +163,9 @@ func TestMuxRefusedCalls(t *testing.T) {
 			for range calls {
 				_, err := f.client.Find(context.Background(), "x")
 				wantRefused(t, err)
+				if counted := name == "ours"; saysNotSent(err) != counted {
+					t.Fatalf("got %v, is it known of all attempts that nothing was sent: want %v", err, counted)
+				}
 			}
 			if n := f.attempts.Load(); n != calls {
 				t.Errorf("%d attempts, want %d", n, calls)

@@ -70,24 +70,31 @@ func TestAttemptOfSeveral(t *testing.T) {
 		}
 		return next()
 	}
+	byMiddleware := func(s *heldService, _ int, next func() error) error {
+		_ = inHandler(s, next)
+		return next()
+	}
+	beside := func(s *heldService, n int, next func() error) error {
+		if n == 1 {
+			<-s.began
+		}
+		return next()
+	}
 	cases := map[string]struct {
 		suite   []Option
 		opts    []client.Option
 		attempt func(s *heldService, n int, next func() error) error
 	}{
-		"Kitex tries again":                    {nil, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
-		"Kitex tries again, without a timeout": {nil, []client.Option{anyError()}, again},
-		"Kitex tries again, Kitex's timeouts":  {[]Option{WithKitexTimeouts()}, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
-		"Kitex makes a backup request beside it": {nil, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, func(s *heldService, n int, next func() error) error {
-			if n == 1 {
-				<-s.began
-			}
-			return next()
-		}},
-		"a middleware tries again": {nil, []client.Option{client.WithRPCTimeout(patience)}, func(s *heldService, _ int, next func() error) error {
-			_ = inHandler(s, next)
-			return next()
-		}},
+		"Kitex tries again":                             {nil, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
+		"Kitex tries again, without a timeout":          {nil, []client.Option{anyError()}, again},
+		"Kitex tries again, Kitex's timeouts":           {[]Option{WithKitexTimeouts()}, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
+		"a backup request beside it":                    {nil, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, beside},
+		"a backup request beside it, without a timeout": {nil, []client.Option{besideBackup()}, beside},
+		"a backup request beside it, Kitex's timeouts": {
+			[]Option{WithKitexTimeouts()}, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, beside,
+		},
+		"a middleware tries again":                    {nil, []client.Option{client.WithRPCTimeout(patience)}, byMiddleware},
+		"a middleware tries again, without a timeout": {nil, nil, byMiddleware},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -62,15 +62,13 @@ func (c *timedCall) noteFailedUnsent(err error) {
 }
 
 // noteSentBefore has err, with which an attempt of info's call has failed, say that others may have been sent.
-// It says so of the attempt alone, if that is a *mux.Error.
+// It says so of the attempt alone, if that is a *mux.Error. Of a call without a timedCall no attempts are counted:
+// a backup request may be under way beside this one, or another that a middleware has made.
 func noteSentBefore(ctx context.Context, info rpcinfo.RPCInfo, err error) {
 	var failed *mux.Error
 	if info == nil || !errors.As(err, &failed) {
 		return
 	}
-	if c := timedCallOf(ctx, info); c != nil {
-		failed.SentBefore = c.sent.count.Load() > 0 || !c.areOthersUnsent()
-	} else {
-		failed.SentBefore = attemptOf(info) > 0
-	}
+	c := timedCallOf(ctx, info)
+	failed.SentBefore = c == nil || c.sent.count.Load() > 0 || !c.areOthersUnsent()
 }
