@@ -436,7 +436,8 @@ func TestApartUpgrade(t *testing.T) {
 		if !shares { // gonet waits for idle connections
 			pool.Clean("tcp", address)
 		}
-		if err := svc.stop(); err != nil {
+		// gonet looks for the last time when its time is over, or has just not.
+		if err := svc.stop(); err != nil && (shares || !errors.Is(err, context.DeadlineExceeded)) {
 			t.Error(err)
 		}
 	}
