@@ -150,6 +150,7 @@ func (c *Call) send() error {
 	held := 0
 	if c.oneway { // no caller that waits stands for its memory
 		held = frame.MinMemory
+		cc.noteOneway(c)
 	}
 	c.position, err = cc.out.SendHolding(request, held, cc.company())
 	c.queued = err == nil

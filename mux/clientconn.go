@@ -105,6 +105,7 @@ type clientConn struct {
 	calls      table
 	begun      uint64 // calls that were given a place so far
 	users      int    // of them, those that have not ended: their callers may still use the connection
+	lastOneway uint32 // the last oneway's sequence ID, if the peer may not have got beyond it; else 0
 	roles      roles
 	throttle   throttle    // after a refusal
 	rest       *time.Timer // of the set's group: has more calls tried; nil: none is due
@@ -232,6 +233,9 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) 
 func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	cc.mu.Lock()
 	c := cc.calls.take(id)
+	if c != nil || id == cc.lastOneway {
+		cc.lastOneway = 0 // a peer that does not share answers in turn, and call by call
+	}
 	left := cc.calls.inFlight + cc.calls.late
 	switch {
 	case isForLater(e.reason):

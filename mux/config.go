@@ -36,8 +36,9 @@ type Config struct {
 	// Unshared, if not nil, is given each connection whose peer does not share it when its call is
 	// over: nothing is under way on it, and it is the function's. Its write timeout is WriteTimeout,
 	// and it has no other limit. The function returns soon, and may be called from any goroutine; if
-	// it panics or ends its goroutine the connection is closed. Nil means that the connection is
-	// closed, so that each call to such a peer has one of its own.
+	// it panics or ends its goroutine the connection is closed. Close waits for it, and it is not
+	// called once Close has returned. Nil means that the connection is closed, so that each call to
+	// such a peer has one of its own.
 	//
 	// A caller who keeps these connections for later calls looks for a place with BeginShared, then
 	// among them, and then waits with BeginUnless until there is either.

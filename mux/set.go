@@ -268,7 +268,8 @@ func (s *Set) CloseIfUnused() bool {
 
 // Close ends all connections except those that were given to Config.Unshared: calls in flight, and
 // those that wait for a connection, fail with ErrClosed. It waits for the set's goroutines, so for
-// dials under way. It always returns nil, and must not be called by Config.Dial or Config.Unshared.
+// dials under way, and for calls of Config.Unshared. It always returns nil, and must not be called by
+// Config.Dial or Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed, s.apart = true, nil

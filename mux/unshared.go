@@ -16,32 +16,65 @@ import (
 func (cc *clientConn) release() {
 	cc.mu.Lock()
 	cc.users--
+	inVain := cc.isWatchedInVainLocked()
 	cc.mu.Unlock()
+	if inVain {
+		cc.kick() // the watcher leaves
+	}
 	cc.handOverIfSpare()
 }
 
 // handOverIfSpare hands the connection over, at once or when its last request was written, if
-// it is not shared and no longer used.
+// it is not shared and no longer used. One on which the peer may still answer a oneway ends
+// instead: the next call would take that answer for its own.
 func (cc *clientConn) handOverIfSpare() {
 	if mode(cc.mode.Load()) != modeUnshared {
 		return
 	}
 	cc.mu.Lock()
-	spare := cc.isSpareLocked()
+	spare, answerable := cc.isSpareLocked(), cc.lastOneway != 0
 	cc.mu.Unlock()
-	if spare {
+	switch {
+	case !spare:
+	case answerable:
+		cc.set.drain(cc)
+	default:
 		cc.out.AfterFlush(cc.handOver)
 	}
 }
 
+// isUnusedLocked reports whether no caller uses the connection, and none will.
+func (cc *clientConn) isUnusedLocked() bool {
+	return mode(cc.mode.Load()) == modeUnshared && cc.cause == nil && !cc.draining && cc.users == 0
+}
+
 // isSpareLocked reports whether nothing in this package uses the connection, and nothing will.
 func (cc *clientConn) isSpareLocked() bool {
-	return cc.cause == nil && !cc.draining && cc.users == 0 && cc.roles.leader == nil && !cc.roles.watched
+	return cc.isUnusedLocked() && cc.roles.leader == nil && !cc.roles.watched
+}
+
+// isWatchedInVainLocked reports whether a watcher that waits is all that keeps the connection here.
+func (cc *clientConn) isWatchedInVainLocked() bool {
+	return !cc.polled && cc.roles.watched && cc.isUnusedLocked()
+}
+
+// noteOneway is called before a oneway is queued. A stock peer may answer it with an exception.
+func (cc *clientConn) noteOneway(c *Call) {
+	if mode(cc.mode.Load()) == modeShared {
+		return
+	}
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	cc.lastOneway = c.seqID
 }
 
 // handOver gives the connection away, unless the watcher has it again, who hands it over then.
 func (cc *clientConn) handOver() {
 	s := cc.set
+	if !s.goroutines.enter() {
+		return // the closed set has ended it
+	}
+	defer s.goroutines.leave()
 	if s.config.Unshared == nil {
 		cc.fail(errUnshared)
 		return
@@ -49,7 +82,7 @@ func (cc *clientConn) handOver() {
 	if !s.giveUp(cc) {
 		return
 	}
-	cc.out.Close(errUnshared)
+	whole := cc.out.Close(errUnshared) // or a write has failed, of which fail is about to be told
 	c := cc.conn
 	_ = c.SetOnReadable(nil) // fails where there is no poller, as it did before
 	c.SetOnDisconnect(nil)
@@ -58,9 +91,9 @@ func (cc *clientConn) handOver() {
 	if c.AddCloseCallback(s.endedApart) != nil {
 		s.endedApart(c)
 	}
-	if cc.partial.Load() {
+	if !whole || cc.partial.Load() {
 		s.counters.deaths.Add(1)
-		_ = c.Close() // what has come after the reply belongs to no call
+		_ = c.Close() // a frame was cut short, or has begun that belongs to no call
 		return
 	}
 	if failure := callback.Apart(func() { s.config.Unshared(c) }); failure != nil {

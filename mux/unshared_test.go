@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -449,6 +450,238 @@ func TestHandedOverEnds(t *testing.T) {
 		}
 		kept.close()
 		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// receive makes a call up to its end, and returns it.
+func receive(t *testing.T, s *Set, payload []byte) *Call {
+	t.Helper()
+	c, err := s.Begin(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(c, payload)
+	if err := c.Send(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Receive(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// notify makes a oneway call up to its end, and returns it. long is without room for the mark.
+func notify(t *testing.T, s *Set, long bool) *Call {
+	t.Helper()
+	c, err := s.Begin(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if long {
+		fillHeader(c, 4*(1<<16-1))
+	} else {
+		fill(c, nil)
+	}
+	if err := c.SendOneway(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestHandOverUnwritten: a connection is not handed over if the rest of its request cannot be written, which the
+// peer has answered early.
+func TestHandOverUnwritten(t *testing.T) {
+	var kept keeper
+	defer kept.close()
+	stop := make(chan struct{})
+	s := newTestSet(t, Config{WriteTimeout: 500 * time.Millisecond, Unshared: kept.keep, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+		defer nc.Close()
+		p := make([]byte, 1000)
+		if _, err := io.ReadFull(nc, p); err != nil {
+			return
+		}
+		_, _ = nc.Write(testpeer.RequestFrame(binary.BigEndian.Uint32(p[8:]), []byte("early")))
+		<-stop
+	})})
+	defer close(stop)
+	receive(t, s, make([]byte, 32<<20)).End()
+	testpeer.WaitFor(t, "the write's timeout", func() bool { return s.Stats().Deaths > 0 || kept.count() > 0 })
+	if st := s.Stats(); kept.count() != 0 || st.Connections != 0 || st.Deaths != 1 {
+		t.Errorf("%d handed over, %+v", kept.count(), st)
+	}
+}
+
+// TestHandOverUnread: without a poller too, a connection is handed over when its call has ended, however long
+// after the reply that is.
+func TestHandOverUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var kept keeper
+		d := newEchoDialer(false)
+		s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+		for n, pause := range []time.Duration{watchPeriod, 2 * watchPeriod, time.Hour} {
+			c := receive(t, s, nil)
+			time.Sleep(pause)
+			c.End()
+			synctest.Wait()
+			if kept.count() != n+1 {
+				t.Fatalf("%d handed over after %v, want %d: %+v", kept.count(), pause, n+1, s.Stats())
+			}
+			if err := exchange(kept.conns[n], []byte("again")); err != nil {
+				t.Errorf("after %v: %v", pause, err)
+			}
+		}
+		kept.close()
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
+// TestOnewayNotHandedOver: a connection is not handed over whose oneway the peer may still answer, with an exception
+// which the next call would take for its reply. It ends when what it has sent was read, whoever
+// watches it.
+func TestOnewayNotHandedOver(t *testing.T) {
+	for name, tc := range map[string]struct {
+		long  bool          // the first oneway has no mark, so that no other call follows
+		pause time.Duration // before a call ends
+	}{
+		"after an exception":          {},
+		"after an exception, watched": {pause: time.Minute},
+		"without a mark":              {long: true},
+		"without a mark, watched":     {long: true, pause: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var kept keeper
+				var read atomic.Int32
+				except := make(chan struct{})
+				d := &pipeDialer{serve: func(nc net.Conn, n int) {
+					defer nc.Close()
+					p := testpeer.NewServer(nc, false)
+					if n == 1 {
+						p.Echo()
+						return
+					}
+					for {
+						f, err := p.ReceiveCall()
+						if err != nil {
+							return
+						}
+						if read.Add(1) == 1 && !tc.long {
+							<-except
+							_ = p.Reply(f.SeqID, nil)
+						}
+					}
+				}}
+				s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+				want := int32(1)
+				connect(t, s) // a stock peer
+				if err := s.WarmUp(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tc.pause)
+				if !tc.long {
+					notify(t, s, false).End()
+					c, err := s.Begin(t.Context(), time.Time{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(tc.pause)
+					close(except)
+					time.Sleep(time.Second)
+					fill(c, nil)
+					if err := c.SendOneway(); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(tc.pause)
+					c.End()
+					want = 2
+				} else {
+					c := notify(t, s, true)
+					time.Sleep(tc.pause)
+					c.End()
+				}
+				synctest.Wait()
+				if st := s.Stats(); kept.count() != 1 || read.Load() != want || st.Connections != 1 || st.Deaths != 0 || d.dials.Load() != 2 {
+					t.Errorf("%d handed over, %d read, %d dials, %+v", kept.count(), read.Load(), d.dials.Load(), st)
+				}
+				kept.close()
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
+// TestAnsweredOnewayHandedOver: a oneway is no reason to end a connection on which the peer has answered a later call,
+// or the oneway itself.
+func TestAnsweredOnewayHandedOver(t *testing.T) {
+	for name, except := range map[string]bool{"a later call": false, "the oneway": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var kept keeper
+				d := &pipeDialer{serve: func(nc net.Conn, dial int) {
+					defer nc.Close()
+					p := testpeer.NewServer(nc, false)
+					for n := 0; ; n++ {
+						f, err := p.ReceiveCall()
+						if err != nil {
+							return
+						}
+						if n > 0 || except || dial == 1 {
+							_ = p.Reply(f.SeqID, f.Payload)
+						}
+					}
+				}}
+				s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+				connect(t, s) // a stock peer
+				notify(t, s, false).End()
+				if except {
+					time.Sleep(time.Minute) // it is read
+				} else {
+					receive(t, s, nil).End()
+				}
+				synctest.Wait()
+				if kept.count() != 2 || d.dials.Load() != 2 {
+					t.Fatalf("%d handed over, %d dials, %+v", kept.count(), d.dials.Load(), s.Stats())
+				}
+				if err := exchange(kept.conns[1], []byte("again")); err != nil {
+					t.Error(err)
+				}
+				kept.close()
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
+// TestHandOverBesideClose: Close waits while a connection is handed over, so that none is once it has returned.
+func TestHandOverBesideClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newEchoDialer(false)
+		let := make(chan struct{})
+		s := NewSet(Config{Dial: d.dial, Unshared: func(c *conn.Conn) {
+			<-let
+			_ = c.Close()
+		}})
+		c := receive(t, s, nil)
+		synctest.Wait() // the watcher has gone
+		go c.End()
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			_ = s.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("closed beside Unshared")
+		default:
+		}
+		close(let)
+		<-closed
 		d.wg.Wait()
 	})
 }

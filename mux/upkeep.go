@@ -208,8 +208,8 @@ func (s *Set) restPeriod() time.Duration {
 	return period
 }
 
-// watchIfUnread gives the connection a watcher if nobody read it since the last look. It
-// reports whether somebody reads it for as long as it is idle.
+// watchIfUnread gives the connection a watcher if nobody read it since the last look, unless that
+// is left to its only call. It reports whether upkeep may rest as far as that goes.
 func (cc *clientConn) watchIfUnread() bool {
 	progress := cc.heard()
 	quiet := progress == cc.seen
@@ -218,7 +218,8 @@ func (cc *clientConn) watchIfUnread() bool {
 		cc.trim()
 	}
 	cc.mu.Lock()
-	watched, read := cc.roles.watched || cc.polled, cc.roles.leader != nil
+	only := mode(cc.mode.Load()) == modeUnshared && !cc.draining
+	watched, read := cc.roles.watched || cc.polled || only, cc.roles.leader != nil
 	cc.mu.Unlock()
 	if watched || !quiet || read {
 		return watched

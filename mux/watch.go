@@ -45,7 +45,8 @@ func (cc *clientConn) watchNow() bool {
 }
 
 // watch reads while no caller does, and waits for it. It gives the role up when a call has had its
-// reply, since the next caller had better read itself, or when one waits.
+// reply, since the next caller had better read itself, when one waits, or when only it keeps the
+// connection from being handed over.
 func (cc *clientConn) watch() {
 	before := cc.answered
 	for !cc.isNextReaders(before) {
@@ -111,11 +112,13 @@ func (cc *clientConn) failRead(err error) {
 }
 
 // isNextReaders reports whether another reader is due than the watcher, who had seen so many
-// answers when it began: a caller waits, or is likely to soon, or there is nothing left to read.
+// answers when it began: a caller waits, or is likely to soon, or there is nothing left to read, or
+// nothing to wait for.
 func (cc *clientConn) isNextReaders(before uint64) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.cause != nil || cc.answered != before || cc.roles.waiting.last != nil
+	return cc.cause != nil || cc.answered != before || cc.roles.waiting.last != nil ||
+		cc.isWatchedInVainLocked()
 }
 
 // unwatch gives the watcher's role up.
