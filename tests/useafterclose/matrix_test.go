@@ -325,7 +325,7 @@ func wantTyped(t *testing.T, when string, err error) {
 func isTyped(err error) bool {
 	for _, e := range []error{
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
-		buffer.ErrUnflushed,
+		buffer.ErrUnflushed, mux.ErrElsewhere,
 	} {
 		if errors.Is(err, e) {
 			return true

@@ -82,7 +82,7 @@ func TestSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		return &subject{value: s, ends: muxEnds(s, m, nil)}
-	}, fails: map[string]string{"Begin": byUs, "BeginUnless": byUs, "WarmUp": byUs}}.matrix(t)
+	}, fails: map[string]string{"Begin": byUs, "BeginUnless": byUs, "BeginSoon": byUs, "WarmUp": byUs}}.matrix(t)
 }
 
 // TestCall is the matrix of a call that is about to be sent, and of one whose reply is waited for.
