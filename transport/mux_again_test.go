@@ -192,11 +192,9 @@ func sameRequest(a, b []byte) string {
 // TestMuxRefusedCallIsMadeAgain has each call be refused some times before the server gets it: it ends as one that
 // was not, is run once, sends the same each time, and looks like one call to tracers and breakers.
 func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
-	t.Parallel()
 	const refusals, calls = 2, 8
 	for name, opts := range map[string][]Option{"our codec": nil, "Kitex's codec": {WithKitexCodec()}, "Kitex's timeouts": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			svc := startService(t, newTestGroup(t), &serviceFuncs{})
 			left := map[string]int{} // by label, how often it is still refused
 			r := newRefuser(t, svc.address, func(frame []byte) bool {

@@ -238,7 +238,6 @@ func TestMuxErrors(t *testing.T) {
 	captureLogs(t)
 	for _, tc := range muxFailures() {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
 			service := newHeldService()
 			defer close(service.release)
 			f := &muxFixture{service: service}

@@ -81,7 +81,7 @@ func (d *silentDialer) option() remote.ConnOption {
 // the first ones did, and when all are forgotten nothing of them is left.
 func TestMuxPoolManyAddresses(t *testing.T) {
 	const parts = 10
-	each := uint64(4000)
+	each := uint64(10_000)
 	if raceEnabled {
 		each = 1000 // which is slow
 	}

@@ -152,10 +152,7 @@ func TestOptionsForTheOtherSide(t *testing.T) {
 			if slices.Contains(strings.Fields(takes[name]), names[taker]) {
 				want = ""
 			}
-			t.Run(string(name)+"/"+taker.String(), func(t *testing.T) {
-				t.Parallel()
-				wantError(t, fmt.Sprintf("%s of %s", name, taker), try(opt), want)
-			})
+			wantError(t, fmt.Sprintf("%s of %s", name, taker), try(opt), want)
 		}
 	}
 }
@@ -283,11 +280,8 @@ func TestServerOptionsWithoutUse(t *testing.T) {
 			} else if want == "" {
 				continue // a stock server that stops this soon leaves its listener open
 			}
-			t.Run(tc.setting+"/"+string(name), func(t *testing.T) {
-				t.Parallel()
-				err := runServer(server.WithSuite(NewServerSuite(suite...)), tc.opt)
-				wantError(t, tc.setting+": "+string(name), err, want)
-			})
+			err := runServer(server.WithSuite(NewServerSuite(suite...)), tc.opt)
+			wantError(t, tc.setting+": "+string(name), err, want)
 		}
 	}
 }

@@ -196,7 +196,6 @@ func TestTimeoutsWithRetries(t *testing.T) {
 	} {
 		for _, way := range timeoutWays {
 			t.Run(tc.name+" "+way.name, func(t *testing.T) {
-				t.Parallel()
 				h := &slowHandler{release: make(chan struct{})}
 				address := startSlow(t, h)
 				c, _ := newEcho(t, address, append(way.options(newTestGroup(t)), client.WithRPCTimeout(tc.timeout), tc.option)...)
@@ -344,7 +343,6 @@ func begun(ctx context.Context, t *testing.T, timeout, writeTimeout time.Duratio
 
 // The second wait for a reply has what the first one left of the time.
 func TestEveryWaitIsLimited(t *testing.T) {
-	t.Parallel()
 	for name, wait := range map[string]func(b *byteBuffer) error{
 		"Next":       func(b *byteBuffer) error { _, err := b.Next(2); return err },
 		"Peek":       func(b *byteBuffer) error { _, err := b.Peek(2); return err },
@@ -356,7 +354,6 @@ func TestEveryWaitIsLimited(t *testing.T) {
 		"reader":     func(b *byteBuffer) error { _, err := b.NetpollReader().Next(2); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			c, peer := newTestPair(t, newTestGroup(t))
 			if _, err := peer.Write([]byte("x")); err != nil {
 				t.Fatal(err)
