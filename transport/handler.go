@@ -44,7 +44,7 @@ func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return cl
 
 type clientHandlerFactory struct {
 	multiplexes   bool          // calls of a MuxPool share connections
-	keepsTimeouts bool          // the suite may give the calls' time-outs to the transport
+	keepsTimeouts bool          // the suite may give the calls' timeouts to the transport
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 	maxRead       int           // bytes of a reply; zero: any number
 

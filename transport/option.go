@@ -23,7 +23,7 @@ type settings struct {
 	pool          *PoolConfig   // nil: what Kitex's own options say
 	mux           MuxConfig
 	muxServer     MuxServerConfig
-	kitexTimeouts bool // Kitex's goroutines keep the calls' time-outs, not the transport
+	kitexTimeouts bool // Kitex's goroutines keep the calls' timeouts, not the transport
 	kitexCodec    bool // Kitex's codec reads and writes Thrift, not codec/thrift
 	maxFrame      int  // bytes of a message's payload; zero: the default, negative: no limit
 	onPressure    func(c *conn.Conn, p conn.Pressure)
@@ -97,7 +97,7 @@ func WithPool(cfg PoolConfig) Option {
 	return setting(optionPool, func(s *settings) { s.pool = &cfg })
 }
 
-// WithKitexTimeouts leaves the time-outs of calls to Kitex, which runs a call
+// WithKitexTimeouts leaves the timeouts of calls to Kitex, which runs a call
 // that has one, or whose context can end, in a second goroutine and returns when
 // time is up, whatever that goroutine does. It has no meaning for a server.
 //

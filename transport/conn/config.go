@@ -8,7 +8,7 @@ import (
 )
 
 // Config is what the connections of a Server or a Dialer have in common. The
-// zero value has no callbacks, no limits and no time-outs. It is copied where
+// zero value has no callbacks, no limits and no timeouts. It is copied where
 // it is given and must not be changed through a connection.
 //
 // Callbacks of one connection never overlap, with two exceptions: OnDisconnect

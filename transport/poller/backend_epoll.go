@@ -15,7 +15,7 @@ import (
 // epollBackend waits with the goroutine, not with a thread. A thread blocked in epoll_wait loses
 // its P and gets one back late on a busy machine. So the epoll descriptor, which is pollable
 // itself, is registered in the runtime's poller by os.NewFile, and the loop parks on it like on
-// any socket; what is ready is then taken with a time-out of 0. In an echo of 1 KiB, 1 to 100
+// any socket; what is ready is then taken with a timeout of 0. In an echo of 1 KiB, 1 to 100
 // connections that always sleep in the poller, 2 busy cores, client included, this took 12-15 µs
 // CPU per request, a blocking epoll_wait 15-27.
 type epollBackend struct {
