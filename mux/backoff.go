@@ -42,7 +42,7 @@ func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
 	pause := jitter(doubled(s.config.BackoffMin, s.closings, longest), backoffJitter)
 	if s.works() {
 		pause = more(longest, backoffJitter)
-		s.spares = s.pause == nil
+		s.spares = s.spares || s.pause == nil
 	}
 	s.pauseLocked(pause - age)
 	if s.closings < mostSpoilt && cc.hasSigned() {
@@ -89,10 +89,17 @@ func (s *Set) pauseLocked(d time.Duration) {
 	s.publishLocked()
 }
 
-// spareLocked ends a pause that is there because no other connection was needed, if the last one
-// that worked does not any more.
+// spareLocked ends what takes its time because no other connection was needed, if the last one that
+// worked does not any more: a pause, and looks at new connections.
 func (s *Set) spareLocked() {
-	if s.spares && !s.works() {
+	if s.works() {
+		return
+	}
+	if s.alone != nil {
+		close(s.alone)
+		s.alone = nil
+	}
+	if s.spares {
 		s.goroutines.stop(s.pause)
 		s.pause, s.spares = nil, false
 		s.publishLocked()
@@ -137,11 +144,13 @@ func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 	}
 }
 
-// peerDrained counts a connection that the peer drains without a call on it as cut short.
+// peerDrained counts a connection that the peer drains without a call on it as cut short. Of one that has
+// died since, forget is about to do that.
 func (s *Set) peerDrained(cc *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cc.load.Load() == 0 {
+	_, open := s.conns[cc]
+	if dying := open && cc.deathCause() != nil; !dying && cc.load.Load() == 0 {
 		s.cutShortLocked(cc, errPeerDrains)
 		s.serveLocked()
 	}

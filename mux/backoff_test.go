@@ -194,6 +194,76 @@ func TestBackoffEndsWithReply(t *testing.T) {
 	})
 }
 
+// TestSpareEndsWithLast has a connection work while others end before their first reply, several together, or
+// are being looked at before they get calls. Once it has ended as well, calls wait for neither.
+func TestSpareEndsWithLast(t *testing.T) {
+	for name, looking := range map[string]bool{"pause": false, "look": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const warm = 3
+				var works atomic.Bool
+				endOthers, endWorking := make(chan struct{}), make(chan struct{})
+				d := &pipeDialer{serve: func(nc net.Conn, n int) {
+					defer nc.Close()
+					if n > warm {
+						testpeer.NewServer(nc, true).Echo()
+						return
+					}
+					p := testpeer.NewServer(nc, false)
+					_, _ = p.Receive()
+					if !works.CompareAndSwap(false, true) {
+						<-endOthers
+						return
+					}
+					_ = p.SayHello()
+					go func() {
+						<-endWorking
+						nc.Close()
+					}()
+					for {
+						if _, err := p.ReceiveCall(); err != nil {
+							return
+						}
+					}
+				}}
+				s := NewSet(Config{Dial: d.dial, MaxConns: warm})
+				if err := s.WarmUp(t.Context(), warm); err != nil {
+					t.Fatal(err)
+				}
+				var held sync.WaitGroup
+				hold := func() {
+					held.Go(func() { _, _ = roundTrip(t.Context(), s, nil, time.Minute) })
+					synctest.Wait()
+				}
+				for range warm {
+					hold()
+				}
+				close(endOthers)
+				synctest.Wait()
+				if st := s.Stats(); st.Shared != 1 || st.InFlight != 1 {
+					t.Fatalf("got %+v, want a connection that works", st)
+				}
+				if looking {
+					time.Sleep(2 * defaultBackoffClosed)
+					hold()
+				}
+				if n := d.dials.Load(); n > warm != looking {
+					t.Fatalf("%d dials", n)
+				}
+				close(endWorking)
+				held.Wait()
+				began := time.Now()
+				connect(t, s)
+				if took := time.Since(began); took > 2*defaultBackoffMax {
+					t.Errorf("a call took %v", took)
+				}
+				_ = s.Close()
+				d.wg.Wait()
+			})
+		})
+	}
+}
+
 // TestServerAtItsLimit has a server that accepts connections and closes them while it has one: calls
 // go on with that, none fails, and the server is dialled once in two seconds at most. When it has room there
 // are as many connections as there may be.

@@ -122,7 +122,8 @@ func (s *Set) dialEnded(d *dialling, cc *clientConn) {
 	old := d.old
 	cc.listen()
 	if d.spare {
-		cc.outlives(d.ctx, s.trialTime(cc))
+		took, alone := s.trial(cc)
+		cc.outlives(d.ctx, alone, took)
 	}
 	s.mu.Lock()
 	s.dialDoneLocked()
@@ -147,20 +148,26 @@ func (s *Set) dialEnded(d *dialling, cc *clientConn) {
 	}
 }
 
-// trialTime returns how long a new connection is looked at before it gets calls: about as long as a
-// hello may take, and longest at a peer that has closed one.
-func (s *Set) trialTime(cc *clientConn) time.Duration {
+// trial returns how long a new connection is looked at before it gets calls: about as long as a
+// hello may take, and longest at a peer that has closed one. It is no longer once alone is closed: no other
+// connection works then, and calls have nothing else.
+func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closings > 0 {
-		return maxGrace
+	if s.alone == nil {
+		s.alone = make(chan struct{})
 	}
-	return cc.grace
+	alone = s.alone
+	s.spareLocked()
+	if s.closings > 0 {
+		return maxGrace, alone
+	}
+	return cc.grace, alone
 }
 
-// outlives waits for d, or until the connection has died, or ctx is done. A call that is sent on a
-// connection which the peer has closed fails, and may not be tried again.
-func (cc *clientConn) outlives(ctx context.Context, d time.Duration) {
+// outlives waits for d, or until the connection has died, or alone is closed, or ctx is done. A call that is
+// sent on a connection which the peer has closed fails, and may not be tried again.
+func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d time.Duration) {
 	cc.mu.Lock()
 	died := make(chan struct{})
 	cc.died = died
@@ -174,6 +181,7 @@ func (cc *clientConn) outlives(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-died:
+	case <-alone:
 	case <-ctx.Done():
 	}
 }

@@ -64,6 +64,7 @@ type Set struct {
 	lastErr   error         // the last one, if no dial has succeeded since; otherwise nil
 	pause     *time.Timer   // non-nil: no dial begins before it fires
 	spares    bool          // there is a pause because a connection that works is enough
+	alone     chan struct{} // closed when none works any more; nil while nobody waits for that
 	dialled   chan struct{} // non-nil while somebody waits for a dial or a pause to end
 	upkeep    *time.Timer   // nil until there was a connection
 	upkeepAt  time.Time     // when it is due; zero: it is not set
