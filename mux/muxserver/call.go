@@ -80,6 +80,7 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	s := c.conn
 	switch {
 	case s.isDead() && !c.oneway:
+		s.end() // its reader may know nothing of what was found
 		s.server.counters.skipped.Add(1)
 		c.end(nil, more)
 		return began
