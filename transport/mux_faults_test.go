@@ -282,6 +282,7 @@ func TestMuxCancelledCall(t *testing.T) {
 // TestStockMuxOversized: a request of Kitex's own multiplexing client that is longer than the
 // server takes is answered with an exception, and the calls that share its connection go on.
 func TestStockMuxOversized(t *testing.T) {
+	needNetpoll(t)
 	t.Parallel()
 	captureLogs(t)
 	service := newHeldService()
