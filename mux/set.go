@@ -47,7 +47,7 @@ type Set struct {
 	shared    int                      // of these, those that are shared
 	unshared  int                      // and those that are not, and have a call
 	doubted   int                      // and those that are doubted: new calls may have others dialled instead
-	apart     map[*conn.Conn]struct{}  // connections that were handed over, and whose end the set was not told yet
+	apart     map[*conn.Conn]bool      // connections that were handed over, and whose end the set was not told yet: whether Unshared has returned
 	dialling  int
 	dialCtx   context.Context    // of the dials under way; nil without any
 	cancel    context.CancelFunc // its
@@ -88,7 +88,7 @@ func (p peer) String() string { return [...]string{"unknown", "shared", "unshare
 // NewSet makes a set without connections; they are opened as calls need them, and by
 // WarmUp. Whoever makes a Set closes it.
 func NewSet(cfg Config) *Set {
-	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{}), apart: make(map[*conn.Conn]struct{})}
+	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{}), apart: make(map[*conn.Conn]bool)}
 	s.setListLocked(nil)
 	return s
 }

@@ -48,6 +48,13 @@ func (cc *clientConn) isUnusedLocked() bool {
 	return mode(cc.mode.Load()) == modeUnshared && cc.cause == nil && !cc.draining && cc.users == 0
 }
 
+// isUnused reports whether the connection is about to be handed over, or to end instead.
+func (cc *clientConn) isUnused() bool {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return cc.isUnusedLocked()
+}
+
 // isSpareLocked reports whether nothing in this package uses the connection, and nothing will.
 func (cc *clientConn) isSpareLocked() bool {
 	return cc.isUnusedLocked() && cc.roles.leader == nil && !cc.roles.watched
@@ -99,6 +106,18 @@ func (cc *clientConn) handOver() {
 	if failure := callback.Apart(func() { s.config.Unshared(c) }); failure != nil {
 		_ = c.Close()
 	}
+	s.handedOver(c)
+}
+
+// handedOver records that Config.Unshared has had c, and fails those who waited only for that.
+func (s *Set) handedOver(c *conn.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.apart[c]; !open {
+		return
+	}
+	s.apart[c] = true
+	s.serveLocked()
 }
 
 // giveUp takes cc out of the set, and counts it as one that was handed over. It does nothing, and
@@ -119,7 +138,7 @@ func (s *Set) giveUp(cc *clientConn) bool {
 		return false
 	}
 	delete(s.conns, cc)
-	s.apart[cc.conn] = struct{}{}
+	s.apart[cc.conn] = false
 	s.unlistLocked(cc)
 	return true
 }

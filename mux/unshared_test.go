@@ -692,3 +692,45 @@ func TestHandOverBesideClose(t *testing.T) {
 		d.wg.Wait()
 	})
 }
+
+// TestHandOverFailFast has a call meet the limit while a connection is handed over: it does not fail before the
+// owner has that, and may have got it then.
+func TestHandOverFailFast(t *testing.T) {
+	for name, gets := range map[string]bool{"gets it": true, "gets nothing": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var kept keeper
+				owned := make(chan struct{})
+				d := newEchoDialer(false)
+				s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, Overload: FailFast, Unshared: func(c *conn.Conn) {
+					<-owned
+					kept.keep(c)
+				}})
+				go func() { _, _ = roundTrip(t.Context(), s, nil, 0) }()
+				synctest.Wait()
+				elsewhere, ended := make(chan struct{}), make(chan error, 1)
+				go func() {
+					_, err := s.BeginUnless(t.Context(), time.Time{}, elsewhere)
+					ended <- err
+				}()
+				synctest.Wait()
+				if len(ended) > 0 {
+					t.Error("the call failed before the owner had the connection")
+				}
+				want := ErrOverloaded
+				if gets {
+					want = ErrElsewhere
+					close(elsewhere)
+					synctest.Wait()
+				}
+				close(owned)
+				if err := <-ended; !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
+				}
+				_ = s.Close()
+				kept.close()
+				d.wg.Wait()
+			})
+		})
+	}
+}

@@ -65,19 +65,19 @@ func (s *Set) queueLocked(w *waiter) error {
 }
 
 // isChangingLocked reports whether a connection's first reply is still to come, or its end, which is
-// known already: with either the limits may have room. The end of one that was handed over is known
-// to its owner before the set is told.
+// known already, or whether its owner is about to have it: with each of them there may be room. The end of one
+// that was handed over is known to its owner before the set is told.
 func (s *Set) isChangingLocked() bool {
 	for cc := range s.conns {
 		if cc.isDraining() {
 			continue
 		}
-		if mode(cc.mode.Load()) == modeProbing || trust(cc.trust.Load()) == asked || !cc.conn.IsActive() || cc.deathCause() != nil {
+		if mode(cc.mode.Load()) == modeProbing || trust(cc.trust.Load()) == asked || !cc.conn.IsActive() || cc.deathCause() != nil || cc.isUnused() {
 			return true
 		}
 	}
-	for c := range s.apart {
-		if c.Err() != nil {
+	for c, owned := range s.apart {
+		if !owned || c.Err() != nil {
 			return true
 		}
 	}
