@@ -12,11 +12,16 @@ import (
 
 // connContext is the context of a server's connection, as Kitex's handler has made it: with an rpcinfo
 // of 1.5 KiB for the call that the connection carries. On a multiplexed connection each call has its own, and
-// this one would be kept for nothing, by each connection that is idle. What others have made of the
-// context refers to it, so it is what changes.
+// this one would be kept for nothing, by each connection that is idle: it is there until the first requests
+// have been read, and again when the connection has ended, since handlers of users' may look at it then. What
+// others have made of the context refers to it, so it is what changes.
 type connContext struct {
-	given context.Context                 // what OnActive was given
-	now   atomic.Pointer[context.Context] // what it stands for; never nil
+	// immutable
+	handler *serverHandler
+	given   context.Context // what OnActive was given
+
+	now         atomic.Pointer[context.Context] // what it stands for; never nil
+	multiplexed bool                            // owned by the goroutine that handles the connection's requests
 }
 
 // connContextKey finds a connContext in what others have made of it.
@@ -30,16 +35,26 @@ func (h *serverHandler) OnActive(ctx context.Context, nc net.Conn) (context.Cont
 	if err != nil {
 		return active, err
 	}
-	c := &connContext{given: ctx}
+	c := &connContext{handler: h, given: ctx}
 	c.now.Store(&active)
 	return c, nil
 }
 
-// dropRPCInfo takes the rpcinfo out of the connection's context that ctx was made of, if Kitex makes
-// one for each call in its place. What Kitex's handler adds besides stays.
-func dropRPCInfo(ctx context.Context) {
-	c, ok := ctx.Value(connContextKey{}).(*connContext)
-	if !ok || !rpcinfo.PoolEnabled() {
+// connContextOf returns the connection's context that ctx was made of; nil if there is none.
+func connContextOf(ctx context.Context) *connContext {
+	c, ok := ctx.(*connContext)
+	if !ok {
+		c, _ = ctx.Value(connContextKey{}).(*connContext)
+	}
+	return c
+}
+
+// noteRead is called when all handlers have returned from reading a connection's requests, other than those that the
+// multiplexing server reads. On a multiplexed one it takes the rpcinfo away, if Kitex makes one for each call in
+// its place. What Kitex's handler adds besides stays.
+func noteRead(ctx context.Context) {
+	c := connContextOf(ctx)
+	if c == nil || !c.multiplexed || !rpcinfo.PoolEnabled() {
 		return
 	}
 	bare := c.given
@@ -47,6 +62,17 @@ func dropRPCInfo(ctx context.Context) {
 		bare = remote.WithServiceSearcher(bare, searcher)
 	}
 	c.now.Store(&bare)
+}
+
+// noteInactive is called before handlers are told that nc, whose context ctx is, has ended. They find an rpcinfo.
+func noteInactive(ctx context.Context, nc net.Conn) {
+	c := connContextOf(ctx)
+	if c == nil || rpcinfo.GetRPCInfo(c) != nil {
+		return
+	}
+	info := c.handler.opt.InitOrResetRPCInfoFunc(nil, nc.RemoteAddr())
+	whole := rpcinfo.NewCtxWithRPCInfo(*c.now.Load(), info)
+	c.now.Store(&whole)
 }
 
 // Deadline implements context.Context.

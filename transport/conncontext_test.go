@@ -22,6 +22,17 @@ type connContexts struct {
 	mu     sync.Mutex
 	opened []context.Context // guarded by mu
 	closed []context.Context // guarded by mu
+	looks  int               // guarded by mu
+	bare   int               // of the looks at contexts those that found no rpcinfo; guarded by mu
+}
+
+func (c *connContexts) look(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.looks++
+	if info := rpcinfo.GetRPCInfo(ctx); info == nil || info.From() == nil {
+		c.bare++
+	}
 }
 
 func (f contextsFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
@@ -44,7 +55,15 @@ func (h contextsHandler) OnActive(ctx context.Context, nc net.Conn) (context.Con
 	return ctx, err
 }
 
+// OnRead looks at the rpcinfo when ours have returned, as those of users' may.
+func (h contextsHandler) OnRead(ctx context.Context, nc net.Conn) error {
+	err := h.hidingHandler.OnRead(ctx, nc)
+	h.contexts.look(ctx)
+	return err
+}
+
 func (h contextsHandler) OnInactive(ctx context.Context, nc net.Conn) {
+	h.contexts.look(ctx)
 	h.hidingHandler.OnInactive(ctx, nc)
 	h.contexts.mu.Lock()
 	defer h.contexts.mu.Unlock()
@@ -52,7 +71,8 @@ func (h contextsHandler) OnInactive(ctx context.Context, nc net.Conn) {
 }
 
 // TestConnContext: the context of a connection of one call at a time keeps its rpcinfo. That of a multiplexed one
-// is without, once its first requests have been read, and keeps everything else; calls go on.
+// is without, once its first requests have been read, and keeps everything else; calls go on. A handler around ours
+// never finds it without.
 func TestConnContext(t *testing.T) {
 	contexts := &connContexts{}
 	svc := startService(t, newTestGroup(t), &serviceFuncs{},
@@ -87,4 +107,9 @@ func TestConnContext(t *testing.T) {
 	}
 	_ = pool.Close()
 	eventuallyTB(t, "the shared connection is closed", func() bool { return len(list(&contexts.closed)) == 1 })
+	contexts.mu.Lock()
+	defer contexts.mu.Unlock()
+	if contexts.looks < 5 || contexts.bare > 0 { // 3 calls of one at a time, the first shared one, and the end
+		t.Errorf("of %d looks of a handler around ours %d found no rpcinfo", contexts.looks, contexts.bare)
+	}
 }

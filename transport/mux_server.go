@@ -146,11 +146,10 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	if err := c.Conn.SetOnRequest(onRequest); err != nil {
 		return err
 	}
-	if err := served.OnRequest(&firstRequests{Context: ctx}, c.Conn); err != nil {
-		return err // of which Kitex's OnError is told, with the rpcinfo
+	if own := connContextOf(ctx); own != nil {
+		own.multiplexed = true
 	}
-	dropRPCInfo(ctx)
-	return nil
+	return served.OnRequest(&firstRequests{Context: ctx}, c.Conn)
 }
 
 // firstRequests is the context of what came with a connection's first multiplexed

@@ -243,10 +243,12 @@ func (s *transServer) onRequest(ctx context.Context, c *conn.Conn) error {
 	if err != nil {
 		s.handler.OnError(ctx, err, nc)
 	}
+	noteRead(ctx)
 	return err
 }
 
 func (s *transServer) onInactive(ctx context.Context, nc *netpollconn.Conn) {
 	s.connCount.Dec()
+	noteInactive(ctx, nc)
 	s.handler.OnInactive(ctx, nc)
 }
