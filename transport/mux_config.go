@@ -11,7 +11,8 @@ import (
 
 // MuxConfig says how the calls of a client share connections. Zero values stand for the defaults.
 // What each bounds is said at mux.Config, where MaxPooledConns is MaxUnshared. MaxInFlight,
-// MaxPendingBytes, ReadTimeout and Heartbeat have no meaning for connections that are not shared.
+// MaxPendingBytes, MaxFrameBytes, ReadTimeout and Heartbeat have no meaning for connections that are not
+// shared, after the first call on each.
 type MuxConfig struct {
 	MaxConns        int           // connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to one that does not; default 1024

@@ -83,16 +83,16 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 		s.end() // its reader may know nothing of what was found
 		s.server.counters.skipped.Add(1)
 		c.end(nil, more)
-		return began
+		return s.server.now()
 	case c.isCancelled():
 		c.end(nil, more)
-		return began
+		return s.server.now()
 	case c.isOverdue(began):
 		c.refuse(frame.ReasonOverdue, more)
-		return began
+		return s.server.now()
 	case c.answers && s.server.going.Load():
 		c.refuse(frame.ReasonGoing, more)
-		return began
+		return s.server.now()
 	case c.tooLarge != nil:
 		replies := c.guard(func() bool { return s.server.config.OnTooLarge(c, c.tooLarge) })
 		c.end(c.answer(replies), more)
