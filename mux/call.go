@@ -33,6 +33,7 @@ type Call struct {
 	request  *buffer.LinkBuffer // nil once it was sent
 	size     int                // bytes of the request
 	held     int64              // of them, those that count in conn.held
+	ahead    int64              // conn.oneways when the request was sent
 	queued   bool               // the request is, or was, in the output at position
 	oneway   bool
 	marks    bool // the request has the connection's mark
@@ -152,8 +153,12 @@ func (c *Call) send() error {
 		held = frame.MinMemory
 		cc.noteOneway(c)
 	}
+	c.ahead = cc.oneways.Load()
 	c.position, err = cc.out.SendHolding(request, held, cc.company())
 	c.queued = err == nil
+	if c.oneway && err == nil {
+		cc.oneways.Add(int64(p.Bytes)) // now that it is ahead of what others send from here on
+	}
 	cc.sent(c)
 	if c.marks {
 		cc.watchNow() // other calls wait for the hello, and this one's caller may not read

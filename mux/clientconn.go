@@ -62,7 +62,7 @@ type clientConn struct {
 	limits limits
 
 	// atomic. The first five are changed with mu held, the next six by the reader, the next
-	// three by callers, and the last with Set.mu held.
+	// four by callers, and the last with Set.mu held.
 	mode     atomic.Uint32 // a mode
 	most     atomic.Int32  // calls that it may have at a time: its places, unless calls were refused
 	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
@@ -77,6 +77,7 @@ type clientConn struct {
 	unsent   atomic.Int32  // calls that have begun and not sent
 	typical  atomic.Int64  // about the mean length of the last requests
 	held     atomic.Int64  // bytes of requests that were sent, and whose callers have not left
+	oneways  atomic.Int64  // bytes of oneways that were sent so far, to which no reply comes
 	trust    atomic.Uint32 // a trust
 
 	// owned by the reader
@@ -103,6 +104,7 @@ type clientConn struct {
 	marked     bool          // a request with the mark was sent, or is about to be
 	awaitedAt  time.Time     // since when a hello is expected, if it is
 	calls      table
+	ahead      onewaysAhead
 	begun      uint64 // calls that were given a place so far
 	users      int    // of them, those that have not ended: their callers may still use the connection
 	lastOneway uint32 // the last oneway's sequence ID, if the peer may not have got beyond it; else 0
@@ -296,6 +298,7 @@ func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
+	cc.ahead.noteAnswer(c)
 	next, look := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	cc.unmarkLocked(c)

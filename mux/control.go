@@ -25,6 +25,8 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) { // one that waits answers this one too
 			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
+	case frame.SignalPong:
+		cc.hearPong()
 	case frame.SignalDrain:
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
@@ -40,6 +42,9 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 // sendControl sends a control frame and returns its position. On a connection that has ended it
 // reports false.
 func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
+	if s == frame.SignalPing {
+		cc.notePing()
+	}
 	position, err := cc.out.Send(frame.NewControl(frame.Message{Signal: s}), output.Alone) // fails if the connection has ended, which its calls hear of
 	return position, err == nil
 }

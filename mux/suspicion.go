@@ -17,8 +17,8 @@ import (
 // cuts the others off. The peer is asked at once on each of them, and new calls take another
 // connection, or wait for an answer for a grace of a few dials' time. Without an answer by then a
 // connection is doubted: calls may have another one dialled in its place. Upkeep ends it unless there
-// is a sign of life within about a second, and a second more for each 256 KiB of requests that may be
-// ahead of the ping; any byte clears it. So dead paths cost each caller about one call, and a peer that
+// is a sign of life within about a second, and a second more for each 256 KiB of requests, oneways among
+// them, that may be ahead of the ping; any byte clears it. So dead paths cost each caller about one call, and a peer that
 // is slow with a call costs a ping on each connection.
 
 // trust says what is thought of a connection's path.
@@ -50,12 +50,62 @@ func (cc *clientConn) signs() pulse.Signs {
 	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
 }
 
-// outstanding returns about how many bytes of requests are not answered.
+// outstanding returns about how many bytes of requests are not answered, or, where no answer comes, may
+// not have been read.
 func (cc *clientConn) outstanding() int64 {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	calls := cc.calls.inFlight + cc.calls.late
-	return max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
+	unanswered := max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
+	return unanswered + min(cc.oneways.Load()-cc.ahead.read, mostOnTheWay)
+}
+
+// mostOnTheWay is how many bytes can be on their way to the peer's reader, after this side's output: as many
+// as the kernels of both sides hold unless they are set otherwise (tcp(7): tcp_wmem 4 MiB, tcp_rmem 6 MiB).
+const mostOnTheWay = 10 << 20
+
+// onewaysAhead says which of a connection's oneways the peer has read: those ahead of what it has
+// answered, since it reads requests and pings in the order in which they were sent. Another sign of life shows
+// nothing of that. Its numbers of bytes are clientConn.oneways at a time.
+type onewaysAhead struct {
+	read  int64  // so many bytes were read
+	pings uint64 // sent so far
+	pongs uint64 // come so far
+	ping  uint64 // the number of the ping that is looked at, from 1 on; 0: there was none
+	ahead int64  // so many bytes were sent ahead of that ping
+}
+
+// noteRead records that the peer has read so many bytes of oneways.
+func (a *onewaysAhead) noteRead(bytes int64) { a.read = max(a.read, bytes) }
+
+// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused that.
+func (a *onewaysAhead) noteAnswer(c *Call) {
+	if c.state == callAnswered || c.refused != nil {
+		a.noteRead(c.ahead)
+	}
+}
+
+// notePing is called before a ping is sent. One that waits for its answer stays the one that is looked at.
+func (cc *clientConn) notePing() {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	a := &cc.ahead
+	a.pings++
+	if a.pongs >= a.ping {
+		a.ping, a.ahead = a.pings, cc.oneways.Load()
+	}
+}
+
+// hearPong is called when a ping was answered. A peer may answer several with one pong, so it was that ping
+// which has as many ahead of it as pongs have come, or a later one.
+func (cc *clientConn) hearPong() {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	a := &cc.ahead
+	a.pongs++
+	if a.pongs >= a.ping {
+		a.noteRead(a.ahead)
+	}
 }
 
 // noteHeard records when something has come. Only the reader calls it.

@@ -6,12 +6,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -300,9 +302,32 @@ func (c *deepConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestSlowPath has a call time out behind a large request that the kernel has taken at once and the path carries
-// slowly: the ping is behind it as well, and the large call is answered.
+// TestSlowPath has a call time out behind large requests that the kernel has taken at once and the path carries
+// slowly: the ping is behind them as well, and they arrive.
 func TestSlowPath(t *testing.T) {
+	t.Run("calls", func(t *testing.T) {
+		testSlowPath(t, func(t *testing.T, s *Set) (wait func()) {
+			var large sync.WaitGroup
+			large.Go(func() {
+				if _, err := roundTrip(t.Context(), s, make([]byte, 4<<20), time.Minute); err != nil {
+					t.Errorf("the large call: %v", err)
+				}
+			})
+			return large.Wait
+		})
+	})
+	t.Run("oneways", func(t *testing.T) {
+		testSlowPath(t, func(t *testing.T, s *Set) (wait func()) {
+			const oneways, bytes = 20, 200 << 10
+			for range oneways {
+				sendLongOneway(t, s, bytes)
+			}
+			return func() { time.Sleep(2 * oneways * bytes * 100 * time.Millisecond / (64 << 10)) }
+		})
+	})
+}
+
+func testSlowPath(t *testing.T, send func(*testing.T, *Set) (wait func())) {
 	synctest.Test(t, func(t *testing.T) {
 		peer := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
 		var link *deepConn
@@ -313,22 +338,102 @@ func TestSlowPath(t *testing.T) {
 			return conn.New(link, conn.Config{}, nil)
 		}})
 		connect(t, s)
-		var large sync.WaitGroup
-		large.Go(func() {
-			if _, err := roundTrip(t.Context(), s, make([]byte, 4<<20), time.Minute); err != nil {
-				t.Errorf("the large call: %v", err)
-			}
-		})
+		wait := send(t, s)
 		synctest.Wait()
 		if _, err := roundTrip(t.Context(), s, nil, 100*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		large.Wait()
+		wait()
 		if st := s.Stats(); st.Suspicions != 1 || st.Deaths != 0 {
 			t.Errorf("got %+v", st)
 		}
 		_ = s.Close()
 		close(link.taken)
 		peer.wg.Wait()
+	})
+}
+
+// sendLongOneway sends a oneway of so many bytes.
+func sendLongOneway(t *testing.T, s *Set, bytes int) {
+	t.Helper()
+	c, err := s.Begin(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.End()
+	fill(c, append([]byte("oneway"), make([]byte, bytes)...))
+	if err := c.SendOneway(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOnewaysAhead: oneways may be ahead of a ping until the peer has answered what was sent after them. That it
+// answers something else shows nothing.
+func TestOnewaysAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bytes = 300 << 10
+		free := make(chan struct{})
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			p := testpeer.NewServer(nc, true)
+			var replying sync.WaitGroup
+			defer replying.Wait()
+			defer nc.Close()
+			for {
+				f, err := p.Receive()
+				switch {
+				case err != nil:
+					return
+				case f.Signal == frame.SignalPing:
+					replying.Go(func() { _ = p.Control(frame.SignalPong) })
+				case string(f.Payload) == "slow":
+					replying.Go(func() { <-free; _ = p.Reply(f.SeqID, nil) })
+				case f.SeqID != 0 && !strings.HasPrefix(string(f.Payload), "oneway"):
+					replying.Go(func() { _ = p.Reply(f.SeqID, nil) })
+				}
+			}
+		}}
+		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		connect(t, s)
+		cc := (*s.list.Load())[0]
+		check := func(step string, want int64) {
+			t.Helper()
+			synctest.Wait()
+			if got := cc.outstanding(); got < want || got > want+want/8 || got > mostOnTheWay {
+				t.Errorf("%s: %d bytes may be ahead, want %d or few more", step, got, want)
+			}
+		}
+		check("a call was answered", 0)
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			if _, err := roundTrip(t.Context(), s, []byte("slow"), 0); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		sendLongOneway(t, s, bytes)
+		sendLongOneway(t, s, bytes)
+		close(free)
+		slow.Wait()
+		check("a call was answered that was ahead of them", 2*bytes)
+		connect(t, s)
+		check("one was answered that was behind them", 0)
+		sendLongOneway(t, s, bytes)
+		_, _ = cc.sendControl(frame.SignalPing)
+		cc.watchNow() // no call reads the pong
+		check("a ping was answered that was behind one", 0)
+		for range 3 {
+			_, _ = cc.sendControl(frame.SignalPing)
+			cc.watchNow() // no call reads the pong
+			sendLongOneway(t, s, bytes)
+			synctest.Wait()
+		}
+		check("pings were answered, the last one before one", bytes)
+		for range mostOnTheWay / bytes {
+			sendLongOneway(t, s, bytes)
+		}
+		sendLongOneway(t, s, bytes)
+		check("more were sent than can be on their way", mostOnTheWay)
+		_ = s.Close()
+		d.wg.Wait()
 	})
 }
