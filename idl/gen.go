@@ -12,8 +12,8 @@
 // Without -service the generator writes no handler, main package or build scripts. With -streamx
 // streams get the interface whose methods take a context, and Thrift streams run over TTHeader.
 //
-// Below kitex_gen/frugal the types of echo.thrift have no code of their own that reads and writes them: Kitex
-// leaves that to frugal.
+// Below kitex_gen/frugal the types of echo.thrift have no code of their own that reads and writes
+// them: Kitex leaves that to frugal.
 package idl
 
 //go:generate go tool -modfile=../tools/go.mod kitex -module github.com/kiteline/kiteline echo.thrift

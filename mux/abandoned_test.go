@@ -87,8 +87,8 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 	}
 }
 
-// serveSlowly returns a peer that takes up to first for a connection's first call and up to d for each
-// other, and tells changed of how many more, or fewer, it has.
+// serveSlowly returns a peer that takes up to first for a connection's first call and up to d for
+// each other, and tells changed of how many more, or fewer, it has.
 func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int) {
 	return func(nc net.Conn, _ int) {
 		defer nc.Close()
@@ -119,8 +119,8 @@ func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int
 	}
 }
 
-// TestAbandonedAreBounded has a server that is too slow for its clients for a long time: it never has
-// more calls than may be in flight, and its connections, which it answers on, are kept.
+// TestAbandonedAreBounded has a server that is too slow for its clients for a long time: it never
+// has more calls than may be in flight, and its connections, which it answers on, are kept.
 func TestAbandonedAreBounded(t *testing.T) {
 	const most, conns = 10, 2
 	synctest.Test(t, func(t *testing.T) {
@@ -155,8 +155,8 @@ func TestAbandonedAreBounded(t *testing.T) {
 }
 
 // TestLostReplies has a server that never answers some calls: when they hold half of a connection's
-// places for long it is replaced, whether or not somebody calls, so that they take nothing for good.
-// Fewer than half of them take no more than their places.
+// places for long it is replaced, whether or not somebody calls, so that they take nothing for
+// good. Fewer than half of them take no more than their places.
 func TestLostReplies(t *testing.T) {
 	const most = 10
 	for _, lost := range []int{most/2 - 1, most / 2, most} {

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestFullConnectionIsFoundAgain has a oneway fill a connection to a peer that does not share, the only
-// one there may be: the next call waits, and gets it when it has room.
+// TestFullConnectionIsFoundAgain has a oneway fill a connection to a peer that does not share, the
+// only one there may be: the next call waits, and gets it when it has room.
 func TestFullConnectionIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})

@@ -144,8 +144,8 @@ func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 	}
 }
 
-// peerDrained counts a connection that the peer drains without a call on it as cut short. Of one that has
-// died since, forget is about to do that.
+// peerDrained counts a connection that the peer drains without a call on it as cut short. Of one
+// that has died since, forget is about to do that.
 func (s *Set) peerDrained(cc *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,9 +16,10 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestBackoffBeforeFirstReply calls a peer whose connections end before the first reply, in
-// several ways, for a while: it is dialled ever more rarely, every call hears at once what happened, and
-// calls find it well again within one and a half times as long as the trouble took, and BackoffMaxClosed.
+// TestBackoffBeforeFirstReply calls a peer whose connections end before the first reply, in several
+// ways, for a while: it is dialled ever more rarely, every call hears at once what happened, and
+// calls find it well again within one and a half times as long as the trouble took, and
+// BackoffMaxClosed.
 func TestBackoffBeforeFirstReply(t *testing.T) {
 	for name, end := range map[string]func(nc net.Conn){
 		"accepts and closes": func(net.Conn) {},
@@ -68,7 +69,8 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 				for range callers {
 					<-done
 				}
-				// A pause is half of defaultBackoffClosed at least, and a few come before those that long.
+				// A pause is half of defaultBackoffClosed at least, and a few come before those
+				// that long.
 				if n, most := int(d.dials.Load()), int(2*span/defaultBackoffClosed)+15; n > most || n < 10 {
 					t.Errorf("%d dials in %v, want at most %d", n, span, most)
 				}
@@ -194,8 +196,9 @@ func TestBackoffEndsWithReply(t *testing.T) {
 	})
 }
 
-// TestSpareEndsWithLast has a connection work while others end before their first reply, several together, or
-// are being looked at before they get calls. Once it has ended as well, calls wait for neither.
+// TestSpareEndsWithLast has a connection work while others end before their first reply, several
+// together, or are being looked at before they get calls. Once it has ended as well, calls wait for
+// neither.
 func TestSpareEndsWithLast(t *testing.T) {
 	for name, looking := range map[string]bool{"pause": false, "look": true} {
 		t.Run(name, func(t *testing.T) {
@@ -264,9 +267,9 @@ func TestSpareEndsWithLast(t *testing.T) {
 	}
 }
 
-// TestServerAtItsLimit has a server that accepts connections and closes them while it has one: calls
-// go on with that, none fails, and the server is dialled once in two seconds at most. When it has room there
-// are as many connections as there may be.
+// TestServerAtItsLimit has a server that accepts connections and closes them while it has one:
+// calls go on with that, none fails, and the server is dialled once in two seconds at most. When it
+// has room there are as many connections as there may be.
 func TestServerAtItsLimit(t *testing.T) {
 	for _, tt := range []struct {
 		closes time.Duration // after it has accepted
@@ -320,8 +323,8 @@ func TestServerAtItsLimit(t *testing.T) {
 	}
 }
 
-// TestLimitedThenAlone has the only connection that works end while further ones are not dialled for its
-// sake: the next call does not wait for the end of that pause, nor fail for it.
+// TestLimitedThenAlone has the only connection that works end while further ones are not dialled
+// for its sake: the next call does not wait for the end of that pause, nor fail for it.
 func TestLimitedThenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var limited atomic.Bool

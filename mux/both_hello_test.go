@@ -103,8 +103,8 @@ func TestQuickBesideSlow(t *testing.T) {
 	}
 }
 
-// TestTooLongFirst has the first requests of a client be longer than its server's limit, beside others that
-// begin at the same time: these have their replies.
+// TestTooLongFirst has the first requests of a client be longer than its server's limit, beside
+// others that begin at the same time: these have their replies.
 func TestTooLongFirst(t *testing.T) {
 	srv := startServer(t, muxserver.Config{Handler: answering(echoing), MaxFrameBytes: 64 << 10})
 	for range 3 {

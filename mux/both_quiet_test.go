@@ -48,8 +48,8 @@ func TestHeartbeatsOfBothEnds(t *testing.T) {
 	})
 }
 
-// TestIdleDrainLosesNothing: clients call at the moment at which the server finds them idle, and just
-// before and after; no call fails.
+// TestIdleDrainLosesNothing: clients call at the moment at which the server finds them idle, and
+// just before and after; no call fails.
 func TestIdleDrainLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const restTime = 8 * time.Second

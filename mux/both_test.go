@@ -226,8 +226,8 @@ func TestLongestRequest(t *testing.T) {
 	}
 }
 
-// TestHeartbeatOfBusyServer has a server handle as many calls as it may, for longer than two heartbeats: it is
-// alive, and those calls are answered.
+// TestHeartbeatOfBusyServer has a server handle as many calls as it may, for longer than two
+// heartbeats: it is alive, and those calls are answered.
 func TestHeartbeatOfBusyServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, muxserver.Config{MaxHandlersPerConn: 4, Heartbeat: 10 * time.Second, Handler: answering(func(_ context.Context, call *muxserver.Call) bool {

@@ -40,8 +40,8 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// TestOnewaysTakeMemory has a peer read nothing while short oneway calls are made: what they hold is in
-// some proportion to what may wait.
+// TestOnewaysTakeMemory has a peer read nothing while short oneway calls are made: what they hold
+// is in some proportion to what may wait.
 func TestOnewaysTakeMemory(t *testing.T) {
 	const most = 64 << 10
 	synctest.Test(t, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestOnewaysTakeMemory(t *testing.T) {
 	})
 }
 
-// TestManyWaiters has many calls wait for one place: what each costs that gets it, or that leaves when its
-// time is over, does not grow with how many others wait.
+// TestManyWaiters has many calls wait for one place: what each costs that gets it, or that leaves
+// when its time is over, does not grow with how many others wait.
 func TestManyWaiters(t *testing.T) {
 	const n, most = 16_000, 32 << 10 // the race detector has pools drop what they are given
 	for _, timeout := range []time.Duration{time.Second, 100 * time.Hour} {

@@ -7,12 +7,12 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
-// cancelDelay is how long the peer is told of callers who have gone after the first of them: those who leave
-// together are told of together.
+// cancelDelay is how long the peer is told of callers who have gone after the first of them: those
+// who leave together are told of together.
 const cancelDelay = time.Millisecond
 
-// cancelLocked has the peer told that the reply to id is no longer awaited, whose request it may have. It
-// answers that too: by the reply or, as a rule, by a refusal.
+// cancelLocked has the peer told that the reply to id is no longer awaited, whose request it may
+// have. It answers that too: by the reply or, as a rule, by a refusal.
 func (cc *clientConn) cancelLocked(id uint32) {
 	cc.cancels = append(cc.cancels, id)
 	if cc.cancelling == nil && cc.cause == nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// cancelled is peers that answer nothing but their first request, unless they are told of a cancel; then they
-// answer that.
+// cancelled is peers that answer nothing but their first request, unless they are told of a cancel;
+// then they answer that.
 type cancelled struct {
 	pipeDialer
 
@@ -82,8 +82,9 @@ func (r *cancelled) told() (requests, frames, unknown int) {
 	return requests, r.frames, r.unknown
 }
 
-// TestCallersWhoLeaveAreToldOf: the peer hears of each caller who leaves before the reply, of those who leave
-// together in one frame, and of nothing else. Their slots are free when it has answered, and not before.
+// TestCallersWhoLeaveAreToldOf: the peer hears of each caller who leaves before the reply, of those
+// who leave together in one frame, and of nothing else. Their slots are free when it has answered,
+// and not before.
 func TestCallersWhoLeaveAreToldOf(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -188,7 +189,8 @@ func TestUnsentIsNotCancelled(t *testing.T) {
 	})
 }
 
-// TestCancelsLeaveBeforeTheEnd: callers who leave a connection that drains are told of before this side closes its half.
+// TestCancelsLeaveBeforeTheEnd: callers who leave a connection that drains are told of before this
+// side closes its half.
 func TestCancelsLeaveBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCancelled(false)

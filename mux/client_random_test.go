@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestRetire has the caller say that the connection is not to be used again. That ends one of its own,
-// and leaves one alone that other calls share.
+// TestRetire has the caller say that the connection is not to be used again. That ends one of its
+// own, and leaves one alone that other calls share.
 func TestRetire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, marked := range []bool{true, false} {

@@ -73,7 +73,8 @@ func TestResetInFlight(t *testing.T) {
 	}
 }
 
-// TestEndInFlight has a peer go with a thousand calls in flight: none of them waits for anything else.
+// TestEndInFlight has a peer go with a thousand calls in flight: none of them waits for anything
+// else.
 func TestEndInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 1000
@@ -107,10 +108,10 @@ func TestEndInFlight(t *testing.T) {
 	})
 }
 
-// TestStuckPeer has a peer that never reads: those whose requests wait on its connection get
-// the write deadline's error within the write timeout, and hear that nothing was sent; what waits stays
-// within the bounds; the others wait for a place, on that connection or on the next, for no
-// longer than their own time.
+// TestStuckPeer has a peer that never reads: those whose requests wait on its connection get the
+// write deadline's error within the write timeout, and hear that nothing was sent; what waits stays
+// within the bounds; the others wait for a place, on that connection or on the next, for no longer
+// than their own time.
 func TestStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {

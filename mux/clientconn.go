@@ -23,8 +23,8 @@ const (
 	// modeShared: the first frame was the peer's hello. Many calls at a time. Final.
 	modeShared
 
-	// modeUnshared: it was another one, or the first request has no mark. No further call; left when
-	// the connection is handed over, after its call.
+	// modeUnshared: it was another one, or the first request has no mark. No further call; left
+	// when the connection is handed over, after its call.
 	modeUnshared
 )
 
@@ -39,8 +39,8 @@ const linkedBytes = 4 << 10
 const typicalOf = 4
 
 // lostTime is how long half of a connection's places, or more, may be held by calls whose callers
-// have gone before the connection is replaced, since their replies seem never to come. It takes up to
-// twice as long, and longer than any server takes that is only slow.
+// have gone before the connection is replaced, since their replies seem never to come. It takes up
+// to twice as long, and longer than any server takes that is only slow.
 const lostTime = 10 * time.Second
 
 // clientConn is one connection of a Set. Its callers do all the work: they send on its
@@ -230,8 +230,8 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) 
 	return awaited
 }
 
-// endCall ends a call, and the use of its sequence ID, because of what its peer has sent. It reports false if nobody
-// waits for that. Only the reader calls it.
+// endCall ends a call, and the use of its sequence ID, because of what its peer has sent. It
+// reports false if nobody waits for that. Only the reader calls it.
 func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	cc.mu.Lock()
 	c := cc.calls.take(id)
@@ -326,8 +326,8 @@ func (cc *clientConn) leave(c *Call) {
 	cc.watchForRoom(c, crowded)
 }
 
-// watchForRoom has the connection read, which c has left, if calls may wait for something that the peer says and
-// have no place here, so that they do not read.
+// watchForRoom has the connection read, which c has left, if calls may wait for something that the
+// peer says and have no place here, so that they do not read.
 func (cc *clientConn) watchForRoom(c *Call, crowded bool) {
 	if c.refused != nil || crowded {
 		cc.watchNow()

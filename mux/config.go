@@ -20,10 +20,10 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// MaxConns is how many connections a peer gets that multiplexes. They are opened as calls find
-	// no idle one. While calls wait since what the peer announces for a connection is met on all, it
-	// gets up to four times as many, until fewer would do. It is also how many may be dialled, or
-	// wait for a hello, at a time while it is not known what the peer can; where hellos are late it
-	// is four times as many if the last first frame was a hello, else up to MaxUnshared. Those
+	// no idle one. While calls wait since what the peer announces for a connection is met on all,
+	// it gets up to four times as many, until fewer would do. It is also how many may be dialled,
+	// or wait for a hello, at a time while it is not known what the peer can; where hellos are late
+	// it is four times as many if the last first frame was a hello, else up to MaxUnshared. Those
 	// that turn out to be too many get no new calls and end after their last one. Connections that
 	// are not shared do not count. Zero or less means 2: more make batches smaller, fewer leave
 	// small calls no way around large ones.
@@ -34,11 +34,11 @@ type Config struct {
 	MaxUnshared int
 
 	// Unshared, if not nil, is given each connection whose peer does not share it when its call is
-	// over: nothing is under way on it, and it is the function's. Its write timeout is WriteTimeout,
-	// and it has no other limit. The function returns soon, and may be called from any goroutine; if
-	// it panics or ends its goroutine the connection is closed. Close waits for it, and it is not
-	// called once Close has returned. Nil means that the connection is closed, so that each call to
-	// such a peer has one of its own.
+	// over: nothing is under way on it, and it is the function's. Its write timeout is
+	// WriteTimeout, and it has no other limit. The function returns soon, and may be called from
+	// any goroutine; if it panics or ends its goroutine the connection is closed. Close waits for
+	// it, and it is not called once Close has returned. Nil means that the connection is closed, so
+	// that each call to such a peer has one of its own.
 	//
 	// A caller who keeps these connections for later calls looks for a place with BeginShared, then
 	// among them, and then waits with BeginUnless until there is either.
@@ -47,9 +47,9 @@ type Config struct {
 	// MaxInFlight is how many calls a shared connection has at a time, or as many as its peer has
 	// announced if those are fewer, those included whose callers have gone while the peer still has
 	// to answer them. Calls that come back over the connection on which their callers wait need
-	// places too: a limit that outer calls fill holds the inner ones up. A connection on which calls
-	// without callers have held half of the places for 10 s, or up to twice as long, is replaced:
-	// their replies seem never to come. Zero or less means 32768; more counts as that.
+	// places too: a limit that outer calls fill holds the inner ones up. A connection on which
+	// calls without callers have held half of the places for 10 s, or up to twice as long, is
+	// replaced: their replies seem never to come. Zero or less means 32768; more counts as that.
 	MaxInFlight int
 
 	// MaxPendingBytes is how many bytes may wait to be written on a connection before calls wait or

@@ -15,8 +15,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// cutPeer answers the first call of each connection if it shares them, takes as many more as it wants, and then
-// sends only the first bytes of their replies before it stops.
+// cutPeer answers the first call of each connection if it shares them, takes as many more as it
+// wants, and then sends only the first bytes of their replies before it stops.
 type cutPeer struct {
 	marked bool
 	calls  int

@@ -149,8 +149,8 @@ func (s *Set) dialEnded(d *dialling, cc *clientConn) {
 }
 
 // trial returns how long a new connection is looked at before it gets calls: about as long as a
-// hello may take, and longest at a peer that has closed one. It is no longer once alone is closed: no other
-// connection works then, and calls have nothing else.
+// hello may take, and longest at a peer that has closed one. It is no longer once alone is closed:
+// no other connection works then, and calls have nothing else.
 func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +165,8 @@ func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	return cc.grace, alone
 }
 
-// outlives waits for d, or until the connection has died, or alone is closed, or ctx is done. A call that is
-// sent on a connection which the peer has closed fails, and may not be tried again.
+// outlives waits for d, or until the connection has died, or alone is closed, or ctx is done. A
+// call that is sent on a connection which the peer has closed fails, and may not be tried again.
 func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d time.Duration) {
 	cc.mu.Lock()
 	died := make(chan struct{})

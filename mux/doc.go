@@ -101,9 +101,9 @@
 //
 // # Limitations
 //
-// A connection that is not known to be shared and whose call ran out of time is closed, since the next
-// call would wait behind it. A call of a large request holds up those behind it on the same connection,
-// and so does a reply that is too large, though nobody gets it. WarmUp cannot learn whether a peer
-// multiplexes. On a net.Conn that is no plain socket, and on platforms without a poller, an idle
-// connection has a goroutine that reads, from up to 100 ms after the last call.
+// A connection that is not known to be shared and whose call ran out of time is closed, since the
+// next call would wait behind it. A call of a large request holds up those behind it on the same
+// connection, and so does a reply that is too large, though nobody gets it. WarmUp cannot learn
+// whether a peer multiplexes. On a net.Conn that is no plain socket, and on platforms without a
+// poller, an idle connection has a goroutine that reads, from up to 100 ms after the last call.
 package mux

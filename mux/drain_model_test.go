@@ -7,9 +7,10 @@ import (
 
 // This file is a model of a connection's life: how the two sides get to know each other, and how a
 // server that shuts down, or a set that wants to be rid of a connection, ends it without failing a
-// call; and how each request gets one answer, be it that it was refused, or that its caller has left.
-// Both ends are as drain.go, clientconn.go, cancel.go, output.go and package muxserver's drain.go, refuse.go and
-// cancel.go have them, in steps between which anything else may happen, with the frames on their way. explore goes through all interleavings.
+// call; and how each request gets one answer, be it that it was refused, or that its caller has
+// left. Both ends are as drain.go, clientconn.go, cancel.go, output.go and package muxserver's
+// drain.go, refuse.go and cancel.go have them, in steps between which anything else may happen,
+// with the frames on their way. explore goes through all interleavings.
 
 // drainConfig says what happens to the connection of the model, at any time.
 type drainConfig struct {
@@ -607,17 +608,17 @@ var drainConfigs = map[string]drainConfig{
 	"callers of a server that ends":   {calls: 2, known: true, hangs: true, cancels: true, shuts: true, ends: true},
 	"a shutdown out of time":          {calls: 2, oneways: 1, known: true, shuts: true, ends: true},
 	"a shutdown at first, in a hurry": {calls: 3, shuts: true, ends: true, cancels: true},
-	// Without oneways: one that crosses the close of a connection on which nothing has ever come is lost, as
-	// with any peer that closes.
+	// Without oneways: one that crosses the close of a connection on which nothing has ever come is
+	// lost, as with any peer that closes.
 	"both drain at first": {calls: 3, shuts: true, clientEnds: true},
 }
 
 // TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the
 // client come between one another, no call of a client that understands drains fails or waits for
-// the handler of another one, each request that wants an answer gets one and is handled only if that
-// is a reply or its caller has left, no oneway is lost, a client gets a hello before anything else, and is
-// told once to drain, and the connection ends. The peer hears of each caller who left, and a call fails as one
-// that may have run only if it has begun.
+// the handler of another one, each request that wants an answer gets one and is handled only if
+// that is a reply or its caller has left, no oneway is lost, a client gets a hello before anything
+// else, and is told once to drain, and the connection ends. The peer hears of each caller who left,
+// and a call fails as one that may have run only if it has begun.
 func TestDrainInterleavings(t *testing.T) {
 	for name, cfg := range drainConfigs {
 		t.Run(name, func(t *testing.T) {

@@ -20,8 +20,8 @@ var (
 	// the policy is not to wait. Nothing of it was sent.
 	ErrOverloaded = errors.New("mux: overloaded")
 
-	// ErrRefused is what a call fails with that the peer has not begun, and will not begin, since its
-	// limits leave no room for it or since it is going away. It is safe to make the call again.
+	// ErrRefused is what a call fails with that the peer has not begun, and will not begin, since
+	// its limits leave no room for it or since it is going away. It is safe to make the call again.
 	ErrRefused = errors.New("mux: refused by the peer")
 
 	// ErrOverdue is what a call fails with that the peer has not begun, since the time that the
@@ -29,12 +29,12 @@ var (
 	// os.ErrDeadlineExceeded under errors.Is.
 	ErrOverdue = cause.New("mux: not begun by the peer in its time", os.ErrDeadlineExceeded)
 
-	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call had
-	// timed out. It matches os.ErrDeadlineExceeded under errors.Is.
+	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call
+	// had timed out. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
 
-	// ErrStalled is what calls fail with whose connection's peer has begun a frame and not gone on with
-	// it in time. It matches os.ErrDeadlineExceeded under errors.Is.
+	// ErrStalled is what calls fail with whose connection's peer has begun a frame and not gone on
+	// with it in time. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrStalled = cause.ErrStalled
 
 	// errIdle is why a connection was closed that had no call for too long.
@@ -47,8 +47,8 @@ var (
 	// errDrained is why a connection was closed that had been drained.
 	errDrained = cause.New("mux: connection drained", net.ErrClosed)
 
-	// ErrElsewhere is what BeginUnless and BeginSoon fail with when their caller has got a connection
-	// elsewhere, or, for BeginSoon, is to look for one there.
+	// ErrElsewhere is what BeginUnless and BeginSoon fail with when their caller has got a
+	// connection elsewhere, or, for BeginSoon, is to look for one there.
 	ErrElsewhere = errors.New("mux: made elsewhere")
 
 	// errUnshared is why a connection has left the set that is not shared: its peer does not share
@@ -72,10 +72,11 @@ type Error struct {
 	Addr net.Addr // the peer; nil if the call had no connection yet
 	Err  error    // never nil
 
-	// SentBefore says that the same call may have been made before, or be made again beside this attempt, and
-	// may have been sent then. A Set knows nothing of that: the one who makes the attempts says so. The suite of
-	// package transport says so too of calls that have no timeout and whose context cannot end, and of all calls
-	// with transport.WithKitexTimeouts: of these it does not know how often they are made.
+	// SentBefore says that the same call may have been made before, or be made again beside this
+	// attempt, and may have been sent then. A Set knows nothing of that: the one who makes the
+	// attempts says so. The suite of package transport says so too of calls that have no timeout
+	// and whose context cannot end, and of all calls with transport.WithKitexTimeouts: of these it
+	// does not know how often they are made.
 	SentBefore bool
 
 	sent bool
@@ -126,8 +127,9 @@ func (e *Error) doing() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotSent reports whether no byte of the call was handed to the kernel, nor will be, so that the peer
-// cannot have seen it, or the peer has refused it before it was begun: it is safe to try it again.
+// NotSent reports whether no byte of the call was handed to the kernel, nor will be, so that the
+// peer cannot have seen it, or the peer has refused it before it was begun: it is safe to try it
+// again.
 func (e *Error) NotSent() bool { return !e.sent && !e.SentBefore }
 
 // Timeout reports whether the call failed because time was over.
@@ -140,7 +142,7 @@ func (e *Error) Timeout() bool {
 func (e *Error) Temporary() bool { return false }
 
 // FrameError says that bytes are not a frame that this package takes: Reason says why, Bytes and
-// Limit how long the frame is and may be if it is too long, and Received that the peer sent
-// it. One that the peer sent ends the connection, since nobody knows where the next frame begins, unless it is a
-// reply that is too large: then the call fails alone, where others may share the connection.
+// Limit how long the frame is and may be if it is too long, and Received that the peer sent it. One
+// that the peer sent ends the connection, since nobody knows where the next frame begins, unless it
+// is a reply that is too large: then the call fails alone, where others may share the connection.
 type FrameError = frame.Error

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestErrorText: the text says what the call was doing, with whom, what went wrong, and whether the call
-// may be made again.
+// TestErrorText: the text says what the call was doing, with whom, what went wrong, and whether the
+// call may be made again.
 func TestErrorText(t *testing.T) {
 	t.Parallel()
 	peer := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}
@@ -33,8 +33,8 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
-// TestQueuedOneway asks for the reply to oneway calls that wait behind others for a peer that does not read.
-// They are sent whenever it does, so no error may say that they were not.
+// TestQueuedOneway asks for the reply to oneway calls that wait behind others for a peer that does
+// not read. They are sent whenever it does, so no error may say that they were not.
 func TestQueuedOneway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {

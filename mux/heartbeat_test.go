@@ -182,8 +182,8 @@ func (c *roomyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TestHeartbeatHalfOpen has oneway calls go on to a peer that has gone, which the kernel takes: that is no
-// sign of life.
+// TestHeartbeatHalfOpen has oneway calls go on to a peer that has gone, which the kernel takes:
+// that is no sign of life.
 func TestHeartbeatHalfOpen(t *testing.T) {
 	const interval = 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {

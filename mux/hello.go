@@ -12,8 +12,8 @@ import (
 // a peer that knows this package says hello as soon as it has read that request's header: within
 // one round trip, whatever its handler does. Calls that find only connections of which that is not
 // known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
-// they get connections of their own. A peer that has said hello before is likely to be slow instead.
-// A connection whose peer says something else is handed over after its call (unshared.go).
+// they get connections of their own. A peer that has said hello before is likely to be slow
+// instead. A connection whose peer says something else is handed over after its call (unshared.go).
 
 const (
 	// graceDials is how many times as long as its dial a hello is waited for, within these bounds.
@@ -124,8 +124,9 @@ func (cc *clientConn) awaitHelloLocked() {
 }
 
 // sign puts into c's request what only a peer of this package understands: on a connection's first
-// request the mark, and once the peer is known a flag for a oneway. It counts the bytes of a request
-// that is to be answered. If a first request's header has no room for the mark, it goes without.
+// request the mark, and once the peer is known a flag for a oneway. It counts the bytes of a
+// request that is to be answered. If a first request's header has no room for the mark, it goes
+// without.
 func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 	if !c.oneway {
 		c.held = int64(frame.Weight(c.request.Len()))
@@ -159,8 +160,8 @@ func (cc *clientConn) hasSigned() bool {
 	return cc.marked
 }
 
-// goUnmarked leaves the connection to its first request, which has no mark, so that the peer will say
-// no hello. What that can do is not known from this.
+// goUnmarked leaves the connection to its first request, which has no mark, so that the peer will
+// say no hello. What that can do is not known from this.
 func (cc *clientConn) goUnmarked() {
 	cc.mu.Lock()
 	if mode(cc.mode.Load()) == modeProbing {
@@ -229,8 +230,8 @@ func (cc *clientConn) learn(m mode) {
 	cc.set.learn(cc, m)
 }
 
-// isLateLocked reports whether the grace is over in which cc's hello should have come, and otherwise
-// how much of it is left. Without a hello that is expected neither is so.
+// isLateLocked reports whether the grace is over in which cc's hello should have come, and
+// otherwise how much of it is left. Without a hello that is expected neither is so.
 func (s *Set) isLateLocked(cc *clientConn, now time.Time) (late bool, left time.Duration) {
 	if !cc.awaited.Load() {
 		return false, 0

@@ -223,8 +223,9 @@ func TestLateHello(t *testing.T) {
 	})
 }
 
-// TestLateHelloOfKnownPeer has a peer that has said hello before start again, and be late with hellos at first: its
-// client opens no more connections than if it were not, for a while, and then a few.
+// TestLateHelloOfKnownPeer has a peer that has said hello before start again, and be late with
+// hellos at first: its client opens no more connections than if it were not, for a while, and then
+// a few.
 func TestLateHelloOfKnownPeer(t *testing.T) {
 	for _, tt := range []struct {
 		late time.Duration
@@ -262,8 +263,9 @@ func TestLateHelloOfKnownPeer(t *testing.T) {
 	}
 }
 
-// TestKnownPeerBecomesStock has a stock peer, whose handlers take long, take the place of one that said hello: as
-// many calls as a late hello allows are handled, and all of them after the first reply.
+// TestKnownPeerBecomesStock has a stock peer, whose handlers take long, take the place of one that
+// said hello: as many calls as a late hello allows are handled, and all of them after the first
+// reply.
 func TestKnownPeerBecomesStock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const conns, calls = 2, 100
@@ -300,8 +302,8 @@ func TestKnownPeerBecomesStock(t *testing.T) {
 	})
 }
 
-// TestShorterGrace has a connection whose hello is soon late be opened after one whose hello may take longer: calls
-// that wait go on when the first of the two graces is over.
+// TestShorterGrace has a connection whose hello is soon late be opened after one whose hello may
+// take longer: calls that wait go on when the first of the two graces is over.
 func TestShorterGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
@@ -681,8 +683,9 @@ func TestFirstFramesCutAnywhere(t *testing.T) {
 	}
 }
 
-// TestNoRoomForMark has the first request of a connection leave no room for the mark in its header: it is sent
-// without, and calls that wait for that connection's hello have another one, and find out there what the peer is.
+// TestNoRoomForMark has the first request of a connection leave no room for the mark in its header:
+// it is sent without, and calls that wait for that connection's hello have another one, and find
+// out there what the peer is.
 func TestNoRoomForMark(t *testing.T) {
 	for _, known := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestLongReplyIsInOnePiece: a reply that comes in many parts, whose readers leave one after the other, is in
-// memory that a codec takes as it is.
+// TestLongReplyIsInOnePiece: a reply that comes in many parts, whose readers leave one after the
+// other, is in memory that a codec takes as it is.
 func TestLongReplyIsInOnePiece(t *testing.T) {
 	const parts, partBytes = 10, 100 << 10
 	synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,8 @@ func (cc *clientConn) refuse(start []byte, err error) error {
 	return nil // the reader may be the call that has failed, or have its reply: it skips no more than it has to
 }
 
-// skipRest goes on with a frame that is skipped: it waits until more of it has come, and skips that.
+// skipRest goes on with a frame that is skipped: it waits until more of it has come, and skips
+// that.
 func (cc *clientConn) skipRest(in buffer.Reader) error {
 	if in.Len() == 0 {
 		if _, err := in.Peek(1); err != nil {

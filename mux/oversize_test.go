@@ -97,8 +97,8 @@ func answered(t *testing.T, s *Set) {
 	}
 }
 
-// TestOversizeFirstReply has a connection's first reply be too large: it fails its call alone where the
-// peer has said hello, and ends another connection.
+// TestOversizeFirstReply has a connection's first reply be too large: it fails its call alone where
+// the peer has said hello, and ends another connection.
 func TestOversizeFirstReply(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

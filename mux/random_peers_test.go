@@ -185,7 +185,8 @@ func TestRandomPeers(t *testing.T) {
 	}
 }
 
-// closesLater returns what takes connections over: nothing, or what closes them at once or in a while.
+// closesLater returns what takes connections over: nothing, or what closes them at once or in a
+// while.
 func closesLater(n int) func(*conn.Conn) {
 	if n == 0 {
 		return nil

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// partBytes is how much of a reply longer than frame.CopyBytes is waited for at a time, so that others see
-	// that it comes, and how much still has to.
+	// partBytes is how much of a reply longer than frame.CopyBytes is waited for at a time, so that
+	// others see that it comes, and how much still has to.
 	partBytes = 256 << 10
 )
 
@@ -105,8 +105,8 @@ func (cc *clientConn) setReadDeadline(t time.Time) {
 // longAgo returns a read deadline that has passed.
 func longAgo() time.Time { return time.Unix(1, 0) }
 
-// kick has the reader look up. It may come late, when another reads: that one reads on. A connection
-// that was handed over is left alone.
+// kick has the reader look up. It may come late, when another reads: that one reads on. A
+// connection that was handed over is left alone.
 func (cc *clientConn) kick() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()

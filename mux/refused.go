@@ -7,8 +7,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// This file is what a shared connection's peer says about requests that it does not answer: that it refuses
-// them, or has no reply to a call that was cancelled; and that it has room again.
+// This file is what a shared connection's peer says about requests that it does not answer: that it
+// refuses them, or has no reply to a call that was cancelled; and that it has room again.
 
 // Why a peer has refused a call.
 var (
@@ -19,7 +19,8 @@ var (
 	errUnanswered = errors.New("mux: the peer sends no reply")
 )
 
-// refusal returns why the call fails that the peer refuses for reason. c is nil if its caller has gone.
+// refusal returns why the call fails that the peer refuses for reason. c is nil if its caller has
+// gone.
 func (cc *clientConn) refusal(c *Call, reason frame.Reason) error {
 	switch reason {
 	case frame.ReasonNoRoom:
@@ -45,7 +46,8 @@ func isForLater(reason frame.Reason) bool {
 	return reason == frame.ReasonNoRoom || reason == frame.ReasonGoing
 }
 
-// hearRefused takes what the peer says about requests that it does not answer. Only the reader calls it.
+// hearRefused takes what the peer says about requests that it does not answer. Only the reader
+// calls it.
 func (cc *clientConn) hearRefused(m frame.Message) {
 	if mode(cc.mode.Load()) != modeShared {
 		return
@@ -72,8 +74,8 @@ func (cc *clientConn) openLocked() {
 	cc.most.Store(int32(cc.throttle.limit(cc.places())))
 }
 
-// planRestLocked has the connection try more calls in a while, if it may have fewer than its peer has
-// announced.
+// planRestLocked has the connection try more calls in a while, if it may have fewer than its peer
+// has announced.
 func (cc *clientConn) planRestLocked() {
 	if cc.rest == nil && cc.throttle.window > 0 && cc.cause == nil && !cc.draining {
 		cc.rest = cc.set.goroutines.after(cc.throttle.nextPause(), cc.endRest)
@@ -99,7 +101,8 @@ func (s *Set) planRestsLocked() {
 	}
 }
 
-// refusedInTime is why a call fails that was refused, and whose time was over before it had another place.
+// refusedInTime is why a call fails that was refused, and whose time was over before it had another
+// place.
 type refusedInTime struct{ refused, over error }
 
 func (e *refusedInTime) Error() string {
@@ -108,10 +111,10 @@ func (e *refusedInTime) Error() string {
 
 func (e *refusedInTime) Unwrap() []error { return []error{e.refused, e.over} }
 
-// Again gives a call whose Receive has failed with ErrRefused another place, as Set.Begin does, on any
-// of the set's connections. The request has to be encoded again, with the call's new sequence ID,
-// and then be sent; Request, Send and Receive are used as they were before. With FailFast
-// Again fails with ErrRefused. After an error, which is an *Error, the call can only be ended.
+// Again gives a call whose Receive has failed with ErrRefused another place, as Set.Begin does, on
+// any of the set's connections. The request has to be encoded again, with the call's new sequence
+// ID, and then be sent; Request, Send and Receive are used as they were before. With FailFast Again
+// fails with ErrRefused. After an error, which is an *Error, the call can only be ended.
 func (c *Call) Again() error {
 	refused := c.refused
 	s, last := c.conn.set, c.conn

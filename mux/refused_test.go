@@ -118,8 +118,8 @@ func callAgain(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	}
 }
 
-// TestRefusedCallsEnd has a peer be asked by far more calls than it has room for: each is run once, and
-// what is refused stays a small part.
+// TestRefusedCallsEnd has a peer be asked by far more calls than it has room for: each is run once,
+// and what is refused stays a small part.
 func TestRefusedCallsEnd(t *testing.T) {
 	for _, room := range []int{1, 16, 100} {
 		synctest.Test(t, func(t *testing.T) {
@@ -193,8 +193,8 @@ func TestRefusalsAreNamed(t *testing.T) {
 	}
 }
 
-// TestRefusedUntilItsTimeIsOver: a call that finds no room in its time fails with both, and with FailFast
-// at once.
+// TestRefusedUntilItsTimeIsOver: a call that finds no room in its time fails with both, and with
+// FailFast at once.
 func TestRefusedUntilItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout = time.Second

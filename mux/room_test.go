@@ -273,8 +273,8 @@ func TestMixedPeers(t *testing.T) {
 	})
 }
 
-// TestMixedSurplus has more connections that are not shared than MaxConns, and shared ones learnt last:
-// the former stay, and of the shared ones no more than MaxConns do.
+// TestMixedSurplus has more connections that are not shared than MaxConns, and shared ones learnt
+// last: the former stay, and of the shared ones no more than MaxConns do.
 func TestMixedSurplus(t *testing.T) {
 	for _, lastShared := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

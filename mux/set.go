@@ -111,8 +111,9 @@ func (s *Set) BeginUnless(ctx context.Context, deadline time.Time, elsewhere <-c
 	return s.begin(ctx, deadline, elsewhere, false)
 }
 
-// BeginSoon is BeginUnless for a caller who has connections elsewhere that it had rather leave alone: the
-// call waits while connections are being opened, and fails with ErrElsewhere once none is.
+// BeginSoon is BeginUnless for a caller who has connections elsewhere that it had rather leave
+// alone: the call waits while connections are being opened, and fails with ErrElsewhere once none
+// is.
 func (s *Set) BeginSoon(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
 	return s.begin(ctx, deadline, elsewhere, true)
 }
@@ -253,10 +254,10 @@ func (s *Set) countLocked(cc *clientConn) {
 }
 
 // CloseIfUnused closes the set, and reports true, if it is closed already or is of no use to a
-// call: it has no connection and dials none, those that were given to Config.Unshared have ended, no
-// call waits for one, and the pause after the last failure is over. A call that begins afterwards
-// fails with ErrClosed. CloseIfUnused does not wait for the set's goroutines: Close does, and must
-// be called as well.
+// call: it has no connection and dials none, those that were given to Config.Unshared have ended,
+// no call waits for one, and the pause after the last failure is over. A call that begins
+// afterwards fails with ErrClosed. CloseIfUnused does not wait for the set's goroutines: Close
+// does, and must be called as well.
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,8 +270,8 @@ func (s *Set) CloseIfUnused() bool {
 
 // Close ends all connections except those that were given to Config.Unshared: calls in flight, and
 // those that wait for a connection, fail with ErrClosed. It waits for the set's goroutines, so for
-// dials under way, and for calls of Config.Unshared. It always returns nil, and must not be called by
-// Config.Dial or Config.Unshared.
+// dials under way, and for calls of Config.Unshared. It always returns nil, and must not be called
+// by Config.Dial or Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed, s.apart = true, nil

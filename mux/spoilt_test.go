@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// newSpoiltDialer dials peers that echo, and end a connection at a request that begins with "poison", whether or
-// not they have said hello by then.
+// newSpoiltDialer dials peers that echo, and end a connection at a request that begins with
+// "poison", whether or not they have said hello by then.
 func newSpoiltDialer() *pipeDialer {
 	return &pipeDialer{serve: func(nc net.Conn, _ int) {
 		defer nc.Close()
@@ -34,8 +34,8 @@ func newSpoiltDialer() *pipeDialer {
 	}}
 }
 
-// TestSpoiltConnection has first requests on which the peer ends their connections: each such call fails, and no
-// other does, be it that it waited for the hello, or that it begins in the pause.
+// TestSpoiltConnection has first requests on which the peer ends their connections: each such call
+// fails, and no other does, be it that it waited for the hello, or that it begins in the pause.
 func TestSpoiltConnection(t *testing.T) {
 	for _, conns := range []int{1, 2, 8} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestSpoiltConnection(t *testing.T) {
 	}
 }
 
-// TestOnlySpoiltConnections has every first request end its connection: calls that have sent nothing fail as well,
-// after mostSpoilt connections, and soon.
+// TestOnlySpoiltConnections has every first request end its connection: calls that have sent
+// nothing fail as well, after mostSpoilt connections, and soon.
 func TestOnlySpoiltConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 20

@@ -1,7 +1,7 @@
 package mux
 
-// This file is shared connections beyond MaxConns: opened where the limits that the peer announces for one
-// connection are met on all there are, and given up when fewer would do.
+// This file is shared connections beyond MaxConns: opened where the limits that the peer announces
+// for one connection are met on all there are, and given up when fewer would do.
 
 // connsAtLimits is how many times as many as MaxConns there may be then.
 const connsAtLimits = 4
@@ -14,9 +14,10 @@ func (s *Set) mostSharedLocked() int {
 	return s.config.MaxConns
 }
 
-// areLimitsMetLocked reports whether another connection is likely to help calls that wait: each of those there
-// are is shared and takes no more, one at least since an announced limit is met. A limit of this side's is no reason, nor
-// that a peer has refused calls: it may have done so for all its clients' sake.
+// areLimitsMetLocked reports whether another connection is likely to help calls that wait: each of
+// those there are is shared and takes no more, one at least since an announced limit is met. A
+// limit of this side's is no reason, nor that a peer has refused calls: it may have done so for all
+// its clients' sake.
 func (s *Set) areLimitsMetLocked() bool {
 	met := false
 	for _, cc := range *s.list.Load() {
@@ -32,7 +33,8 @@ func (s *Set) areLimitsMetLocked() bool {
 	return met
 }
 
-// meetsLimits reports whether what a shared connection's peer has announced leaves no room for another call.
+// meetsLimits reports whether what a shared connection's peer has announced leaves no room for
+// another call.
 func (cc *clientConn) meetsLimits() bool {
 	cc.mu.Lock()
 	calls, bytes := cc.calls.inFlight+cc.calls.late, cc.calls.lateBytes
@@ -40,8 +42,8 @@ func (cc *clientConn) meetsLimits() bool {
 	return cc.limits.fewer && calls >= cc.limits.places || !cc.fitsPeer(bytes)
 }
 
-// unneededLocked returns how many of the first surplus connections of list, which are shared, may go: the rest has
-// twice the room that all calls take.
+// unneededLocked returns how many of the first surplus connections of list, which are shared, may
+// go: the rest has twice the room that all calls take.
 func (s *Set) unneededLocked(list []*clientConn, surplus int) int {
 	calls, bytes := s.waiters.Len(), int64(0)
 	for _, cc := range list {

@@ -10,9 +10,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestMoreConnectionsAtLimits has calls that take long meet what the peer has announced for a connection: as many
-// more are opened as may be, all of them are used as far as the limit allows, and they go when fewer would do. A limit
-// of this side's opens none.
+// TestMoreConnectionsAtLimits has calls that take long meet what the peer has announced for a
+// connection: as many more are opened as may be, all of them are used as far as the limit allows,
+// and they go when fewer would do. A limit of this side's opens none.
 func TestMoreConnectionsAtLimits(t *testing.T) {
 	const conns, places = 2, 10
 	for _, tc := range []struct {
@@ -57,8 +57,8 @@ func TestMoreConnectionsAtLimits(t *testing.T) {
 	}
 }
 
-// TestFailFastAtLimits: with FailFast a call waits for a connection that is being opened, and fails when
-// there may be no more.
+// TestFailFastAtLimits: with FailFast a call waits for a connection that is being opened, and fails
+// when there may be no more.
 func TestFailFastAtLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server {

@@ -12,14 +12,14 @@ import (
 )
 
 // This file is about connections whose path may be dead, of which the kernel says nothing for a
-// long time. A call that times out makes each of the set's connections suspect that has been quiet for
-// half as long as the call took, its own or another: what cuts one path to an address off as a rule
-// cuts the others off. The peer is asked at once on each of them, and new calls take another
+// long time. A call that times out makes each of the set's connections suspect that has been quiet
+// for half as long as the call took, its own or another: what cuts one path to an address off as a
+// rule cuts the others off. The peer is asked at once on each of them, and new calls take another
 // connection, or wait for an answer for a grace of a few dials' time. Without an answer by then a
-// connection is doubted: calls may have another one dialled in its place. Upkeep ends it unless there
-// is a sign of life within about a second, and a second more for each 256 KiB of requests, oneways among
-// them, that may be ahead of the ping; any byte clears it. So dead paths cost each caller about one call, and a peer that
-// is slow with a call costs a ping on each connection.
+// connection is doubted: calls may have another one dialled in its place. Upkeep ends it unless
+// there is a sign of life within about a second, and a second more for each 256 KiB of requests,
+// oneways among them, that may be ahead of the ping; any byte clears it. So dead paths cost each
+// caller about one call, and a peer that is slow with a call costs a ping on each connection.
 
 // trust says what is thought of a connection's path.
 type trust uint8
@@ -50,8 +50,8 @@ func (cc *clientConn) signs() pulse.Signs {
 	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
 }
 
-// outstanding returns about how many bytes of requests are not answered, or, where no answer comes, may
-// not have been read.
+// outstanding returns about how many bytes of requests are not answered, or, where no answer comes,
+// may not have been read.
 func (cc *clientConn) outstanding() int64 {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -60,13 +60,14 @@ func (cc *clientConn) outstanding() int64 {
 	return unanswered + min(cc.oneways.Load()-cc.ahead.read, mostOnTheWay)
 }
 
-// mostOnTheWay is how many bytes can be on their way to the peer's reader, after this side's output: as many
-// as the kernels of both sides hold unless they are set otherwise (tcp(7): tcp_wmem 4 MiB, tcp_rmem 6 MiB).
+// mostOnTheWay is how many bytes can be on their way to the peer's reader, after this side's
+// output: as many as the kernels of both sides hold unless they are set otherwise (tcp(7): tcp_wmem
+// 4 MiB, tcp_rmem 6 MiB).
 const mostOnTheWay = 10 << 20
 
 // onewaysAhead says which of a connection's oneways the peer has read: those ahead of what it has
-// answered, since it reads requests and pings in the order in which they were sent. Another sign of life shows
-// nothing of that. Its numbers of bytes are clientConn.oneways at a time.
+// answered, since it reads requests and pings in the order in which they were sent. Another sign of
+// life shows nothing of that. Its numbers of bytes are clientConn.oneways at a time.
 type onewaysAhead struct {
 	read  int64  // so many bytes were read
 	pings uint64 // sent so far
@@ -78,14 +79,16 @@ type onewaysAhead struct {
 // noteRead records that the peer has read so many bytes of oneways.
 func (a *onewaysAhead) noteRead(bytes int64) { a.read = max(a.read, bytes) }
 
-// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused that.
+// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused
+// that.
 func (a *onewaysAhead) noteAnswer(c *Call) {
 	if c.state == callAnswered || c.refused != nil {
 		a.noteRead(c.ahead)
 	}
 }
 
-// notePing is called before a ping is sent. One that waits for its answer stays the one that is looked at.
+// notePing is called before a ping is sent. One that waits for its answer stays the one that is
+// looked at.
 func (cc *clientConn) notePing() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -96,8 +99,8 @@ func (cc *clientConn) notePing() {
 	}
 }
 
-// hearPong is called when a ping was answered. A peer may answer several with one pong, so it was that ping
-// which has as many ahead of it as pongs have come, or a later one.
+// hearPong is called when a ping was answered. A peer may answer several with one pong, so it was
+// that ping which has as many ahead of it as pongs have come, or a later one.
 func (cc *clientConn) hearPong() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -116,8 +119,8 @@ func (cc *clientConn) quiet() time.Duration {
 	return time.Since(cc.born) - time.Duration(cc.heardAt.Load())
 }
 
-// timedOut is called when c, which was sent, has ended because of over. If that is a timeout it makes
-// those connections suspect that have been quiet.
+// timedOut is called when c, which was sent, has ended because of over. If that is a timeout it
+// makes those connections suspect that have been quiet.
 func (cc *clientConn) timedOut(c *Call, over error) {
 	if mode(cc.mode.Load()) != modeShared {
 		return
@@ -133,9 +136,10 @@ func (cc *clientConn) timedOut(c *Call, over error) {
 	}
 }
 
-// suspect makes cc suspect, on which a call got no answer for so long, and the connections beside it,
-// as far as they have been quiet for half of that time. It returns those that were not suspect before.
-// The call may have been sent some time before its path died, so that others had replies meanwhile.
+// suspect makes cc suspect, on which a call got no answer for so long, and the connections beside
+// it, as far as they have been quiet for half of that time. It returns those that were not suspect
+// before. The call may have been sent some time before its path died, so that others had replies
+// meanwhile.
 func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// latePeer answers pings at once, and each call when as many milliseconds have passed as its payload's
-// first byte says.
+// latePeer answers pings at once, and each call when as many milliseconds have passed as its
+// payload's first byte says.
 func latePeer(nc net.Conn, _ int) {
 	defer nc.Close()
 	p := testpeer.NewServer(nc, true)
@@ -73,9 +73,10 @@ func share(t *testing.T, s *Set, conns int) {
 	}
 }
 
-// TestDeadPaths has all connections of a set go dead at some moment, used and idle ones, while new ones
-// work. The first call that times out speaks for all connections: each caller loses one call, the one that
-// it had under way or began before it was known, and is answered as soon as another connection is there.
+// TestDeadPaths has all connections of a set go dead at some moment, used and idle ones, while new
+// ones work. The first call that times out speaks for all connections: each caller loses one call,
+// the one that it had under way or began before it was known, and is answered as soon as another
+// connection is there.
 func TestDeadPaths(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(50)) {
 		rnd := rand.New(rand.NewPCG(seed, 17))
@@ -121,9 +122,9 @@ func TestDeadPaths(t *testing.T) {
 	}
 }
 
-// TestSlowCallsBesideOthers has calls time out again and again on connections whose peer is there: each is
-// asked, answers, and is kept, no call beside waits for longer than the answer takes, and no call fails that
-// has time.
+// TestSlowCallsBesideOthers has calls time out again and again on connections whose peer is there:
+// each is asked, answers, and is kept, no call beside waits for longer than the answer takes, and
+// no call fails that has time.
 func TestSlowCallsBesideOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const conns, callers = 4, 8

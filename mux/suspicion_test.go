@@ -276,8 +276,8 @@ func TestCancelledCallIsNoTimeout(t *testing.T) {
 	})
 }
 
-// deepConn is the near end of a connection whose kernel takes whatever is written at once, and whose path carries
-// 64 KiB of it each 100 ms.
+// deepConn is the near end of a connection whose kernel takes whatever is written at once, and
+// whose path carries 64 KiB of it each 100 ms.
 type deepConn struct {
 	net.Conn
 	taken chan []byte
@@ -302,8 +302,8 @@ func (c *deepConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestSlowPath has a call time out behind large requests that the kernel has taken at once and the path carries
-// slowly: the ping is behind them as well, and they arrive.
+// TestSlowPath has a call time out behind large requests that the kernel has taken at once and the
+// path carries slowly: the ping is behind them as well, and they arrive.
 func TestSlowPath(t *testing.T) {
 	t.Run("calls", func(t *testing.T) {
 		testSlowPath(t, func(t *testing.T, s *Set) (wait func()) {
@@ -367,8 +367,8 @@ func sendLongOneway(t *testing.T, s *Set, bytes int) {
 	}
 }
 
-// TestOnewaysAhead: oneways may be ahead of a ping until the peer has answered what was sent after them. That it
-// answers something else shows nothing.
+// TestOnewaysAhead: oneways may be ahead of a ping until the peer has answered what was sent after
+// them. That it answers something else shows nothing.
 func TestOnewaysAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bytes = 300 << 10

@@ -89,8 +89,8 @@ func (t *table) take(id uint32) *Call {
 	return c
 }
 
-// abandon says that the reply to id is no longer awaited, which may still come. id must be in use by
-// a call, whose request counts with so many bytes.
+// abandon says that the reply to id is no longer awaited, which may still come. id must be in use
+// by a call, whose request counts with so many bytes.
 func (t *table) abandon(id uint32, bytes int64) {
 	s := t.find(id)
 	if s == nil || s.late {
@@ -123,8 +123,8 @@ func (t *table) countOverdue() (n int) {
 // trimmedSlots is how many slots a table without calls may keep.
 const trimmedSlots = 4
 
-// trim gives the slots of a table back that is empty after it was not. The next ones have a generation
-// that none of those has had lately.
+// trim gives the slots of a table back that is empty after it was not. The next ones have a
+// generation that none of those has had lately.
 func (t *table) trim() {
 	if t.inFlight+t.late > 0 || cap(t.slots) <= trimmedSlots {
 		return

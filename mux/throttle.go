@@ -8,9 +8,9 @@ const (
 	maxRefusalPause = 100 * time.Millisecond
 )
 
-// throttle is how many calls a connection may have at a time after its peer has refused some: as many as it
-// did not refuse, and then one more now and then. So calls that are sent again do not keep the peer
-// busy with refusing them. The zero value throttles nothing.
+// throttle is how many calls a connection may have at a time after its peer has refused some: as
+// many as it did not refuse, and then one more now and then. So calls that are sent again do not
+// keep the peer busy with refusing them. The zero value throttles nothing.
 //
 // The methods are the whole of the decision, without locks or timers.
 type throttle struct {

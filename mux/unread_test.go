@@ -243,7 +243,8 @@ func TestUnreadSkipped(t *testing.T) {
 	}
 }
 
-// answerTooLarge answers calls with so many bytes, and has a drain come right behind if one asks for it.
+// answerTooLarge answers calls with so many bytes, and has a drain come right behind if one asks
+// for it.
 func answerTooLarge(p *testpeer.Server, size int) {
 	for n := 0; ; n++ {
 		f, err := p.ReceiveCall()

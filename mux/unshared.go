@@ -9,8 +9,8 @@ import (
 
 // This file is how a connection whose peer does not share it leaves the set. It has one call, by
 // which that is found out. When the call has ended, and nothing is under way on the connection,
-// Config.Unshared gets it. The set counts it until it is closed, since the set limits how many there
-// are, and since a dial that fails means less while another connection works.
+// Config.Unshared gets it. The set counts it until it is closed, since the set limits how many
+// there are, and since a dial that fails means less while another connection works.
 
 // release is called when a call has ended that was given a place on the connection.
 func (cc *clientConn) release() {
@@ -143,8 +143,8 @@ func (s *Set) giveUp(cc *clientConn) bool {
 	return true
 }
 
-// Opens reports whether a call that finds no place now would have a connection opened at once. It is
-// for callers who have connections elsewhere that they had rather leave alone.
+// Opens reports whether a call that finds no place now would have a connection opened at once. It
+// is for callers who have connections elsewhere that they had rather leave alone.
 func (s *Set) Opens() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -57,9 +57,10 @@ func exchange(c *conn.Conn, payload []byte) error {
 	return err
 }
 
-// TestHandOver: a connection whose peer does not share it is handed over when its only call has ended, and
-// not before. Its new owner may use it for as long as it likes, whatever limits that call had; the set
-// leaves it alone, counts it until it is closed, and no longer when it is closed itself.
+// TestHandOver: a connection whose peer does not share it is handed over when its only call has
+// ended, and not before. Its new owner may use it for as long as it likes, whatever limits that
+// call had; the set leaves it alone, counts it until it is closed, and no longer when it is closed
+// itself.
 func TestHandOver(t *testing.T) {
 	for _, network := range []string{"pipe", "tcp"} {
 		t.Run(network, func(t *testing.T) {
@@ -109,8 +110,8 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestHandOverRace has contexts of calls end when their replies come: a connection that is handed over all the
-// same is not disturbed by that.
+// TestHandOverRace has contexts of calls end when their replies come: a connection that is handed
+// over all the same is not disturbed by that.
 func TestHandOverRace(t *testing.T) {
 	var exchanging sync.WaitGroup
 	var handedOver atomic.Int32
@@ -152,9 +153,9 @@ func TestHandOverRace(t *testing.T) {
 	}
 }
 
-// TestHandedOverCount: as many connections as MaxUnshared are open, those included that were handed over; a call
-// that waits for one has it when another has ended, and those that cannot be dialled fail nothing while
-// another is open.
+// TestHandedOverCount: as many connections as MaxUnshared are open, those included that were handed
+// over; a call that waits for one has it when another has ended, and those that cannot be dialled
+// fail nothing while another is open.
 func TestHandedOverCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -206,8 +207,8 @@ func TestHandedOverCount(t *testing.T) {
 	})
 }
 
-// TestElsewhere: a call that waits does not once its caller has got a connection elsewhere, and one that has a
-// place keeps it.
+// TestElsewhere: a call that waits does not once its caller has got a connection elsewhere, and one
+// that has a place keeps it.
 func TestElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -292,8 +293,8 @@ func TestBeginShared(t *testing.T) {
 	}
 }
 
-// TestNotHandedOver: a connection is not handed over that has bytes which belong to no call, or that was drained;
-// one whose new owner panics is closed.
+// TestNotHandedOver: a connection is not handed over that has bytes which belong to no call, or
+// that was drained; one whose new owner panics is closed.
 func TestNotHandedOver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		tail []byte // what comes with the reply
@@ -360,8 +361,8 @@ func TestNotHandedOver(t *testing.T) {
 	}
 }
 
-// TestBeginSoon: a call that had rather go elsewhere waits while connections are being opened, and goes there once
-// none is; one that waits for any connection stays.
+// TestBeginSoon: a call that had rather go elsewhere waits while connections are being opened, and
+// goes there once none is; one that waits for any connection stays.
 func TestBeginSoon(t *testing.T) {
 	for _, policy := range []Overload{WaitForRoom, FailFast} {
 		synctest.Test(t, func(t *testing.T) {
@@ -413,8 +414,8 @@ func TestBeginSoon(t *testing.T) {
 	}
 }
 
-// TestHandedOverEnds: with FailFast a call waits where a connection that was handed over has ended, of which the set
-// is told a moment later, and fails where none has.
+// TestHandedOverEnds: with FailFast a call waits where a connection that was handed over has ended,
+// of which the set is told a moment later, and fails where none has.
 func TestHandedOverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -493,8 +494,8 @@ func notify(t *testing.T, s *Set, long bool) *Call {
 	return c
 }
 
-// TestHandOverUnwritten: a connection is not handed over if the rest of its request cannot be written, which the
-// peer has answered early.
+// TestHandOverUnwritten: a connection is not handed over if the rest of its request cannot be
+// written, which the peer has answered early.
 func TestHandOverUnwritten(t *testing.T) {
 	var kept keeper
 	defer kept.close()
@@ -519,8 +520,8 @@ func TestHandOverUnwritten(t *testing.T) {
 	}
 }
 
-// TestHandOverUnread: without a poller too, a connection is handed over when its call has ended, however long
-// after the reply that is.
+// TestHandOverUnread: without a poller too, a connection is handed over when its call has ended,
+// however long after the reply that is.
 func TestHandOverUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -544,9 +545,9 @@ func TestHandOverUnread(t *testing.T) {
 	})
 }
 
-// TestOnewayNotHandedOver: a connection is not handed over whose oneway the peer may still answer, with an exception
-// which the next call would take for its reply. It ends when what it has sent was read, whoever
-// watches it.
+// TestOnewayNotHandedOver: a connection is not handed over whose oneway the peer may still answer,
+// with an exception which the next call would take for its reply. It ends when what it has sent was
+// read, whoever watches it.
 func TestOnewayNotHandedOver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		long  bool          // the first oneway has no mark, so that no other call follows
@@ -620,8 +621,8 @@ func TestOnewayNotHandedOver(t *testing.T) {
 	}
 }
 
-// TestAnsweredOnewayHandedOver: a oneway is no reason to end a connection on which the peer has answered a later call,
-// or the oneway itself.
+// TestAnsweredOnewayHandedOver: a oneway is no reason to end a connection on which the peer has
+// answered a later call, or the oneway itself.
 func TestAnsweredOnewayHandedOver(t *testing.T) {
 	for name, except := range map[string]bool{"a later call": false, "the oneway": true} {
 		t.Run(name, func(t *testing.T) {
@@ -663,7 +664,8 @@ func TestAnsweredOnewayHandedOver(t *testing.T) {
 	}
 }
 
-// TestHandOverBesideClose: Close waits while a connection is handed over, so that none is once it has returned.
+// TestHandOverBesideClose: Close waits while a connection is handed over, so that none is once it
+// has returned.
 func TestHandOverBesideClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(false)
@@ -693,8 +695,8 @@ func TestHandOverBesideClose(t *testing.T) {
 	})
 }
 
-// TestHandOverFailFast has a call meet the limit while a connection is handed over: it does not fail before the
-// owner has that, and may have got it then.
+// TestHandOverFailFast has a call meet the limit while a connection is handed over: it does not
+// fail before the owner has that, and may have got it then.
 func TestHandOverFailFast(t *testing.T) {
 	for name, gets := range map[string]bool{"gets it": true, "gets nothing": false} {
 		t.Run(name, func(t *testing.T) {

@@ -203,8 +203,8 @@ func TestIdleClose(t *testing.T) {
 	})
 }
 
-// TestColdStart has many calls begin before anybody knows that the peer multiplexes, and go on without a
-// pause: there are soon as many connections as may be, and no call fails.
+// TestColdStart has many calls begin before anybody knows that the peer multiplexes, and go on
+// without a pause: there are soon as many connections as may be, and no call fails.
 func TestColdStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, most = 30, 2

@@ -13,8 +13,8 @@ type waiter struct {
 	err  error         // set before done is closed
 }
 
-// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does, nor, if
-// soon is set, once no connection is being opened.
+// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does, nor,
+// if soon is set, once no connection is being opened.
 func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}, soon bool) error {
 	if err := c.over(); err != nil {
 		return err
@@ -64,9 +64,9 @@ func (s *Set) queueLocked(w *waiter) error {
 	return nil
 }
 
-// isChangingLocked reports whether a connection's first reply is still to come, or its end, which is
-// known already, or whether its owner is about to have it: with each of them there may be room. The end of one
-// that was handed over is known to its owner before the set is told.
+// isChangingLocked reports whether a connection's first reply is still to come, or its end, which
+// is known already, or whether its owner is about to have it: with each of them there may be room.
+// The end of one that was handed over is known to its owner before the set is told.
 func (s *Set) isChangingLocked() bool {
 	for cc := range s.conns {
 		if cc.isDraining() {

@@ -69,7 +69,8 @@ func (ws *workers) stop() {
 	ws.idle = nil
 }
 
-// middleware has each call made by a worker, and its caller go 5 ms after the deadline at the latest.
+// middleware has each call made by a worker, and its caller go 5 ms after the deadline at the
+// latest.
 func (ws *workers) middleware(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
 	return func(ctx context.Context, request, response any) error {
 		deadline, _ := ctx.Deadline()
@@ -89,11 +90,11 @@ func (ws *workers) middleware(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoin
 	}
 }
 
-// BenchmarkHandover: what would it cost if user code that blocks could not hold a caller up? Calls that a
-// worker makes, watched by a timer, against calls that the caller makes, with a timeout either way: CPU
-// time of the whole process, which is client and server, in rounds that take turns. It reports the
-// difference per call with the bounds of its 95 % interval, in percent of a call that the caller makes.
-// One iteration is one round of either kind; 20 are meant (-benchtime=20x).
+// BenchmarkHandover: what would it cost if user code that blocks could not hold a caller up? Calls
+// that a worker makes, watched by a timer, against calls that the caller makes, with a timeout
+// either way: CPU time of the whole process, which is client and server, in rounds that take turns.
+// It reports the difference per call with the bounds of its 95 % interval, in percent of a call
+// that the caller makes. One iteration is one round of either kind; 20 are meant (-benchtime=20x).
 func BenchmarkHandover(b *testing.B) {
 	captureLogs(b)
 	serving, calling := newDefaultGroup(b), newDefaultGroup(b)
@@ -170,7 +171,8 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// interval returns the mean of samples and half the width of its 95 % interval, for about 20 of them.
+// interval returns the mean of samples and half the width of its 95 % interval, for about 20 of
+// them.
 func interval(samples []float64) (mean, half float64) {
 	n := float64(len(samples))
 	for _, s := range samples {

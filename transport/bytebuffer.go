@@ -19,7 +19,8 @@ var (
 	errNotWritable = errors.New("kiteline: buffer is for reading only")
 	errNotOurs     = errors.New("kiteline: append of another transport's buffer")
 
-	// ErrMessageTooLarge is what a message fails with that wants more bytes than WithMaxFrame allows.
+	// ErrMessageTooLarge is what a message fails with that wants more bytes than WithMaxFrame
+	// allows.
 	ErrMessageTooLarge = errors.New("kiteline: message is larger than the limit")
 
 	// ErrForeignConn is what a call fails with if a user's dialer returned a

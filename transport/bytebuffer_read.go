@@ -76,9 +76,9 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 // frameStart is how many bytes Kitex's codec looks at before it takes any of a message.
 const frameStart = 8
 
-// noteFrame keeps the length of a frame, given its first bytes. Kitex's codec forgets that of a TTHeader frame once
-// it has seen the length of the payload inside (checkPayload in default_codec.go), and some of its readers do not ask for
-// that of a payload.
+// noteFrame keeps the length of a frame, given its first bytes. Kitex's codec forgets that of a
+// TTHeader frame once it has seen the length of the payload inside (checkPayload in
+// default_codec.go), and some of its readers do not ask for that of a payload.
 func (b *byteBuffer) noteFrame(start []byte) {
 	second := binary.BigEndian.Uint32(start[codec.Size32:]) & codec.MagicMask
 	if codec.IsTTHeader(start) || second == codec.ThriftV1Magic || second == codec.ProtobufV1Magic {
@@ -86,7 +86,8 @@ func (b *byteBuffer) noteFrame(start []byte) {
 	}
 }
 
-// checkFrame reports an error unless the payload that comes next, of n bytes, ends where its frame does.
+// checkFrame reports an error unless the payload that comes next, of n bytes, ends where its frame
+// does.
 func (b *byteBuffer) checkFrame(n int) error {
 	if end := b.readLen + n; b.framed != 0 && end != b.framed {
 		kind := thrift.TrailingBytes

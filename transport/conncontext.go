@@ -10,11 +10,12 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// connContext is the context of a server's connection, as Kitex's handler has made it: with an rpcinfo
-// of 1.5 KiB for the call that the connection carries. On a multiplexed connection each call has its own, and
-// this one would be kept for nothing, by each connection that is idle: it is there until the first requests
-// have been read, and again when the connection has ended, since handlers of users' may look at it then. What
-// others have made of the context refers to it, so it is what changes.
+// connContext is the context of a server's connection, as Kitex's handler has made it: with an
+// rpcinfo of 1.5 KiB for the call that the connection carries. On a multiplexed connection each
+// call has its own, and this one would be kept for nothing, by each connection that is idle: it is
+// there until the first requests have been read, and again when the connection has ended, since
+// handlers of users' may look at it then. What others have made of the context refers to it, so it
+// is what changes.
 type connContext struct {
 	// immutable
 	handler *serverHandler
@@ -49,9 +50,9 @@ func connContextOf(ctx context.Context) *connContext {
 	return c
 }
 
-// noteRead is called when all handlers have returned from reading a connection's requests, other than those that the
-// multiplexing server reads. On a multiplexed one it takes the rpcinfo away, if Kitex makes one for each call in
-// its place. What Kitex's handler adds besides stays.
+// noteRead is called when all handlers have returned from reading a connection's requests, other
+// than those that the multiplexing server reads. On a multiplexed one it takes the rpcinfo away, if
+// Kitex makes one for each call in its place. What Kitex's handler adds besides stays.
 func noteRead(ctx context.Context) {
 	c := connContextOf(ctx)
 	if c == nil || !c.multiplexed || !rpcinfo.PoolEnabled() {
@@ -64,7 +65,8 @@ func noteRead(ctx context.Context) {
 	c.now.Store(&bare)
 }
 
-// noteInactive is called before handlers are told that nc, whose context ctx is, has ended. They find an rpcinfo.
+// noteInactive is called before handlers are told that nc, whose context ctx is, has ended. They
+// find an rpcinfo.
 func noteInactive(ctx context.Context, nc net.Conn) {
 	c := connContextOf(ctx)
 	if c == nil || rpcinfo.GetRPCInfo(c) != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// contextsFactory makes the handlers of its factory within one that keeps the contexts of their connections.
+// contextsFactory makes the handlers of its factory within one that keeps the contexts of their
+// connections.
 type contextsFactory struct {
 	remote.ServerTransHandlerFactory
 	contexts *connContexts
@@ -70,9 +71,9 @@ func (h contextsHandler) OnInactive(ctx context.Context, nc net.Conn) {
 	h.contexts.closed = append(h.contexts.closed, ctx)
 }
 
-// TestConnContext: the context of a connection of one call at a time keeps its rpcinfo. That of a multiplexed one
-// is without, once its first requests have been read, and keeps everything else; calls go on. A handler around ours
-// never finds it without.
+// TestConnContext: the context of a connection of one call at a time keeps its rpcinfo. That of a
+// multiplexed one is without, once its first requests have been read, and keeps everything else;
+// calls go on. A handler around ours never finds it without.
 func TestConnContext(t *testing.T) {
 	contexts := &connContexts{}
 	svc := startService(t, newTestGroup(t), &serviceFuncs{},

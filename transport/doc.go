@@ -38,13 +38,14 @@
 //
 // # Errors
 //
-// Errors of connections match both the standard library's values and netpoll's
-// (see package netpollconn), so Kitex classifies them as it does over netpoll. The
-// error of a call that the transport has ended, because its time was up or its context ended, is Kitex's
-// and has a CallError, which says how far the call had come and whether it was sent. Any other error of
-// a shared connection has a mux.Error, which says the same. A call for which there is no room matches
-// mux.ErrOverloaded, or mux.ErrRefused where it is the server that has none and the call's time was over, or it is
-// not to wait: Kitex tries it again only where a retry policy names that, and circuit breakers ignore it.
+// Errors of connections match both the standard library's values and netpoll's (see package
+// netpollconn), so Kitex classifies them as it does over netpoll. The error of a call that the
+// transport has ended, because its time was up or its context ended, is Kitex's and has a
+// CallError, which says how far the call had come and whether it was sent. Any other error of a
+// shared connection has a mux.Error, which says the same. A call for which there is no room matches
+// mux.ErrOverloaded, or mux.ErrRefused where it is the server that has none and the call's time was
+// over, or it is not to wait: Kitex tries it again only where a retry policy names that, and
+// circuit breakers ignore it.
 //
 // # Limitations
 //

@@ -16,8 +16,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// A listener that systemd, or a parent process, has handed over is served like any other, and its socket's
-// file stays: it belongs to the process that bound it. systemd hands over descriptors from 3 on.
+// A listener that systemd, or a parent process, has handed over is served like any other, and its
+// socket's file stays: it belongs to the process that bound it. systemd hands over descriptors from
+// 3 on.
 func ExampleNewServerSuite_inheritedListener() {
 	klog.SetLevel(klog.LevelError)
 	defer klog.SetLevel(klog.LevelInfo)
@@ -61,8 +62,8 @@ func ExampleNewServerSuite_inheritedListener() {
 	// the file: <nil>
 }
 
-// inherited returns the descriptor of a socket that listens on path, as systemd leaves it to this process. The
-// listener of another server of this package is better made with conn.InheritUnix.
+// inherited returns the descriptor of a socket that listens on path, as systemd leaves it to this
+// process. The listener of another server of this package is better made with conn.InheritUnix.
 func inherited(path string) *os.File {
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

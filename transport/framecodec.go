@@ -11,26 +11,29 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame and the payload: on a
-// pooled connection the next message would be looked for at the wrong place, and bytes of a payload would be a call.
+// frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame
+// and the payload: on a pooled connection the next message would be looked for at the wrong place,
+// and bytes of a payload would be a call.
 //
 // It also removes what peers of package mux tell each other in headers. On a pooled connection only
 // a gateway passes that on, which has copied what it got on another one.
 type frameCodec struct{ remote.Codec }
 
-// frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's server does.
+// frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's
+// server does.
 type frameMetaCodec struct {
 	frameCodec
 	meta remote.MetaDecoder
 }
 
-// frameApartCodec is a frameMetaCodec of one whose Decode reads headers and payload apart and does nothing else.
+// frameApartCodec is a frameMetaCodec of one whose Decode reads headers and payload apart and does
+// nothing else.
 type frameApartCodec struct{ frameMetaCodec }
 
 var _ remote.MetaDecoder = frameMetaCodec{}
 
-// framesAsKitex reports whether c is Kitex's default codec, which frames messages as the call's protocol says. What
-// another makes of them is known only to itself.
+// framesAsKitex reports whether c is Kitex's default codec, which frames messages as the call's
+// protocol says. What another makes of them is known only to itself.
 func framesAsKitex(c remote.Codec) bool {
 	if whole, ok := c.(frameApartCodec); ok {
 		c = whole.Codec
@@ -92,8 +95,8 @@ func (c frameMetaCodec) DecodePayload(ctx context.Context, m remote.Message, in 
 	return checkRead(in)
 }
 
-// checkRead reports an error unless the message that was read has ended where its frame does. Its method is known by
-// now, so that the peer can be told.
+// checkRead reports an error unless the message that was read has ended where its frame does. Its
+// method is known by now, so that the peer can be told.
 func checkRead(in remote.ByteBuffer) error {
 	if b, ours := in.(*byteBuffer); ours {
 		if err := b.checkFrame(0); err != nil {

@@ -48,8 +48,8 @@ func (c *twoWayCodec) DecodePayload(ctx context.Context, m remote.Message, in re
 	return c.MetaDecoder.DecodePayload(ctx, m, in)
 }
 
-// TestCodecIsCalledAsByKitex: of a codec that can decode in two ways a client calls Decode, and a server
-// DecodeMeta and DecodePayload, once for each message, whatever Decode would have called.
+// TestCodecIsCalledAsByKitex: of a codec that can decode in two ways a client calls Decode, and a
+// server DecodeMeta and DecodePayload, once for each message, whatever Decode would have called.
 func TestCodecIsCalledAsByKitex(t *testing.T) {
 	const calls = 5
 	for _, shared := range []bool{false, true} {

@@ -14,8 +14,9 @@ import (
 // server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
 // NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
 //
-// A handler around it should pass remote.GracefulShutdown on. Otherwise clients of shared connections hear
-// of the server's end 100 ms later, and calls that have not begun when its time is over fail as if they had.
+// A handler around it should pass remote.GracefulShutdown on. Otherwise clients of shared
+// connections hear of the server's end 100 ms later, and calls that have not begun when its time is
+// over fail as if they had.
 func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
 	return serverHandlerFactory{settings: newSettings(takerServerHandlers, opts)}
 }
@@ -25,7 +26,8 @@ type serverHandlerFactory struct {
 	options  *server.Options // of the server that has the suite; nil without the suite
 }
 
-// NewTransHandler implements remote.ServerTransHandlerFactory. Its error is that of the server's Run.
+// NewTransHandler implements remote.ServerTransHandlerFactory. Its error is that of the server's
+// Run.
 func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTransHandler, error) {
 	if err := errors.Join(f.settings.refused, f.settings.checkTransServer(opt)); err != nil {
 		return nil, err

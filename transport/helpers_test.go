@@ -313,8 +313,9 @@ func (l *logs) lines(text string) int {
 	return bytes.Count(l.buf.Bytes(), []byte(text))
 }
 
-// captureLogs has Kitex's log go to what it returns until the test ends. Kitex has one logger per process:
-// tests that look at it do not run in parallel, and others use it to keep their output short.
+// captureLogs has Kitex's log go to what it returns until the test ends. Kitex has one logger per
+// process: tests that look at it do not run in parallel, and others use it to keep their output
+// short.
 func captureLogs(t testing.TB) *logs {
 	l := &logs{}
 	klog.SetOutput(l)

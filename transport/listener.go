@@ -9,9 +9,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// servable returns ln, or what is served in its place. The Accept of netpoll's own listeners does not
-// wait, so their sockets are accepted from without it. Their Close closes a number twice, as under
-// netpoll's own server, and is called once.
+// servable returns ln, or what is served in its place. The Accept of netpoll's own listeners does
+// not wait, so their sockets are accepted from without it. Their Close closes a number twice, as
+// under netpoll's own server, and is called once.
 func servable(ln net.Listener) (net.Listener, error) {
 	if !isNetpolls(ln) {
 		return ln, nil

@@ -13,8 +13,8 @@ import (
 // logInterval is the least time between two log lines of one class.
 const logInterval = time.Second
 
-// logLimiter lets one log line of a class through per logInterval. What comes in between is counted,
-// and told of at the interval's end, with the last of it. The zero value is ready.
+// logLimiter lets one log line of a class through per logInterval. What comes in between is
+// counted, and told of at the interval's end, with the last of it. The zero value is ready.
 type logLimiter struct {
 	mu   sync.Mutex
 	last time.Time      // guarded by mu: when a line was written last

@@ -50,8 +50,8 @@ func TestLogLimiter(t *testing.T) {
 	})
 }
 
-// TestDyingClientIsLoggedOnce: a client that goes without a word takes all of its connections with it.
-// That is one line, and one more with their number. Other failures have lines of their own.
+// TestDyingClientIsLoggedOnce: a client that goes without a word takes all of its connections with
+// it. That is one line, and one more with their number. Other failures have lines of their own.
 func TestDyingClientIsLoggedOnce(t *testing.T) {
 	captured := captureLogs(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -27,8 +27,8 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// refuser stands in front of a server that multiplexes. It refuses requests as refuse says, and gives the
-// others to the server.
+// refuser stands in front of a server that multiplexes. It refuses requests as refuse says, and
+// gives the others to the server.
 type refuser struct {
 	address string
 	to      string
@@ -163,8 +163,8 @@ func (r *refuser) seen() (refused, passed [][]byte) {
 	return slices.Clone(r.refused), slices.Clone(r.passed)
 }
 
-// sameRequest returns in what two requests differ besides their sequence IDs; "" if in nothing. The order in which
-// a header has its infos is that of Go's maps.
+// sameRequest returns in what two requests differ besides their sequence IDs; "" if in nothing. The
+// order in which a header has its infos is that of Go's maps.
 func sameRequest(a, b []byte) string {
 	var parts [2]struct {
 		param   ttheader.DecodeParam
@@ -189,8 +189,9 @@ func sameRequest(a, b []byte) string {
 	return ""
 }
 
-// TestMuxRefusedCallIsMadeAgain has each call be refused some times before the server gets it: it ends as one that
-// was not, is run once, sends the same each time, and looks like one call to tracers and breakers.
+// TestMuxRefusedCallIsMadeAgain has each call be refused some times before the server gets it: it
+// ends as one that was not, is run once, sends the same each time, and looks like one call to
+// tracers and breakers.
 func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 	const refusals, calls = 2, 8
 	for name, opts := range map[string][]Option{"our codec": nil, "Kitex's codec": {WithKitexCodec()}, "Kitex's timeouts": {WithKitexTimeouts()}} {
@@ -249,7 +250,8 @@ func (l *eventLog) list() []string {
 	return slices.Clone(l.calls)
 }
 
-// checkAgain checks that each request was refused as often as it should have been, passed once, and always the same.
+// checkAgain checks that each request was refused as often as it should have been, passed once, and
+// always the same.
 func checkAgain(t *testing.T, r *refuser, refusals int) {
 	t.Helper()
 	refused, passed := r.seen()
@@ -277,8 +279,8 @@ func checkAgain(t *testing.T, r *refuser, refusals int) {
 	}
 }
 
-// TestMuxRefusedInTime has a server that refuses every call: it fails when its time is over, or at once with
-// FailFast, with an error that says so, and that breakers ignore or take for a timeout.
+// TestMuxRefusedInTime has a server that refuses every call: it fails when its time is over, or at
+// once with FailFast, with an error that says so, and that breakers ignore or take for a timeout.
 func TestMuxRefusedInTime(t *testing.T) {
 	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -326,7 +328,8 @@ func TestMuxRefusedInTime(t *testing.T) {
 	}
 }
 
-// TestMuxCancelTravels: a call whose time is over is told of, and its place is free when the server has answered.
+// TestMuxCancelTravels: a call whose time is over is told of, and its place is free when the server
+// has answered.
 func TestMuxCancelTravels(t *testing.T) {
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service)

@@ -18,9 +18,9 @@ import (
 // Set opens, or one that another call gives back. A call that waits is in two queues, the Set's and
 // the pool's.
 
-// muxLimits returns for how long the call whose context is ctx may wait: until a context is done, and
-// to a deadline, zero for none. A timedCall is asked for its deadline and for its caller's context,
-// which costs neither a timer nor a channel.
+// muxLimits returns for how long the call whose context is ctx may wait: until a context is done,
+// and to a deadline, zero for none. A timedCall is asked for its deadline and for its caller's
+// context, which costs neither a timer nor a channel.
 func muxLimits(ctx context.Context) (context.Context, time.Time) {
 	if t := timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)); t != nil {
 		return t.caller, t.deadline
@@ -72,8 +72,8 @@ func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (ne
 	return p.await(ctx, pr, pr.claim(), t.BeginUnless)
 }
 
-// await returns what was claimed of pr, or waits for it and for a place of a Set's, which begin is for.
-// What it is given it uses, whatever the Set says meanwhile, unless the call's time is over.
+// await returns what was claimed of pr, or waits for it and for a place of a Set's, which begin is
+// for. What it is given it uses, whatever the Set says meanwhile, unless the call's time is over.
 func (p *MuxPool) await(ctx context.Context, pr *poolPeer, got claim, begin beginFunc) (net.Conn, error) {
 	if got.waiter == nil {
 		return pr.use(got)
@@ -98,8 +98,8 @@ func (p *MuxPool) await(ctx context.Context, pr *poolPeer, got claim, begin begi
 // beginFunc is a method of a Set that begins calls.
 type beginFunc func(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*mux.Call, error)
 
-// keepApart takes a connection of t, which was addr's, that is not shared. It closes the connection if
-// the address was cleaned since: Clean takes t from the targets, and cleans the pool after that.
+// keepApart takes a connection of t, which was addr's, that is not shared. It closes the connection
+// if the address was cleaned since: Clean takes t from the targets, and cleans the pool after that.
 func (p *MuxPool) keepApart(addr poolAddr, t *muxTarget, c *conn.Conn) {
 	p.apart.adopt(addr, netpollconn.Of(c), func() bool { return p.lookup(addr) == t })
 }

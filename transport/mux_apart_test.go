@@ -37,8 +37,8 @@ func shortFrame(seqID uint32) []byte {
 	return f
 }
 
-// exchangeFrames makes a call, on a place in a Set or on a connection of its own, to a peer that sends
-// back what it gets.
+// exchangeFrames makes a call, on a place in a Set or on a connection of its own, to a peer that
+// sends back what it gets.
 func exchangeFrames(c net.Conn) error {
 	if call, ok := c.(*clientCall); ok {
 		if _, err := call.Request().WriteBinary(shortFrame(call.SeqID())); err != nil {
@@ -88,8 +88,9 @@ func newApartPool(t *testing.T, d *silentDialer, cfg MuxConfig, conns int) *MuxP
 	return pool
 }
 
-// TestApartLimit: MaxPooledConns limits the connections that are not shared; calls that find none wait in the
-// order in which they came, or fail, as the configuration says, and those whose time is over leave.
+// TestApartLimit: MaxPooledConns limits the connections that are not shared; calls that find none
+// wait in the order in which they came, or fail, as the configuration says, and those whose time is
+// over leave.
 func TestApartLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -148,7 +149,8 @@ func TestApartLimit(t *testing.T) {
 	})
 }
 
-// TestApartAllocations: taking an idle connection that is not shared, and giving it back, allocates nothing.
+// TestApartAllocations: taking an idle connection that is not shared, and giving it back, allocates
+// nothing.
 func TestApartAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector has pools drop what they are given")
@@ -174,7 +176,8 @@ func TestApartAllocations(t *testing.T) {
 	})
 }
 
-// TestApartWaitsForDial: a call that waits for a connection has the one that is opened when there is room again.
+// TestApartWaitsForDial: a call that waits for a connection has the one that is opened when there
+// is room again.
 func TestApartWaitsForDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -240,8 +243,8 @@ func TestApartFailFast(t *testing.T) {
 	})
 }
 
-// TestApartAge: connections that are not shared are closed when they are idle for too long or too old, and
-// their address is forgotten after that; their figures stay in the sums.
+// TestApartAge: connections that are not shared are closed when they are idle for too long or too
+// old, and their address is forgotten after that; their figures stay in the sums.
 func TestApartAge(t *testing.T) {
 	for name, cfg := range map[string]MuxConfig{
 		"idle": {IdleTimeout: 10 * time.Second},
@@ -270,8 +273,8 @@ func TestApartAge(t *testing.T) {
 	}
 }
 
-// TestApartEnds: Clean closes idle connections that are not shared at once and others when they are put back;
-// Close closes all of them.
+// TestApartEnds: Clean closes idle connections that are not shared at once and others when they are
+// put back; Close closes all of them.
 func TestApartEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -322,8 +325,8 @@ func TestApartEnds(t *testing.T) {
 	})
 }
 
-// TestApartIdleLife: a server that closes idle connections is learned from as in a Pool, so that no call
-// begins on a connection that it is about to close.
+// TestApartIdleLife: a server that closes idle connections is learned from as in a Pool, so that no
+// call begins on a connection that it is about to close.
 func TestApartIdleLife(t *testing.T) {
 	t.Parallel()
 	const life = 200 * time.Millisecond
@@ -391,8 +394,9 @@ func TestApartIdleLife(t *testing.T) {
 	}
 }
 
-// TestApartUpgrade has servers that share connections, and such that do not, take each other's place at an address:
-// calls soon share connections again, or have some of their own, and no other way is left behind.
+// TestApartUpgrade has servers that share connections, and such that do not, take each other's
+// place at an address: calls soon share connections again, or have some of their own, and no other
+// way is left behind.
 func TestApartUpgrade(t *testing.T) {
 	captureLogs(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -443,7 +447,8 @@ func TestApartUpgrade(t *testing.T) {
 	}
 }
 
-// TestApartOneways makes oneway calls beside others to a server that does not share connections: they need few.
+// TestApartOneways makes oneway calls beside others to a server that does not share connections:
+// they need few.
 func TestApartOneways(t *testing.T) {
 	captureLogs(t)
 	var got atomic.Int64
@@ -488,7 +493,8 @@ func TestApartPanics(t *testing.T) {
 	}
 }
 
-// TestApartLimits: the limits of a client's configuration hold on connections that are not shared too.
+// TestApartLimits: the limits of a client's configuration hold on connections that are not shared
+// too.
 func TestApartLimits(t *testing.T) {
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, gonetOptions()...)
@@ -517,8 +523,8 @@ func TestApartLimits(t *testing.T) {
 	}
 }
 
-// TestApartForeignDialer: a connection that no poller of Kiteline's watches is not used when what is below it
-// says that it has ended.
+// TestApartForeignDialer: a connection that no poller of Kiteline's watches is not used when what
+// is below it says that it has ended.
 func TestApartForeignDialer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := new(sync.WaitGroup)
@@ -591,8 +597,8 @@ func TestApartAfterClean(t *testing.T) {
 	})
 }
 
-// TestApartCleanBeside: nor is one kept where the address is cleaned while the pool takes the connection, whether
-// or not another one is in use.
+// TestApartCleanBeside: nor is one kept where the address is cleaned while the pool takes the
+// connection, whether or not another one is in use.
 func TestApartCleanBeside(t *testing.T) {
 	for _, used := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -634,8 +640,8 @@ func onewayContext(ctx context.Context) context.Context {
 	return rpcinfo.NewCtxWithRPCInfo(ctx, rpcinfo.NewRPCInfo(nil, to, call, nil, nil))
 }
 
-// TestApartOnewayUndialled: a oneway, which leaves idle connections alone while another one can be opened, has
-// one of them at once where that fails, or where other calls have what is opened.
+// TestApartOnewayUndialled: a oneway, which leaves idle connections alone while another one can be
+// opened, has one of them at once where that fails, or where other calls have what is opened.
 func TestApartOnewayUndialled(t *testing.T) {
 	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
 		synctest.Test(t, func(t *testing.T) {

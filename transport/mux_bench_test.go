@@ -67,8 +67,8 @@ func TestMuxAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkMuxPool: what does a place cost where the pool knows few or many addresses, and what does
-// an address that it does not know?
+// BenchmarkMuxPool: what does a place cost where the pool knows few or many addresses, and what
+// does an address that it does not know?
 func BenchmarkMuxPool(b *testing.B) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel() // so that nothing is dialled

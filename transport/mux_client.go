@@ -24,9 +24,9 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// muxClientHandler makes calls of a MuxPool on shared connections. Any other connection, one that is
-// not shared or from a pool that a user gave after the suite, has one call at a time, made by Kitex's
-// default.
+// muxClientHandler makes calls of a MuxPool on shared connections. Any other connection, one that
+// is not shared or from a pool that a user gave after the suite, has one call at a time, made by
+// Kitex's default.
 type muxClientHandler struct {
 	*clientHandler
 
@@ -131,18 +131,18 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	return err
 }
 
-// attemptError is callError, and says of the attempt at info's call whether others may have been sent. Its
-// class is that of the attempt alone: that decides whether Kitex makes another one.
+// attemptError is callError, and says of the attempt at info's call whether others may have been
+// sent. Its class is that of the attempt alone: that decides whether Kitex makes another one.
 func attemptError(ctx context.Context, info rpcinfo.RPCInfo, err error) error {
 	classified := callError(err)
 	noteSentBefore(ctx, info, err)
 	return classified
 }
 
-// callError returns a call's error as Kitex classifies it (client/middlewares.go). One whose connection
-// ended before anything was sent counts as one that got no connection: Kitex tries it again, on
-// another instance. One for which a limit leaves no room is retried by nothing that does not ask for
-// mux.ErrOverloaded, and circuit breakers ignore it: the instance is well.
+// callError returns a call's error as Kitex classifies it (client/middlewares.go). One whose
+// connection ended before anything was sent counts as one that got no connection: Kitex tries it
+// again, on another instance. One for which a limit leaves no room is retried by nothing that does
+// not ask for mux.ErrOverloaded, and circuit breakers ignore it: the instance is well.
 func callError(err error) error {
 	var failed *mux.Error
 	switch {
@@ -158,9 +158,9 @@ func callError(err error) error {
 	return brokenError(err)
 }
 
-// isOver reports whether the call's own time was over, or its caller has gone: a Call fails with these
-// very values then. A dial that took too long, and a connection that ended for want of a heartbeat or of
-// room to write, have errors that match the same ones.
+// isOver reports whether the call's own time was over, or its caller has gone: a Call fails with
+// these very values then. A dial that took too long, and a connection that ended for want of a
+// heartbeat or of room to write, have errors that match the same ones.
 func isOver(err error) bool {
 	switch err {
 	case os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, mux.ErrOverdue: //nolint:errorlint // see above
@@ -243,7 +243,8 @@ func (c *clientCall) receive() (buffer.Reader, error) {
 	return reply, err
 }
 
-// noteUnsent takes the attempt back if err, which it has failed with, says that nothing of it has left.
+// noteUnsent takes the attempt back if err, which it has failed with, says that nothing of it has
+// left.
 func (c *clientCall) noteUnsent(err error) {
 	if err != nil && c.timed != nil && c.counts && saysNotSent(err) {
 		c.counts = false

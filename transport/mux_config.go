@@ -11,8 +11,8 @@ import (
 
 // MuxConfig says how the calls of a client share connections. Zero values stand for the defaults.
 // What each bounds is said at mux.Config, where MaxPooledConns is MaxUnshared. MaxInFlight,
-// MaxPendingBytes, MaxFrameBytes, ReadTimeout and Heartbeat have no meaning for connections that are not
-// shared, after the first call on each.
+// MaxPendingBytes, MaxFrameBytes, ReadTimeout and Heartbeat have no meaning for connections that
+// are not shared, after the first call on each.
 type MuxConfig struct {
 	MaxConns        int           // connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to one that does not; default 1024
@@ -118,8 +118,8 @@ func (cfg MuxConfig) forgetAfter() time.Duration {
 	return cfg.IdleTimeout
 }
 
-// apart returns the configuration of the pool of connections that are not shared. The sets limit how
-// many there are.
+// apart returns the configuration of the pool of connections that are not shared. The sets limit
+// how many there are.
 func (cfg MuxConfig) apart() PoolConfig {
 	return PoolConfig{
 		MaxIdlePerAddress: cfg.MaxPooledConns,

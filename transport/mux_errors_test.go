@@ -88,8 +88,8 @@ func (w *wire) cut() {
 // refusedAddress is one at which nothing listens.
 func refusedAddress(t testing.TB) string { return refusedAddresses(t, 1)[0] }
 
-// refusedAddresses are n different ones: their ports are held until all are known, since a system may
-// give a port that was just closed again.
+// refusedAddresses are n different ones: their ports are held until all are known, since a system
+// may give a port that was just closed again.
 func refusedAddresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
 	for range n {
@@ -282,8 +282,8 @@ func TestMuxErrors(t *testing.T) {
 	}
 }
 
-// textProblem says what the text of an error does not tell a person, who sees neither its Op nor its NotSent;
-// empty if all is well.
+// textProblem says what the text of an error does not tell a person, who sees neither its Op nor
+// its NotSent; empty if all is well.
 func textProblem(err error) string {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {

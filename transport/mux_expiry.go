@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// This file is how a MuxPool gives addresses up. A target is in targets first. Clean, Close and, when
-// it is no longer of use, expire move it to retired: no new call finds it. When it has no connection
-// left it is closed, and its counts are added to forgotten. All three are changed with mu held, so that
-// each count is in exactly one place.
+// This file is how a MuxPool gives addresses up. A target is in targets first. Clean, Close and,
+// when it is no longer of use, expire move it to retired: no new call finds it. When it has no
+// connection left it is closed, and its counts are added to forgotten. All three are changed with
+// mu held, so that each count is in exactly one place.
 
 // now returns the time on the pool's clock.
 func (p *MuxPool) now() instant { return time.Since(p.start) }
@@ -20,8 +20,8 @@ func (p *MuxPool) planExpiryLocked() {
 	p.expiry.schedule(later(now, p.config.forgetAfter()), now)
 }
 
-// expire forgets the addresses that no call wanted since it last ran and that have no connection, and
-// closes the retired targets that have none left. It runs on the timer's goroutine.
+// expire forgets the addresses that no call wanted since it last ran and that have no connection,
+// and closes the retired targets that have none left. It runs on the timer's goroutine.
 func (p *MuxPool) expire() {
 	p.targets.Range(func(addr, value any) bool {
 		if t, _ := value.(*muxTarget); !t.used.Swap(false) && p.forget(addr, t) {
@@ -61,8 +61,9 @@ func (p *MuxPool) retireLocked(addr any, t *muxTarget) {
 	p.retired[t] = struct{}{}
 }
 
-// end has the connections of a retired target take no new calls, and closes the target if it has none
-// left. It may have opened a connection since it was retired, for a call that had found it before.
+// end has the connections of a retired target take no new calls, and closes the target if it has
+// none left. It may have opened a connection since it was retired, for a call that had found it
+// before.
 func (p *MuxPool) end(t *muxTarget) {
 	t.Drain()
 	if t.CloseIfUnused() {

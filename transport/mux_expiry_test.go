@@ -77,8 +77,8 @@ func (d *silentDialer) option() remote.ConnOption {
 	return remote.ConnOption{Dialer: d, ConnectTimeout: time.Second}
 }
 
-// TestMuxPoolManyAddresses has a hundred thousand addresses called, each once: the last ones cost what
-// the first ones did, and when all are forgotten nothing of them is left.
+// TestMuxPoolManyAddresses has a hundred thousand addresses called, each once: the last ones cost
+// what the first ones did, and when all are forgotten nothing of them is left.
 func TestMuxPoolManyAddresses(t *testing.T) {
 	const parts = 10
 	each := uint64(10_000)
@@ -142,8 +142,8 @@ func TestMuxPoolManyAddresses(t *testing.T) {
 	})
 }
 
-// TestMuxPoolForgets follows an address: it stays known while it has a connection, a call or a dial, is
-// forgotten then, and what it counted stays.
+// TestMuxPoolForgets follows an address: it stays known while it has a connection, a call or a
+// dial, is forgotten then, and what it counted stays.
 func TestMuxPoolForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{}
@@ -321,7 +321,8 @@ func (m *muxPoolModel) check() {
 		if a.Connections+a.Dialling+a.Waiting > 0 {
 			m.used[a.Address] = time.Now()
 		}
-		// Its connections were closed within 1.5 times the idle time, and it is forgotten in 2.1 more.
+		// Its connections were closed within 1.5 times the idle time, and it is forgotten in 2.1
+		// more.
 		if age := time.Since(m.used[a.Address]); age > 4*m.pool.config.IdleTimeout {
 			m.t.Fatalf("%s is known, and of no use since %v", a.Address, age)
 		}

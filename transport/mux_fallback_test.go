@@ -30,7 +30,8 @@ import (
 	"github.com/kiteline/kiteline/internal/stock"
 )
 
-// stockOptions run a server without anything of Kiteline's, on the transport that is Kitex's own choice.
+// stockOptions run a server without anything of Kiteline's, on the transport that is Kitex's own
+// choice.
 func stockOptions() []server.Option {
 	if runtime.GOOS == "windows" {
 		return gonetOptions()
@@ -50,8 +51,8 @@ func gonetOptions() []server.Option {
 	}
 }
 
-// needNetpoll skips a test that a part of netpoll's takes part in, where there is none: every function of
-// netpoll's returns nil on Windows.
+// needNetpoll skips a test that a part of netpoll's takes part in, where there is none: every
+// function of netpoll's returns nil on Windows.
 func needNetpoll(t testing.TB) {
 	if runtime.GOOS == "windows" {
 		t.Helper()

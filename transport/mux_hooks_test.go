@@ -70,8 +70,8 @@ func (p *callProfiler) Untag(ctx context.Context) {
 	p.counts[fmt.Sprint("Untag ", *of)]++
 }
 
-// TestMuxProfiler has the profiler's hooks come once for each call, in its own context, as on pooled
-// connections.
+// TestMuxProfiler has the profiler's hooks come once for each call, in its own context, as on
+// pooled connections.
 func TestMuxProfiler(t *testing.T) {
 	t.Parallel()
 	const calls, atOnce = 40, 8
@@ -144,8 +144,8 @@ func flagsOf(frame []byte) ttheader.HeaderFlags {
 	return ttheader.HeaderFlags(binary.BigEndian.Uint16(frame[6:]))
 }
 
-// TestMuxHeaderFlags has a request keep the flags that its user gave it, besides the one that allows
-// replies in any order; a reply has none, whatever the request's, as Kitex's.
+// TestMuxHeaderFlags has a request keep the flags that its user gave it, besides the one that
+// allows replies in any order; a reply has none, whatever the request's, as Kitex's.
 func TestMuxHeaderFlags(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})

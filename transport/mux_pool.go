@@ -29,9 +29,9 @@ import (
 // out not to be shared go to a Pool after their first call, with all that a Pool knows about idle
 // connections. The Set limits how many there are, since each new one may be shared.
 //
-// An address without connections and calls is forgotten when once to twice MuxConfig.IdleTimeout has
-// passed, or a minute where that is forever. What it counted stays in the sums of Stats.
-// A pool has no goroutine of its own, and a timer only while it knows an address.
+// An address without connections and calls is forgotten when once to twice MuxConfig.IdleTimeout
+// has passed, or a minute where that is forever. What it counted stays in the sums of Stats. A pool
+// has no goroutine of its own, and a timer only while it knows an address.
 //
 // # Lock order
 //
@@ -102,8 +102,8 @@ func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
 // says, and no longer than ctx.
 //
 // The error is one of connecting, or ErrPoolClosed. A call that got no place because of a limit or
-// ctx has a connection all the same, whose Read and Write, and those of the suite's handlers, fail with
-// its error: Kitex takes an error of Get for the instance's.
+// ctx has a connection all the same, whose Read and Write, and those of the suite's handlers, fail
+// with its error: Kitex takes an error of Get for the instance's.
 func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.ConnOption) (net.Conn, error) {
 	addr := poolAddr{network, address}
 	for {
@@ -199,8 +199,9 @@ func (p *MuxPool) targetSlow(addr poolAddr, d remote.Dialer) (*muxTarget, error)
 	return t, nil
 }
 
-// isGone reports whether t, which was addr's, failed with err because it was cleaned or forgotten after it
-// was found: then there is another target for addr, or room for one, or the pool is closed.
+// isGone reports whether t, which was addr's, failed with err because it was cleaned or forgotten
+// after it was found: then there is another target for addr, or room for one, or the pool is
+// closed.
 func (p *MuxPool) isGone(err error, addr poolAddr, t *muxTarget) bool {
 	if !errors.Is(err, mux.ErrClosed) {
 		return false

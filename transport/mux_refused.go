@@ -18,7 +18,8 @@ import (
 // refusedCall is the connection of a call that got no place on one, through no fault of the
 // instance: all that it does is fail. Kitex makes every error of ConnPool.Get a
 // kerrors.ErrGetConnection (remotecli/conn_wrapper.go), which it tries five times more, with a log
-// line each, and which its circuit breakers count. An error of the handler's Write is the call's alone.
+// line each, and which its circuit breakers count. An error of the handler's Write is the call's
+// alone.
 type refusedCall struct {
 	addr poolAddr
 	err  error // as callError returns it
@@ -26,15 +27,16 @@ type refusedCall struct {
 
 var _ net.Conn = (*refusedCall)(nil)
 
-// isRefusal reports whether err is a limit's, of this side's or of the peer's: the call was not begun, and may be
-// made again later.
+// isRefusal reports whether err is a limit's, of this side's or of the peer's: the call was not
+// begun, and may be made again later.
 func isRefusal(err error) bool {
 	return errors.Is(err, mux.ErrOverloaded) || errors.Is(err, mux.ErrRefused)
 }
 
-// makeAgain sends a call again that the peer has refused, as often as it does, and returns the reply. What it
-// sends are the same bytes, with another sequence ID: Kitex keeps the message, as the handlers of the
-// call have left it, until the call is over. The error is the last refusal's when the call's time is over.
+// makeAgain sends a call again that the peer has refused, as often as it does, and returns the
+// reply. What it sends are the same bytes, with another sequence ID: Kitex keeps the message, as
+// the handlers of the call have left it, until the call is over. The error is the last refusal's
+// when the call's time is over.
 func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err error) (reply buffer.Reader, _ error) {
 	msg := call.request
 	if msg == nil {
@@ -59,8 +61,8 @@ func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err 
 	return reply, err
 }
 
-// logRefusal logs that a call was refused for as long as it had time, if that is what err says. It is logged
-// later, so err must not change any more.
+// logRefusal logs that a call was refused for as long as it had time, if that is what err says. It
+// is logged later, so err must not change any more.
 func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
 	if p, ok := h.opt.ConnPool.(*MuxPool); ok && isRefusal(err) {
 		to := call.RemoteAddr()

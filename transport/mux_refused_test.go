@@ -196,9 +196,11 @@ func TestMuxRefusedOneway(t *testing.T) {
 	f.release(t)
 }
 
-// TestMuxRefusedRetry has a retry policy name the error: then it is asked, and the call is tried again.
+// TestMuxRefusedRetry has a retry policy name the error: then it is asked, and the call is tried
+// again.
 func TestMuxRefusedRetry(t *testing.T) {
-	// Kitex makes the container at the first call with a policy of its own, beside calls that look for it.
+	// Kitex makes the container at the first call with a policy of its own, beside calls that look
+	// for it.
 	f := newFullFixture(t, mux.FailFast, nil, client.WithRetryContainer(retry.NewRetryContainer()), client.WithRPCTimeout(patience))
 	var asked atomic.Int64
 	policy := retry.NewFailurePolicyWithResultRetry(&retry.ShouldResultRetry{

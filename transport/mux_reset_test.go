@@ -72,9 +72,9 @@ func (c *resetCounter) ReadMeta(ctx context.Context, msg remote.Message) (contex
 	return ctx, nil
 }
 
-// TestFailedCallsSpareTheirNeighbours: where a server says with the reply to a request that it could
-// not read that the connection is to be reset, as Kitex's meta handler does, that concerns none of
-// the calls that share it.
+// TestFailedCallsSpareTheirNeighbours: where a server says with the reply to a request that it
+// could not read that the connection is to be reset, as Kitex's meta handler does, that concerns
+// none of the calls that share it.
 func TestFailedCallsSpareTheirNeighbours(t *testing.T) {
 	captureLogs(t)
 	args := &echo.EchoServiceEchoPayloadArgs{Payload: &echo.Payload{Label: "neighbour", Data: make([]byte, 100)}}

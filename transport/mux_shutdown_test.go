@@ -153,8 +153,8 @@ func (h hidingHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
 	h.ServerTransHandler.(remote.InvokeHandleFuncSetter).SetInvokeHandleFunc(f)
 }
 
-// TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was not told of it:
-// their clients are, and a call on one of them is still answered.
+// TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was
+// not told of it: their clients are, and a call on one of them is still answered.
 func TestMuxShutdownUntold(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()

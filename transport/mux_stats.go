@@ -18,8 +18,8 @@ type MuxAddressStats struct {
 	mux.Stats
 }
 
-// MuxStats is a snapshot of a MuxPool: the sum of all addresses, those that were cleaned or forgotten
-// included, and each address that is known now.
+// MuxStats is a snapshot of a MuxPool: the sum of all addresses, those that were cleaned or
+// forgotten included, and each address that is known now.
 type MuxStats struct {
 	mux.Stats
 	Addresses []MuxAddressStats // by network and address
@@ -52,8 +52,8 @@ func (p *MuxPool) Stats() MuxStats {
 	return stats
 }
 
-// statsApart returns what the pool of connections that are not shared adds to the Set's figures, which
-// have the connections already.
+// statsApart returns what the pool of connections that are not shared adds to the Set's figures,
+// which have the connections already.
 func statsApart(c PoolCounts) mux.Stats {
 	return mux.Stats{
 		InFlight: c.InUse,

@@ -90,8 +90,8 @@ func TestStopSideBySide(t *testing.T) {
 	}
 }
 
-// callUntilRefused makes calls until the server accepts no more connections: none fails otherwise. It calls
-// connected after the first, or when it returns.
+// callUntilRefused makes calls until the server accepts no more connections: none fails otherwise.
+// It calls connected after the first, or when it returns.
 func callUntilRefused(t *testing.T, c echoservice.Client, connected func()) {
 	once := sync.OnceFunc(connected)
 	defer once()
@@ -121,8 +121,8 @@ func (s *heldEcho) Echo(_ context.Context, r *echopb.Request) (*echopb.Response,
 	return &echopb.Response{Text: r.Text}, nil
 }
 
-// TestStopTellsClientsBesideStreams: a gRPC call that takes its time keeps no client of shared connections from
-// being told that the server stops.
+// TestStopTellsClientsBesideStreams: a gRPC call that takes its time keeps no client of shared
+// connections from being told that the server stops.
 func TestStopTellsClientsBesideStreams(t *testing.T) {
 	captureLogs(t)
 	service := &heldEcho{newHeldService()}

@@ -7,9 +7,10 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Option changes how a suite, or one of its parts, runs its connections. Each says what it is for. One that
-// would do nothing is refused: a client's when it is made, by NewClient's error or a panic as of Kitex's own
-// options, a server's by the error of Run, before it listens, and a dialer's by a panic of NewDialer.
+// Option changes how a suite, or one of its parts, runs its connections. Each says what it is for.
+// One that would do nothing is refused: a client's when it is made, by NewClient's error or a panic
+// as of Kitex's own options, a server's by the error of Run, before it listens, and a dialer's by a
+// panic of NewDialer.
 type Option func(*settings)
 
 // settings is what the options of one suite amount to. Immutable after newSettings.
@@ -31,7 +32,8 @@ type settings struct {
 	lowWatermark  int
 }
 
-// newSettings returns what opts amount to for t, which has refused set if there is none for t among them.
+// newSettings returns what opts amount to for t, which has refused set if there is none for t among
+// them.
 func newSettings(t taker, opts []Option) settings {
 	var s settings
 	for _, opt := range opts {
@@ -70,15 +72,17 @@ func WithWriteTimeout(d time.Duration) Option {
 	return setting(optionWriteTimeout, func(s *settings) { s.writeTimeout = d })
 }
 
-// WithMux has the calls of a client with NewMuxClientSuite share connections in the way
-// that cfg says. It is refused where settings of the client's keep its calls from sharing any: leave it out, or that
-// setting, or give cfg to NewMuxPool where a MuxPool is given. It has no meaning for a server.
+// WithMux has the calls of a client with NewMuxClientSuite share connections in the way that cfg
+// says. It is refused where settings of the client's keep its calls from sharing any: leave it out,
+// or that setting, or give cfg to NewMuxPool where a MuxPool is given. It has no meaning for a
+// server.
 func WithMux(cfg MuxConfig) Option {
 	return setting(optionMux, func(s *settings) { s.mux = cfg })
 }
 
-// WithMuxServer has a server answer the calls of clients with NewMuxClientSuite, and of other multiplexing ones,
-// in the way that cfg says. Without it they are answered as with a zero cfg. It has no meaning for a client.
+// WithMuxServer has a server answer the calls of clients with NewMuxClientSuite, and of other
+// multiplexing ones, in the way that cfg says. Without it they are answered as with a zero cfg. It
+// has no meaning for a client.
 func WithMuxServer(cfg MuxServerConfig) Option {
 	return setting(optionMuxServer, func(s *settings) { s.muxServer = cfg })
 }
@@ -89,10 +93,10 @@ func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option
 	return setting(optionWatermarks, func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f })
 }
 
-// WithPool has the client keep its connections in a pool of this configuration.
-// Without it the pool is configured by Kitex's own WithLongConnection or
-// WithShortConnection, or as Kitex's default is. It is refused where the client has another pool, or none, as with
-// WithShortConnection, gRPC or NewMuxClientSuite. It has no meaning for a server.
+// WithPool has the client keep its connections in a pool of this configuration. Without it the pool
+// is configured by Kitex's own WithLongConnection or WithShortConnection, or as Kitex's default is.
+// It is refused where the client has another pool, or none, as with WithShortConnection, gRPC or
+// NewMuxClientSuite. It has no meaning for a server.
 func WithPool(cfg PoolConfig) Option {
 	return setting(optionPool, func(s *settings) { s.pool = &cfg })
 }
@@ -101,13 +105,13 @@ func WithPool(cfg PoolConfig) Option {
 // that has one, or whose context can end, in a second goroutine and returns when
 // time is up, whatever that goroutine does. It has no meaning for a server.
 //
-// Without this option the transport ends such a call on the goroutine that
-// makes it, which saves the second one, if the suite's dialer, handlers and pool
-// are in use and there is no proxy. Errors are of the same kinds and begin with the same words, and
-// retries, backup requests, circuit breaking and timeout propagation see no difference. The suite
-// tries out, when the client is made, whether Kitex's middleware for timeouts lets it; where it does
-// not, for example because something sets the client's ExtraTimeout last, Kitex keeps the timeouts and a
-// warning says so. What is different without the option:
+// Without this option the transport ends such a call on the goroutine that makes it, which saves
+// the second one, if the suite's dialer, handlers and pool are in use and there is no proxy. Errors
+// are of the same kinds and begin with the same words, and retries, backup requests, circuit
+// breaking and timeout propagation see no difference. The suite tries out, when the client is made,
+// whether Kitex's middleware for timeouts lets it; where it does not, for example because something
+// sets the client's ExtraTimeout last, Kitex keeps the timeouts and a warning says so. What is
+// different without the option:
 //
 //   - A middleware, resolver or codec that blocks without regard to its context,
 //     which has the call's deadline and ends with it, holds the caller up until

@@ -15,10 +15,11 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// This file refuses options that would do nothing: those for the other side, and those whose part is not in use
-// because of other options. A client's is the error of NewClient, or a panic of its options where none of this
-// package's handlers is made; a server's is the error of Run, before it listens. A part of the user's own may have
-// the suite's inside: beside it no option for that part is refused.
+// This file refuses options that would do nothing: those for the other side, and those whose part
+// is not in use because of other options. A client's is the error of NewClient, or a panic of its
+// options where none of this package's handlers is made; a server's is the error of Run, before it
+// listens. A part of the user's own may have the suite's inside: beside it no option for that part
+// is refused.
 
 // taker is a function that takes options.
 type taker uint8
@@ -128,8 +129,9 @@ func refuse(o *client.Options, err error) {
 // isGRPC reports whether the client has Kitex's pool and handlers for gRPC.
 func isGRPC(o *client.Options) bool { return o.Configs.TransportProtocol()&kitextransport.GRPC != 0 }
 
-// poolChoice is a client suite's say in how connections are kept. Of several suites of one kind the last that has one
-// decides, as the last of one option does: generated code may bring a suite, and its caller another.
+// poolChoice is a client suite's say in how connections are kept. Of several suites of one kind the
+// last that has one decides, as the last of one option does: generated code may bring a suite, and
+// its caller another.
 type poolChoice struct {
 	suite taker
 	made  bool // the suite has an option for that
@@ -165,7 +167,8 @@ func (s *settings) checkDialer(o *client.Options, options ...option) error {
 	return s.unused("another dialer (WithDialer)", options...)
 }
 
-// checkOptions is called when all options of the client are known, before it has a pool of the suite's.
+// checkOptions is called when all options of the client are known, before it has a pool of the
+// suite's.
 func (s clientSuite) checkOptions(o *client.Options) error {
 	return errors.Join(s.settings.refused, s.checkPool(o),
 		s.settings.checkDialer(o, optionGroup, optionWatermarks, optionWriteTimeout))
@@ -190,7 +193,8 @@ func (s clientSuite) checkPool(o *client.Options) error {
 	return s.settings.unused(setting, optionPool)
 }
 
-// checkOptions is called when all options of the client are known, before it has a pool of the suite's.
+// checkOptions is called when all options of the client are known, before it has a pool of the
+// suite's.
 func (s muxClientSuite) checkOptions(o *client.Options) error {
 	dialed := []option{optionGroup, optionWatermarks}
 	if !multiplexes(o) {
@@ -231,7 +235,8 @@ func (s *settings) checkHandlers(opt *remote.ServerOption) error {
 	return s.unused("other handlers (WithTransHandlerFactory, WithMuxTransport)", optionMuxServer)
 }
 
-// checkTransServer returns an error where options of s are for connections of this package, and Kitex's are in use.
+// checkTransServer returns an error where options of s are for connections of this package, and
+// Kitex's are in use.
 func (s *settings) checkTransServer(opt *remote.ServerOption) error {
 	if !isKitexs(opt.TransServerFactory) {
 		return nil

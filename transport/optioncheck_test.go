@@ -70,7 +70,8 @@ func makeClient(opts ...client.Option) error {
 // errListens is the end of a server whose options are right.
 var errListens = errors.New("it listens")
 
-// runServer returns the error of Run of a server, which must not listen unless its options are right.
+// runServer returns the error of Run of a server, which must not listen unless its options are
+// right.
 func runServer(opts ...server.Option) error {
 	srv := echoservice.NewServer(&echoHandler{}, append(opts,
 		server.WithServiceAddr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
@@ -124,8 +125,8 @@ func everyTaker(t *testing.T) map[taker]func(opt Option) error {
 	}
 }
 
-// TestOptionsForTheOtherSide gives each option to each function that takes some. One that would do nothing is refused
-// by name, and one that does something is not.
+// TestOptionsForTheOtherSide gives each option to each function that takes some. One that would do
+// nothing is refused by name, and one that does something is not.
 func TestOptionsForTheOtherSide(t *testing.T) {
 	captureLogs(t)
 	const all = "server client mux transserver handlers dialer"
@@ -250,7 +251,8 @@ func TestOptionsWithoutUse(t *testing.T) {
 	wantError(t, "two", both, "WithMux does nothing")
 }
 
-// TestServerOptionsWithoutUse gives a server options together with settings that leave them nothing to do.
+// TestServerOptionsWithoutUse gives a server options together with settings that leave them nothing
+// to do.
 func TestServerOptionsWithoutUse(t *testing.T) {
 	captureLogs(t)
 	opts := everyOption(t)
@@ -291,7 +293,8 @@ type wrappedHandlers struct {
 	remote.ServerTransHandlerFactory
 }
 
-// TestRefusedServerServesNothing: a server whose options are refused closes the listener that it was given.
+// TestRefusedServerServesNothing: a server whose options are refused closes the listener that it
+// was given.
 func TestRefusedServerServesNothing(t *testing.T) {
 	captureLogs(t)
 	for name, opts := range map[string][]server.Option{
@@ -317,7 +320,8 @@ func TestRefusedServerServesNothing(t *testing.T) {
 	}
 }
 
-// TestLaterMuxSuite: of two suites, one of generated code's perhaps, the later one's options for connections count.
+// TestLaterMuxSuite: of two suites, one of generated code's perhaps, the later one's options for
+// connections count.
 func TestLaterMuxSuite(t *testing.T) {
 	with := func(opts ...Option) client.Option { return client.WithSuite(NewMuxClientSuite(opts...)) }
 	mine := []Option{WithMux(MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}

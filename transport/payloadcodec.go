@@ -17,22 +17,23 @@ import (
 )
 
 // headerRoom is for what precedes a message's payload: the prefixes of frames and a TTHeader of the
-// greatest length. Unframed messages are looked at in chunks of 64 KiB, which may reach beyond their end.
+// greatest length. Unframed messages are looked at in chunks of 64 KiB, which may reach beyond
+// their end.
 const headerRoom = 512 << 10
 
 // WithKitexCodec leaves Thrift payloads to Kitex's codec. Without it the suites bring
-// codec/thrift's, unless the program has chosen one: by WithPayloadCodec, before the suite or after it.
-// The limit of WithMaxFrame holds with any codec, that of codec/thrift and its limits inside
-// a message only with that.
+// codec/thrift's, unless the program has chosen one: by WithPayloadCodec, before the suite or after
+// it. The limit of WithMaxFrame holds with any codec, that of codec/thrift and its limits inside a
+// message only with that.
 func WithKitexCodec() Option {
 	return setting(optionKitexCodec, func(s *settings) { s.kitexCodec = true })
 }
 
 // WithMaxFrame limits how many bytes the payload of a request or a reply may have that is read:
-// 16,384,000 by default, no limit but that of MuxConfig if n is negative. With codec/thrift a longer message is
-// a *thrift.Error of the kind TooLarge, with other codecs ErrMessageTooLarge, which counts the message's
-// headers and allows 512 KiB for them. Its connection is closed, and on a server an exception is sent first
-// if the method is known by then. What is sent has no limit.
+// 16,384,000 by default, no limit but that of MuxConfig if n is negative. With codec/thrift a
+// longer message is a *thrift.Error of the kind TooLarge, with other codecs ErrMessageTooLarge,
+// which counts the message's headers and allows 512 KiB for them. Its connection is closed, and on
+// a server an exception is sent first if the method is known by then. What is sent has no limit.
 func WithMaxFrame(n int) Option {
 	return setting(optionMaxFrame, func(s *settings) { s.maxFrame = n })
 }
@@ -69,8 +70,9 @@ func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 	*at = suiteCodec{thrift.NewPayloadCodec(opts...), given}
 }
 
-// readsAnything reports whether c is the payload codec that generic.BinaryThriftGeneric sets, before the suite: it takes
-// memory for what a frame announces, and hands out what it holds unread. The suite's codec checks messages for it.
+// readsAnything reports whether c is the payload codec that generic.BinaryThriftGeneric sets,
+// before the suite: it takes memory for what a frame announces, and hands out what it holds unread.
+// The suite's codec checks messages for it.
 func readsAnything(c remote.PayloadCodec) bool {
 	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
 	return ok && reflect.TypeOf(c) == reflect.TypeOf(g.PayloadCodec())
@@ -107,8 +109,8 @@ func registersThriftCodec(o *server.Options) bool {
 	return strings.Count(options, told) > strings.Count(options, byDefault)
 }
 
-// thriftMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is Thrift, without
-// a codec of its own.
+// thriftMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is
+// Thrift, without a codec of its own.
 type thriftMessage struct{ remote.Message }
 
 func (thriftMessage) PayloadCodec() remote.PayloadCodec { return nil }

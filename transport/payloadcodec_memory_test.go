@@ -43,8 +43,9 @@ func (k *keeper) check(t *testing.T, who string) {
 	}
 }
 
-// TestKeptValues has handlers and callers keep what they were given, and change the binaries in it before: what
-// is kept stays as it is while the connections go on, and the caller's request is free once the call is over.
+// TestKeptValues has handlers and callers keep what they were given, and change the binaries in it
+// before: what is kept stays as it is while the connections go on, and the caller's request is free
+// once the call is over.
 func TestKeptValues(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for name, protocol := range map[string]transport.Protocol{"unframed": transport.PurePayload, "framed": transport.Framed, "multiplexed": transport.TTHeader} {

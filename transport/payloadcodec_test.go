@@ -37,8 +37,8 @@ func (c *countingCodec) Unmarshal(ctx context.Context, m remote.Message, in remo
 	return c.PayloadCodec.Unmarshal(ctx, m, in)
 }
 
-// TestPayloadCodecOfSuites has the suites bring codec/thrift's codec, and keep to one that the user chose, before
-// or after.
+// TestPayloadCodecOfSuites has the suites bring codec/thrift's codec, and keep to one that the user
+// chose, before or after.
 func TestPayloadCodecOfSuites(t *testing.T) {
 	user := &countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}
 	servers := func(opts ...server.Option) remote.PayloadCodec {
@@ -97,7 +97,8 @@ func TestPayloadCodecOfSuites(t *testing.T) {
 	}
 }
 
-// TestRegisteredCodec has a server yield to a codec of Kitex's that the user has registered in place of Kitex's default.
+// TestRegisteredCodec has a server yield to a codec of Kitex's that the user has registered in
+// place of Kitex's default.
 func TestRegisteredCodec(t *testing.T) {
 	if yieldsToKitex(suiteCodec{}) {
 		t.Error("yields to Kitex's default")
@@ -113,8 +114,8 @@ func TestRegisteredCodec(t *testing.T) {
 	}
 }
 
-// TestRegisteredCodecOfServer has a server find out whether its own options register a codec, whatever
-// their order, and a default that is registered again make no difference.
+// TestRegisteredCodecOfServer has a server find out whether its own options register a codec,
+// whatever their order, and a default that is registered again make no difference.
 func TestRegisteredCodecOfServer(t *testing.T) {
 	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
 	frugal := func() server.Option {
@@ -276,9 +277,10 @@ func TestMaxRead(t *testing.T) {
 	}
 }
 
-// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it, or puts a message more into it: where
-// the lengths do not agree the message is refused whatever codec reads the payload, and the connection is closed, on
-// which the next message would be looked for at the wrong place.
+// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it, or puts a
+// message more into it: where the lengths do not agree the message is refused whatever codec reads
+// the payload, and the connection is closed, on which the next message would be looked for at the
+// wrong place.
 func TestFrameLength(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
@@ -402,8 +404,8 @@ func framedReply(t *testing.T, protocol transport.Protocol, outer, inner int) []
 	return frame
 }
 
-// BenchmarkPayloadCodec takes a message out of a buffer whose bytes have arrived, or writes one to a buffer, with
-// either codec.
+// BenchmarkPayloadCodec takes a message out of a buffer whose bytes have arrived, or writes one to
+// a buffer, with either codec.
 func BenchmarkPayloadCodec(b *testing.B) {
 	codecs := []struct {
 		name string

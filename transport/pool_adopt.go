@@ -10,8 +10,8 @@ import (
 // limit how many there are. Its queue is of calls that would take one as soon as it is given back,
 // and may get a place elsewhere meanwhile.
 
-// adopt takes a connection to addr, as one that is put back, if isWanted says so: otherwise it closes
-// it. A Clean that begins after isWanted was asked closes the connection too.
+// adopt takes a connection to addr, as one that is put back, if isWanted says so: otherwise it
+// closes it. A Clean that begins after isWanted was asked closes the connection too.
 func (p *Pool) adopt(addr poolAddr, raw net.Conn, isWanted func() bool) {
 	for {
 		pr, err := p.peer(addr)

@@ -122,8 +122,8 @@ func BenchmarkPoolDial(b *testing.B) {
 }
 
 // BenchmarkPoolReuseSocket: what does a reuse cost over a loopback socket, with the system calls
-// that tell whether the connection is fit for use? Kitex's pool asks IsActive alone, which relies on
-// the poller for a connection that was not used for a while, as here.
+// that tell whether the connection is fit for use? Kitex's pool asks IsActive alone, which relies
+// on the poller for a connection that was not used for a while, as here.
 func BenchmarkPoolReuseSocket(b *testing.B) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

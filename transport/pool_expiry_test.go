@@ -198,7 +198,8 @@ func TestPoolChecksAgeBeforeUse(t *testing.T) {
 	})
 }
 
-// TestPoolForgetsMemory has many addresses called, each once: when all are forgotten nothing of them is left.
+// TestPoolForgetsMemory has many addresses called, each once: when all are forgotten nothing of
+// them is left.
 func TestPoolForgetsMemory(t *testing.T) {
 	const addresses = 20_000
 	synctest.Test(t, func(t *testing.T) {

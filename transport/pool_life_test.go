@@ -103,7 +103,8 @@ func newLeavingServer(t *testing.T, timeout, delay time.Duration, cfg PoolConfig
 }
 
 // TestPoolLearnsIdleLife: calls that come around the time at which the server closes idle
-// connections fail at most until the pool has learnt that time, whatever it is, and again if it changes.
+// connections fail at most until the pool has learnt that time, whatever it is, and again if it
+// changes.
 func TestPoolLearnsIdleLife(t *testing.T) {
 	for _, timeout := range []time.Duration{100 * time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute} {
 		for _, minIdle := range []int{0, 2} {

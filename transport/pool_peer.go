@@ -116,7 +116,8 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 	return c.current(), nil
 }
 
-// judge is unfit at this moment, with what was known of life. A connection that is fit may refute that.
+// judge is unfit at this moment, with what was known of life. A connection that is fit may refute
+// that.
 func (pr *poolPeer) judge(c *pooledConn, life idleLife) closeReason {
 	now := pr.pool.now()
 	doubt := life.doubt(now)

@@ -165,8 +165,8 @@ func (pr *poolPeer) closeOne(c *pooledConn, reason closeReason) error {
 	return c.raw.Close()
 }
 
-// closeEach is closeOne of each of conns: what one of the user's does in its Close keeps none of the
-// others open. It is logged, since the goroutine may be the pool's own.
+// closeEach is closeOne of each of conns: what one of the user's does in its Close keeps none of
+// the others open. It is logged, since the goroutine may be the pool's own.
 func (pr *poolPeer) closeEach(conns []*pooledConn, reason closeReason) {
 	for _, c := range conns {
 		failure := callback.Apart(func() { _ = pr.closeOne(c, reason) })

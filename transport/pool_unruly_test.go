@@ -55,8 +55,9 @@ func (d *unrulyDialer) DialTimeout(network, address string, timeout time.Duratio
 	return d.last, nil
 }
 
-// TestPoolCountsUnrulyConns: a connection of the user's dialer that panics, or ends the goroutine, in whatever
-// the pool calls it for is closed and counted as gone, and its place is free for the next.
+// TestPoolCountsUnrulyConns: a connection of the user's dialer that panics, or ends the goroutine,
+// in whatever the pool calls it for is closed and counted as gone, and its place is free for the
+// next.
 func TestPoolCountsUnrulyConns(t *testing.T) {
 	endings := map[string]func(){"panic": func() { panic("unruly") }, "Goexit": runtime.Goexit}
 	get := func(_ *Pool, _ net.Conn, get func() (net.Conn, error)) error {
@@ -119,7 +120,8 @@ func TestPoolCountsUnrulyConns(t *testing.T) {
 	}
 }
 
-// TestPoolClosesBesideUnrulyConns: what one idle connection's Close does keeps the pool from closing no other.
+// TestPoolClosesBesideUnrulyConns: what one idle connection's Close does keeps the pool from
+// closing no other.
 func TestPoolClosesBesideUnrulyConns(t *testing.T) {
 	logged := captureLogs(t)
 	for _, end := range []func(){func() { panic("unruly") }, runtime.Goexit} {

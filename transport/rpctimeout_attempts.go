@@ -14,11 +14,11 @@ import (
 
 // Kitex makes each retry of a call, and each backup request beside one, as a call of its own, after
 // the first: all that they have in common is the place of a number in their contexts
-// (retry.PrepareRetryContext). Each may be the one whose error the caller gets, which is to say whether
-// any of them was sent.
+// (retry.PrepareRetryContext). Each may be the one whose error the caller gets, which is to say
+// whether any of them was sent.
 
-// attempts are the calls of a client of which it matters that several attempts may be made: those of
-// which there was a second one, or one that has failed unsent. The zero value has none.
+// attempts are the calls of a client of which it matters that several attempts may be made: those
+// of which there was a second one, or one that has failed unsent. The zero value has none.
 type attempts struct {
 	calls sync.Map // weak.Pointer[int32] of sameCall: *attemptsOf; an entry goes with what it points to
 }
@@ -29,7 +29,8 @@ type attemptsOf struct {
 	unsent atomic.Uint64 // have failed, nothing of them has left, and nothing will
 }
 
-// sameCall returns what all attempts at the call of ctx have in common; nil if there is no such thing.
+// sameCall returns what all attempts at the call of ctx have in common; nil if there is no such
+// thing.
 func sameCall(ctx context.Context) *int32 {
 	same, _ := ctx.Value(retry.CtxReqOp).(*int32)
 	return same

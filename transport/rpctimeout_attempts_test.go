@@ -21,8 +21,8 @@ func besideBackup() client.Option {
 	return client.WithRetryMethodPolicies(map[string]retry.Policy{"Find": policy, "EchoPayload": policy})
 }
 
-// TestNotSentBesideBackup: a call ends before anything of it is sent, while the backup request that Kitex has made beside it
-// is on its way. That is not a call which was not sent.
+// TestNotSentBesideBackup: a call ends before anything of it is sent, while the backup request that
+// Kitex has made beside it is on its way. That is not a call which was not sent.
 func TestNotSentBesideBackup(t *testing.T) {
 	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
@@ -56,8 +56,9 @@ func TestNotSentBesideBackup(t *testing.T) {
 	}
 }
 
-// TestAttemptOfSeveral has an attempt fail for which there is no place, since another one at the same call is in its
-// handler. What the caller gets does not say that it is safe to make the call again.
+// TestAttemptOfSeveral has an attempt fail for which there is no place, since another one at the
+// same call is in its handler. What the caller gets does not say that it is safe to make the call
+// again.
 func TestAttemptOfSeveral(t *testing.T) {
 	inHandler := func(s *heldService, next func() error) error {
 		go func() { _ = next() }() // ends with the handler

@@ -64,17 +64,17 @@ func (p CallPhase) String() string {
 //		// it is safe to make the call again
 //	}
 //
-// It matches context.DeadlineExceeded or context.Canceled, and what Err matches, such as *mux.Error.
-// It does not match Kitex's own classes of error, kerrors.ErrGetConnection for example, when Err
-// does: to retries and circuit breakers the call is a timeout and nothing else.
+// It matches context.DeadlineExceeded or context.Canceled, and what Err matches, such as
+// *mux.Error. It does not match Kitex's own classes of error, kerrors.ErrGetConnection for example,
+// when Err does: to retries and circuit breakers the call is a timeout and nothing else.
 //
 // A call has no CallError if Kitex keeps its timeout, as with WithKitexTimeouts.
 type CallError struct {
 	// Phase is how far the call had come.
 	Phase CallPhase
 
-	// Err is what the call itself had failed with, as a rule because it had ended. It is nil
-	// if it had not failed, or only because the call had closed its connection or used up its timeout.
+	// Err is what the call itself had failed with, as a rule because it had ended. It is nil if it
+	// had not failed, or only because the call had closed its connection or used up its timeout.
 	Err error
 
 	notSent  bool      // in this attempt of Kitex's, whatever a middleware has made of it
@@ -90,9 +90,9 @@ type CallError struct {
 // was handed to the kernel, or the peer has refused it. It is safe to make the call again then.
 // Otherwise the peer may have run it, may be running it, or may run it later.
 //
-// It covers every attempt of a middleware that tries again, and Kitex's own retries and backup requests: it
-// may be false where Err is a *mux.Error of an attempt that was not sent itself. It becomes false when
-// Kitex begins a backup request beside the call.
+// It covers every attempt of a middleware that tries again, and Kitex's own retries and backup
+// requests: it may be false where Err is a *mux.Error of an attempt that was not sent itself. It
+// becomes false when Kitex begins a backup request beside the call.
 func (e *CallError) NotSent() bool {
 	return e.notSent && (e.attempts == nil && e.attempt == 0 || e.attempts != nil && e.attempts.areOthersUnsent(e.same, e.attempt))
 }
@@ -192,9 +192,9 @@ func withoutKitexs(err error) error {
 	}
 }
 
-// isEcho reports whether err, with which the transport has failed a call that has ended, comes of that
-// alone: the call has closed its connection, or what was left of its time was the connection's timeout. A
-// shared connection's error says more.
+// isEcho reports whether err, with which the transport has failed a call that has ended, comes of
+// that alone: the call has closed its connection, or what was left of its time was the connection's
+// timeout. A shared connection's error says more.
 func isEcho(err error) bool {
 	return errors.As(err, new(*netpollconn.Error)) && !errors.As(err, new(*mux.Error)) &&
 		(errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded))

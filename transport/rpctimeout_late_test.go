@@ -32,8 +32,8 @@ func extraBuilder(d time.Duration) func(o *client.Options) {
 	return func(o *client.Options) { o.IMWBs = append(o.IMWBs, rpctimeout.MiddlewareBuilder(d)) }
 }
 
-// TestExtraTimeout: what is added to a client's timeouts counts, once, wherever it was given; and where
-// the suite cannot hide that there is a timeout, Kitex keeps it and the log says so.
+// TestExtraTimeout: what is added to a client's timeouts counts, once, wherever it was given; and
+// where the suite cannot hide that there is a timeout, Kitex keeps it and the log says so.
 func TestExtraTimeout(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g)
@@ -85,8 +85,8 @@ func TestExtraTimeout(t *testing.T) {
 	}
 }
 
-// TestLateRouter: a call ends in time, and the log says what is wrong, also where something has taken
-// the place of the suite's middleware for timeouts.
+// TestLateRouter: a call ends in time, and the log says what is wrong, also where something has
+// taken the place of the suite's middleware for timeouts.
 func TestLateRouter(t *testing.T) {
 	log := captureLogs(t)
 	address := silent(t, func() {})

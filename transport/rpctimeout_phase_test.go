@@ -74,8 +74,8 @@ var phaseCases = []phaseCase{
 
 func echoes(t *testing.T, _ func()) string { return startEcho(t, newTestGroup(t)) }
 
-// TestPhaseOfEndedCall: a timeout says how far its call had come, whether it was sent, and what it had
-// failed with, and is for all else a timeout as Kitex's are.
+// TestPhaseOfEndedCall: a timeout says how far its call had come, whether it was sent, and what it
+// had failed with, and is for all else a timeout as Kitex's are.
 func TestPhaseOfEndedCall(t *testing.T) {
 	captureLogs(t)
 	for _, tc := range phaseCases {
@@ -162,7 +162,8 @@ func wantEnded(t *testing.T, err error, tc *phaseCase) {
 	}
 }
 
-// TestCallErrorIsCanceled: a call that its caller has cancelled says so, and no more than Kitex does otherwise.
+// TestCallErrorIsCanceled: a call that its caller has cancelled says so, and no more than Kitex
+// does otherwise.
 func TestCallErrorIsCanceled(t *testing.T) {
 	captureLogs(t)
 	address := silent(t, func() {})
@@ -177,8 +178,8 @@ func TestCallErrorIsCanceled(t *testing.T) {
 	}
 }
 
-// TestTimeoutAllocations: that a call has a timeout costs one allocation, and no channel and no timer
-// for Kitex's service discovery, which asks each call for Done.
+// TestTimeoutAllocations: that a call has a timeout costs one allocation, and no channel and no
+// timer for Kitex's service discovery, which asks each call for Done.
 func TestTimeoutAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")

@@ -86,7 +86,8 @@ func (k *timeoutKeeper) letsPass(next endpoint.Endpoint) bool {
 	return seen == sealed
 }
 
-// kitexLimits reports whether next limits a call that is not sealed, and what it adds to the timeout.
+// kitexLimits reports whether next limits a call that is not sealed, and what it adds to the
+// timeout.
 func (k *timeoutKeeper) kitexLimits(next endpoint.Endpoint) (adds time.Duration, limits bool) {
 	seen := sendProbe(k.probeContext(), next)
 	if seen == nil {
@@ -127,8 +128,9 @@ func (k *timeoutKeeper) warn(why string) {
 	k.warned.Do(func() { klog.Warnf("KITELINE: client of %s: %s", k.service, why) })
 }
 
-// Kitex's service discovery is the middleware of this function in this package (client/middlewares.go).
-// What the compiler puts between the two in its name depends on what it has inlined.
+// Kitex's service discovery is the middleware of this function in this package
+// (client/middlewares.go). What the compiler puts between the two in its name depends on what it
+// has inlined.
 const (
 	discoveryPackage = "github.com/cloudwego/kitex/client."
 	discoveryFunc    = ".newResolveMWBuilder."

@@ -69,7 +69,8 @@ func TestTimeoutWays(t *testing.T) {
 	}
 }
 
-// TestProbeStaysInside: what finds out how Kitex behaves is seen by no middleware, and is sent once.
+// TestProbeStaysInside: what finds out how Kitex behaves is seen by no middleware, and is sent
+// once.
 func TestProbeStaysInside(t *testing.T) {
 	calls := 0
 	unary := func(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
@@ -94,8 +95,8 @@ func TestProbeStaysInside(t *testing.T) {
 	}
 }
 
-// TestOverrun: a call that user code holds up past its deadline is logged, and one that comes back late
-// because the transport's wait ended late is not.
+// TestOverrun: a call that user code holds up past its deadline is logged, and one that comes back
+// late because the transport's wait ended late is not.
 func TestOverrun(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	most := timeout + overrunGrace + timeout/10
@@ -128,7 +129,8 @@ func TestOverrun(t *testing.T) {
 	}
 }
 
-// TestBlockingMiddlewareIsLogged: a client whose middleware blocks past a deadline is named in the log.
+// TestBlockingMiddlewareIsLogged: a client whose middleware blocks past a deadline is named in the
+// log.
 func TestBlockingMiddlewareIsLogged(t *testing.T) {
 	log := captureLogs(t)
 	c, _ := newEcho(t, "127.0.0.1:1", client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))), client.WithRPCTimeout(time.Millisecond),

@@ -290,7 +290,8 @@ var failingCalls = []failing{
 	{name: "deadline passed before", options: rpcTimeout(soon), ctx: within(-soon), text: "timeout=60ms"},
 	{name: "dial takes too long", peer: unanswered, options: append(rpcTimeout(soon), client.WithConnectTimeout(longDial)), text: "timeout=60ms"},
 	{name: "canceled while dialling", peer: unanswered, options: []client.Option{client.WithConnectTimeout(longDial)}, ctx: canceledSoon, text: "canceled by business"},
-	// What netpoll says of a dial that takes too long is no net.Error, and what package net says is not always the same.
+	// What netpoll says of a dial that takes too long is no net.Error, and what package net says is
+	// not always the same.
 	{name: "dial gives up first", suites: true, peer: unanswered, options: append(rpcTimeout(never), client.WithConnectTimeout(soon/6)), text: "get connection error"},
 	{name: "peer does not read", peer: deaf, request: 32 << 20, options: rpcTimeout(soon), text: "timeout=60ms"},
 	{name: "canceled while writing", peer: deaf, request: 32 << 20, ctx: canceledOnArrival, text: "canceled by business"},
@@ -380,8 +381,8 @@ func (tc *failing) isLate(got ended) bool {
 		strings.HasSuffix(tc.name, " before") && strings.Contains(got.text, "remote=")
 }
 
-// isEarly reports whether a call was over before it had an instance to go to, though its limit leaves
-// time for that: the machine was busy.
+// isEarly reports whether a call was over before it had an instance to go to, though its limit
+// leaves time for that: the machine was busy.
 func (tc *failing) isEarly(got ended) bool {
 	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "peer"}, func(kind string) bool {
 		return strings.HasPrefix(tc.name, kind)

@@ -44,7 +44,8 @@ func (s *sendings) ruleOut() bool {
 	return s.count.CompareAndSwap(0, nothingSent) || s.count.Load() == nothingSent
 }
 
-// areOthersUnsent reports whether nothing of other attempts of Kitex's at the same call has left, nor will.
+// areOthersUnsent reports whether nothing of other attempts of Kitex's at the same call has left,
+// nor will.
 func (c *timedCall) areOthersUnsent() bool {
 	n := attemptOf(c.info)
 	if c.keeper == nil {
@@ -53,17 +54,18 @@ func (c *timedCall) areOthersUnsent() bool {
 	return c.keeper.attempts.areOthersUnsent(sameCall(c.caller), n)
 }
 
-// noteFailedUnsent takes from err, which the call has failed with, that nothing of it was sent, if that
-// is so of each attempt that a middleware has made.
+// noteFailedUnsent takes from err, which the call has failed with, that nothing of it was sent, if
+// that is so of each attempt that a middleware has made.
 func (c *timedCall) noteFailedUnsent(err error) {
 	if err != nil && c.keeper != nil && isAttemptNotSent(err) && c.sent.ruleOut() {
 		c.keeper.attempts.failUnsent(c.caller, c.info)
 	}
 }
 
-// noteSentBefore has err, with which an attempt of info's call has failed, say that others may have been sent.
-// It says so of the attempt alone, if that is a *mux.Error. Of a call without a timedCall no attempts are counted:
-// a backup request may be under way beside this one, or another that a middleware has made.
+// noteSentBefore has err, with which an attempt of info's call has failed, say that others may have
+// been sent. It says so of the attempt alone, if that is a *mux.Error. Of a call without a
+// timedCall no attempts are counted: a backup request may be under way beside this one, or another
+// that a middleware has made.
 func noteSentBefore(ctx context.Context, info rpcinfo.RPCInfo, err error) {
 	var failed *mux.Error
 	if info == nil || !errors.As(err, &failed) {

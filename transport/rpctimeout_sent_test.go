@@ -61,8 +61,8 @@ func anyError() client.Option {
 	return client.WithFailureRetry(policy)
 }
 
-// TestNotSentCoversEveryAttempt: the peer has read a call's request before the call ends. That is not a
-// call which was not sent, whatever becomes of later attempts, and whatever error comes back.
+// TestNotSentCoversEveryAttempt: the peer has read a call's request before the call ends. That is
+// not a call which was not sent, whatever becomes of later attempts, and whatever error comes back.
 func TestNotSentCoversEveryAttempt(t *testing.T) {
 	foreign := &CallError{Err: errOwn, notSent: true, why: context.DeadlineExceeded}
 	cases := []struct {
@@ -128,8 +128,8 @@ func TestNotSentCoversEveryAttempt(t *testing.T) {
 	}
 }
 
-// TestNotSentIsKept: a middleware leaves a call behind that is about to be sent, and the caller is told that it was not
-// sent. Nothing is sent for it afterwards.
+// TestNotSentIsKept: a middleware leaves a call behind that is about to be sent, and the caller is
+// told that it was not sent. Nothing is sent for it afterwards.
 func TestNotSentIsKept(t *testing.T) {
 	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
@@ -187,7 +187,8 @@ func TestNotSentOneway(t *testing.T) {
 	}
 }
 
-// TestSendings: what has counted stays until it is undone, and nothing begins after it was ruled out.
+// TestSendings: what has counted stays until it is undone, and nothing begins after it was ruled
+// out.
 func TestSendings(t *testing.T) {
 	var s sendings
 	if first, second := s.begin(), s.begin(); !first || !second || s.ruleOut() {

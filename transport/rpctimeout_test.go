@@ -208,8 +208,8 @@ func TestTimeoutsWithRetries(t *testing.T) {
 	}
 }
 
-// TestLateReplies makes many calls whose replies come at about the time at
-// which they end, by a timeout or by their context. None may get another's, and nothing may be left over.
+// TestLateReplies makes many calls whose replies come at about the time at which they end, by a
+// timeout or by their context. None may get another's, and nothing may be left over.
 func TestLateReplies(t *testing.T) {
 	captureLogs(t)
 	h := &slowHandler{}
@@ -225,7 +225,8 @@ func TestLateReplies(t *testing.T) {
 	}
 }
 
-// callLate makes calls that take up to twice as long as they may, limit, and returns how many of them ended how.
+// callLate makes calls that take up to twice as long as they may, limit, and returns how many of
+// them ended how.
 func callLate(t *testing.T, address string, limit time.Duration) (answered, timedOut, canceled int64) {
 	t.Helper()
 	pool := NewPool("echo", PoolConfig{MaxConnsPerAddress: 12})
@@ -489,8 +490,8 @@ func TestEndedCallIsForgotten(t *testing.T) {
 	}
 }
 
-// TestEndedCallRaces: all that ask a call for Done while it ends are told, and nothing watches its caller
-// afterwards.
+// TestEndedCallRaces: all that ask a call for Done while it ends are told, and nothing watches its
+// caller afterwards.
 func TestEndedCallRaces(t *testing.T) {
 	for range 500 {
 		caller := &watchedContext{Context: context.Background(), done: make(chan struct{})}
@@ -531,8 +532,8 @@ func TestLetGo(t *testing.T) {
 	}
 }
 
-// TestTimedDeadlineIsSteady: a call's deadline has a monotonic reading also where its context's has none,
-// so that no step of the wall clock ends the call.
+// TestTimedDeadlineIsSteady: a call's deadline has a monotonic reading also where its context's has
+// none, so that no step of the wall clock ends the call.
 func TestTimedDeadlineIsSteady(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour).Round(0))
 	defer cancel()

@@ -72,7 +72,8 @@ func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	return ln, nil
 }
 
-// checkOptions returns what is wrong with the options. The handlers have told already, if they are the suite's.
+// checkOptions returns what is wrong with the options. The handlers have told already, if they are
+// the suite's.
 func (s *transServer) checkOptions() error {
 	return errors.Join(s.settings.refused, s.settings.checkHandlers(s.opt))
 }
@@ -140,8 +141,8 @@ func logAcceptError(err error) {
 // when it has nothing left to do, at the latest when ExitWaitTime is over. It
 // returns context.DeadlineExceeded in that case.
 //
-// The suite's handlers end multiplexed connections and gRPC streams meanwhile. Others are waited for
-// first: connections that look idle may be in use by them.
+// The suite's handlers end multiplexed connections and gRPC streams meanwhile. Others are waited
+// for first: connections that look idle may be in use by them.
 func (s *transServer) Shutdown() error {
 	s.mu.Lock()
 	s.closed = true
@@ -170,9 +171,9 @@ func (s *transServer) Shutdown() error {
 	go func() {
 		defer close(drained)
 		<-told
-		// Handlers that were told have ended their connections by now. Those within a handler that is no
-		// remote.GracefulShutdown were not told: their idle connections end here, and the clients of
-		// shared ones are told to leave them.
+		// Handlers that were told have ended their connections by now. Those within a handler that
+		// is no remote.GracefulShutdown were not told: their idle connections end here, and the
+		// clients of shared ones are told to leave them.
 		server.DrainAll()
 	}()
 	err := server.Shutdown(ctx)
@@ -180,8 +181,8 @@ func (s *transServer) Shutdown() error {
 	return err
 }
 
-// stopAccepting is server.StopAccepting, which goes on by itself after stopPatience, or if ctx ends first:
-// it waits for the listener's Close, and for what handlers do with new connections.
+// stopAccepting is server.StopAccepting, which goes on by itself after stopPatience, or if ctx ends
+// first: it waits for the listener's Close, and for what handlers do with new connections.
 func stopAccepting(ctx context.Context, server *conn.Server) {
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
@@ -196,8 +197,8 @@ func stopAccepting(ctx context.Context, server *conn.Server) {
 	}
 }
 
-// grantGrace waits for shutdownGrace, or until ctx is done, unless there is no connection, now or when the handlers
-// have been told.
+// grantGrace waits for shutdownGrace, or until ctx is done, unless there is no connection, now or
+// when the handlers have been told.
 func grantGrace(ctx context.Context, server *conn.Server, told <-chan struct{}) {
 	timer := time.NewTimer(shutdownGrace)
 	defer timer.Stop()

@@ -20,7 +20,8 @@ func (l *slowListener) Close() error {
 	return l.Listener.Close()
 }
 
-// TestShutdownTellsHandlersBesideClose: the handlers are told of the end while a listener's Close goes on.
+// TestShutdownTellsHandlersBesideClose: the handlers are told of the end while a listener's Close
+// goes on.
 func TestShutdownTellsHandlersBesideClose(t *testing.T) {
 	free, told := make(chan struct{}), make(chan struct{}, 1)
 	h := &toldHandler{fakeHandler: &fakeHandler{}, told: told}
@@ -60,8 +61,8 @@ func (h *toldHandler) GracefulShutdown(context.Context) error {
 	return nil
 }
 
-// TestShutdownWaitsForOtherHandlers: connections that look idle may be in use by handlers that are not the suite's,
-// so none is closed before those have returned from their shutdown.
+// TestShutdownWaitsForOtherHandlers: connections that look idle may be in use by handlers that are
+// not the suite's, so none is closed before those have returned from their shutdown.
 func TestShutdownWaitsForOtherHandlers(t *testing.T) {
 	began, free := make(chan struct{}), make(chan struct{})
 	h := onRead(echoLine)

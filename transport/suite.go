@@ -105,11 +105,11 @@ func (s clientSuite) String() string { return "kiteline" }
 // need no option for it; with any other the same client uses its connections one call at a
 // time, as from a pool.
 //
-// Calls go over TTHeader, whatever WithTransportProtocol says besides. Of
-// WithLongConnection the MaxIdleTimeout counts, unless WithMux has one: the other
-// limits are those of a pool. A client with WithShortConnection, WithMuxConnection, a pool
-// that is no MuxPool, handlers of its own, or gRPC, gets those. One with WithCodec has pooled connections as
-// with NewClientSuite, unless the codec is Kitex's own: another may write something other than TTHeader.
+// Calls go over TTHeader, whatever WithTransportProtocol says besides. Of WithLongConnection the
+// MaxIdleTimeout counts, unless WithMux has one: the other limits are those of a pool. A client
+// with WithShortConnection, WithMuxConnection, a pool that is no MuxPool, handlers of its own, or
+// gRPC, gets those. One with WithCodec has pooled connections as with NewClientSuite, unless the
+// codec is Kitex's own: another may write something other than TTHeader.
 func NewMuxClientSuite(opts ...Option) client.Suite {
 	return muxClientSuite{settings: newSettings(takerMuxClientSuite, opts)}
 }
@@ -157,8 +157,8 @@ func (s muxClientSuite) Options() []client.Option {
 	return []client.Option{set, setPool}
 }
 
-// limitApart has connections that are not shared limited as o's MuxPool says: its handlers make the calls
-// on them.
+// limitApart has connections that are not shared limited as o's MuxPool says: its handlers make the
+// calls on them.
 func limitApart(o *client.Options) {
 	pool, shares := o.RemoteOpt.ConnPool.(*MuxPool)
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)

@@ -11,8 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/trans/ttstream"
 )
 
-// suiteHandlerFactory makes the handlers of a server with the suite: Kitex's detection chooses one for each
-// connection.
+// suiteHandlerFactory makes the handlers of a server with the suite: Kitex's detection chooses one
+// for each connection.
 type suiteHandlerFactory struct{ own serverHandlerFactory }
 
 // NewTransHandler implements remote.ServerTransHandlerFactory.
@@ -42,8 +42,8 @@ func (f *keptFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTr
 	return h, err
 }
 
-// suiteHandler is Kitex's detection, whose handlers are told of the server's end side by side. Detection
-// tells one after the other, and that of gRPC waits for its streams first.
+// suiteHandler is Kitex's detection, whose handlers are told of the server's end side by side.
+// Detection tells one after the other, and that of gRPC waits for its streams first.
 type suiteHandler struct {
 	remote.ServerTransHandler // detection
 	own                       remote.ServerTransHandler
@@ -61,8 +61,8 @@ func (h *suiteHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
 	}
 }
 
-// GracefulShutdown implements remote.GracefulShutdown: it returns when neither gRPC streams nor multiplexed
-// connections are left, or when ctx has ended.
+// GracefulShutdown implements remote.GracefulShutdown: it returns when neither gRPC streams nor
+// multiplexed connections are left, or when ctx has ended.
 func (h *suiteHandler) GracefulShutdown(ctx context.Context) error {
 	told := make(chan error, 1)
 	go func() { told <- shutdownHandler(ctx, h.own) }()

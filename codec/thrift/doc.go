@@ -46,13 +46,16 @@
 // reader is an error of the message. A reader that a later Kitex may have gets nothing:
 // UnknownReaderError.
 //
-// Fields that a type does not know and keeps, with keep_unknown_fields, count as six times their bytes where generated
-// code keeps them: it appends one after the other. A compiled type takes less than four times, which does not count.
+// Fields that a type does not know and keeps, with keep_unknown_fields, count as six times their
+// bytes where generated code keeps them: it appends one after the other. A compiled type takes less
+// than four times, which does not count.
 //
-// Types that Kitex would have Frugal read are read by this package if they have a map with structs in place: Frugal 0.3.1 reads
-// those into memory that it does not clear, so that a field that a message leaves out may have another message's value. Frugal
-// still reads them where a struct in place is a map's key or a field, where a struct has more than 64 required fields, where
-// the tags cannot be read or the type's own code reads otherwise, and with WithFallback. Explain tells of such a type.
+// Types that Kitex would have Frugal read are read by this package if they have a map with structs
+// in place: Frugal 0.3.1 reads those into memory that it does not clear, so that a field that a
+// message leaves out may have another message's value. Frugal still reads them where a struct in
+// place is a map's key or a field, where a struct has more than 64 required fields, where the tags
+// cannot be read or the type's own code reads otherwise, and with WithFallback. Explain tells of
+// such a type.
 //
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.
 //

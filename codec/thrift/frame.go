@@ -8,8 +8,9 @@ import (
 )
 
 // A message's bytes are taken as memory that belongs to the collector, because the values that are
-// read from it point into it, and live as long as the user wants. None is reserved for bytes that
-// a peer has merely announced, except for trustBytes, or twice of what has come, of a message of which a start has come.
+// read from it point into it, and live as long as the user wants. None is reserved for bytes that a
+// peer has merely announced, except for trustBytes, or twice of what has come, of a message of
+// which a start has come.
 
 const (
 	trustBytes = 1 << 20  // reserved at most beyond what has arrived, or twice of that
@@ -75,8 +76,8 @@ func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	}
 	var taken pieces
 	for {
-		// What the scanner has stepped over belongs to the struct. The start of a header that is not all there is looked
-		// at again.
+		// What the scanner has stepped over belongs to the struct. The start of a header that is
+		// not all there is looked at again.
 		n := min(s.Offset(), len(chunk))
 		taken.add(chunk[:n], need)
 		if err := in.Skip(n); err != nil {
@@ -100,8 +101,8 @@ func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	}
 }
 
-// pieces are the bytes of a struct whose end has not come yet. They are copied together once, when it has: a piece that
-// grew with them would be copied again and again.
+// pieces are the bytes of a struct whose end has not come yet. They are copied together once, when
+// it has: a piece that grew with them would be copied again and again.
 type pieces struct {
 	full [][]byte
 	last []byte // the one that has room, after those that are full
@@ -117,8 +118,8 @@ func (t *pieces) add(p []byte, need int) {
 	t.size += len(p)
 }
 
-// grow begins a piece for n bytes, which have come, and for as many of need bytes as may be reserved on the strength
-// of what has come. It takes up the others if they are small beside it.
+// grow begins a piece for n bytes, which have come, and for as many of need bytes as may be
+// reserved on the strength of what has come. It takes up the others if they are small beside it.
 func (t *pieces) grow(n, need int) {
 	room := max(n, min(need, trusted(t.size, n))+endBytes)
 	const small = 8 // times as large is the other
@@ -151,7 +152,8 @@ func (t *pieces) join() []byte {
 	return joined
 }
 
-// peekSome returns the bytes that are there, n at least, for which it waits, and not many at a time.
+// peekSome returns the bytes that are there, n at least, for which it waits, and not many at a
+// time.
 func peekSome(in remote.ByteBuffer, n int) ([]byte, error) {
 	return in.Peek(max(n, min(in.ReadableLen(), chunkBytes)))
 }

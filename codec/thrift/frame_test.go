@@ -15,7 +15,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 )
 
-// trickle is a connection on which bytes arrive in pieces: as many as were asked for, and some more.
+// trickle is a connection on which bytes arrive in pieces: as many as were asked for, and some
+// more.
 type trickle struct {
 	remote.ByteBuffer
 	all     []byte
@@ -82,8 +83,8 @@ func TestTakeStruct(t *testing.T) {
 	}
 }
 
-// TestTakeStructOnce has a struct whose length shows bit by bit be copied once or twice, not with every piece that
-// comes.
+// TestTakeStructOnce has a struct whose length shows bit by bit be copied once or twice, not with
+// every piece that comes.
 func TestTakeStructOnce(t *testing.T) {
 	const n = 4 << 20
 	limits := binary.DefaultLimits()
@@ -124,7 +125,8 @@ func TestTakeFrame(t *testing.T) {
 	}
 }
 
-// TestLargeFrameTakesLittle has a large frame take its own memory, and that for a third of it that is copied once.
+// TestLargeFrameTakesLittle has a large frame take its own memory, and that for a third of it that
+// is copied once.
 func TestLargeFrameTakesLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -163,7 +165,8 @@ func TestFrameThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// TestStructThatDoesNotCome has a struct of which only a start comes take little memory, whatever that announces.
+// TestStructThatDoesNotCome has a struct of which only a start comes take little memory, whatever
+// that announces.
 func TestStructThatDoesNotCome(t *testing.T) {
 	limits := binary.DefaultLimits()
 	for _, arrived := range []int{10, startBytes, 100 << 10} {

@@ -18,7 +18,8 @@ type note struct {
 	Words  []string `frugal:"3,default,list<string>"`
 }
 
-// notes is as kitex -no-fast-api -thrift value_type_in_container makes it: Frugal is what can read it.
+// notes is as kitex -no-fast-api -thrift value_type_in_container makes it: Frugal is what can read
+// it.
 type notes struct {
 	Notes map[string]note `frugal:"1,default,map<string:note>"`
 }
@@ -45,8 +46,8 @@ func (n *fastNotes) FastWriteNocopy(b []byte, w thrift.NocopyWriter) int {
 	return size
 }
 
-// TestNothingOfAnotherMessage has a message without any field be read after one with all: the value has
-// nothing of the earlier message, of types that Kitex would have Frugal read.
+// TestNothingOfAnotherMessage has a message without any field be read after one with all: the value
+// has nothing of the earlier message, of types that Kitex would have Frugal read.
 func TestNothingOfAnotherMessage(t *testing.T) {
 	full := append(body{}.field(thrift.STRING, 1, text("SECRET")...).field(thrift.I32, 2, 0, 0, 0, 7).
 		field(thrift.LIST, 3, sequence(thrift.STRING, 2, func(int) []byte { return text("SECRET") })...), 0)
@@ -93,7 +94,8 @@ type noteKey struct {
 	Text string `frugal:"1,default,string"`
 }
 
-// TestExplainWarnsOfFrugal says of a type that is left to Frugal that it may get something of another message.
+// TestExplainWarnsOfFrugal says of a type that is left to Frugal that it may get something of
+// another message.
 func TestExplainWarnsOfFrugal(t *testing.T) {
 	for v, want := range map[any]bool{&keyed{}: true, &notes{}: false, &note{}: false} {
 		err := Explain(reflect.TypeOf(v))

@@ -11,8 +11,9 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// FuzzUnmarshal compares with generated code. What Unmarshal accepts FastRead accepts, with the same value and the
-// same length, and what that is written as is the same again. FastRead is given nothing else: it may end the process.
+// FuzzUnmarshal compares with generated code. What Unmarshal accepts FastRead accepts, with the
+// same value and the same length, and what that is written as is the same again. FastRead is given
+// nothing else: it may end the process.
 func FuzzUnmarshal(f *testing.F) {
 	kinds := slices.Sorted(maps.Keys(newValues))
 	for i, kind := range kinds {
@@ -59,8 +60,8 @@ func unmarshalFast(b []byte, v any) (int, error) {
 	return p.decode(b, v, &defaultOptions)
 }
 
-// FuzzReaders has every kind of reader get what the codec lets pass, in every form: none panics, or takes more memory than
-// it is charged, and what is refused takes little.
+// FuzzReaders has every kind of reader get what the codec lets pass, in every form: none panics, or
+// takes more memory than it is charged, and what is refused takes little.
 func FuzzReaders(f *testing.F) {
 	all := readers(f)
 	for i := range all {

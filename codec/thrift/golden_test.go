@@ -26,8 +26,9 @@ const (
 	goldenResults = 4 // of each protocol
 )
 
-// TestGoldenMessages compares with the messages that Kitex v0.16.3 wrote when the file was made: what is read
-// of them is what Kitex reads, and is written as they are. Their maps have one element.
+// TestGoldenMessages compares with the messages that Kitex v0.16.3 wrote when the file was made:
+// what is read of them is what Kitex reads, and is written as they are. Their maps have one
+// element.
 func TestGoldenMessages(t *testing.T) {
 	if *update {
 		writeGoldenMessages(t)
@@ -77,7 +78,8 @@ func writeGoldenMessages(t *testing.T) {
 			if len(message) > 1500 {
 				continue
 			}
-			// As it is read: a nil struct is written as one without fields, and its default values come with it.
+			// As it is read: a nil struct is written as one without fields, and its default values
+			// come with it.
 			result := new(types.TypesMirrorResult)
 			if _, err := decode(nil, message, result); err != nil {
 				t.Fatal(err)

@@ -187,7 +187,8 @@ var protocols = map[string]transport.Protocol{
 
 const method = "Mirror"
 
-// newMessage returns a message of a call of Mirror, with data or, if that is nil, with what newData makes.
+// newMessage returns a message of a call of Mirror, with data or, if that is nil, with what newData
+// makes.
 func newMessage(kind remote.MessageType, role remote.RPCRole, p transport.Protocol, data any, newData func() any) remote.Message {
 	info := serviceinfo.NewMethodInfo(nil, func() any { return newData() }, func() any { return newData() }, false)
 	invocation := rpcinfo.NewInvocation("Types", method)
@@ -207,7 +208,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// encode returns the message with data that a server sends whose payload codec is pc; nil stands for Kitex's.
+// encode returns the message with data that a server sends whose payload codec is pc; nil stands
+// for Kitex's.
 func encode(t testing.TB, pc remote.PayloadCodec, p transport.Protocol, kind remote.MessageType, data any) []byte {
 	t.Helper()
 	m := newMessage(kind, remote.Server, p, data, nil)
@@ -223,7 +225,8 @@ func encode(t testing.TB, pc remote.PayloadCodec, p transport.Protocol, kind rem
 	return append([]byte(nil), b...)
 }
 
-// decode reads as a client whose payload codec is pc into data and returns how many bytes were read.
+// decode reads as a client whose payload codec is pc into data and returns how many bytes were
+// read.
 func decode(pc remote.PayloadCodec, b []byte, data any) (int, error) {
 	in := remote.NewReaderBuffer(b)
 	m := newMessage(remote.Reply, remote.Client, transport.PurePayload, data, nil)

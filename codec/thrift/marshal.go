@@ -44,8 +44,8 @@ func (c *payloadCodec) Marshal(ctx context.Context, m remote.Message, out remote
 	return writeThrough(out, write)
 }
 
-// writeThrough has write fill a buffer in memory, whose bytes then go to out: another transport's buffer,
-// which may lack what a Writer has.
+// writeThrough has write fill a buffer in memory, whose bytes then go to out: another transport's
+// buffer, which may lack what a Writer has.
 func writeThrough(out remote.ByteBuffer, write func(w Writer) error) error {
 	var memory buffer.LinkBuffer
 	defer memory.Close() //nolint:errcheck // it gives memory back and cannot fail

@@ -44,8 +44,8 @@ func (c *contents) collect(v reflect.Value) {
 	}
 }
 
-// TestBinariesAreTheReaders has each binary of a value written to and appended to, as a handler may: nothing
-// else of the value changes, though all of it may be parts of one frame.
+// TestBinariesAreTheReaders has each binary of a value written to and appended to, as a handler
+// may: nothing else of the value changes, though all of it may be parts of one frame.
 func TestBinariesAreTheReaders(t *testing.T) {
 	binaries := 0
 	for name, newValue := range newValues {

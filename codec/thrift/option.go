@@ -22,9 +22,9 @@ func WithCopyStrings() Option {
 	return func(c *payloadCodec) { c.options.CopyStrings = true }
 }
 
-// WithPinRatio has strings and binaries be parts of a message's frame of more than 4 KiB only if n times their
-// length is at least the frame's; shorter ones are copied, so that a key that is kept does not keep
-// a large frame. Zero or less means the default, DefaultPinRatio.
+// WithPinRatio has strings and binaries be parts of a message's frame of more than 4 KiB only if n
+// times their length is at least the frame's; shorter ones are copied, so that a key that is kept
+// does not keep a large frame. Zero or less means the default, DefaultPinRatio.
 func WithPinRatio(n int) Option {
 	return func(c *payloadCodec) {
 		if n > 0 {
@@ -34,10 +34,11 @@ func WithPinRatio(n int) Option {
 }
 
 // WithFallback has f read and write what the codec does not: generic calls, exceptions that are
-// sent, and types that it does not know. f reads a message once that is there as a whole and was checked, from
-// memory that holds nothing else. The default is the Thrift codec that is registered with Kitex
-// when NewPayloadCodec is called, which is Kitex's own unless the program has set another; where that passes messages on to
-// this codec, f must be given. Payloads other than Thrift always go to the codec registered for them.
+// sent, and types that it does not know. f reads a message once that is there as a whole and was
+// checked, from memory that holds nothing else. The default is the Thrift codec that is registered
+// with Kitex when NewPayloadCodec is called, which is Kitex's own unless the program has set
+// another; where that passes messages on to this codec, f must be given. Payloads other than Thrift
+// always go to the codec registered for them.
 func WithFallback(f remote.PayloadCodec) Option {
 	return func(c *payloadCodec) { c.fallback = f }
 }
@@ -54,17 +55,19 @@ type Family interface {
 	// codec asks once per type.
 	Has(t reflect.Type) bool
 
-	// Unmarshal reads the struct that frame is into v and returns how many bytes it took. The struct
-	// was checked against the limits by the types that the message gives. frame is memory that nothing
-	// else writes: v may keep parts of it. Limits that are not set stand for their defaults.
+	// Unmarshal reads the struct that frame is into v and returns how many bytes it took. The
+	// struct was checked against the limits by the types that the message gives. frame is memory
+	// that nothing else writes: v may keep parts of it. Limits that are not set stand for their
+	// defaults.
 	Unmarshal(frame []byte, v any, l Limits) (n int, err error)
 
 	// Marshal appends v to w. It does not flush.
 	Marshal(w Writer, v any) error
 }
 
-// Writer is what a message is appended to: a buffer.LinkBuffer, a connection's Writer, or the buffer that
-// a Kitex call has on them. See buffer.Writer and buffer.Linker for what the methods promise.
+// Writer is what a message is appended to: a buffer.LinkBuffer, a connection's Writer, or the
+// buffer that a Kitex call has on them. See buffer.Writer and buffer.Linker for what the methods
+// promise.
 type Writer interface {
 	// Malloc returns n bytes to fill in. They stay where they are until they are flushed.
 	Malloc(n int) ([]byte, error)

@@ -16,7 +16,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
-// DefaultPinRatio is how many times a string's length the frame may be that the string is a part of.
+// DefaultPinRatio is how many times a string's length the frame may be that the string is a part
+// of.
 const DefaultPinRatio = compiled.DefaultPinRatio
 
 // NewPayloadCodec returns the codec, for server.WithPayloadCodec and client.WithPayloadCodec; the
@@ -38,8 +39,8 @@ func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
 	return c
 }
 
-// rawCodec returns the type of the payload codec that generic.BinaryThriftGeneric sets. It reads no more of a message
-// than the method's name.
+// rawCodec returns the type of the payload codec that generic.BinaryThriftGeneric sets. It reads no
+// more of a message than the method's name.
 func rawCodec() reflect.Type {
 	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
 	if !ok {

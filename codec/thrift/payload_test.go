@@ -24,7 +24,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestSameAsKitex has either codec read what the other wrote, in every form: same bytes, same values, same length.
+// TestSameAsKitex has either codec read what the other wrote, in every form: same bytes, same
+// values, same length.
 func TestSameAsKitex(t *testing.T) {
 	ours := NewPayloadCodec()
 	for name, p := range protocols {
@@ -66,7 +67,8 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestRefusals has messages that do not belong to the call be the errors that Kitex's codec makes of them.
+// TestRefusals has messages that do not belong to the call be the errors that Kitex's codec makes
+// of them.
 func TestRefusals(t *testing.T) {
 	message := func(kind thrift.TMessageType, name string, sequence int32) []byte {
 		b, err := thrift.MarshalFastMsg(name, kind, sequence, new(types.TypesMirrorResult))
@@ -382,7 +384,8 @@ func TestLongMethodNames(t *testing.T) {
 	}
 }
 
-// TestRegistered has the codec not be its own fallback where the program has registered it with Kitex.
+// TestRegistered has the codec not be its own fallback where the program has registered it with
+// Kitex.
 func TestRegistered(t *testing.T) {
 	c := NewPayloadCodec()
 	remote.PutPayloadCode(serviceinfo.Thrift, c)
@@ -424,7 +427,8 @@ func TestShortStrings(t *testing.T) {
 	}
 }
 
-// TestForeignBufferAllocations has what is gathered for another transport's buffer go back to its pool.
+// TestForeignBufferAllocations has what is gathered for another transport's buffer go back to its
+// pool.
 func TestForeignBufferAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
@@ -446,7 +450,8 @@ func TestForeignBufferAllocations(t *testing.T) {
 	}
 }
 
-// TestMaxFrameOfEveryForm has the limit hold for the message with its header, however that comes: all at once too.
+// TestMaxFrameOfEveryForm has the limit hold for the message with its header, however that comes:
+// all at once too.
 func TestMaxFrameOfEveryForm(t *testing.T) {
 	everything := types.NewEverything()
 	everything.Numbers, everything.Point = make([]int32, 100), new(types.Point)
@@ -473,7 +478,8 @@ func TestMaxFrameOfEveryForm(t *testing.T) {
 	}
 }
 
-// TestChecksums has Kitex add a checksum to what either codec writes, and check it before either reads.
+// TestChecksums has Kitex add a checksum to what either codec writes, and check it before either
+// reads.
 func TestChecksums(t *testing.T) {
 	kitex := codec.NewDefaultCodecWithConfig(codec.CodecConfig{CRC32Check: true})
 	result := &types.TypesMirrorResult{Success: random(newValues["Everything"], 3, 1).(*types.Everything)}

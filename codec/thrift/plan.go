@@ -39,8 +39,8 @@ type plan struct {
 // plans has the plans of types that were asked for.
 type plans struct{ found sync.Map } // reflect.Type to *plan
 
-// of returns the plan for values of type t, nil for none. While another goroutine compiles the type, a plan that needs
-// a compiled type does without, and is not kept.
+// of returns the plan for values of type t, nil for none. While another goroutine compiles the
+// type, a plan that needs a compiled type does without, and is not kept.
 func (p *plans) of(t reflect.Type, families []Family) *plan {
 	if found, ok := p.found.Load(t); ok {
 		return found.(*plan) //nolint:errcheck // the only type that is stored
@@ -84,9 +84,10 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 	return p, known
 }
 
-// readsForFrugal plans to read values of type t without Frugal if it has maps of structs in place. Frugal 0.3.1 reads those
-// structs into a variable that it keeps in a pool and does not clear: where a message leaves out a field, the
-// struct has that of another message. It reports whether the plan is final.
+// readsForFrugal plans to read values of type t without Frugal if it has maps of structs in place.
+// Frugal 0.3.1 reads those structs into a variable that it keeps in a pool and does not clear:
+// where a message leaves out a field, the struct has that of another message. It reports whether
+// the plan is final.
 func (p *plan) readsForFrugal(t reflect.Type) (final bool) {
 	if p.shape == nil || !p.shape.HasStructsInMaps() {
 		return true
@@ -98,9 +99,9 @@ func (p *plan) readsForFrugal(t reflect.Type) (final bool) {
 	return !errors.Is(err, typecache.ErrBusy)
 }
 
-// untagged returns what code may take that reads a message into a value of type t, of which no tags tell what is
-// declared. It may not look at what the message says about elements, as generated code does not: each is charged as a
-// struct, too.
+// untagged returns what code may take that reads a message into a value of type t, of which no tags
+// tell what is declared. It may not look at what the message says about elements, as generated code
+// does not: each is charged as a struct, too.
 func untagged(t reflect.Type) *charge.Costs {
 	c := charge.Typed(t)
 	c.Element += c.Struct
@@ -108,7 +109,8 @@ func untagged(t reflect.Type) *charge.Costs {
 	return c
 }
 
-// validate returns how many bytes the struct takes that b begins with, if code other than this module's may read it.
+// validate returns how many bytes the struct takes that b begins with, if code other than this
+// module's may read it.
 func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
 	if p.shape != nil {
 		return p.shape.Validate(b, l)

@@ -54,9 +54,9 @@ func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 
 // Explain returns nil if values of type t, a struct or a pointer to one, are read and written by a
 // program that was compiled from its tags, which is the fastest way. Otherwise the error says why
-// its own code or Kitex's codec does that, and whether Frugal may leave fields of another message in a value, as the package's
-// documentation says. It compiles the type if that has not been done. Types of
-// a Family are the family's, whatever Explain says.
+// its own code or Kitex's codec does that, and whether Frugal may leave fields of another message
+// in a value, as the package's documentation says. It compiles the type if that has not been done.
+// Types of a Family are the family's, whatever Explain says.
 func Explain(t reflect.Type) error {
 	_, err := compiled.Of(t)
 	if err == nil {

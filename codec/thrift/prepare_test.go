@@ -141,7 +141,8 @@ func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	}
 }
 
-// curious asks the codec about itself and about other types, and reads one of its own, whenever its code runs.
+// curious asks the codec about itself and about other types, and reads one of its own, whenever its
+// code runs.
 type curious struct {
 	Next *curious `thrift:"next,1,optional"`
 	Name string   `thrift:"name,2"`
@@ -226,8 +227,8 @@ func (u *untyped) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return len(b)
 }
 
-// TestTypesMayAskForTypes compiles a type whose own code asks the codec for types, for those that are being
-// compiled too: the calls return, and the type is compiled.
+// TestTypesMayAskForTypes compiles a type whose own code asks the codec for types, for those that
+// are being compiled too: the calls return, and the type is compiled.
 func TestTypesMayAskForTypes(t *testing.T) {
 	done := make(chan error, 2)
 	for range cap(done) { // at the same time
@@ -248,7 +249,8 @@ func TestTypesMayAskForTypes(t *testing.T) {
 	}
 }
 
-// plainPart has no default values of its own, which the generator's structs do; whole is as generated but for that part.
+// plainPart has no default values of its own, which the generator's structs do; whole is as
+// generated but for that part.
 type (
 	plainPart struct {
 		Name string `frugal:"1,default,string"`
@@ -273,7 +275,8 @@ func (*whole) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return thrift.Binary.WriteFieldBegin(b, thrift.STRUCT, 1) + copy(b[3:], "\x00\x00")
 }
 
-// TestExplainNamesTheCause names the type because of which another one is not compiled, not what comes of it.
+// TestExplainNamesTheCause names the type because of which another one is not compiled, not what
+// comes of it.
 func TestExplainNamesTheCause(t *testing.T) {
 	err := Explain(reflect.TypeFor[whole]())
 	if want := "whole has a thrift.plainPart: no code by Kitex's generator"; err == nil || !strings.Contains(err.Error(), want) {

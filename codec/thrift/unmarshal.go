@@ -80,7 +80,8 @@ func checkFraming(m remote.Message) error {
 	return nil
 }
 
-// peekHeader waits for the message's header. payload is how long the message is, 0 if that is not known.
+// peekHeader waits for the message's header. payload is how long the message is, 0 if that is not
+// known.
 func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, err error) {
 	if 0 < payload && payload < headerBytes {
 		return h, wire.NewError(Truncated, payload, "")
@@ -168,8 +169,8 @@ func checkEnd(n, size int) error {
 	return wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
 }
 
-// refuseUnlessLost refuses a message that was not received whole. It returns the error of a connection that
-// ended inside a message of unknown length as it is, as Kitex's codec does.
+// refuseUnlessLost refuses a message that was not received whole. It returns the error of a
+// connection that ended inside a message of unknown length as it is, as Kitex's codec does.
 func refuseUnlessLost(err error, m remote.Message) error {
 	if m.PayloadLen() == 0 && !errors.As(err, new(*Error)) {
 		return err

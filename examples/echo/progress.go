@@ -27,7 +27,8 @@ func displayOn(out io.Writer) display {
 	return display{every: time.Second, end: "\n"}
 }
 
-// isTerminal reports whether what is written to out is seen on a terminal. The null device counts as one.
+// isTerminal reports whether what is written to out is seen on a terminal. The null device counts
+// as one.
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {

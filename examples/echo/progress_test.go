@@ -46,8 +46,8 @@ func TestProgress(t *testing.T) {
 
 const childEnv = "ECHO_EXAMPLE_CHILD"
 
-// TestOutputOfPipe runs the example in a process of its own whose output goes into a pipe, as into a log:
-// every line is text, with readable figures, and none is joined to the next.
+// TestOutputOfPipe runs the example in a process of its own whose output goes into a pipe, as into
+// a log: every line is text, with readable figures, and none is joined to the next.
 func TestOutputOfPipe(t *testing.T) {
 	if os.Getenv(childEnv) != "" {
 		cfg := config{addr: "127.0.0.1:0", load: load{callers: 5, duration: 1200 * time.Millisecond}}

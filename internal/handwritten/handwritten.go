@@ -1,5 +1,5 @@
-// Package handwritten holds types that read the arguments and the result of idl/echo.thrift's Echo by code of their
-// own, for tests of what such code is given.
+// Package handwritten holds types that read the arguments and the result of idl/echo.thrift's Echo
+// by code of their own, for tests of what such code is given.
 package handwritten
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// FastArgs and FastResult have the generator's tags and read as its code does, but write another message, so that
-// codec/thrift leaves them to their own code.
+// FastArgs and FastResult have the generator's tags and read as its code does, but write another
+// message, so that codec/thrift leaves them to their own code.
 type (
 	// FastArgs are the arguments.
 	FastArgs struct {
@@ -49,8 +49,8 @@ func (r *FastResult) FastRead(b []byte) (int, error) {
 	return n, err
 }
 
-// Args and Result have no tags. Their code looks at the message's types, and believes its counts. Their
-// fields are exported, so that codec/thrift knows what a message makes of them.
+// Args and Result have no tags. Their code looks at the message's types, and believes its counts.
+// Their fields are exported, so that codec/thrift knows what a message makes of them.
 type (
 	// Args are the arguments.
 	Args struct{ carrier }
@@ -127,7 +127,8 @@ func (m *message) read(b []byte) (int, error) {
 	})
 }
 
-// readContainer reads a field whose value b begins with the type of its elements, or of its keys and values.
+// readContainer reads a field whose value b begins with the type of its elements, or of its keys
+// and values.
 func (m *message) readContainer(b []byte, t thrift.TType, id int16) (int, error) {
 	switch elem := thrift.TType(b[0]); {
 	case id == 4 && t == thrift.LIST && elem == thrift.STRING:

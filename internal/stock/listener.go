@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OnceListening has a server whose transport is netpoll close its listener once, be it the one that it was given
-// or the one that it makes. It goes after server.WithListener.
+// OnceListening has a server whose transport is netpoll close its listener once, be it the one that
+// it was given or the one that it makes. It goes after server.WithListener.
 func OnceListening() server.Option {
 	return server.Option{F: func(o *server.Options, _ *utils.Slice) {
 		if o.RemoteOpt.Listener == nil {
@@ -49,14 +49,14 @@ func (s onceServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	return newListener(ln)
 }
 
-// newListener returns ln as a netpoll.Listener whose number nobody else gets while netpoll may still use it.
+// newListener returns ln as a netpoll.Listener whose number nobody else gets while netpoll may
+// still use it.
 //
-// netpoll's own Close closes the same number twice, and Kitex's Shutdown calls
-// it twice, 100 ms apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3
-// netpoll/trans_server.go): whoever got that number meanwhile loses a socket. The second
-// time netpoll takes the number out of its poller, too: a connection of netpoll's that got it is never heard of again.
-// In a process with other servers and clients that fails tests that have
-// nothing to do with it.
+// netpoll's own Close closes the same number twice, and Kitex's Shutdown calls it twice, 100 ms
+// apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3 netpoll/trans_server.go): whoever got that
+// number meanwhile loses a socket. The second time netpoll takes the number out of its poller, too:
+// a connection of netpoll's that got it is never heard of again. In a process with other servers
+// and clients that fails tests that have nothing to do with it.
 func newListener(ln net.Listener) (net.Listener, error) {
 	converted, err := netpoll.ConvertListener(ln)
 	if err != nil {
@@ -71,7 +71,8 @@ type onceListener struct {
 	once     sync.Once
 }
 
-// numberKept is for how long a closed listener's number is kept: longer than any server takes to stop.
+// numberKept is for how long a closed listener's number is kept: longer than any server takes to
+// stop.
 const numberKept = time.Minute
 
 // closedListener is a listener of netpoll's that has been closed.

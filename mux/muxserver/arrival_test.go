@@ -161,8 +161,8 @@ func (b *bubble) looked() int {
 	return len(b.arrivals.conns)
 }
 
-// TestLongRequestIsInOnePiece: a request that comes in many parts is in memory that a codec takes as it is,
-// whether the client is marked or not, and counts for that memory while it is coming.
+// TestLongRequestIsInOnePiece: a request that comes in many parts is in memory that a codec takes
+// as it is, whether the client is marked or not, and counts for that memory while it is coming.
 func TestLongRequestIsInOnePiece(t *testing.T) {
 	for name, marked := range map[string]bool{"marked": true, "not marked": false} {
 		t.Run(name, func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestLongRequestIsInOnePiece(t *testing.T) {
 	}
 }
 
-// TestLengthsTakeNoMemory has clients announce long requests and send no more of them: that takes no memory, and no room from
-// others.
+// TestLengthsTakeNoMemory has clients announce long requests and send no more of them: that takes
+// no memory, and no room from others.
 func TestLengthsTakeNoMemory(t *testing.T) {
 	const clients, whole = 20, 1 << 20
 	for _, kind := range []string{"not marked", "marked", "oneway"} {
@@ -232,7 +232,8 @@ func TestLengthsTakeNoMemory(t *testing.T) {
 	}
 }
 
-// TestOnewayTakesWhatComes has a long oneway, which does not count until it is whole, take no more than has come.
+// TestOnewayTakesWhatComes has a long oneway, which does not count until it is whole, take no more
+// than has come.
 func TestOnewayTakesWhatComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})

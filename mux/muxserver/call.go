@@ -70,12 +70,12 @@ func (c *Call) Reply() *buffer.LinkBuffer {
 	return c.reply
 }
 
-// handle handles the call, which begins at that time of the server's clock, and sends the reply; more
-// says that the caller handles another one next, and flushes then. It returns when the handler
-// ended. If the connection has died, or the client no longer waits, it does nothing: no one would hear
-// of it. A call whose time is over, or that comes to its turn when the server goes away, is refused. A oneway
-// is handled all the same, since its caller was told that it was sent. It does not return if the handler
-// ends the goroutine, but the call is over then too.
+// handle handles the call, which begins at that time of the server's clock, and sends the reply;
+// more says that the caller handles another one next, and flushes then. It returns when the handler
+// ended. If the connection has died, or the client no longer waits, it does nothing: no one would
+// hear of it. A call whose time is over, or that comes to its turn when the server goes away, is
+// refused. A oneway is handled all the same, since its caller was told that it was sent. It does
+// not return if the handler ends the goroutine, but the call is over then too.
 func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	s := c.conn
 	switch {
@@ -118,7 +118,8 @@ func (c *Call) end(reply *buffer.LinkBuffer, more bool) {
 	c.endWith(reply, frame.ReasonCancelled, more)
 }
 
-// refuse ends a call that has not begun, and tells its client, a marked one that wants an answer, why.
+// refuse ends a call that has not begun, and tells its client, a marked one that wants an answer,
+// why.
 func (c *Call) refuse(reason frame.Reason, more bool) { c.endWith(nil, reason, more) }
 
 // endWith is end, where a marked client that gets no reply is told the reason.

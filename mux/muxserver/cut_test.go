@@ -16,7 +16,8 @@ import (
 // TestRequestsCutAnywhere: a client stops after any number of bytes of its requests, in any way.
 // The handler gets the whole ones, each once, and nothing else; whoever still reads gets their
 // replies; nothing is left of the connection. A client that reads no more resets the connection
-// when the hello or the first reply comes: the server skips what it has not begun to handle by then.
+// when the hello or the first reply comes: the server skips what it has not begun to handle by
+// then.
 func TestRequestsCutAnywhere(t *testing.T) {
 	for _, sig := range []frame.Signal{frame.SignalHello, frame.SignalNone} {
 		for _, end := range testpeer.Endings() {

@@ -19,7 +19,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// holdLittle has the kernel hold little of what a server's connections write, so that it waits in the server.
+// holdLittle has the kernel hold little of what a server's connections write, so that it waits in
+// the server.
 func holdLittle(t *testing.T, s *muxServer) {
 	t.Helper()
 	attach := func(sc *Conn) {
@@ -64,8 +65,8 @@ func TestDeafPeers(t *testing.T) {
 			}
 		}()
 	}
-	// The kernel holds less than a quarter of what a connection may have pending: one that has met its
-	// limit keeps three quarters, and never reads again.
+	// The kernel holds less than a quarter of what a connection may have pending: one that has met
+	// its limit keeps three quarters, and never reads again.
 	var waiting int64
 	testpeer.WaitFor(t, "the server to read no more", func() bool {
 		st := s.Stats()
@@ -86,8 +87,8 @@ func TestDeafPeers(t *testing.T) {
 	})
 }
 
-// TestShutdownWaitsAtRest has a shutdown wait for clients that read nothing, for a day: what looks again and
-// again would not come to its end here.
+// TestShutdownWaitsAtRest has a shutdown wait for clients that read nothing, for a day: what looks
+// again and again would not come to its end here.
 func TestShutdownWaitsAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const peers, patience = 8, 24 * time.Hour
@@ -160,8 +161,8 @@ func TestShortFramesTakeMemory(t *testing.T) {
 	}
 }
 
-// TestPingsTakeNoMemory: of a client that sends pings and does not read, one answer waits beside the one that
-// is being written, however many it sends.
+// TestPingsTakeNoMemory: of a client that sends pings and does not read, one answer waits beside
+// the one that is being written, however many it sends.
 func TestPingsTakeNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{WriteTimeout: -1})

@@ -15,12 +15,13 @@ import (
 // there calls are taken by
 //
 //   - the reader, the goroutine that has read the batch, if nearly all calls of the connection are
-//     quick (trust) and it does not come straight from the last batch (visit). It offers the reading
-//     side and handles one call after the other, in place: no goroutine is woken, and the replies
-//     leave in one write at the end. It stops when the line is empty, or after longTime: then it
-//     asks a worker for help.
+//     quick (trust) and it does not come straight from the last batch (visit). It offers the
+//     reading side and handles one call after the other, in place: no goroutine is woken, and the
+//     replies leave in one write at the end. It stops when the line is empty, or after longTime:
+//     then it asks a worker for help.
 //   - workers, which were asked. One that takes a call and leaves others in the line asks the next
-//     before it begins, so a call that blocks holds up none behind it. It writes each reply at once.
+//     before it begins, so a call that blocks holds up none behind it. It writes each reply at
+//     once.
 //
 // So at any time, while calls wait in the line
 //
@@ -102,8 +103,9 @@ func (s *Conn) companyBeside(own int32) output.Company {
 	return output.Alone
 }
 
-// relieve does for the connection's reader what it cannot do while a call keeps it. It is the helper's
-// look at a connection whose reader has lately handled calls in place, and reports whether to look again.
+// relieve does for the connection's reader what it cannot do while a call keeps it. It is the
+// helper's look at a connection whose reader has lately handled calls in place, and reports whether
+// to look again.
 func (s *Conn) relieve() (again bool) {
 	stuck, again := s.line.look()
 	if stuck != 0 {
@@ -160,8 +162,8 @@ type line struct {
 	several bool   // a reader has come with more than one call since the helper's last look
 }
 
-// needsWorkerLocked reports whether the caller, who leaves the line, is to ask a worker, once it has
-// unlocked mu: calls wait in it, and no worker is on the way.
+// needsWorkerLocked reports whether the caller, who leaves the line, is to ask a worker, once it
+// has unlocked mu: calls wait in it, and no worker is on the way.
 func (l *line) needsWorkerLocked() bool {
 	needs := !l.waiting.isEmpty() && !l.asked
 	l.asked = l.asked || needs

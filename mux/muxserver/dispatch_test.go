@@ -28,7 +28,8 @@ func sendBatch(t testing.TB, p *testpeer.Client, n uint32) {
 	p.Send(t, frames...)
 }
 
-// batchServer is a server on one connection, in a bubble of synctest. What is sent at once comes at once.
+// batchServer is a server on one connection, in a bubble of synctest. What is sent at once comes at
+// once.
 type batchServer struct {
 	*Server
 	client *testpeer.Client
@@ -90,9 +91,9 @@ func (b *batchServer) beginnings(n uint32) (times []time.Duration) {
 	return times
 }
 
-// TestCallThatBlocksInBatch: whichever call of a batch blocks, those behind it begin, and the replies
-// of those before and behind it leave, while it does: at once where workers handle them, else at
-// the helper's second tick at the latest.
+// TestCallThatBlocksInBatch: whichever call of a batch blocks, those behind it begin, and the
+// replies of those before and behind it leave, while it does: at once where workers handle them,
+// else at the helper's second tick at the latest.
 func TestCallThatBlocksInBatch(t *testing.T) {
 	const n = 6
 	for name, credit := range handlings {
@@ -186,8 +187,8 @@ func TestRepliesOfBatchLeaveTogether(t *testing.T) {
 	})
 }
 
-// TestHandlerEndsReader: where a handler ends the reader's goroutine the rest of the batch is handled
-// all the same, the replies before it leave, and the connection goes on.
+// TestHandlerEndsReader: where a handler ends the reader's goroutine the rest of the batch is
+// handled all the same, the replies before it leave, and the connection goes on.
 func TestHandlerEndsReader(t *testing.T) {
 	const n = 6
 	for bad := uint32(1); bad <= n; bad++ {
@@ -281,8 +282,8 @@ func TestShutdownWithBatch(t *testing.T) {
 	}
 }
 
-// TestReaderRests: a connection whose next batch is there whenever its reader is back has every other
-// one handled by workers, so that the reader parks.
+// TestReaderRests: a connection whose next batch is there whenever its reader is back has every
+// other one handled by workers, so that the reader parks.
 func TestReaderRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, each = 3, quickTime

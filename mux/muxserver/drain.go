@@ -90,8 +90,8 @@ func (s *Server) turnAway() {
 	}
 }
 
-// turnAway tells the client of the calls in the line that they do not begin. Those that come to the line
-// meanwhile are refused when it is their turn.
+// turnAway tells the client of the calls in the line that they do not begin. Those that come to the
+// line meanwhile are refused when it is their turn.
 func (s *Conn) turnAway() {
 	waiting := s.line.withdraw()
 	for call := waiting.pop(); call != nil; call = waiting.pop() {
@@ -137,9 +137,9 @@ func (s *Conn) drain() {
 	}
 }
 
-// Drain has the connection end without failing a call, as Shutdown does with all of them: a client that
-// knows package mux is told to send nothing new, and closes it after its last reply; another one's is
-// closed when it is idle. It does not wait.
+// Drain has the connection end without failing a call, as Shutdown does with all of them: a client
+// that knows package mux is told to send nothing new, and closes it after its last reply; another
+// one's is closed when it is idle. It does not wait.
 func (s *Conn) Drain() {
 	s.drainWanted.Store(true)
 	s.drain()

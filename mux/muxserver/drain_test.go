@@ -120,8 +120,8 @@ func TestShutdownUnderLoad(t *testing.T) {
 	}
 }
 
-// pipeLook is how long package conn looks, when it drains a connection that cannot be asked, for bytes
-// that have arrived on it (conn's firstLook).
+// pipeLook is how long package conn looks, when it drains a connection that cannot be asked, for
+// bytes that have arrived on it (conn's firstLook).
 const pipeLook = 5 * time.Millisecond
 
 // TestShutdownOfIdle: without calls in flight the shutdown waits for clients that know

@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// goingServer is a server on its way to its end, with one connection on which call 2 runs, call 3 and
-// oneway 4 wait in the line, and half of request 5 has come.
+// goingServer is a server on its way to its end, with one connection on which call 2 runs, call 3
+// and oneway 4 wait in the line, and half of request 5 has come.
 type goingServer struct {
 	*bubble
 	client *bubbleClient
@@ -39,8 +39,8 @@ func newGoingServer(ctx context.Context, t *testing.T) *goingServer {
 }
 
 // TestGoing: when the time of a shutdown is nearly over, requests that have not begun are refused,
-// be it that they wait or that they come later, and their clients hear of it before the connection ends. Those
-// that run go on, and what has run is answered; oneways are handled.
+// be it that they wait or that they come later, and their clients hear of it before the connection
+// ends. Those that run go on, and what has run is answered; oneways are handled.
 func TestGoing(t *testing.T) {
 	const limit = 10 * time.Second
 	for _, ends := range []bool{false, true} {
@@ -108,8 +108,8 @@ func TestGoingLate(t *testing.T) {
 	})
 }
 
-// TestGoingAtOnce: after a shutdown whose end comes unannounced, and after Close, no call that waits
-// begins, except oneways.
+// TestGoingAtOnce: after a shutdown whose end comes unannounced, and after Close, no call that
+// waits begins, except oneways.
 func TestGoingAtOnce(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

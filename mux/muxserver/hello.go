@@ -84,16 +84,16 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	return in.Skip(p.Bytes)
 }
 
-// pongs are the answers to a client's pings. Pings that come together get one, and so do those that come
-// before it was written. The reading side owns it; the zero value has answered none.
+// pongs are the answers to a client's pings. Pings that come together get one, and so do those that
+// come before it was written. The reading side owns it; the zero value has answered none.
 type pongs struct {
 	due  bool   // a ping has come since the last answer
 	said bool   // there is a last answer
 	at   uint64 // its position in the output
 }
 
-// answerPings answers the pings that have come. The reading side calls it before it does anything that
-// may take long.
+// answerPings answers the pings that have come. The reading side calls it before it does anything
+// that may take long.
 func (s *Conn) answerPings() {
 	p := &s.pongs
 	if !p.due {

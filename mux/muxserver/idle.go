@@ -5,8 +5,8 @@ import "time"
 // This file is about clients that know package mux and have no calls: they are told to drain
 // instead of being closed on, so that a request that is on its way then is answered.
 
-// idleGrace is how much longer than the idle time a client may go without a call that was told
-// to drain, and has not gone, before its connection is closed all the same; with an idle time below it
+// idleGrace is how much longer than the idle time a client may go without a call that was told to
+// drain, and has not gone, before its connection is closed all the same; with an idle time below it
 // it is that once more.
 const idleGrace = 10 * time.Second
 
@@ -22,9 +22,10 @@ const (
 // String returns the finding's name.
 func (r rest) String() string { return [...]string{"short", "idle", "overdue"}[r] }
 
-// restLocked decides whether the client has had no call for too long. It is told within a quarter more
-// than the idle time, and never before; heartbeats are no calls, and a request that is coming is one as
-// long as it goes on. Of a client that has said goodbye, or that is not read, there is nothing to be decided.
+// restLocked decides whether the client has had no call for too long. It is told within a quarter
+// more than the idle time, and never before; heartbeats are no calls, and a request that is coming
+// is one as long as it goes on. Of a client that has said goodbye, or that is not read, there is
+// nothing to be decided.
 func (s *Conn) restLocked(now time.Time) rest {
 	timeout := s.server.config.IdleTimeout
 	if timeout <= 0 {

@@ -164,8 +164,8 @@ func TestSlowUploadIsNotIdle(t *testing.T) {
 	})
 }
 
-// TestIdleHalfRequest: a client whose request stops half-way has no call, marked or not, where neither heartbeats
-// nor the read timeout end its connection.
+// TestIdleHalfRequest: a client whose request stops half-way has no call, marked or not, where
+// neither heartbeats nor the read timeout end its connection.
 func TestIdleHalfRequest(t *testing.T) {
 	for _, sig := range []frame.Signal{frame.SignalHello, frame.SignalNone} {
 		for _, first := range []bool{true, false} {

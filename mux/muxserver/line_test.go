@@ -8,9 +8,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestLineModel has readers, workers and the helper come to a line in random order, and calls withdrawn
-// from it: calls are taken in the order in which they came, each once, and while any waits somebody
-// comes for it.
+// TestLineModel has readers, workers and the helper come to a line in random order, and calls
+// withdrawn from it: calls are taken in the order in which they came, each once, and while any
+// waits somebody comes for it.
 func TestLineModel(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(2000)) {
 		m := &lineModel{rnd: rand.New(rand.NewPCG(seed, 7))}
@@ -26,7 +26,8 @@ func TestLineModel(t *testing.T) {
 	}
 }
 
-// lineModel is a line and those who come to it. Each step is what one of them does with the lock held.
+// lineModel is a line and those who come to it. Each step is what one of them does with the lock
+// held.
 type lineModel struct {
 	rnd     *rand.Rand
 	line    line
@@ -103,7 +104,8 @@ func (m *lineModel) workerComes(t *testing.T) {
 	}
 }
 
-// workerTakes has a worker that was there take a call, or go if there is none. Some calls never end.
+// workerTakes has a worker that was there take a call, or go if there is none. Some calls never
+// end.
 func (m *lineModel) workerTakes(t *testing.T) {
 	if m.workers == 0 {
 		return

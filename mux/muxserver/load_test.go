@@ -365,7 +365,8 @@ func (w *window) mustRun(t testing.TB, n int) {
 	}
 }
 
-// BenchmarkServer compares who handles calls at first, on one connection: calls of 1 KiB, with handlers that take no time, some, or wait.
+// BenchmarkServer compares who handles calls at first, on one connection: calls of 1 KiB, with
+// handlers that take no time, some, or wait.
 func BenchmarkServer(b *testing.B) {
 	handlers := []struct {
 		name string

@@ -10,8 +10,8 @@ import (
 // (arrival.go), connections that are paused (paused.go), and readers that handle calls
 // (dispatch.go). Each of them is a list of connections that a round goes through once per period.
 
-// rounds looks at connections, once per period each, from when they are added until a look
-// has nothing more to do. It has no timer while there are none. A connection must not be added twice:
+// rounds looks at connections, once per period each, from when they are added until a look has
+// nothing more to do. It has no timer while there are none. A connection must not be added twice:
 // who adds it keeps note of that, by an entry or otherwise.
 type rounds struct {
 	// immutable
@@ -63,8 +63,8 @@ func (r *rounds) goRound() {
 	}
 }
 
-// entry says that a connection is in the list of some rounds, or about to be. The zero value says that
-// it is not.
+// entry says that a connection is in the list of some rounds, or about to be. The zero value says
+// that it is not.
 type entry struct{ made atomic.Bool }
 
 // enter makes the entry. It reports whether the caller, and nobody else, adds the connection.

@@ -104,7 +104,8 @@ func TestWarmingUp(t *testing.T) {
 			before := s.Connections.Accepted()
 			cli := harness.EchoClient(t, tr, s.Addr, warmUp(s.Addr, connections))
 			if tr != harness.Kiteline {
-				// Kitex's helper puts connections back while others are still opened, and reuses them.
+				// Kitex's helper puts connections back while others are still opened, and reuses
+				// them.
 				harness.Eventually(t, "warm-up opens connections", func() bool { return s.Connections.Accepted() > before })
 				return
 			}

@@ -20,8 +20,8 @@ var clientPoints = []point{
 	middleware, tracerStart, tracerFinish, unmarshal, marshal, onMessage, onWrite, readMeta, writeMeta,
 }
 
-// A client's callback that does not return frees the call's connection, or its place on a shared one:
-// calls go on within the limits, and the server's stop waits for nothing.
+// A client's callback that does not return frees the call's connection, or its place on a shared
+// one: calls go on within the limits, and the server's stop waits for nothing.
 func TestClient(t *testing.T) {
 	for _, e := range endings {
 		for name, newPool := range map[string]func() (remote.LongConnPool, func() int){
@@ -58,7 +58,8 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// failInClient makes more calls that fail at p than the limits allow at a time, and then as many that do not.
+// failInClient makes more calls that fail at p than the limits allow at a time, and then as many
+// that do not.
 func failInClient(t *testing.T, f *failing, p point, cli echoservice.Client, inUse func() int) {
 	const calls = 6
 	before := f.events.Load()

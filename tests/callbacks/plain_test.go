@@ -18,8 +18,8 @@ const (
 	onRequest point = "OnRequest"
 )
 
-// A plain server's callback ends its connection if that depends on it, and nothing otherwise; either
-// way nothing is left, other connections are served, and OnPanic is told once.
+// A plain server's callback ends its connection if that depends on it, and nothing otherwise;
+// either way nothing is left, other connections are served, and OnPanic is told once.
 func TestPlain(t *testing.T) {
 	const exchanges, replyBytes = 6, 4 << 20
 	for _, e := range endings {

@@ -46,7 +46,8 @@ var points = []point{
 	onRead, onMessage, onWrite, readMeta, writeMeta, onPressure, onDisconnect, closeCallback,
 }
 
-// isOfCall reports whether a call fails if p does: OnPressure and those behind it tell of something.
+// isOfCall reports whether a call fails if p does: OnPressure and those behind it tell of
+// something.
 func (p point) isOfCall() bool {
 	switch p {
 	case onPressure, onDisconnect, closeCallback:

@@ -20,8 +20,8 @@ import (
 )
 
 // A server's callback that does not return fails its call at once, frees all that it had, and holds
-// up neither other calls, nor new connections, nor the server's stop. One that has no call leaves all
-// calls as they are. Each failure that Kitex does not see is logged once.
+// up neither other calls, nor new connections, nor the server's stop. One that has no call leaves
+// all calls as they are. Each failure that Kitex does not see is logged once.
 func TestServer(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
@@ -79,7 +79,8 @@ func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failin
 	}
 }
 
-// callFailing makes calls one after the other, on a client that ends then, of a server that fails at p.
+// callFailing makes calls one after the other, on a client that ends then, of a server that fails
+// at p.
 func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p point) {
 	t.Run("calls", func(t *testing.T) {
 		cli := harness.EchoClient(t, tr, addr, client.WithRPCTimeout(rpcTimeout))

@@ -95,8 +95,8 @@ var streams = map[string]struct {
 	},
 }
 
-// A stream's handler runs on a goroutine of Kitex's, so what its client hears is what it hears of a stock
-// server, which may be nothing. The connection ends with its client and leaves nothing.
+// A stream's handler runs on a goroutine of Kitex's, so what its client hears is what it hears of a
+// stock server, which may be nothing. The connection ends with its client and leaves nothing.
 func TestStreams(t *testing.T) {
 	for _, e := range endings {
 		for name, protocol := range streams {

@@ -139,7 +139,8 @@ func (w *world) checkLeaks(t *testing.T, name string, descriptors int, base harn
 	}
 }
 
-// countDescriptors returns how many descriptors of any kind the process has; 0 where there is no /proc.
+// countDescriptors returns how many descriptors of any kind the process has; 0 where there is no
+// /proc.
 func countDescriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 // and fields as Type.Name. The values are the comments of functions, else empty.
 type api map[string]string
 
-// constants are the values of a package's constants and variables, exported or not, as they are written.
+// constants are the values of a package's constants and variables, exported or not, as they are
+// written.
 type constants map[string]ast.Expr
 
 // parsed is one package, all its files for all systems together, without tests.

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// TestImports compares ARCHITECTURE.md's layers with the imports of the packages: each line names all
-// that its package imports of this project, and outside of it and the standard library, and stands
-// above what it imports. An internal package counts as a part of the one that it is below, unless
-// several share it.
+// TestImports compares ARCHITECTURE.md's layers with the imports of the packages: each line names
+// all that its package imports of this project, and outside of it and the standard library, and
+// stands above what it imports. An internal package counts as a part of the one that it is below,
+// unless several share it.
 func TestImports(t *testing.T) {
 	want := make(map[string]imports)
 	shared := sharedRooms(t)
@@ -123,8 +123,8 @@ func list(column string) []string {
 	return all
 }
 
-// TestBooleanParameters holds what CONTRIBUTING.md says of them: an exported function has none, except
-// for a value that it writes and where the standard library's method of that name has one.
+// TestBooleanParameters holds what CONTRIBUTING.md says of them: an exported function has none,
+// except for a value that it writes and where the standard library's method of that name has one.
 func TestBooleanParameters(t *testing.T) {
 	standard := []string{"SetUnlinkOnClose"} // of net.UnixListener
 	for _, folder := range packageFolders(t) {

@@ -12,7 +12,8 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
-// TestLinks follows every link of every document that leads to a file of the repository or to a heading.
+// TestLinks follows every link of every document that leads to a file of the repository or to a
+// heading.
 func TestLinks(t *testing.T) {
 	followed := 0
 	for _, d := range documents(t) {

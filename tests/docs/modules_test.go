@@ -31,8 +31,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// TestDependencies compares CONTRIBUTING.md's two lists, of what the library imports and of what only
-// tests and examples do, with the imports and with go.mod.
+// TestDependencies compares CONTRIBUTING.md's two lists, of what the library imports and of what
+// only tests and examples do, with the imports and with go.mod.
 func TestDependencies(t *testing.T) {
 	required := make(map[string]bool)
 	for _, r := range requirements(t) {

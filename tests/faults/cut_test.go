@@ -88,7 +88,8 @@ func (p *cutter) copy(to, from net.Conn, budget *atomic.Int64) {
 	}
 }
 
-// ends are the ways in which the two sides of a proxied connection end. What is closed already stays so.
+// ends are the ways in which the two sides of a proxied connection end. What is closed already
+// stays so.
 var ends = map[string]func(sides ...net.Conn){
 	"FIN": func(sides ...net.Conn) {
 		for _, c := range sides {
@@ -114,8 +115,8 @@ var ends = map[string]func(sides ...net.Conn){
 	},
 }
 
-// TestCallCutAnywhere: the connection of a call is cut off after any number of bytes of the request, or of the
-// reply.
+// TestCallCutAnywhere: the connection of a call is cut off after any number of bytes of the
+// request, or of the reply.
 func TestCallCutAnywhere(t *testing.T) {
 	for _, tr := range []harness.Transport{harness.Kiteline, harness.KitelineMux} {
 		for how, end := range ends {

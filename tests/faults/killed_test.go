@@ -35,8 +35,8 @@ func ways() []way {
 // String names the way.
 func (w way) String() string { return fmt.Sprintf("%s over %v", w.name, w.tr) }
 
-// remoteAccounts are for streams whose other side is in another process, and tells nothing. They have the names of
-// the first accounts that are opened there.
+// remoteAccounts are for streams whose other side is in another process, and tells nothing. They
+// have the names of the first accounts that are opened there.
 func remoteAccounts() map[shape]*account {
 	all := openAccounts(new(accounts))
 	for _, a := range all {

@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// checkTold fails the test if anything that a side of a stream was told, after the stream had been cut
-// off, says that the other side had sent everything. what names the stream.
+// checkTold fails the test if anything that a side of a stream was told, after the stream had been
+// cut off, says that the other side had sent everything. what names the stream.
 func checkTold(t *testing.T, what string, a *account, side string) {
 	t.Helper()
 	heard := false
@@ -41,8 +41,8 @@ func checkTold(t *testing.T, what string, a *account, side string) {
 	}
 }
 
-// checkKinds fails the test unless the errors of a stream whose connection has ended are of Kitex's kinds for
-// that, which are the same whatever carries the stream.
+// checkKinds fails the test unless the errors of a stream whose connection has ended are of Kitex's
+// kinds for that, which are the same whatever carries the stream.
 func checkKinds(t *testing.T, what string, a *account) {
 	t.Helper()
 	for _, e := range a.all() {
@@ -72,8 +72,8 @@ func inBoth(t *testing.T, check func(*testing.T, protocol, harness.Transport)) {
 	}
 }
 
-// startStreams starts a server of p's, which stops when its connections have ended: a stock server that has stopped
-// notices no end, and leaves a goroutine with each stream.
+// startStreams starts a server of p's, which stops when its connections have ended: a stock server
+// that has stopped notices no end, and leaves a goroutine with each stream.
 func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Server, *accounts) {
 	t.Helper()
 	newServer, opened := p.serve()
@@ -84,8 +84,8 @@ func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Serv
 	return s, opened
 }
 
-// cutPositions are after how many bytes streams are cut off: between frames, inside a frame's length, and inside its
-// header; with -long, everywhere.
+// cutPositions are after how many bytes streams are cut off: between frames, inside a frame's
+// length, and inside its header; with -long, everywhere.
 func cutPositions() []int64 {
 	if !*long {
 		return []int64{0, 1, 20}
@@ -131,8 +131,8 @@ func streamCuts() []streamCut {
 	return all
 }
 
-// TestStreamCut: the connection of a stream is cut off anywhere, in any way. No side takes what it has for all
-// there is.
+// TestStreamCut: the connection of a stream is cut off anywhere, in any way. No side takes what it
+// has for all there is.
 func TestStreamCut(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		s, opened := startStreams(t, p, tr)
@@ -189,8 +189,9 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 	checkKinds(t, c.String(), a)
 }
 
-// TestLateRequest: a call's request comes when the next call's account is open, and comes twice, as one that is sent
-// again after a cut may. It is counted in its own account: else TestStreamCut would mistake it for the next call.
+// TestLateRequest: a call's request comes when the next call's account is open, and comes twice, as
+// one that is sent again after a cut may. It is counted in its own account: else TestStreamCut
+// would mistake it for the next call.
 func TestLateRequest(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		s, opened := startStreams(t, p, tr)
@@ -221,8 +222,8 @@ func TestLateRequest(t *testing.T) {
 	})
 }
 
-// openAll opens a stream for each account with cli, calls cut when all are open, and returns when they have
-// ended, or with the first error before that.
+// openAll opens a stream for each account with cli, calls cut when all are open, and returns when
+// they have ended, or with the first error before that.
 func openAll(ctx context.Context, cli runner, opened map[shape]*account, cut func()) error {
 	if err := cli.warmUp(ctx); err != nil {
 		return err
@@ -295,8 +296,8 @@ func TestStreamTimeout(t *testing.T) {
 	})
 }
 
-// TestStreamOfStoppedServer: a server runs out of time for its stop while streams are open. A stock server leaves
-// those of TTHeader as they are, and a goroutine with each.
+// TestStreamOfStoppedServer: a server runs out of time for its stop while streams are open. A stock
+// server leaves those of TTHeader as they are, and a goroutine with each.
 func TestStreamOfStoppedServer(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		if tr == harness.Netpoll && p.name == protocolTTHeader {

@@ -28,8 +28,9 @@ type told struct {
 	err error
 }
 
-// account collects what the two sides of one stream, or of one ordinary call, are told. The first message names it:
-// a request may reach the server late, when other streams are under way, or twice.
+// account collects what the two sides of one stream, or of one ordinary call, are told. The first
+// message names it: a request may reach the server late, when other streams are under way, or
+// twice.
 type account struct {
 	name string
 
@@ -65,7 +66,8 @@ func (a *account) all() []told {
 	return slices.Clone(a.told)
 }
 
-// accounts are those of a server's streams, by name. Their names depend only on the order in which they were opened.
+// accounts are those of a server's streams, by name. Their names depend only on the order in which
+// they were opened.
 type accounts struct {
 	mu  sync.Mutex
 	all map[string]*account // guarded by mu
@@ -101,7 +103,8 @@ type service[Req, Res any] struct {
 	nameIn func(*Req) string // the account's name in a first message
 }
 
-// receiveFirst takes the first message of a stream with recv, and returns the account that it names.
+// receiveFirst takes the first message of a stream with recv, and returns the account that it
+// names.
 func (s *service[Req, Res]) receiveFirst(ctx context.Context, recv func(context.Context) (*Req, error)) (*account, error) {
 	first, err := recv(ctx)
 	if err != nil {
@@ -213,12 +216,12 @@ type caller[Req, Res any] struct {
 	bidirectional func(ctx context.Context) (streaming.BidiStreamingClient[Req, Res], error)
 }
 
-// warmUp has a connection exchange its first bytes: Kitex's gRPC client does not notice the end of one that has
-// not received any (nphttp2/grpc/http2_client.go, SetOnRequest).
+// warmUp has a connection exchange its first bytes: Kitex's gRPC client does not notice the end of
+// one that has not received any (nphttp2/grpc/http2_client.go, SetOnRequest).
 func (c caller[Req, Res]) warmUp(ctx context.Context) error { return c.unary(ctx, c.first(warmUpName)) }
 
-// run opens a stream, exchanges messages, has it cut off, and uses it until it is told. An error that
-// comes before the cut is returned.
+// run opens a stream, exchanges messages, has it cut off, and uses it until it is told. An error
+// that comes before the cut is returned.
 func (c caller[Req, Res]) run(ctx context.Context, sh shape, a *account, cut func()) error {
 	switch sh {
 	case unary:

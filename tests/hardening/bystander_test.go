@@ -57,11 +57,13 @@ func (b *bystander) call() error {
 	return harness.ReadFrame(b.c)
 }
 
-// p99 returns the least of some rounds, that is, of the one which was least disturbed by whatever else
-// the machine does. In the short form, which shares its machine with other tests, it makes one call.
+// p99 returns the least of some rounds, that is, of the one which was least disturbed by whatever
+// else the machine does. In the short form, which shares its machine with other tests, it makes one
+// call.
 func (b *bystander) p99() time.Duration {
 	b.t.Helper()
-	// The attackers are in this process too; what the collector does for them is not the server's doing.
+	// The attackers are in this process too; what the collector does for them is not the server's
+	// doing.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	if !long {
 		if err := b.call(); err != nil {

@@ -16,8 +16,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// startLoad has a client that knows nothing of its server yet make more calls at once than the server can
-// bear, each within timeout.
+// startLoad has a client that knows nothing of its server yet make more calls at once than the
+// server can bear, each within timeout.
 func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (server *harness.Child, pool *kiteline.MuxPool, load *harness.Load) {
 	t.Helper()
 	server, addr := startServer(t, fmt.Sprintf("slots=%d", slots))
@@ -31,8 +31,8 @@ func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (ser
 	})
 }
 
-// A client that starts under load opens connections before it knows that its server multiplexes. It does
-// not keep more than it may.
+// A client that starts under load opens connections before it knows that its server multiplexes. It
+// does not keep more than it may.
 func TestColdStartUnderLoad(t *testing.T) {
 	if !long {
 		t.Skip("takes the load that the other promises are measured under: -tags hardening")
@@ -51,8 +51,8 @@ func TestColdStartUnderLoad(t *testing.T) {
 	promise.Check(t, "multiplexed, cold start under load: connections after 5 s", fmt.Sprintf("<= %d", muxConns), fmt.Sprint(most), most <= muxConns)
 }
 
-// Calls whose callers gave up are still the server's to answer: they count among those in flight, or a server
-// that is too slow for a while has ever more of them, and answers nobody in time.
+// Calls whose callers gave up are still the server's to answer: they count among those in flight,
+// or a server that is too slow for a while has ever more of them, and answers nobody in time.
 func TestAbandonedCallsAreBounded(t *testing.T) {
 	if !long {
 		t.Skip("takes the load that the other promises are measured under: -tags hardening")

@@ -29,8 +29,8 @@ func TestDescriptorExhaustion(t *testing.T) {
 	for round := range rounds {
 		r := exhaustion{t: t, addr: addr, frame: frame}
 		r.dial(scale(150, 1000))
-		// The server tries again at longer and longer intervals: the shortage ends at another point of one
-		// each time.
+		// The server tries again at longer and longer intervals: the shortage ends at another point
+		// of one each time.
 		r.serve(1300*time.Millisecond + time.Duration(round)*170*time.Millisecond)
 		recovery = max(recovery, r.recover())
 		slowest = max(slowest, r.slowest)
@@ -66,7 +66,8 @@ func (e *exhaustion) dial(n int) {
 	}
 }
 
-// serve makes calls for d on connections that were accepted, at a pace that costs the server nearly nothing.
+// serve makes calls for d on connections that were accepted, at a pace that costs the server nearly
+// nothing.
 func (e *exhaustion) serve(d time.Duration) {
 	e.t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)

@@ -20,8 +20,8 @@ type idleConn struct {
 	closed         time.Time
 }
 
-// Thousands of connections cost nothing while they are idle, and are closed when their time is over: not
-// before it, and not much after.
+// Thousands of connections cost nothing while they are idle, and are closed when their time is
+// over: not before it, and not much after.
 func TestIdleTimeout(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")

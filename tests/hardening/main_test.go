@@ -25,8 +25,8 @@ func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve})
 }
 
-// alone keeps other tests away from one that measures. In its short form a test has nothing to measure, and
-// runs beside others.
+// alone keeps other tests away from one that measures. In its short form a test has nothing to
+// measure, and runs beside others.
 func alone(t *testing.T) {
 	t.Helper()
 	if !long {

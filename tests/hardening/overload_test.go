@@ -25,10 +25,12 @@ const (
 	capacity = slots * int(time.Second/slotTime) // calls a second that the server can bear
 	deadline = 500 * time.Millisecond
 
-	// callMemory is what a call that waits in the server may hold: a goroutine, the request, Kitex's state.
+	// callMemory is what a call that waits in the server may hold: a goroutine, the request,
+	// Kitex's state.
 	callMemory = 32 << 10
 
-	// endedMemory is what the test's server itself keeps of each connection there was, to see that it ends once.
+	// endedMemory is what the test's server itself keeps of each connection there was, to see that
+	// it ends once.
 	endedMemory = 4 << 10
 )
 
@@ -46,8 +48,9 @@ const (
 	connLimit             = 200    // of the server: it refuses others
 )
 
-// Twice the load that the server can bear does not take it down: calls that it accepts are over within their
-// deadline, the others fail with an error that says why, what waits is bounded, and all is well soon after.
+// Twice the load that the server can bear does not take it down: calls that it accepts are over
+// within their deadline, the others fail with an error that says why, what waits is bounded, and
+// all is well soon after.
 func TestOverload(t *testing.T) {
 	promise.Among(t)
 	for _, o := range []overload{

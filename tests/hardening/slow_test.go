@@ -32,8 +32,8 @@ type attack struct {
 	memory int64 // bound on the server's live memory while it lasts, beyond what it had
 }
 
-// run measures a bystander without the attack and under it, and the server's memory after that for as
-// long as it lasts.
+// run measures a bystander without the attack and under it, and the server's memory after that for
+// as long as it lasts.
 func (a attack) run(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")
@@ -149,8 +149,8 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	checkTime(t, "reader at 1 KiB/s: cut off after the write time-out of 500ms", took, timeout+500*time.Millisecond)
 }
 
-// Clients that send without end to handlers that are slow are held back by TCP. On one connection requests
-// are handled one by one, on the other as many at a time as a server allows.
+// Clients that send without end to handlers that are slow are held back by TCP. On one connection
+// requests are handled one by one, on the other as many at a time as a server allows.
 func TestFastSenders(t *testing.T) {
 	const payload = 4 << 10
 	framed := [][]byte{delayedFrame(t, 100, payload)}
@@ -212,7 +212,8 @@ func delayedFrame(t testing.TB, delayMillis int32, payload int) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
-// multiplexed makes a TTHeader frame of a framed call, with the flag that has its server answer out of order.
+// multiplexed makes a TTHeader frame of a framed call, with the flag that has its server answer out
+// of order.
 func multiplexed(framed []byte) []byte {
 	const headerBytes = 14 // what follows the length, of the shortest header
 	b := binary.BigEndian.AppendUint32(nil, uint32(headerBytes+len(framed)-4))

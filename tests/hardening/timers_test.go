@@ -23,8 +23,8 @@ const (
 	racingTimeout = 2 * time.Millisecond
 	racingConns   = 64
 
-	// racingLate is how much later than its time-out a read may return: what a scheduler with all those
-	// reads to run may take.
+	// racingLate is how much later than its time-out a read may return: what a scheduler with all
+	// those reads to run may take.
 	racingLate = 100 * time.Millisecond
 )
 
@@ -35,8 +35,8 @@ type race struct {
 	collected              atomic.Int64 // connections that nothing refers to any more
 }
 
-// A read whose time-out passes at about the moment that its data comes returns either: no time-out is early,
-// none is missed, no byte is lost, and no timer stays.
+// A read whose time-out passes at about the moment that its data comes returns either: no time-out
+// is early, none is missed, no byte is lost, and no timer stays.
 func TestTimeoutsRaceWithData(t *testing.T) {
 	reads := scale(20_000, 1_000_000)
 	promise.Alone(t)
@@ -137,8 +137,8 @@ func (r *race) readOne(c *conn.Conn) (p []byte, timedOut bool, err error) {
 	return nil, true, nil
 }
 
-// writeAtTimeouts writes the numbers 0, 1, ... at intervals of about the time-out, until the other end
-// closes.
+// writeAtTimeouts writes the numbers 0, 1, ... at intervals of about the time-out, until the other
+// end closes.
 func writeAtTimeouts(c net.Conn) {
 	defer c.Close()
 	timer := time.NewTimer(0)

@@ -38,7 +38,8 @@ const (
 // allReaders has every way to read that the suites check messages for.
 var allReaders = []string{readsCompiled, readsFast, readsFrugal, readsJSON, readsDynamic, readsMap, readsByHand}
 
-// newServer returns what makes a server whose Echo answers with the message that it gets, which is read that way.
+// newServer returns what makes a server whose Echo answers with the message that it gets, which is
+// read that way.
 func newServer(t *testing.T, reads string) func(...server.Option) server.Server {
 	switch reads {
 	case readsCompiled:

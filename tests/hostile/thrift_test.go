@@ -24,8 +24,8 @@ var forms = []form{
 	{"framed, multiplexed", framedMultiplexed, true, true},
 }
 
-// messagesFor returns the messages that a reader gets in a form: all of them, if the tests are to be long; otherwise all
-// in one form, and those that have killed servers in the others.
+// messagesFor returns the messages that a reader gets in a form: all of them, if the tests are to
+// be long; otherwise all in one form, and those that have killed servers in the others.
 func messagesFor(reader, form int) []hostileMessage {
 	var chosen []hostileMessage
 	for _, m := range hostileMessages {
@@ -50,7 +50,8 @@ func skipsOthers(reads string) bool {
 	return reads == readsCompiled || reads == readsFast || reads == readsFrugal
 }
 
-// TestThrift attacks servers that have our codec, whatever reads their messages, in every form that a message can have.
+// TestThrift attacks servers that have our codec, whatever reads their messages, in every form that
+// a message can have.
 func TestThrift(t *testing.T) {
 	for i, reads := range allReaders {
 		t.Run(reads, func(t *testing.T) {
@@ -89,7 +90,8 @@ func TestThriftFramings(t *testing.T) {
 	}
 }
 
-// attackByGrowth sends a frame of the greatest length whose elements would take hundreds of times of it in memory.
+// attackByGrowth sends a frame of the greatest length whose elements would take hundreds of times
+// of it in memory.
 func (v *victim) attackByGrowth(t *testing.T) {
 	const n = 16_000_000
 	v.attack(t, framed(thriftMessage(call, "Echo", inMessage(1, field(tList, 15, list(tStruct, n, zeros(n)...)...)))), false)
@@ -109,8 +111,8 @@ func (v *victim) sendUnknown(t *testing.T) {
 	}
 }
 
-// sendGood has what a server is to take for a message still be one: the attacks are no better than the calls they are
-// made of.
+// sendGood has what a server is to take for a message still be one: the attacks are no better than
+// the calls they are made of.
 func (v *victim) sendGood(t *testing.T, reads string) {
 	good := thriftMessage(call, "Echo", inMessage(1, nested(60)))
 	if reads == readsCompiled { // Kitex's readers know no UUID, nor fields of other types than declared
@@ -124,8 +126,8 @@ func (v *victim) sendGood(t *testing.T, reads string) {
 	}
 }
 
-// TestThriftKitexCodec has Kitex's codec read: the transport's limit for messages holds all the same. What that
-// codec takes for a method's name it takes before it reads.
+// TestThriftKitexCodec has Kitex's codec read: the transport's limit for messages holds all the
+// same. What that codec takes for a method's name it takes before it reads.
 func TestThriftKitexCodec(t *testing.T) {
 	v := newVictim(t, readsKitexCodec)
 	for _, f := range framings {

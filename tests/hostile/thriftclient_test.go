@@ -19,8 +19,8 @@ import (
 	"github.com/kiteline/kiteline/transport"
 )
 
-// TestThriftReplies has clients get what a server must not send, whatever reads it: the call fails with an error that says
-// what was wrong, and the next one, which is answered well, does not.
+// TestThriftReplies has clients get what a server must not send, whatever reads it: the call fails
+// with an error that says what was wrong, and the next one, which is answered well, does not.
 func TestThriftReplies(t *testing.T) {
 	good := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	forms := []struct {
@@ -83,8 +83,9 @@ func copySequence(to, from []byte) {
 	}
 }
 
-// checkRefused fails the test unless err says what was wrong with a message. What Kitex's readers find themselves has
-// errors of Kitex's. Of an unframed message whose end is missing the end of the connection is the first thing that is wrong.
+// checkRefused fails the test unless err says what was wrong with a message. What Kitex's readers
+// find themselves has errors of Kitex's. Of an unframed message whose end is missing the end of the
+// connection is the first thing that is wrong.
 func checkRefused(t *testing.T, reads, name string, err error, form kitextransport.Protocol) {
 	t.Helper()
 	switch {
@@ -96,8 +97,8 @@ func checkRefused(t *testing.T, reads, name string, err error, form kitextranspo
 	}
 }
 
-// TestThriftReplyCutShort has the connection end inside a reply: the call fails as with Kitex's codec, for the
-// connection's sake where that is what Kitex says.
+// TestThriftReplyCutShort has the connection end inside a reply: the call fails as with Kitex's
+// codec, for the connection's sake where that is what Kitex says.
 func TestThriftReplyCutShort(t *testing.T) {
 	for _, form := range []struct {
 		name     string

@@ -28,8 +28,8 @@ func pairs(key, value byte, n int, v ...byte) []byte {
 	return append(append([]byte{key, value}, be32(n)...), v...)
 }
 
-// inMessage returns what is around fields of a Message in the arguments of Echo, and in its result: the
-// first field of a struct that is the field id of another.
+// inMessage returns what is around fields of a Message in the arguments of Echo, and in its result:
+// the first field of a struct that is the field id of another.
 func inMessage(id int, fields ...[]byte) []byte {
 	message := cat(field(tString, 1, str("text")...), cat(fields...), []byte{0})
 	return cat(field(tStruct, id, field(tStruct, 1, message...)...), []byte{0}, []byte{0})
@@ -65,7 +65,8 @@ func (m hostileMessage) body(id int) []byte {
 	return inMessage(id, m.fields)
 }
 
-// cutTo returns arguments with fields in a Message, without the ends of the structs and without the last n bytes.
+// cutTo returns arguments with fields in a Message, without the ends of the structs and without the
+// last n bytes.
 func cutTo(n int, fields ...[]byte) []byte {
 	b := inMessage(1, fields...)
 	return b[:len(b)-3-n]
@@ -170,8 +171,8 @@ func confusion(fields []byte) []byte {
 	return list(tByte, len(message), append(message, zeros(len(message))...)...)
 }
 
-// confused returns arguments, or a result, whose struct is a list of bools that is one of a struct with
-// fields in a Message to a reader that does not look at the list's type.
+// confused returns arguments, or a result, whose struct is a list of bools that is one of a struct
+// with fields in a Message to a reader that does not look at the list's type.
 func confused(fields []byte) []byte {
 	rest := cat([]byte{0, 1}, fields)
 	for byte(len(rest)) != tStruct { // the count's last byte, as a type

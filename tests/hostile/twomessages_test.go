@@ -57,8 +57,8 @@ func payloadCodecs() []struct {
 	}
 }
 
-// TestTwoCallsInAFrame sends a server a frame with two calls inside, on a connection of its own and on one that calls share:
-// neither is handled, whatever codec reads them.
+// TestTwoCallsInAFrame sends a server a frame with two calls inside, on a connection of its own and
+// on one that calls share: neither is handled, whatever codec reads them.
 func TestTwoCallsInAFrame(t *testing.T) {
 	one := framed(thriftMessage(call, "Echo", inMessage(1)))
 	for _, c := range payloadCodecs() {
@@ -87,7 +87,8 @@ func TestTwoCallsInAFrame(t *testing.T) {
 	}
 }
 
-// TestTwoRepliesInAFrame has every reply come twice in its frame: the call fails, whatever codec reads it.
+// TestTwoRepliesInAFrame has every reply come twice in its frame: the call fails, whatever codec
+// reads it.
 func TestTwoRepliesInAFrame(t *testing.T) {
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	for _, c := range payloadCodecs() {
@@ -104,7 +105,8 @@ func TestTwoRepliesInAFrame(t *testing.T) {
 	}
 }
 
-// doubleReplies passes on what a client and a server send each other, each reply twice in its frame.
+// doubleReplies passes on what a client and a server send each other, each reply twice in its
+// frame.
 func doubleReplies(c *net.TCPConn, addr net.Addr) {
 	defer c.Close()
 	s, err := net.Dial(addr.Network(), addr.String())

@@ -28,8 +28,8 @@ func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": playServer})
 }
 
-// playServer serves with little memory; its argument says what reads its messages. The collector runs between
-// messages only, so that what pools keep is there for the next one.
+// playServer serves with little memory; its argument says what reads its messages. The collector
+// runs between messages only, so that what pools keep is there for the next one.
 func playServer(t *testing.T, r *harness.Role) {
 	limitMemory(t)
 	debug.SetGCPercent(-1)
@@ -47,11 +47,12 @@ func playServer(t *testing.T, r *harness.Role) {
 	}
 }
 
-// collectAbove is how much may be allocated between two collections: well below what limitMemory leaves.
+// collectAbove is how much may be allocated between two collections: well below what limitMemory
+// leaves.
 const collectAbove = 64 << 20
 
-// allocated returns how many bytes this process has taken from its heap so far. It collects garbage first if there is
-// much.
+// allocated returns how many bytes this process has taken from its heap so far. It collects garbage
+// first if there is much.
 func allocated() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
@@ -85,8 +86,8 @@ func newVictim(t *testing.T, reads string) *victim {
 	return v
 }
 
-// attack sends bytes, which must be answered with an exception or with the end of the connection; then a good
-// call must be answered. many says that the connection may go on.
+// attack sends bytes, which must be answered with an exception or with the end of the connection;
+// then a good call must be answered. many says that the connection may go on.
 func (v *victim) attack(t *testing.T, sent []byte, many bool) (answer []byte) {
 	t.Helper()
 	v.attackAtMost(t, sent, func() {
@@ -104,9 +105,9 @@ func (v *victim) attack(t *testing.T, sent []byte, many bool) (answer []byte) {
 	return answer
 }
 
-// attackAtMost fails the test if the server takes more than it may each time that f sends it the message. What the process
-// takes once, as the first memory of its pools, and what others take meanwhile is no message's: the least of
-// several times counts.
+// attackAtMost fails the test if the server takes more than it may each time that f sends it the
+// message. What the process takes once, as the first memory of its pools, and what others take
+// meanwhile is no message's: the least of several times counts.
 func (v *victim) attackAtMost(t *testing.T, sent []byte, f func()) {
 	t.Helper()
 	const attempts = 50

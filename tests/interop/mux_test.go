@@ -52,7 +52,8 @@ func TestMultiplexing(t *testing.T) {
 				}
 				cli := harness.EchoClient(t, p.client, s.Addr, opts...)
 				if p.client == harness.NetpollMux {
-					// It opens connections that it forgets, if its first calls come at once (netpollmux/mux_pool.go, Get).
+					// It opens connections that it forgets, if its first calls come at once
+					// (netpollmux/mux_pool.go, Get).
 					if err := harness.CallEcho(context.Background(), cli, 0); err != nil {
 						t.Fatal(err)
 					}

@@ -78,8 +78,8 @@ func (i *instance) isUsed(some int64) bool {
 	return i.replies[0].Load() >= some && i.replies[1].Load() >= some
 }
 
-// restart stops the server and starts one on tr in its place. It returns how long after its last reply
-// the old one was gone, without what this process waited for a processor.
+// restart stops the server and starts one on tr in its place. It returns how long after its last
+// reply the old one was gone, without what this process waited for a processor.
 func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 	i.t.Helper()
 	watch := harness.StartStopwatch()
@@ -158,7 +158,8 @@ func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Dura
 	return load, failed
 }
 
-// beside has a test under load run beside others, unless the race detector has it take the machine for itself.
+// beside has a test under load run beside others, unless the race detector has it take the machine
+// for itself.
 func beside(t *testing.T) {
 	t.Helper()
 	if harness.Slowdown == 1 {
@@ -166,9 +167,9 @@ func beside(t *testing.T) {
 	}
 }
 
-// A server that is restarted under load costs no call of a multiplexing client, without a retry policy:
-// the client hears that the server is about to go, finishes what it has there, and dials the
-// next. What it relies on is that Kitex tries the other instance for a call that gets no
+// A server that is restarted under load costs no call of a multiplexing client, without a retry
+// policy: the client hears that the server is about to go, finishes what it has there, and dials
+// the next. What it relies on is that Kitex tries the other instance for a call that gets no
 // connection, as nobody listens while the server is away.
 func TestRollingRestart(t *testing.T) {
 	beside(t)
@@ -178,8 +179,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// A stock client that multiplexes is not told that a server is about to go: the message that Kitex has
-// for it makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and
+// A stock client that multiplexes is not told that a server is about to go: the message that Kitex
+// has for it makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and
 // is served until ExitWaitTime is over; what is in flight then fails, and no more than that.
 func TestRollingRestartOfStockMuxClient(t *testing.T) {
 	if harness.Slowdown > 1 {
@@ -194,8 +195,8 @@ func TestRollingRestartOfStockMuxClient(t *testing.T) {
 }
 
 // Two servers of which one goes as soon as the other is back. There is always one that serves, but
-// who was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and meanwhile the
-// second is gone: no call may fail after that.
+// who was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and meanwhile
+// the second is gone: no call may fail after that.
 func TestRestartOneAfterTheOther(t *testing.T) {
 	beside(t)
 	const rate = 500

@@ -11,10 +11,12 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// neverOver is an ExitWaitTime that no test outlives: a server with it that stops has not used it up.
+// neverOver is an ExitWaitTime that no test outlives: a server with it that stops has not used it
+// up.
 const neverOver = time.Hour
 
-// stopSoon stops a server with an ExitWaitTime of neverOver, and fails the test if it waits for that.
+// stopSoon stops a server with an ExitWaitTime of neverOver, and fails the test if it waits for
+// that.
 func stopSoon(t *testing.T, s *harness.Server) {
 	t.Helper()
 	stopped := make(chan struct{})

@@ -22,8 +22,9 @@ var stockStack = stack{harness.Netpoll, harness.Netpoll}
 
 const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
 
-// switches are the ways from stack to stack that a process of its own goes. The control is from a stock stack to the
-// same, and makes two stops more than the other does for a client: how many calls one costs, one or two, is chance.
+// switches are the ways from stack to stack that a process of its own goes. The control is from a
+// stock stack to the same, and makes two stops more than the other does for a client: how many
+// calls one costs, one or two, is chance.
 var switches = map[string][]stack{
 	"ours":    {stockStack, {stockStack.client, ourServer}, {ourClient, ourServer}, {ourClient, stockStack.server}, stockStack},
 	"control": {stockStack, stockStack, stockStack, stockStack},
@@ -58,8 +59,9 @@ func playSwitch(t *testing.T, r *harness.Role) {
 type losses map[stack]int
 
 // stopGrace is what a server that stops leaves its clients to learn of it, by the clock on the wall
-// (Kitex's netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). Where the machine keeps the
-// process from running for as long, a call that a stock peer has part in may come too late.
+// (Kitex's netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). Where the machine
+// keeps the process from running for as long, a call that a stock peer has part in may come too
+// late.
 const stopGrace = 100 * time.Millisecond
 
 // switching is what came of going over from stack to stack.
@@ -109,7 +111,8 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 		mu.Unlock()
 		return fmt.Errorf("%v client, after a %v server was stopped: %w", at.client, at.server, err)
 	})
-	// goOn waits until both clients use both servers: one that was away is dialled again after a while only.
+	// goOn waits until both clients use both servers: one that was away is dialled again after a
+	// while only.
 	goOn := func() {
 		t.Helper()
 		seen := load.Ended()
@@ -137,10 +140,11 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 	return went
 }
 
-// The suites are put in and taken out again while calls go on. No call is lost but those that a stock
-// server loses when it is stopped, of which there are no more than without us.
+// The suites are put in and taken out again while calls go on. No call is lost but those that a
+// stock server loses when it is stopped, of which there are no more than without us.
 func TestSwitchStacksUnderLoad(t *testing.T) {
-	// Each has a process of its own, where nothing but the load takes its time, so that all can run at once.
+	// Each has a process of its own, where nothing but the load takes its time, so that all can run
+	// at once.
 	child, control := harness.StartChild(t, nil, "switch", "ours"), harness.StartChild(t, nil, "switch", "control")
 	beside(t)
 	kept := time.Duration(child.AskNumber("kept"))

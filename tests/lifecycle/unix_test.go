@@ -78,8 +78,8 @@ func TestUnixSocketSparesOtherFiles(t *testing.T) {
 	}
 }
 
-// serveUnix is the other processes of TestUnixSocketChangesHands: it starts and stops servers on the path
-// that it is given, as the test says.
+// serveUnix is the other processes of TestUnixSocketChangesHands: it starts and stops servers on
+// the path that it is given, as the test says.
 func serveUnix(t *testing.T, role *harness.Role) {
 	addr := &net.UnixAddr{Name: role.Arguments[0], Net: "unix"}
 	var s *harness.Server
@@ -94,8 +94,9 @@ func serveUnix(t *testing.T, role *harness.Role) {
 	}
 }
 
-// TestUnixSocketChangesHands: two processes serve the same path, each started before the other stops. A client that
-// dials all the time never finds nobody there, calls are answered, and in the end no file is left.
+// TestUnixSocketChangesHands: two processes serve the same path, each started before the other
+// stops. A client that dials all the time never finds nobody there, calls are answered, and in the
+// end no file is left.
 func TestUnixSocketChangesHands(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -132,8 +133,8 @@ func TestUnixSocketChangesHands(t *testing.T) {
 	}
 }
 
-// TestUnixListenerOfNetpollSparesSuccessor: a server on a listener of netpoll's, whose Close removes the file of its
-// name whoever's that is, leaves its successor's alone and removes its own.
+// TestUnixListenerOfNetpollSparesSuccessor: a server on a listener of netpoll's, whose Close
+// removes the file of its name whoever's that is, leaves its successor's alone and removes its own.
 func TestUnixListenerOfNetpollSparesSuccessor(t *testing.T) {
 	testsystem.SkipWithoutNetwork(t, "unix")
 	dir := t.TempDir()

@@ -34,8 +34,9 @@ func createListener(_ testing.TB, network, address string) (net.Listener, error)
 	return netpoll.CreateListener(network, address)
 }
 
-// TestBacklogIsServed: requests on connections that the kernel has made, and the server had no time to
-// accept, are answered when it stops. One test at a time: netpoll closes a listener's number twice.
+// TestBacklogIsServed: requests on connections that the kernel has made, and the server had no time
+// to accept, are answered when it stops. One test at a time: netpoll closes a listener's number
+// twice.
 func TestBacklogIsServed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("what is in a backlog cannot be told here")

@@ -31,7 +31,8 @@ type place struct {
 	waiting *outlasting
 }
 
-// greeting does what a client does on a new connection before its first request, and returns the connection to use.
+// greeting does what a client does on a new connection before its first request, and returns the
+// connection to use.
 type greeting func(net.Conn) (net.Conn, error)
 
 // dial makes a connection that is ready for requests.
@@ -84,8 +85,9 @@ var kinds = []kind{
 	{name: "two listeners", open: func(t testing.TB) []place { return []place{plain(t), limited(t, places)} }},
 }
 
-// plain is at an address that no other place has while the tests run, so that tests side by side are told from one
-// another by it: where all of 127.0.0.0/8 is the machine's own, it is an address of that.
+// plain is at an address that no other place has while the tests run, so that tests side by side
+// are told from one another by it: where all of 127.0.0.0/8 is the machine's own, it is an address
+// of that.
 func plain(t testing.TB) place {
 	n := hosts.Add(1)
 	ln, err := net.Listen("tcp", net.JoinHostPort(net.IPv4(127, 1, byte(n>>8), byte(n)).String(), "0"))

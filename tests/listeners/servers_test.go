@@ -24,8 +24,8 @@ import (
 
 // subject is a server of some kind whose stop is tested, with what calls it.
 type subject interface {
-	// call makes a call at a place that the handler answers at once, or holds until the gate opens. Its
-	// connection stays open.
+	// call makes a call at a place that the handler answers at once, or holds until the gate opens.
+	// Its connection stays open.
 	call(at int, held bool) error
 
 	// send sends a request by hand, and receive reads its answer.

@@ -102,7 +102,8 @@ func (c stopCase) isCutOff() bool {
 	return !c.way.drops && (c.kind.name == "Accept goes on" || c.state == held || c.state == silent && c.kind.waitsForHello)
 }
 
-// exit returns how long the stop may take: an hour where it should end by itself, so that it does not end by this.
+// exit returns how long the stop may take: an hour where it should end by itself, so that it does
+// not end by this.
 func (c stopCase) exit() time.Duration {
 	switch {
 	case long:
@@ -115,9 +116,9 @@ func (c stopCase) exit() time.Duration {
 	return 300 * time.Millisecond
 }
 
-// TestStop: whatever a listener does and its connections are at, every stop ends, by itself where nothing keeps
-// it, calls that end in time are answered, and nothing is left. An Accept that nothing ends is
-// reported once. How long stops take counts in the long run only.
+// TestStop: whatever a listener does and its connections are at, every stop ends, by itself where
+// nothing keeps it, calls that end in time are answered, and nothing is left. An Accept that
+// nothing ends is reported once. How long stops take counts in the long run only.
 func TestStop(t *testing.T) {
 	var mu sync.Mutex
 	worst := make(map[string]time.Duration)

@@ -14,8 +14,8 @@ import (
 )
 
 // While a large reply is on its way small calls take other connections: of a hundred one at most
-// waits for long. The slowest says little: the collector, which each large reply brings into motion,
-// takes 50 ms at times, and a busy machine more.
+// waits for long. The slowest says little: the collector, which each large reply brings into
+// motion, takes 50 ms at times, and a busy machine more.
 func TestSmallCallsBesideLargeReplies(t *testing.T) {
 	const largeBytes, rounds = 15 << 20, 20
 	large := make([]byte, largeBytes)
@@ -61,7 +61,8 @@ func TestSmallCallsBesideLargeReplies(t *testing.T) {
 	}
 }
 
-// callSmall has eight callers make calls of 1 KiB while during runs, and returns how long they took.
+// callSmall has eight callers make calls of 1 KiB while during runs, and returns how long they
+// took.
 func callSmall(t *testing.T, cli echoservice.Client, during func()) []time.Duration {
 	t.Helper()
 	const callers = 8

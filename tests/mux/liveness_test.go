@@ -33,8 +33,8 @@ func checkLost(t *testing.T, err, why error) {
 	}
 }
 
-// A server that has gone without a word fails the calls that wait for it within two heartbeats, as a
-// lost connection.
+// A server that has gone without a word fails the calls that wait for it within two heartbeats, as
+// a lost connection.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
@@ -64,8 +64,8 @@ func TestSilentServer(t *testing.T) {
 	harness.Settles(t, "dead connections", func() uint64 { return pool.Stats().Deaths }, 1)
 }
 
-// A server that takes no more of a request fails the call at the write timeout, as a lost connection,
-// whether the client was given that for all connections or for shared ones.
+// A server that takes no more of a request fails the call at the write timeout, as a lost
+// connection, whether the client was given that for all connections or for shared ones.
 func TestServerTakesNoMore(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
@@ -104,9 +104,9 @@ func TestServerTakesNoMore(t *testing.T) {
 	}
 }
 
-// A client that has gone without a word, with a call in a handler and nothing to write to it, is found
-// within two heartbeats of the server's: its connection is closed, and the handler hears of it if it
-// asked to. A client that is there is left alone for as long.
+// A client that has gone without a word, with a call in a handler and nothing to write to it, is
+// found within two heartbeats of the server's: its connection is closed, and the handler hears of
+// it if it asked to. A client that is there is left alone for as long.
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown

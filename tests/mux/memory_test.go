@@ -12,8 +12,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Calls leave nothing behind: with messages around each size that memory comes in, as much is in use
-// after many calls as after few.
+// Calls leave nothing behind: with messages around each size that memory comes in, as much is in
+// use after many calls as after few.
 func TestMemoryAfterManyCalls(t *testing.T) {
 	const callers, few = 32, 10_000
 	const slack = 1 << 20 // what pools and tables may still grow by

@@ -40,8 +40,8 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 	return &echo.EchoResponse{Message: r.Message}, nil
 }
 
-// Connections that are reset fail the calls that they have in flight: all of them at once, each once,
-// with the error that Kitex takes for a lost connection, and none is made again, since the
+// Connections that are reset fail the calls that they have in flight: all of them at once, each
+// once, with the error that Kitex takes for a lost connection, and none is made again, since the
 // server has seen it. The next call finds a new connection.
 func TestResetWithCallsInFlight(t *testing.T) {
 	const calls, atOnce = 1000, 50 * time.Millisecond

@@ -33,8 +33,8 @@ const (
 	perCaller = 8 << 10
 )
 
-// callStalled has many callers make one call each to a peer that does not answer and checks that each
-// gets the timeout error in time. It returns the most memory that was in use meanwhile, and
+// callStalled has many callers make one call each to a peer that does not answer and checks that
+// each gets the timeout error in time. It returns the most memory that was in use meanwhile, and
 // what a caller of another instance saw.
 func callStalled(t *testing.T, cli echoservice.Client, request *echo.EchoRequest, healthy net.Addr) (peak int64) {
 	t.Helper()
@@ -156,8 +156,8 @@ func TestServerNeverReads(t *testing.T) {
 	checkClose(t, pool)
 }
 
-// A client that has its calls handled and reads no replies: the server holds what may be pending for
-// it, the replies of the handlers that it may have, and serves others meanwhile.
+// A client that has its calls handled and reads no replies: the server holds what may be pending
+// for it, the replies of the handlers that it may have, and serves others meanwhile.
 func TestClientNeverReads(t *testing.T) {
 	const handlers = 64
 	const pending = 16 << 20 // muxserver.Config.MaxPendingBytes

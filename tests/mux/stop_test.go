@@ -139,7 +139,8 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 }
 
-// As many handlers run at a time as the limits allow, of one connection and of all, and not one more.
+// As many handlers run at a time as the limits allow, of one connection and of all, and not one
+// more.
 func TestHandlerLimits(t *testing.T) {
 	t.Parallel()
 	const clients, calls = 3, 40

@@ -9,7 +9,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// beginning is how a client comes to have no connection that it knows, although it has been at work.
+// beginning is how a client comes to have no connection that it knows, although it has been at
+// work.
 type beginning struct {
 	name  string
 	cfg   kiteline.MuxConfig

@@ -23,8 +23,8 @@ func flowTimeouts() []time.Duration {
 	return []time.Duration{time.Second * min(harness.Slowdown, 3)}
 }
 
-// Where connections carry nothing all of a sudden, and new ones do, calls that share such a connection
-// fail no more often than those that have one each.
+// Where connections carry nothing all of a sudden, and new ones do, calls that share such a
+// connection fail no more often than those that have one each.
 func TestBlackhole(t *testing.T) {
 	beside(t)
 	for _, timeout := range flowTimeouts() {
@@ -46,7 +46,8 @@ func TestBlackhole(t *testing.T) {
 	}
 }
 
-// blackholed returns how many calls fail that have a timeout, and when the last of some callers has succeeded again.
+// blackholed returns how many calls fail that have a timeout, and when the last of some callers has
+// succeeded again.
 func blackholed(t *testing.T, k kind, timeout time.Duration) (failed int, back time.Duration) {
 	t.Helper()
 	const used = 20

@@ -48,8 +48,8 @@ type caller struct {
 	pool remote.LongConnPool
 }
 
-// newCaller returns a client of addr. cfg is for sharing ones: a pooled one has a connection for each
-// call under way, which is kept for as long as cfg says.
+// newCaller returns a client of addr. cfg is for sharing ones: a pooled one has a connection for
+// each call under way, which is kept for as long as cfg says.
 func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) *caller {
 	t.Helper()
 	c := &caller{addr: addr}

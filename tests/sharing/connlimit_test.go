@@ -11,8 +11,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// A client that wants more connections than the server grants it makes do with those it has: it tries
-// again ever more seldom, and no call fails.
+// A client that wants more connections than the server grants it makes do with those it has: it
+// tries again ever more seldom, and no call fails.
 func TestConnectionLimit(t *testing.T) {
 	beside(t)
 	const callers = 8

@@ -18,8 +18,8 @@ const patience = harness.Patience * stretch
 // largeBytes is how many bytes a large answer has.
 const largeBytes = 15 << 20
 
-// gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that text, in
-// their handlers until it is opened.
+// gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that
+// text, in their handlers until it is opened.
 type gate struct {
 	*harness.Service
 

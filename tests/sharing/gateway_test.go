@@ -108,8 +108,8 @@ func (g *gateway) checkClean(t *testing.T, who string, side remote.RPCRole, on h
 	}
 }
 
-// A gateway that passes on whatever comes along with requests and replies harms no call, whichever sides of it
-// are ours, and what is ours on the wire is seen by none of our sides' handlers.
+// A gateway that passes on whatever comes along with requests and replies harms no call, whichever
+// sides of it are ours, and what is ours on the wire is seen by none of our sides' handlers.
 func TestGateways(t *testing.T) {
 	for _, serves := range []harness.Transport{harness.Kiteline, harness.Netpoll} {
 		for _, calls := range []harness.Transport{harness.KitelineMux, harness.Kiteline, harness.NetpollMux, harness.Netpoll} {

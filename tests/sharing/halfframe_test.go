@@ -21,8 +21,9 @@ const (
 	trickle     = 20 * time.Millisecond  // between bytes of a trickled frame
 )
 
-// A frame that does not go on has the read timeout and no more, on a connection that calls share as on one
-// with a call at a time: one that stops half-way, and one of which a byte comes now and then.
+// A frame that does not go on has the read timeout and no more, on a connection that calls share as
+// on one with a call at a time: one that stops half-way, and one of which a byte comes now and
+// then.
 func TestUnfinishedFrames(t *testing.T) {
 	for _, k := range kinds() {
 		frame := recordRequest(t, k, make([]byte, halfFrame))

@@ -10,8 +10,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Requests in handlers hold no more memory than the server announces: the others are refused and sent
-// again, and none fails.
+// Requests in handlers hold no more memory than the server announces: the others are refused and
+// sent again, and none fails.
 func TestLargeRequestsInHandlers(t *testing.T) {
 	if long {
 		promise.Alone(t)

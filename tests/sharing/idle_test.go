@@ -15,8 +15,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Idle shared connections cost no goroutine and little memory, on either side. They take as many addresses,
-// since one gets few: Linux has all of 127.0.0.0/8.
+// Idle shared connections cost no goroutine and little memory, on either side. They take as many
+// addresses, since one gets few: Linux has all of 127.0.0.0/8.
 func TestIdleConnections(t *testing.T) {
 	connections := scale(300, 10_000)
 	const (

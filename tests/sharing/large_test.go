@@ -14,7 +14,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Small calls do not wait for large replies. The short form is tests/mux's TestSmallCallsBesideLargeReplies.
+// Small calls do not wait for large replies. The short form is tests/mux's
+// TestSmallCallsBesideLargeReplies.
 func TestQuickBesideLarge(t *testing.T) {
 	beside(t)
 	const callers, each = 8, 500
@@ -46,7 +47,8 @@ func TestQuickBesideLarge(t *testing.T) {
 	})
 }
 
-// Calls of 1 MiB take no more processor time on shared connections than on pooled ones, both sides together.
+// Calls of 1 MiB take no more processor time on shared connections than on pooled ones, both sides
+// together.
 func TestLargeCallsCost(t *testing.T) {
 	beside(t)
 	const callers, each = 4, 250

@@ -18,7 +18,8 @@ func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve})
 }
 
-// beside has the test run beside others in its short form, and alone in the long one, which measures.
+// beside has the test run beside others in its short form, and alone in the long one, which
+// measures.
 func beside(t *testing.T) {
 	t.Helper()
 	if long {

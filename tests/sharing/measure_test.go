@@ -24,8 +24,8 @@ type bound struct {
 
 func (b bound) String() string { return fmt.Sprintf("<= %.3g times pooled + %v", b.factor, b.slack) }
 
-// compare records a percentile of how long calls take, as the median of some rounds in which the kinds
-// take turns.
+// compare records a percentile of how long calls take, as the median of some rounds in which the
+// kinds take turns.
 func compare(t *testing.T, name string, percent int, b bound, round func(k kind) []time.Duration) {
 	t.Helper()
 	var figures [2][]time.Duration
@@ -50,8 +50,8 @@ func compare(t *testing.T, name string, percent int, b bound, round func(k kind)
 	promise.Check(t, name, b.String(), figure, s <= limit)
 }
 
-// timed has callers make calls one after the other, and returns how long each took. The test ends if one fails
-// or if they do not come to an end.
+// timed has callers make calls one after the other, and returns how long each took. The test ends
+// if one fails or if they do not come to an end.
 func timed(t *testing.T, callers, each int, call func() error) []time.Duration {
 	t.Helper()
 	took := make([]time.Duration, callers*each)

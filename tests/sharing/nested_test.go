@@ -16,8 +16,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// nest is two services that call each other. A call's text says what each of them does: "hop" calls the other
-// with what follows, "meet" waits until all calls are there.
+// nest is two services that call each other. A call's text says what each of them does: "hop" calls
+// the other with what follows, "meet" waits until all calls are there.
 type nest struct {
 	*caller // of the first
 
@@ -50,8 +50,8 @@ func (h *hop) echo(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse
 	return &echo.EchoResponse{Message: &echo.Message{Text: r.Message.Text}}, nil
 }
 
-// newNest starts both, and returns a client of the first, which no limit of its own holds up. It is for so
-// many calls that meet.
+// newNest starts both, and returns a client of the first, which no limit of its own holds up. It is
+// for so many calls that meet.
 func newNest(t *testing.T, k kind, n nesting) *nest {
 	t.Helper()
 	nest := &nest{all: int64(n.outer), met: make(chan struct{})}
@@ -66,7 +66,8 @@ func newNest(t *testing.T, k kind, n nesting) *nest {
 	return nest
 }
 
-// mostPooled is how many pooled calls the descriptors of a process allow for, at three connections each.
+// mostPooled is how many pooled calls the descriptors of a process allow for, at three connections
+// each.
 const mostPooled = 1000
 
 // nesting is a limit that nested calls meet.

@@ -11,8 +11,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Calls of a method that has been quick for long, and then takes its time, keep no quick one from being
-// answered, wherever the server runs them.
+// Calls of a method that has been quick for long, and then takes its time, keep no quick one from
+// being answered, wherever the server runs them.
 func TestQuickBesideOccasional(t *testing.T) {
 	beside(t)
 	if long {
@@ -47,8 +47,8 @@ func TestQuickBesideOccasional(t *testing.T) {
 	})
 }
 
-// measureOccasional has callers make quick calls while one of 4 ms comes each 50 ms, and while one of a hundred of
-// their own takes a millisecond.
+// measureOccasional has callers make quick calls while one of 4 ms comes each 50 ms, and while one
+// of a hundred of their own takes a millisecond.
 func measureOccasional(t *testing.T) {
 	t.Helper()
 	const callers, each = 4, 2500

@@ -86,8 +86,8 @@ func (u *unruly) ReadMeta(ctx context.Context, _ remote.Message) (context.Contex
 	return ctx, nil
 }
 
-// A client's own code that panics, or ends its goroutine, keeps no place on the connection, and fails no
-// call but its own.
+// A client's own code that panics, or ends its goroutine, keeps no place on the connection, and
+// fails no call but its own.
 func TestUnrulyClients(t *testing.T) {
 	const failing, inFlight = 100, 8
 	for name, fail := range map[string]func(){"panic": func() { panic("in a test") }, "Goexit": runtime.Goexit} {

@@ -18,7 +18,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// A call that a limit of the client refuses is made once, fills no log, and opens no circuit breaker.
+// A call that a limit of the client refuses is made once, fills no log, and opens no circuit
+// breaker.
 func TestRefusedByFailFast(t *testing.T) {
 	const refused = 1000
 	for name, opts := range map[string][]client.Option{

@@ -58,8 +58,8 @@ func serve(t *testing.T, role *harness.Role) {
 	}
 }
 
-// startApart starts a server in a process of its own, and returns its address and its port, which it has at
-// every address of this host.
+// startApart starts a server in a process of its own, and returns its address and its port, which
+// it has at every address of this host.
 func startApart(t *testing.T) (server *harness.Child, addr net.Addr, port string) {
 	t.Helper()
 	server = harness.StartChild(t, nil, "server")

@@ -15,8 +15,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// A server that stops answers all that it has begun and that is over within ExitWaitTime, however long
-// calls of the other kind take.
+// A server that stops answers all that it has begun and that is over within ExitWaitTime, however
+// long calls of the other kind take.
 func TestStop(t *testing.T) {
 	for _, lasting := range kinds() {
 		t.Run(fmt.Sprintf("a %v call outlasts it", lasting), func(t *testing.T) {
@@ -56,9 +56,9 @@ func (c *caller) delayed(millis int32) error {
 	return err
 }
 
-// delayedUntilRefused makes such calls until one gets no connection, with a pause between them. The server
-// may close a pooled connection in a pause, while the next request is on its way: what the client sees of
-// that is an error as well, but of a call that has not begun.
+// delayedUntilRefused makes such calls until one gets no connection, with a pause between them. The
+// server may close a pooled connection in a pause, while the next request is on its way: what the
+// client sees of that is an error as well, but of a call that has not begun.
 func (c *caller) delayedUntilRefused(g *gate, k kind, caller int, millis int32) error {
 	ticker := time.NewTicker(3 * time.Duration(millis) * time.Millisecond)
 	defer ticker.Stop()

@@ -61,8 +61,9 @@ func newCabledHosts(t *testing.T) *hosts {
 	return h
 }
 
-// introduce tells each host where the other's addresses are. Asking is the kernel's part, by ARP: it asks once a
-// second, and while it waits for an answer no packet leaves, which would be counted as the transport's delay.
+// introduce tells each host where the other's addresses are. Asking is the kernel's part, by ARP:
+// it asks once a second, and while it waits for an answer no packet leaves, which would be counted
+// as the transport's delay.
 func (h *hosts) introduce() {
 	h.t.Helper()
 	clientLink, serverLink := h.linkAddress(h.client), h.linkAddress(h.server)

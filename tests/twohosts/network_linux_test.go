@@ -65,8 +65,8 @@ func checkFailures(t *testing.T, name string, r report) {
 	}
 }
 
-// A cable that is cut fails calls in time and with a type; when it is mended calls succeed at once, on
-// the old connections or new ones.
+// A cable that is cut fails calls in time and with a type; when it is mended calls succeed at once,
+// on the old connections or new ones.
 func TestCableCut(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "cable cut, " + kind
@@ -81,8 +81,8 @@ func TestCableCut(t *testing.T) {
 		if cut.Failed == 0 {
 			t.Errorf("no call failed")
 		}
-		// The server hears nothing: its connections end as idle ones. A multiplexing client is asked to
-		// go first, within a quarter more than the idle time, and has as long again.
+		// The server hears nothing: its connections end as idle ones. A multiplexing client is
+		// asked to go first, within a quarter more than the idle time, and has as long again.
 		most := serverIdle + serverIdle/10
 		if kind == "multiplexed" {
 			most = 9*serverIdle/4 + serverIdle/10
@@ -97,8 +97,8 @@ func TestCableCut(t *testing.T) {
 	})
 }
 
-// A call of a multiplexed connection that may take a minute is told within two heartbeats that its server has
-// gone without a word.
+// A call of a multiplexed connection that may take a minute is told within two heartbeats that its
+// server has gone without a word.
 func TestHeartbeatFindsCutCable(t *testing.T) {
 	t.Parallel()
 	promise.Among(t)
@@ -122,8 +122,8 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 	h.mend()
 }
 
-// A host that loses its power sends no FIN. When it is back at the same address it knows nothing of the
-// connections that there were, and calls succeed.
+// A host that loses its power sends no FIN. When it is back at the same address it knows nothing of
+// the connections that there were, and calls succeed.
 func TestPowerOff(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "power off, " + kind
@@ -174,9 +174,9 @@ func TestAddressChange(t *testing.T) {
 	})
 }
 
-// The connections that there are lose all their packets without a word, as when a load balancer has forgotten
-// them, and new ones work: calls succeed again within two seconds, or twice their timeout. A multiplexing
-// client needs no heartbeat for that.
+// The connections that there are lose all their packets without a word, as when a load balancer has
+// forgotten them, and new ones work: calls succeed again within two seconds, or twice their
+// timeout. A multiplexing client needs no heartbeat for that.
 func TestDeadFlows(t *testing.T) {
 	for _, kind := range []string{"pooled", "multiplexed-without-heartbeat"} {
 		t.Run(kind, func(t *testing.T) {
@@ -200,7 +200,8 @@ func TestDeadFlows(t *testing.T) {
 	}
 }
 
-// Packets that are late, lost, doubled and overtaken make calls slow, and fail some in time; no answer is wrong.
+// Packets that are late, lost, doubled and overtaken make calls slow, and fail some in time; no
+// answer is wrong.
 func TestLossAndDelay(t *testing.T) {
 	forEachKind(t, newHosts, func(t *testing.T, h *hosts, kind string) {
 		network := &relay{delay: 10 * time.Millisecond, jitter: 10 * time.Millisecond, loss: 0.02, duplicate: 0.02}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relay is a network in this process: it carries packets between two TUN devices, late, and loses some
-// and sends some twice. Not every kernel has netem, which would do the same.
+// relay is a network in this process: it carries packets between two TUN devices, late, and loses
+// some and sends some twice. Not every kernel has netem, which would do the same.
 type relay struct {
 	delay, jitter   time.Duration
 	loss, duplicate float64 // of 1
@@ -43,8 +43,8 @@ func flowOf(packet []byte) (f flow, ok bool) {
 	return flow{min(a, b), max(a, b)}, true
 }
 
-// loseFlows has the connections that there are lose all their packets from now on. Those that are made
-// later lose none for that.
+// loseFlows has the connections that there are lose all their packets from now on. Those that are
+// made later lose none for that.
 func (r *relay) loseFlows() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,8 @@ func (h *hosts) connect(r *relay) {
 	})
 }
 
-// openTUN makes a device in a namespace, which a thread that has gone there has to do; see network_namespaces(7).
+// openTUN makes a device in a namespace, which a thread that has gone there has to do; see
+// network_namespaces(7).
 func openTUN(t *testing.T, namespace string) *os.File {
 	t.Helper()
 	type result struct {

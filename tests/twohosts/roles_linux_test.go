@@ -38,7 +38,8 @@ const (
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {
-	// The tests wait for most of their time; as many at once as there are processors would take minutes.
+	// The tests wait for most of their time; as many at once as there are processors would take
+	// minutes.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
@@ -86,8 +87,8 @@ type caller struct {
 }
 
 // call is a client that calls all the time. "report" has it tell about them, "reset" begin to count
-// anew; "long" has it make one call that takes the server a long time, without a time-out, and tell how
-// it ended.
+// anew; "long" has it make one call that takes the server a long time, without a time-out, and tell
+// how it ended.
 func call(t *testing.T, role *harness.Role) {
 	addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(serverAddress, serverPort))
 	if err != nil {

@@ -70,7 +70,8 @@ func endsOf(c *conn.Conn, peer net.Conn) map[string]func() {
 					_ = c.SetIdleTimeout(time.Millisecond)
 				}
 				tries++
-				// Its error is known a moment before its socket is closed, for which calls wait that come after the end.
+				// Its error is known a moment before its socket is closed, for which calls wait
+				// that come after the end.
 				return c.Err() != nil && c.SetWriteDeadline(time.Time{}.Add(1)) != nil
 			})
 		},
@@ -154,7 +155,8 @@ func TestConnWriter(t *testing.T) {
 // netpollArgs are what netpoll's methods take beside the usual.
 var netpollArgs = map[reflect.Type]any{reflect.TypeFor[netpoll.Writer](): func() netpoll.Writer { return netpoll.NewLinkBuffer() }}
 
-// TestNetpollConn is the matrix of a connection seen as one of netpoll's, and of its Reader and Writer.
+// TestNetpollConn is the matrix of a connection seen as one of netpoll's, and of its Reader and
+// Writer.
 func TestNetpollConn(t *testing.T) {
 	g := group(t)
 	for name, part := range map[string]func(c *netpollconn.Conn) any{

@@ -93,8 +93,8 @@ type longPool interface {
 	Close() error
 }
 
-// poolKind is the kind of a pool that is closed by us, by its peer, and whose connections are closed
-// when idle for idleTime.
+// poolKind is the kind of a pool that is closed by us, by its peer, and whose connections are
+// closed when idle for idleTime.
 func poolKind(name string, g *conn.Group, open func() longPool) kind {
 	return kind{name: name, ends: allEnds, open: func(t *testing.T) *subject {
 		m, p, opt := newMute(t), open(), connOption(g)

@@ -34,7 +34,8 @@ func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	}
 }
 
-// TestMemoryFollowsArrival: at any time what is taken beyond what arrived is at most trustMax or twice as much.
+// TestMemoryFollowsArrival: at any time what is taken beyond what arrived is at most trustMax or
+// twice as much.
 func TestMemoryFollowsArrival(t *testing.T) {
 	const n, part = 9 << 20, 1 << 16
 	data := numbered(n)

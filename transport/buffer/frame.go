@@ -3,12 +3,13 @@ package buffer
 import "github.com/bytedance/gopkg/lang/dirtmake"
 
 // AwaitFrame waits until some of the next n bytes are there, which are one frame. What comes of
-// them from now on, also after it has returned, is read into memory that is the frame's alone as soon
-// as TrustsFrame says so: ReadFrame hands that memory out instead of copying, here or from a buffer
-// that has got all of the frame by Slice and Append. Whoever announces a frame has to go on with it or
-// to Skip it.
+// them from now on, also after it has returned, is read into memory that is the frame's alone as
+// soon as TrustsFrame says so: ReadFrame hands that memory out instead of copying, here or from a
+// buffer that has got all of the frame by Slice and Append. Whoever announces a frame has to go on
+// with it or to Skip it.
 //
-// With some <= Len it does not wait. After an error what has come stays, and it may be called again.
+// With some <= Len it does not wait. After an error what has come stays, and it may be called
+// again.
 func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	if err := b.checkSize("AwaitFrame", n); err != nil {
 		return err
@@ -29,7 +30,8 @@ func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	return nil
 }
 
-// TrustsFrame reports whether so much of a frame of n bytes is in front that memory is taken for all of it.
+// TrustsFrame reports whether so much of a frame of n bytes is in front that memory is taken for
+// all of it.
 func (b *LinkBuffer) TrustsFrame(n int) bool { return b.frameStep(n) == n }
 
 // aim has what comes next of a frame of n bytes, which is not whole, read into its own memory.
@@ -53,8 +55,9 @@ func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 }
 
 // takeOwned takes the next n bytes, n <= length, in memory that only the caller refers to: the
-// frame's own, or a copy. The latter if the Source reserved more room than there was, so that the last
-// bytes are in another block, or if so little is wanted of the memory that most of it would be kept in vain.
+// frame's own, or a copy. The latter if the Source reserved more room than there was, so that the
+// last bytes are in another block, or if so little is wanted of the memory that most of it would be
+// kept in vain.
 func (b *LinkBuffer) takeOwned(n int) []byte {
 	b.skipEmpty()
 	if blk := b.read; blk != nil && blk.collected && n <= blk.size() && n > len(blk.mem)/2 {
@@ -68,8 +71,9 @@ func (b *LinkBuffer) takeOwned(n int) []byte {
 	return p
 }
 
-// frameStep returns how many of n bytes must arrive before memory is taken for all of them: n if enough
-// have. What comes until then stays in blocks of the usual sizes, and is copied once, into that memory.
+// frameStep returns how many of n bytes must arrive before memory is taken for all of them: n if
+// enough have. What comes until then stays in blocks of the usual sizes, and is copied once, into
+// that memory.
 func (b *LinkBuffer) frameStep(n int) int {
 	trust := b.sizes().trustMax
 	if n <= trust+trust/8 { // 1 MiB with a header is not worth a copy

@@ -24,7 +24,8 @@ func TestReadFrameIsOwned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Up to trustMax, or hardly more, only what came with the header is copied, above it a third of the frame.
+		// Up to trustMax, or hardly more, only what came with the header is copied, above it a
+		// third of the frame.
 		most := 64 << 10
 		if n > trustMax+trustMax/8 {
 			most += 2 * (n/3 + 64<<10)
@@ -68,8 +69,9 @@ func TestReadFrameResumes(t *testing.T) {
 	}
 }
 
-// TestAwaitFrame: a frame that comes in parts, with deadlines between them, and that is handed on by Slice
-// and Append, is in one piece of memory, which is its taker's alone: most of it is never copied.
+// TestAwaitFrame: a frame that comes in parts, with deadlines between them, and that is handed on
+// by Slice and Append, is in one piece of memory, which is its taker's alone: most of it is never
+// copied.
 func TestAwaitFrame(t *testing.T) {
 	const header = 100
 	timeout := errors.New("timeout")
@@ -145,8 +147,8 @@ func TestLittleOfFrame(t *testing.T) {
 	}
 }
 
-// TestFrameThatDoesNotBegin has ReadFrame fail before anything has come, again and again, as at a timeout: it keeps no
-// memory for the frame.
+// TestFrameThatDoesNotBegin has ReadFrame fail before anything has come, again and again, as at a
+// timeout: it keeps no memory for the frame.
 func TestFrameThatDoesNotBegin(t *testing.T) {
 	const n = 1 << 20
 	var b LinkBuffer

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxBacklog is how many connections a server that stops still accepts, however many go on calling: as many
-	// as a backlog has by default (net.core.somaxconn).
+	// maxBacklog is how many connections a server that stops still accepts, however many go on
+	// calling: as many as a backlog has by default (net.core.somaxconn).
 	maxBacklog = 4096
 
 	// backlogWait bounds an accept whose connection another acceptor has taken.
@@ -22,9 +22,9 @@ type queue interface {
 	SetDeadline(t time.Time) error
 }
 
-// queueOf returns ln as a queue if it is exactly one of package net's or of this package's listeners. A wrapper has the
-// methods of the listener that it embeds, but its own Accept may wait for something else, such as
-// a header or the end of another connection.
+// queueOf returns ln as a queue if it is exactly one of package net's or of this package's
+// listeners. A wrapper has the methods of the listener that it embeds, but its own Accept may wait
+// for something else, such as a header or the end of another connection.
 func queueOf(ln net.Listener) (queue, bool) {
 	switch ln := ln.(type) {
 	case *net.TCPListener:

@@ -64,8 +64,8 @@ func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
 	return after.Mallocs - before.Mallocs
 }
 
-// TestPlainWritesAllocateNothing: a net.Conn that is no plain socket, as every one on Windows, cannot
-// be tried, and each write to it waits.
+// TestPlainWritesAllocateNothing: a net.Conn that is no plain socket, as every one on Windows,
+// cannot be tried, and each write to it waits.
 func TestPlainWritesAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

@@ -261,7 +261,8 @@ func runRandomLimits(t *testing.T, seed uint64, way direction) {
 	}
 	done := make(chan ended, 1)
 	var waiting atomic.Bool
-	// check compares what has happened by now with what should have; ready says that the wait may have succeeded.
+	// check compares what has happened by now with what should have; ready says that the wait may
+	// have succeeded.
 	check := func(lastAction time.Duration, ready bool) {
 		synctest.Wait()
 		if !waiting.Load() {

@@ -221,7 +221,8 @@ func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
 	}
 }
 
-// failed tells OnPanic of a callback that has not returned, and returns the error that it amounts to.
+// failed tells OnPanic of a callback that has not returned, and returns the error that it amounts
+// to.
 func (c *Conn) failed(failure *callback.Failure) error {
 	err := &PanicError{Value: failure.Value, Stack: failure.Stack}
 	c.config.tellPanic(c, err)

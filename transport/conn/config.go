@@ -71,8 +71,8 @@ type Config struct {
 	// the next 256 KiB; see Conn.SetWriteTimeout. Zero or less means for ever.
 	WriteTimeout time.Duration
 
-	// IdleTimeout closes a connection on which nothing was read or written for
-	// that long and no callback runs, nor work beside them; see Conn.SetIdleTimeout. Zero or less means never.
+	// IdleTimeout closes a connection on which nothing was read or written for that long and no
+	// callback runs, nor work beside them; see Conn.SetIdleTimeout. Zero or less means never.
 	IdleTimeout time.Duration
 }
 

@@ -21,8 +21,8 @@ import (
 // nobody uses the Reader, whose bytes it takes and releases; Write while nobody
 // uses the Writer. All other methods may be called from any goroutine at any time.
 //
-// An idle connection is little else than a Conn: fields are in an order, within and between groups, that needs
-// little padding, and it has exactly a size of the allocator's (TestConnSize).
+// An idle connection is little else than a Conn: fields are in an order, within and between groups,
+// that needs little padding, and it has exactly a size of the allocator's (TestConnSize).
 type Conn struct {
 	// immutable after newConn
 	config  *Config
@@ -217,7 +217,8 @@ func (c *Conn) IsActive() bool {
 	return false
 }
 
-// looks reports whether the socket can be looked at, and read without waiting: a plainSocket cannot.
+// looks reports whether the socket can be looked at, and read without waiting: a plainSocket
+// cannot.
 func (c *Conn) looks() bool {
 	_, plain := c.sock.(plainSocket)
 	return !plain

@@ -128,8 +128,9 @@ func TestStayingLooksAtTheLevel(t *testing.T) {
 	})
 }
 
-// TestSweepSeesWhoRests has the sweep look after a connection that rests with an arming that stays, although
-// it has dropped it while the handler ran: bytes that a short read left behind are the sweep's to find.
+// TestSweepSeesWhoRests has the sweep look after a connection that rests with an arming that stays,
+// although it has dropped it while the handler ran: bytes that a short read left behind are the
+// sweep's to find.
 func TestSweepSeesWhoRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 0)

@@ -54,7 +54,8 @@ type collected struct {
 	cause       error
 }
 
-// startCollecting starts a server that answers whole frames, and says of each connection what it has seen.
+// startCollecting starts a server that answers whole frames, and says of each connection what it
+// has seen.
 func startCollecting(t *testing.T, network string, g *conn.Group) (*server, <-chan collected) {
 	ended := make(chan collected, 16)
 	s := startServer(t, network, conn.ServerConfig{Group: g, Config: conn.Config{
@@ -87,9 +88,9 @@ func startCollecting(t *testing.T, network string, g *conn.Group) (*server, <-ch
 	return s, ended
 }
 
-// TestRequestCutAnywhere: a client stops after any number of bytes of its frames, in any
-// way. The server has exactly those bytes, or after a RST their beginning, answers the whole frames to whoever
-// still reads, and hears of the end once.
+// TestRequestCutAnywhere: a client stops after any number of bytes of its frames, in any way. The
+// server has exactly those bytes, or after a RST their beginning, answers the whole frames to
+// whoever still reads, and hears of the end once.
 func TestRequestCutAnywhere(t *testing.T) {
 	stream := append(frame("first"), frame("and the second")...)
 	for name, group := range servings {

@@ -14,14 +14,14 @@ type DescriptorListener interface {
 	Fd() int
 }
 
-// FromDescriptor returns a listener that accepts from the socket of ln, without ln's Accept. Its Addr
-// is ln's. It returns errors.ErrUnsupported where descriptors cannot be used so.
+// FromDescriptor returns a listener that accepts from the socket of ln, without ln's Accept. Its
+// Addr is ln's. It returns errors.ErrUnsupported where descriptors cannot be used so.
 //
 // Close closes ln, which for a Unix socket may remove the file of that name, as net.UnixListener's
-// Close does. If that is no longer the file that had the name when FromDescriptor was called, or if its
-// folder stays locked for 100 ms, Close ends the socket alone (shutdown(2) on Linux), and refuses
-// those in its backlog. The descriptors of ln are then left to the garbage collector: do not
-// close ln after that.
+// Close does. If that is no longer the file that had the name when FromDescriptor was called, or if
+// its folder stays locked for 100 ms, Close ends the socket alone (shutdown(2) on Linux), and
+// refuses those in its backlog. The descriptors of ln are then left to the garbage collector: do
+// not close ln after that.
 func FromDescriptor(ln DescriptorListener) (net.Listener, error) {
 	q, err := queueOfDescriptor(ln.Fd())
 	if err != nil {

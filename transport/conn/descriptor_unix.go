@@ -31,8 +31,9 @@ func queueOfDescriptor(fd int) (queue, error) {
 	return q, nil
 }
 
-// closeDescriptor closes q, which accepts from a duplicate of base's descriptor, and base. The latter
-// removes the file that has its name, and nothing can tell it not to: if that is not f, it stays open.
+// closeDescriptor closes q, which accepts from a duplicate of base's descriptor, and base. The
+// latter removes the file that has its name, and nothing can tell it not to: if that is not f, it
+// stays open.
 func closeDescriptor(q queue, base net.Listener, f *socketFile) error {
 	if f == nil {
 		_ = q.Close()

@@ -49,11 +49,11 @@
 // # Time
 //
 // A wait ends at its deadline if one is set, and otherwise when it has taken the timeout.
-// Deadlines, timeouts and idle times are measured by Go's monotonic clock, so setting the
-// wall clock changes none of them. A deadline without a monotonic reading, such as one from
-// time.Unix, is converted once, when it is set. Where the clock stands still while the machine is
-// suspended, as on Linux, that time does not count: nothing ends at the resumption by
-// itself, and a deadline comes later by as much. A peer that has closed meanwhile is noticed as usual.
+// Deadlines, timeouts and idle times are measured by Go's monotonic clock, so setting the wall
+// clock changes none of them. A deadline without a monotonic reading, such as one from time.Unix,
+// is converted once, when it is set. Where the clock stands still while the machine is suspended,
+// as on Linux, that time does not count: nothing ends at the resumption by itself, and a deadline
+// comes later by as much. A peer that has closed meanwhile is noticed as usual.
 //
 // # Concurrency
 //

@@ -147,8 +147,8 @@ func TestDrainOfUsers(t *testing.T) {
 	}
 }
 
-// TestDrainOfEagerClient: a client that asks anew as soon as it is answered does not hold up a drain, however long
-// its connection's look for more may take at first.
+// TestDrainOfEagerClient: a client that asks anew as soon as it is answered does not hold up a
+// drain, however long its connection's look for more may take at first.
 func TestDrainOfEagerClient(t *testing.T) {
 	for _, pause := range []time.Duration{2 * shortestLook, firstLook / 2} {
 		synctest.Test(t, func(t *testing.T) {

@@ -21,9 +21,9 @@ var (
 	// os.ErrDeadlineExceeded under errors.Is.
 	ErrIdleTimeout error = idleTimeoutError{}
 
-	// ErrAcceptStuck is what ServerConfig.OnAcceptError is told of a listener that is to be closed and
-	// whose Accept has not returned when Shutdown or Close does. The goroutine inside it is left
-	// behind; a connection that it still accepts is closed at once.
+	// ErrAcceptStuck is what ServerConfig.OnAcceptError is told of a listener that is to be closed
+	// and whose Accept has not returned when Shutdown or Close does. The goroutine inside it is
+	// left behind; a connection that it still accepts is closed at once.
 	ErrAcceptStuck = errors.New("conn: Accept or Close of the listener does not return; its goroutine is left behind")
 
 	// errWouldBlock is what a socket's try methods return when the kernel has

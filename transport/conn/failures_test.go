@@ -62,8 +62,8 @@ func failingConfig(t *testing.T, r *record, where string, fail func()) Config {
 }
 
 // TestCallbackFailures: a callback that panics or ends its goroutine ends its connection if it is
-// the connection's beginning or a request, and nothing otherwise; all that belongs to an end follows,
-// and OnPanic is told once.
+// the connection's beginning or a request, and nothing otherwise; all that belongs to an end
+// follows, and OnPanic is told once.
 func TestCallbackFailures(t *testing.T) {
 	const whole = "prepare connect request pressure replied disconnect close closed"
 	for where, want := range map[string]string{

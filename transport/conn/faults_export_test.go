@@ -91,8 +91,8 @@ func (k *faultyKernel) next(want int, refusable bool) (most int, err error) {
 }
 
 // mayRefuseRead reports whether a read may find nothing although there is something: a worker's
-// that then goes to rest, as it would if the bytes came just after it had looked. For a goroutine that
-// parks in Go's poller this would be a kernel that loses an edge.
+// that then goes to rest, as it would if the bytes came just after it had looked. For a goroutine
+// that parks in Go's poller this would be a kernel that loses an edge.
 func (k *faultyKernel) mayRefuseRead() bool {
 	return word(k.conn.state.Load()).holder() == holderServing
 }

@@ -30,9 +30,9 @@ func (c *Conn) HandOff() {
 	c.take()
 }
 
-// TakeOffered takes the reading side from an OnRequest that has offered it, as the sweep does at its
-// next tick. If none has, or it has returned, it does nothing. It may be called from any goroutine,
-// and does not block.
+// TakeOffered takes the reading side from an OnRequest that has offered it, as the sweep does at
+// its next tick. If none has, or it has returned, it does nothing. It may be called from any
+// goroutine, and does not block.
 func (c *Conn) TakeOffered() { c.take() }
 
 // Turn stands for a call of OnRequest.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, and that no worker
-// has come to yet, is not lost to it. Bytes that nobody will ever read are.
+// TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, and that no
+// worker has come to yet, is not lost to it. Bytes that nobody will ever read are.
 func TestIdleTimeoutLooksFirst(t *testing.T) {
 	const timeout = time.Second
 	arrive := func(c *fakeConn) { // what the poller has not reported yet

@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// This file and model_steps_test.go are a model of a connection's protocol: everything that serve.go,
-// close.go, sweep.go, handoff.go, pause.go and work.go do to a connection's state, as small steps between
-// which any other goroutine may come, over the real transition function. explore goes through all
-// interleavings, so that what holds in every state it meets holds for every timing.
+// This file and model_steps_test.go are a model of a connection's protocol: everything that
+// serve.go, close.go, sweep.go, handoff.go, pause.go and work.go do to a connection's state, as
+// small steps between which any other goroutine may come, over the real transition function.
+// explore goes through all interleavings, so that what holds in every state it meets holds for
+// every timing.
 //
 // What goes on inside other packages is simpler here: a kernel that has units of data instead of
 // bytes, a poller that reports once for each arming, or once for each edge, and may be late.
@@ -243,8 +244,8 @@ func (m *model) expand(i int) {
 	}
 }
 
-// isOptional reports whether what the thread would do next may as well never happen. Where there is an
-// OnReadable the sweep comes while it has something to do.
+// isOptional reports whether what the thread would do next may as well never happen. Where there is
+// an OnReadable the sweep comes while it has something to do.
 func (m *model) isOptional(s modelState, thread int) bool {
 	return (thread == threadSweeper && !m.tells || thread == threadIdler || thread == threadCloser || thread == threadDrainer) && s.threads[thread].pc == pcStart
 }
@@ -372,9 +373,9 @@ var modelConfigs = map[string]modelConfig{
 	"nothing but an early FIN": {fin: true, sweeps: 1, closes: 1, drains: true},
 }
 
-// TestEveryInterleaving: no wake-up is lost, the socket is closed once, the connection torn down once, and no
-// callback runs beside or after the close callbacks, however the poller, workers, the sweep, timers,
-// Close, a drain, Resume and EndWork come between one another.
+// TestEveryInterleaving: no wake-up is lost, the socket is closed once, the connection torn down
+// once, and no callback runs beside or after the close callbacks, however the poller, workers, the
+// sweep, timers, Close, a drain, Resume and EndWork come between one another.
 func TestEveryInterleaving(t *testing.T) {
 	for name, cfg := range modelConfigs {
 		t.Run(name, func(t *testing.T) {

@@ -230,9 +230,10 @@ func (c *Conn) Drain() {
 
 // EndsItself leaves the connection's end to its user when its Server shuts down: Shutdown waits for
 // it as for any other and does not close it when it is idle, but only when its time is over. A
-// protocol needs this that agrees with the peer on the end. The Server's DrainAll calls wanted in place of
-// draining the connection: it is to end then, and wanted must not block. A connection that is
-// draining already goes on doing so, and Drain drains one later. It may be called from any goroutine.
+// protocol needs this that agrees with the peer on the end. The Server's DrainAll calls wanted in
+// place of draining the connection: it is to end then, and wanted must not block. A connection that
+// is draining already goes on doing so, and Drain drains one later. It may be called from any
+// goroutine.
 func (c *Conn) EndsItself(wanted func()) { c.kept.Store(&wanted) }
 
 // drain has the connection closed as soon as it has nothing left to read and no

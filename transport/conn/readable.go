@@ -13,9 +13,10 @@ import (
 
 // SetOnReadable has f called, on a worker, when bytes have come on a connection in its user's hands
 // that is not read: after a tick of the sweep in which it was not read, however often it was
-// written, or at once after Watch. f may read, with TakeArrived, if it makes sure that no other goroutine does. f must
-// not wait for more. Bytes that f leaves are reported again while the connection is not read. One
-// call of f may run beside another. The peer's end is reported to OnDisconnect instead.
+// written, or at once after Watch. f may read, with TakeArrived, if it makes sure that no other
+// goroutine does. f must not wait for more. Bytes that f leaves are reported again while the
+// connection is not read. One call of f may run beside another. The peer's end is reported to
+// OnDisconnect instead.
 //
 // The error matches errors.ErrUnsupported, and f is never called, where no poller watches the
 // connection. f is not called either once there is an OnRequest.

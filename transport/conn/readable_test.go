@@ -237,8 +237,8 @@ func TestReadableWhileWriting(t *testing.T) {
 	})
 }
 
-// TestReadableWhileWritingIsNotIdle: a connection that is written is not idle, though it is watched:
-// neither does its idle timeout end it, nor Drain.
+// TestReadableWhileWritingIsNotIdle: a connection that is written is not idle, though it is
+// watched: neither does its idle timeout end it, nor Drain.
 func TestReadableWhileWritingIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := tellingConn(t)

@@ -234,8 +234,8 @@ const (
 )
 
 // look is receiveNow for a wrapper that is to be drained, which can only wait: a deadline that has
-// passed would end its Read although bytes are there. Each look is half as long as the one before, so
-// that a client that goes on asking does not hold up the stop.
+// passed would end its Read although bytes are there. Each look is half as long as the one before,
+// so that a client that goes on asking does not hold up the stop.
 func (c *Conn) look(space []byte) (n int, err error) {
 	c.lastLook = max(c.lastLook/2, shortestLook)
 	for again := true; again; {

@@ -133,8 +133,8 @@ func (s *Server) accept(l *listening) error {
 	return nil
 }
 
-// open makes a connection of nc, which l accepted. Only a plain socket is opened in place: the methods of a wrapper
-// may wait for the peer, as RemoteAddr does where it reads a header.
+// open makes a connection of nc, which l accepted. Only a plain socket is opened in place: the
+// methods of a wrapper may wait for the peer, as RemoteAddr does where it reads a header.
 func (s *Server) open(l *listening, nc net.Conn) {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:

@@ -42,7 +42,8 @@ func (p phase) String() string {
 }
 
 const (
-	// closePatience is how long Close waits for listeners and connections whose own Close takes its time.
+	// closePatience is how long Close waits for listeners and connections whose own Close takes its
+	// time.
 	closePatience = time.Second
 
 	// expiredPatience is the same for a Shutdown that has run out of time: as long as a busy
@@ -51,9 +52,10 @@ const (
 )
 
 // StopAccepting closes the listeners; open connections go on. Serve returns. Connections that wait
-// in the backlog of a *net.TCPListener, *net.UnixListener, *UnixListener or a listener of FromDescriptor are
-// opened first, 4096 at most: the kernel would reset them, with requests that may have been sent on them. StopAccepting waits for
-// OnPrepare of each and for the listeners' Close. Calling it again only waits for the first call.
+// in the backlog of a *net.TCPListener, *net.UnixListener, *UnixListener or a listener of
+// FromDescriptor are opened first, 4096 at most: the kernel would reset them, with requests that
+// may have been sent on them. StopAccepting waits for OnPrepare of each and for the listeners'
+// Close. Calling it again only waits for the first call.
 func (s *Server) StopAccepting() {
 	s.stop(s.takeBacklog)
 	<-s.closed
@@ -91,12 +93,12 @@ func (s *Server) stop(last func(*listening)) {
 	}
 }
 
-// Shutdown ends the server and loses no request that has arrived: it stops
-// accepting, closes every connection that has nothing left to read and no callback running,
-// now or as soon as that is so, except those with EndsItself (see DrainAll), and returns nil when none is left. When ctx ends first, what is
-// left is closed and ctx's error returned, at once: a callback that still runs, or a listener
-// whose Accept does not return after its Close, is not waited for (see OnAcceptError). Shutdown must not be
-// called from a callback, for which it would wait.
+// Shutdown ends the server and loses no request that has arrived: it stops accepting, closes every
+// connection that has nothing left to read and no callback running, now or as soon as that is so,
+// except those with EndsItself (see DrainAll), and returns nil when none is left. When ctx ends
+// first, what is left is closed and ctx's error returned, at once: a callback that still runs, or a
+// listener whose Accept does not return after its Close, is not waited for (see OnAcceptError).
+// Shutdown must not be called from a callback, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
@@ -177,7 +179,8 @@ func (s *Server) closeAll(patience time.Duration) {
 	arriving := slices.Collect(maps.Keys(s.arriving))
 	s.goroutines += len(conns) + len(arriving)
 	s.mu.Unlock()
-	// A wrapper's Close may block: no worker may be in it, since a group that closes waits for its workers.
+	// A wrapper's Close may block: no worker may be in it, since a group that closes waits for its
+	// workers.
 	for _, nc := range arriving {
 		go s.closeOne(*nc)
 	}

@@ -270,8 +270,8 @@ func TestShutdownTakesBacklog(t *testing.T) {
 	}
 }
 
-// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until it ends, the
-// time for that is over, or its user has it end, who hears of DrainAll.
+// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until
+// it ends, the time for that is over, or its user has it end, who hears of DrainAll.
 func TestShutdownKeeps(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"client", "time", "DrainAll"} {

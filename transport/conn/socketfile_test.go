@@ -38,8 +38,8 @@ func TestNameBeside(t *testing.T) {
 	}
 }
 
-// TestUnixLeftovers: what a process left that was killed before the renaming holds nothing up, and is removed
-// where it is sure to be that.
+// TestUnixLeftovers: what a process left that was killed before the renaming holds nothing up, and
+// is removed where it is sure to be that.
 func TestUnixLeftovers(t *testing.T) {
 	for _, name := range []string{"s", "sock", "server.sock"} {
 		t.Run(name, func(t *testing.T) {

@@ -102,8 +102,8 @@ func openAt(folder int, name string, flags int) (fd int, err error) {
 	}
 }
 
-// lock locks the folder if it can within patience and before ctx ends. It must be unlocked before f is
-// closed: another goroutine may get the descriptor's number.
+// lock locks the folder if it can within patience and before ctx ends. It must be unlocked before f
+// is closed: another goroutine may get the descriptor's number.
 func (f *socketFile) lock(ctx context.Context, patience time.Duration) (unlock func(), state lockState) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -151,9 +151,9 @@ func permissions(st *unix.Stat_t) uint32 {
 
 func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
-// takeLocked is take with the folder locked, if it can be. Without the lock it goes on: the renaming
-// is atomic, and bind(2) gives no two sockets the same name. Only leftovers must stay then, as each may
-// be a socket that another process is about to rename.
+// takeLocked is take with the folder locked, if it can be. Without the lock it goes on: the
+// renaming is atomic, and bind(2) gives no two sockets the same name. Only leftovers must stay
+// then, as each may be a socket that another process is about to rename.
 func (f *socketFile) takeLocked(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, error) {
 	unlock, state := f.lock(ctx, startPatience)
 	defer unlock()
@@ -199,9 +199,9 @@ func (f *socketFile) discard(name, path string) {
 	}
 }
 
-// withMode returns lc for a socket that is never open to more users than old, if there is one. Linux
-// takes the mode of a socket's descriptor for its file's; on other systems permitAs does it a moment
-// later.
+// withMode returns lc for a socket that is never open to more users than old, if there is one.
+// Linux takes the mode of a socket's descriptor for its file's; on other systems permitAs does it a
+// moment later.
 func withMode(lc *net.ListenConfig, old *unix.Stat_t) *net.ListenConfig {
 	if old == nil {
 		return lc
@@ -275,14 +275,14 @@ func (f *socketFile) identify(name string) (*unix.Stat_t, error) {
 	return st, nil
 }
 
-// is reports whether st is the socket that was identified. Its inode cannot have been used again: the
-// kernel keeps it as long as the socket is open.
+// is reports whether st is the socket that was identified. Its inode cannot have been used again:
+// the kernel keeps it as long as the socket is open.
 func (f *socketFile) is(st *unix.Stat_t) bool {
 	return isSocket(st) && uint64(st.Dev) == f.device && st.Ino == f.inode //nolint:unconvert // another type on other systems
 }
 
-// permitAs gives the socket own, which has name, old's owner and mode. If it may not have old's group,
-// it gets no right that the umask would not have given it.
+// permitAs gives the socket own, which has name, old's owner and mode. If it may not have old's
+// group, it gets no right that the umask would not have given it.
 func (f *socketFile) permitAs(old, own *unix.Stat_t, name string) error {
 	mode := permissions(old)
 	owned := own.Uid == old.Uid && own.Gid == old.Gid
@@ -306,8 +306,8 @@ func (f *socketFile) permitAs(old, own *unix.Stat_t, name string) error {
 	return os.NewSyscallError("fchmodat", file.chmod(mode))
 }
 
-// trusts reports whether old's owner and mode are decisions of this user or of root. In a folder that
-// others may write to, anyone could leave a socket with an owner and a mode of their choice.
+// trusts reports whether old's owner and mode are decisions of this user or of root. In a folder
+// that others may write to, anyone could leave a socket with an owner and a mode of their choice.
 func (f *socketFile) trusts(old *unix.Stat_t) bool {
 	if isTrustedUser(old.Uid) {
 		return true
@@ -363,8 +363,8 @@ func (f *socketFile) lockForUnlink(path string) (unlock func(), may bool) {
 	return unlock, err == nil && (st == nil || f.is(st))
 }
 
-// closeGuarded is ln's Close for a listener of package net, which removes whatever has its name: only
-// while that is f.
+// closeGuarded is ln's Close for a listener of package net, which removes whatever has its name:
+// only while that is f.
 func closeGuarded(ln *net.UnixListener, f *socketFile) error {
 	if f == nil {
 		return ln.Close()

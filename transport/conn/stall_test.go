@@ -128,8 +128,8 @@ func TestIdleTimeoutSparesPushes(t *testing.T) {
 	}
 }
 
-// pushSteadily writes to a connection for three times its idle timeout, and fails the test if that ends it. It
-// returns false if there was a pause that may have been too long.
+// pushSteadily writes to a connection for three times its idle timeout, and fails the test if that
+// ends it. It returns false if there was a pause that may have been too long.
 func pushSteadily(t *testing.T, network string) (steady bool) {
 	t.Helper()
 	const timeout = 200 * time.Millisecond

@@ -75,9 +75,9 @@ const (
 	// closes the connection. Set by Shutdown; never cleared.
 	flagDraining word = 1 << 10
 
-	// flagUnread: the poller reported data on a connection that nobody reads.
-	// Set so that the sweep arms for hang-up only; cleared by the next use, after an OnReadable that has
-	// left it set, and by SetOnRequest.
+	// flagUnread: the poller reported data on a connection that nobody reads. Set so that the sweep
+	// arms for hang-up only; cleared by the next use, after an OnReadable that has left it set, and
+	// by SetOnRequest.
 	flagUnread word = 1 << 11
 
 	// flagMore: the poller reported something while the connection was held,

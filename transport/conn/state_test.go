@@ -498,8 +498,8 @@ func TestHolderNames(t *testing.T) {
 	}
 }
 
-// TestReusableAfterLateReport has the poller report bytes that a user reads at the same time, as it may when the sweep has
-// just put the connection aside: that nothing is left is what counts.
+// TestReusableAfterLateReport has the poller report bytes that a user reads at the same time, as it
+// may when the sweep has just put the connection aside: that nothing is left is what counts.
 func TestReusableAfterLateReport(t *testing.T) {
 	c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("reply"))
 	reusable := func(want bool) {

@@ -38,7 +38,8 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestStopWithLimit: a stop ends although all places are taken, idle or not, and a connection waits in the backlog.
+// TestStopWithLimit: a stop ends although all places are taken, idle or not, and a connection waits
+// in the backlog.
 func TestStopWithLimit(t *testing.T) {
 	const places = 2
 	for name, stop := range map[string]func(s *conn.Server) error{

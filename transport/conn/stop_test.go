@@ -57,8 +57,8 @@ var stopWays = []struct {
 	{"Close", (*Server).Close, closePatience},
 }
 
-// TestStopEnds: whatever a listener or a callback does, a server ends in time and Serve returns. What is in
-// Accept by then is reported, once.
+// TestStopEnds: whatever a listener or a callback does, a server ends in time and Serve returns.
+// What is in Accept by then is reported, once.
 func TestStopEnds(t *testing.T) {
 	for _, way := range stopWays {
 		for _, tc := range []struct {
@@ -164,8 +164,8 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 	}
 }
 
-// TestCloseEndsWithOwnGroup: a wrapper whose methods block holds up the Close of no server, one with a
-// group of its own, which waits for its workers, included.
+// TestCloseEndsWithOwnGroup: a wrapper whose methods block holds up the Close of no server, one
+// with a group of its own, which waits for its workers, included.
 func TestCloseEndsWithOwnGroup(t *testing.T) {
 	for _, block := range []string{"RemoteAddr", "Close"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -262,8 +262,8 @@ func TestWrappersArriveApart(t *testing.T) {
 	})
 }
 
-// TestServeReturnsFirstError: of the errors of several acceptors Serve returns the one that ended it,
-// whichever met it, not what the others meet when the listener is closed for that.
+// TestServeReturnsFirstError: of the errors of several acceptors Serve returns the one that ended
+// it, whichever met it, not what the others meet when the listener is closed for that.
 func TestServeReturnsFirstError(t *testing.T) {
 	const acceptors = 4
 	for failing := range acceptors {
@@ -306,7 +306,8 @@ func (l *breakingListener) Accept() (net.Conn, error) {
 	}
 }
 
-// TestGroupCloseEnds: a group that is closed ends the connections that are left in it, whatever they do.
+// TestGroupCloseEnds: a group that is closed ends the connections that are left in it, whatever
+// they do.
 func TestGroupCloseEnds(t *testing.T) {
 	for _, lingering := range []int{0, 4} {
 		synctest.Test(t, func(t *testing.T) {

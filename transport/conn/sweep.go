@@ -47,8 +47,8 @@ func (c *Conn) touch() {
 	c.enlist()
 }
 
-// touchWriting is touch for a write. Where OnReadable tells of what comes it does not keep the sweep
-// from watching: the user may do nothing but write, and rely on being told.
+// touchWriting is touch for a write. Where OnReadable tells of what comes it does not keep the
+// sweep from watching: the user may do nothing but write, and rely on being told.
 func (c *Conn) touchWriting() {
 	if !word(c.state.Load()).isServed() {
 		c.markUsed()
@@ -252,7 +252,8 @@ func (c *Conn) watchUser() {
 	if w.has(flagUnread) {
 		interest = poller.InterestHangup
 	}
-	// Not armed IsActive would not see the FIN; the next use does, or where a write is none the next sweep.
+	// Not armed IsActive would not see the FIN; the next use does, or where a write is none the
+	// next sweep.
 	if err := c.armLocked(interest); err != nil && c.tells.Load() {
 		c.transition(eventUse)
 		c.enlist()

@@ -35,7 +35,8 @@ func (q *socketQuery) countUnread(handle windows.Handle) (uint32, error) {
 // receive reads from a socket, outside of its completion port since no overlapped structure is
 // given. It waits where there is nothing to read.
 func (q *socketQuery) receive(handle windows.Handle, p []byte) (int, error) {
-	// SAFETY: q and p stay alive and in place during the call, which has ended with the memory then.
+	// SAFETY: q and p stay alive and in place during the call, which has ended with the memory
+	// then.
 	q.buffer = windows.WSABuf{Len: uint32(min(len(p), math.MaxInt32)), Buf: unsafe.SliceData(p)}
 	q.size, q.flags = 0, 0
 	err := windows.WSARecv(handle, &q.buffer, 1, &q.size, &q.flags, nil, nil)

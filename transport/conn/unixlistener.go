@@ -31,17 +31,17 @@ type UnixListener struct {
 }
 
 // ListenUnix listens on the Unix socket address with lc, in the place of any server that has had
-// the name so far: who listens last is the one that clients reach, from its start on and without
-// a moment in which a client is refused. Others keep the connections that they have accepted, or
-// have in their backlogs. A server whose successor stops first is not reachable again. A socket's
-// file without a listener is replaced as well. The new file has the earlier one's mode and, if this
-// process may set it, its owner, where those were this user's or root's decision: its owner is one of them, or
-// only they may write to the folder. Any other file is left alone (ErrNotSocket). An abstract name,
-// which begins with "@", changes hands only when its owner has closed it.
+// the name so far: who listens last is the one that clients reach, from its start on and without a
+// moment in which a client is refused. Others keep the connections that they have accepted, or have
+// in their backlogs. A server whose successor stops first is not reachable again. A socket's file
+// without a listener is replaced as well. The new file has the earlier one's mode and, if this
+// process may set it, its owner, where those were this user's or root's decision: its owner is one
+// of them, or only they may write to the folder. Any other file is left alone (ErrNotSocket). An
+// abstract name, which begins with "@", changes hands only when its owner has closed it.
 //
 // For this the socket is bound under another name of the same length in the same folder, and
-// renamed. Addr has the final name. As the kernel knows only the first, a client's net.Conn has that
-// for its RemoteAddr, unless the client uses a Dialer.
+// renamed. Addr has the final name. As the kernel knows only the first, a client's net.Conn has
+// that for its RemoteAddr, unless the client uses a Dialer.
 //
 // Close removes the file only while it is the listener's own. This is promised between listeners of
 // this kind, which lock the folder meanwhile (flock(2)): another program may remove a file
@@ -49,10 +49,10 @@ type UnixListener struct {
 // ListenUnix may leave a socket with a name of a dot and letters, which the next one
 // removes if address has nine letters or more after the last slash.
 //
-// ListenUnix waits up to a second for the lock, and until ctx ends. Any user who may read the folder
-// can keep it locked, and some file systems have no locks, so ListenUnix goes on without it
-// then, which is no error: a client is still never refused. Only two things are lost. Leftovers stay,
-// and a server that stops in that very moment could remove the new file. On Windows, Solaris
+// ListenUnix waits up to a second for the lock, and until ctx ends. Any user who may read the
+// folder can keep it locked, and some file systems have no locks, so ListenUnix goes on without it
+// then, which is no error: a client is still never refused. Only two things are lost. Leftovers
+// stay, and a server that stops in that very moment could remove the new file. On Windows, Solaris
 // and AIX an earlier file is removed instead of replaced, and Close removes the file in any case.
 func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*UnixListener, error) {
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}

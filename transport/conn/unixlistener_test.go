@@ -87,8 +87,8 @@ func reaches(t testing.TB, path string, ln interface {
 	return err == nil
 }
 
-// TestUnixHandover: servers on one path start and stop in any order, with several alive at a time; as long as
-// the one that was started last is alive a client that dials never fails.
+// TestUnixHandover: servers on one path start and stop in any order, with several alive at a time;
+// as long as the one that was started last is alive a client that dials never fails.
 func TestUnixHandover(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "s")
@@ -184,8 +184,9 @@ func fromDescriptor(t *testing.T, path string) net.Listener {
 	return ln
 }
 
-// TestUnixDescriptorEnds: a listener from a descriptor whose name has gone to another ends all the same: its Accept
-// returns net.ErrClosed, clients in its backlog hear of it, and a second Close does nothing.
+// TestUnixDescriptorEnds: a listener from a descriptor whose name has gone to another ends all the
+// same: its Accept returns net.ErrClosed, clients in its backlog hear of it, and a second Close
+// does nothing.
 func TestUnixDescriptorEnds(t *testing.T) {
 	path := filepath.Join(socketFolder(t), "s")
 	older := fromDescriptor(t, path)
@@ -213,8 +214,8 @@ func TestUnixDescriptorEnds(t *testing.T) {
 	}
 }
 
-// TestUnixStopSparesSuccessor: a server that stops removes its own file and no other, whether it listens itself
-// or was given a listener of package net, or one that is known by its descriptor.
+// TestUnixStopSparesSuccessor: a server that stops removes its own file and no other, whether it
+// listens itself or was given a listener of package net, or one that is known by its descriptor.
 func TestUnixStopSparesSuccessor(t *testing.T) {
 	listeners := map[string]func(t *testing.T, path string) net.Listener{
 		"ListenUnix": func(t *testing.T, path string) net.Listener { return listenUnix(t, path) },
@@ -333,7 +334,8 @@ func leaveStaleSocket(t testing.TB, path string) {
 	ln.Close()
 }
 
-// TestUnixReplacesStaleFile, with a mode that the umask would not give; a new file has what the umask gives.
+// TestUnixReplacesStaleFile, with a mode that the umask would not give; a new file has what the
+// umask gives.
 func TestUnixReplacesStaleFile(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o600, 0o660, 0o777} {
 		dir := socketFolder(t)
@@ -400,8 +402,8 @@ func TestUnixSparesOtherFiles(t *testing.T) {
 	}
 }
 
-// TestUnixNames: the name before the renaming is as long as the final one, so every name that package net can listen
-// on will do, and no other.
+// TestUnixNames: the name before the renaming is as long as the final one, so every name that
+// package net can listen on will do, and no other.
 func TestUnixNames(t *testing.T) {
 	dir := socketFolder(t)
 	for _, name := range []string{"s", "_", "..", "so", "...", "sock", "kitex.sock", ".hidden", "ü", "a b",
@@ -450,7 +452,8 @@ func TestUnixAbstractNames(t *testing.T) {
 	ln.Close()
 }
 
-// TestUnixFolderMoves: neither the working directory nor a link to the folder matters to the file's removal.
+// TestUnixFolderMoves: neither the working directory nor a link to the folder matters to the file's
+// removal.
 func TestUnixFolderMoves(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	link := filepath.Join(socketFolder(t), "link")
@@ -495,8 +498,8 @@ func hasArrival(t *testing.T, ln syscall.Conn) (has bool) {
 	return has
 }
 
-// TestUnixStopFollowsNoMove: a relative name that leads to another file after a change of the working directory is
-// removed by no stop, whichever package listened.
+// TestUnixStopFollowsNoMove: a relative name that leads to another file after a change of the
+// working directory is removed by no stop, whichever package listened.
 func TestUnixStopFollowsNoMove(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	t.Chdir(dir)
@@ -518,7 +521,8 @@ func TestUnixStopFollowsNoMove(t *testing.T) {
 	wantNames(t, other, "s")
 }
 
-// TestUnixStartsAtOnce: of servers that start in the same moment one is reached, and the folder has its file only.
+// TestUnixStartsAtOnce: of servers that start in the same moment one is reached, and the folder has
+// its file only.
 func TestUnixStartsAtOnce(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "server.sock")
@@ -557,8 +561,8 @@ func TestUnixStartsAtOnce(t *testing.T) {
 	}
 }
 
-// TestUnixLockIsHeld: where another program keeps the folder locked a start goes on without the lock, but removes
-// no leftover, and a stop leaves the file.
+// TestUnixLockIsHeld: where another program keeps the folder locked a start goes on without the
+// lock, but removes no leftover, and a stop leaves the file.
 func TestUnixLockIsHeld(t *testing.T) {
 	t.Parallel()
 	dir := socketFolder(t)
@@ -595,7 +599,8 @@ func TestUnixLockIsHeld(t *testing.T) {
 	wantNames(t, dir, filepath.Base(leftover), "server.sock")
 }
 
-// TestUnixFails: without a folder, or with a name that is too long, the error is that of package net and names the path.
+// TestUnixFails: without a folder, or with a name that is too long, the error is that of package
+// net and names the path.
 func TestUnixFails(t *testing.T) {
 	dir := socketFolder(t)
 	for path, want := range map[string]error{
@@ -612,8 +617,9 @@ func TestUnixFails(t *testing.T) {
 	}
 }
 
-// TestUnixListenerIsInherited: a listener whose descriptor was given away leaves its file alone if told so, and the
-// new owner's goes on under the same name; it removes the file if that was left to it, and only its own.
+// TestUnixListenerIsInherited: a listener whose descriptor was given away leaves its file alone if
+// told so, and the new owner's goes on under the same name; it removes the file if that was left to
+// it, and only its own.
 func TestUnixListenerIsInherited(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "s")
@@ -698,7 +704,8 @@ func TestUnixFailuresSpareLocks(t *testing.T) {
 	}
 }
 
-// holdsLock locks the file and reports whether the lock held against probe, another descriptor of it.
+// holdsLock locks the file and reports whether the lock held against probe, another descriptor of
+// it.
 func holdsLock(t *testing.T, path string, probe *os.File) bool {
 	f, err := os.Open(path)
 	if err != nil {

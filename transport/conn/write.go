@@ -246,8 +246,8 @@ func (c *Conn) SetWriteTimeout(d time.Duration) error {
 
 // SetUserTimeout limits to d how long written bytes may wait for the peer's acknowledgement, or for
 // room in its window (TCP_USER_TIMEOUT, see tcp(7)); then the kernel ends the connection with
-// ETIMEDOUT. A dead path is found so. A peer that is slow is not affected as long as it takes some bytes
-// within each d. Zero or less means the system's default, about 15 minutes. The error matches
+// ETIMEDOUT. A dead path is found so. A peer that is slow is not affected as long as it takes some
+// bytes within each d. Zero or less means the system's default, about 15 minutes. The error matches
 // errors.ErrUnsupported on systems other than Linux, and on a connection that is not plain TCP.
 func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return opError("set user timeout", c.remote, setUserTimeout(c.sock, d))

@@ -32,7 +32,8 @@ type side struct {
 	peer io.ReadWriter
 }
 
-// benchmarkSides runs run on a bare connection, on the same seen as netpoll's, and on netpoll's own.
+// benchmarkSides runs run on a bare connection, on the same seen as netpoll's, and on netpoll's
+// own.
 func benchmarkSides(b *testing.B, run func(b *testing.B, s side)) {
 	b.Run("conn=bare", func(b *testing.B) {
 		c, peer := ours(b)

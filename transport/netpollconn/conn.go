@@ -66,8 +66,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, WriteError(err)
 }
 
-// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout. As with netpoll's, zero
-// or less changes nothing.
+// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout. As with netpoll's,
+// zero or less changes nothing.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -75,8 +75,9 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	return WriteError(c.Conn.SetIdleTimeout(d))
 }
 
-// SetReadTimeout implements netpoll.Connection. As netpoll's it removes the read deadline, and leaves the
-// timeout as it is if d is negative; otherwise see conn.Conn.SetReadTimeout. It always returns nil.
+// SetReadTimeout implements netpoll.Connection. As netpoll's it removes the read deadline, and
+// leaves the timeout as it is if d is negative; otherwise see conn.Conn.SetReadTimeout. It always
+// returns nil.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	_ = c.Conn.SetReadDeadline(time.Time{}) // fails on a closed connection, as the next read does
 	if d < 0 {
@@ -85,8 +86,9 @@ func (c *Conn) SetReadTimeout(d time.Duration) error {
 	return c.Conn.SetReadTimeout(d)
 }
 
-// SetWriteTimeout implements netpoll.Connection. As netpoll's it removes the write deadline, and leaves the
-// timeout as it is if d is negative; otherwise see conn.Conn.SetWriteTimeout. It always returns nil.
+// SetWriteTimeout implements netpoll.Connection. As netpoll's it removes the write deadline, and
+// leaves the timeout as it is if d is negative; otherwise see conn.Conn.SetWriteTimeout. It always
+// returns nil.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	_ = c.Conn.SetWriteDeadline(time.Time{}) // fails on a closed connection, as the next write does
 	if d < 0 {
@@ -95,7 +97,8 @@ func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	return c.Conn.SetWriteTimeout(d)
 }
 
-// SetReadDeadline implements net.Conn, except that it succeeds on a closed connection, as netpoll's does.
+// SetReadDeadline implements net.Conn, except that it succeeds on a closed connection, as netpoll's
+// does.
 func (c *Conn) SetReadDeadline(t time.Time) error { return unlessClosed(c.Conn.SetReadDeadline(t)) }
 
 // SetWriteDeadline implements net.Conn, as SetReadDeadline does.

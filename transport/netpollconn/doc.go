@@ -33,18 +33,19 @@
 //     that nothing can follow. Write returns how many bytes were sent, not len(p). Two at a time
 //     follow one another instead of failing with ErrConcurrentAccess.
 //   - Writing after the peer has closed its side fails when the kernel refuses it, since the peer
-//     may still read; netpoll closes its side too. The kernel's error, such as syscall.EPIPE, always
-//     matches ErrConnClosed as well, which netpoll's does only where its poller was first.
+//     may still read; netpoll closes its side too. The kernel's error, such as syscall.EPIPE,
+//     always matches ErrConnClosed as well, which netpoll's does only where its poller was first.
 //   - Bytes that have arrived stay in the socket until they are read, so that no peer fills the
 //     memory. After Close they are gone, and a read whose time is over fails although they are
 //     there, as with net.Conn; netpoll's looks at the time only when it must wait.
 //   - After Close every read fails with ErrConnClosed; netpoll's says ErrReadTimeout where a read
-//     deadline has passed too. SetOnRequest and AddCloseCallback fail with ErrConnClosed as well, so
-//     that their caller learns that no call will come.
+//     deadline has passed too. SetOnRequest and AddCloseCallback fail with ErrConnClosed as well,
+//     so that their caller learns that no call will come.
 //   - A request handler that takes nothing is called again when more has arrived, not at once and
 //     forever.
 //   - Writer.Append also takes another connection's Writer of this package. MallocLen counts all
-//     bytes of a LinkBuffer that was appended; netpoll's leaves out those that had been flushed in it.
+//     bytes of a LinkBuffer that was appended; netpoll's leaves out those that had been flushed in
+//     it.
 //   - MallocAck(0) drops everything; netpoll's keeps, and sends, what is in the first node of its
 //     buffer. MallocAck and WriteDirect fail for more bytes than there are, where netpoll's panic.
 //   - A Reader method fails for more than 2 GiB; netpoll's waits.

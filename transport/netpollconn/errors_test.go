@@ -87,7 +87,8 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 	}
 }
 
-// checkAs checks that errors.As finds in got what it finds in its cause, and an error number as in netpoll's.
+// checkAs checks that errors.As finds in got what it finds in its cause, and an error number as in
+// netpoll's.
 func checkAs(t *testing.T, direction string, cause, got error, code syscall.Errno) {
 	t.Helper()
 	var op, wantOp *conn.OpError

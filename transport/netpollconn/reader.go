@@ -8,8 +8,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// reader is a buffer.Reader with netpoll's errors. As in netpoll, its methods succeed, and do nothing, if
-// they are asked for a negative number of bytes.
+// reader is a buffer.Reader with netpoll's errors. As in netpoll, its methods succeed, and do
+// nothing, if they are asked for a negative number of bytes.
 type reader struct {
 	from    buffer.Reader
 	fails   func(error) error // ReadError, or MemoryError for a slice

@@ -21,13 +21,15 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// netpollValues are netpoll's own error values, of which ours must match exactly those that netpoll's error matches.
+// netpollValues are netpoll's own error values, of which ours must match exactly those that
+// netpoll's error matches.
 var netpollValues = []error{
 	netpoll.ErrConnClosed, netpoll.ErrReadTimeout, netpoll.ErrDialTimeout, netpoll.ErrDialNoDeadline,
 	netpoll.ErrUnsupported, netpoll.ErrEOF, netpoll.ErrWriteTimeout, netpoll.ErrConcurrentAccess,
 }
 
-// standardValues are those of the standard library, of which ours must match at least those that netpoll's error does.
+// standardValues are those of the standard library, of which ours must match at least those that
+// netpoll's error does.
 var standardValues = []error{
 	os.ErrDeadlineExceeded, net.ErrClosed, os.ErrInvalid, errors.ErrUnsupported, context.DeadlineExceeded, context.Canceled,
 	syscall.EPIPE, syscall.ECONNRESET, syscall.EBADF, syscall.EINVAL,
@@ -131,8 +133,8 @@ func (w *twins) blocks(n int) bool {
 	return n > w.unread && !w.closed && !w.peerClosed && w.timeout == 0 && w.deadline.IsZero()
 }
 
-// expires reports whether a read may find that its time is over, or will soon: then ours ends one even of what
-// has arrived.
+// expires reports whether a read may find that its time is over, or will soon: then ours ends one
+// even of what has arrived.
 func (w *twins) expires() bool { return !w.deadline.IsZero() || w.timeout > 0 }
 
 // read calls a method of the Reader.
@@ -255,7 +257,8 @@ func (w *twins) write() {
 	}
 }
 
-// writeDirect inserts p into what it has reserved, as netpoll asks for, and returns how many bytes that adds.
+// writeDirect inserts p into what it has reserved, as netpoll asks for, and returns how many bytes
+// that adds.
 func (w *twins) writeDirect(p []byte) int {
 	const reserved = 10
 	remain := w.rnd.IntN(reserved+2) - 1
@@ -271,8 +274,8 @@ func (w *twins) writeDirect(p []byte) int {
 	return reserved + len(p)
 }
 
-// appendAndClose appends a LinkBuffer with p, half of it flushed, closes it, as whoever has it may, and uses
-// the memory that this gives back.
+// appendAndClose appends a LinkBuffer with p, half of it flushed, closes it, as whoever has it may,
+// and uses the memory that this gives back.
 func appendAndClose(to netpoll.Writer, p []byte) error {
 	b := netpoll.NewLinkBuffer()
 	for i, half := range [][]byte{p[:len(p)/2], p[len(p)/2:]} {
@@ -368,7 +371,8 @@ func (w *twins) limit() {
 	}
 }
 
-// setDeadline notes the read deadline. One an hour ahead is taken back: a wait for it takes too long.
+// setDeadline notes the read deadline. One an hour ahead is taken back: a wait for it takes too
+// long.
 func (w *twins) setDeadline(at time.Time) {
 	w.deadline = at
 	if time.Until(at) > time.Minute {
@@ -408,8 +412,8 @@ func newTwins(t *testing.T, seed uint64) *twins {
 	return w
 }
 
-// TestSame does random things to a connection of netpoll's and to one of ours. A difference that is not in
-// doc.go fails it.
+// TestSame does random things to a connection of netpoll's and to one of ours. A difference that is
+// not in doc.go fails it.
 func TestSame(t *testing.T) {
 	seeds, steps := uint64(150), 60
 	if testing.Short() {

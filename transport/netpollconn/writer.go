@@ -93,8 +93,8 @@ func (w *writer) WriteDirect(p []byte, remainCap int) error {
 	return WriteError(w.to.WriteDirect(p, remainCap))
 }
 
-// Append takes the bytes of a *netpoll.LinkBuffer, or of another connection's Writer of this package,
-// which is empty then. Of any other Writer, and of the connection's own, it is
+// Append takes the bytes of a *netpoll.LinkBuffer, or of another connection's Writer of this
+// package, which is empty then. Of any other Writer, and of the connection's own, it is
 // netpoll.ErrUnsupported. If it fails nothing was moved.
 func (w *writer) Append(other netpoll.Writer) error {
 	if err := w.closedError(); err != nil {
@@ -122,9 +122,9 @@ func (w *writer) appendWriter(o *writer) error {
 	return nil
 }
 
-// appendLinkBuffer links the buffer's bytes by reference. They move to a buffer of its own first, which
-// is closed after the flush: as with netpoll's Append, whoever has b may close it, or release it,
-// before that.
+// appendLinkBuffer links the buffer's bytes by reference. They move to a buffer of its own first,
+// which is closed after the flush: as with netpoll's Append, whoever has b may close it, or release
+// it, before that.
 func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
 	if b == nil || b.Len()+b.MallocLen() == 0 {
 		return nil

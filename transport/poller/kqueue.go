@@ -232,7 +232,8 @@ func unlessInterrupted(err error) error {
 	return err
 }
 
-// eventLocked translates a report. It returns false for one that tells nothing. The caller holds mu.
+// eventLocked translates a report. It returns false for one that tells nothing. The caller holds
+// mu.
 func (b *kqueueBackend) eventLocked(report kqueueReport) (event, bool) {
 	if report.fd == b.calls.wakeFD() {
 		b.calls.drainWaker()

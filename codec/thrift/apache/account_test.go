@@ -19,7 +19,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// decodeReply reads body as the reply of a call into data, in a frame, as a Kitex client with a payload codec does.
+// decodeReply reads body as the reply of a call into data, in a frame, as a Kitex client with a
+// payload codec does.
 func decodeReply(t *testing.T, payload remote.PayloadCodec, body []byte, data any) error {
 	t.Helper()
 	b := make([]byte, kitexthrift.Binary.MessageBeginLength("Echo"))
@@ -40,7 +41,8 @@ func decodeReply(t *testing.T, payload remote.PayloadCodec, body []byte, data an
 	return kitexcodec.NewDefaultCodec().Decode(t.Context(), m, remote.NewReaderBuffer(b))
 }
 
-// readFields reads a struct as the Apache compiler's code does: fields that read does not take are skipped.
+// readFields reads a struct as the Apache compiler's code does: fields that read does not take are
+// skipped.
 func readFields(ctx context.Context, p thrift.TProtocol, read func(t thrift.TType, id int16) (took bool, err error)) error {
 	if _, err := p.ReadStructBegin(ctx); err != nil {
 		return err
@@ -60,7 +62,8 @@ func readFields(ctx context.Context, p thrift.TProtocol, read func(t thrift.TTyp
 	}
 }
 
-// readList reads a list of structs as the Apache compiler's code does, whatever type the message gives its elements.
+// readList reads a list of structs as the Apache compiler's code does, whatever type the message
+// gives its elements.
 func readList[T any](ctx context.Context, p thrift.TProtocol, read func(*T) error) (list []*T, err error) {
 	_, n, err := p.ReadListBegin(ctx)
 	if err != nil {
@@ -77,8 +80,8 @@ func readList[T any](ctx context.Context, p thrift.TProtocol, read func(*T) erro
 	return list, nil
 }
 
-// fat is large in memory and a byte on the wire. fats has a list of them; bareFat and bareFats are the same without tags
-// of which a declaration can be made.
+// fat is large in memory and a byte on the wire. fats has a list of them; bareFat and bareFats are
+// the same without tags of which a declaration can be made.
 type (
 	fat struct {
 		A, B, C, D, E, F, G, H *string `thrift:"-"`
@@ -128,8 +131,8 @@ func (p *fats) Read(ctx context.Context, iprot thrift.TProtocol) error {
 	})
 }
 
-// TestAnnouncedTypes announces elements of every type where the code reads structs: reading takes no more than
-// MaxElementBytes allow, with tags of the Apache compiler and without.
+// TestAnnouncedTypes announces elements of every type where the code reads structs: reading takes
+// no more than MaxElementBytes allow, with tags of the Apache compiler and without.
 func TestAnnouncedTypes(t *testing.T) {
 	const (
 		n      = 40_000
@@ -180,7 +183,8 @@ func (p *enums) Read(ctx context.Context, iprot thrift.TProtocol) error {
 	})
 }
 
-// TestUntoldTypes reads what the tags do not tell as the struct's own code does: an enum, and a set.
+// TestUntoldTypes reads what the tags do not tell as the struct's own code does: an enum, and a
+// set.
 func TestUntoldTypes(t *testing.T) {
 	payload := codec.NewPayloadCodec(codec.WithFamily(apache.Family()))
 	set, list := []byte{thrift.SET, 0, 2, thrift.STRING, 0, 0, 0, 0}, []byte{thrift.LIST, 0, 3, thrift.STRING, 0, 0, 0, 0}

@@ -102,7 +102,8 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// TestHangUpCancels ends the client of a running handler: its context ends, and the connection with it.
+// TestHangUpCancels ends the client of a running handler: its context ends, and the connection with
+// it.
 func TestHangUpCancels(t *testing.T) {
 	entered, cause := make(chan struct{}), make(chan error, 1)
 	h := &service{hold: func(ctx context.Context) error {
@@ -331,8 +332,8 @@ func TestShutdownExpires(t *testing.T) {
 	}
 }
 
-// TestNoGoroutines has many connections, idle and in a call: those idle have no goroutine, those in a
-// call one, and not the two more of Apache's generated processors.
+// TestNoGoroutines has many connections, idle and in a call: those idle have no goroutine, those in
+// a call one, and not the two more of Apache's generated processors.
 func TestNoGoroutines(t *testing.T) {
 	const clients = 50
 	entered, leave := make(chan struct{}), make(chan struct{})

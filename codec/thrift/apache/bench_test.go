@@ -19,7 +19,8 @@ var benchSizes = []struct {
 	bytes int
 }{{"0", 0}, {"1K", 1 << 10}, {"16K", 16 << 10}, {"1M", 1 << 20}}
 
-// benchMessage returns a message of about 2.4 KB without its attachment: ten structs, a map, and sixteen numbers.
+// benchMessage returns a message of about 2.4 KB without its attachment: ten structs, a map, and
+// sixteen numbers.
 func benchMessage(attachment int) *echo.Message {
 	m := message()
 	m.Attachment = bytes.Repeat([]byte("x"), attachment)

@@ -204,7 +204,8 @@ func (p *binaryProtocol) skip(ctx context.Context, t thrift.TType, depth int) er
 	return invalidData("unknown type %d", t)
 }
 
-// skipper is a protocol that skips a value inside of which there may be values depth deep, itself included.
+// skipper is a protocol that skips a value inside of which there may be values depth deep, itself
+// included.
 type skipper interface {
 	thrift.TProtocol
 	skip(ctx context.Context, t thrift.TType, depth int) error

@@ -6,9 +6,9 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 )
 
-// byteValues has the two methods of a thrift.TProtocol whose names belong, with other parameters, to
-// package io: go vet lets nobody declare them, so they are promoted from Apache's protocol. Those
-// that embed byteValues have all other methods themselves.
+// byteValues has the two methods of a thrift.TProtocol whose names belong, with other parameters,
+// to package io: go vet lets nobody declare them, so they are promoted from Apache's protocol.
+// Those that embed byteValues have all other methods themselves.
 type byteValues struct{ *thrift.TBinaryProtocol }
 
 func newByteValues(t *Transport) byteValues {

@@ -32,8 +32,8 @@ type ClientConfig struct {
 	Dialer conn.Dialer
 }
 
-// NewClientTransport returns a Transport whose Open dials, to be used where a thrift.TSocket was, or a
-// thrift.TFramedTransport over one. Of cfg.Wire the framing counts.
+// NewClientTransport returns a Transport whose Open dials, to be used where a thrift.TSocket was,
+// or a thrift.TFramedTransport over one. Of cfg.Wire the framing counts.
 func NewClientTransport(cfg ClientConfig) *Transport {
 	if cfg.Network == "" {
 		cfg.Network = "tcp"
@@ -60,10 +60,11 @@ func NewClientTransport(cfg ClientConfig) *Transport {
 	return t
 }
 
-// Client is a thrift.TClient with one connection, for the clients that the Apache compiler generates
-// (NewEchoServiceClient(client)). Unlike thrift.TStandardClient it may be used by any number of
-// goroutines, whose calls take turns, and a call ends when its context does. A generated client
-// keeps what its last call has got and is for one goroutine; make one for each over the same Client.
+// Client is a thrift.TClient with one connection, for the clients that the Apache compiler
+// generates (NewEchoServiceClient(client)). Unlike thrift.TStandardClient it may be used by any
+// number of goroutines, whose calls take turns, and a call ends when its context does. A generated
+// client keeps what its last call has got and is for one goroutine; make one for each over the same
+// Client.
 //
 // A call that failed in any other way than with an exception of the server's closes the
 // connection: its reply might still come, and would be taken for the next one's. Calls after that
@@ -80,8 +81,8 @@ type Client struct {
 
 var _ thrift.TClient = (*Client)(nil)
 
-// Dial returns a Client whose connection is open. It fails with a thrift.TTransportException when ctx
-// ends, cfg's ConnectTimeout passes, or the server cannot be reached.
+// Dial returns a Client whose connection is open. It fails with a thrift.TTransportException when
+// ctx ends, cfg's ConnectTimeout passes, or the server cannot be reached.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Wire == WireDetect {
 		cfg.Wire = WireFramedBinary

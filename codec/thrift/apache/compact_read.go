@@ -238,7 +238,8 @@ func (p *compactProtocol) skip(ctx context.Context, t thrift.TType, depth int) e
 	return err
 }
 
-// readVarint returns the next varint: up to ten bytes, and of the last as much as there is room for.
+// readVarint returns the next varint: up to ten bytes, and of the last as much as there is room
+// for.
 func (p *compactProtocol) readVarint() (uint64, error) {
 	var v uint64
 	for shift := 0; shift < 7*maxVarint; shift += 7 {

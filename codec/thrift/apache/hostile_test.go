@@ -30,8 +30,8 @@ func frame(b []byte) []byte {
 // deep returns n times open.
 func deep(open string, n int) []byte { return bytes.Repeat([]byte(open), n) }
 
-// hostile are arguments of a call that no honest client sends. want is the exception's type where the
-// bytes are a frame.
+// hostile are arguments of a call that no honest client sends. want is the exception's type where
+// the bytes are a frame.
 var hostile = []struct {
 	name    string
 	compact bool
@@ -91,8 +91,8 @@ var hostile = []struct {
 	{"empty", true, nil, thrift.INVALID_DATA},
 }
 
-// TestHostile reads every hostile message, in a frame and without: an exception of the right type, and
-// no memory for what is announced.
+// TestHostile reads every hostile message, in a frame and without: an exception of the right type,
+// and no memory for what is announced.
 func TestHostile(t *testing.T) {
 	for _, h := range hostile {
 		p := protocols[0]

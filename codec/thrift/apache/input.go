@@ -23,7 +23,8 @@ type frameSource interface {
 // streamWindow is how much of a stream is looked at in one piece.
 const streamWindow = 32 << 10
 
-// Of a frame above smallFrame its first frameStart bytes have to be there before memory is taken for it.
+// Of a frame above smallFrame its first frameStart bytes have to be there before memory is taken
+// for it.
 const (
 	smallFrame = 64 << 10
 	frameStart = 4 << 10
@@ -145,8 +146,8 @@ func (in *input) readOwned(n int) ([]byte, error) {
 	return in.src.ReadBinary(n)
 }
 
-// next returns the next n bytes, n >= 0. The returned slice is valid until the next call of a method
-// that reads; in an owned frame for ever.
+// next returns the next n bytes, n >= 0. The returned slice is valid until the next call of a
+// method that reads; in an owned frame for ever.
 func (in *input) next(n int) ([]byte, error) {
 	if n > len(in.buf)-in.off {
 		if err := in.more(n); err != nil {

@@ -22,7 +22,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// serviceInfo describes two methods to Kitex in the way that its generator does, with Apache's structs.
+// serviceInfo describes two methods to Kitex in the way that its generator does, with Apache's
+// structs.
 func serviceInfo() *serviceinfo.ServiceInfo {
 	return &serviceinfo.ServiceInfo{
 		ServiceName:  "EchoService",

@@ -116,7 +116,8 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// TestSameValues reads what Apache's protocols have written, however it is cut, in several messages.
+// TestSameValues reads what Apache's protocols have written, however it is cut, in several
+// messages.
 func TestSameValues(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	cuts := map[string]func() int{

@@ -15,10 +15,10 @@ import (
 var ErrRegistered = errors.New("apache: Kitex has a codec for Apache's structs already; " +
 	"kitex/pkg/protocol/bthrift and this package exclude each other")
 
-// Register makes Kitex's own payload codec, and by it Kiteline's default one, read and write the structs
-// of the Apache compiler. It is for the whole process: call it once, from main, before the
-// first server or client of Kitex is made; Kitex remembers for each type whether it can be
-// read. It returns ErrRegistered if kitex/pkg/protocol/bthrift was first, or Register itself.
+// Register makes Kitex's own payload codec, and by it Kiteline's default one, read and write the
+// structs of the Apache compiler. It is for the whole process: call it once, from main, before the
+// first server or client of Kitex is made; Kitex remembers for each type whether it can be read. It
+// returns ErrRegistered if kitex/pkg/protocol/bthrift was first, or Register itself.
 //
 // Where each codec is made by the program anyway, thrift.WithFamily(Family()) is faster and
 // touches nothing global.
@@ -35,8 +35,8 @@ func Register() error {
 	return nil
 }
 
-// isRegistered reports whether somebody has registered functions. The package tells only by the text
-// of its error.
+// isRegistered reports whether somebody has registered functions. The package tells only by the
+// text of its error.
 func isRegistered() bool {
 	err := hooks.CheckTStruct(nil)
 	return err == nil || !strings.Contains(err.Error(), "RegisterCheckTStruct")
@@ -79,8 +79,8 @@ func writeStruct(w bufiox.Writer, v any) error {
 	return err
 }
 
-// bufioxSource is a bufiox.Reader as an input sees it. How many bytes are there it does not know, so
-// that no more is taken than the struct has.
+// bufioxSource is a bufiox.Reader as an input sees it. How many bytes are there it does not know,
+// so that no more is taken than the struct has.
 type bufioxSource struct{ bufiox.Reader }
 
 var _ source = bufioxSource{}

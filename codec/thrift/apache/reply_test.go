@@ -12,7 +12,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// TestWrongReplies answers a call with what is no reply to it: the call fails and the connection is closed.
+// TestWrongReplies answers a call with what is no reply to it: the call fails and the connection is
+// closed.
 func TestWrongReplies(t *testing.T) {
 	for _, test := range []struct {
 		name   string

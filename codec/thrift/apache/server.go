@@ -69,7 +69,8 @@ type Server struct {
 	stopped  bool // no request is waited for any more
 }
 
-// NewServer makes a server. It fails without a processor, or if a Group of its own cannot be started.
+// NewServer makes a server. It fails without a processor, or if a Group of its own cannot be
+// started.
 //
 // The first one of a process sets thrift.ServerConnectivityCheckInterval to 0: generated
 // processors would otherwise start a goroutine and a ticker for each request. Servers of
@@ -147,7 +148,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: it closes the connections, cancels their handlers' contexts, and
-// waits for the handlers if the server has a group of its own. It must not be called from a handler.
+// waits for the handlers if the server has a group of its own. It must not be called from a
+// handler.
 func (s *Server) Close() error {
 	s.abandonAll()
 	return s.conns.Close()

@@ -50,8 +50,8 @@ func newSession(s *Server, c *conn.Conn) *session {
 // abandon cancels the running request: nobody waits for its answer.
 func (n *session) abandon() { n.cancel(thrift.ErrAbandonRequest) }
 
-// serve handles the request that the connection's unread bytes begin. It returns nil if more have to
-// come first, and an error if the connection has to end.
+// serve handles the request that the connection's unread bytes begin. It returns nil if more have
+// to come first, and an error if the connection has to end.
 func (n *session) serve() error {
 	head, err := n.peek()
 	if err != nil {
@@ -102,8 +102,8 @@ func (n *session) peek() ([]byte, error) {
 	return r.Peek(min(r.Len(), framedHead))
 }
 
-// begin makes the protocols of a connection whose first bytes are head. It reports false if those are
-// too few to tell.
+// begin makes the protocols of a connection whose first bytes are head. It reports false if those
+// are too few to tell.
 func (n *session) begin(head []byte) (ready bool, err error) {
 	if n.wire == WireDetect && n.server.config.Protocol == nil {
 		w, ok, err := detect(head)

@@ -43,8 +43,8 @@ type Stream interface {
 // writer. The protocols of this package read and write its buffers directly; any other
 // TProtocol finds an ordinary transport.
 //
-// IsOpen and Close may be called from any goroutine. Everything else belongs to one
-// goroutine at a time. Errors are thrift.TTransportException, and unwrap to those of the connection.
+// IsOpen and Close may be called from any goroutine. Everything else belongs to one goroutine at a
+// time. Errors are thrift.TTransportException, and unwrap to those of the connection.
 type Transport struct {
 	open func(ctx context.Context) (Stream, error) // immutable; nil if Open cannot do anything
 

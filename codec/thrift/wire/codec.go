@@ -14,7 +14,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
 )
 
-// NewCodec returns the codec, for server.WithCodec. It may be used by any number of servers at a time.
+// NewCodec returns the codec, for server.WithCodec. It may be used by any number of servers at a
+// time.
 func NewCodec(opts ...Option) remote.Codec {
 	c := &codec{limits: binary.DefaultLimits(), replies: replyLimits()}
 	c.setKitex(kitexcodec.NewDefaultCodec())
@@ -111,8 +112,8 @@ const (
 // sniffBytes is how many bytes tell the forms apart, and the length of the shortest message.
 const sniffBytes = 6
 
-// sniff returns the form of the message that begins with b. What has a length in its first bytes has the
-// highest bit clear there, which Kitex's other forms have not.
+// sniff returns the form of the message that begins with b. What has a length in its first bytes
+// has the highest bit clear there, which Kitex's other forms have not.
 func sniff(b []byte) form {
 	switch {
 	case compact.IsMessage(b):
@@ -132,7 +133,8 @@ func statsOf(m remote.Message) rpcinfo.MutableRPCStats {
 	return rpcinfo.AsMutableRPCStats(m.RPCInfo().Stats())
 }
 
-// readFailed describes an error of the connection, as Kitex's codec does: Kitex looks for the error inside.
+// readFailed describes an error of the connection, as Kitex's codec does: Kitex looks for the error
+// inside.
 func readFailed(err error) error {
 	return perrors.NewProtocolErrorWithErrMsg(err, fmt.Sprintf("kiteline: reading a message failed: %s", err))
 }

@@ -170,7 +170,8 @@ func (lazy) Unmarshal(_ context.Context, m remote.Message, in remote.ByteBuffer)
 	return in.Skip(m.PayloadLen() - 1)
 }
 
-// TestTrailingBytes has a payload codec not take all: the next message would begin in the middle of this one.
+// TestTrailingBytes has a payload codec not take all: the next message would begin in the middle of
+// this one.
 func TestTrailingBytes(t *testing.T) {
 	for _, d := range dialects {
 		m := newMessage(remote.Server, remote.Call)
@@ -229,7 +230,8 @@ func resetInfo(info rpcinfo.RPCInfo) {
 	rpcinfo.AsMutableRPCConfig(info.Config()).CopyFrom(rpcinfo.NewRPCConfig())
 }
 
-// TestCheckMessage has the shortest and the longest names that a binary message in THeader may have.
+// TestCheckMessage has the shortest and the longest names that a binary message in THeader may
+// have.
 func TestCheckMessage(t *testing.T) {
 	for _, tc := range []struct {
 		name, size int

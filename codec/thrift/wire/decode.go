@@ -150,7 +150,8 @@ func decodePlain(ctx context.Context, x *exchange, m remote.Message, in remote.B
 		return err
 	}
 	if _, ours := in.(buffer.FrameReader); !ours {
-		// netpoll's buffer does not count what is skipped, so that nothing would tell what was taken.
+		// netpoll's buffer does not count what is skipped, so that nothing would tell what was
+		// taken.
 		message, err := next(in, x.bytes)
 		if err != nil {
 			return readFailed(err)
@@ -167,8 +168,8 @@ func decodePlain(ctx context.Context, x *exchange, m remote.Message, in remote.B
 	return nil
 }
 
-// checkMessage reports an error unless b begins a binary message whose name ends in its n bytes: not all
-// payload codecs hold the name's length against the frame's.
+// checkMessage reports an error unless b begins a binary message whose name ends in its n bytes:
+// not all payload codecs hold the name's length against the frame's.
 func checkMessage(b []byte, n int) error {
 	if n < minMessageBytes {
 		return &thrift.Error{Kind: thrift.Truncated, Offset: n}
@@ -193,8 +194,8 @@ func (c *codec) decodeExpanded(ctx context.Context, e *compact.Expander, m remot
 	return unmarshal(ctx, m, e.Message())
 }
 
-// next takes the next n bytes as one slice. It waits for them in growing pieces, so that what a connection
-// reserves for them is in proportion to what has come.
+// next takes the next n bytes as one slice. It waits for them in growing pieces, so that what a
+// connection reserves for them is in proportion to what has come.
 func next(in remote.ByteBuffer, n int) ([]byte, error) {
 	for piece := windowBytes; piece < n; piece *= 2 {
 		if _, err := in.Peek(piece); err != nil {
@@ -227,7 +228,8 @@ func unmarshalFrom(ctx context.Context, m remote.Message, in remote.ByteBuffer, 
 	return codec.Unmarshal(ctx, m, in)
 }
 
-// expandFrom gives e a compact message from in. With framed the message has to be as long as e expects.
+// expandFrom gives e a compact message from in. With framed the message has to be as long as e
+// expects.
 func expandFrom(in remote.ByteBuffer, e *compact.Expander, framed bool) error {
 	need := 1
 	for !e.Done() {
@@ -270,8 +272,9 @@ func expand(e *compact.Expander, b []byte) error {
 	return nil
 }
 
-// failed returns what decoding a request ends with that e could not expand. If the request is at fault, and
-// its method is known, and its client waits, Kitex shall reply before it closes the connection.
+// failed returns what decoding a request ends with that e could not expand. If the request is at
+// fault, and its method is known, and its client waits, Kitex shall reply before it closes the
+// connection.
 func failed(err error, e *compact.Expander, m remote.Message) error {
 	h, known := e.Header()
 	if _, faulty := err.(*thrift.Error); !faulty || !known { //nolint:errorlint // as expand and expandFrom return it

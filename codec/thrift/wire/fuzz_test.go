@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// FuzzDecode gives anything to the codec, on a server with the echo service. What it accepts it took
-// from the buffer as a whole, and the reply to that can be encoded.
+// FuzzDecode gives anything to the codec, on a server with the echo service. What it accepts it
+// took from the buffer as a whole, and the reply to that can be encoded.
 func FuzzDecode(f *testing.F) {
 	for _, forms := range golden(f) {
 		for _, b := range forms {

@@ -30,7 +30,8 @@ type hostile struct {
 // head is the beginning of a compact call of Repeat.
 const head = "\x82\x21\x07\x06Repeat"
 
-// compactHostile are bare compact messages. Each ends where the reader is to give up, or has the client half-close.
+// compactHostile are bare compact messages. Each ends where the reader is to give up, or has the
+// client half-close.
 func compactHostile() []hostile {
 	return []hostile{
 		{"a list of 2^31-1 structs", head + "\x19\xfc\xff\xff\xff\xff\x07", true},
@@ -109,8 +110,8 @@ func framedHostile() []hostile {
 	return list
 }
 
-// TestHostile sends what must not be believed: an exception, if the method is known by then, and the end of the
-// connection; other connections go on.
+// TestHostile sends what must not be believed: an exception, if the method is known by then, and
+// the end of the connection; other connections go on.
 func TestHostile(t *testing.T) {
 	for name, opts := range payloadCodecs {
 		t.Run(name, func(t *testing.T) {
@@ -156,7 +157,8 @@ func attack(t *testing.T, address string, tc hostile) {
 	p.wantEnd(tc.what)
 }
 
-// TestHostileMemory sends each hostile message often, and has the heap not grow by more than 64 KiB for each.
+// TestHostileMemory sends each hostile message often, and has the heap not grow by more than 64 KiB
+// for each.
 func TestHostileMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many messages")
@@ -207,8 +209,9 @@ func (a *asked) ReadFrame(n int) ([]byte, error) {
 	return a.memory.ReadFrame(n)
 }
 
-// TestNothingReservedAhead has frames end early that announce 1 MiB. A buffer reserves what it is asked for, so that
-// may be little, or as much as has come. Plain binary is left out: the payload codec asks for that.
+// TestNothingReservedAhead has frames end early that announce 1 MiB. A buffer reserves what it is
+// asked for, so that may be little, or as much as has come. Plain binary is left out: the payload
+// codec asks for that.
 func TestNothingReservedAhead(t *testing.T) {
 	noise := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
@@ -288,8 +291,8 @@ func TestPeerGone(t *testing.T) {
 			p.Close()
 		}
 	}
-	// The server has seen them all when it has seen one that came later on the same listener, but for
-	// those that are being read right now.
+	// The server has seen them all when it has seen one that came later on the same listener, but
+	// for those that are being read right now.
 	p := dial(t, address)
 	if _, err := p.call("compact", "Repeat", &echo.EchoServiceRepeatArgs{}, &echo.EchoServiceRepeatResult{}, nil); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// memory is a remote.ByteBuffer for a message in memory: a payload codec reads a request from it, or
-// writes a reply to it. It has one owner, and is reused after recycle.
+// memory is a remote.ByteBuffer for a message in memory: a payload codec reads a request from it,
+// or writes a reply to it. It has one owner, and is reused after recycle.
 type memory struct {
 	in   []byte            // the message that is read
 	read int               // bytes of in that were taken
@@ -134,7 +134,8 @@ func (m *memory) WriteBinary(p []byte) (int, error) { return m.out.WriteBinary(p
 // WrittenLen implements remote.ByteBuffer.
 func (m *memory) WrittenLen() int { return m.out.MallocLen() }
 
-// Flush implements remote.ByteBuffer. What was written is read with Bytes alone, so there is nothing to do.
+// Flush implements remote.ByteBuffer. What was written is read with Bytes alone, so there is
+// nothing to do.
 func (m *memory) Flush() error { return nil }
 
 // Bytes implements remote.ByteBuffer: what was written, in one piece, which ends the writing. The

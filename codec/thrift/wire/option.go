@@ -46,7 +46,8 @@ func resolved(l thrift.Limits) binary.Limits {
 	return r
 }
 
-// maxReplyDepth bounds the stack that a reply takes. Readers in general refuse what is nested less than that.
+// maxReplyDepth bounds the stack that a reply takes. Readers in general refuse what is nested less
+// than that.
 const maxReplyDepth = 1024
 
 // replyLimits returns what holds for replies, which this side has made.

@@ -43,7 +43,8 @@ func golden(t testing.TB) map[string]map[string][]byte {
 	return messages
 }
 
-// dialect is how a test's client writes messages, and has replies. Names are those of the golden forms.
+// dialect is how a test's client writes messages, and has replies. Names are those of the golden
+// forms.
 type dialect string
 
 var dialects = []dialect{

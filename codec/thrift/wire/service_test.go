@@ -88,8 +88,9 @@ func newGroup(t testing.TB) *conn.Group {
 	return g
 }
 
-// start runs a server on Kiteline until the test ends and returns its address, where it listens already. Its
-// test has to call it: a Stop before it runs would not reach it. The options given win over those that start gives.
+// start runs a server on Kiteline until the test ends and returns its address, where it listens
+// already. Its test has to call it: a Stop before it runs would not reach it. The options given win
+// over those that start gives.
 func start(t testing.TB, g *conn.Group, create func(opts ...server.Option) server.Server, opts ...server.Option) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

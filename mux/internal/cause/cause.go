@@ -18,8 +18,8 @@ var (
 	// under errors.Is.
 	ErrSilent = New("mux: peer gives no sign of life", os.ErrDeadlineExceeded)
 
-	// ErrStalled says that the peer has begun a frame and taken longer than the read timeout for 256 KiB
-	// of it, or for its rest. It matches os.ErrDeadlineExceeded under errors.Is.
+	// ErrStalled says that the peer has begun a frame and taken longer than the read timeout for
+	// 256 KiB of it, or for its rest. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrStalled = New("mux: frame has not come in time", os.ErrDeadlineExceeded)
 )
 

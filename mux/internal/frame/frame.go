@@ -24,8 +24,8 @@ const (
 	// FlagAnyOrder on a request says that replies may come in any order.
 	FlagAnyOrder = 0x01
 
-	// FlagOneway on a request says that it has no reply. Only peers that know each other use it: the
-	// receiver clears it before others see the frame.
+	// FlagOneway on a request says that it has no reply. Only peers that know each other use it:
+	// the receiver clears it before others see the frame.
 	FlagOneway = 0x4000
 )
 

@@ -64,8 +64,8 @@ func (r *infos) enterBlock() {
 	}
 }
 
-// shrinkBlock says that so many infos were removed from the block, which ends at kept now in place of end.
-// Padding takes up the rest; a block of which nothing is left is padding as a whole.
+// shrinkBlock says that so many infos were removed from the block, which ends at kept now in place
+// of end. Padding takes up the rest; a block of which nothing is left is padding as a whole.
 func (r *infos) shrinkBlock(removed, kept, end int) {
 	if r.countLess(removed) == 0 {
 		kept = r.block
@@ -73,8 +73,8 @@ func (r *infos) shrinkBlock(removed, kept, end int) {
 	clear(r.header[kept:end])
 }
 
-// shrinkFaulty is shrinkBlock for a block whose last info, in which the header ends, has a fault. That stays where
-// it is, or it would read padding as its end, and what is sound moves down to it.
+// shrinkFaulty is shrinkBlock for a block whose last info, in which the header ends, has a fault.
+// That stays where it is, or it would read padding as its end, and what is sound moves down to it.
 func (r *infos) shrinkFaulty(removed, kept int) {
 	r.countLess(removed)
 	start := r.block + r.info - kept

@@ -59,8 +59,9 @@ type gatherer interface {
 
 var _ gatherer = (*buffer.LinkBuffer)(nil)
 
-// Await waits until some of the frame of n bytes in front of in are there, which Read or Skip takes. What
-// comes of a long one is read into memory that a codec can take over; see buffer.LinkBuffer.AwaitFrame.
+// Await waits until some of the frame of n bytes in front of in are there, which Read or Skip
+// takes. What comes of a long one is read into memory that a codec can take over; see
+// buffer.LinkBuffer.AwaitFrame.
 func Await(in buffer.Reader, n, some int) error {
 	if n <= CopyBytes {
 		_, err := in.Peek(some)
@@ -69,8 +70,8 @@ func Await(in buffer.Reader, n, some int) error {
 	return in.(gatherer).AwaitFrame(n, some) //nolint:errcheck // connections have no others
 }
 
-// gatherBytes of a frame must have come before Gather takes memory for all of it, or an eighth of a shorter one: a
-// length alone costs the peer nothing.
+// gatherBytes of a frame must have come before Gather takes memory for all of it, or an eighth of a
+// shorter one: a length alone costs the peer nothing.
 const gatherBytes = 64 << 10
 
 // Gather is Await without a wait, once enough has come of the frame.
@@ -80,12 +81,14 @@ func Gather(in buffer.Reader, n, came int) {
 	}
 }
 
-// isGathered reports whether Gather has taken memory for all of a frame of n bytes, of which so many have come.
+// isGathered reports whether Gather has taken memory for all of a frame of n bytes, of which so
+// many have come.
 func isGathered(in buffer.Reader, n, came int) bool {
 	return n > CopyBytes && came >= min(gatherBytes, n/8) && in.(gatherer).TrustsFrame(n) //nolint:errcheck // as above
 }
 
-// HeldBytes returns how much memory a frame of n bytes takes, of which so many have come, once it was gathered.
+// HeldBytes returns how much memory a frame of n bytes takes, of which so many have come, once it
+// was gathered.
 func HeldBytes(in buffer.Reader, n, came int) int {
 	if isGathered(in, n, came) {
 		return n

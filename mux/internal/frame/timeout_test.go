@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestTimeout: a request's timeout is found wherever its number is in the header, is never less than
-// the caller's own, and is none where the header has none or has no number.
+// TestTimeout: a request's timeout is found wherever its number is in the header, is never less
+// than the caller's own, and is none where the header has none or has no number.
 func TestTimeout(t *testing.T) {
 	for _, tc := range []struct {
 		value string

@@ -103,8 +103,8 @@ func (s *roomStream) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// TestLentIsSeldomCopied: of long frames that a slow peer takes only the bytes are copied for which the
-// output waits, and not those for which there is room then.
+// TestLentIsSeldomCopied: of long frames that a slow peer takes only the bytes are copied for which
+// the output waits, and not those for which there is room then.
 func TestLentIsSeldomCopied(t *testing.T) {
 	const frames, size = 3, 4 << 20
 	s := &roomStream{room: 512 << 10, left: 1 << 10}

@@ -196,8 +196,8 @@ func (o *Output) writeWaiting() (more bool, err error) {
 	return true, err
 }
 
-// triesAgain reports whether the next bytes after a wait are lent and many. The kernel has room for more
-// than it was waited for, and what it takes at once need not be copied.
+// triesAgain reports whether the next bytes after a wait are lent and many. The kernel has room for
+// more than it was waited for, and what it takes at once need not be copied.
 func (o *Output) triesAgain() bool {
 	if !o.config.Lent || o.config.Waits || o.handsOn || o.slow {
 		return false

@@ -105,11 +105,11 @@ type Counters struct {
 	Handed  atomic.Uint64 // times the output's own goroutine took over
 }
 
-// Output is the writing side of a connection that many goroutines send on. Frames are
-// queued; the first sender that has no more to send becomes the flusher and writes what
-// others have queued meanwhile along with its own, in few writes. A sender never waits for the socket:
-// where the kernel has no room, or a sender has written enough for others, a goroutine of
-// the output's takes the flusher's role, and ends when the queue is empty.
+// Output is the writing side of a connection that many goroutines send on. Frames are queued; the
+// first sender that has no more to send becomes the flusher and writes what others have queued
+// meanwhile along with its own, in few writes. A sender never waits for the socket: where the
+// kernel has no room, or a sender has written enough for others, a goroutine of the output's takes
+// the flusher's role, and ends when the queue is empty.
 //
 // Frames have positions, from 0, in the order in which they were queued.
 type Output struct {
@@ -188,7 +188,8 @@ func (o *Output) Send(whole *buffer.LinkBuffer, c Company) (position uint64, err
 	return o.SendHolding(whole, 0, c)
 }
 
-// SendHolding is Send for a frame that counts for held bytes more than it has, until it was written.
+// SendHolding is Send for a frame that counts for held bytes more than it has, until it was
+// written.
 func (o *Output) SendHolding(whole *buffer.LinkBuffer, held int, c Company) (position uint64, err error) {
 	size := whole.Len()
 	o.mu.Lock()
@@ -352,7 +353,8 @@ func (o *Output) Close(err error) bool {
 }
 
 // Trim gives back what an output keeps for the next frames. It is called now and then on a
-// connection that is idle; the next frame then has to allocate. While anything is written it does nothing.
+// connection that is idle; the next frame then has to allocate. While anything is written it does
+// nothing.
 func (o *Output) Trim() {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()

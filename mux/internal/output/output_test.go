@@ -347,7 +347,8 @@ func TestNothingBegunBehindTakenOut(t *testing.T) {
 	})
 }
 
-// TestSentAhead: what is sent ahead leaves with the next frame or with flush, and afterFlush waits for it.
+// TestSentAhead: what is sent ahead leaves with the next frame or with flush, and afterFlush waits
+// for it.
 func TestSentAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{room: 1 << 20}

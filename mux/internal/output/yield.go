@@ -11,8 +11,8 @@ import (
 // of ten. Where goroutines wait long for a processor it only delays the frames, and is left out.
 
 const (
-	// shortYield is how long a yield may take whatever it brings: goroutines that wait for each other
-	// often work for some hundred microseconds first, and one that does not wait keeps a
+	// shortYield is how long a yield may take whatever it brings: goroutines that wait for each
+	// other often work for some hundred microseconds first, and one that does not wait keeps a
 	// processor for ten milliseconds.
 	shortYield = time.Millisecond
 
@@ -39,8 +39,8 @@ func (y *yields) isDue() bool {
 	return false
 }
 
-// judge records how long a yield took, and how many frames it brought. The flushes after one that was
-// too dear go without until they have made up for it, each for what a frame is worth.
+// judge records how long a yield took, and how many frames it brought. The flushes after one that
+// was too dear go without until they have made up for it, each for what a frame is worth.
 func (y *yields) judge(took time.Duration, frames uint64) {
 	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
 	if excess > 0 {

@@ -26,9 +26,9 @@ type Signs struct {
 	// Excused says that the peer's silence means nothing now, which counts as a sign.
 	Excused bool
 
-	// Outstanding is how many bytes of requests the peer has not answered, or, of oneways, may not have
-	// read. They may be on their way, ahead of a ping. Only a Suspicion looks at it: an interval is to be
-	// long enough for them.
+	// Outstanding is how many bytes of requests the peer has not answered, or, of oneways, may not
+	// have read. They may be on their way, ahead of a ping. Only a Suspicion looks at it: an
+	// interval is to be long enough for them.
 	Outstanding int64
 }
 

@@ -49,9 +49,9 @@ func (s *Suspicion) Lasts(now time.Time) time.Duration {
 }
 
 // Look decides about a suspect peer: Good if there was a sign of life, which ends the suspicion;
-// Silent if there was none for SuspicionLimit, and what goes with Outstanding; and Kick in between. A look should come
-// SuspicionPause after the one before. By what it is later than twice that this process did not
-// run, and cannot have read an answer.
+// Silent if there was none for SuspicionLimit, and what goes with Outstanding; and Kick in between.
+// A look should come SuspicionPause after the one before. By what it is later than twice that this
+// process did not run, and cannot have read an answer.
 func (s *Suspicion) Look(now time.Time, signs Signs) Health {
 	late := now.Sub(s.lookedAt) - 2*SuspicionPause
 	s.lookedAt = now

@@ -34,8 +34,9 @@ type Role struct {
 	in *bufio.Scanner
 }
 
-// Play plays the part that this process was started for by StartChild, as a test of its own; it skips the
-// test in a process that has none. A package with roles calls it in a test called TestRole.
+// Play plays the part that this process was started for by StartChild, as a test of its own; it
+// skips the test in a process that has none. A package with roles calls it in a test called
+// TestRole.
 func Play(t *testing.T, roles map[string]func(*testing.T, *Role)) {
 	t.Helper()
 	name := os.Getenv(roleEnv)
@@ -76,8 +77,8 @@ type Child struct {
 	output bytes.Buffer // guarded by mu: what it printed besides
 }
 
-// StartChild starts a process that plays role until the test ends. wrapper is a command that is to run
-// it, such as ip netns exec and a name; usually none.
+// StartChild starts a process that plays role until the test ends. wrapper is a command that is to
+// run it, such as ip netns exec and a name; usually none.
 func StartChild(t testing.TB, wrapper []string, role string, arguments ...string) *Child {
 	t.Helper()
 	program, err := os.Executable()
@@ -179,7 +180,8 @@ func CPUOf(t testing.TB, pid int) time.Duration {
 	if err != nil {
 		return 0
 	}
-	// The name, in parentheses, may contain anything; the times are the 12th and 13th field after it.
+	// The name, in parentheses, may contain anything; the times are the 12th and 13th field after
+	// it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	var ticks int64
 	for _, field := range fields[11:13] {

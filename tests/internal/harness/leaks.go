@@ -17,8 +17,8 @@ import (
 // sockets are left over. Use it as TestMain's body.
 func Main(m *testing.M) { os.Exit(Run(m)) }
 
-// SideBySide has eight tests run at a time of those that are parallel, unless the command line says how many:
-// such tests wait for most of their time. It is called before Main.
+// SideBySide has eight tests run at a time of those that are parallel, unless the command line says
+// how many: such tests wait for most of their time. It is called before Main.
 func SideBySide() {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
@@ -41,10 +41,11 @@ var immortals = []goleak.Option{
 	// The pollers of netpoll, started on first use and never stopped.
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
 	// A stopping netpollmux server that writes to a connection which its client has just closed
-	// panics, and then waits for ever for the queue that the panic left (mux/shard_queue.go, Close).
+	// panics, and then waits for ever for the queue that the panic left (mux/shard_queue.go,
+	// Close).
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/mux.(*ShardQueue).Close"),
-	// A stock stream's reader, which was seen once to wait on after its connection had ended. Ours has no such
-	// frame: its connections are not netpoll's.
+	// A stock stream's reader, which was seen once to wait on after its connection had ended. Ours
+	// has no such frame: its connections are not netpoll's.
 	goleak.IgnoreTopFunction("github.com/cloudwego/netpoll.(*connection).waitRead"),
 	goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"), // ends with its next tick
 	// Kitex keeps the load balancers of a resolver for the next client that has the same one.
@@ -89,8 +90,8 @@ func checkLeaks() int {
 	return 0
 }
 
-// ownSockets is Sockets without the connections of stock peers: netpoll leaves one open now and then whose peer has
-// gone while bytes of it were unread.
+// ownSockets is Sockets without the connections of stock peers: netpoll leaves one open now and
+// then whose peer has gone while bytes of it were unread.
 func ownSockets() []string {
 	return slices.DeleteFunc(Sockets(), func(socket string) bool {
 		number, _, _ := strings.Cut(socket, "=")

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Ports that Listen chooses from. They lie below those that the kernel gives to clients and to listeners on port 0
-// (ip(7), ip_local_port_range), so none of another test that runs at the same time gets one of these while
-// a server here restarts.
+// Ports that Listen chooses from. They lie below those that the kernel gives to clients and to
+// listeners on port 0 (ip(7), ip_local_port_range), so none of another test that runs at the same
+// time gets one of these while a server here restarts.
 const (
 	firstPort = 10000
 	ports     = 20000

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownMachine waits until no other package is tested that measures what is promised: the go command tests several at a
-// time, and each would take processor time from the others. The end of the process lets the next one go on.
+// ownMachine waits until no other package is tested that measures what is promised: the go command
+// tests several at a time, and each would take processor time from the others. The end of the
+// process lets the next one go on.
 func ownMachine() {
 	if os.Getenv(roleEnv) != "" {
 		return // the parent has it

@@ -69,8 +69,8 @@ func Unanswered(t testing.TB) net.Addr {
 	return ln.Addr()
 }
 
-// FillBacklog makes connections to addr, which end with the test, until the listener's queue is full. The queue must
-// be short, see ShortenBacklog, and nothing may be accepted meanwhile.
+// FillBacklog makes connections to addr, which end with the test, until the listener's queue is
+// full. The queue must be short, see ShortenBacklog, and nothing may be accepted meanwhile.
 func FillBacklog(t testing.TB, addr net.Addr) {
 	t.Helper()
 	const attempts = 16

@@ -72,8 +72,8 @@ func (p *Proxy) pass(client net.Conn, wg *sync.WaitGroup) {
 	wg.Go(func() { p.copy(client, server, &p.replies, dead) })
 }
 
-// copy passes on what from sends until either side ends, and then ends both. Of a dead flow it passes on
-// nothing, and ends nothing.
+// copy passes on what from sends until either side ends, and then ends both. Of a dead flow it
+// passes on nothing, and ends nothing.
 func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}, dead *atomic.Bool) {
 	defer func() {
 		if !dead.Load() {
@@ -116,8 +116,9 @@ func (p *Proxy) stall(gate *chan struct{}) {
 	}
 }
 
-// Blackhole has the connections that there are carry nothing from now on, as behind a router that has
-// forgotten them: what either side sends is taken and dropped, its end too. New ones are as before.
+// Blackhole has the connections that there are carry nothing from now on, as behind a router that
+// has forgotten them: what either side sends is taken and dropped, its end too. New ones are as
+// before.
 func (p *Proxy) Blackhole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,9 +6,9 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// withoutGrace has Kitex's netpoll server close its event loop at once when it stops. Kitex has it tell the
-// handlers first and sleep, 150 ms for each server; without a handler that can be told it does neither
-// (netpoll/trans_server.go, Shutdown).
+// withoutGrace has Kitex's netpoll server close its event loop at once when it stops. Kitex has it
+// tell the handlers first and sleep, 150 ms for each server; without a handler that can be told it
+// does neither (netpoll/trans_server.go, Shutdown).
 func withoutGrace() server.Option {
 	return server.Option{F: func(o *server.Options, _ *utils.Slice) {
 		o.RemoteOpt.TransServerFactory = gracelessFactory{o.RemoteOpt.TransServerFactory}

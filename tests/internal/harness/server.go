@@ -17,8 +17,8 @@ const (
 	forcedExitWait = 50 * time.Millisecond // where connections are known to outlast any patience
 )
 
-// sharedProbePatience is how long a connection may take to be seen by a server that shares its port:
-// then it has gone to another.
+// sharedProbePatience is how long a connection may take to be seen by a server that shares its
+// port: then it has gone to another.
 const sharedProbePatience = 50 * time.Millisecond
 
 // Server is a running Kitex server.
@@ -44,19 +44,20 @@ type ServerConfig struct {
 	New       func(...server.Option) server.Server
 	Options   []server.Option // after the transport's
 
-	// Dial makes the connection by which Start sees that the server serves; nil: net.Dial. It is for a listener
-	// whose connections have to send something first.
+	// Dial makes the connection by which Start sees that the server serves; nil: net.Dial. It is
+	// for a listener whose connections have to send something first.
 	Dial func(network, address string) (net.Conn, error)
 
-	// SharesPort says that other servers may get connections to the address: Start makes as many as it takes to
-	// get one to this server, and otherwise exactly one.
+	// SharesPort says that other servers may get connections to the address: Start makes as many as
+	// it takes to get one to this server, and otherwise exactly one.
 	SharesPort bool
 
 	// ForcedStop says that Stop finds connections that do not end by themselves: those of TTHeader
 	// streaming, which Kitex's handler keeps until the client goes (ttstream/server_handler.go).
 	ForcedStop bool
 
-	// QuickStop says that how the server stops does not matter: netpoll's then grants nobody anything.
+	// QuickStop says that how the server stops does not matter: netpoll's then grants nobody
+	// anything.
 	QuickStop bool
 }
 

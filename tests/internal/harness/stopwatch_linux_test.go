@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// TestStopwatch keeps this process from running, by more threads of its own than there are processors:
-// a stopwatch counts much less than the time that has passed, and all of the time that passes in peace.
+// TestStopwatch keeps this process from running, by more threads of its own than there are
+// processors: a stopwatch counts much less than the time that has passed, and all of the time that
+// passes in peace.
 func TestStopwatch(t *testing.T) {
 	const span = 200 * time.Millisecond
 	if keptWaiting() == 0 {

@@ -14,7 +14,8 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// IsTyped reports whether err tells its caller what happened, in the standard library's terms or netpoll's.
+// IsTyped reports whether err tells its caller what happened, in the standard library's terms or
+// netpoll's.
 func IsTyped(err error) bool {
 	return isAny(err,
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, os.ErrNotExist,
@@ -23,8 +24,8 @@ func IsTyped(err error) bool {
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL)
 }
 
-// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened where the kind does not, or one of
-// a call for which there was no room.
+// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened where the kind
+// does not, or one of a call for which there was no room.
 func IsTypedCall(err error) bool {
 	return isAny(err, kerrors.ErrRPCTimeout, kerrors.ErrCanceledByBusiness, kerrors.ErrGetConnection, kerrors.ErrNoMoreInstance,
 		mux.ErrRefused, mux.ErrOverloaded) ||

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Patience is how long Eventually waits: far more than anything here should take, on a busy machine too. It is
-// no bound that a test states: what passes waits for a moment only.
+// Patience is how long Eventually waits: far more than anything here should take, on a busy machine
+// too. It is no bound that a test states: what passes waits for a moment only.
 const Patience = 15 * time.Second
 
 const pollInterval = time.Millisecond

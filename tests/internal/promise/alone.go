@@ -6,8 +6,8 @@ import (
 )
 
 // Alone waits until no test of any package is in Alone or Among, and keeps all of them out until t
-// ends, however many come for Among meanwhile. It is for what measures; keep it short. In a build without
-// the tag hardening, which measures nothing, neither waits.
+// ends, however many come for Among meanwhile. It is for what measures; keep it short. In a build
+// without the tag hardening, which measures nothing, neither waits.
 func Alone(t testing.TB) {
 	t.Helper()
 	if !measures {

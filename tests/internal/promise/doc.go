@@ -1,4 +1,5 @@
-// Package promise records what tests saw of each promise that the project makes, and prints it as a table.
+// Package promise records what tests saw of each promise that the project makes, and prints it as a
+// table.
 //
 // A test under the build tag hardening measures a figure and hands it to Check with the bound
 // that it has to keep. A package of such tests has Main as its TestMain, which prints the rows

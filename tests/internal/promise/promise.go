@@ -47,8 +47,8 @@ func record(r row) {
 // Main is the body of a TestMain: it calls run, which runs the tests and returns the exit code,
 // prints the table, and exits.
 //
-// The go command shows nothing that a package prints whose tests pass, unless it is asked for with -v
-// or the package is the only one. The table is then written to the go command's own standard
+// The go command shows nothing that a package prints whose tests pass, unless it is asked for with
+// -v or the package is the only one. The table is then written to the go command's own standard
 // error, which Linux lets a child process have; elsewhere it is seen with -v only.
 func Main(m *testing.M, run func(*testing.M) int) {
 	code := run(m)

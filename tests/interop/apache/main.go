@@ -1,16 +1,17 @@
-// Command apache is the Go side of the tests with Apache's libraries for other languages: clients and
-// servers of idl/echo.thrift on Kiteline. The script run, beside it, has it and its peers call each other.
+// Command apache is the Go side of the tests with Apache's libraries for other languages: clients
+// and servers of idl/echo.thrift on Kiteline. The script run, beside it, has it and its peers call
+// each other.
 //
 //	apache client PORT WIRE         Apache-generated code, package codec/thrift/apache
 //	apache server                   the same; the server detects the wire
 //	apache kitex-client PORT WIRE   Kitex-generated code, package transport
 //	apache kitex-server             the same
 //
-// A WIRE is framed, unframed or header, a dash, and binary or compact. A client makes every kind of call
-// and checks the answers. A server prints its port and serves until its input ends.
+// A WIRE is framed, unframed or header, a dash, and binary or compact. A client makes every kind of
+// call and checks the answers. A server prints its port and serves until its input ends.
 //
-// Package internal/echo was written by the compiler of Debian 12, version 0.17.0, which is older than the
-// library; run fails if it differs. After a change to the IDL:
+// Package internal/echo was written by the compiler of Debian 12, version 0.17.0, which is older
+// than the library; run fails if it differs. After a change to the IDL:
 //
 //	thrift --gen go:skip_remote -out tests/interop/apache/internal idl/echo.thrift
 //	gofmt -w tests/interop/apache/internal

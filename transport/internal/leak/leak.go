@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// patience is how long what the tests have let go of may take to end: a dial of stock Kitex's, which
-// its call has left behind, goes on until its own timeout.
+// patience is how long what the tests have let go of may take to end: a dial of stock Kitex's,
+// which its call has left behind, goes on until its own timeout.
 const patience = 5 * time.Second
 
 // immortals are goroutines of Kitex's and netpoll's that outlive every server and client by design.
@@ -23,7 +23,8 @@ const patience = 5 * time.Second
 var immortals = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"), // of Kitex's circuit breakers
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
-	// A stopping netpollmux server may wait for ever for a queue that a panic left (mux/shard_queue.go, Close).
+	// A stopping netpollmux server may wait for ever for a queue that a panic left
+	// (mux/shard_queue.go, Close).
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/mux.(*ShardQueue).Close"),
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),

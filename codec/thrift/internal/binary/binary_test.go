@@ -150,8 +150,8 @@ func FuzzSkip(f *testing.F) {
 // hasUUID is true if a type of b may be uuid.
 func hasUUID(b []byte) bool { return strings.IndexByte(string(b), byte(UUID)) >= 0 }
 
-// checkScan compares the scanner's result on b, given byte by byte, with that of Skip. Of what cannot be
-// complete the scanner waits for more, since it does not know where the frame ends.
+// checkScan compares the scanner's result on b, given byte by byte, with that of Skip. Of what
+// cannot be complete the scanner waits for more, since it does not know where the frame ends.
 func checkScan(t *testing.T, b []byte, n int, skipped error) {
 	t.Helper()
 	l := DefaultLimits()

@@ -2,8 +2,8 @@ package binary
 
 import "encoding/binary"
 
-// FieldHeader reads what precedes a field's value at offset off of b. It returns the field's type, for Stop
-// without an ID, and the offset behind. Types that no value has are errors.
+// FieldHeader reads what precedes a field's value at offset off of b. It returns the field's type,
+// for Stop without an ID, and the offset behind. Types that no value has are errors.
 func FieldHeader(b []byte, off int) (t Type, id int16, next int, err error) {
 	if uint(off) >= uint(len(b)) {
 		return 0, 0, off, truncated(off)
@@ -20,8 +20,8 @@ func FieldHeader(b []byte, off int) (t Type, id int16, next int, err error) {
 	return t, int16(binary.BigEndian.Uint16(b[off+1:])), off + fieldHeaderSize, nil
 }
 
-// Length reads the length of a string at offset off of b. It returns the offset of the string's first byte
-// and its length; that many bytes are there.
+// Length reads the length of a string at offset off of b. It returns the offset of the string's
+// first byte and its length; that many bytes are there.
 func Length(b []byte, off int, l *Limits) (n, next int, err error) {
 	if uint(off) > uint(len(b)) || len(b)-off < lengthSize {
 		return 0, off, truncated(off)
@@ -34,9 +34,9 @@ func Length(b []byte, off int, l *Limits) (n, next int, err error) {
 	return n, off + lengthSize, nil
 }
 
-// ListHeader reads the header of a list or set at offset off of b. It returns the type and number of its
-// elements and the offset of the first. The bytes left suffice for as many smallest values of
-// that type. The type of no elements may be any up to MaxPlainType.
+// ListHeader reads the header of a list or set at offset off of b. It returns the type and number
+// of its elements and the offset of the first. The bytes left suffice for as many smallest values
+// of that type. The type of no elements may be any up to MaxPlainType.
 func ListHeader(b []byte, off int, l *Limits) (elem Type, n, next int, err error) {
 	if uint(off) > uint(len(b)) || len(b)-off < listHeaderSize {
 		return 0, 0, off, truncated(off)

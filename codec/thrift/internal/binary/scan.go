@@ -28,12 +28,12 @@ func (s *Scanner) Reset(l *Limits, off, end int) {
 	s.open = append(s.first[:0], level{struc: true})
 }
 
-// AcceptVoid has the scanner take a field of type Void for a struct until the next Reset. Kitex's generic
-// services write one as the result of a method that has none.
+// AcceptVoid has the scanner take a field of type Void for a struct until the next Reset. Kitex's
+// generic services write one as the result of a method that has none.
 func (s *Scanner) AcceptVoid() { s.voids = true }
 
-// Offset returns where the scanner goes on: all before it belongs to the struct. It may be behind the end of the bytes that
-// were scanned.
+// Offset returns where the scanner goes on: all before it belongs to the struct. It may be behind
+// the end of the bytes that were scanned.
 func (s *Scanner) Offset() int { return s.off }
 
 // Drop has the bytes begin n later from now on, at most at Offset.
@@ -42,9 +42,9 @@ func (s *Scanner) Drop(n int) {
 	s.max -= n
 }
 
-// Scan goes on in b, which holds all bytes so far, those before the struct included and those dropped left out. If the struct
-// ends there, done is true and size is the offset of its end; otherwise it ends at size or later,
-// which is more than len(b).
+// Scan goes on in b, which holds all bytes so far, those before the struct included and those
+// dropped left out. If the struct ends there, done is true and size is the offset of its end;
+// otherwise it ends at size or later, which is more than len(b).
 func (s *Scanner) Scan(b []byte) (size int, done bool, err error) {
 	for len(s.open) > 0 {
 		top := &s.open[len(s.open)-1]

@@ -107,8 +107,8 @@ var (
 		Number: scalar, String: text, Byte: 1, Text: jsonText, DoubleKey: decimalTextCost, Thrown: &thrown,
 	})
 
-	// DynamicJSON is the reader of JSON generic calls with dynamicgo, which makes JSON of the bytes,
-	// and copies that of a declared exception into an error.
+	// DynamicJSON is the reader of JSON generic calls with dynamicgo, which makes JSON of the
+	// bytes, and copies that of a declared exception into an error.
 	DynamicJSON = Costs{Message: 3, Text: dynamicText, Thrown: &Costs{Text: 2 * dynamicText}}
 
 	// DynamicHTTP is that of HTTP's with dynamicgo.

@@ -3,27 +3,28 @@ package compiled
 import "math"
 
 const (
-	// chunkSize bounds the memory that copied values share, and so how much one of them can keep from the
-	// collector. Frames no longer than that are as good to point into.
+	// chunkSize bounds the memory that copied values share, and so how much one of them can keep
+	// from the collector. Frames no longer than that are as good to point into.
 	chunkSize = 4 << 10
-	// windowSize is the size of that memory. The runtime hands out eight pieces of this size between two of its slow
-	// paths, but only two of 4 KiB, which takes it twice as long.
+	// windowSize is the size of that memory. The runtime hands out eight pieces of this size
+	// between two of its slow paths, but only two of 4 KiB, which takes it twice as long.
 	windowSize = 3 << 10
 	// loneSize is the length from which a copied value gets memory of its own.
 	loneSize = windowSize / 4
-	// maxSparse is how many times longer a copied part of the frame may be than the values in it, before values are copied
-	// one by one.
+	// maxSparse is how many times longer a copied part of the frame may be than the values in it,
+	// before values are copied one by one.
 	maxSparse = 8
 	// maxBoxes is the largest number of optional numbers that share memory.
 	maxBoxes = 32
 )
 
-// arena hands out memory for small values of one message. Its values share chunks, and keep a chunk from the
-// collector until the last of them is gone.
+// arena hands out memory for small values of one message. Its values share chunks, and keep a chunk
+// from the collector until the last of them is gone.
 //
-// Where many small values follow one another the part of the frame in which they are is copied in one
-// go, and they point into the copy: the chunk is the frame's bytes from offset from on. Once such a part was mostly
-// something else, the values themselves are copied, one behind the other, and from is nowhere.
+// Where many small values follow one another the part of the frame in which they are is copied in
+// one go, and they point into the copy: the chunk is the frame's bytes from offset from on. Once
+// such a part was mostly something else, the values themselves are copied, one behind the other,
+// and from is nowhere.
 type arena struct {
 	chunk []byte   // the current chunk
 	from  int      // where in the frame its bytes are from, or nowhere
@@ -37,7 +38,8 @@ type arena struct {
 // nowhere is beyond all offsets.
 const nowhere = math.MaxInt
 
-// copied returns a copy of the n bytes at offset pos of the frame, n > 0. Calls come in the order of the offsets.
+// copied returns a copy of the n bytes at offset pos of the frame, n > 0. Calls come in the order
+// of the offsets.
 func (a *arena) copied(frame []byte, pos, n int) []byte {
 	// Before the chunk, which is nowhere, counts as beyond it.
 	if end := pos - a.from + n; uint(end) <= uint(len(a.chunk)) {

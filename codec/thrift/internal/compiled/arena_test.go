@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// TestArenaCopies copies values of all densities out of a frame: each is equal and nobody else's memory, and
-// the memory for all is in proportion to them.
+// TestArenaCopies copies values of all densities out of a frame: each is equal and nobody else's
+// memory, and the memory for all is in proportion to them.
 func TestArenaCopies(t *testing.T) {
 	for _, gap := range []int{1, 4, 30, 200, 3000} {
 		for seed := range uint64(20) {

@@ -26,14 +26,15 @@ var benchmarkMessages = []struct {
 	{"short1000", func() thrift.FastCodec { return newTexts(1000, 40) }, func() thrift.FastCodec { return &zoo.Texts{} }},
 }
 
-// ballast makes the heap as large as that of a small server, so that collections are no more frequent than there.
+// ballast makes the heap as large as that of a small server, so that collections are no more
+// frequent than there.
 func ballast(b *testing.B) {
 	memory := make([]byte, 64<<20)
 	b.Cleanup(func() { runtime.KeepAlive(memory) })
 }
 
-// BenchmarkDecode compares with generated code on the same bytes. The row "owned" includes what it costs to
-// have a frame of one's own: one allocation and a copy.
+// BenchmarkDecode compares with generated code on the same bytes. The row "owned" includes what it
+// costs to have a frame of one's own: one allocation and a copy.
 func BenchmarkDecode(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {

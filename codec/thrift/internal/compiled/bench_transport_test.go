@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// arriving is a Source from which a message comes as from a socket, and which takes the buffer's word for how much is read at
-// a time, as package conn's does. The copy stands for the kernel's.
+// arriving is a Source from which a message comes as from a socket, and which takes the buffer's
+// word for how much is read at a time, as package conn's does. The copy stands for the kernel's.
 type arriving struct{ left []byte }
 
 func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
@@ -25,9 +25,10 @@ func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
 // netpollNode is what netpoll reads at a time from a new connection (v0.7.3, connection_impl.go).
 const netpollNode = 8 << 10
 
-// BenchmarkReceive compares what it takes to get a message out of a transport and decoded: with netpoll's
-// buffer and generated code, and with ours. In the row "netpoll" the message comes in nodes of the first size, as that of a
-// new connection, in "netpoll-grown" in one node, as after messages as large, which spares a copy.
+// BenchmarkReceive compares what it takes to get a message out of a transport and decoded: with
+// netpoll's buffer and generated code, and with ours. In the row "netpoll" the message comes in
+// nodes of the first size, as that of a new connection, in "netpoll-grown" in one node, as after
+// messages as large, which spares a copy.
 func BenchmarkReceive(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {

@@ -11,10 +11,12 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
-// cache has what was found for each struct type. An error says why the type must be left to its own code.
+// cache has what was found for each struct type. An error says why the type must be left to its own
+// code.
 type cache = typecache.Cache[Struct]
 
-// plans and readers have results that depend on the type alone, so that it makes no difference who asked first.
+// plans and readers have results that depend on the type alone, so that it makes no difference who
+// asked first.
 //
 //nolint:gochecknoglobals // caches of pure functions' results
 var plans, readers cache
@@ -23,7 +25,8 @@ var plans, readers cache
 // type must be left to its generated code.
 //
 // The first call for a type compiles it and all types below it, which takes tens of microseconds
-// for each type. It runs code of the types. If that code asks for the same type, it gets typecache.ErrBusy.
+// for each type. It runs code of the types. If that code asks for the same type, it gets
+// typecache.ErrBusy.
 func Of(t reflect.Type) (*Struct, error) {
 	t, err := structType(t)
 	if err != nil {
@@ -39,9 +42,9 @@ func Of(t reflect.Type) (*Struct, error) {
 	return plans.Of(t, func() { compile(&plans, declared) })
 }
 
-// ReaderOf returns a plan that decodes and does not encode, for a type that Frugal would read: the type
-// needs no code by Kitex's generator, and what it has is compared with the plan in reading alone. A type without any is taken at
-// its tags' word, as Frugal takes it. The error is as for Of.
+// ReaderOf returns a plan that decodes and does not encode, for a type that Frugal would read: the
+// type needs no code by Kitex's generator, and what it has is compared with the plan in reading
+// alone. A type without any is taken at its tags' word, as Frugal takes it. The error is as for Of.
 func ReaderOf(t reflect.Type) (*Struct, error) {
 	t, err := structType(t)
 	if err != nil {
@@ -59,8 +62,8 @@ func ReaderOf(t reflect.Type) (*Struct, error) {
 	})
 }
 
-// TryOf is Of for a caller that has another way meanwhile: while another goroutine, or the code that asks, compiles t
-// TryOf returns at once, and ready is false.
+// TryOf is Of for a caller that has another way meanwhile: while another goroutine, or the code
+// that asks, compiles t TryOf returns at once, and ready is false.
 func TryOf(t reflect.Type) (s *Struct, ready bool, err error) {
 	if t, err = structType(t); err != nil {
 		return nil, true, err
@@ -123,7 +126,8 @@ func (c *compiler) compile(declared *schema.Struct) {
 	c.types.Spread()
 }
 
-// verify says where a plan and the type's own code differ, if the plan is used for what the code does.
+// verify says where a plan and the type's own code differ, if the plan is used for what the code
+// does.
 func (c *compiler) verify(s *Struct) error {
 	switch {
 	case !c.readOnly:

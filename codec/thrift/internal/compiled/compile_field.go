@@ -50,8 +50,8 @@ func (f *field) setPresence(r schema.Requiredness, initial reflect.Value) {
 	}
 }
 
-// setFields puts the fields into the order of FastWrite: those of a fixed size first, enums not among
-// them.
+// setFields puts the fields into the order of FastWrite: those of a fixed size first, enums not
+// among them.
 func (s *Struct) setFields(fields []field) error {
 	for _, first := range []bool{true, false} {
 		for _, f := range fields {
@@ -78,7 +78,8 @@ func (s *Struct) setFields(fields []field) error {
 	return nil
 }
 
-// firstWritten reports whether FastWrite writes the field before those for which this does not hold.
+// firstWritten reports whether FastWrite writes the field before those for which this does not
+// hold.
 func (f *field) firstWritten() bool {
 	return f.kind.fixed() && !f.value.enum
 }

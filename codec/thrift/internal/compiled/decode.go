@@ -33,10 +33,10 @@ const failed = -1
 //nolint:gochecknoglobals // a constant, never changed
 var defaultLimits = binary.DefaultLimits()
 
-// Decode reads a struct that frame begins with into v, a pointer to a struct of the type that the plan is
-// for. It returns the number of bytes read. Fields that are not in the message keep what v has in them, so v should come from the
-// generated constructor, which sets the default values. After an error, which is a *binary.Error, v holds the fields
-// read by then.
+// Decode reads a struct that frame begins with into v, a pointer to a struct of the type that the
+// plan is for. It returns the number of bytes read. Fields that are not in the message keep what v
+// has in them, so v should come from the generated constructor, which sets the default values.
+// After an error, which is a *binary.Error, v holds the fields read by then.
 //
 // The frame belongs to the collector: unless options say otherwise v points into it.
 func (s *Struct) Decode(frame []byte, v any, o *Options) (n int, err error) {

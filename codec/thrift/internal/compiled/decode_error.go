@@ -18,7 +18,8 @@ func (d *decoder) lengthFailed(pos int) int {
 	return failed
 }
 
-// headerFailed says what is wrong with a field whose header is there, with less than a byte of value, or not.
+// headerFailed says what is wrong with a field whose header is there, with less than a byte of
+// value, or not.
 func (d *decoder) headerFailed(t binary.Type, pos int) int {
 	if t.MinSize() == 0 {
 		return d.fail(binary.BadType, pos, t.String())

@@ -45,7 +45,8 @@ func random(newValue func() thrift.FastCodec, seed uint64, size int) thrift.Fast
 	return v
 }
 
-// seeds returns how many random values a test looks at: fewer under the race detector, which is slow.
+// seeds returns how many random values a test looks at: fewer under the race detector, which is
+// slow.
 func seeds(n uint64) uint64 {
 	if raceEnabled {
 		return n / 5
@@ -53,7 +54,8 @@ func seeds(n uint64) uint64 {
 	return n
 }
 
-// TestSameBytes compares what is written, of values whose maps have one element, since the order of more is random.
+// TestSameBytes compares what is written, of values whose maps have one element, since the order of
+// more is random.
 func TestSameBytes(t *testing.T) {
 	for _, newValue := range types {
 		for seed := range seeds(200) {
@@ -177,7 +179,8 @@ func TestZeroDefault(t *testing.T) {
 	}
 }
 
-// TestKeysAreFound looks for the keys of maps that were read, which fails if they were hashed as another type.
+// TestKeysAreFound looks for the keys of maps that were read, which fails if they were hashed as
+// another type.
 func TestKeysAreFound(t *testing.T) {
 	v := zoo.NewMaps()
 	v.DoubleStr, v.ColourStr = map[float64]string{}, map[zoo.Colour]string{}
@@ -228,7 +231,8 @@ func FuzzDecode(f *testing.F) {
 		newValue := types[int(input[0])%len(types)]
 		compareRead(t, newValue, input[1:])
 
-		// What was read and written comes back the same from then on. The first time nil becomes empty.
+		// What was read and written comes back the same from then on. The first time nil becomes
+		// empty.
 		first := newValue()
 		if _, err := planOf(t, first).Decode(input[1:], first, nil); err != nil || refusedUnion(first) {
 			return

@@ -21,7 +21,8 @@ const (
 	// the blocks that buffers are made of have such sizes, and what is left of one is lost.
 	maxSpace = 32 << 10
 	minBlock = 4 << 10
-	// shrinkOdds is how many messages that are much smaller than expected it takes, on average, to expect less.
+	// shrinkOdds is how many messages that are much smaller than expected it takes, on average, to
+	// expect less.
 	shrinkOdds = 64
 	// maxElementSpace bounds the space that elements of a fixed size are written into at a time.
 	maxElementSpace = 8 << 10
@@ -39,11 +40,11 @@ type encoder struct {
 	err   error  // why a method returned failed
 }
 
-// Encode writes the struct that v, a pointer to one of the type that the plan is for, points to; a nil pointer
-// is written as a struct without fields. It writes in one pass, and links what lies in memory as it goes out and is
-// 4 KiB and more: strings, binaries, lists of bytes or bools, unknown fields. They must not change until w has
-// been flushed. If it returns an error, which is w's or about a union
-// in v, it has asked w to drop what it had written.
+// Encode writes the struct that v, a pointer to one of the type that the plan is for, points to; a
+// nil pointer is written as a struct without fields. It writes in one pass, and links what lies in
+// memory as it goes out and is 4 KiB and more: strings, binaries, lists of bytes or bools, unknown
+// fields. They must not change until w has been flushed. If it returns an error, which is w's or
+// about a union in v, it has asked w to drop what it had written.
 func (s *Struct) Encode(w Writer, v any) error {
 	if reflect.TypeOf(v) != s.pointerType {
 		panic(fmt.Sprintf("compiled: BUG: encode of a %T by the plan for %v", v, s.goType))
@@ -71,9 +72,10 @@ func (s *Struct) Encode(w Writer, v any) error {
 	return nil
 }
 
-// learnSize makes a better hint of the size of what was encoded with a hint. Messages of one type that differ much in size,
-// encoded on many processors at a time, must not have all of these write to one cache line: a hint that was
-// too small is replaced, and one that was too large in one case of shrinkOdds.
+// learnSize makes a better hint of the size of what was encoded with a hint. Messages of one type
+// that differ much in size, encoded on many processors at a time, must not have all of these write
+// to one cache line: a hint that was too small is replaced, and one that was too large in one case
+// of shrinkOdds.
 func (s *Struct) learnSize(hint, total int) {
 	if total <= hint && total >= hint/4 {
 		return
@@ -309,7 +311,8 @@ func (e *encoder) raw(b []byte, n int) int {
 	return n + copy(e.space[n:], b)
 }
 
-// textOrEmpty is textOf for a slice that may be empty. The string is gone before the caller's caller gets its slice back.
+// textOrEmpty is textOf for a slice that may be empty. The string is gone before the caller's
+// caller gets its slice back.
 func textOrEmpty(b []byte) string {
 	if len(b) == 0 {
 		return ""

@@ -2,7 +2,8 @@ package compiled
 
 import "fmt"
 
-// isSet reports whether the generated code would take the optional field of the struct at p for set.
+// isSet reports whether the generated code would take the optional field of the struct at p for
+// set.
 func (s *Struct) isSet(f *field, p slot) bool {
 	q := at(p, f.offset)
 	if f.presence != unlessDefault {

@@ -18,7 +18,8 @@ var update = flag.Bool("update", false, "have the generated code write the golde
 
 const goldenFile = "testdata/golden.txt"
 
-// goldenValue returns the value of a type whose bytes are in the golden file. Its maps have one element.
+// goldenValue returns the value of a type whose bytes are in the golden file. Its maps have one
+// element.
 func goldenValue(newValue func() thrift.FastCodec) thrift.FastCodec { return random(newValue, 11, 1) }
 
 func goldenName(i int) string { return fmt.Sprintf("%d %v", i, reflect.TypeOf(types[i]())) }

@@ -119,7 +119,8 @@ func TestHostileInput(t *testing.T) {
 	}
 }
 
-// allocated returns how many bytes the process has allocated. Other goroutines of the test allocate nothing.
+// allocated returns how many bytes the process has allocated. Other goroutines of the test allocate
+// nothing.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -189,8 +190,8 @@ func TestGrowth(t *testing.T) {
 	compareRead(t, func() thrift.FastCodec { return zoo.NewMaps() }, thrift.FastMarshal(m))
 }
 
-// TestElementTypes announces other types for elements than the declared ones. Generated code does not
-// look; where the two are laid out alike it makes sense of them, and so must the plan.
+// TestElementTypes announces other types for elements than the declared ones. Generated code does
+// not look; where the two are laid out alike it makes sense of them, and so must the plan.
 func TestElementTypes(t *testing.T) {
 	newContainers := func() thrift.FastCodec { return zoo.NewContainers() }
 	newMaps := func() thrift.FastCodec { return zoo.NewMaps() }

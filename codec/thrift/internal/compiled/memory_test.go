@@ -81,7 +81,8 @@ func TestWhatPointsIntoTheFrame(t *testing.T) {
 	}
 }
 
-// TestCopiesAreApart decodes many short binaries, copied into shared memory, and writes to and behind each.
+// TestCopiesAreApart decodes many short binaries, copied into shared memory, and writes to and
+// behind each.
 func TestCopiesAreApart(t *testing.T) {
 	m := zoo.NewContainers()
 	for i := range 500 {
@@ -115,8 +116,8 @@ func TestEmptyValuesKeepNothing(t *testing.T) {
 	}
 }
 
-// TestOptionalStringsAreAlone checks that optional strings share memory in small frames only: in others
-// one would keep what the others point to.
+// TestOptionalStringsAreAlone checks that optional strings share memory in small frames only: in
+// others one would keep what the others point to.
 func TestOptionalStringsAreAlone(t *testing.T) {
 	for _, body := range []int{0, chunkSize} {
 		text := "text"
@@ -277,8 +278,8 @@ func TestFirstGuess(t *testing.T) {
 	}
 }
 
-// TestHintIsLeftAlone has the hint not be written to where it is as good as can be, nor each time where sizes
-// differ much: a write makes all other processors fetch it anew.
+// TestHintIsLeftAlone has the hint not be written to where it is as good as can be, nor each time
+// where sizes differ much: a write makes all other processors fetch it anew.
 func TestHintIsLeftAlone(t *testing.T) {
 	const sentinel, times = -1, 10_000
 	for _, test := range []struct {
@@ -309,7 +310,8 @@ func TestHintIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestFailingWriter fails each call in turn, and checks that the error comes back and nothing is left behind.
+// TestFailingWriter fails each call in turn, and checks that the error comes back and nothing is
+// left behind.
 func TestFailingWriter(t *testing.T) {
 	text := strings.Repeat("s", linkMin)
 	v := &zoo.Everything{Scalars: &zoo.Scalars{S: text}, Containers: &zoo.Containers{

@@ -12,16 +12,16 @@ import (
 // such an address and the offset of a field or element of that type. So it is aligned, points into
 // one object, and is never kept beyond the call except inside that object's own memory.
 //
-// A slot is read and written as a type with the same layout as the variable's: sizes, alignment
-// and places of pointers are equal, which is what the first rule of package unsafe asks for. Named integer
-// types are accessed as the unsigned integer of their size, pointers to structs and maps as slot, and slices,
-// whatever their elements, as slices with elements of the same layout, or, where only the header
-// is moved, as []byte. The collector finds the elements' layout by the memory, which was
-// allocated with the right one, not by the header's type.
+// A slot is read and written as a type with the same layout as the variable's: sizes, alignment and
+// places of pointers are equal, which is what the first rule of package unsafe asks for. Named
+// integer types are accessed as the unsigned integer of their size, pointers to structs and maps as
+// slot, and slices, whatever their elements, as slices with elements of the same layout, or, where
+// only the header is moved, as []byte. The collector finds the elements' layout by the memory,
+// which was allocated with the right one, not by the header's type.
 //
 // Maps are accessed as maps with a key and an element of the same layout; see mapKind. The runtime
-// keeps no type in a map: it takes sizes, places of pointers and the hash function from the type that the
-// code at hand was compiled for, and these are the same for integers of one size, and for
+// keeps no type in a map: it takes sizes, places of pointers and the hash function from the type
+// that the code at hand was compiled for, and these are the same for integers of one size, and for
 // elements of one layout.
 type slot unsafe.Pointer
 
@@ -61,8 +61,8 @@ type sliceHeader struct {
 
 // textOf returns b, not empty, as a string.
 func textOf(b []byte) string {
-	// SAFETY: b is a part of a frame or of an arena's chunk, which nobody else writes to and of which no
-	// other value has this part.
+	// SAFETY: b is a part of a frame or of an arena's chunk, which nobody else writes to and of
+	// which no other value has this part.
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 

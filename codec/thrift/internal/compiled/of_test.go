@@ -29,7 +29,8 @@ func TestOfCompilesGeneratedTypes(t *testing.T) {
 	}
 }
 
-// plain has what Of needs of generated code, written by hand. Embedding it makes a type look generated.
+// plain has what Of needs of generated code, written by hand. Embedding it makes a type look
+// generated.
 type plain struct{}
 
 func (plain) InitDefault()                                        {}

@@ -10,7 +10,8 @@ import (
 	frugalstruct "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/frugalstruct/variants"
 )
 
-// TestReaderReadsAsFrugal decodes messages of every type with a plan for reading and with Frugal: the values are equal.
+// TestReaderReadsAsFrugal decodes messages of every type with a plan for reading and with Frugal:
+// the values are equal.
 func TestReaderReadsAsFrugal(t *testing.T) {
 	all := append([]func() thrift.FastCodec{
 		func() thrift.FastCodec { return frugalstruct.NewNode() },

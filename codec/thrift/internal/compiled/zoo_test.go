@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// types are the generated types that the tests compare on: constructors, so that defaults are set as
-// Kitex sets them.
+// types are the generated types that the tests compare on: constructors, so that defaults are set
+// as Kitex sets them.
 var types = []func() thrift.FastCodec{
 	func() thrift.FastCodec { return zoo.NewEmpty() },
 	func() thrift.FastCodec { return zoo.NewLeaf() },
@@ -61,7 +61,8 @@ type filler struct {
 	size   int // containers get up to so many elements
 }
 
-// fill sets the variable to which v leads. It leaves out some of what may be left out, and all of it from some depth on.
+// fill sets the variable to which v leads. It leaves out some of what may be left out, and all of
+// it from some depth on.
 func (f *filler) fill(v reflect.Value, depth int) {
 	switch v.Kind() {
 	case reflect.Bool:

@@ -12,8 +12,9 @@ import (
 
 var errUntold = errors.New("tag does not tell a list from a set")
 
-// resolve finds the types that the tags do not tell, in what the struct's own code writes. Where there is no such code,
-// what reads the struct takes a list for a list and a set for a set, and so do the fields here: they accept both.
+// resolve finds the types that the tags do not tell, in what the struct's own code writes. Where
+// there is no such code, what reads the struct takes a list for a list and a set for a set, and so
+// do the fields here: they accept both.
 func (s *Struct) resolve() error {
 	for i := range s.Fields {
 		f := &s.Fields[i]
@@ -39,9 +40,9 @@ func (v *Value) hasUntold() bool {
 	return v != nil && (v.Other != 0 || v.Key.hasUntold() || v.Elem.hasUntold())
 }
 
-// settleParts decides what elements and keys of an untold type are. Code that reads a container does not look at
-// the type that the message gives them, so that there must be one. The compilers give methods to enums and none to
-// typedefs.
+// settleParts decides what elements and keys of an untold type are. Code that reads a container
+// does not look at the type that the message gives them, so that there must be one. The compilers
+// give methods to enums and none to typedefs.
 func (v *Value) settleParts() {
 	for _, part := range []*Value{v.Key, v.Elem} {
 		if part == nil {

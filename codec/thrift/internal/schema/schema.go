@@ -72,7 +72,8 @@ func (s *Struct) Field(id int16) *Field {
 	return s.byID[id]
 }
 
-// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as keys or elements.
+// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as
+// keys or elements.
 func (s *Struct) HasStructsInMaps() bool {
 	seen := map[*Struct]bool{}
 	var inStruct func(s *Struct) bool
@@ -139,8 +140,8 @@ var known cache
 // Of returns what t, a struct or a pointer to one, declares. The error says why that is not known:
 // a field without a tag of the generator's, or one whose tag does not fit its type.
 //
-// The first call for a type takes a few microseconds for each type below it, later ones look it up. It runs code of the types. If
-// that code asks for the same type, it gets typecache.ErrBusy.
+// The first call for a type takes a few microseconds for each type below it, later ones look it up.
+// It runs code of the types. If that code asks for the same type, it gets typecache.ErrBusy.
 func Of(t reflect.Type) (*Struct, error) {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -172,7 +173,8 @@ func (s *Struct) addRequired(f *Field) {
 	}
 }
 
-// setMinWire sets MinWire. The types of all fields are known, and no struct's size is: each counts as its stop byte.
+// setMinWire sets MinWire. The types of all fields are known, and no struct's size is: each counts
+// as its stop byte.
 func (s *Struct) setMinWire() {
 	s.MinWire = 1
 	for i := range s.Fields {

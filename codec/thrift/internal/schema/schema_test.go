@@ -79,8 +79,8 @@ type level int64
 
 func (level) String() string { return "" }
 
-// TestUntoldWithoutCode takes fields of types that neither a tag nor code tells for either. Their elements, which no
-// reader looks at the type of, are what the compilers make of such a Go type.
+// TestUntoldWithoutCode takes fields of types that neither a tag nor code tells for either. Their
+// elements, which no reader looks at the type of, are what the compilers make of such a Go type.
 func TestUntoldWithoutCode(t *testing.T) {
 	s := mustOf(t, &struct {
 		Texts   []string           `thrift:"texts,1,required"`
@@ -125,7 +125,8 @@ func (*oldEnum) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return copy(b, []byte{byte(binary.I32), 0, 1, 0, 0, 0, 1, 0})
 }
 
-// TestSmallestMessageIsLearnt counts a required field of a type that was learnt from the struct's code as what it is.
+// TestSmallestMessageIsLearnt counts a required field of a type that was learnt from the struct's
+// code as what it is.
 func TestSmallestMessageIsLearnt(t *testing.T) {
 	if got, want := mustOf(t, &oldEnum{}).MinWire, 3+4+1; got != want {
 		t.Errorf("got %d bytes, want %d", got, want)

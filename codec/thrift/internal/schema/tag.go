@@ -49,7 +49,8 @@ func tagOf(tag reflect.StructTag) (fieldTag, error) {
 	return fieldTag{}, errNoTag
 }
 
-// parseFrugal reads a tag like "1,required,list<string>". What may follow says how Frugal is to read the value.
+// parseFrugal reads a tag like "1,required,list<string>". What may follow says how Frugal is to
+// read the value.
 func parseFrugal(tag string) (fieldTag, error) {
 	parts := strings.SplitN(tag, ",", 4)
 	if len(parts) < 3 {

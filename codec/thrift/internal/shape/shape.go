@@ -17,5 +17,6 @@ func Of(t reflect.Type) (*Struct, error) {
 	return (*Struct)(s), err
 }
 
-// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as keys or elements.
+// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as
+// keys or elements.
 func (s *Struct) HasStructsInMaps() bool { return (*schema.Struct)(s).HasStructsInMaps() }

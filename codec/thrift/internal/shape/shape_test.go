@@ -131,8 +131,8 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// manyRequired returns a type with more required fields than a word has bits, whose IDs are the numbers up to n, and a
-// field of a struct of the same kind, depth times inside one another.
+// manyRequired returns a type with more required fields than a word has bits, whose IDs are the
+// numbers up to n, and a field of a struct of the same kind, depth times inside one another.
 func manyRequired(n, depth int) reflect.Type {
 	var fields []reflect.StructField
 	for i := range n {
@@ -150,7 +150,8 @@ func manyRequired(n, depth int) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// manyBools returns the n fields of such a type, but the one that is missing, without the byte that ends it.
+// manyBools returns the n fields of such a type, but the one that is missing, without the byte that
+// ends it.
 func manyBools(n, missing int) (b []byte) {
 	for i := range n {
 		if i != missing {
@@ -160,8 +161,8 @@ func manyBools(n, missing int) (b []byte) {
 	return b
 }
 
-// TestManyRequired has each of more required fields than a word has bits be missed, also by a struct inside one that has
-// it, and around one.
+// TestManyRequired has each of more required fields than a word has bits be missed, also by a
+// struct inside one that has it, and around one.
 func TestManyRequired(t *testing.T) {
 	const n = 150
 	s, err := Of(manyRequired(n, 2))
@@ -186,7 +187,8 @@ func TestManyRequired(t *testing.T) {
 	}
 }
 
-// TestManyRequiredInDepths looks at each field header once, however deep the structs with many required fields are.
+// TestManyRequiredInDepths looks at each field header once, however deep the structs with many
+// required fields are.
 func TestManyRequiredInDepths(t *testing.T) {
 	const n, depth = 100, 20
 	s, err := Of(manyRequired(n, depth))

@@ -23,14 +23,15 @@ func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err e
 	return n, int64(l.MaxElementBytes) - w.memory, err
 }
 
-// ValidateForPlan is Validate for a reader that keeps unknown fields in as much memory as strings take, which is not
-// accounted for. Generated code does not: it appends them one by one.
+// ValidateForPlan is Validate for a reader that keeps unknown fields in as much memory as strings
+// take, which is not accounted for. Generated code does not: it appends them one by one.
 func (s *Struct) ValidateForPlan(b []byte, l *binary.Limits) (n int, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes), forPlan: true}
 	return w.structure((*schema.Struct)(s), 0, l.MaxDepth)
 }
 
-// appended is how many bytes appending takes for each byte in the end, those of the arrays before included.
+// appended is how many bytes appending takes for each byte in the end, those of the arrays before
+// included.
 const appended = 6
 
 // walk is one Validate.
@@ -41,7 +42,8 @@ type walk struct {
 
 	forPlan bool // see ValidateForPlan
 
-	// more has, for each struct around here with more required fields than seen has bits, a bit for each of the others.
+	// more has, for each struct around here with more required fields than seen has bits, a bit for
+	// each of the others.
 	more    []uint64
 	headers int // of fields that were looked at, for tests
 }
@@ -85,8 +87,8 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	}
 }
 
-// unknown walks over the field at off whose value, of type t, is at first. Its ID is unknown, or it has another
-// type than f.
+// unknown walks over the field at off whose value, of type t, is at first. Its ID is unknown, or it
+// has another type than f.
 func (w *walk) unknown(s *schema.Struct, f *schema.Field, t binary.Type, off, first, depth int) (int, error) {
 	next, err := binary.SkipAt(w.b, first, t, depth, w.limits)
 	if err == nil && f == nil && s.KeepsUnknown && !w.forPlan {
@@ -195,8 +197,8 @@ func (w *walk) reserve(off int, size int64) error {
 	return nil
 }
 
-// required reports an error unless a struct that ends at off has all its required fields. Of the first of them it has
-// those in seen, of the others those in more.
+// required reports an error unless a struct that ends at off has all its required fields. Of the
+// first of them it has those in seen, of the others those in more.
 func required(s *schema.Struct, seen uint64, more []uint64, off int) error {
 	for i := range s.Fields {
 		f := &s.Fields[i]

@@ -1,5 +1,6 @@
-// Package testtypes holds the IDL of the types that the tests of packages schema and compiled use, and below
-// kitex_gen the code Kitex generates from it, of variants.thrift with several options. After a change run
+// Package testtypes holds the IDL of the types that the tests of packages schema and compiled use,
+// and below kitex_gen the code Kitex generates from it, of variants.thrift with several options.
+// After a change run
 //
 //	go generate ./codec/thrift/internal/testtypes
 //

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// ErrBusy is the error for a type that is asked about by code that runs because of it, such as its own.
-// It says nothing about the type: a later call may find it out.
+// ErrBusy is the error for a type that is asked about by code that runs because of it, such as its
+// own. It says nothing about the type: a later call may find it out.
 var ErrBusy = errors.New("asked for by code that runs while a type is found out about")
 
 // Cache has a *T, or an error, for each type that was asked for.
@@ -41,7 +41,8 @@ func (c *Cache[T]) Forget(t reflect.Type) {
 	c.found.Delete(t)
 }
 
-// Of returns what is known of t. If that is nothing, find finds it out, and may call publish for other types too.
+// Of returns what is known of t. If that is nothing, find finds it out, and may call publish for
+// other types too.
 func (c *Cache[T]) Of(t reflect.Type, find func()) (*T, error) {
 	if v, err, ok := c.Lookup(t); ok {
 		return v, err
@@ -59,8 +60,8 @@ func (c *Cache[T]) Of(t reflect.Type, find func()) (*T, error) {
 	return v, err
 }
 
-// TryOf is Of for a caller that has another way meanwhile: if another goroutine, or the code that runs because of t, finds
-// out about t already, ready is false.
+// TryOf is Of for a caller that has another way meanwhile: if another goroutine, or the code that
+// runs because of t, finds out about t already, ready is false.
 func (c *Cache[T]) TryOf(t reflect.Type, find func()) (v *T, ready bool, err error) {
 	if v, err, ok := c.Lookup(t); ok {
 		return v, true, err

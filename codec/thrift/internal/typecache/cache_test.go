@@ -43,8 +43,8 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestInside has what finds out about a type ask for it, and for another one: nothing waits, and what is not
-// found out is not kept.
+// TestInside has what finds out about a type ask for it, and for another one: nothing waits, and
+// what is not found out is not kept.
 func TestInside(t *testing.T) {
 	var c, other Cache[size]
 	v, err := c.Of(number, func() {

@@ -22,8 +22,8 @@ type Node[T any] struct {
 	spread bool       // the users have Err
 }
 
-// Node returns the node of t, with the value that newValue returns if it is a new one. A value of t is in user, which is nil
-// for none.
+// Node returns the node of t, with the value that newValue returns if it is a new one. A value of t
+// is in user, which is nil for none.
 func (g *Graph[T]) Node(t reflect.Type, user *Node[T], newValue func() *T) *Node[T] {
 	n := g.nodes[t]
 	if n == nil {
@@ -40,7 +40,8 @@ func (g *Graph[T]) Node(t reflect.Type, user *Node[T], newValue func() *T) *Node
 	return n
 }
 
-// Spread gives the errors that were set since the last Spread to all types that have values of those with one.
+// Spread gives the errors that were set since the last Spread to all types that have values of
+// those with one.
 func (g *Graph[T]) Spread() {
 	var failed []*Node[T]
 	for _, n := range g.Order {

@@ -1,6 +1,7 @@
 //go:build ignore
 
-// Golden writes golden.txt: messages as Apache's Go library has them in its protocols, one per line,
+// Golden writes golden.txt: messages as Apache's Go library has them in its protocols, one per
+// line,
 //
 //	name form hexadecimal
 //

@@ -21,7 +21,8 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// browser returns a context of chromedp for tabs of a browser. It skips the test where there is none.
+// browser returns a context of chromedp for tabs of a browser. It skips the test where there is
+// none.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	path := ""

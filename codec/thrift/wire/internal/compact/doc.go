@@ -14,9 +14,9 @@
 //
 // # Limits
 //
-// Whoever sends a message decides nothing about memory but by the bytes that it really sends: counts
-// and lengths are held against the bytes left of the message, and the binary message, which can be
-// eight times as long as the compact one, against the limit for messages.
+// Whoever sends a message decides nothing about memory but by the bytes that it really sends:
+// counts and lengths are held against the bytes left of the message, and the binary message, which
+// can be eight times as long as the compact one, against the limit for messages.
 //
 // # Concurrency and ownership
 //

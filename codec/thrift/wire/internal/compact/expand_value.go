@@ -9,7 +9,8 @@ import (
 	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// value takes a value of type t. Of a string or container it takes what precedes the bytes or elements.
+// value takes a value of type t. Of a string or container it takes what precedes the bytes or
+// elements.
 func (x *Expander) value(t nibble) (went bool, err error) {
 	b := x.window[x.at:]
 	if size := int(minSizes[t]); len(b) < size {
@@ -166,7 +167,8 @@ func (x *Expander) checkLength(size uint32, limit int) error {
 	return nil
 }
 
-// checkCount reports an error unless count elements of at least size bytes, and wide in binary, can follow.
+// checkCount reports an error unless count elements of at least size bytes, and wide in binary, can
+// follow.
 func (x *Expander) checkCount(count uint32, size, wide int) error {
 	limit := min(x.limits.MaxContainer, (x.left-x.at)/max(size, 1), x.room()/wide)
 	if count > math.MaxInt32 {

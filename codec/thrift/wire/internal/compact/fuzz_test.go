@@ -15,8 +15,9 @@ func fuzzLimits() wire.Limits {
 	return l
 }
 
-// FuzzExpand gives anything to an Expander, as a whole and in pieces: both times the same comes out, and what is
-// accepted is a valid binary message, which comes out again after it was made compact.
+// FuzzExpand gives anything to an Expander, as a whole and in pieces: both times the same comes
+// out, and what is accepted is a valid binary message, which comes out again after it was made
+// compact.
 func FuzzExpand(f *testing.F) {
 	for _, forms := range golden(f) {
 		f.Add(forms["compact"], 3)
@@ -55,7 +56,8 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// FuzzShrink gives anything to Shrink: what it accepts comes back as long as it was, and the same once more.
+// FuzzShrink gives anything to Shrink: what it accepts comes back as long as it was, and the same
+// once more.
 func FuzzShrink(f *testing.F) {
 	for _, forms := range golden(f) {
 		f.Add(forms["binary"])

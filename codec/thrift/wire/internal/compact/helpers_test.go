@@ -39,8 +39,8 @@ func golden(t testing.TB) map[string]map[string][]byte {
 	return messages
 }
 
-// expand returns the binary message that begins compact message b, which is given to the Expander in windows of
-// up to the given number of bytes.
+// expand returns the binary message that begins compact message b, which is given to the Expander
+// in windows of up to the given number of bytes.
 func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte, rest int, err error) {
 	t.Helper()
 	var x Expander

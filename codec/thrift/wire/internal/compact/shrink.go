@@ -36,15 +36,16 @@ func Shrink(dst, b []byte, l *wire.Limits) ([]byte, error) {
 // maxMessageType is the largest that the three bits in a message's header can hold.
 const maxMessageType = 7
 
-// shrinker makes the values of one message shorter. Its methods take the offset in b of what they shrink and
-// return the one behind.
+// shrinker makes the values of one message shorter. Its methods take the offset in b of what they
+// shrink and return the one behind.
 type shrinker struct {
 	b      []byte
 	out    []byte
 	limits *wire.Limits
 }
 
-// structure shrinks a struct that may have depth structs and containers inside one another, itself included.
+// structure shrinks a struct that may have depth structs and containers inside one another, itself
+// included.
 func (s *shrinker) structure(off, depth int) (int, error) {
 	if depth <= 0 {
 		return off, wire.NewError(wire.TooDeep, off, "")
@@ -78,7 +79,8 @@ func (s *shrinker) structure(off, depth int) (int, error) {
 	}
 }
 
-// fieldHead writes the header of a field, whose ID takes no byte of its own if it is little above the last one's.
+// fieldHead writes the header of a field, whose ID takes no byte of its own if it is little above
+// the last one's.
 func (s *shrinker) fieldHead(head nibble, id, last int16) {
 	if delta := int(id) - int(last); delta > 0 && delta <= nibbleMask {
 		s.out = append(s.out, byte(delta)<<4|byte(head))

@@ -16,7 +16,8 @@ func IsMessage(b []byte) bool {
 	return len(b) >= 2 && b[0] == protocolID && b[1]&versionMask == version
 }
 
-// nibble is the type of a value in the compact protocol: four bits that share a byte with something else.
+// nibble is the type of a value in the compact protocol: four bits that share a byte with something
+// else.
 type nibble uint8
 
 // The types. A field of type bool has its value in the place of a type; in containers either
@@ -62,7 +63,8 @@ var shrunkTypes = [256]nibble{
 	wire.Set: nibbleSet, wire.Map: nibbleMap, wire.Struct: nibbleStruct, wire.UUID: nibbleUUID,
 }
 
-// untyped is written as the type of the elements of an empty container when nothing says what it is.
+// untyped is written as the type of the elements of an empty container when nothing says what it
+// is.
 const (
 	untyped       = wire.String
 	untypedNibble = nibbleString

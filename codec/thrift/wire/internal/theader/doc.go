@@ -1,4 +1,5 @@
-// Package theader reads and writes the header that Apache's THeader transport puts before a message.
+// Package theader reads and writes the header that Apache's THeader transport puts before a
+// message.
 //
 //	4 bytes  length of what follows
 //	2        0x0fff

@@ -66,8 +66,8 @@ func IsFrame(b []byte) bool {
 	return b[0] < 0x80 && binary.BigEndian.Uint16(b[LengthBytes:]) == magic
 }
 
-// ParseFixed reads the first FixedBytes of a frame. It returns what it knows of the Header, the size of the
-// variable part, which Parse reads, and of the message behind that.
+// ParseFixed reads the first FixedBytes of a frame. It returns what it knows of the Header, the
+// size of the variable part, which Parse reads, and of the message behind that.
 func ParseFixed(b []byte, maxFrame int) (h Header, variable, message int, err error) {
 	frame := int(int32(binary.BigEndian.Uint32(b)))
 	if frame < 0 {
@@ -133,7 +133,8 @@ func (h *Header) parseInfo(r *reader) {
 	}
 }
 
-// Append appends to dst a frame's beginning for a message of the given size, and returns the longer slice.
+// Append appends to dst a frame's beginning for a message of the given size, and returns the longer
+// slice.
 func (h *Header) Append(dst []byte, message, maxFrame int) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, make([]byte, FixedBytes)...)

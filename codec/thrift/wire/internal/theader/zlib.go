@@ -10,7 +10,8 @@ import (
 	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// inflateStep is how much room is made at a time for what b inflates to, while little is known of that.
+// inflateStep is how much room is made at a time for what b inflates to, while little is known of
+// that.
 const inflateStep = 4 << 10
 
 // The pools spare the tables of an inflater, 40 KiB, and of a deflater, more than 1 MiB.
@@ -24,8 +25,9 @@ type inflater struct {
 	out io.ReadCloser // nil before the first use; also a zlib.Resetter
 }
 
-// Inflate appends to dst what b was before its compression and returns the longer slice. More than limit
-// bytes are an error, found before they are made, and so are bytes behind the compressed ones.
+// Inflate appends to dst what b was before its compression and returns the longer slice. More than
+// limit bytes are an error, found before they are made, and so are bytes behind the compressed
+// ones.
 func Inflate(dst, b []byte, limit int) ([]byte, error) {
 	z := inflaters.Get().(*inflater)
 	defer func() {
