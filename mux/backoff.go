@@ -2,40 +2,38 @@ package mux
 
 import "time"
 
-// This file is the pauses between dials to a peer of no use. A dial that fails begins one, and so
-// does a connection that ends before its first reply: many a proxy accepts when its server is down,
-// and a server that has as many connections as it may accepts further ones and closes them. Only a
+// This file is the pauses between dials to a peer that is of no use now. A failed dial begins one,
+// and so does a connection that ends before its first reply: many a proxy accepts when its server
+// is down, and a server at its connection limit accepts further connections and closes them. Only a
 // reply shows that the peer is well.
 //
-// After a dial that failed a pause is short, so that a server that is back is found at once. After
-// connections that were closed it grows to seconds: each of them costs the peer something. While a
-// shared connection works another one is not needed, and the pause is as long as that from the
+// After a failed dial the pause is short, so that a server that is back is found at once. After
+// closed connections it grows to seconds, since each of them costs the peer something. While a
+// shared connection works, another one is not needed, and the pause has that length from the
 // beginning.
 //
-// A connection that ends with a request on it may have ended because of that request alone. That
-// fails its own call; the others have another connection dialled after the pause. Only when
-// mostSpoilt connections, one after the other, have ended before a reply do they fail as well.
+// A connection that ends with a request on it may have ended because of that request alone. Its end
+// fails that call; for the others the set dials another connection after the pause. They fail as
+// well only when mostSpoilt connections in a row have ended before a reply.
 
-// mostSpoilt is how many connections in a row may end before their first reply until calls that
-// wait fail too, though a request was on them. The pauses before that take some 15 ms together.
+// mostSpoilt is how many connections in a row may end before their first reply until waiting calls
+// fail too, though a request was on each connection. The earlier pauses take some 15 ms together.
 const mostSpoilt = 5
 
 // backoffJitter is the part of a pause by which clients differ.
 const backoffJitter = 0.5
 
-// failedLocked begins the pause after a dial that failed. Calls that have nothing else to hope for
-// fail with err.
+// failedLocked begins the pause after a failed dial. Calls with no other hope fail with err.
 func (s *Set) failedLocked(err error) {
 	s.noteFailureLocked(err)
 	s.pauseLocked(jitter(doubled(s.config.BackoffMin, s.failures, s.config.BackoffMax), backoffJitter))
 	s.giveUpWaitersLocked(err)
 }
 
-// closedLocked begins the pause after cc, which ended before its first reply, age after it was
-// dialled.
+// closedLocked begins the pause after cc, which ended before its first reply, at the given age.
 func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
 	s.noteFailureLocked(err)
-	if cc.closingsAt >= s.closings { // those that were open together count once
+	if cc.closingsAt >= s.closings { // connections open at the same time count once
 		s.closings++
 	}
 	longest := s.config.BackoffMaxClosed
@@ -46,14 +44,14 @@ func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
 	}
 	s.pauseLocked(pause - age)
 	if s.closings < mostSpoilt && cc.hasSigned() {
-		s.lastErr = nil // nor do calls that begin in the pause fail for it
+		s.lastErr = nil // calls that begin in the pause do not fail for it either
 		s.endDialLocked()
 		return
 	}
 	s.giveUpWaitersLocked(err)
 }
 
-// doubled returns least, doubled for each of n times but the first, and longest at most.
+// doubled returns least, doubled n-1 times, but at most longest.
 func doubled(least time.Duration, n int, longest time.Duration) time.Duration {
 	d := least << min(n-1, 16)
 	if d <= 0 || d > longest {
@@ -62,7 +60,7 @@ func doubled(least time.Duration, n int, longest time.Duration) time.Duration {
 	return d
 }
 
-// works reports whether a shared connection is there that calls can go on with.
+// works reports whether there is a shared connection that calls can use.
 func (s *Set) works() bool { return s.shared > s.doubted }
 
 // noteFailureLocked records a failure to get a connection.
@@ -72,7 +70,7 @@ func (s *Set) noteFailureLocked(err error) {
 	s.failures++
 }
 
-// giveUpWaitersLocked fails calls that have nothing to hope for after a failure.
+// giveUpWaitersLocked fails calls that have no hope left after a failure.
 func (s *Set) giveUpWaitersLocked(err error) {
 	s.endDialLocked()
 	if s.openLocked() == 0 && s.dialling == 0 {
@@ -80,7 +78,7 @@ func (s *Set) giveUpWaitersLocked(err error) {
 	}
 }
 
-// pauseLocked begins a pause of d, unless there is one.
+// pauseLocked begins a pause of d, unless one is running.
 func (s *Set) pauseLocked(d time.Duration) {
 	if s.pause != nil || s.closed {
 		return
@@ -89,8 +87,8 @@ func (s *Set) pauseLocked(d time.Duration) {
 	s.publishLocked()
 }
 
-// spareLocked ends what takes its time because no other connection was needed, if the last one that
-// worked does not any more: a pause, and looks at new connections.
+// spareLocked is called when shared connections may have stopped working. If none works it ends
+// what waits because no other connection was needed: a pause, and the trials of new connections.
 func (s *Set) spareLocked() {
 	if s.works() {
 		return
@@ -117,7 +115,7 @@ func (s *Set) endPause() {
 	s.serveLocked()
 }
 
-// recovered ends the row of failures, and a pause: a connection had its first reply.
+// recovered ends the row of failures and any pause: a connection has had its first reply.
 func (s *Set) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,9 +130,9 @@ func (s *Set) recovered() {
 // longLife is the age below which an ended connection counts as cut short.
 const longLife = time.Second
 
-// cutShortLocked counts a connection that ended, not by this side's will, as a failure to get one
-// if no reply came on it. One that has lived longer than any pause, or so long that it was of use,
-// does not count: the next dial comes late enough.
+// cutShortLocked counts a connection that ended against this side's will, and without a reply, as a
+// failure to get one. A connection that has lived longer than any pause, or long enough to be of
+// use, does not count: the next dial comes late enough.
 func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 	if cc.replied.Load() {
 		return
@@ -144,8 +142,8 @@ func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 	}
 }
 
-// peerDrained counts a connection that the peer drains without a call on it as cut short. Of one
-// that has died since, forget is about to do that.
+// peerDrained counts a connection that the peer drains without a call on it as cut short. It leaves
+// out a connection that has died since: forget is about to count that.
 func (s *Set) peerDrained(cc *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

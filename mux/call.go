@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// Call is one request on its way, with its reply or, sent by SendOneway, without one.
-// One goroutine uses it, from Set.Begin to End.
+// Call is one request on its way, and its reply unless it is sent by SendOneway. One goroutine uses
+// it, from Set.Begin to End.
 //
 //	call, err := set.Begin(ctx, deadline)
 //	defer call.End()
@@ -23,7 +23,7 @@ type Call struct {
 	wake chan struct{} // has room for one; sent to once each time the caller parks
 
 	// owned by the connection's reader until wake is sent to, and by the caller then
-	wakes *Call // its caller wakes that of this one; nil: none
+	wakes *Call // the call whose caller this one's caller wakes; nil: none
 
 	// owned by the caller
 	ctx      context.Context
@@ -32,13 +32,13 @@ type Call struct {
 	seqID    uint32
 	request  *buffer.LinkBuffer // nil once it was sent
 	size     int                // bytes of the request
-	held     int64              // of them, those that count in conn.held
+	held     int64              // of size: the bytes that count in conn.held
 	ahead    int64              // conn.oneways when the request was sent
 	queued   bool               // the request is, or was, in the output at position
 	oneway   bool
 	marks    bool // the request has the connection's mark
 	unsent   bool // it is counted in conn.unsent
-	left     bool // it has nothing to do with the connection any more
+	left     bool // it has left its connection
 	position uint64
 	timer    *time.Timer   // nil until it was needed
 	sentAt   time.Duration // when it was sent, from conn.born on
@@ -47,7 +47,7 @@ type Call struct {
 	state      callState
 	prev, next *Call              // in roles.waiting
 	reply      *buffer.LinkBuffer // the caller's once the state is callAnswered
-	refused    error              // why the call failed alone, and its connection goes on; nil if it did not
+	refused    error              // why the call alone failed; nil if it did not
 }
 
 func (s *Set) newCall(ctx context.Context, deadline time.Time) *Call {
@@ -68,8 +68,8 @@ func steady(t time.Time) time.Time {
 	return now.Add(t.Sub(now))
 }
 
-// dropCall gives a call back that has left its connection, or never had one. The
-// channel and the timer are kept for the next one.
+// dropCall returns a call that has left its connection, or never had one, to the pool. Its channel
+// and timer are kept for the next call.
 func (s *Set) dropCall(c *Call) {
 	if c.request != nil {
 		frame.Drop(c.request)
@@ -81,14 +81,13 @@ func (s *Set) dropCall(c *Call) {
 	s.calls.Put(c)
 }
 
-// SeqID returns the sequence ID that the request must have, in its header and in its
-// payload. It is never 0.
+// SeqID returns the sequence ID that the request must carry, in its header and in its payload. It
+// is never 0.
 func (c *Call) SeqID() uint32 { return c.seqID }
 
-// Request returns the buffer into which the request has to be encoded: one whole TTHeader
-// frame with flag 0x01 and the call's sequence ID. Its memory belongs to the call until Send,
-// and memory linked into it must not change until the call has ended, or for a oneway
-// call until all was written.
+// Request returns the buffer into which the caller must encode the request: one whole TTHeader
+// frame with flag 0x01 and the call's sequence ID. Its memory belongs to the call until Send.
+// Memory linked into it must not change until the call has ended.
 func (c *Call) Request() *buffer.LinkBuffer {
 	if c.request == nil {
 		c.request = frame.Take()
@@ -96,17 +95,17 @@ func (c *Call) Request() *buffer.LinkBuffer {
 	return c.request
 }
 
-// RemoteAddr returns the peer of the call's connection.
+// RemoteAddr returns the address of the peer of the call's connection.
 func (c *Call) RemoteAddr() net.Addr { return c.conn.conn.RemoteAddr() }
 
-// LocalAddr returns this side of the call's connection.
+// LocalAddr returns the local address of the call's connection.
 func (c *Call) LocalAddr() net.Addr { return c.conn.conn.LocalAddr() }
 
-// Send queues the request, which leaves with those of other calls; it does not wait for
-// the peer. Where more than MaxPendingBytes wait already it waits or fails, as
-// Config.Overload says. The error is an *Error, and the call can only be ended.
+// Send queues the request, which leaves with those of other calls. It does not wait for the peer.
+// If more than MaxPendingBytes already wait it waits or fails, as Config.Overload says. The error
+// is an *Error; after it the call can only be ended.
 //
-// A frame that is not one whole frame with the call's sequence ID is a *FrameError.
+// If the request is not one whole frame with the call's sequence ID, Send fails with a *FrameError.
 func (c *Call) Send() error {
 	if err := c.send(); err != nil {
 		return c.fail("send", err)
@@ -114,8 +113,8 @@ func (c *Call) Send() error {
 	return nil
 }
 
-// SendOneway is Send for a request that has no reply. The request is copied, so that
-// nothing of the caller's is referred to when it returns.
+// SendOneway is Send for a request that has no reply. It copies the request, and refers to none of
+// the caller's memory when it returns.
 func (c *Call) SendOneway() error {
 	c.oneway = true
 	if c.request != nil {
@@ -149,7 +148,7 @@ func (c *Call) send() error {
 	request := c.request
 	c.request, c.size, c.sentAt = nil, p.Bytes, time.Since(cc.born)
 	held := 0
-	if c.oneway { // no caller that waits stands for its memory
+	if c.oneway { // no waiting caller stands for its memory
 		held = frame.MinMemory
 		cc.noteOneway(c)
 	}
@@ -166,9 +165,9 @@ func (c *Call) send() error {
 	return err
 }
 
-// Receive waits for the reply and returns it, one whole TTHeader frame from its length
-// field on. The Reader is valid until End. While it waits it may read replies for other
-// calls. The error is an *Error; the call can only be ended then, and a late reply is dropped.
+// Receive waits for the reply and returns it: one whole TTHeader frame from its length field on.
+// The Reader is valid until End. While Receive waits it may read replies for other calls. The error
+// is an *Error; after it the call can only be ended, and a late reply is dropped.
 func (c *Call) Receive() (buffer.Reader, error) {
 	if !c.queued || c.oneway || c.left {
 		return nil, c.fail("receive", &FrameError{Reason: "no request was sent that has a reply"})
@@ -187,9 +186,9 @@ func (c *Call) Receive() (buffer.Reader, error) {
 	return c.reply, nil
 }
 
-// End gives everything back that the call holds: its sequence ID, its place among the
-// calls in flight, its memory. A request that has not been begun is not sent any more,
-// unless it is a oneway. The call must not be used afterwards.
+// End gives back everything that the call holds: its sequence ID, its place among the calls in
+// flight and its memory. A request that has not been begun is no longer sent, unless it is a
+// oneway. The call must not be used afterwards.
 func (c *Call) End() {
 	c.leave()
 	cc := c.conn
@@ -197,9 +196,9 @@ func (c *Call) End() {
 	cc.release()
 }
 
-// Retire has a connection that is not shared end with the call, as when the reply says that
-// its server gives the connection up. On a shared connection it does nothing: what the reply to one
-// call says does not concern the others, and a peer that is about to go says so in a control frame.
+// Retire has a connection that is not shared end with the call, for example when the reply says
+// that the server gives the connection up. On a shared connection it does nothing: a reply to one
+// call does not concern the others, and a peer that is about to go says so in a control frame.
 func (c *Call) Retire() {
 	if mode(c.conn.mode.Load()) != modeShared {
 		c.conn.set.drain(c.conn)
@@ -214,10 +213,10 @@ func (c *Call) leave() {
 	}
 }
 
-// isOver reports whether the caller has to leave now.
+// isOver reports whether the caller must leave now.
 func (c *Call) isOver() bool { return c.over() != nil }
 
-// over returns why the caller has to leave now; nil if it may wait.
+// over returns why the caller must leave now; nil if it may wait.
 func (c *Call) over() error {
 	if err := c.ctx.Err(); err != nil {
 		return err
@@ -228,14 +227,13 @@ func (c *Call) over() error {
 	return nil
 }
 
-// park waits until the call is woken, and returns nil, or until its time is over, and
-// returns why.
+// park waits until the call is woken, and returns nil, or until its time is over, and returns why.
 func (c *Call) park() error { return c.parkOn(c.wake) }
 
 // parkOn is park for another channel.
 func (c *Call) parkOn(woken <-chan struct{}) error { return c.parkUnless(woken, nil) }
 
-// parkUnless is parkOn, and returns ErrElsewhere once elsewhere is closed.
+// parkUnless is parkOn, except that it returns ErrElsewhere once elsewhere is closed.
 func (c *Call) parkUnless(woken, elsewhere <-chan struct{}) error {
 	done := c.ctx.Done()
 	if c.deadline.IsZero() {
@@ -270,8 +268,8 @@ func (c *Call) parkUnless(woken, elsewhere <-chan struct{}) error {
 	}
 }
 
-// fail returns the call's error. It was sent if its frame was begun, or will be: a oneway that is
-// queued is not taken back.
+// fail returns the call's error. The call counts as sent if its frame was begun, or will be: a
+// queued oneway is not taken back.
 func (c *Call) fail(op string, err error) error {
 	e := &Error{Op: op, Err: err}
 	if c.conn != nil {

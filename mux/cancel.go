@@ -7,12 +7,12 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
-// cancelDelay is how long the peer is told of callers who have gone after the first of them: those
-// who leave together are told of together.
+// cancelDelay is how long the set waits after the first caller has gone before it tells the peer:
+// it tells of callers that leave together in one frame.
 const cancelDelay = time.Millisecond
 
-// cancelLocked has the peer told that the reply to id is no longer awaited, whose request it may
-// have. It answers that too: by the reply or, as a rule, by a refusal.
+// cancelLocked has the peer told that the reply to id, whose request the peer may have, is no
+// longer awaited. The peer still answers: with the reply or, as a rule, with a refusal.
 func (cc *clientConn) cancelLocked(id uint32) {
 	cc.cancels = append(cc.cancels, id)
 	if cc.cancelling == nil && cc.cause == nil {
@@ -20,7 +20,7 @@ func (cc *clientConn) cancelLocked(id uint32) {
 	}
 }
 
-// sendCancels tells the peer, unless the replies have come meanwhile.
+// sendCancels tells the peer, except of replies that have come meanwhile.
 func (cc *clientConn) sendCancels() {
 	cc.mu.Lock()
 	cc.set.goroutines.stop(cc.cancelling)
@@ -39,7 +39,8 @@ func (cc *clientConn) sendCancels() {
 	cc.set.counters.cancels.Add(uint64(len(left)))
 	for len(left) > 0 {
 		n := min(len(left), frame.MaxSeqIDs)
-		_, _ = cc.out.Send(frame.NewControl(frame.Message{Signal: frame.SignalCancel}, left[:n]...), output.Alone) // fails if the connection has ended
+		// This fails if the connection has ended.
+		_, _ = cc.out.Send(frame.NewControl(frame.Message{Signal: frame.SignalCancel}, left[:n]...), output.Alone)
 		left = left[n:]
 	}
 }

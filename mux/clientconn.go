@@ -16,35 +16,35 @@ import (
 type mode uint8
 
 const (
-	// modeProbing: no frame has come yet, so it is not known what the peer can. One call, and
-	// others wait for its hello; left with the first frame.
+	// modeProbing: no frame has come yet, so the peer's kind is unknown. One call; other calls wait
+	// for the hello. Left with the first frame.
 	modeProbing mode = iota
 
 	// modeShared: the first frame was the peer's hello. Many calls at a time. Final.
 	modeShared
 
-	// modeUnshared: it was another one, or the first request has no mark. No further call; left
-	// when the connection is handed over, after its call.
+	// modeUnshared: the first frame was another one, or the first request has no mark. No further
+	// call; left when the connection is handed over, after its call.
 	modeUnshared
 )
 
 // String returns the mode's name.
 func (m mode) String() string { return [...]string{"probing", "shared", "unshared"}[m] }
 
-// linkedBytes is how long memory is at least that codecs link instead of copying it
-// (buffer.Writer's WriteBinary).
+// linkedBytes is the length from which codecs link memory instead of copying it (buffer.Writer's
+// WriteBinary).
 const linkedBytes = 4 << 10
 
-// typicalOf is how many requests the typical one is about the mean of.
+// typicalOf is about how many of the last requests the typical length averages.
 const typicalOf = 4
 
-// lostTime is how long half of a connection's places, or more, may be held by calls whose callers
-// have gone before the connection is replaced, since their replies seem never to come. It takes up
-// to twice as long, and longer than any server takes that is only slow.
+// lostTime is how long calls whose callers have gone may hold half of a connection's places, or
+// more, before it is replaced: their replies seem never to come. It takes up to twice as long, and
+// longer than any server takes that is only slow.
 const lostTime = 10 * time.Second
 
-// clientConn is one connection of a Set. Its callers do all the work: they send on its
-// output, and read for each other (see roles).
+// clientConn is one connection of a Set. Its callers do all the work: they send on its output, and
+// read for each other (see roles).
 //
 // mu is taken after Set.mu and before the output's mu.
 type clientConn struct {
@@ -53,10 +53,10 @@ type clientConn struct {
 	conn     *conn.Conn
 	out      *output.Output
 	born     time.Time
-	grace    time.Duration // how long an answer may take here that needs no handler
+	grace    time.Duration // how long an answer that needs no handler may take here
 	expireAt time.Time     // zero: never
 	kickFunc func()        // kick, made once
-	polled   bool          // a poller tells of what comes: no watcher waits for it
+	polled   bool          // a poller reports what comes: no watcher waits for it
 
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
@@ -64,31 +64,31 @@ type clientConn struct {
 	// atomic. The first five are changed with mu held, the next six by the reader, the next
 	// four by callers, and the last with Set.mu held.
 	mode     atomic.Uint32 // a mode
-	most     atomic.Int32  // calls that it may have at a time: its places, unless calls were refused
+	most     atomic.Int32  // calls at a time: its places, or fewer after a refusal
 	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
 	load     atomic.Int32  // calls in flight
-	late     atomic.Int32  // replies still to come for which nobody waits
+	late     atomic.Int32  // replies still to come that no caller waits for
 	replied  atomic.Bool   // a reply has come, which shows that the peer is well
-	incoming atomic.Int64  // bytes that are still to come of a large frame
+	incoming atomic.Int64  // bytes of a large frame that are still to come
 	progress atomic.Uint64 // frames read so far, and parts of large ones
-	trickle  atomic.Uint64 // less than a part has come so often
-	heardAt  atomic.Int64  // how long after born something came last, in nanoseconds
-	partial  atomic.Bool   // a frame has begun that has not come whole
+	trickle  atomic.Uint64 // how often less than a part has come
+	heardAt  atomic.Int64  // when something last came, in nanoseconds after born
+	partial  atomic.Bool   // a frame has begun and not come whole
 	unsent   atomic.Int32  // calls that have begun and not sent
 	typical  atomic.Int64  // about the mean length of the last requests
-	held     atomic.Int64  // bytes of requests that were sent, and whose callers have not left
-	oneways  atomic.Int64  // bytes of oneways that were sent so far, to which no reply comes
+	held     atomic.Int64  // bytes of requests that were sent and whose callers have not left
+	oneways  atomic.Int64  // bytes of oneways sent so far, which get no reply
 	trust    atomic.Uint32 // a trust
 
 	// owned by the reader
-	readDeadline time.Time    // what the connection's read deadline was last set to
-	prefix       frame.Prefix // of the frame that is being read, or handled
+	readDeadline time.Time    // the connection's read deadline, as last set
+	prefix       frame.Prefix // of the frame that is being read or handled
 	part         int          // bytes of a frame that had come at the last look
 	skip         int64        // bytes still to come of a frame that is skipped
 	large        bool         // a frame longer than frame.CopyBytes is in front, with cc.prefix
 	known        bool         // a frame has come: mode is final
 	answered     uint64       // replies given to calls
-	wakeFirst    *Call        // has to be woken, and by its wakes the others; nil: there is none
+	wakeFirst    *Call        // must be woken, and wakes the others by turns; nil: none
 	wakeLast     *Call        // the last of them
 	pongAt       uint64       // the position of the last pong, if ponged
 	ponged       bool
@@ -98,21 +98,21 @@ type clientConn struct {
 	draining   bool          // takes no new calls; ends when the last one is over
 	ending     bool          // the last call is over: finish was, or is about to be, called
 	halfClosed bool          // everything was written, and this side says so, or is about to
-	linger     *time.Timer   // of the set's group: ends a connection whose peer does not close its side; nil until ending
-	cause      error         // why it is dead; nil while it is not
-	died       chan struct{} // closed when it is; nil unless its dial waits for that
+	linger     *time.Timer   // of the set's group: limits finish's wait; nil until ending
+	cause      error         // why the connection is dead; nil while it is not
+	died       chan struct{} // closed at death; nil unless its dial waits for that
 	marked     bool          // a request with the mark was sent, or is about to be
 	awaitedAt  time.Time     // since when a hello is expected, if it is
 	calls      table
 	ahead      onewaysAhead
 	begun      uint64 // calls that were given a place so far
-	users      int    // of them, those that have not ended: their callers may still use the connection
-	lastOneway uint32 // the last oneway's sequence ID, if the peer may not have got beyond it; else 0
+	users      int    // of them, those not ended: their callers may still use the connection
+	lastOneway uint32 // the last oneway's sequence ID, if it may be answered; else 0
 	roles      roles
 	throttle   throttle    // after a refusal
 	rest       *time.Timer // of the set's group: has more calls tried; nil: none is due
-	cancels    []uint32    // sequence IDs of which the peer is to be told that nobody waits
-	cancelling *time.Timer // of the set's group: tells it; nil: there are none
+	cancels    []uint32    // sequence IDs that the peer is to be told are no longer awaited
+	cancelling *time.Timer // of the set's group: sends cancels; nil: there are none
 
 	// guarded by Set.mu
 	shared     bool      // counts in Set.shared
@@ -120,15 +120,15 @@ type clientConn struct {
 	unshared   bool      // counts in Set.unshared
 	idleSince  time.Time // zero: it was not idle at the last look
 	idleBegun  uint64    // begun then
-	closingsAt int       // Set.closings when it was taken in
-	lostAt     time.Time // when late replies were last told from later ones; zero: there were few
+	closingsAt int       // Set.closings when it joined the set
+	lostAt     time.Time // when late replies were last counted; zero: they were few
 	seen       uint64    // progress at the last look for a reader
 	pulse      pulse.Pulse
 	suspicion  pulse.Suspicion // active unless the connection is trusted
 	pieces     pulse.Pieces
 }
 
-// newClientConn takes a connection over whose dial took so long.
+// newClientConn takes over a connection whose dial took that long.
 func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: answerGrace(dialTook)}
 	cc.kickFunc = cc.kick
@@ -153,14 +153,14 @@ func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 		Start:           s.goroutines.start,
 		Counters:        &s.counters.output,
 	})
-	// Nothing of the dialer's; fails on a closed one, as the first read will.
+	// Clear what the dialer has set. This fails on a closed connection, as the first read will.
 	_ = c.SetReadDeadline(time.Time{})
 	_ = c.SetReadTimeout(0)
 	return cc
 }
 
-// begin gives c a place on the connection, if there is one. A call whose caller has gone holds
-// its own until its reply comes: it is still the peer's to answer.
+// begin gives c a place on the connection, if there is one. A call whose caller has gone keeps its
+// place until its reply comes: the peer must still answer it.
 func (cc *clientConn) begin(c *Call) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -181,9 +181,9 @@ func (cc *clientConn) begin(c *Call) bool {
 	return true
 }
 
-// isFull reports whether as many bytes wait to be written as may, those included that the
-// calls which have begun and not sent are likely to add: they hold them already, or soon.
-// Each of them calls sent later, so that whoever waits for their sake is woken.
+// isFull reports whether as many bytes wait to be written as may. That includes what calls that
+// have begun and not sent are likely to add: they hold that memory already, or soon will. Each of
+// them calls sent later, which wakes the callers that wait because of it.
 func (cc *clientConn) isFull() bool {
 	expected := int64(cc.unsent.Load()) * cc.typical.Load()
 	return expected+int64(cc.out.Pending()) > int64(cc.set.config.MaxPendingBytes)
@@ -203,7 +203,7 @@ func (cc *clientConn) sent(c *Call) {
 	cc.set.serveWaiters()
 }
 
-// company says whether others have calls here. It may be a moment old.
+// company says whether other calls are in flight here. It may be slightly out of date.
 func (cc *clientConn) company() output.Company {
 	if cc.load.Load() > 1 {
 		return output.InCompany
@@ -211,7 +211,7 @@ func (cc *clientConn) company() output.Company {
 	return output.Alone
 }
 
-// ending is how a call ends: with its reply; or without one, because of failed or else because the
+// ending is how a call ends: with its reply, or without one, because of failed or else because the
 // peer has refused it for reason.
 type ending struct {
 	reply  *buffer.LinkBuffer
@@ -219,9 +219,8 @@ type ending struct {
 	reason frame.Reason
 }
 
-// answer gives a reply to its call, or without one, frame being nil, fails it alone, with failed.
-// It reports false if nobody waits for it: the frame stays the reader's then. Only the
-// reader calls it.
+// answer gives a call its reply, or, if frame is nil, fails that call alone with failed. It reports
+// false if no caller waits for it; the frame then stays the reader's. Only the reader calls it.
 func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) bool {
 	awaited := cc.endCall(id, ending{reply: frame, failed: failed})
 	if !awaited {
@@ -230,8 +229,8 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) 
 	return awaited
 }
 
-// endCall ends a call, and the use of its sequence ID, because of what its peer has sent. It
-// reports false if nobody waits for that. Only the reader calls it.
+// endCall ends a call, and the use of its sequence ID, because of what the peer has sent. It
+// reports false if no caller waits for that. Only the reader calls it.
 func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	cc.mu.Lock()
 	c := cc.calls.take(id)
@@ -264,7 +263,7 @@ func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	return c != nil
 }
 
-// settleLocked ends c, and reports whether its caller is parked and has to be woken.
+// settleLocked ends c, and reports whether its caller is parked and must be woken.
 func (cc *clientConn) settleLocked(c *Call, e ending) (wake bool) {
 	switch {
 	case e.reply != nil:
@@ -279,8 +278,8 @@ func (cc *clientConn) settleLocked(c *Call, e ending) (wake bool) {
 	return cc.roles.settle(c, callFailed)
 }
 
-// freedLocked records that a slot may have been freed. It reports whether that was the
-// last one of a connection being drained: the caller then calls finish, without the lock.
+// freedLocked records that a slot may have been freed. It reports whether that was the last one of
+// a draining connection: the caller then calls finish, without the lock.
 func (cc *clientConn) freedLocked() (end bool) {
 	cc.load.Store(int32(cc.calls.inFlight))
 	if late := int32(cc.calls.late); late != cc.late.Load() {
@@ -291,9 +290,9 @@ func (cc *clientConn) freedLocked() (end bool) {
 	return end
 }
 
-// leave ends the part of a caller who is awake: with its reply, with an error, or because
-// its time is over. A request that was not begun is taken back, and of one that was the
-// caller's memory is free.
+// leave ends the part of a caller that is awake: with its reply, with an error, or because its time
+// is over. A request that was not begun is taken back. For one that was begun, the caller's memory
+// is no longer referred to.
 func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
@@ -310,7 +309,7 @@ func (cc *clientConn) leave(c *Call) {
 	cc.mu.Unlock()
 	cc.handOn(next, look)
 	if c.queued && !c.oneway && (!answered || c.size >= linkedBytes) {
-		// One that was answered has left whole, unless the peer answers what it has not read.
+		// An answered request has left whole, unless the peer answers what it has not read.
 		if !answered || !cc.out.Cancel(c.position) {
 			cc.out.Detach(c.position)
 		}
@@ -326,8 +325,8 @@ func (cc *clientConn) leave(c *Call) {
 	cc.watchForRoom(c, crowded)
 }
 
-// watchForRoom has the connection read, which c has left, if calls may wait for something that the
-// peer says and have no place here, so that they do not read.
+// watchForRoom has the connection read after c has left it, if calls may wait for something that
+// the peer says: such calls have no place here, and so do not read.
 func (cc *clientConn) watchForRoom(c *Call, crowded bool) {
 	if c.refused != nil || crowded {
 		cc.watchNow()
@@ -343,9 +342,9 @@ func (cc *clientConn) isCrowded() bool {
 	return late > 0 && 2*late >= cc.places()
 }
 
-// giveUpLocked frees the slot of a call that has no reply and wants none any more, or
-// keeps it for the late reply. A connection that is not shared would make the next call
-// wait for that reply: giveUpLocked reports that it is of no more use.
+// giveUpLocked frees the slot of a call that has no reply and no longer wants one, or keeps it for
+// the late reply. On a connection that is not shared the next call would wait for that reply:
+// giveUpLocked then reports that the connection is of no more use.
 func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 	if c.queued && !c.oneway && cc.out.Cancel(c.position) {
 		c.queued = false
@@ -363,8 +362,8 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 	return true
 }
 
-// fail ends the connection: every call in flight fails, each once, and at once. Only
-// the first call counts. It is called without locks.
+// fail ends the connection: every call in flight fails, once and at once. Only the first call of
+// fail counts. It is called without locks.
 func (cc *clientConn) fail(cause error) {
 	cc.out.Close(cause)
 	cc.mu.Lock()
@@ -389,13 +388,13 @@ func (cc *clientConn) fail(cause error) {
 		cc.set.goroutines.stop(t)
 	}
 	if cc.halfClosed {
-		cause = errDrained // whatever it was, nobody has lost anything
+		cause = errDrained // whatever the cause was, no call is lost
 	}
 	cc.mu.Unlock()
 	for _, c := range parked {
 		c.wake <- struct{}{}
 	}
-	_ = cc.conn.Close() // wakes whoever reads or writes
+	_ = cc.conn.Close() // wakes the reader and the flusher
 	cc.set.forget(cc, cause)
 }
 

@@ -8,123 +8,126 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Config says what a Set does. It is copied by NewSet.
+// Config says what a Set does. NewSet copies it.
 type Config struct {
-	// Dial opens a connection to the set's address, without an OnRequest: the set reads
-	// it, and owns it from then on. It has to return soon after ctx is done, which it is
-	// when the set is closed. It must not be nil, and may be called from several goroutines. If it
-	// panics or ends its goroutine, the dial has failed with a *conn.PanicError.
+	// Dial opens a connection to the set's address, without an OnRequest: the set reads the
+	// connection and owns it from then on. Dial must not be nil, and may be called from several
+	// goroutines. It must return soon after ctx is done; closing the set cancels ctx. If Dial
+	// panics or ends its goroutine, the dial fails with a *conn.PanicError.
 	Dial func(ctx context.Context) (*conn.Conn, error)
 
-	// DialTimeout is how long Dial may take. Zero or less means as long as it likes.
+	// DialTimeout limits how long Dial may take. Zero or less means no limit.
 	DialTimeout time.Duration
 
-	// MaxConns is how many connections a peer gets that multiplexes. They are opened as calls find
-	// no idle one. While calls wait since what the peer announces for a connection is met on all,
-	// it gets up to four times as many, until fewer would do. It is also how many may be dialled,
-	// or wait for a hello, at a time while it is not known what the peer can; where hellos are late
-	// it is four times as many if the last first frame was a hello, else up to MaxUnshared. Those
-	// that turn out to be too many get no new calls and end after their last one. Connections that
-	// are not shared do not count. Zero or less means 2: more make batches smaller, fewer leave
-	// small calls no way around large ones.
+	// MaxConns limits the connections to a peer that multiplexes. The set opens them as calls find
+	// no idle one. While calls wait because all connections are at the limits that the peer
+	// announced, there may be up to four times as many, until fewer suffice. While the peer's kind
+	// is unknown, MaxConns limits the connections that are dialled or wait for a hello at one time.
+	// Late hellos raise that to four times as many if the last first frame was a hello, else up to
+	// MaxUnshared. Surplus connections get no new calls and end after their last one. Unshared
+	// connections do not count. Zero or less means 2: more make batches smaller, fewer leave small
+	// calls no way around large ones.
 	MaxConns int
 
-	// MaxUnshared is how many a peer gets that does not, or is not known to. Each has one call;
-	// then it counts until it has ended, wherever it is. Zero or less means 1024.
+	// MaxUnshared limits the connections to a peer that does not multiplex, or is not known to.
+	// Each has one call, and counts until it has ended, even after Unshared was given it. Zero or
+	// less means 1024.
 	MaxUnshared int
 
-	// Unshared, if not nil, is given each connection whose peer does not share it when its call is
-	// over: nothing is under way on it, and it is the function's. Its write timeout is
-	// WriteTimeout, and it has no other limit. The function returns soon, and may be called from
-	// any goroutine; if it panics or ends its goroutine the connection is closed. Close waits for
-	// it, and it is not called once Close has returned. Nil means that the connection is closed, so
+	// Unshared, if not nil, takes over each connection whose peer does not share it, once its call
+	// has ended. Nothing is in flight on the connection then. Its write timeout is WriteTimeout,
+	// and it has no other limit. Unshared must return soon, and may be called from any goroutine.
+	// If it panics or ends its goroutine, the connection is closed. Close waits for it, and it is
+	// not called after Close has returned. If Unshared is nil the set closes the connection, so
 	// that each call to such a peer has one of its own.
 	//
-	// A caller who keeps these connections for later calls looks for a place with BeginShared, then
-	// among them, and then waits with BeginUnless until there is either.
+	// A caller that keeps these connections for later calls looks for a place with BeginShared,
+	// then for a kept connection, and then waits for either with BeginUnless.
 	Unshared func(c *conn.Conn)
 
-	// MaxInFlight is how many calls a shared connection has at a time, or as many as its peer has
-	// announced if those are fewer, those included whose callers have gone while the peer still has
-	// to answer them. Calls that come back over the connection on which their callers wait need
-	// places too: a limit that outer calls fill holds the inner ones up. A connection on which
-	// calls without callers have held half of the places for 10 s, or up to twice as long, is
-	// replaced: their replies seem never to come. Zero or less means 32768; more counts as that.
+	// MaxInFlight limits the calls on a shared connection at one time; the peer may announce a
+	// lower limit. A call whose caller has gone counts until the peer has answered it. Nested calls
+	// that return over the same connection need places too: outer calls that fill the limit hold up
+	// the inner calls that they wait for. The set replaces a connection on which calls without
+	// callers have held half of the places for 10 to 20 s, since their replies seem never to come.
+	// Zero or less means 32768; more counts as that.
 	MaxInFlight int
 
-	// MaxPendingBytes is how many bytes may wait to be written on a connection before calls wait or
-	// fail, in Begin, or in Send where others were quicker; a frame begun below it may exceed it. A
-	// oneway call counts for 4 KiB more, the memory that a short one takes, since no caller waits
-	// for it. A call that has begun and not sent holds room for a request of the usual length, as
-	// it holds one of MaxInFlight's places: a goroutine that begins several before it sends may
-	// wait for itself. Zero or less means 16 MiB.
+	// MaxPendingBytes limits the bytes that wait to be written on a connection. Above it calls wait
+	// or fail, in Begin, or in Send if other calls were quicker. A frame begun below it may exceed
+	// it. A oneway call counts for 4 KiB more, the memory that a short one takes, since no caller
+	// waits for it. A call that has begun and not sent holds room for a request of the usual
+	// length, as it holds one of MaxInFlight's places: a goroutine that begins several calls before
+	// it sends may wait for itself. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
-	// MaxFrameBytes is how long a request or a reply may be, its header included; requests also no
-	// longer than the peer has announced. A longer one fails its call with a *FrameError; a reply
-	// does when its length is read, and is skipped then, while other calls go on, or ends a
-	// connection that no others share. Zero or less means 64 MiB.
+	// MaxFrameBytes limits the length of a request or a reply, its header included; the peer may
+	// announce a lower limit for requests. A longer frame fails its call with a *FrameError. A
+	// reply that is too long fails its call when its length is read. On a shared connection the
+	// reader then skips it, while other calls go on; any other connection ends. Zero or less means
+	// 64 MiB.
 	MaxFrameBytes int
 
-	// MaxBatchBytes and MaxBatchFrames end a batch of requests that leave together. Zero
-	// or less means 64 KiB and 64.
+	// MaxBatchBytes and MaxBatchFrames end a batch of requests that leave together. Zero or less
+	// means 64 KiB and 64.
 	MaxBatchBytes  int
 	MaxBatchFrames int
 
-	// Overload says what a call does for which the limits leave no room.
+	// Overload says what a call does when the limits leave no room for it.
 	Overload Overload
 
-	// WriteTimeout is how long the peer may take for each piece of 4 to 64 KiB once the kernel
-	// has no more room. Then the connection is closed. Zero means 10 s, negative for ever.
+	// WriteTimeout limits how long the peer may take for each piece of 4 to 64 KiB once the kernel
+	// has no more room. After that the connection is closed. Zero means 10 s, negative forever.
 	WriteTimeout time.Duration
 
-	// ReadTimeout is how long the peer may take for each 256 KiB of a frame that it has begun, and
-	// for the rest of it, give or take an eighth. Then the connection ends with ErrStalled. Zero
-	// means 10 s, negative forever.
+	// ReadTimeout limits how long the peer may take for each 256 KiB of a frame that it has begun,
+	// and for the rest of it, give or take an eighth. After that the connection ends with
+	// ErrStalled. Zero means 10 s, negative forever.
 	ReadTimeout time.Duration
 
-	// Heartbeat is how often a shared connection is looked after on which the peer gave no
-	// sign of life: no byte came, nor did it take any of those that the kernel had no room for.
-	// It is sent a ping within that time, and a peer that has gone without a word is found
-	// within twice as much. Zero or less means never.
+	// Heartbeat is the interval at which the set asks a silent peer of a shared connection for a
+	// sign of life. A peer is silent if no byte comes from it and it takes none of the bytes that
+	// the kernel had no room for. The set sends it a ping within that interval, and ends the
+	// connection within twice the interval if the peer stays silent. Zero or less means never.
 	Heartbeat time.Duration
 
-	// IdleTimeout closes a connection that had no call for that long. Zero or less means never.
+	// IdleTimeout is the time without a call after which a connection is closed. Zero or less means
+	// never.
 	IdleTimeout time.Duration
 
-	// MaxAge replaces a connection that is older, give or take a tenth: a new one is
-	// opened, and the old one gets no new calls. Zero or less means never.
+	// MaxAge is the age, give or take a tenth, at which a connection is replaced: the set opens a
+	// new one, and the old one gets no new calls. Zero or less means never.
 	MaxAge time.Duration
 
-	// BackoffMin and BackoffMax bound the pause after a dial that failed. It doubles with each
-	// failure, until a connection has its first reply, and is varied by half. In the pause, calls
-	// to an address without connections fail at once, with the error of that dial; the first call
-	// after it dials again. So a server that is back is used after one and a half times BackoffMax
-	// at the latest, while calls come. Zero or less means 1 ms and 20 ms.
+	// BackoffMin and BackoffMax bound the pause after a failed dial. The pause doubles with each
+	// failure, until a connection has its first reply, and varies by half. During it, calls to an
+	// address without connections fail at once with the error of that dial. The first call after it
+	// dials again. So, while calls come, a server that is back is used after one and a half times
+	// BackoffMax at the latest. Zero or less means 1 ms and 20 ms.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 
-	// BackoffMaxClosed is BackoffMax for a connection that the peer has accepted and closed within
-	// a second and without a reply, as a server at a limit of its own does, or a proxy whose server
-	// is down. While a shared connection works the pause is as long as that from the beginning. If
-	// a call had begun on it, calls to an address without connections wait for the end of the pause
-	// and another dial, until five connections in a row have ended early: then they fail at once.
-	// Zero or less means 2 s.
+	// BackoffMaxClosed replaces BackoffMax for a connection that the peer has accepted and closed
+	// without a reply within a second, or within BackoffMaxClosed if that is less. A server at a
+	// limit of its own does that, or a proxy whose server is down. While a shared connection works
+	// the pause has that length from the beginning. If a call had begun on the closed connection,
+	// calls to an address without connections wait for the end of the pause and another dial; after
+	// five connections in a row that ended early they fail at once. Zero or less means 2 s.
 	BackoffMaxClosed time.Duration
 
 	wakesInTurn     bool   // as where processors are busy, for tests
 	firstGeneration uint16 // of sequence IDs, for tests; 0: random on each connection
 }
 
-// Overload says what happens to a call for which the limits leave no room.
+// Overload says what happens to a call when the limits leave no room for it.
 type Overload uint8
 
 const (
-	// WaitForRoom: it waits until there is room or its time is over.
+	// WaitForRoom: the call waits until there is room or its time is over.
 	WaitForRoom Overload = iota
 
-	// FailFast: it fails with ErrOverloaded. It still waits for a connection that is
-	// being opened or whose peer is not known yet.
+	// FailFast: the call fails with ErrOverloaded. It still waits for a connection that is being
+	// opened or whose peer is not known yet.
 	FailFast
 )
 

@@ -6,7 +6,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// control handles a frame that is about the connection. As the first one it says what the peer can.
+// control handles a frame that is about the connection. If it is the first frame, it says what the
+// peer can do.
 func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	m, err := frame.ControlIn(message, cc.prefix)
 	if err != nil {
@@ -22,7 +23,8 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	}
 	switch m.Signal {
 	case frame.SignalPing:
-		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) { // one that waits answers this one too
+		// A pong that still waits answers this ping too.
+		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) {
 			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
 	case frame.SignalPong:
@@ -39,12 +41,13 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	return nil
 }
 
-// sendControl sends a control frame and returns its position. On a connection that has ended it
+// sendControl sends a control frame and returns its position. If the connection has ended it
 // reports false.
 func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
 	if s == frame.SignalPing {
 		cc.notePing()
 	}
-	position, err := cc.out.Send(frame.NewControl(frame.Message{Signal: s}), output.Alone) // fails if the connection has ended, which its calls hear of
+	// This fails if the connection has ended, which its calls learn of.
+	position, err := cc.out.Send(frame.NewControl(frame.Message{Signal: s}), output.Alone)
 	return position, err == nil
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// ageJitter is the part of MaxAge by which connections differ, so that those which were
-// opened together are not replaced together.
+// ageJitter is the part of MaxAge by which connections differ, so that connections opened together
+// are not replaced together.
 const ageJitter = 0.1
 
-// jitter returns d, more or less by up to part of it.
+// jitter returns d, varied by up to part of it.
 func jitter(d time.Duration, part float64) time.Duration {
 	return time.Duration(float64(d) * (1 + part*(2*rand.Float64()-1)))
 }
 
-// more returns d, or up to part of it more.
+// more returns d plus up to part of it.
 func more(d time.Duration, part float64) time.Duration {
 	return time.Duration(float64(d) * (1 + part*rand.Float64()))
 }
@@ -31,28 +31,27 @@ func (s *Set) roomLocked() int {
 	case s.peer == peerUnshared:
 		return s.config.MaxUnshared - open
 	case s.peer == peerUnknown || s.doublings > 0:
-		// A burst must not open hundreds of connections to a peer that needs a few: as many at
-		// a time as those, until hellos have failed to come.
+		// A burst must not open hundreds of connections to a peer that needs a few. So only a few
+		// are new at one time, until hellos have failed to come.
 		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dialling-s.probingLocked())
 	case unshared >= s.config.MaxUnshared:
-		return 0 // one more may turn out to be as those are
+		return 0 // one more may turn out to be unshared too
 	}
 	return s.mostSharedLocked() - (open - unshared - s.doubted)
 }
 
-// openLocked returns how many connections are open and not draining, those that were handed over
-// included.
+// openLocked returns how many connections are open and not draining, including those handed over.
 func (s *Set) openLocked() int { return s.active + len(s.apart) }
 
 // dialling is a dial under way.
 type dialling struct {
 	ctx   context.Context
-	old   *clientConn // which the new connection is to replace; nil: none
+	old   *clientConn // the connection to replace; nil: none
 	spare bool        // another connection worked when the dial began
 }
 
-// dialLocked starts a dial, if there is room and no pause. The connection takes the
-// place of old if that is not nil; then there is room.
+// dialLocked starts a dial, if there is room and no pause. If old is not nil, the new connection
+// takes its place, and there is always room.
 func (s *Set) dialLocked(old *clientConn) bool {
 	if !s.mayDialLocked(old) {
 		return false
@@ -70,13 +69,13 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	return true
 }
 
-// mayDialLocked reports whether dialLocked starts a dial, as far as it depends on what is there.
+// mayDialLocked reports whether dialLocked would start a dial, given what is there.
 func (s *Set) mayDialLocked(old *clientConn) bool {
 	switch {
 	case s.closed || old == nil && s.roomLocked() <= 0:
 		return false
 	case s.pause != nil || s.failures > 0 && s.dialling > 0:
-		return false // after a failure one tries for all
+		return false // after a failure, one dial tries for all
 	}
 	return true
 }
@@ -85,7 +84,7 @@ func (s *Set) mayDialLocked(old *clientConn) bool {
 func (s *Set) grow() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.canGrow.Load() { // one after the other: it may be all that is needed
+	if s.canGrow.Load() { // one at a time: it may be all that is needed
 		s.dialLocked(nil)
 	}
 }
@@ -116,8 +115,8 @@ func (s *Set) dial(d *dialling) {
 		})
 }
 
-// dialEnded takes a connection in that was dialled. Where another one worked when the dial began it
-// is looked at first: the peer may have closed it, and calls have time.
+// dialEnded adds a dialled connection to the set. If another connection worked when the dial began,
+// the new one is watched first: the peer may have closed it, and calls have time.
 func (s *Set) dialEnded(d *dialling, cc *clientConn) {
 	old := d.old
 	cc.listen()
@@ -148,9 +147,9 @@ func (s *Set) dialEnded(d *dialling, cc *clientConn) {
 	}
 }
 
-// trial returns how long a new connection is looked at before it gets calls: about as long as a
-// hello may take, and longest at a peer that has closed one. It is no longer once alone is closed:
-// no other connection works then, and calls have nothing else.
+// trial returns how long a new connection is watched before it gets calls: about as long as a hello
+// may take, and longest at a peer that has closed a connection. The trial ends early when alone is
+// closed: no other connection works then, and calls have nothing else.
 func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +164,8 @@ func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	return cc.grace, alone
 }
 
-// outlives waits for d, or until the connection has died, or alone is closed, or ctx is done. A
-// call that is sent on a connection which the peer has closed fails, and may not be tried again.
+// outlives waits until d has passed, the connection has died, alone is closed or ctx is done. A
+// call sent on a connection that the peer has closed fails, and may not be safe to retry.
 func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d time.Duration) {
 	cc.mu.Lock()
 	died := make(chan struct{})
@@ -186,8 +185,8 @@ func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d tim
 	}
 }
 
-// dialDoneLocked counts a dial that has ended. What the dials shared goes with the last: an idle
-// set has no context.
+// dialDoneLocked counts a dial that has ended. The last one ends the dials' common context: an idle
+// set has none.
 func (s *Set) dialDoneLocked() {
 	s.dialling--
 	if s.dialling == 0 {
@@ -196,8 +195,8 @@ func (s *Set) dialDoneLocked() {
 	}
 }
 
-// addLocked takes a new connection in. One that has died already, of which forget knew
-// nothing, is left out; one that its peer drains already gets no calls.
+// addLocked adds a new connection. It leaves out a connection that has already died, of which
+// forget knew nothing. A connection that its peer already drains gets no calls.
 func (s *Set) addLocked(cc *clientConn) {
 	s.lastErr = nil
 	s.endDialLocked()
@@ -225,8 +224,7 @@ func (s *Set) addLocked(cc *clientConn) {
 	s.planUpkeepLocked(watchPeriod)
 }
 
-// dialFailed begins the pause before the next dial. Calls that have nothing else to
-// hope for fail.
+// dialFailed begins the pause before the next dial. Calls with no other hope fail.
 func (s *Set) dialFailed(old *clientConn, err error) {
 	s.counters.dialErrors.Add(1)
 	s.mu.Lock()
@@ -236,7 +234,7 @@ func (s *Set) dialFailed(old *clientConn, err error) {
 		old.retiring = false
 	}
 	s.failedLocked(err)
-	s.serveLocked() // who waited for something better than there is
+	s.serveLocked() // for calls that waited for a better connection than there is
 }
 
 // setListLocked replaces the list of connections that pick looks at.
@@ -245,7 +243,7 @@ func (s *Set) setListLocked(list []*clientConn) {
 	s.publishLocked()
 }
 
-// publishLocked tells those who do not lock whether the set may grow.
+// publishLocked publishes whether the set may grow, for code that does not take the lock.
 func (s *Set) publishLocked() {
 	s.trusting.Store(s.peer != peerUnshared)
 	more := !s.closed && s.peer == peerShared && s.pause == nil

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// lingerTime is how long a drained connection may wait for the peer to close its side.
-// Closing at once could destroy the last frames under way, if the peer has sent a reply
-// that nobody has read.
+// lingerTime is how long a drained connection may wait for the peer to close its side. Closing at
+// once could destroy the last frames under way, if the peer has sent a reply that nobody has read.
 const lingerTime = time.Second
 
 // without returns list without cc; list is not changed.
@@ -21,11 +20,12 @@ func without(list []*clientConn, cc *clientConn) []*clientConn {
 	return rest
 }
 
-// drain has cc take no new calls and end when those in flight are over.
+// drain stops new calls on cc, and has it end when those in flight are over.
 func (s *Set) drain(cc *clientConn) {
 	s.mu.Lock()
 	cc.mu.Lock()
-	first := !cc.draining && cc.cause == nil // forget takes a dead one out, which may be about to come
+	// A dead connection is left to forget, which may be about to run.
+	first := !cc.draining && cc.cause == nil
 	cc.draining = cc.draining || first
 	end := first && cc.freedLocked()
 	cc.mu.Unlock()
@@ -42,11 +42,11 @@ func (s *Set) drain(cc *clientConn) {
 	}
 }
 
-// unlistLocked has cc found by no new call.
+// unlistLocked hides cc from new calls.
 func (s *Set) unlistLocked(cc *clientConn) {
 	s.active--
 	if s.active == 0 {
-		s.doublings = 0 // what is there next may be another peer
+		s.doublings = 0 // the next connection may reach another peer
 	}
 	if cc.unshared {
 		s.unshared--
@@ -93,23 +93,23 @@ func (cc *clientConn) isDraining() bool {
 	return cc.draining
 }
 
-// isEnding reports whether the last call of a drained connection is over, so that the
-// peer's close is what it waits for.
+// isEnding reports whether the last call of a drained connection is over, so that it waits only for
+// the peer to close its side.
 func (cc *clientConn) isEnding() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	return cc.ending
 }
 
-// isHalfClosed reports whether this side has closed its half, so that nothing can be sent.
+// isHalfClosed reports whether this side has closed its half, so that it can send nothing.
 func (cc *clientConn) isHalfClosed() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	return cc.halfClosed
 }
 
-// finish ends a drained connection: when the last frame was written this side closes its
-// half, reads what the peer still sends, and closes when the peer has closed too.
+// finish ends a drained connection: when the last frame was written this side closes its half,
+// reads what the peer still sends, and closes when the peer has closed too.
 func (cc *clientConn) finish() {
 	cc.sendCancels() // while this side may still send
 	cc.out.AfterFlush(func() {
@@ -130,9 +130,9 @@ func (cc *clientConn) finish() {
 	})
 }
 
-// Drain has all connections take no new calls and end when those in flight are over, as
-// when an address is no longer to be used. New calls open new connections. Those that were given to
-// Config.Unshared are their owner's.
+// Drain has all connections take no new calls and end when those in flight are over, for example
+// when an address is no longer to be used. New calls open new connections. Connections that were
+// given to Config.Unshared belong to their owner, and go on.
 func (s *Set) Drain() {
 	s.mu.Lock()
 	open := make([]*clientConn, 0, len(s.conns))

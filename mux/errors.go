@@ -12,51 +12,51 @@ import (
 )
 
 var (
-	// ErrClosed is what calls fail with whose Set, or whose side of the connection,
-	// was closed. errors.Is(ErrClosed, net.ErrClosed) is true.
+	// ErrClosed is the error of a call whose Set was closed. errors.Is(ErrClosed, net.ErrClosed) is
+	// true.
 	ErrClosed = cause.ErrClosed
 
-	// ErrOverloaded is what a call fails with for which a limit leaves no room, if
-	// the policy is not to wait. Nothing of it was sent.
+	// ErrOverloaded is the error of a call for which a limit leaves no room, if the policy is
+	// FailFast. Nothing of the call was sent.
 	ErrOverloaded = errors.New("mux: overloaded")
 
-	// ErrRefused is what a call fails with that the peer has not begun, and will not begin, since
-	// its limits leave no room for it or since it is going away. It is safe to make the call again.
+	// ErrRefused is the error of a call that the peer has not begun and will not begin, because its
+	// limits leave no room or because it is going away. The call is safe to retry.
 	ErrRefused = errors.New("mux: refused by the peer")
 
-	// ErrOverdue is what a call fails with that the peer has not begun, since the time that the
-	// request's header gives it was over: the call's own deadline is due. It matches
-	// os.ErrDeadlineExceeded under errors.Is.
+	// ErrOverdue is the error of a call that the peer has not begun because the time given in the
+	// request's header was over: the call's own deadline is due. It matches os.ErrDeadlineExceeded
+	// under errors.Is.
 	ErrOverdue = cause.New("mux: not begun by the peer in its time", os.ErrDeadlineExceeded)
 
-	// ErrSilent is what calls fail with whose peer answered no heartbeat, or no ping after a call
+	// ErrSilent is the error of a call whose peer answered no heartbeat, or no ping after a call
 	// had timed out. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
 
-	// ErrStalled is what calls fail with whose connection's peer has begun a frame and not gone on
-	// with it in time. It matches os.ErrDeadlineExceeded under errors.Is.
+	// ErrStalled is the error of a call on a connection whose peer has begun a frame and not
+	// continued it in time. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrStalled = cause.ErrStalled
 
 	// errIdle is why a connection was closed that had no call for too long.
 	errIdle = cause.New("mux: connection idle", net.ErrClosed)
 
-	// errPeerDrains is why a peer counts as one that cannot be dialled which drains its
-	// connections before they have carried a call.
+	// errPeerDrains counts as a failed dial: the peer drains its connections before they have
+	// carried a call.
 	errPeerDrains = errors.New("mux: peer drains its connections")
 
-	// errDrained is why a connection was closed that had been drained.
+	// errDrained is why a drained connection was closed.
 	errDrained = cause.New("mux: connection drained", net.ErrClosed)
 
-	// ErrElsewhere is what BeginUnless and BeginSoon fail with when their caller has got a
-	// connection elsewhere, or, for BeginSoon, is to look for one there.
+	// ErrElsewhere is the error of BeginUnless and BeginSoon when their caller has got a connection
+	// elsewhere, and of BeginSoon also when its caller should look for one there.
 	ErrElsewhere = errors.New("mux: made elsewhere")
 
-	// errUnshared is why a connection has left the set that is not shared: its peer does not share
+	// errUnshared is why a connection that is not shared has left the set: its peer does not share
 	// it, or its first request did not ask for it.
 	errUnshared = cause.New("mux: connection not shared", net.ErrClosed)
 
-	// errAbandoned is why a connection was closed that is not known to be shared and whose
-	// call went away before its reply came.
+	// errAbandoned is why a connection that is not known to be shared was closed: its call went
+	// away before the reply came.
 	errAbandoned = cause.New("mux: reply still under way", net.ErrClosed)
 )
 
@@ -72,11 +72,11 @@ type Error struct {
 	Addr net.Addr // the peer; nil if the call had no connection yet
 	Err  error    // never nil
 
-	// SentBefore says that the same call may have been made before, or be made again beside this
-	// attempt, and may have been sent then. A Set knows nothing of that: the one who makes the
-	// attempts says so. The suite of package transport says so too of calls that have no timeout
-	// and whose context cannot end, and of all calls with transport.WithKitexTimeouts: of these it
-	// does not know how often they are made.
+	// SentBefore says that another attempt at the same call, before or beside this one, may have
+	// been sent. A Set knows nothing of other attempts: the code that makes them sets SentBefore.
+	// The suite of package transport sets it too for calls that have no timeout and whose context
+	// cannot end, and for all calls with transport.WithKitexTimeouts: it does not know how often
+	// those calls are made.
 	SentBefore bool
 
 	sent bool
@@ -127,22 +127,21 @@ func (e *Error) doing() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotSent reports whether no byte of the call was handed to the kernel, nor will be, so that the
-// peer cannot have seen it, or the peer has refused it before it was begun: it is safe to try it
-// again.
+// NotSent reports whether the call is safe to retry: either no byte of it was handed to the kernel,
+// nor will be, so that the peer cannot have seen it, or the peer has refused it before beginning
+// it.
 func (e *Error) NotSent() bool { return !e.sent && !e.SentBefore }
 
-// Timeout reports whether the call failed because time was over.
+// Timeout reports whether the call failed because time ran out, for the call or for the peer.
 func (e *Error) Timeout() bool {
 	return errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded)
 }
 
-// Temporary is part of net.Error. It is always false; see NotSent for what may be
-// tried again.
+// Temporary is part of net.Error. It always returns false; see NotSent for what is safe to retry.
 func (e *Error) Temporary() bool { return false }
 
-// FrameError says that bytes are not a frame that this package takes: Reason says why, Bytes and
-// Limit how long the frame is and may be if it is too long, and Received that the peer sent it. One
-// that the peer sent ends the connection, since nobody knows where the next frame begins, unless it
-// is a reply that is too large: then the call fails alone, where others may share the connection.
+// FrameError says that bytes are not a frame that this package takes. Reason says why; Bytes and
+// Limit say how long a frame that is too long is and may be; Received says that the peer sent it. A
+// received bad frame ends the connection, since its reader cannot tell where the next frame begins.
+// The exception is a reply that is too large on a shared connection, which fails only its own call.
 type FrameError = frame.Error

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// group is goroutines that somebody waits for. The zero value has none.
+// group is a set of goroutines that its owner waits for. The zero value has none.
 type group struct {
-	running sync.WaitGroup // timers that are set included
+	running sync.WaitGroup // including timers that are set
 
 	mu     sync.Mutex // nothing is locked inside
 	closed bool       // guarded by mu
@@ -24,7 +24,7 @@ func (g *group) start(f func()) bool {
 	return true
 }
 
-// enter counts the calling goroutine, which calls leave soon, unless the group is closed.
+// enter counts the calling goroutine, unless the group is closed. The goroutine calls leave soon.
 func (g *group) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -37,8 +37,8 @@ func (g *group) enter() bool {
 // leave ends what enter began.
 func (g *group) leave() { g.running.Done() }
 
-// after runs f on a goroutine in d, unless the timer that it returns is given to stop
-// before. Once the group is closed it does nothing, and returns nil.
+// after runs f on a goroutine after d, unless the returned timer is given to stop before. If the
+// group is closed it does nothing and returns nil.
 func (g *group) after(d time.Duration, f func()) *time.Timer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,15 +52,15 @@ func (g *group) after(d time.Duration, f func()) *time.Timer {
 	})
 }
 
-// stop stops a timer of after's; nil is none. A timer may be stopped again.
+// stop stops a timer that after returned; nil stops nothing. A timer may be stopped again.
 func (g *group) stop(t *time.Timer) {
 	if t != nil && t.Stop() {
 		g.running.Done()
 	}
 }
 
-// wait closes the group and waits for its goroutines, and for its timers, which have to
-// be stopped.
+// wait closes the group and waits for its goroutines and timers. Its caller must have stopped the
+// timers.
 func (g *group) wait() {
 	g.mu.Lock()
 	g.closed = true

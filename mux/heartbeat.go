@@ -6,8 +6,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// healthLocked looks at a connection. Only a shared one has a peer that answers pings. Of bytes
-// that it takes a peer gives signs while there were more than it could take at once.
+// healthLocked looks at a connection. Only the peer of a shared one answers pings. A peer that
+// takes bytes gives signs of life only while there are more bytes than it can take at once.
 func (s *Set) healthLocked(cc *clientConn, now time.Time) pulse.Health {
 	interval := s.config.Heartbeat
 	if interval <= 0 || mode(cc.mode.Load()) != modeShared || cc.isHalfClosed() {

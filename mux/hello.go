@@ -8,15 +8,16 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is how a connection finds out what its peer can. The first request carries a mark, and
-// a peer that knows this package says hello as soon as it has read that request's header: within
-// one round trip, whatever its handler does. Calls that find only connections of which that is not
-// known wait for a hello. Where none comes within a grace the peer is likely to be a stock one, and
-// they get connections of their own. A peer that has said hello before is likely to be slow
-// instead. A connection whose peer says something else is handed over after its call (unshared.go).
+// This file is how a connection finds out what its peer can do. The first request carries a mark,
+// and a peer that knows this package says hello as soon as it has read that request's header:
+// within one round trip, whatever its handler does. Calls that find only connections whose peer is
+// not known yet wait for a hello. If none comes within a grace, the peer is likely to be a stock
+// one, and the calls get connections of their own; a peer that has said hello before is likely to
+// be slow instead. A connection whose peer says something else is handed over after its call
+// (unshared.go).
 
 const (
-	// graceDials is how many times as long as its dial a hello is waited for, within these bounds.
+	// graceDials is how many times its dial's time a hello is waited for, within these bounds.
 	graceDials = 4
 	minGrace   = 5 * time.Millisecond
 	maxGrace   = 100 * time.Millisecond
@@ -24,20 +25,20 @@ const (
 	// minHelloGrace is the least grace of a hello: a server that has just started is slow.
 	minHelloGrace = 20 * time.Millisecond
 
-	// knownGrace is the grace of a hello where the last first frame was one. The peer is likely to
-	// be busy, and more connections are the last thing that it needs.
+	// knownGrace is the grace of a hello if the last first frame was a hello. The peer is likely to
+	// be busy then, and more connections are the last thing that it needs.
 	knownGrace = time.Second
 
 	// mostKnown is how many times MaxConns connections such a peer gets while hellos are late.
 	mostKnown = 4
 
-	// mostDoublings bounds what a set without hellos may dial at a time: by then it is as much as
-	// is configured.
+	// mostDoublings bounds what a set without hellos may dial at one time: by then that is as much
+	// as is configured.
 	mostDoublings = 16
 )
 
-// answerGrace is how long an answer may take that needs no handler, on a connection whose dial took
-// so long.
+// answerGrace is how long an answer that needs no handler may take on a connection whose dial took
+// that long.
 func answerGrace(dialTook time.Duration) time.Duration {
 	return min(max(graceDials*dialTook, minGrace), maxGrace)
 }
@@ -50,7 +51,7 @@ func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
 	return max(cc.grace, minHelloGrace)
 }
 
-// mostNewLocked returns how many connections may be dialled, or wait for hellos, at a time.
+// mostNewLocked returns how many connections may be dialled or wait for hellos at one time.
 func (s *Set) mostNewLocked() int {
 	least := min(s.config.MaxConns, s.config.MaxUnshared)
 	if s.peer == peerShared {
@@ -59,15 +60,15 @@ func (s *Set) mostNewLocked() int {
 	return least << s.doublings
 }
 
-// randomGeneration returns the generation that a connection's sequence IDs begin with. It is
-// random, so that the mark of one connection is not taken for that of another, and not 0.
+// randomGeneration returns the generation with which a connection's sequence IDs begin. It is
+// random, so that one connection's mark is not taken for another's, and never 0.
 func randomGeneration() uint16 { return uint16(1 + rand.IntN(1<<16-1)) }
 
-// limits is what a peer has announced, and this side's own limit where that is lower.
+// limits is what a peer has announced, or this side's own limit where that is lower.
 type limits struct {
 	places int   // calls at a time
-	fewer  bool  // that is what the peer has announced
-	bytes  int64 // of requests that have no reply yet; 0: no limit
+	fewer  bool  // places is what the peer has announced
+	bytes  int64 // of requests without a reply; 0: no limit
 	frame  int   // the longest request
 }
 
@@ -104,8 +105,8 @@ func (cc *clientConn) longestRequest() int {
 	return cc.set.config.MaxFrameBytes
 }
 
-// fitsPeer reports whether the peer is likely to have room for one more request, lateBytes being
-// those of requests whose callers have gone. A request alone always fits.
+// fitsPeer reports whether the peer is likely to have room for one more request. lateBytes is the
+// bytes of requests whose callers have gone. A request alone always fits.
 func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 	if mode(cc.mode.Load()) != modeShared || cc.limits.bytes == 0 {
 		return true
@@ -115,7 +116,7 @@ func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 	return held+unsent == 0 || held+expected <= cc.limits.bytes
 }
 
-// awaitHelloLocked has later calls wait for the hello that a call which begins will ask for.
+// awaitHelloLocked makes later calls wait for the hello that the beginning call will ask for.
 func (cc *clientConn) awaitHelloLocked() {
 	if mode(cc.mode.Load()) == modeProbing && !cc.marked && cc.set.trusting.Load() {
 		cc.awaited.Store(true)
@@ -123,10 +124,10 @@ func (cc *clientConn) awaitHelloLocked() {
 	}
 }
 
-// sign puts into c's request what only a peer of this package understands: on a connection's first
-// request the mark, and once the peer is known a flag for a oneway. It counts the bytes of a
-// request that is to be answered. If a first request's header has no room for the mark, it goes
-// without.
+// sign puts into c's request what only a peer of this package understands: the mark on a
+// connection's first request, and once the peer is known the flag of a oneway. It counts the bytes
+// of a request that has a reply. A first request whose header has no room for the mark goes without
+// it.
 func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 	if !c.oneway {
 		c.held = int64(frame.Weight(c.request.Len()))
@@ -161,7 +162,7 @@ func (cc *clientConn) hasSigned() bool {
 }
 
 // goUnmarked leaves the connection to its first request, which has no mark, so that the peer will
-// say no hello. What that can do is not known from this.
+// not say hello. What the peer can do stays unknown.
 func (cc *clientConn) goUnmarked() {
 	cc.mu.Lock()
 	if mode(cc.mode.Load()) == modeProbing {
@@ -175,10 +176,10 @@ func (cc *clientConn) goUnmarked() {
 	defer s.mu.Unlock()
 	s.countLocked(cc)
 	s.publishLocked()
-	s.serveLocked() // calls that waited for the hello have another connection dialled
+	s.serveLocked() // for calls that waited for the hello it dials another connection
 }
 
-// flagOneway sets the flag. The request is a copy of the caller's (SendOneway).
+// flagOneway sets the oneway flag. The request is a copy of the caller's (SendOneway).
 func flagOneway(request *buffer.LinkBuffer) error {
 	start, err := request.Peek(frame.PrefixBytes)
 	if err != nil {
@@ -188,8 +189,8 @@ func flagOneway(request *buffer.LinkBuffer) error {
 	return nil
 }
 
-// unmarkLocked is called when the caller of c leaves. If the mark was not sent the next request has
-// it.
+// unmarkLocked is called when the caller of c leaves. If the mark was not sent, the next request
+// carries it.
 func (cc *clientConn) unmarkLocked(c *Call) {
 	if c.marks && !c.queued {
 		cc.marked = false
@@ -199,8 +200,8 @@ func (cc *clientConn) unmarkLocked(c *Call) {
 	}
 }
 
-// noteReply takes from a first reply that the peer is well, and from one without a hello before it
-// that the peer is a stock one. Only the reader calls it.
+// noteReply learns from a first reply that the peer is well, and, if no hello came before it, that
+// the peer is a stock one. Only the reader calls it.
 func (cc *clientConn) noteReply() {
 	if cc.replied.Load() {
 		return
@@ -212,7 +213,7 @@ func (cc *clientConn) noteReply() {
 	cc.set.recovered()
 }
 
-// learn takes from the first frame how the connection may be used. Only the reader calls it.
+// learn learns from the first frame how the connection may be used. Only the reader calls it.
 func (cc *clientConn) learn(m mode) {
 	cc.known = true
 	cc.mu.Lock()
@@ -230,8 +231,8 @@ func (cc *clientConn) learn(m mode) {
 	cc.set.learn(cc, m)
 }
 
-// isLateLocked reports whether the grace is over in which cc's hello should have come, and
-// otherwise how much of it is left. Without a hello that is expected neither is so.
+// isLateLocked reports whether cc's hello is later than its grace, and otherwise how much of the
+// grace is left. If no hello is expected both are zero.
 func (s *Set) isLateLocked(cc *clientConn, now time.Time) (late bool, left time.Duration) {
 	if !cc.awaited.Load() {
 		return false, 0
@@ -255,14 +256,15 @@ func (cc *clientConn) expectNoHello() {
 	cc.awaited.Store(false)
 }
 
-// expectNoHellosLocked is expectNoHello for all: the peer was last found to be a stock one.
+// expectNoHellosLocked is expectNoHello for all connections: the last first frame was a stock
+// peer's.
 func (s *Set) expectNoHellosLocked() {
 	for _, cc := range *s.list.Load() {
 		cc.expectNoHello()
 	}
 }
 
-// probingLocked returns how many connections are used whose peers are not known.
+// probingLocked returns how many connections in use have peers that are not known yet.
 func (s *Set) probingLocked() (n int) {
 	for _, cc := range *s.list.Load() {
 		if mode(cc.mode.Load()) == modeProbing && (cc.awaited.Load() || cc.load.Load() > 0) {
@@ -272,7 +274,7 @@ func (s *Set) probingLocked() (n int) {
 	return n
 }
 
-// planGraceLocked has the set look when the first grace is over of those that calls wait for.
+// planGraceLocked has the set look when the first grace ends of the hellos that calls wait for.
 func (s *Set) planGraceLocked() {
 	if s.closed || s.waiters.Len() == 0 {
 		return
@@ -295,9 +297,9 @@ func (s *Set) planGraceLocked() {
 	s.grace, s.graceAt = s.goroutines.after(next, s.endGrace), due
 }
 
-// endGrace looks for hellos that should have come. Without them calls get connections of their own,
-// twice as many as before: the peer is likely to be a stock one. If it was none at last they are
-// few, until a first frame shows what it is.
+// endGrace looks for hellos that should have come. If one is missing, calls get connections of
+// their own, twice as many as before: the peer is likely to be a stock one. If the last first frame
+// was a hello these stay few, until a first frame shows what the peer is now.
 func (s *Set) endGrace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is replies that are longer than MaxFrameBytes. On a shared connection one
-// fails its call and is skipped: what that costs is the time in which it arrives. On another
-// connection nobody else would be hurt, so that ends.
+// This file is replies that are longer than MaxFrameBytes. On a shared connection such a reply
+// fails its call and is skipped, which costs the time in which it arrives. Any other connection
+// ends, which hurts no other call.
 
-// refuse decides on a frame whose prefix, start, was refused with err. It returns nil if
-// the frame is to be skipped, and otherwise why the connection ends.
+// refuse decides about a frame whose prefix, start, was refused with err. It returns nil if the
+// frame is to be skipped, and otherwise why the connection ends.
 func (cc *clientConn) refuse(start []byte, err error) error {
 	var bad *FrameError
 	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.IsControl() {
@@ -27,11 +27,12 @@ func (cc *clientConn) refuse(start []byte, err error) error {
 	cc.skip = length
 	cc.setIncoming(length)
 	cc.answer(cc.prefix.SeqID, nil, bad)
-	return nil // the reader may be the call that has failed, or have its reply: it skips no more than it has to
+	// The reader may be the call that has failed, or may have its reply: it skips no more than it
+	// must.
+	return nil
 }
 
-// skipRest goes on with a frame that is skipped: it waits until more of it has come, and skips
-// that.
+// skipRest continues with a skipped frame: it waits for more of the frame, and skips that.
 func (cc *clientConn) skipRest(in buffer.Reader) error {
 	if in.Len() == 0 {
 		if _, err := in.Peek(1); err != nil {

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// partBytes is how much of a reply longer than frame.CopyBytes is waited for at a time, so that
-	// others see that it comes, and how much still has to.
+	// partBytes is how much of a reply longer than frame.CopyBytes the reader waits for at a time,
+	// so that others see that the reply comes, and how much is still to come.
 	partBytes = 256 << 10
 )
 
-// await returns nil when c has ended on the connection, answered or failed, and
-// otherwise why its caller has to leave before.
+// await returns nil when c has ended on the connection, answered or failed, and otherwise why its
+// caller must leave before that.
 func (cc *clientConn) await(c *Call) error {
 	cc.mu.Lock()
 	state := cc.roles.arrive(c)
@@ -37,8 +37,8 @@ func (cc *clientConn) await(c *Call) error {
 	return nil
 }
 
-// expire decides on a parked caller whose time is over. If it was to be woken at that
-// moment the wake-up is on its way, and has to be taken: c may be used again.
+// expire decides about a parked caller whose time is over. If another goroutine is waking the
+// caller at that moment, expire takes the wake-up, since c may be used again.
 func (cc *clientConn) expire(c *Call, over error) error {
 	cc.mu.Lock()
 	state := c.state
@@ -57,8 +57,8 @@ func (cc *clientConn) expire(c *Call, over error) error {
 	return nil
 }
 
-// lead reads for all callers until c has ended, and returns nil, or until c's caller has
-// to leave, and returns why. leave passes the role on.
+// lead reads for all callers until c has ended, and returns nil, or until c's caller must leave,
+// and returns why. leave passes the role on.
 func (cc *clientConn) lead(c *Call) error {
 	cc.limitRead(c.deadline)
 	if c.ctx.Done() != nil {
@@ -87,9 +87,9 @@ func (cc *clientConn) lead(c *Call) error {
 	}
 }
 
-// limitRead makes sure that the reader looks up by deadline, zero for never. An earlier
-// deadline is left as it is: a reader that it wakes too soon sets its own then, so that
-// calls with the same timeout set one now and then and not each.
+// limitRead makes sure that the reader looks up by deadline; zero means never. It leaves an earlier
+// deadline as it is: a reader that wakes too soon then sets its own. So calls with the same timeout
+// set a deadline now and then, not each time.
 func (cc *clientConn) limitRead(deadline time.Time) {
 	if deadline.IsZero() || !cc.readDeadline.IsZero() && !cc.readDeadline.After(deadline) {
 		return
@@ -105,17 +105,18 @@ func (cc *clientConn) setReadDeadline(t time.Time) {
 // longAgo returns a read deadline that has passed.
 func longAgo() time.Time { return time.Unix(1, 0) }
 
-// kick has the reader look up. It may come late, when another reads: that one reads on. A
-// connection that was handed over is left alone.
+// kick has the reader look up. It may come late and reach another reader, which reads on. It leaves
+// a connection that was handed over alone.
 func (cc *clientConn) kick() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
 	if cc.cause == nil {
-		_ = cc.conn.SetReadDeadline(longAgo()) // fails on a closed connection, whose reader has looked up
+		// This fails on a closed connection, whose reader has looked up.
+		_ = cc.conn.SetReadDeadline(longAgo())
 	}
 }
 
-// kickReader is kick, if there is a reader.
+// kickReader kicks the reader, if there is one.
 func (cc *clientConn) kickReader() {
 	cc.mu.Lock()
 	read := cc.roles.leader != nil || cc.roles.watched
@@ -125,8 +126,8 @@ func (cc *clientConn) kickReader() {
 	}
 }
 
-// readFrames waits for a frame and handles all that have come. An error of the
-// deadline's leaves a partial frame in the connection, where the next reader finds it.
+// readFrames waits for a frame and handles all that have come. When the read deadline passes, a
+// partial frame stays in the connection, where the next reader finds it.
 func (cc *clientConn) readFrames() error {
 	defer cc.wakeRest()
 	in := cc.conn.Reader()
@@ -150,7 +151,7 @@ func (cc *clientConn) readFrames() error {
 	}
 }
 
-// lookAtPart counts bytes as progress that have come of a frame since somebody looked.
+// lookAtPart counts the bytes of a frame that have come since the last look as a sign of life.
 func (cc *clientConn) lookAtPart(in buffer.Reader) {
 	if part := in.Len(); part != cc.part {
 		cc.part = part
@@ -171,9 +172,9 @@ func (cc *clientConn) heardMore() {
 	cc.vouch()
 }
 
-// hasFrame reports whether another whole frame, something that is no frame, or a part of one that
-// is skipped can be read without waiting. What readFrames leaves in the buffer is no such thing, so
-// that whoever looks next has to wait for more in any case.
+// hasFrame reports whether the reader can go on without waiting: with another whole frame, with
+// something that is no frame, or with a part of a frame that is skipped. What readFrames leaves in
+// the buffer is none of these, so the next reader always waits for more.
 func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 	if cc.skip > 0 {
 		return in.Len() > 0
@@ -189,8 +190,8 @@ func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 	return err != nil || p.Bytes <= in.Len()
 }
 
-// readFrame waits for one frame and returns it, in a buffer from frame.Take, its prefix
-// being in cc.prefix; nil is one that is skipped, or a part of it.
+// readFrame waits for one frame and returns it in a buffer from frame.Take, with its prefix in
+// cc.prefix. It returns nil for a frame that is skipped, or a part of one.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	switch {
 	case cc.large:
@@ -246,15 +247,15 @@ func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	}
 }
 
-// setIncoming says how much is still to come of a large frame. Who waits for a better
-// connection takes this one as soon as that is little.
+// setIncoming records how much of a large frame is still to come. Calls that wait for a better
+// connection take this one as soon as that is little.
 func (cc *clientConn) setIncoming(left int64) {
 	if before := cc.incoming.Swap(left); before > clogBytes && left <= clogBytes {
 		cc.set.serveWaiters()
 	}
 }
 
-// handle gives a frame to its call, which owns it then, or does what it says about the
+// handle gives a frame to its call, which owns it then, or does what the frame says about the
 // connection. cc.prefix is the frame's.
 func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
 	cc.heardMore()
@@ -263,7 +264,8 @@ func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
 		return cc.control(received)
 	}
 	cc.noteReply()
-	frame.Blank(received, cc.prefix) // a stock peer may have copied what it got from one of this package
+	// A stock peer may have copied what it got from a peer of this package.
+	frame.Blank(received, cc.prefix)
 	if !cc.answer(cc.prefix.SeqID, received, nil) {
 		frame.Drop(received)
 	}

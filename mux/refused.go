@@ -8,18 +8,18 @@ import (
 )
 
 // This file is what a shared connection's peer says about requests that it does not answer: that it
-// refuses them, or has no reply to a call that was cancelled; and that it has room again.
+// refuses them, or has no reply to a cancelled call; and that it has room again.
 
 // Why a peer has refused a call.
 var (
 	errNoRoom = cause.New("mux: refused by the peer, which has no room", ErrRefused)
 	errGoing  = cause.New("mux: refused by the peer, which is going away", ErrRefused)
 
-	// errUnanswered is why a call fails that the peer takes for cancelled, and may have run.
+	// errUnanswered is the error of a call that the peer takes for cancelled, and may have run.
 	errUnanswered = errors.New("mux: the peer sends no reply")
 )
 
-// refusal returns why the call fails that the peer refuses for reason. c is nil if its caller has
+// refusal returns the error of a call that the peer refuses for reason. c is nil if its caller has
 // gone.
 func (cc *clientConn) refusal(c *Call, reason frame.Reason) error {
 	switch reason {
@@ -41,12 +41,12 @@ func (cc *clientConn) refusal(c *Call, reason frame.Reason) error {
 	return ErrRefused // whatever it is, the call was not begun
 }
 
-// isForLater reports whether the reason says something about requests that come soon.
+// isForLater reports whether the reason also holds for requests that come soon.
 func isForLater(reason frame.Reason) bool {
 	return reason == frame.ReasonNoRoom || reason == frame.ReasonGoing
 }
 
-// hearRefused takes what the peer says about requests that it does not answer. Only the reader
+// hearRefused handles what the peer says about requests that it does not answer. Only the reader
 // calls it.
 func (cc *clientConn) hearRefused(m frame.Message) {
 	if mode(cc.mode.Load()) != modeShared {
@@ -58,7 +58,7 @@ func (cc *clientConn) hearRefused(m frame.Message) {
 	}
 }
 
-// hearRoom takes that the peer has room again. Only the reader calls it.
+// hearRoom is called when the peer says that it has room again. Only the reader calls it.
 func (cc *clientConn) hearRoom() {
 	cc.mu.Lock()
 	cc.throttle.roomy()
@@ -74,15 +74,15 @@ func (cc *clientConn) openLocked() {
 	cc.most.Store(int32(cc.throttle.limit(cc.places())))
 }
 
-// planRestLocked has the connection try more calls in a while, if it may have fewer than its peer
-// has announced.
+// planRestLocked has the connection try more calls after a pause, if a throttle keeps it below what
+// its peer has announced.
 func (cc *clientConn) planRestLocked() {
 	if cc.rest == nil && cc.throttle.window > 0 && cc.cause == nil && !cc.draining {
 		cc.rest = cc.set.goroutines.after(cc.throttle.nextPause(), cc.endRest)
 	}
 }
 
-// endRest is called when that is over.
+// endRest is called when that pause is over.
 func (cc *clientConn) endRest() {
 	cc.mu.Lock()
 	cc.rest = nil
@@ -92,7 +92,7 @@ func (cc *clientConn) endRest() {
 	cc.set.serveWaiters()
 }
 
-// planRestsLocked has connections that refused tried again while calls wait.
+// planRestsLocked has connections that refused calls tried again while calls wait.
 func (s *Set) planRestsLocked() {
 	for _, cc := range *s.list.Load() {
 		cc.mu.Lock()
@@ -101,8 +101,8 @@ func (s *Set) planRestsLocked() {
 	}
 }
 
-// refusedInTime is why a call fails that was refused, and whose time was over before it had another
-// place.
+// refusedInTime is the error of a call that was refused, and whose time was over before it had
+// another place.
 type refusedInTime struct{ refused, over error }
 
 func (e *refusedInTime) Error() string {
@@ -111,10 +111,10 @@ func (e *refusedInTime) Error() string {
 
 func (e *refusedInTime) Unwrap() []error { return []error{e.refused, e.over} }
 
-// Again gives a call whose Receive has failed with ErrRefused another place, as Set.Begin does, on
-// any of the set's connections. The request has to be encoded again, with the call's new sequence
-// ID, and then be sent; Request, Send and Receive are used as they were before. With FailFast Again
-// fails with ErrRefused. After an error, which is an *Error, the call can only be ended.
+// Again gives a call whose Receive has failed with ErrRefused another place, on any of the set's
+// connections, as Set.Begin does. The caller must encode the request again, with the call's new
+// sequence ID, and then calls Send and Receive as before. With FailFast Again fails with
+// ErrRefused. After an error, which is an *Error, the call can only be ended.
 func (c *Call) Again() error {
 	refused := c.refused
 	s, last := c.conn.set, c.conn
@@ -141,7 +141,7 @@ func (c *Call) Again() error {
 	return e
 }
 
-// failRefused returns the error of a call that the peer has ended and not answered.
+// failRefused returns the error of a call that the peer has ended without a reply.
 func (c *Call) failRefused() error {
 	e := &Error{Op: "receive", Err: c.refused, Addr: c.conn.conn.RemoteAddr()}
 	var bad *FrameError

@@ -1,13 +1,13 @@
 package mux
 
-// roles decides who reads a connection. One goroutine reads at a time: a caller whose reply is not
-// there yet (the leader), or the connection's watcher while no caller does: a worker that reads
-// what a poller has reported, or a goroutine that waits where there is none. The other callers wait
-// (the followers). A leader that leaves makes one of them the next leader, so that whenever a
-// caller waits somebody reads.
+// roles decides who reads a connection. One goroutine reads at a time: either a caller whose reply
+// has not come yet (the leader), or, while no caller reads, the connection's watcher. The watcher
+// is a worker that reads what a poller has reported, or, where there is no poller, a goroutine that
+// waits for bytes. The other callers wait (the followers). A leader that leaves makes one of them
+// the next leader, so that somebody reads whenever a caller waits.
 //
-// The methods are the whole of the decision, without locks or channels: whoever has roles
-// calls them with its lock held and afterwards wakes the calls they return.
+// The methods are the whole decision, without locks or channels. The connection calls them with its
+// lock held, and afterwards wakes the calls they return.
 type roles struct {
 	leader  *Call    // reads, or has just been told to; nil: no caller does
 	watched bool     // the watcher reads; never while there is a leader
@@ -15,11 +15,11 @@ type roles struct {
 	waiting callList // the followers, all callWaiting, in the order in which they came
 }
 
-// callState says where a call is, for as long as it is in flight.
+// callState says where a call stands while it is in flight.
 type callState uint8
 
 const (
-	callOpen     callState = iota // its caller does not wait: it encodes, sends, or is about to wait or to leave
+	callOpen     callState = iota // its caller does not wait yet, or is about to leave
 	callWaiting                   // its caller is a follower, parked until it is woken
 	callLeading                   // its caller reads
 	callAnswered                  // its reply is there; final
@@ -35,9 +35,8 @@ func (s callState) String() string {
 	return [...]string{"open", "waiting", "leading", "answered", "failed", "gone"}[s]
 }
 
-// arrive is called for a caller that wants its reply. It returns the state in which
-// the call is then: callLeading if the caller has to read, callWaiting if it has to park
-// until it is woken, or how the call ended.
+// arrive is called for a caller that wants its reply. It returns the call's new state: callLeading
+// if the caller must read, callWaiting if it must park until it is woken, or how the call ended.
 func (r *roles) arrive(c *Call) callState {
 	if c.state != callOpen {
 		return c.state
@@ -52,8 +51,8 @@ func (r *roles) arrive(c *Call) callState {
 	return c.state
 }
 
-// settle gives c its end, callAnswered or callFailed. It reports whether c's caller is
-// parked and has to be woken.
+// settle gives c its end, callAnswered or callFailed. It reports whether c's caller is parked and
+// must be woken.
 func (r *roles) settle(c *Call, end callState) (wake bool) {
 	wake = c.state == callWaiting
 	if wake {
@@ -63,16 +62,17 @@ func (r *roles) settle(c *Call, end callState) (wake bool) {
 	return wake
 }
 
-// unpark takes a caller that is parked out of the followers, because it wakes up by
-// itself. It departs next.
+// unpark removes a parked caller that wakes up by itself from the followers. The caller departs
+// next.
 func (r *roles) unpark(c *Call) {
 	r.waiting.remove(c)
 	c.state = callOpen
 }
 
-// depart is called when the caller of c is awake and leaves: with its reply, with an error, or,
-// which makes the call callGone, because its time is over. It returns the call that must be woken
-// to read next, if any, or that the watcher has the role and must look at what was reported.
+// depart is called when the caller of c is awake and leaves: with its reply, with an error, or
+// because its time is over, which makes the call callGone. It returns the call that must be woken
+// to read next, if any, or reports that the watcher has the role and must look at what was
+// reported.
 func (r *roles) depart(c *Call) (next *Call, look bool) {
 	if c.state == callWaiting {
 		panic("mux: BUG: a parked caller leaves")
@@ -87,7 +87,7 @@ func (r *roles) depart(c *Call) (next *Call, look bool) {
 	return r.pass()
 }
 
-// watch gives the reading role to the watcher, unless somebody has it.
+// watch gives the reading role to the watcher, unless it is taken.
 func (r *roles) watch() bool {
 	if r.leader != nil || r.watched {
 		return false
@@ -96,15 +96,15 @@ func (r *roles) watch() bool {
 	return true
 }
 
-// report is watch for what the poller has reported. If the role is not free, whoever leaves it free
-// takes what was reported along.
+// report is watch for what the poller has reported. If the role is taken, the report is kept until
+// no caller wants the role: then the watcher gets it, and looks.
 func (r *roles) report() bool {
 	r.told = !r.watch()
 	return !r.told
 }
 
 // unwatch takes the role from the watcher. It returns the call that must be woken to read next, if
-// any, or that the watcher has the role again and must look at what was reported.
+// any, or reports that the watcher has the role again and must look at what was reported.
 func (r *roles) unwatch() (next *Call, look bool) {
 	if !r.watched {
 		panic("mux: BUG: unwatch of a connection that is not watched")
@@ -113,8 +113,8 @@ func (r *roles) unwatch() (next *Call, look bool) {
 	return r.pass()
 }
 
-// pass gives the free role to the newest of the followers: its reply is likely to come
-// last, so that it reads for the others for the longest time. Without any it goes to the watcher if
+// pass gives the free role to the newest follower: its reply is likely to come last, so that it
+// reads for the others for the longest time. Without followers the role goes to the watcher if
 // something was reported.
 func (r *roles) pass() (next *Call, look bool) {
 	c := r.waiting.last
@@ -128,7 +128,7 @@ func (r *roles) pass() (next *Call, look bool) {
 	return c, false
 }
 
-// callList is a list of calls, linked by their prev and next.
+// callList is a list of calls, linked by prev and next.
 type callList struct{ first, last *Call }
 
 func (l *callList) push(c *Call) {

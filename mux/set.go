@@ -11,29 +11,29 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// InfoKey is the key of the string info in a header by which peers of this package know each other.
-// A Set takes it out of replies, and a muxserver.Server out of requests; what else reads headers
-// has to ignore it.
+// InfoKey is the key of the string info by which peers of this package recognise each other in a
+// header. A Set removes it from replies, and a muxserver.Server from requests. Other readers of
+// headers must ignore it.
 const InfoKey = frame.InfoKey
 
-// Set is the connections to one address, and what is known about it.
+// Set holds the connections to one address, and what is known about it.
 //
-// A connection's first request says that this side multiplexes. A peer that does so too says it at
-// once, in the first frame, and the connection has many calls at a time from then on. Where the
-// first frame is another one the connection has that one call, and is given to Config.Unshared. So
-// no switch must be set on either side.
+// A connection's first request says that this side multiplexes. A peer that multiplexes too says so
+// at once, in its first frame, and from then on the connection carries many calls at a time. If the
+// first frame is another one, the connection carries only that call, and then goes to
+// Config.Unshared. So neither side needs a switch.
 //
 // All methods may be called from any goroutine.
 type Set struct {
 	config Config // immutable, defaults filled in
 
-	// atomic
-	list      atomic.Pointer[[]*clientConn] // connections that are shared or probing; never changed, but replaced with mu held
-	canGrow   atomic.Bool                   // another connection may be dialled for calls that find no idle one; changed with mu held
-	moreSoon  atomic.Bool                   // that, or one is being dialled; changed with mu held
-	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun; set to false before a look, to true with mu held
-	trusting  atomic.Bool                   // calls wait for hellos: the last first frame was none or a hello; changed with mu held
-	waitings  atomic.Int32                  // waiters.Len(); changed with mu held
+	// atomic; changed with mu held
+	list      atomic.Pointer[[]*clientConn] // shared and probing ones; the slice never changes
+	canGrow   atomic.Bool                   // calls that find no idle one may have one dialled
+	moreSoon  atomic.Bool                   // canGrow, or a connection is being dialled
+	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun
+	trusting  atomic.Bool                   // calls wait for hellos: peer is not peerUnshared
+	waitings  atomic.Int32                  // waiters.Len()
 
 	goroutines group
 	calls      sync.Pool // of *Call, in no use
@@ -43,37 +43,37 @@ type Set struct {
 	// guarded by mu
 	closed    bool
 	conns     map[*clientConn]struct{} // all that are not dead
-	active    int                      // of them, those that are not draining
-	shared    int                      // of these, those that are shared
-	unshared  int                      // and those that are not, and have a call
-	doubted   int                      // and those that are doubted: new calls may have others dialled instead
-	apart     map[*conn.Conn]bool      // connections that were handed over, and whose end the set was not told yet: whether Unshared has returned
+	active    int                      // of conns: those that are not draining
+	shared    int                      // of active: those that are shared
+	unshared  int                      // of active: those that are not shared, and have a call
+	doubted   int                      // of active: those that are doubted; others may be dialled
+	apart     map[*conn.Conn]bool      // handed over, end not yet told; true: Unshared has returned
 	dialling  int
 	dialCtx   context.Context    // of the dials under way; nil without any
-	cancel    context.CancelFunc // its
+	cancel    context.CancelFunc // cancels dialCtx
 	peer      peer
-	grace     *time.Timer   // non-nil while calls wait for a hello: looks whether it is late
-	graceAt   time.Time     // when it is due
+	grace     *time.Timer   // non-nil while calls wait for a hello: fires when it is late
+	graceAt   time.Time     // when grace is due
 	doublings int           // how often hellos were late since a first frame came
 	waiters   list.List     // of *waiter: calls without a connection, oldest first
-	impatient int           // of them, those that wait only while connections are being opened
+	impatient int           // of waiters: those that wait only while connections are being opened
 	failures  int           // since the last first reply on a connection
-	closings  int           // ends of connections before the first reply, one after the other, since then
+	closings  int           // since then: connections in a row that ended before a reply
 	faults    uint64        // failures to get a connection so far
-	fault     error         // the last one; nil if there was none
-	lastErr   error         // the last one, if no dial has succeeded since; otherwise nil
+	fault     error         // the last failure; nil if there was none
+	lastErr   error         // the last failure, if no dial has succeeded since; otherwise nil
 	pause     *time.Timer   // non-nil: no dial begins before it fires
 	spares    bool          // there is a pause because a connection that works is enough
-	alone     chan struct{} // closed when none works any more; nil while nobody waits for that
-	dialled   chan struct{} // non-nil while somebody waits for a dial or a pause to end
+	alone     chan struct{} // closed when no connection works; nil unless a trial needs it
+	dialled   chan struct{} // non-nil while WarmUp waits for a dial or a pause to end
 	upkeep    *time.Timer   // nil until there was a connection
-	upkeepAt  time.Time     // when it is due; zero: it is not set
+	upkeepAt  time.Time     // when upkeep is due; zero: it is not set
 
-	counters counters // atomic, and not beside what every call reads
+	counters counters // atomic, and apart from what every call reads
 }
 
-// peer is what is known about an address. What it answered last is a hint for how many
-// connections to open; how a connection is used depends on its own first reply.
+// peer is what is known about an address. The kind of the last first frame hints at how many
+// connections to open; how a connection is used depends on its own first frame.
 type peer uint8
 
 const (
@@ -85,40 +85,39 @@ const (
 // String returns the peer's name.
 func (p peer) String() string { return [...]string{"unknown", "shared", "unshared"}[p] }
 
-// NewSet makes a set without connections; they are opened as calls need them, and by
-// WarmUp. Whoever makes a Set closes it.
+// NewSet returns a set without connections. Calls and WarmUp open them. The caller must close the
+// set.
 func NewSet(cfg Config) *Set {
 	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{}), apart: make(map[*conn.Conn]bool)}
 	s.setListLocked(nil)
 	return s
 }
 
-// Begin finds a connection for a call and reserves a sequence ID on it. It takes one with
-// nothing in flight, else the one with the fewest calls; where the limits leave no room
-// it waits or fails, as Config.Overload says. The call ends, with the error of ctx, when
-// ctx is done, or, with os.ErrDeadlineExceeded, at deadline, unless that is zero; a caller
-// that has only a time needs no context of its own for it.
+// Begin finds a connection for a call and reserves a sequence ID on it. It takes a connection with
+// nothing in flight, else the one with the fewest calls. When the limits leave no room, it waits or
+// fails, as Config.Overload says. The call ends with the error of ctx when ctx is done, and with
+// os.ErrDeadlineExceeded at deadline, unless that is zero. A caller that has only a time needs no
+// context for it.
 //
-// The error is an *Error, and there is no Call to end then.
+// The error is an *Error; then there is no Call to end.
 func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
 	return s.BeginUnless(ctx, deadline, nil)
 }
 
-// BeginUnless is Begin for a caller who may get a connection elsewhere meanwhile, as one that was
-// given to Config.Unshared before. A call that waits for a connection fails with ErrElsewhere once
+// BeginUnless is Begin for a caller that may get a connection elsewhere meanwhile, such as one that
+// was given to Config.Unshared. A call that waits for a connection fails with ErrElsewhere once
 // elsewhere is closed.
 func (s *Set) BeginUnless(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
 	return s.begin(ctx, deadline, elsewhere, false)
 }
 
-// BeginSoon is BeginUnless for a caller who has connections elsewhere that it had rather leave
-// alone: the call waits while connections are being opened, and fails with ErrElsewhere once none
-// is.
+// BeginSoon is BeginUnless for a caller that has connections elsewhere but prefers not to use them.
+// The call waits while connections are being opened, and fails with ErrElsewhere once none is.
 func (s *Set) BeginSoon(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
 	return s.begin(ctx, deadline, elsewhere, true)
 }
 
-// begin is BeginSoon if soon is set, and otherwise BeginUnless.
+// begin is BeginSoon if soon is set, otherwise BeginUnless.
 func (s *Set) begin(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}, soon bool) (*Call, error) {
 	c := s.newCall(ctx, deadline)
 	if s.beginFast(c) {
@@ -133,7 +132,7 @@ func (s *Set) begin(ctx context.Context, deadline time.Time, elsewhere <-chan st
 	return c, nil
 }
 
-// BeginShared is Begin for a caller who may have other connections to that address: it begins the
+// BeginShared is Begin for a caller that may have other connections to the address. It begins the
 // call on a shared connection that has room now, and reports false if there is none.
 func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool) {
 	if s.waitings.Load() > 0 {
@@ -151,16 +150,16 @@ func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool)
 	return c, true
 }
 
-// beginFast tries without the set's lock.
+// beginFast tries to begin c without the set's lock.
 func (s *Set) beginFast(c *Call) bool {
 	if s.waitings.Load() > 0 {
-		return false // they came first
+		return false // waiting calls came first
 	}
 	best, clogged := s.pick()
 	return best != nil && (!clogged || !s.moreSoon.Load()) && s.beginOn(c, best)
 }
 
-// beginOn begins c on best, where nothing better was found.
+// beginOn begins c on best, the best connection found.
 func (s *Set) beginOn(c *Call, best *clientConn) bool {
 	if !best.begin(c) {
 		return false
@@ -171,15 +170,15 @@ func (s *Set) beginOn(c *Call, best *clientConn) bool {
 	return true
 }
 
-// clogBytes is how much may be under way in either direction before a connection counts
-// as one on which a small frame would have to wait.
+// clogBytes is how much may be under way in either direction before a connection counts as clogged:
+// a small frame would have to wait on it.
 const clogBytes = 128 << 10
 
-// pick returns the best connection that is shared or probing; nil if there is none. It
-// is clogged if all are clogged or suspect. pick looks at hints only: the connection may refuse.
+// pick returns the best connection that is shared or probing; nil if there is none. clogged says
+// that all are clogged or suspect. pick looks at hints only: the connection may refuse.
 func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
-	awaited := false // a connection's hello is
+	awaited := false // the hello of a connection is awaited
 	for _, cc := range *s.list.Load() {
 		load := cc.load.Load()
 		if cc.awaited.Load() {
@@ -208,8 +207,8 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 	return best, bestCost >= mostInFlight
 }
 
-// cost says how much worse a connection with so many calls is than an idle one. One that is clogged
-// or suspect costs mostInFlight at least.
+// cost says how much worse a connection with that many calls is than an idle one. A clogged or
+// suspect one costs at least mostInFlight.
 func (cc *clientConn) cost(load int32) int32 {
 	cost := load + cc.late.Load()
 	if cc.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
@@ -221,7 +220,7 @@ func (cc *clientConn) cost(load int32) int32 {
 	return cost
 }
 
-// learn takes what the first frame on cc said about the peer.
+// learn records what the first frame on cc said about the peer.
 func (s *Set) learn(cc *clientConn, m mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,8 +235,8 @@ func (s *Set) learn(cc *clientConn, m mode) {
 	s.serveLocked()
 }
 
-// countLocked counts a connection as what its first frame has made it. It is called when that has
-// come, and when the connection is taken in, since a peer may speak first.
+// countLocked counts a connection as what its first frame has made it. It is called when that frame
+// has come, and when the connection joins the set, since a peer may speak first.
 func (s *Set) countLocked(cc *clientConn) {
 	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.unshared {
 		return
@@ -253,11 +252,11 @@ func (s *Set) countLocked(cc *clientConn) {
 	}
 }
 
-// CloseIfUnused closes the set, and reports true, if it is closed already or is of no use to a
-// call: it has no connection and dials none, those that were given to Config.Unshared have ended,
-// no call waits for one, and the pause after the last failure is over. A call that begins
-// afterwards fails with ErrClosed. CloseIfUnused does not wait for the set's goroutines: Close
-// does, and must be called as well.
+// CloseIfUnused closes the set if it is of no use to a call: it has no connection and dials none,
+// all connections given to Config.Unshared have ended, no call waits, and the pause after the last
+// failure is over. It reports whether the set is closed now. A call that begins afterwards fails
+// with ErrClosed. CloseIfUnused does not wait for the set's goroutines: Close does, and must be
+// called as well.
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,10 +267,10 @@ func (s *Set) CloseIfUnused() bool {
 	return s.closed
 }
 
-// Close ends all connections except those that were given to Config.Unshared: calls in flight, and
-// those that wait for a connection, fail with ErrClosed. It waits for the set's goroutines, so for
-// dials under way, and for calls of Config.Unshared. It always returns nil, and must not be called
-// by Config.Dial or Config.Unshared.
+// Close ends all connections except those given to Config.Unshared. Calls in flight and calls that
+// wait for a connection fail with ErrClosed. Close waits for the set's goroutines, including dials
+// under way and calls of Config.Unshared. It always returns nil. Do not call it from Config.Dial or
+// Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
 	s.closed, s.apart = true, nil

@@ -7,13 +7,13 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is about frames that have begun and do not go on. Each 256 KiB of one has the read
-// timeout. The reader says that a frame has begun; whether it goes on upkeep decides, since a
-// reader's own time may be over first, and there may be no reader.
+// This file is about frames that have begun and do not continue. Each 256 KiB of a frame has the
+// read timeout. The reader notes that a frame has begun. Upkeep decides whether it continues, since
+// a reader's own time may be over first, and there may be no reader.
 
-// noteFrame says whether a frame has begun that has not come whole. It is called before a wait for
-// the rest of one and when reading is over, and costs the reader nothing while frames come whole.
-// Only the reader calls it.
+// noteFrame records whether a frame has begun and not come whole. It is called before a wait for
+// the rest of a frame and at the end of reading, and costs the reader nothing while frames come
+// whole. Only the reader calls it.
 func (cc *clientConn) noteFrame(begun bool) {
 	if cc.partial.Load() == begun {
 		return
@@ -32,7 +32,7 @@ func (s *Set) attend() {
 	s.attentive.Store(true)
 }
 
-// noteRest is noteFrame with what is in the buffer, and what was taken from it already.
+// noteRest is noteFrame for what is in the buffer and what was taken from it already.
 func (cc *clientConn) noteRest(in buffer.Reader) {
 	cc.noteFrame(in.Len() > 0 || cc.large || cc.skip > 0)
 }
@@ -42,7 +42,7 @@ func (s *Set) piecePeriod() time.Duration {
 	return max(s.config.ReadTimeout/pulse.PieceLooks, time.Millisecond)
 }
 
-// isStalledLocked reports whether a frame has begun on the connection that has not come in time,
+// isStalledLocked reports whether a frame that has begun on the connection has not come in time,
 // and when the next look is due.
 func (s *Set) isStalledLocked(cc *clientConn, now time.Time) (stalled bool, next time.Duration) {
 	begun := cc.partial.Load()

@@ -27,39 +27,39 @@ type counters struct {
 	suspicions  atomic.Uint64
 }
 
-// Stats is a Set at one moment, and what it has done so far. The figures are taken one
-// after another.
+// Stats is a snapshot of a Set and of what it has done so far. Its figures are read one after
+// another.
 type Stats struct {
-	Connections  int // open, draining ones included, and those that were given to Config.Unshared
+	Connections  int // open, draining ones and those given to Config.Unshared included
 	Shared       int // of them, those with many calls at a time
 	Pooled       int // those that are not shared: with their only call, or given to Config.Unshared
 	Probing      int // those without a frame so far
 	Draining     int // of all of them, those that take no new calls
 	Dialling     int
 	InFlight     int // calls that have a connection and no reply
-	Abandoned    int // replies still expected for which nobody waits
+	Abandoned    int // replies still expected that no caller waits for
 	Waiting      int // calls without a connection
-	PendingBytes int // queued and not yet written, and 4 KiB for each oneway call among them
+	PendingBytes int // queued and not yet written, and 4 KiB for each queued oneway call
 
 	Dials       uint64
 	DialErrors  uint64
-	Deaths      uint64 // connections that ended without this side's wanting it
-	Drains      uint64 // connections that were drained, for whatever reason
-	PeerDrains  uint64 // of them, those the peer asked for
+	Deaths      uint64 // connections that ended although this side did not end them
+	Drains      uint64 // connections drained, for whatever reason
+	PeerDrains  uint64 // of them, those that the peer asked for
 	Aged        uint64 // of them, those replaced for their age
-	LateReplies uint64 // replies for which nobody waited any more
+	LateReplies uint64 // replies that no caller waited for
 	Overloads   uint64 // calls that failed with ErrOverloaded
-	Suspicions  uint64 // times a connection was suspected, since a call timed out without a sign of life
-	Refused     uint64 // requests that the peer has refused, each time that they were sent
-	Cancels     uint64 // requests of which the peer was told that their replies are no longer awaited
+	Suspicions  uint64 // times a connection became suspect after a call had timed out
+	Refused     uint64 // requests refused by the peer, counted each time they were sent
+	Cancels     uint64 // requests that the peer was told are no longer awaited
 
 	Frames      uint64 // frames written; divided by Batches it is the mean batch
 	Batches     uint64
-	Writes      uint64 // system calls, or as good as
-	HandedWrite uint64 // times a goroutine had to write, since a caller would have had to wait
+	Writes      uint64 // system calls, or their equivalent
+	HandedWrite uint64 // times a goroutine took over writing, so that no caller waited
 }
 
-// Add adds o to st, for the sum of several sets.
+// Add adds o to st, to sum several sets.
 func (st *Stats) Add(o Stats) {
 	st.Connections += o.Connections
 	st.Shared += o.Shared
@@ -88,7 +88,7 @@ func (st *Stats) Add(o Stats) {
 	st.HandedWrite += o.HandedWrite
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot of the set.
 func (s *Set) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,8 +134,8 @@ func (s *Set) Stats() Stats {
 	return st
 }
 
-// Dump writes the set's state for a person to read: a line for the set, and one for each
-// connection, oldest first.
+// Dump writes the set's state in readable form: one line for the set and one for each connection,
+// oldest first.
 func (s *Set) Dump(w io.Writer) error {
 	s.mu.Lock()
 	conns := make([]*clientConn, 0, len(s.conns))

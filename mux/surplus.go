@@ -1,9 +1,9 @@
 package mux
 
-// This file is shared connections beyond MaxConns: opened where the limits that the peer announces
-// for one connection are met on all there are, and given up when fewer would do.
+// This file is shared connections beyond MaxConns. The set opens them where all connections are at
+// the limits that the peer announces for one, and gives them up when fewer suffice.
 
-// connsAtLimits is how many times as many as MaxConns there may be then.
+// connsAtLimits is how many times MaxConns connections there may be then.
 const connsAtLimits = 4
 
 // mostSharedLocked returns how many shared connections there may be.
@@ -14,10 +14,10 @@ func (s *Set) mostSharedLocked() int {
 	return s.config.MaxConns
 }
 
-// areLimitsMetLocked reports whether another connection is likely to help calls that wait: each of
-// those there are is shared and takes no more, one at least since an announced limit is met. A
-// limit of this side's is no reason, nor that a peer has refused calls: it may have done so for all
-// its clients' sake.
+// areLimitsMetLocked reports whether another connection is likely to help waiting calls: each
+// connection is shared and takes no more calls, and at least one of them because it has met an
+// announced limit. A limit of this side's is no reason, and neither is a refusal by the peer, which
+// may protect all its clients.
 func (s *Set) areLimitsMetLocked() bool {
 	met := false
 	for _, cc := range *s.list.Load() {
@@ -33,8 +33,8 @@ func (s *Set) areLimitsMetLocked() bool {
 	return met
 }
 
-// meetsLimits reports whether what a shared connection's peer has announced leaves no room for
-// another call.
+// meetsLimits reports whether the limits that a shared connection's peer has announced leave no
+// room for another call.
 func (cc *clientConn) meetsLimits() bool {
 	cc.mu.Lock()
 	calls, bytes := cc.calls.inFlight+cc.calls.late, cc.calls.lateBytes
@@ -43,7 +43,7 @@ func (cc *clientConn) meetsLimits() bool {
 }
 
 // unneededLocked returns how many of the first surplus connections of list, which are shared, may
-// go: the rest has twice the room that all calls take.
+// go, so that the rest has at least twice the room that all calls take.
 func (s *Set) unneededLocked(list []*clientConn, surplus int) int {
 	calls, bytes := s.waiters.Len(), int64(0)
 	for _, cc := range list {

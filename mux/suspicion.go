@@ -11,47 +11,47 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// This file is about connections whose path may be dead, of which the kernel says nothing for a
-// long time. A call that times out makes each of the set's connections suspect that has been quiet
-// for half as long as the call took, its own or another: what cuts one path to an address off as a
-// rule cuts the others off. The peer is asked at once on each of them, and new calls take another
-// connection, or wait for an answer for a grace of a few dials' time. Without an answer by then a
-// connection is doubted: calls may have another one dialled in its place. Upkeep ends it unless
+// This file is about connections whose path may be dead; the kernel may not report that for a long
+// time. When a call times out, each of the set's connections that has been quiet for half as long
+// as the call took becomes suspect, its own and others: what cuts one path to an address usually
+// cuts the others. The set pings the peer at once on each of them. New calls take another
+// connection, or wait for an answer for a grace of a few dials' time. A connection without an
+// answer by then is doubted: calls may have another one dialled in its place. Upkeep ends it unless
 // there is a sign of life within about a second, and a second more for each 256 KiB of requests,
-// oneways among them, that may be ahead of the ping; any byte clears it. So dead paths cost each
-// caller about one call, and a peer that is slow with a call costs a ping on each connection.
+// oneways included, that may be ahead of the ping. Any byte clears it. So dead paths cost each
+// caller about one call, and a peer that is slow with one call costs a ping on each connection.
 
-// trust says what is thought of a connection's path.
+// trust says what the set thinks of a connection's path.
 type trust uint8
 
 const (
 	trusted trust = iota // nothing speaks against it
-	asked                // a call has timed out, here or beside it, after a long silence; a ping has gone out
-	doubted              // and no answer has come within the grace
+	asked                // a call timed out, here or beside it, after a long silence; a ping is out
+	doubted              // a ping has gone out, and no answer has come within the grace
 )
 
 // String returns the name.
 func (t trust) String() string { return [...]string{"trusted", "asked", "doubted"}[t] }
 
-// limitUnacknowledged has the kernel find a dead path that bytes are waiting for. It is no stricter
-// than the write timeout, and without that there is no limit. It does nothing on systems and
-// connections that have none.
+// limitUnacknowledged has the kernel find a dead path that bytes are waiting for. The limit is no
+// stricter than the write timeout; without that there is none. It does nothing on systems and
+// connections without such a limit.
 func (cc *clientConn) limitUnacknowledged() {
 	if d := cc.set.config.WriteTimeout; d > 0 {
 		_ = cc.conn.SetUserTimeout(pulse.UserTimeout(d))
 	}
 }
 
-// heard returns a number that changes whenever something has come, once a reader has noticed.
+// heard returns a number that changes whenever something has come and a reader has noticed it.
 func (cc *clientConn) heard() uint64 { return cc.progress.Load() + cc.trickle.Load() }
 
-// signs returns what the connection shows of its peer.
+// signs returns what the connection shows of its peer's life.
 func (cc *clientConn) signs() pulse.Signs {
 	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
 }
 
-// outstanding returns about how many bytes of requests are not answered, or, where no answer comes,
-// may not have been read.
+// outstanding returns about how many bytes of requests the peer has not answered or, for oneways,
+// may not have read.
 func (cc *clientConn) outstanding() int64 {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -60,35 +60,33 @@ func (cc *clientConn) outstanding() int64 {
 	return unanswered + min(cc.oneways.Load()-cc.ahead.read, mostOnTheWay)
 }
 
-// mostOnTheWay is how many bytes can be on their way to the peer's reader, after this side's
-// output: as many as the kernels of both sides hold unless they are set otherwise (tcp(7): tcp_wmem
-// 4 MiB, tcp_rmem 6 MiB).
+// mostOnTheWay is how many bytes can be on their way to the peer's reader after this side's output:
+// as many as both kernels hold unless configured otherwise (tcp(7): tcp_wmem 4 MiB, tcp_rmem 6
+// MiB).
 const mostOnTheWay = 10 << 20
 
 // onewaysAhead says which of a connection's oneways the peer has read: those ahead of what it has
-// answered, since it reads requests and pings in the order in which they were sent. Another sign of
-// life shows nothing of that. Its numbers of bytes are clientConn.oneways at a time.
+// answered, since it reads requests and pings in the order in which they were sent. No other sign
+// of life shows that. Its numbers of bytes are values of clientConn.oneways.
 type onewaysAhead struct {
-	read  int64  // so many bytes were read
+	read  int64  // bytes of oneways that the peer has read
 	pings uint64 // sent so far
 	pongs uint64 // come so far
-	ping  uint64 // the number of the ping that is looked at, from 1 on; 0: there was none
-	ahead int64  // so many bytes were sent ahead of that ping
+	ping  uint64 // the number of the tracked ping, from 1 on; 0: none yet
+	ahead int64  // bytes that were sent ahead of that ping
 }
 
-// noteRead records that the peer has read so many bytes of oneways.
+// noteRead records that the peer has read that many bytes of oneways.
 func (a *onewaysAhead) noteRead(bytes int64) { a.read = max(a.read, bytes) }
 
-// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused
-// that.
+// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused c.
 func (a *onewaysAhead) noteAnswer(c *Call) {
 	if c.state == callAnswered || c.refused != nil {
 		a.noteRead(c.ahead)
 	}
 }
 
-// notePing is called before a ping is sent. One that waits for its answer stays the one that is
-// looked at.
+// notePing is called before a ping is sent. A tracked ping that waits for its answer stays tracked.
 func (cc *clientConn) notePing() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -99,8 +97,8 @@ func (cc *clientConn) notePing() {
 	}
 }
 
-// hearPong is called when a ping was answered. A peer may answer several with one pong, so it was
-// that ping which has as many ahead of it as pongs have come, or a later one.
+// hearPong is called when a pong has come. A peer may answer several pings with one pong, so the
+// nth pong answers the nth ping or a later one.
 func (cc *clientConn) hearPong() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -111,7 +109,7 @@ func (cc *clientConn) hearPong() {
 	}
 }
 
-// noteHeard records when something has come. Only the reader calls it.
+// noteHeard records when something came. Only the reader calls it.
 func (cc *clientConn) noteHeard() { cc.heardAt.Store(int64(time.Since(cc.born))) }
 
 // quiet returns how long nothing has come, as far as the reader has noticed.
@@ -119,8 +117,8 @@ func (cc *clientConn) quiet() time.Duration {
 	return time.Since(cc.born) - time.Duration(cc.heardAt.Load())
 }
 
-// timedOut is called when c, which was sent, has ended because of over. If that is a timeout it
-// makes those connections suspect that have been quiet.
+// timedOut is called when c, which was sent, has ended because of over. If over is a timeout, quiet
+// connections become suspect.
 func (cc *clientConn) timedOut(c *Call, over error) {
 	if mode(cc.mode.Load()) != modeShared {
 		return
@@ -131,15 +129,15 @@ func (cc *clientConn) timedOut(c *Call, over error) {
 	for _, quiet := range cc.set.suspect(cc, time.Since(cc.born)-c.sentAt) {
 		cc.set.counters.suspicions.Add(1)
 		_, _ = quiet.sendControl(frame.SignalPing)
-		quiet.kickReader() // a part of a frame may have come, which the reader has not told of
+		quiet.kickReader() // part of a frame may have come that the reader has not counted
 		quiet.watchNow()   // or there is no reader
 	}
 }
 
-// suspect makes cc suspect, on which a call got no answer for so long, and the connections beside
-// it, as far as they have been quiet for half of that time. It returns those that were not suspect
-// before. The call may have been sent some time before its path died, so that others had replies
-// meanwhile.
+// suspect makes cc, on which a call was unanswered for that long, and the other connections
+// suspect, if they have been quiet for half of that time. It returns those that were not suspect
+// before. Half, since a call may be sent some time before its path dies, and others then have
+// replies meanwhile.
 func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +156,7 @@ func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*cli
 	return suspects
 }
 
-// suspectLocked makes cc suspect, and reports whether it was not.
+// suspectLocked makes cc suspect, and reports whether it was not suspect before.
 func (s *Set) suspectLocked(cc *clientConn) bool {
 	if !cc.suspicion.Begin(time.Now(), cc.signs()) {
 		return false
@@ -201,8 +199,8 @@ func (s *Set) doubtLocked(cc *clientConn) {
 	s.serveLocked()
 }
 
-// lookAtSuspectLocked decides about a connection that may be suspect. It reports whether it goes
-// on, and when the next look is due.
+// lookAtSuspectLocked decides about a connection that may be suspect. It reports whether the
+// connection goes on, and when the next look is due.
 func (s *Set) lookAtSuspectLocked(cc *clientConn, now time.Time, due *upkeepWork) (goesOn bool, next time.Duration) {
 	if trust(cc.trust.Load()) == trusted {
 		return true, s.restPeriod()
@@ -226,8 +224,8 @@ func (s *Set) lookAtSuspectLocked(cc *clientConn, now time.Time, due *upkeepWork
 	return true, pulse.SuspicionPause
 }
 
-// isToBeAwaited reports whether a call that has found nothing better had rather wait for an answer
-// to the ping, or for another connection's hello, if one is awaited.
+// isToBeAwaited reports whether a call that has found nothing better should wait: for an answer to
+// the ping, or for another connection's hello, if one is awaited.
 func (cc *clientConn) isToBeAwaited(helloAwaited bool) bool {
 	switch trust(cc.trust.Load()) {
 	case asked:

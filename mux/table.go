@@ -1,23 +1,22 @@
 package mux
 
-// table finds a connection's calls by sequence ID. The zero value is empty; whoever has
-// it guards it.
+// table finds a connection's calls by sequence ID. The zero value is empty. Its owner guards it.
 //
-// A sequence ID is a slot's number, from 1, in its low half and the slot's generation in
-// its high half, so it is never 0 and finds its call without a search. A slot goes to
-// another call when its reply has come, or when none can come. One whose caller went
-// away before the reply came is kept until it comes, however late: a reply thus never
-// reaches a call that did not ask for it, whatever generations repeat meanwhile. The
-// generation tells replies that come twice, or to a oneway call.
+// A sequence ID is a slot's number, from 1, in its low half and the slot's generation in its high
+// half, so it is never 0 and finds its call without a search. A slot goes to another call when its
+// reply has come, or when none can come. If the caller leaves before the reply comes, the slot is
+// kept until it comes, however late: a reply thus never reaches a call that did not ask for it,
+// whatever generations repeat meanwhile. The generation detects replies that come twice, or to a
+// oneway call.
 type table struct {
 	slots      []slot // slots[0] is never used
 	freed      uint16 // the slot freed last, the head of a list by nextFree; 0: none
-	generation uint16 // that a slot's first use gets
+	generation uint16 // the generation of a slot at its first use
 
 	inFlight int // slots of calls
-	late     int // slots kept for replies that nobody waits for
+	late     int // slots kept for replies that no caller waits for
 
-	lateBytes int64 // of the requests that those answer
+	lateBytes int64 // of the requests of late slots
 }
 
 // slot is one sequence ID's place.
@@ -33,7 +32,7 @@ type slot struct {
 // maxSlots is how many slots a table can have.
 const maxSlots = 1<<16 - 1
 
-// put gives c a slot and returns the sequence ID; 0 if there are no more slots.
+// put gives c a slot and returns the sequence ID; 0 if no slot is left.
 func (t *table) put(c *Call) uint32 {
 	at := t.freed
 	switch {
@@ -68,8 +67,8 @@ func (t *table) find(id uint32) *slot {
 	return s
 }
 
-// take ends the use of id and returns its call; nil if its caller went away, or if id
-// is not in use.
+// take ends the use of id and returns its call; nil if its caller went away, or if id is not in
+// use.
 func (t *table) take(id uint32) *Call {
 	s := t.find(id)
 	if s == nil {
@@ -89,8 +88,8 @@ func (t *table) take(id uint32) *Call {
 	return c
 }
 
-// abandon says that the reply to id is no longer awaited, which may still come. id must be in use
-// by a call, whose request counts with so many bytes.
+// abandon says that the reply to id, which may still come, is no longer awaited. id must be in use
+// by a call, whose request counts with that many bytes.
 func (t *table) abandon(id uint32, bytes int64) {
 	s := t.find(id)
 	if s == nil || s.late {
@@ -108,7 +107,7 @@ func (t *table) isLate(id uint32) bool {
 	return s != nil && s.late
 }
 
-// countOverdue returns how many replies are late that were so when it was last called.
+// countOverdue returns how many late replies were already late at the last call of countOverdue.
 func (t *table) countOverdue() (n int) {
 	for i := range t.slots {
 		s := &t.slots[i]
@@ -123,8 +122,8 @@ func (t *table) countOverdue() (n int) {
 // trimmedSlots is how many slots a table without calls may keep.
 const trimmedSlots = 4
 
-// trim gives the slots of a table back that is empty after it was not. The next ones have a
-// generation that none of those has had lately.
+// trim frees the slots of a table that has become empty. New slots begin with a generation that
+// none of the old slots has had lately.
 func (t *table) trim() {
 	if t.inFlight+t.late > 0 || cap(t.slots) <= trimmedSlots {
 		return
@@ -137,7 +136,7 @@ func (t *table) trim() {
 	t.slots, t.freed = nil, 0
 }
 
-// takeAll removes all calls and returns them. No reply is expected any more.
+// takeAll removes all calls and returns them. No reply is expected afterwards.
 func (t *table) takeAll() []*Call {
 	calls := make([]*Call, 0, t.inFlight)
 	for i := range t.slots {

@@ -2,17 +2,18 @@ package mux
 
 import "time"
 
-// How long a connection that refused is avoided unless the peer answers or says that there is room.
+// How long a connection that refused calls is avoided unless the peer answers or says that it has
+// room.
 const (
 	minRefusalPause = 5 * time.Millisecond
 	maxRefusalPause = 100 * time.Millisecond
 )
 
-// throttle is how many calls a connection may have at a time after its peer has refused some: as
-// many as it did not refuse, and then one more now and then. So calls that are sent again do not
-// keep the peer busy with refusing them. The zero value throttles nothing.
+// throttle limits the calls that a connection may have at one time after its peer has refused some:
+// to as many as it did not refuse, and then one more now and then. So calls that are sent again do
+// not keep the peer busy with refusing them. The zero value throttles nothing.
 //
-// The methods are the whole of the decision, without locks or timers.
+// The methods are the whole decision, without locks or timers.
 type throttle struct {
 	window  int           // calls at a time; 0: as many as the limits allow
 	credit  int           // replies since the window last grew
@@ -21,7 +22,7 @@ type throttle struct {
 	pause   time.Duration // the last one; 0: the peer has answered since
 }
 
-// refused is told of a refusal that leaves so many calls on the connection.
+// refused records a refusal that leaves that many calls on the connection.
 func (t *throttle) refused(left int) {
 	t.avoided, t.fast = true, false
 	if t.window == 0 || left < t.window {
@@ -29,7 +30,7 @@ func (t *throttle) refused(left int) {
 	}
 }
 
-// replied is told of a reply that leaves so many calls on the connection. While the window is full
+// replied records a reply that leaves that many calls on the connection. While the window is full
 // it grows by one: with each reply after the peer has said that it has room, otherwise with as many
 // replies as it is wide.
 func (t *throttle) replied(left int) {
@@ -45,7 +46,7 @@ func (t *throttle) replied(left int) {
 	}
 }
 
-// roomy is told that the peer says that there is room again, which it says once after a refusal.
+// roomy records that the peer has room again, which it says once after a refusal.
 func (t *throttle) roomy() {
 	if t.fast {
 		return
@@ -54,7 +55,7 @@ func (t *throttle) roomy() {
 	t.window *= 2
 }
 
-// rested is told that a pause is over.
+// rested records that a pause is over.
 func (t *throttle) rested() {
 	t.avoided = false
 	if t.window > 0 {
@@ -62,14 +63,14 @@ func (t *throttle) rested() {
 	}
 }
 
-// nextPause returns how long to wait before calls are tried again of which nothing has been heard.
+// nextPause returns how long to wait before trying calls again if the peer says nothing.
 func (t *throttle) nextPause() time.Duration {
 	t.pause = min(max(2*t.pause, minRefusalPause), maxRefusalPause)
 	return t.pause
 }
 
-// limit returns how many calls the connection may have, of the places that its peer has
-// announced. With as many as those the throttle ends.
+// limit returns how many calls the connection may have, of the places that its peer has announced.
+// The throttle ends when it allows all of them.
 func (t *throttle) limit(places int) int {
 	switch {
 	case t.avoided:

@@ -7,12 +7,12 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// This file is how a connection whose peer does not share it leaves the set. It has one call, by
-// which that is found out. When the call has ended, and nothing is under way on the connection,
-// Config.Unshared gets it. The set counts it until it is closed, since the set limits how many
-// there are, and since a dial that fails means less while another connection works.
+// This file is how a connection whose peer does not share it leaves the set. Its one call shows
+// what the peer is. When that call has ended, and nothing is in flight on the connection,
+// Config.Unshared gets it. The set counts the connection until it is closed, since the set limits
+// their number, and since a failed dial means less while another connection works.
 
-// release is called when a call has ended that was given a place on the connection.
+// release is called when a call that had a place on the connection has ended.
 func (cc *clientConn) release() {
 	cc.mu.Lock()
 	cc.users--
@@ -24,8 +24,8 @@ func (cc *clientConn) release() {
 	cc.handOverIfSpare()
 }
 
-// handOverIfSpare hands the connection over, at once or when its last request was written, if
-// it is not shared and no longer used. One on which the peer may still answer a oneway ends
+// handOverIfSpare hands the connection over, at once or when its last request was written, if it is
+// not shared and no longer used. If the peer may still answer a oneway, the connection ends
 // instead: the next call would take that answer for its own.
 func (cc *clientConn) handOverIfSpare() {
 	if mode(cc.mode.Load()) != modeUnshared {
@@ -43,7 +43,7 @@ func (cc *clientConn) handOverIfSpare() {
 	}
 }
 
-// isUnusedLocked reports whether no caller uses the connection, and none will.
+// isUnusedLocked reports whether no caller uses an unshared connection, and none will.
 func (cc *clientConn) isUnusedLocked() bool {
 	return mode(cc.mode.Load()) == modeUnshared && cc.cause == nil && !cc.draining && cc.users == 0
 }
@@ -60,7 +60,7 @@ func (cc *clientConn) isSpareLocked() bool {
 	return cc.isUnusedLocked() && cc.roles.leader == nil && !cc.roles.watched
 }
 
-// isWatchedInVainLocked reports whether a watcher that waits is all that keeps the connection here.
+// isWatchedInVainLocked reports whether only a waiting watcher keeps the connection here.
 func (cc *clientConn) isWatchedInVainLocked() bool {
 	return !cc.polled && cc.roles.watched && cc.isUnusedLocked()
 }
@@ -75,7 +75,7 @@ func (cc *clientConn) noteOneway(c *Call) {
 	cc.lastOneway = c.seqID
 }
 
-// handOver gives the connection away, unless the watcher has it again, who hands it over then.
+// handOver gives the connection away. If the watcher has it again, the watcher hands it over later.
 func (cc *clientConn) handOver() {
 	s := cc.set
 	if !s.goroutines.enter() {
@@ -109,7 +109,7 @@ func (cc *clientConn) handOver() {
 	s.handedOver(c)
 }
 
-// handedOver records that Config.Unshared has had c, and fails those who waited only for that.
+// handedOver records that Config.Unshared has had c, and fails calls that waited only for that.
 func (s *Set) handedOver(c *conn.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,8 +120,8 @@ func (s *Set) handedOver(c *conn.Conn) {
 	s.serveLocked()
 }
 
-// giveUp takes cc out of the set, and counts it as one that was handed over. It does nothing, and
-// reports false, if cc is in use or has ended.
+// giveUp takes cc out of the set and counts it as handed over. If cc is in use or has ended, giveUp
+// does nothing and reports false.
 func (s *Set) giveUp(cc *clientConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,15 +143,15 @@ func (s *Set) giveUp(cc *clientConn) bool {
 	return true
 }
 
-// Opens reports whether a call that finds no place now would have a connection opened at once. It
-// is for callers who have connections elsewhere that they had rather leave alone.
+// Opens reports whether the set would open a connection at once for a call that finds no place now.
+// It is for callers that have connections elsewhere but prefer not to use them.
 func (s *Set) Opens() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mayDialLocked(nil)
 }
 
-// endedApart is called when c has ended, which was handed over.
+// endedApart is called when c, which was handed over, has ended.
 func (s *Set) endedApart(c *conn.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

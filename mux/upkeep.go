@@ -8,8 +8,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// watchPeriod is how long nobody must have read a connection, once to twice, before it
-// is watched.
+// watchPeriod is how long a connection must go unread before it is watched; it may take twice as
+// long.
 const watchPeriod = 50 * time.Millisecond
 
 // planUpkeep is planUpkeepLocked without the lock.
@@ -29,9 +29,9 @@ func (s *Set) planUpkeepLocked(d time.Duration) {
 	s.upkeepAt, s.upkeep = due, s.goroutines.after(d, s.runUpkeep)
 }
 
-// runUpkeep looks at all connections: whom nobody reads gets a watcher, who is silent is asked, who
-// is idle, old, of no use or one too many goes. It runs on the timer's goroutine, often while calls
-// come and go, and otherwise as often as the configuration needs.
+// runUpkeep looks at all connections. An unread connection gets a watcher, a silent peer is asked,
+// and a connection that is idle, old, of no use or surplus ends. It runs on the timer's goroutine:
+// often while calls come and go, otherwise as often as the configuration needs.
 func (s *Set) runUpkeep() {
 	var due upkeepWork
 	s.mu.Lock()
@@ -57,12 +57,12 @@ func (s *Set) runUpkeep() {
 	}
 }
 
-// upkeepWork is what has to be done without the set's lock.
+// upkeepWork is what must be done without the set's lock.
 type upkeepWork struct {
 	silent  []*clientConn // to end
 	stalled []*clientConn // to end
 	asked   []*clientConn // to be sent a ping
-	quiet   []*clientConn // whose reader is to look up
+	quiet   []*clientConn // whose reader must look up
 	surplus []*clientConn // to drain
 }
 
@@ -70,7 +70,7 @@ type upkeepWork struct {
 func (s *Set) lookLocked(due *upkeepWork) {
 	now := time.Now()
 	next := s.restPeriod()
-	s.attentive.Store(false) // before it is seen whether a frame has begun
+	s.attentive.Store(false) // before looking for frames that have begun
 	extra := s.trimLocked(due)
 	for cc := range s.conns {
 		if !cc.watchIfUnread() {
@@ -102,11 +102,10 @@ func (s *Set) lookLocked(due *upkeepWork) {
 	}
 }
 
-// trimLocked notes shared connections that are more than MaxConns and not needed, those with the
-// fewest calls first. They were opened before anybody knew that the peer multiplexes, or when the
-// peer's limits were met on the others, and have what they do to finish, but under load they are
-// never idle. It returns how many are still too many, of which nobody knows
-// yet what they are.
+// trimLocked notes shared connections beyond MaxConns that are not needed, those with the fewest
+// calls first. They were opened before the peer was known to multiplex, or when its limits were met
+// on the others. They finish their calls, but under load they are never idle. trimLocked returns
+// how many of the connections whose peer is not known yet are too many as well.
 func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 	shared := 0
 	extra = -s.config.MaxConns
@@ -137,8 +136,8 @@ func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 	return extra - surplus
 }
 
-// isLostLocked reports whether half of the connection's places, or more, are held by calls whose
-// callers have gone lostTime ago, so that it is to be replaced.
+// isLostLocked reports whether calls whose callers left lostTime ago hold half of the connection's
+// places, or more, so that it must be replaced.
 func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
 	first := cc.lostAt.IsZero()
 	switch {
@@ -181,9 +180,9 @@ func (s *Set) isWellLocked(cc *clientConn, now time.Time, due *upkeepWork) (goes
 	return true, next
 }
 
-// isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or, at an address that
-// said so last, it is likely to be. Others are as many as there are calls for, and in the
-// place of a doubted one there may be another.
+// isLimitedLocked reports whether cc counts towards MaxConns: it is shared, or likely to be because
+// the last first frame was a hello. There may be as many other connections as calls need, and
+// another one in the place of a doubted one.
 func (s *Set) isLimitedLocked(cc *clientConn) bool {
 	if cc.isDraining() || trust(cc.trust.Load()) == doubted {
 		return false
@@ -208,8 +207,9 @@ func (s *Set) restPeriod() time.Duration {
 	return period
 }
 
-// watchIfUnread gives the connection a watcher if nobody read it since the last look, unless that
-// is left to its only call. It reports whether upkeep may rest as far as that goes.
+// watchIfUnread gives the connection a watcher if nothing was read since the last look, unless
+// reading is left to its only call. It reports whether upkeep may rest as far as this connection
+// goes.
 func (cc *clientConn) watchIfUnread() bool {
 	progress := cc.heard()
 	quiet := progress == cc.seen
@@ -235,8 +235,8 @@ func (cc *clientConn) trim() {
 	cc.calls.trim()
 }
 
-// isIdleLocked reports whether the connection has had no call for too long, or, with one
-// connection more than are needed, whether it has none now. Late replies keep nobody.
+// isIdleLocked reports whether the connection has had no call for too long, or, if oneTooMany is
+// set, whether it has none now. Late replies keep no connection.
 func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool {
 	cc.mu.Lock()
 	begun, draining := cc.begun, cc.draining

@@ -13,7 +13,7 @@ type waiter struct {
 	err  error         // set before done is closed
 }
 
-// beginSlow waits for a place. Once elsewhere is closed, which may be nil, it no longer does, nor,
+// beginSlow waits for a place. The wait also ends once elsewhere, which may be nil, is closed, and,
 // if soon is set, once no connection is being opened.
 func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}, soon bool) error {
 	if err := c.over(); err != nil {
@@ -40,9 +40,9 @@ func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}, soon bool) error {
 	return over
 }
 
-// queueLocked makes w wait, unless there is no hope: then it returns why. After a failed
-// dial only the call waits that has begun the next one: others have better things to
-// do, such as to try another address.
+// queueLocked makes w wait, or returns why there is no hope. After a failed dial only the call that
+// has begun the next dial waits. The others have better things to do, such as trying another
+// address.
 func (s *Set) queueLocked(w *waiter) error {
 	if s.closed {
 		return ErrClosed
@@ -64,9 +64,10 @@ func (s *Set) queueLocked(w *waiter) error {
 	return nil
 }
 
-// isChangingLocked reports whether a connection's first reply is still to come, or its end, which
-// is known already, or whether its owner is about to have it: with each of them there may be room.
-// The end of one that was handed over is known to its owner before the set is told.
+// isChangingLocked reports whether there may soon be room: a connection's first frame, or the
+// answer to a ping, is still to come, or a connection's end is known already, or one is about to be
+// handed over. The owner of a connection that was handed over knows of its end before the set is
+// told.
 func (s *Set) isChangingLocked() bool {
 	for cc := range s.conns {
 		if cc.isDraining() {
@@ -98,7 +99,7 @@ func (s *Set) dropWaiterLocked(w *waiter) bool {
 	return true
 }
 
-// firstWaiterLocked returns who has waited longest; nil if nobody waits.
+// firstWaiterLocked returns the call that has waited longest; nil if none waits.
 func (s *Set) firstWaiterLocked() *waiter {
 	first := s.waiters.Front()
 	if first == nil {
@@ -107,15 +108,15 @@ func (s *Set) firstWaiterLocked() *waiter {
 	return first.Value.(*waiter) //nolint:errcheck // the only type that is stored
 }
 
-// endWaiterLocked ends the wait of one that waits, with a connection or with err.
+// endWaiterLocked ends the wait of w, with a connection or with err.
 func (s *Set) endWaiterLocked(w *waiter, err error) {
 	s.dropWaiterLocked(w)
 	w.err = err
 	close(w.done)
 }
 
-// serveLocked gives connections to those who wait, in order, and dials more for those
-// who get none. With FailFast those fail for whom neither is under way.
+// serveLocked gives connections to waiting calls, in order, and dials more for the calls that get
+// none. With FailFast a call fails if neither a connection nor a dial is under way for it.
 func (s *Set) serveLocked() {
 	for w := s.firstWaiterLocked(); w != nil && s.assignLocked(w.call); w = s.firstWaiterLocked() {
 		s.endWaiterLocked(w, nil)
@@ -143,7 +144,7 @@ func (s *Set) assignLocked(c *Call) bool {
 	return best != nil && (!clogged || !s.moreSoon.Load()) && best.begin(c)
 }
 
-// sendElsewhereLocked ends the waits of those who wait only while connections are being opened.
+// sendElsewhereLocked ends the waits of calls that wait only while connections are being opened.
 func (s *Set) sendElsewhereLocked() {
 	for at := s.waiters.Front(); at != nil && s.impatient > 0; {
 		w := at.Value.(*waiter) //nolint:errcheck // the only type that is stored
@@ -154,7 +155,7 @@ func (s *Set) sendElsewhereLocked() {
 	}
 }
 
-// failWaitersLocked ends all who wait with err.
+// failWaitersLocked ends all waits with err.
 func (s *Set) failWaitersLocked(err error) {
 	for w := s.firstWaiterLocked(); w != nil; w = s.firstWaiterLocked() {
 		s.endWaiterLocked(w, err)

@@ -2,13 +2,13 @@ package mux
 
 // This file is how the reader wakes callers that have their replies.
 //
-// As a rule it wakes each at once. Of several that one goroutine wakes, Go runs the last one next,
-// and puts the others behind all that waits for the same processor. Where that is much, as beside
+// As a rule the reader wakes each caller at once. If one goroutine wakes several, Go runs the last
+// one next, and queues the others behind everything that waits for the same processor. Beside
 // goroutines that compute, those callers would wait for a whole turn of all goroutines, after the
-// reader has waited for one. So there the reader wakes only the first, and each caller wakes the
-// next one before it goes on.
+// reader has waited for one. So there the reader wakes only the first caller, and each caller wakes
+// the next one before it goes on.
 
-// wakeSoon wakes the caller of c, which has ended, now or when readFrames has handled what has
+// wakeSoon wakes the caller of c, which has ended: now, or when readFrames has handled what has
 // come. Only the reader calls it.
 func (cc *clientConn) wakeSoon(c *Call) {
 	switch {
@@ -23,7 +23,7 @@ func (cc *clientConn) wakeSoon(c *Call) {
 	cc.wakeLast = c
 }
 
-// wakeRest wakes those for whom wakeSoon has left that. It comes before the reader waits, or gives
+// wakeRest wakes the callers that wakeSoon has put off. It runs before the reader waits, or gives
 // its role away.
 func (cc *clientConn) wakeRest() {
 	first := cc.wakeFirst

@@ -2,9 +2,10 @@ package mux
 
 import "context"
 
-// WarmUp opens connections until there are n, or as many as the limits allow, and
-// returns when they are open, or with the error of a failure meanwhile, or of ctx. The pause after
-// an earlier failure it waits for. What the peer can do is learnt from the first call on each.
+// WarmUp opens connections until there are n, or as many as the limits allow, and returns when they
+// are open. It returns early with the error of a failure meanwhile, or of ctx. It waits out the
+// pause after an earlier failure. What the peer can do is learnt from the first call on each
+// connection.
 func (s *Set) WarmUp(ctx context.Context, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

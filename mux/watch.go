@@ -11,11 +11,11 @@ import (
 )
 
 // This file is who reads while no caller does: for what the peer says about the connection, for
-// replies whose callers do not wait yet, and for the end. Where a poller watches the socket it
-// tells, and what has come is read on a worker, without waiting: an idle connection has neither a
-// goroutine nor a buffer. Elsewhere a goroutine, the watcher, waits for it.
+// replies whose callers do not wait yet, and for the end. A poller, where there is one, reports
+// what has come, and a worker reads it without waiting: an idle connection has neither a goroutine
+// nor a buffer. Elsewhere a goroutine, the watcher, waits for bytes.
 
-// listen has the poller tell of what comes, where there is one. It is called before the connection
+// listen has the poller, where there is one, report what comes. It is called before the connection
 // is used.
 func (cc *clientConn) listen() {
 	told := func(context.Context, *conn.Conn) { cc.lookNow() }
@@ -27,8 +27,8 @@ func (cc *clientConn) listen() {
 	cc.conn.SetOnDisconnect(told)
 }
 
-// watchNow has what comes from now on read as it comes, unless a caller reads; it reports whether
-// it is read so. It takes no lock of the Set's.
+// watchNow has everything that comes from now on read as it comes, unless a caller reads. It
+// reports whether it will be read. It does not take the Set's lock.
 func (cc *clientConn) watchNow() bool {
 	if cc.polled {
 		return cc.conn.Watch() || cc.set.goroutines.start(cc.look)
@@ -44,9 +44,9 @@ func (cc *clientConn) watchNow() bool {
 	return false
 }
 
-// watch reads while no caller does, and waits for it. It gives the role up when a call has had its
-// reply, since the next caller had better read itself, when one waits, or when only it keeps the
-// connection from being handed over.
+// watch waits and reads while no caller does. It gives the role up when a call has had its reply,
+// since the next caller had better read itself; when a caller waits; or when only the watcher keeps
+// the connection from being handed over.
 func (cc *clientConn) watch() {
 	before := cc.answered
 	for !cc.isNextReaders(before) {
@@ -61,7 +61,7 @@ func (cc *clientConn) watch() {
 	cc.set.planUpkeep(watchPeriod)
 }
 
-// lookNow is look for a callback of the connection's.
+// lookNow is look, called by one of the connection's callbacks.
 func (cc *clientConn) lookNow() {
 	if cc.set.goroutines.enter() {
 		defer cc.set.goroutines.leave()
@@ -70,7 +70,7 @@ func (cc *clientConn) lookNow() {
 }
 
 // look reads what has come, if nobody reads. Otherwise the reader looks once more before it leaves
-// the connection unread: what the poller has told is told once.
+// the connection unread: the poller reports only once.
 func (cc *clientConn) look() {
 	cc.mu.Lock()
 	start := cc.cause == nil && cc.roles.report()
@@ -80,7 +80,7 @@ func (cc *clientConn) look() {
 	}
 }
 
-// readArrived has the watcher's role, and reads what has come, without waiting for more.
+// readArrived has the watcher's role, and reads what has come without waiting for more.
 func (cc *clientConn) readArrived() {
 	before := cc.answered
 	for more := true; more && !cc.isNextReaders(before); {
@@ -111,9 +111,9 @@ func (cc *clientConn) failRead(err error) {
 	}
 }
 
-// isNextReaders reports whether another reader is due than the watcher, who had seen so many
-// answers when it began: a caller waits, or is likely to soon, or there is nothing left to read, or
-// nothing to wait for.
+// isNextReaders reports whether another reader than the watcher is due: a caller waits, or is
+// likely to soon, or there is nothing left to read or to wait for. before is cc.answered when the
+// watcher began.
 func (cc *clientConn) isNextReaders(before uint64) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
@@ -130,8 +130,8 @@ func (cc *clientConn) unwatch() {
 	cc.handOverIfSpare()
 }
 
-// handOn has the role go to whom the roles have given it: a call that is woken to read next, or one
-// who looks at what the poller has told.
+// handOn passes the role on as roles has decided: it wakes next to read, or has a goroutine look at
+// what the poller has reported.
 func (cc *clientConn) handOn(next *Call, look bool) {
 	switch {
 	case next != nil:
