@@ -9,15 +9,14 @@ import (
 )
 
 // This file is the deadline of frames that have begun: each 256 KiB of one must come within the
-// read timeout, from a marked client or another. The reading side leaves a note of how far a frame
-// has come when it gives the connection up, and the server looks at those notes as long as there
-// are some.
+// read timeout, from marked and other clients. When the reading side gives the connection up, it
+// notes how far a frame has come. The server looks at those notes while there are any.
 
 // pieceBits is how many bits of an arrival say how many pieces of the frame have come.
 const pieceBits = 20
 
-// arrivalOf returns the note about a frame of which so many bytes have come, frames being in front
-// of it; 0 if it has not begun.
+// arrivalOf returns the note about a frame of which came bytes have come and in front of which
+// frames others were taken; 0 if it has not begun.
 func arrivalOf(frames uint64, came int64) uint64 {
 	if came == 0 {
 		return 0
@@ -25,8 +24,8 @@ func arrivalOf(frames uint64, came int64) uint64 {
 	return frames<<pieceBits | uint64(came/pulse.PieceBytes+1)
 }
 
-// noteArrival leaves a note of how far the frame in front has come. The reading side calls it when
-// it has taken what it can.
+// noteArrival notes how far the frame in front has come. The reading side calls it when it has
+// taken what it can.
 func (s *Conn) noteArrival(in buffer.Reader) {
 	came := int64(in.Len())
 	if s.front.skip > 0 {
@@ -46,7 +45,7 @@ func (s *Conn) noteArrival(in buffer.Reader) {
 	}
 }
 
-// lookAtArrival decides whether the frame that is coming takes too long.
+// lookAtArrival reports whether a frame is coming, and whether it takes too long.
 func (s *Conn) lookAtArrival(now time.Time, limit time.Duration) (coming, overdue bool) {
 	note := s.arrival.Load()
 	a := pulse.Arrival{Begun: note != 0}
@@ -58,7 +57,8 @@ func (s *Conn) lookAtArrival(now time.Time, limit time.Duration) (coming, overdu
 	return a.Begun, overdue
 }
 
-// checkArrival ends the connection if its frame does not go on. It reports whether to look again.
+// checkArrival ends the connection if its frame has stopped coming. It reports whether to look
+// again.
 func (s *Conn) checkArrival(now time.Time) (again bool) {
 	switch coming, overdue := s.lookAtArrival(now, s.server.config.ReadTimeout); {
 	case s.conn.IsClosed():

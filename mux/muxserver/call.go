@@ -13,28 +13,28 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Call is one call that a Server handles. It belongs to the handler from
-// HandleCall's beginning to its end, and to one goroutine at a time.
+// Call is one call that a Server handles. It belongs to the handler while HandleCall runs, and to
+// one goroutine at a time.
 type Call struct {
-	// owned by whoever handles the call
+	// owned by the goroutine that handles the call
 	ctx     context.Context
 	conn    *Conn
 	request *buffer.LinkBuffer
-	reply   *buffer.LinkBuffer // nil until somebody wants it
+	reply   *buffer.LinkBuffer // nil until it is needed
 	seqID   uint32
 
 	// immutable while it is in use
 	slot     *slot         // nil: it cannot be cancelled
 	came     time.Duration // when it was put into the line, by the server's clock
 	weight   int64         // what it counts for in the connection's load
-	oneway   bool          // a marked client's, which says so
-	answers  bool          // a marked client's that wants to be answered, be it without a reply
-	tooLarge *FrameError   // why it is not handled, but by OnTooLarge
+	oneway   bool          // a marked client's request, flagged as having no reply
+	answers  bool          // a marked client's that must be answered, if only by a refusal
+	tooLarge *FrameError   // if not nil, why only OnTooLarge handles it
 
-	next *Call // guarded by line.mu: the one behind it
+	next *Call // guarded by line.mu: the call behind it
 }
 
-// callPool holds calls without anything in them.
+// callPool holds empty calls.
 var callPool = sync.Pool{New: func() any { return new(Call) }}
 
 // newCall makes the call of f, which was admitted. Only the reading side calls it.
@@ -48,21 +48,20 @@ func newCall(ctx context.Context, s *Conn, f incoming, request *buffer.LinkBuffe
 	return c
 }
 
-// SeqID returns the request's sequence ID, which the reply must have. It is the
-// client's choice: any value, and the same for several calls.
+// SeqID returns the request's sequence ID, which the reply must have. The client chooses it: it may
+// be any value, and the same for several calls.
 func (c *Call) SeqID() uint32 { return c.seqID }
 
-// Conn returns the connection that the request came on.
+// Conn returns the connection on which the request came.
 func (c *Call) Conn() *conn.Conn { return c.conn.conn }
 
-// Request returns the request, one whole frame. It and what it returns are valid until
-// HandleCall returns.
+// Request returns the request, one whole frame. The buffer, and memory read from it, are valid
+// until HandleCall returns.
 func (c *Call) Request() *buffer.LinkBuffer { return c.request }
 
-// Reply returns a buffer, empty at first, for the reply, one whole frame. It is valid
-// until HandleCall returns. Memory that is put into it by reference must not change
-// until it has been sent, which nobody is told of: it has to be left to the garbage
-// collector.
+// Reply returns a buffer, empty at first, for the reply, one whole frame. The buffer is valid until
+// HandleCall returns. Memory put into it by reference must not change until it has been sent. The
+// handler is not told when that is, and so must leave such memory to the garbage collector.
 func (c *Call) Reply() *buffer.LinkBuffer {
 	if c.reply == nil {
 		c.reply = frame.Take()
@@ -70,17 +69,18 @@ func (c *Call) Reply() *buffer.LinkBuffer {
 	return c.reply
 }
 
-// handle handles the call, which begins at that time of the server's clock, and sends the reply;
-// more says that the caller handles another one next, and flushes then. It returns when the handler
-// ended. If the connection has died, or the client no longer waits, it does nothing: no one would
-// hear of it. A call whose time is over, or that comes to its turn when the server goes away, is
-// refused. A oneway is handled all the same, since its caller was told that it was sent. It does
-// not return if the handler ends the goroutine, but the call is over then too.
+// handle handles the call, which begins at that time of the server's clock, and sends the reply.
+// more says that the caller handles another call next, and flushes then. handle returns when the
+// handler has ended. If the connection has died, or the client no longer waits, the handler is not
+// called, since its reply would reach nobody. A call whose time is over, or whose turn comes when
+// the server goes away, is refused. A oneway is handled all the same, since its caller was told
+// that it was sent. If the handler ends the goroutine, handle does not return, but the call is over
+// then too.
 func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	s := c.conn
 	switch {
 	case s.isDead() && !c.oneway:
-		s.end() // its reader may know nothing of what was found
+		s.end() // the reader may not have noticed
 		s.server.counters.skipped.Add(1)
 		c.end(nil, more)
 		return s.server.now()
@@ -113,16 +113,15 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 }
 
 // end gives back what the call has, and sends the reply if there is one and the client waits for
-// it. A marked client that gets none is told so.
+// it. A marked client that gets no reply is told so.
 func (c *Call) end(reply *buffer.LinkBuffer, more bool) {
 	c.endWith(reply, frame.ReasonCancelled, more)
 }
 
-// refuse ends a call that has not begun, and tells its client, a marked one that wants an answer,
-// why.
+// refuse ends a call that has not begun. A marked client that wants an answer is told why.
 func (c *Call) refuse(reason frame.Reason, more bool) { c.endWith(nil, reason, more) }
 
-// endWith is end, where a marked client that gets no reply is told the reason.
+// endWith is end, except that a marked client that gets no reply is told the reason.
 func (c *Call) endWith(reply *buffer.LinkBuffer, reason frame.Reason, more bool) {
 	s, over := c.conn, *c
 	frame.Drop(c.request)
@@ -143,8 +142,8 @@ func (c *Call) endWith(reply *buffer.LinkBuffer, reason frame.Reason, more bool)
 	s.leave()
 }
 
-// answer returns the reply, which goes to Conn.send, if the handler says that it has written
-// one; nil if there is none.
+// answer returns the reply for Conn.send if the handler reports that it has written one; nil if
+// there is none.
 func (c *Call) answer(replies bool) *buffer.LinkBuffer {
 	if replies {
 		if err := c.checkReply(); err != nil {
@@ -166,7 +165,7 @@ func (c *Call) failed(failure *callback.Failure) (replies bool) {
 	return onPanic != nil && c.guard(func() bool { return onPanic(c, failure.Value, failure.Stack) })
 }
 
-// guard calls what is to answer in the handler's place. If that fails too, nobody does.
+// guard calls answer, which answers in the handler's place. If that fails too, there is no reply.
 func (c *Call) guard(answer func() bool) (replies bool) {
 	failure := callback.Apart(func() { replies = answer() })
 	if failure == nil {
@@ -178,8 +177,9 @@ func (c *Call) guard(answer func() bool) (replies bool) {
 	return false
 }
 
-// checkReply looks at what the handler has written: one whole frame of the request's sequence ID
-// and of a length that clients take. Anything else would tear the stream for all other calls.
+// checkReply checks what the handler has written: it must be one whole frame of the request's
+// sequence ID and of a length that clients take. Anything else would break the stream for all other
+// calls.
 func (c *Call) checkReply() error {
 	reply := c.Reply()
 	_ = reply.Flush() // it has no Sink
@@ -190,7 +190,7 @@ func (c *Call) checkReply() error {
 	return err
 }
 
-// replaceReply has OnBadReply answer instead of a reply that cannot be sent, err being why.
+// replaceReply has OnBadReply answer in place of a reply that cannot be sent; err says why.
 func (c *Call) replaceReply(err error) (replies bool) {
 	s := c.conn
 	s.server.counters.badReplies.Add(1)
@@ -214,8 +214,8 @@ func (c *Call) dropReply() {
 	}
 }
 
-// companyOf returns how the answer to a call in flight is sent; more says that the caller sends
-// another soon, or calls out.Flush.
+// companyOf returns how the answer to a call in flight is sent. more says that the caller sends
+// another answer soon, or calls out.Flush.
 func (s *Conn) companyOf(more bool) output.Company {
 	if more {
 		return output.Ahead
@@ -223,7 +223,7 @@ func (s *Conn) companyOf(more bool) output.Company {
 	return s.companyBeside(1)
 }
 
-// send sends a reply that checkReply has seen, with more as companyOf has it.
+// send sends a reply that checkReply has checked. more is as for companyOf.
 func (s *Conn) send(reply *buffer.LinkBuffer, more bool) {
 	if _, err := s.out.Send(reply, s.companyOf(more)); err == nil {
 		s.server.counters.replies.Add(1)

@@ -10,8 +10,8 @@ import (
 // client can use its sequence ID again.
 
 // cancel marks the call of the request id, whose client no longer waits for the reply. A call that
-// has not begun will not; one that runs goes on, unless its handler wants to know. Either is
-// answered when it is over. Of a request that is not in flight the answer is on its way.
+// has not begun will not begin. A running call goes on, but its handler may be told. Either is
+// answered when it is over. If the request is not in flight, its answer is on its way.
 func (s *Conn) cancel(id uint32) {
 	onCancel, cancelled := s.slots.cancel(id)
 	if !cancelled {
@@ -26,14 +26,14 @@ func (s *Conn) cancel(id uint32) {
 	}
 }
 
-// CanCancel reports whether the client may say that it no longer waits for the reply: it knows
+// CanCancel reports whether the client can say that it no longer waits for the reply: it knows
 // package mux, and the call is not a oneway.
 func (c *Call) CanCancel() bool { return c.slot != nil }
 
 // OnCancel has f called, at most once, when the client says that it no longer waits for the reply;
-// at once if it has said so. f must not block, and may still be called when HandleCall has just
-// returned. Only HandleCall may call OnCancel, once. The connection's end is not such a case
-// (Conn.OnGone).
+// at once if it has already said so. f must not block, and may still be called just after
+// HandleCall has returned. Only HandleCall may call OnCancel, once. The end of the connection does
+// not call f (Conn.OnGone).
 func (c *Call) OnCancel(f func()) {
 	if c.slot == nil {
 		return

@@ -15,9 +15,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Conn is the server's side of a connection that many calls share. Whoever
-// holds the reading side takes frames and gives them to workers; whoever has
-// handled a call sends its reply through out.
+// Conn is the server's side of a connection that many calls share. Its reading side takes frames
+// and has their calls handled; the goroutine that has handled a call sends the reply through out.
 type Conn struct {
 	// immutable after newConn
 	server  *Server
@@ -29,32 +28,32 @@ type Conn struct {
 	// owned by the reading side
 	known    bool // the first frame's header has come, so marked is final
 	oneway   bool // the first request's mark says that it has no reply
-	slack    int  // by how much the first frame may be longer than others: it may have a mark
+	slack    int  // by how much the first frame, which may have a mark, may be longer
 	front    front
-	frames   uint64 // frames that were taken so far, and pauses
+	frames   uint64 // frames taken so far, and pauses
 	refusals refusals
 	pongs    pongs
 	slots    slotTable
 
 	// atomic
-	marked      atomic.Bool             // the first request has a mark: the client understands control frames
-	drainSaid   atomic.Bool             // it was told to send nothing new
+	marked      atomic.Bool             // the client understands control frames (its mark came)
+	drainSaid   atomic.Bool             // the client was told to send nothing new
 	drainWanted atomic.Bool             // Drain was called
-	dead        atomic.Bool             // this side has ended it, see isDead
-	unread      atomic.Bool             // not read until OnRequest is called again, since a limit has no room
+	dead        atomic.Bool             // this side has ended the connection, see isDead
+	unread      atomic.Bool             // a limit has no room: not read until the next OnRequest
 	inFlight    atomic.Int32            // calls handled or waiting; added to by the reading side
-	load        load                    // of a marked client: those without an answer, and what has come of the next
-	oneways     load                    // those of them that have no reply
+	load        load                    // unanswered calls of a marked client, and part of the next
+	oneways     load                    // the oneways in load
 	full        atomic.Bool             // not read, since load is at its limit
 	resumed     atomic.Bool             // read again because it was its turn in the room
-	need        atomic.Int64            // the weight of the oneway that it waits with in the room
-	lowMark     atomic.Pointer[lowMark] // nil: the client is not to hear of room here
+	need        atomic.Int64            // the weight of the oneway that waits in the room
+	lowMark     atomic.Pointer[lowMark] // nil: the client is not told of room here
 	used        atomic.Bool             // a call was taken since the last look
 	arrival     atomic.Uint64           // see arrivalOf; written by the reading side
 	looked      entry                   // in the server's arrivals
 	told        entry                   // in the server's pauses
 	progress    atomic.Uint64           // calls of OnRequest: each has seen that something came
-	onGone      atomic.Pointer[func()]  // nil: nobody wants to know, or was told
+	onGone      atomic.Pointer[func()]  // nil: not set, or already called
 
 	trust trust
 	visit visit
@@ -65,7 +64,7 @@ type Conn struct {
 
 	// guarded by Server.mu
 	pulse      pulse.Pulse // what looks have found out about the client
-	restsSince time.Time   // zero: it was in use at the last look
+	restsSince time.Time   // zero: the connection was in use at the last look
 	restComing uint64      // progress at the last look while a request was coming; 0: none was
 }
 
@@ -85,11 +84,11 @@ func newConn(s *Server, c *conn.Conn) *Conn {
 	return sc
 }
 
-// Conn returns the connection.
+// Conn returns the underlying connection.
 func (s *Conn) Conn() *conn.Conn { return s.conn }
 
-// OnRequest is the connection's conn.Config.OnRequest. It takes all whole frames that
-// have come, as far as the limits allow, and has their calls handled.
+// OnRequest is the connection's conn.Config.OnRequest. It takes all whole frames that have come, as
+// far as the limits allow, and has their calls handled.
 func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.progress.Add(1)
 	if s.unread.Load() {
@@ -127,8 +126,8 @@ func (s *Conn) taken(in buffer.Reader) {
 	}
 }
 
-// next takes the next call that may be handled. Without any it returns nil: more has
-// to come, or a limit has no room and the connection was paused.
+// next takes the next call that may be handled. It returns nil if more bytes must come first, or if
+// a limit has no room and the connection was paused.
 func (s *Conn) next(ctx context.Context, in buffer.Reader) (*Call, error) {
 	for s.skipRest(in) && in.Len() >= frame.PrefixBytes {
 		f, err := s.look(in)
@@ -164,21 +163,21 @@ func (s *Conn) look(in buffer.Reader) (incoming, error) {
 	return f, nil
 }
 
-// writeFailed is told by out that the peer takes no more.
+// writeFailed is called by out when a write has failed.
 func (s *Conn) writeFailed(err error) {
 	s.report(err)
 	s.end()
 }
 
-// report tells OnError of err, on a goroutine apart: this one may be the flusher's, or a timer's
-// that has more to do. A failure of OnError is dropped.
+// report tells OnError of err on a goroutine apart: the current one may be the flusher's, or a
+// timer's that has more to do. A failure of OnError is dropped.
 func (s *Conn) report(err error) {
 	if onError := s.server.config.OnError; onError != nil && !errors.Is(err, net.ErrClosed) {
 		_ = callback.Apart(func() { onError(s.conn, err) })
 	}
 }
 
-// onClose is the connection's close callback: no call is being handled any more.
+// onClose is the connection's close callback: no call is being handled any longer.
 func (s *Conn) onClose(*conn.Conn) {
 	s.out.Close(ErrClosed)
 	s.tellGone()

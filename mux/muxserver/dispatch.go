@@ -10,51 +10,52 @@ import (
 
 // This file decides who handles a call, and when its reply is written.
 //
-// The calls of a connection wait in a line, in the order in which they came, and begin in
-// that order. What came with one read of the socket, a batch, is added to the line at once. From
-// there calls are taken by
+// The calls of a connection wait in a line, in the order in which they came, and begin in that
+// order. The calls that came with one read of the socket, a batch, are added to the line at once.
+// Two kinds of goroutines take calls from there:
 //
-//   - the reader, the goroutine that has read the batch, if nearly all calls of the connection are
+//   - The reader, the goroutine that has read the batch, if nearly all calls of the connection are
 //     quick (trust) and it does not come straight from the last batch (visit). It offers the
 //     reading side and handles one call after the other, in place: no goroutine is woken, and the
 //     replies leave in one write at the end. It stops when the line is empty, or after longTime:
 //     then it asks a worker for help.
-//   - workers, which were asked. One that takes a call and leaves others in the line asks the next
-//     before it begins, so a call that blocks holds up none behind it. It writes each reply at
-//     once.
+//   - Workers that were asked. A worker that takes a call and leaves others in the line asks the
+//     next worker before it begins, so a call that blocks holds up none behind it. It writes each
+//     reply at once.
 //
-// So at any time, while calls wait in the line
+// So while calls wait in the line, at least one of these is true:
 //
-//	a worker was asked and has not come yet      (line.asked), or
-//	the reader is about to take the next call    (line.reader).
+//	a worker was asked and has not come yet      (line.asked)
+//	the reader is about to take the next call    (line.reader)
 //
-// If one call keeps the reader, the helper, a timer, does what the reader cannot: it has others
-// read, asks a worker for the line, and flushes the replies. The reader is an ordinary goroutine
-// with an ordinary call from then on. A reader whose goroutine the handler has ended leaves the
-// line as one that was kept too long does, on its way out.
+// If one call keeps the reader, the helper, a timer, does what the reader cannot: it has another
+// goroutine read, asks a worker for the line, and flushes the replies. From then on the reader is
+// an ordinary goroutine with an ordinary call. A reader whose goroutine the handler has ended
+// leaves the line on its way out, as one that was kept too long does.
 const (
-	// longTime is how long a call takes that counts as long, and how long a reader handles calls
-	// before it asks for help. By so much the last call of a batch may be late where another
-	// processor is idle.
+	// longTime is the time from which a call counts as long, and for which a reader handles calls
+	// before it asks for help. The last call of a batch may be that late although another processor
+	// is idle.
 	longTime = 200 * time.Microsecond
 
-	// helpPeriod is how often the helper looks at readers. A call that blocks in place holds
-	// others up for that long to twice as long.
+	// helpPeriod is how often the helper looks at readers. A call that blocks in place holds up
+	// others for that long to twice as long.
 	helpPeriod = time.Millisecond
 
-	// quickTime is how long a quick call takes at most: a few times what it costs to have a worker
-	// handle it. Where most take longer there is little to gain in place, and those behind wait.
+	// quickTime is the most that a quick call takes: a few times the cost of having a worker handle
+	// it. If most calls take longer, handling them in place gains little, and the calls behind them
+	// wait.
 	quickTime = 25 * time.Microsecond
 
 	// quickPerLong is how many quick calls make up for a long one.
 	quickPerLong = 1000
 
-	// restShare is which part of a visit a reader that handles calls in place must be away after
-	// it.
+	// restShare: after a visit, a reader must stay away for a quarter of the visit's time,
+	// 1/restShare, before it handles calls in place again.
 	restShare = 4
 )
 
-// dispatch has the calls of a batch handled. It is the last that OnRequest does.
+// dispatch has the calls of a batch handled. It is the last thing that OnRequest does.
 func (s *Conn) dispatch(batch calls) {
 	now := s.server.now()
 	batch.stamp(now)
@@ -82,7 +83,7 @@ func (s *Conn) dispatch(batch calls) {
 	returned = true
 }
 
-// handleInPlace handles calls of the line until there is none, it has taken long, or the helper
+// handleInPlace handles calls of the line until none is left, it has taken longTime, or the helper
 // has ended the visit, which began at that time of the server's clock.
 func (s *Conn) handleInPlace(visit uint64, began time.Duration) {
 	for at := began; at-began <= longTime; {
@@ -94,8 +95,8 @@ func (s *Conn) handleInPlace(visit uint64, began time.Duration) {
 	}
 }
 
-// companyBeside says whether replies of others may be about to come, where own calls in flight are
-// the caller's.
+// companyBeside says whether replies of other goroutines may come soon. own is how many of the
+// calls in flight are the caller's.
 func (s *Conn) companyBeside(own int32) output.Company {
 	if s.inFlight.Load() > own {
 		return output.InCompany
@@ -104,7 +105,7 @@ func (s *Conn) companyBeside(own int32) output.Company {
 }
 
 // relieve does for the connection's reader what it cannot do while a call keeps it. It is the
-// helper's look at a connection whose reader has lately handled calls in place, and reports whether
+// helper's look at a connection whose reader has lately handled calls in place. It reports whether
 // to look again.
 func (s *Conn) relieve() (again bool) {
 	stuck, again := s.line.look()
@@ -145,10 +146,10 @@ func (q *calls) pop() *Call {
 	return call
 }
 
-// line is the calls of a connection that have not begun. They are in flight, and belong to
-// whoever takes them.
+// line is the calls of a connection that have not begun. They are in flight, and belong to the
+// goroutine that takes them.
 type line struct {
-	ask func() // immutable: has a worker of the connection's group come, to Run
+	ask func() // immutable: has a worker of the connection's group call Run
 
 	// guarded by mu, which is held for a few instructions, with none taken inside
 	mu      sync.Mutex
@@ -162,8 +163,8 @@ type line struct {
 	several bool   // a reader has come with more than one call since the helper's last look
 }
 
-// needsWorkerLocked reports whether the caller, who leaves the line, is to ask a worker, once it
-// has unlocked mu: calls wait in it, and no worker is on the way.
+// needsWorkerLocked reports whether the caller, who leaves the line, must ask a worker once it has
+// unlocked mu: calls wait in the line, and no worker is on the way.
 func (l *line) needsWorkerLocked() bool {
 	needs := !l.waiting.isEmpty() && !l.asked
 	l.asked = l.asked || needs
@@ -181,15 +182,15 @@ func (l *line) handOut(batch calls) {
 	}
 }
 
-// Run implements conn.Runner: it is what a worker does that was asked.
+// Run implements conn.Runner: a worker that was asked runs it.
 func (l *line) Run() {
 	for call := l.take(true); call != nil; call = l.take(false) {
 		call.handle(call.conn.server.now(), false)
 	}
 }
 
-// take is how a worker takes a call, comes for the first time after it was asked. Without any
-// call it returns nil.
+// take takes a call for a worker; comes says that the worker takes its first one after it was
+// asked. It returns nil if there is no call.
 func (l *line) take(comes bool) *Call {
 	l.mu.Lock()
 	if comes {
@@ -205,8 +206,8 @@ func (l *line) take(comes bool) *Call {
 }
 
 // enter adds a batch to the line, for the reader that has read it. It returns the reader's visit,
-// and whether the helper has to be told of the connection: not for a single call, behind which
-// nothing waits. If that blocks, the sweep has others read.
+// and whether the helper must be told of the connection. That is not needed for a single call,
+// behind which nothing waits: if it blocks, the sweep has another goroutine read.
 func (l *line) enter(batch calls) (visit uint64, tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -221,8 +222,8 @@ func (l *line) enter(batch calls) (visit uint64, tell bool) {
 	return l.visits, tell
 }
 
-// takeInPlace is how a reader takes a call. It returns nil without any, or if the helper has
-// ended the visit. more says that others wait behind it.
+// takeInPlace takes a call for a reader. It returns nil if there is no call, or if the helper has
+// ended the visit. more says that others wait behind the call.
 func (l *line) takeInPlace(visit uint64) (call *Call, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -247,7 +248,7 @@ func (l *line) leave(visit uint64) {
 	}
 }
 
-// withdraw takes the calls out that are answered, by a refusal if need be, and leaves the others.
+// withdraw removes the calls that must be answered, if only by a refusal, and leaves the others.
 func (l *line) withdraw() (withdrawn calls) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -277,8 +278,8 @@ func (l *line) look() (stuck uint64, keep bool) {
 }
 
 // trust says whether the reader of a connection may handle its calls: if most of them have lately
-// been quick, and fewer than one of quickPerLong long. Nothing is known of a new connection's
-// calls, so they are given to workers at first.
+// been quick, and fewer than one of quickPerLong long. A new connection's calls are unknown, so
+// workers handle them at first.
 type trust struct {
 	credit atomic.Int32 // quick calls in excess, from 0 to 2*quickPerLong
 }
@@ -303,12 +304,12 @@ func (t *trust) note(took time.Duration) {
 	}
 }
 
-// visit is when a reader has last handled calls in place, by the server's clock.
+// visit is when a reader last handled calls in place, by the server's clock.
 type visit struct{ began, ended atomic.Int64 }
 
-// isRested reports whether the reader has been away for a while before it comes again. If the next
-// batch is there whenever the reader is back, it never parks, and Go's scheduler, which looks for
-// what has come on other sockets when it has nothing to run, leaves them for 10 ms.
+// isRested reports whether the reader has been away long enough to handle calls in place again. If
+// the next batch is there whenever the reader is back, the reader never parks. Go's scheduler looks
+// for what has come on other sockets only when it has nothing to run, and so leaves them for 10 ms.
 func (v *visit) isRested(now time.Duration) bool {
 	ended := v.ended.Load()
 	return int64(now)-ended >= (ended-v.began.Load())/restShare

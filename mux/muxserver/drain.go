@@ -10,26 +10,24 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/output"
 )
 
-// stockGrace is how long a stock client's connection is left open after the shutdown
-// has begun, idle or not. Kitex's own servers grant the same.
+// stockGrace is how long a stock client's connection stays open after the shutdown has begun, idle
+// or not. Kitex's own servers grant the same.
 const stockGrace = 100 * time.Millisecond
 
-// farewellTime is how long before the end of its time a shutdown stops beginning calls of marked
-// clients, and a quarter of that time at most: long enough for them to hear that they may make
-// these calls elsewhere, before their connections end.
+// farewellTime is how long before its deadline, but at most a quarter of its time, a shutdown stops
+// beginning calls of marked clients. That lets the clients learn that they may make these calls
+// elsewhere before their connections end.
 const farewellTime = 100 * time.Millisecond
 
-// Shutdown ends the server without failing a call. Clients that know package mux are
-// told to send nothing new; they finish what is in flight, and their closing ends the
-// connection. What other clients have in flight is answered, and their connections are
-// closed when idle, after 100 ms. It returns nil when no connection is left. When ctx
-// ends first, what is left is closed and ctx's error returned. In the last 100 ms before its
-// deadline, and no more than the last quarter, calls that have not begun are refused, so that
-// clients that know package mux make them elsewhere.
+// Shutdown ends the server without failing a call. It tells clients that know package mux to send
+// nothing new; they finish what is in flight, and close the connection. Calls that other clients
+// have in flight are answered, and after 100 ms their connections are closed when idle. Shutdown
+// returns nil when no connection is left. If ctx ends first, it closes what is left and returns
+// ctx's error. In the last 100 ms before ctx's deadline, and at most the last quarter, calls that
+// have not begun are refused, so that clients that know package mux make them elsewhere.
 //
-// Accepting should have been stopped before; what is attached meanwhile is shut down as
-// well. A conn.Server is to be shut down after it. It must not be called from a handler,
-// for which it would wait.
+// Stop accepting before; connections attached meanwhile are shut down as well. Shut down a
+// conn.Server afterwards. Do not call Shutdown from a handler, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.counters.drains.Add(1)
 	s.drainAll(&s.draining)
@@ -53,9 +51,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close closes all connections, and lets nothing be attached any more. Calls that are being
-// handled go on without anybody to reply to, others are not begun; it does not wait for them,
-// as the connections' owner does. It always returns nil.
+// Close closes all connections; nothing can be attached afterwards. Calls being handled go on, but
+// their replies reach nobody; other calls are not begun. Close does not wait for them: the owner of
+// the connections does. It always returns nil.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -71,8 +69,8 @@ func (s *Server) closeAll() {
 	}
 }
 
-// newFarewell returns the timer of farewellTime. Without a deadline it is never due: the end of the
-// shutdown comes unannounced.
+// newFarewell returns the timer of farewellTime. Without a deadline it never fires: then nothing
+// announces the end of the shutdown.
 func newFarewell(ctx context.Context) *time.Timer {
 	left := time.Duration(math.MaxInt64)
 	if deadline, timed := ctx.Deadline(); timed {
@@ -81,8 +79,8 @@ func newFarewell(ctx context.Context) *time.Timer {
 	return time.NewTimer(left - min(left/4, farewellTime))
 }
 
-// turnAway refuses, from now on, the calls of marked clients that have not begun, and tells those
-// that wait in a line at once.
+// turnAway refuses, from now on, marked clients' calls that have not begun. It answers those that
+// wait in a line at once.
 func (s *Server) turnAway() {
 	s.going.Store(true)
 	for _, sc := range s.snapshot() {
@@ -90,8 +88,8 @@ func (s *Server) turnAway() {
 	}
 }
 
-// turnAway tells the client of the calls in the line that they do not begin. Those that come to the
-// line meanwhile are refused when it is their turn.
+// turnAway refuses the calls that wait in the line. Calls that join the line meanwhile are refused
+// when their turn comes.
 func (s *Conn) turnAway() {
 	waiting := s.line.withdraw()
 	for call := waiting.pop(); call != nil; call = waiting.pop() {
@@ -100,8 +98,8 @@ func (s *Conn) turnAway() {
 	s.out.Flush(output.Alone)
 }
 
-// drainAll begins a stage of the shutdown. A connection that is attached meanwhile
-// sees the stage when its first frame comes.
+// drainAll begins a stage of the shutdown. A connection attached meanwhile sees the stage when its
+// first frame comes.
 func (s *Server) drainAll(stage *atomic.Bool) {
 	stage.Store(true)
 	for _, sc := range s.snapshot() {
@@ -124,7 +122,7 @@ func (s *Server) whenEmpty() <-chan struct{} {
 	return empty
 }
 
-// drain does what the stage of the server's shutdown asks for on this connection.
+// drain does what the stage of the server's shutdown asks of this connection.
 func (s *Conn) drain() {
 	wanted := s.drainWanted.Load()
 	switch {
@@ -137,9 +135,9 @@ func (s *Conn) drain() {
 	}
 }
 
-// Drain has the connection end without failing a call, as Shutdown does with all of them: a client
-// that knows package mux is told to send nothing new, and closes it after its last reply; another
-// one's is closed when it is idle. It does not wait.
+// Drain ends the connection without failing a call, as Shutdown does for all connections. A client
+// that knows package mux is told to send nothing new, and closes the connection after its last
+// reply. Another client's connection is closed when it is idle. Drain does not wait.
 func (s *Conn) Drain() {
 	s.drainWanted.Store(true)
 	s.drain()

@@ -9,11 +9,11 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// This file is about how a connection ends: those who have to know are told before the last of
-// its calls has been handled, which is when the close callbacks run.
+// This file is about how a connection ends: OnGone's function is told before the last of the
+// connection's calls has been handled, which is when the close callbacks run.
 
-// isDead reports whether nothing that is sent can reach the client any more. One that has closed
-// its writing side may still read: it is not dead for that.
+// isDead reports whether nothing sent can reach the client any longer. A client that has closed its
+// writing side may still read, and so is not dead.
 func (s *Conn) isDead() bool {
 	if s.dead.Load() {
 		return true
@@ -32,10 +32,11 @@ func (s *Conn) end() {
 	s.tellGone()
 }
 
-// OnGone has f called once, when the client has gone or the connection has ended: calls may still
-// be handled then, for nobody. A client that knows package mux and closes its writing side has
-// gone, since it does so only after its last reply; of another one nobody knows. f must not block.
-// OnGone is called once, before OnRequest, and takes the connection's OnDisconnect.
+// OnGone has f called once, when the client has gone or the connection has ended; calls whose
+// replies reach nobody may still be handled then. A client that knows package mux has gone when it
+// closes its writing side, since it does so only after its last reply; of another client that is
+// not known. f must not block. Call OnGone once, before OnRequest. It takes the connection's
+// OnDisconnect.
 func (s *Conn) OnGone(f func()) {
 	s.onGone.Store(&f)
 	s.conn.SetOnDisconnect(s.hungUp)

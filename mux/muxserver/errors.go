@@ -8,24 +8,24 @@ import (
 )
 
 var (
-	// ErrClosed is what Attach fails with where the server or the connection was
-	// closed. It is mux.ErrClosed, and errors.Is(ErrClosed, net.ErrClosed) is true.
+	// ErrClosed is the error of Attach when the server or the connection is closed. It is
+	// mux.ErrClosed, and errors.Is(ErrClosed, net.ErrClosed) is true.
 	ErrClosed = cause.ErrClosed
 
-	// ErrSilent is why a connection was ended whose client answered no heartbeat. It is
+	// ErrSilent is why the server ended a connection whose client answered no heartbeat. It is
 	// mux.ErrSilent, and matches os.ErrDeadlineExceeded under errors.Is.
 	ErrSilent = cause.ErrSilent
 
-	// ErrStalled is why a connection was ended whose client has begun a request and not gone on
-	// with it within Config.ReadTimeout. It matches os.ErrDeadlineExceeded under errors.Is.
+	// ErrStalled is why the server ended a connection whose client began a request and did not
+	// continue it within Config.ReadTimeout. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrStalled = cause.ErrStalled
 
-	// errNoHandler is returned for a server that could answer nothing.
+	// errNoHandler is the error of New without a Handler.
 	errNoHandler = errors.New("muxserver: no handler")
 )
 
-// FrameError says that bytes are not a frame that this package takes, as mux.FrameError, which it
-// is: Reason says why, Bytes and Limit how long the frame is and may be if it is too long, and
-// Received that the client sent it, which ends its connection unless it is too long and nothing
-// else.
+// FrameError, which is mux.FrameError, says that bytes are not a frame that this package takes.
+// Reason says why; Bytes and Limit say how long a frame that is too long is and may be; Received
+// says that the client sent it. A received bad frame ends its connection, unless it is only too
+// long.
 type FrameError = frame.Error

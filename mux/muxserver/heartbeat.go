@@ -7,10 +7,10 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// This file looks at clients that know package mux. It finds those that have gone without a word
-// while nothing is written to them (the kernel finds the others), and those that have no calls.
+// This file looks at clients that know package mux. It finds clients that have gone without a word
+// while nothing is written to them (the kernel finds the others), and clients that have no calls.
 
-// looks is when a server looks at its clients. It is guarded by Server.mu.
+// looks plans the server's looks at its clients. It is guarded by Server.mu.
 type looks struct {
 	timer   *time.Timer // nil before the first client that can be asked
 	planned bool        // the timer is set, or a look is under way
@@ -23,8 +23,8 @@ func (l *looks) stop() {
 	l.planned = false
 }
 
-// lookPeriod is how often a server looks: four times per heartbeat, eight times per idle time;
-// zero for never.
+// lookPeriod is how often a server looks: four times per heartbeat, eight times per idle time; zero
+// for never.
 func (s *Server) lookPeriod() time.Duration {
 	beats, rests := max(s.config.Heartbeat, 0)/4, max(s.config.IdleTimeout, 0)/8
 	switch {
@@ -38,7 +38,7 @@ func (s *Server) lookPeriod() time.Duration {
 	return max(min(beats, rests), time.Millisecond)
 }
 
-// lookAfter begins the looks, since there is a client to look after.
+// lookAfter begins the looks, since there is now a client to look after.
 func (s *Server) lookAfter() {
 	period := s.lookPeriod()
 	if period == 0 {
@@ -57,16 +57,16 @@ func (s *Server) lookAfter() {
 	s.looks.timer.Reset(period)
 }
 
-// lookWork is what has to be done without the server's lock.
+// lookWork is what must be done without the server's lock.
 type lookWork struct {
 	silent  []*Conn // to end
 	ask     []*Conn // to be sent a ping
 	idle    []*Conn // to be told to drain
-	overdue []*Conn // told so long ago: to close when idle
+	overdue []*Conn // told to drain too long ago: to close when idle
 }
 
-// look asks clients that are silent, ends the connections of those that do not answer, and has
-// idle ones go. It runs on the timer's goroutine.
+// look asks silent clients for a sign of life, ends the connections of clients that do not answer,
+// and tells idle clients to drain. It runs on the timer's goroutine.
 func (s *Server) look() {
 	var due lookWork
 	s.mu.Lock()
@@ -102,7 +102,7 @@ func (due *lookWork) do(counters *counters) {
 	}
 	for _, sc := range due.overdue {
 		if sc.arrival.Load() != 0 {
-			sc.end() // a request that does not go on would keep it for ever
+			sc.end() // a request that has stopped coming would keep it forever
 			continue
 		}
 		sc.conn.Drain()
@@ -128,9 +128,9 @@ func (s *Conn) lookLocked(now time.Time, due *lookWork) {
 	}
 }
 
-// healthLocked decides whether the client has given a sign of life lately.
-// Nobody can tell while the connection is not read; where replies wait for the client the
-// write timeout finds it; and one that has said goodbye cannot answer.
+// healthLocked decides whether the client has given a sign of life lately. Silence means nothing
+// while the connection is not read, while replies wait for the client (the write timeout finds it
+// then), or after it has closed its writing side, since it cannot answer.
 func (s *Conn) healthLocked(now time.Time) pulse.Health {
 	return s.pulse.Look(now, pulse.Rhythm{Interval: s.server.config.Heartbeat, MostPause: 2 * s.server.lookPeriod()}, pulse.Signs{
 		Heard:   s.progress.Load(),

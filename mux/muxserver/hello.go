@@ -10,7 +10,7 @@ import (
 // This file is what the two sides tell each other about the connection: the mark of the client's
 // first request, the server's hello, and control frames.
 
-// hello returns what the server tells clients of its limits.
+// hello returns the message that tells clients of the server's limits.
 func (c *Config) hello() frame.Message {
 	return frame.Message{
 		Signal:  frame.SignalHello,
@@ -21,9 +21,9 @@ func (c *Config) hello() frame.Message {
 	}
 }
 
-// meet looks for a mark as soon as the first frame's header has come: its payload may take long,
-// and the client's other calls wait to hear what the server can. What else is wrong with the header
-// is the handler's business.
+// meet looks for a mark as soon as the first frame's header has come: the frame's payload may take
+// long, and the client's other calls wait to hear what the server can do. Anything else wrong with
+// the header is the handler's business.
 func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 	if in.Len() < frame.PrefixBytes+p.HeaderBytes {
 		return nil
@@ -37,27 +37,27 @@ func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 		s.oneway = mark.Oneway
 		s.greet()
 	}
-	s.drain() // if the server shuts down: it did not know of what to do with this one
+	s.drain() // if the server shuts down: it did not know how to drain this one
 	return nil
 }
 
 // greet says hello to a client that knows package mux. The hello comes before anything else on the
-// connection: whatever else is said needs marked.
+// connection: everything else is said only to a marked client.
 func (s *Conn) greet() {
 	s.tell(s.server.config.hello())
 	s.marked.Store(true)
 	if d := s.server.config.WriteTimeout; d > 0 {
-		_ = s.conn.SetUserTimeout(pulse.UserTimeout(d)) // there is none everywhere
+		_ = s.conn.SetUserTimeout(pulse.UserTimeout(d)) // fails where there is none
 	}
 	s.server.counters.marked.Add(1)
 	if s.server.config.IdleTimeout > 0 {
-		_ = s.conn.SetIdleTimeout(0) // fails on a closed one, which needs none
+		_ = s.conn.SetIdleTimeout(0) // fails on a closed connection, which needs none
 	}
 	s.server.lookAfter()
 }
 
-// hideSignals removes from a request what is meant for this package and for no handler: a mark, a
-// copy of another connection's that a gateway has passed on, and a client's flag for a oneway.
+// hideSignals removes from a request what is meant for this package and not for handlers: a mark, a
+// copy of another connection's mark that a gateway has passed on, and a client's oneway flag.
 func (s *Conn) hideSignals(request *buffer.LinkBuffer, p frame.Prefix) {
 	start := frame.Blank(request, p)
 	if p.IsOneway() && s.marked.Load() {
@@ -65,8 +65,8 @@ func (s *Conn) hideSignals(request *buffer.LinkBuffer, p frame.Prefix) {
 	}
 }
 
-// control takes a control frame and does what it asks for. Those that it does not know
-// mean nothing, nor do those that only a server sends.
+// control takes a control frame and does what it asks for. It ignores signals that it does not
+// know, and those that only a server sends.
 func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	m, err := frame.ControlIn(in, p)
 	if err != nil {
@@ -84,8 +84,9 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	return in.Skip(p.Bytes)
 }
 
-// pongs are the answers to a client's pings. Pings that come together get one, and so do those that
-// come before it was written. The reading side owns it; the zero value has answered none.
+// pongs are the answers to a client's pings. Pings that come together get one answer, and so do
+// pings that come before it was written. The reading side owns it; the zero value has answered
+// none.
 type pongs struct {
 	due  bool   // a ping has come since the last answer
 	said bool   // there is a last answer
@@ -105,11 +106,12 @@ func (s *Conn) answerPings() {
 	}
 }
 
-// say sends a control frame without parameters. It returns its position in the output.
+// say sends a control frame without parameters. It returns the frame's position in the output.
 func (s *Conn) say(sig frame.Signal) (position uint64) { return s.tell(frame.Message{Signal: sig}) }
 
 // tell is say for a control frame with parameters.
 func (s *Conn) tell(m frame.Message) (position uint64) {
-	position, _ = s.out.Send(frame.NewControl(m), output.Alone) // fails on a closed connection, whose client has gone
+	// This fails on a closed connection, whose client has gone.
+	position, _ = s.out.Send(frame.NewControl(m), output.Alone)
 	return position
 }

@@ -2,30 +2,29 @@ package muxserver
 
 import "time"
 
-// This file is about clients that know package mux and have no calls: they are told to drain
-// instead of being closed on, so that a request that is on its way then is answered.
+// This file is about clients that know package mux and have no calls. They are told to drain
+// instead of being disconnected, so that a request that is on its way then is answered.
 
-// idleGrace is how much longer than the idle time a client may go without a call that was told to
-// drain, and has not gone, before its connection is closed all the same; with an idle time below it
-// it is that once more.
+// idleGrace is how long after the idle time a client that was told to drain may stay without a call
+// before its connection is closed. If the idle time is shorter, the grace is as long as that.
 const idleGrace = 10 * time.Second
 
 // rest is what a look finds about a connection's calls.
 type rest uint8
 
 const (
-	restShort   rest = iota // there was one lately, or nobody wants to know
-	restIdle                // there was none for the idle time: the client is to drain
-	restOverdue             // it was told so, and has done nothing
+	restShort   rest = iota // there was one lately, or there is no idle time
+	restIdle                // there was none for the idle time: the client must be told to drain
+	restOverdue             // the client was told so, and has done nothing
 )
 
 // String returns the finding's name.
 func (r rest) String() string { return [...]string{"short", "idle", "overdue"}[r] }
 
-// restLocked decides whether the client has had no call for too long. It is told within a quarter
-// more than the idle time, and never before; heartbeats are no calls, and a request that is coming
-// is one as long as it goes on. Of a client that has said goodbye, or that is not read, there is
-// nothing to be decided.
+// restLocked decides whether the client has had no call for too long. The client is told within a
+// quarter more than the idle time, and never before. Heartbeats are not calls; a request that is
+// coming counts as one while it goes on. A client that has closed its writing side or that is not
+// read is not judged.
 func (s *Conn) restLocked(now time.Time) rest {
 	timeout := s.server.config.IdleTimeout
 	if timeout <= 0 {

@@ -8,16 +8,16 @@ import (
 )
 
 // This file holds the limits that pause a connection: replies that wait for their client, calls of
-// clients that are not marked, and oneways. None of them blocks a goroutine: what makes room
-// resumes the connection. The limits by which marked clients are refused are in room.go.
+// unmarked clients, and oneways. None of them blocks a goroutine: whatever makes room resumes the
+// connection. room.go has the limits by which marked clients' requests are refused.
 
-// isBackedUp reports whether the peer is to take its replies before more of its
-// requests are read. The connection is paused then.
+// isBackedUp reports whether the peer must take its replies before more of its requests are read.
+// The connection is paused then.
 func (s *Conn) isBackedUp() bool {
 	most, pending := s.server.config.MaxPendingBytes, s.out.Pending()
 	switch {
 	case pending <= most/(frame.MinMemory/frame.MinBytes):
-		return false // however short they are
+		return false // however short the replies are
 	case pending <= most && pending+s.out.Queued()*frame.MinMemory <= most:
 		return false
 	}
@@ -27,7 +27,7 @@ func (s *Conn) isBackedUp() bool {
 	return true
 }
 
-// notePause records that the connection is about not to be read.
+// notePause records that the connection will not be read.
 func (s *Conn) notePause() {
 	s.server.counters.pauses.Add(1)
 	s.unread.Store(true)
@@ -36,15 +36,15 @@ func (s *Conn) notePause() {
 	}
 }
 
-// admit has a call of a client that is not marked enter, if the limits have room. Otherwise the
-// connection is paused. Only the reading side calls it.
+// admit lets a call of an unmarked client enter, if the limits have room. Otherwise it pauses the
+// connection. Only the reading side calls it.
 func (s *Conn) admit() bool {
 	most := int32(s.server.mostStockCalls)
 	if s.inFlight.Load() >= most {
 		s.notePause()
 		s.conn.Pause()
 		s.full.Store(true)
-		if s.inFlight.Load() < most { // the last one may have left before it could see that
+		if s.inFlight.Load() < most { // the last call may have left before it could see that
 			s.resumeIfFull()
 		}
 		return false
@@ -64,8 +64,8 @@ func (s *Conn) enter() {
 	}
 }
 
-// makeRoom frees what the limits have given to a call, before it is answered: when the client has
-// the answer, its next request finds room.
+// makeRoom frees what the limits have given to a call, before the call is answered: when the client
+// has the answer, its next request finds room.
 func (s *Conn) makeRoom(weight int64, oneway bool) {
 	s.server.gate.leave()
 	if weight == 0 {
@@ -80,8 +80,8 @@ func (s *Conn) makeRoom(weight int64, oneway bool) {
 	s.server.room.freed(oneway)
 }
 
-// leave counts a call out, which was answered. The last one lets the connection end, once the
-// replies have gone out.
+// leave counts out a call that was answered. The last one lets the connection end, once the replies
+// have gone out.
 func (s *Conn) leave() {
 	left := s.inFlight.Add(-1)
 	if !s.marked.Load() {
@@ -92,8 +92,8 @@ func (s *Conn) leave() {
 	}
 }
 
-// pauseFor pauses the connection, on which the oneway d is in front that v has no room for, until
-// there is.
+// pauseFor pauses the connection until there is room for d, the oneway in front, for which v says
+// that there is none.
 func (s *Conn) pauseFor(v verdict, d demand) {
 	s.notePause()
 	s.conn.Pause()
@@ -103,7 +103,7 @@ func (s *Conn) pauseFor(v verdict, d demand) {
 		return
 	}
 	s.full.Store(true)
-	if s.fitsOneway(weightOf(d.bytes)) { // the last one may have left before it could see that
+	if s.fitsOneway(weightOf(d.bytes)) { // the last oneway may have left before it could see that
 		s.resumeIfFull()
 	}
 }
@@ -114,13 +114,12 @@ func (s *Conn) resumeIfFull() {
 	}
 }
 
-// gate bounds the calls that all connections of a server have in flight. A marked client's call
+// gate limits the calls that all connections of a server have in flight. A marked client's call
 // that it turns away is refused (see claim). Another client's connection waits in a queue, and
 // comes before others of its kind once there is room.
 //
-// While there is room and the queue is not empty, somebody is on the way who calls wake:
-// the one whose turn it is, when it has taken what it can or has ended; or a call that
-// leaves.
+// While there is room and the queue is not empty, a call of wake is on the way: by the connection
+// whose turn it is, when it has taken what it can or has ended; or by a call that leaves.
 type gate struct {
 	most int64 // immutable; 0: no limit
 
@@ -137,7 +136,7 @@ type gateSeat struct {
 
 	// guarded by gate.mu
 	waiting bool // in the queue
-	turn    bool // was first there, and may enter before those in it
+	turn    bool // it was first in the queue, and may enter before those in it
 }
 
 // pauser is the part of a conn.Conn that a gate uses.
@@ -146,7 +145,7 @@ type pauser interface {
 	Resume() bool
 }
 
-// enter counts a call of s in. Otherwise it pauses s, and resumes it when it is its turn.
+// enter counts a call of s in. If there is no room it pauses s, and resumes s when its turn comes.
 func (g *gate) enter(s *gateSeat) bool {
 	if g.most == 0 {
 		return true
@@ -188,9 +187,8 @@ func (g *gate) leave() {
 	}
 }
 
-// passOn ends the turn of s, if it is its turn, and gives it to the next. It has to be
-// called after enter was: the last call inside may have left before it could see s in
-// the queue.
+// passOn ends the turn of s, if it has it, and gives the turn to the next. It must be called after
+// enter: the last call inside may have left before it could see s in the queue.
 func (g *gate) passOn(s *gateSeat) {
 	if g.most == 0 || g.queued.Load() == 0 {
 		return
@@ -201,7 +199,7 @@ func (g *gate) passOn(s *gateSeat) {
 	g.wake()
 }
 
-// wake gives the first in the queue that is open its turn, if there is room.
+// wake gives the turn to the first open connection in the queue, if there is room.
 func (g *gate) wake() {
 	for g.queued.Load() > 0 && g.inside.Load() < g.most {
 		first := g.pop()
@@ -226,7 +224,7 @@ func (g *gate) pop() *gateSeat {
 	return first
 }
 
-// forget takes out a connection that has ended, and gives its turn to the next.
+// forget removes a connection that has ended, and gives its turn to the next.
 func (g *gate) forget(s *gateSeat) {
 	if g.most == 0 {
 		return

@@ -6,8 +6,8 @@ const (
 	// loadBytesBits is how many bits of a load are bytes; the others are calls.
 	loadBytesBits = 40
 
-	// maxRequestBytes is the highest limit of bytes. Each call counts for frame.MinMemory at
-	// least, so that 1<<23 calls meet it, of which a load has room for twice as many.
+	// maxRequestBytes is the highest limit of bytes. Each call counts for at least frame.MinMemory,
+	// so that 1<<23 calls meet it; a load has room for twice as many.
 	maxRequestBytes = 1 << 35
 
 	// maxCalls is the highest limit of calls.
@@ -15,7 +15,7 @@ const (
 )
 
 // load is a number of calls and the bytes that their requests count for, changed in one step. The
-// zero value is none of either.
+// zero value has none of either.
 type load struct{ word atomic.Uint64 }
 
 // amount is what a load has.

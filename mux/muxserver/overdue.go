@@ -7,18 +7,17 @@ import (
 )
 
 // This file is calls whose callers gave up while the calls waited for their turn. As a rule a
-// client cancels such a call, and it does not begin for that. This is for the others: the client
-// has died or is out of reach, or its cancel waits behind a long request.
+// client cancels such a call, and so it does not begin. This file is for the other cases: the
+// client has died or is out of reach, or its cancel waits behind a long request.
 
-// overdueLook is how long a call must have waited before its header is read for its caller's
-// timeout. As a rule calls wait for some microseconds.
+// overdueLook is how long a call must have waited before the server reads its caller's timeout from
+// the header. As a rule calls wait for some microseconds.
 const overdueLook = 5 * time.Millisecond
 
-// isOverdue reports whether the caller has stopped waiting for the reply, by what the request says
-// of its timeout. The caller's time began before the request was sent, and the server's clock
-// counts from when it was read, so that the caller has given up before, however long the request
-// was on its way and whatever its clock says. Only a call of a marked client that is answered is
-// ever overdue.
+// isOverdue reports whether the caller has stopped waiting for the reply, judged by the timeout in
+// the request. The caller's time began before the request was sent, and the server counts from when
+// it read the request. So the caller has certainly given up, however long the request was on its
+// way and whatever its clock says. Only a marked client's call that is answered is ever overdue.
 func (c *Call) isOverdue(now time.Duration) bool {
 	waited := now - c.came
 	if waited < overdueLook || !c.answers || c.tooLarge != nil {

@@ -10,26 +10,26 @@ import (
 )
 
 // This file is about requests that are not handled: there is no room for them, or they are too
-// long. A marked client hears of it at once, and may send the request again. What still comes of it
-// is skipped as it arrives, so that the requests behind it, heartbeats and cancels are read
-// whatever the limits say.
+// long. A marked client is told at once, and may send the request again. The rest of the request is
+// skipped as it arrives, so that the requests behind it, heartbeats and cancels are read whatever
+// the limits say.
 
 // front is what the reading side knows of the frame in front of it, which has not come whole. The
-// zero value is a frame of which nothing is known.
+// zero value knows nothing.
 type front struct {
 	skip    int64 // bytes of it that are still to be skipped; 0: it is not skipped
-	skipped int64 // and those that were
+	skipped int64 // bytes of it that were skipped
 	claimed int64 // bytes of it that are counted in the connection's load
 }
 
-// skipFront skips the frame in front, of so many bytes: the rest of them as they arrive.
+// skipFront skips the frame in front, of that many bytes, as they arrive.
 func (s *Conn) skipFront(bytes int64) {
 	s.unclaim()
 	s.slack = 0
 	s.front = front{skip: bytes}
 }
 
-// skipRest goes on with a frame that is skipped. It reports whether another one is in front.
+// skipRest continues with a skipped frame. It reports whether another frame is in front.
 func (s *Conn) skipRest(in buffer.Reader) bool {
 	if s.front.skip == 0 {
 		return true
@@ -53,11 +53,11 @@ func (s *Conn) frontEnded() {
 	s.frames++
 }
 
-// mostRefusals is how many refusals are told of in one control frame.
+// mostRefusals is how many refusals one control frame tells of.
 const mostRefusals = 256
 
-// refusals are the requests that were refused and of which the client was not told yet. The reading
-// side owns them. The zero value is none.
+// refusals are the refused requests of which the client was not told yet. The reading side owns
+// them. The zero value is none.
 type refusals struct {
 	ids    []uint32
 	reason frame.Reason // of all of them
@@ -65,7 +65,7 @@ type refusals struct {
 	there  bool         // the server's were met
 }
 
-// lowMark is to what a connection's load must fall before its client is told that there is room.
+// lowMark is how low a connection's load must fall before its client is told that there is room.
 type lowMark struct {
 	set          bool
 	calls, bytes int64
@@ -79,12 +79,12 @@ func (m *lowMark) lower(other lowMark) {
 	*m = other
 }
 
-// refuseForRoom refuses the request in front, for which v says that there is no room.
+// refuseForRoom refuses the request in front, for which there is no room, as v says.
 func (s *Conn) refuseForRoom(p frame.Prefix, v verdict) {
 	s.refuse(p, int64(p.Bytes), frame.ReasonNoRoom)
 	if v == noRoom {
-		// One that needs more than half is not told, or would be told at once: its client asks
-		// again by itself.
+		// A client whose request needs more than half is not told, or it would be told at once. It
+		// asks again by itself.
 		s.refusals.there = s.refusals.there || weightOf(p.Bytes) <= s.server.room.most/2
 		return
 	}
@@ -94,8 +94,7 @@ func (s *Conn) refuseForRoom(p frame.Prefix, v verdict) {
 	})
 }
 
-// refuse has the client told that the request in front, of so many bytes, is not handled, and skips
-// it.
+// refuse refuses the request in front, of that many bytes, and skips it. The client is told later.
 func (s *Conn) refuse(p frame.Prefix, bytes int64, reason frame.Reason) {
 	r := &s.refusals
 	if len(r.ids) > 0 && r.reason != reason || len(r.ids) >= mostRefusals {
@@ -106,8 +105,8 @@ func (s *Conn) refuse(p frame.Prefix, bytes int64, reason frame.Reason) {
 	s.skipFront(bytes)
 }
 
-// tellRefusals tells the client of what was refused, all in one frame. The reading side calls it
-// before it does anything that may take long.
+// tellRefusals tells the client of all refusals in one frame. The reading side calls it before it
+// does anything that may take long.
 func (s *Conn) tellRefusals() {
 	if len(s.refusals.ids) == 0 {
 		return
@@ -135,7 +134,7 @@ func (s *Conn) tellRefused(company output.Company, reason frame.Reason, ids ...u
 }
 
 // sayRoomIfLow tells the client, once, that there is room, if it was refused because of the
-// connection's own limits, and the load has fallen.
+// connection's own limits and the load has fallen low enough.
 func (s *Conn) sayRoomIfLow(load amount) {
 	mark := s.lowMark.Load()
 	if mark != nil && load.calls <= mark.calls && load.bytes <= mark.bytes && s.lowMark.CompareAndSwap(mark, nil) {
@@ -149,7 +148,7 @@ func (s *Conn) sayRoom() {
 	s.say(frame.SignalRoom)
 }
 
-// oversized returns err if it says that a frame is too long and nothing else is wrong with it.
+// oversized returns err if it says only that a frame is too long; otherwise nil.
 func oversized(err error) *FrameError {
 	if err == nil {
 		return nil

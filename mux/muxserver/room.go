@@ -8,39 +8,40 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// This file bounds the requests of marked clients that were read and have no answer yet, of each
-// connection and of all together. Where there is no room for a request it is refused (refuse.go),
-// and the client is told when it is worth asking again. A oneway is not refused: where oneways
-// alone meet a bound their connection is not read until there is room. Oneways meet a bound that
-// other calls fill: what those wait for may come behind them.
+// This file limits the requests of marked clients that were read and not answered yet, per
+// connection and in all. A request for which there is no room is refused (refuse.go), and the
+// client is told when it is worth asking again. A oneway is not refused: if oneways alone meet a
+// limit, their connection is not read until there is room. A oneway is admitted although other
+// calls fill a limit: what those calls wait for may come behind it.
 
-// stepBytes is the unit in which a room counts what a connection holds, rounded down. So
-// connections that hold less change nothing that others look at, and are not refused for what
-// others hold.
+// stepBytes is the unit in which a room counts what a connection holds, rounded down. So a
+// connection that holds less changes nothing that other connections look at, and is not refused
+// because of what they hold.
 const stepBytes = 16 << 10
 
-// stepsOf returns how much of a connection's bytes a room counts.
+// stepsOf returns how many of a connection's bytes a room counts.
 func stepsOf(bytes int64) int64 { return bytes / stepBytes * stepBytes }
 
-// room is what the requests of all marked clients may hold together.
+// room limits what the requests of all marked clients may hold together.
 //
-// A connection that waits for room registers itself, and then looks once more; one that makes room
-// does so first and then looks who waits. So one of the two sees the other.
+// A connection that waits for room registers itself and then looks once more. A connection that
+// makes room does so first and then looks for waiting ones. So at least one of the two sees the
+// other.
 type room struct {
 	// immutable
 	most  int64 // bytes
-	calls *gate // the server's bound in number
+	calls *gate // the server's limit in number
 
 	held    atomic.Int64 // bytes, in steps
-	oneways load         // those that have no reply; exact
+	oneways load         // the requests that have no reply; exact, not in steps
 	waiting atomic.Int32 // connections in the lists below; changed with mu held
 
 	mu      sync.Mutex
 	refused []*Conn // guarded by mu: to be told when half of the room is free
-	paused  []*Conn // guarded by mu: not read for want of room for a oneway
+	paused  []*Conn // guarded by mu: not read, since there is no room for a oneway
 }
 
-// isLow reports whether so much is free that refused clients hear of it.
+// isLow reports whether enough is free to tell refused clients.
 func (r *room) isLow() bool {
 	return r.held.Load() <= r.most/2 && (r.calls.most == 0 || r.calls.inside.Load() <= r.calls.most/2)
 }
@@ -51,7 +52,7 @@ func (r *room) awaitLow(s *Conn) {
 	r.tellRefused()
 }
 
-// awaitOneway has the reading of s, which was paused, resumed when there is room for a oneway.
+// awaitOneway has s, which was paused, read again when there is room for a oneway.
 func (r *room) awaitOneway(s *Conn) {
 	r.register(&r.paused, s)
 	r.resumeFirst()
@@ -66,7 +67,7 @@ func (r *room) register(list *[]*Conn, s *Conn) {
 	}
 }
 
-// freed tells connections that wait of what a request that has left has made free.
+// freed tells waiting connections about the room that a request has freed.
 func (r *room) freed(oneway bool) {
 	if r.waiting.Load() == 0 {
 		return
@@ -91,9 +92,9 @@ func (r *room) tellRefused() {
 	}
 }
 
-// resumeFirst has the connection that has waited longest read on, if what it waits for fits. It
-// tries again, and has the next one do so when it has taken what it can (see Conn.OnRequest), or
-// has ended.
+// resumeFirst resumes the connection that has waited longest, if what it waits for fits. That
+// connection calls resumeFirst for the next one when it has taken what it can (see Conn.OnRequest),
+// or has ended.
 func (r *room) resumeFirst() {
 	for {
 		r.mu.Lock()
@@ -118,7 +119,7 @@ func (r *room) fits(weight int64) bool {
 	return oneways.calls == 0 || !r.oversteps(amount{oneways.calls + 1, oneways.bytes + weight})
 }
 
-// forget takes out a connection that has ended, and gives its turn to the next.
+// forget removes a connection that has ended, and gives its turn to the next.
 func (r *room) forget(s *Conn) {
 	r.mu.Lock()
 	for _, list := range []*[]*Conn{&r.refused, &r.paused} {
@@ -148,16 +149,16 @@ func (v verdict) String() string { return [...]string{"admitted", "no room here"
 // demand is a request that is in front of the reading side.
 type demand struct {
 	bytes  int  // of the whole frame
-	came   int  // as many of them have come
-	held   int  // they take so much memory, whole or not
+	came   int  // how many of them have come
+	held   int  // how much memory they take, whole or not
 	oneway bool // it has no reply
 }
 
 func (d demand) isWhole() bool { return d.came == d.bytes }
 
-// claim counts in what of a marked client's request is in memory, and a whole one as a call. It
-// refuses one as soon as its length is known to be too much. A request that is alone is admitted,
-// however long it is. Only the reading side calls it.
+// claim counts in what is in memory of a marked client's request, and a whole request as a call. It
+// turns a request away as soon as its length is known to be too much. A request that is alone is
+// admitted, however long it is. Only the reading side calls it.
 func (s *Conn) claim(d demand) verdict {
 	if d.oneway {
 		return s.claimOneway(d)
@@ -185,7 +186,7 @@ func (s *Conn) claim(d demand) verdict {
 	case takes > 0 && room.held.Load()+takes > room.most:
 		return noRoom
 	case more > 0 && room.held.Add(more) > room.most:
-		room.held.Add(-more) // others were quicker
+		room.held.Add(-more) // other connections were quicker
 		return noRoom
 	}
 	if !s.enterGate(d) {
@@ -196,7 +197,7 @@ func (s *Conn) claim(d demand) verdict {
 	return admitted
 }
 
-// enterGate counts a whole request in where the server's calls are limited in number. It reports
+// enterGate counts a whole request in if the number of the server's calls is limited. It reports
 // whether there is room.
 func (s *Conn) enterGate(d demand) bool {
 	gate := &s.server.gate
@@ -209,9 +210,9 @@ func (s *Conn) enterGate(d demand) bool {
 	return gate.inside.Load() < gate.most
 }
 
-// count adds bytes to the connection's load, and a whole request as a call. The room has counted
-// steps for that; where calls have left meanwhile, so that another step is crossed, that is put
-// right.
+// count adds bytes to the connection's load, and a whole request as a call. The room has already
+// counted steps for that. If calls have left meanwhile, so that the number of steps differs, count
+// corrects the room.
 func (s *Conn) count(d demand, bytes, steps int64) {
 	more := amount{bytes: bytes}
 	switch {
@@ -232,8 +233,8 @@ func (s *Conn) count(d demand, bytes, steps int64) {
 	}
 }
 
-// claimOneway is claim for a oneway. It counts against the same bounds, and is admitted unless
-// oneways alone meet them.
+// claimOneway is claim for a oneway. A oneway counts against the same limits, and is admitted
+// unless oneways alone meet them.
 func (s *Conn) claimOneway(d demand) verdict {
 	weight := weightOf(d.bytes)
 	if !s.fitsOneway(weight) {
@@ -269,7 +270,7 @@ func (r *room) oversteps(oneways amount) bool {
 	return oneways.bytes > r.most || r.calls.most > 0 && oneways.calls > r.calls.most
 }
 
-// unclaim counts out what has come of a request that was not whole yet.
+// unclaim counts out what has come of a request that is not whole yet.
 func (s *Conn) unclaim() {
 	if s.front.claimed > 0 {
 		s.uncount(amount{bytes: s.front.claimed})
@@ -278,7 +279,7 @@ func (s *Conn) unclaim() {
 	}
 }
 
-// uncount takes a from the connection's load, and from what the room counts of it.
+// uncount subtracts a from the connection's load, and from what the room counts of it.
 func (s *Conn) uncount(a amount) (left amount) {
 	left = s.load.add(amount{-a.calls, -a.bytes})
 	if steps := stepsOf(left.bytes+a.bytes) - stepsOf(left.bytes); steps > 0 {
@@ -287,5 +288,5 @@ func (s *Conn) uncount(a amount) (left amount) {
 	return left
 }
 
-// weightOf is what a request of so many bytes counts for.
+// weightOf returns what a request of that many bytes counts for.
 func weightOf(frameBytes int) int64 { return int64(frame.Weight(frameBytes)) }

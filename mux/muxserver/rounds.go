@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// This file is the clock of all that a server looks at for a while: frames that are coming
-// (arrival.go), connections that are paused (paused.go), and readers that handle calls
-// (dispatch.go). Each of them is a list of connections that a round goes through once per period.
+// This file is the clock for everything that a server looks at for a while: frames that are coming
+// (arrival.go), paused connections (paused.go), and readers that handle calls (dispatch.go). Each
+// kind has a list of connections that a round goes through once per period.
 
-// rounds looks at connections, once per period each, from when they are added until a look has
-// nothing more to do. It has no timer while there are none. A connection must not be added twice:
-// who adds it keeps note of that, by an entry or otherwise.
+// rounds looks at each connection once per period, from when it is added until a look has nothing
+// more to do. It has no timer while there are no connections. A connection must not be added twice:
+// its adder keeps track, by an entry or otherwise.
 type rounds struct {
 	// immutable
 	period time.Duration
@@ -67,9 +67,9 @@ func (r *rounds) goRound() {
 // that it is not.
 type entry struct{ made atomic.Bool }
 
-// enter makes the entry. It reports whether the caller, and nobody else, adds the connection.
+// enter makes the entry. It reports true to the one caller that must add the connection.
 func (e *entry) enter() bool { return !e.made.Load() && e.made.CompareAndSwap(false, true) }
 
 // leave takes the entry back. A look does so when there is nothing more to do, and then looks once
-// more: what has begun before has found the entry made, and not added the connection.
+// more: work that began before found the entry made, and did not add the connection.
 func (e *entry) leave() { e.made.Store(false) }

@@ -12,106 +12,106 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Handler answers the calls of a Server. Calls of one connection are handled at the
-// same time, on goroutines of the connection's group, which it may block. While nearly all of them
-// are quick, those that came together are handled one after the other: one that blocks then holds
-// up the others, and their replies, for a millisecond or two.
+// Handler answers the calls of a Server. Calls of one connection are handled concurrently, on
+// goroutines of the connection's group, which a handler may block. While nearly all of them are
+// quick, calls that came together are handled one after the other: one that blocks then holds up
+// the others, and their replies, for a millisecond or two.
 type Handler interface {
-	// HandleCall reads call.Request, one whole frame, and writes the frame that answers
-	// it to call.Reply. It reports whether there is a reply: without one, as for a
-	// oneway call, what it wrote is dropped. ctx is the one that OnRequest of the
-	// connection was given. When HandleCall returns call is not its any more.
+	// HandleCall reads call.Request, one whole frame, and writes the frame that answers it to
+	// call.Reply. It reports whether there is a reply: if not, as for a oneway call, what it wrote
+	// is dropped. ctx is the context of the connection's OnRequest. HandleCall must not use call
+	// after it has returned.
 	HandleCall(ctx context.Context, call *Call) bool
 }
 
-// Config says what a Server does. It is copied by New. Only Handler has to
-// be set.
+// Config says what a Server does. New copies it. Only Handler must be set.
 type Config struct {
 	Handler Handler
 
-	// MaxHandlersPerConn limits the calls of one connection that are handled at a time, those
-	// included that wait for a goroutine. Further requests of a client that knows package mux are
-	// refused: it sends them again, on another connection or later. Another client's connection is
-	// not read, heartbeats included, until there is room. Zero or less means no limit for the
-	// former, and 1024 for the latter.
+	// MaxHandlersPerConn limits the calls of one connection that are handled at one time, including
+	// those that wait for a goroutine. Further requests of a client that knows package mux are
+	// refused: the client sends them again, on another connection or later. Another client's
+	// connection is not read, heartbeats included, until there is room. Zero or less means no limit
+	// for the former, and 1024 for the latter.
 	MaxHandlersPerConn int
 
-	// MaxHandlers is the same for all connections together. Connections that are not read take
-	// turns. Oneways, which are not refused, count by themselves besides, here and above. Zero or
-	// less means no limit.
+	// MaxHandlers is the same limit for all connections together. Connections that are not read
+	// take turns. Oneways count too but are not refused: only when they alone meet a limit, here or
+	// above, their connection is not read until there is room. Zero or less means no limit.
 	MaxHandlers int
 
-	// MaxRequestBytesPerConn limits the bytes of the requests of one connection that were read and
-	// are not answered, each counting as 4 KiB more, for the memory that a short one takes. Further
-	// requests are refused. A request alone is admitted, however long it is. Oneways are not
-	// refused: when they alone meet the limit the connection is not read until there is room. It
-	// counts clients that know package mux. Zero or less means 64 MiB.
+	// MaxRequestBytesPerConn limits the bytes of one connection's requests that were read and are
+	// not answered, for clients that know package mux. Each request counts for 4 KiB more, the
+	// memory that a short one takes. Further requests are refused. A request alone is admitted,
+	// however long it is. Oneways are not refused: when they alone meet the limit, the connection
+	// is not read until there is room. Zero or less means 64 MiB.
 	MaxRequestBytesPerConn int64
 
-	// MaxRequestBytes is the same for all connections together, the first 16 KiB of each not
-	// counted. Zero or less means 256 MiB.
+	// MaxRequestBytes is the same limit for all connections together. Each connection counts with
+	// its bytes rounded down to a multiple of 16 KiB. Zero or less means 256 MiB.
 	MaxRequestBytes int64
 
-	// MaxFrameBytes is how long a request or a reply may be, its header included. A longer request
-	// is not read into memory: it is refused, or answered by OnTooLarge, and a oneway is reported
-	// to OnError. A longer reply is not sent (OnBadReply). Zero or less means 64 MiB.
+	// MaxFrameBytes limits the length of a request or a reply, its header included. A longer
+	// request is not read into memory: it is refused, or answered by OnTooLarge; a oneway is
+	// reported to OnError. A longer reply is not sent (OnBadReply). Zero or less means 64 MiB.
 	MaxFrameBytes int
 
-	// MaxPendingBytes is how many bytes of replies may wait for a peer that does not read, each
-	// counting as 4 KiB more, for the memory that a short one takes: with more, none of its
-	// requests are read before all have gone out. So at most that many wait, and the replies to
-	// MaxHandlersPerConn calls. Zero or less means 16 MiB.
+	// MaxPendingBytes limits the bytes of replies that wait for a peer that does not read. Each
+	// reply counts for 4 KiB more, the memory that a short one takes. Above the limit none of the
+	// peer's requests are read before all replies have gone out. So at most that many bytes wait,
+	// and the replies to MaxHandlersPerConn calls. Zero or less means 16 MiB.
 	MaxPendingBytes int
 
-	// MaxBatchBytes and MaxBatchFrames end a batch of replies that is written at once.
-	// Zero or less means 64 KiB and 64.
+	// MaxBatchBytes and MaxBatchFrames end a batch of replies that leave together. Zero or less
+	// means 64 KiB and 64.
 	MaxBatchBytes  int
 	MaxBatchFrames int
 
-	// WriteTimeout is how long a peer may take for each 256 KiB of replies before its
-	// connection is closed. Zero means 10 s, negative for ever.
+	// WriteTimeout limits how long a peer may take for each 256 KiB of replies before its
+	// connection is closed. Zero means 10 s, negative forever.
 	WriteTimeout time.Duration
 
-	// ReadTimeout is how long a client may take for each 256 KiB of a request that it has begun,
-	// and for the rest, before its connection is closed (ErrStalled), up to an eighth later. While
-	// the server does not read because of a limit the time stands still. Zero means 10 s, negative
-	// for ever.
+	// ReadTimeout limits how long a client may take for each 256 KiB of a request that it has
+	// begun, and for the rest, before its connection is closed (ErrStalled), up to an eighth later.
+	// While the server does not read because of a limit, the time stands still. Zero means 10 s,
+	// negative forever.
 	ReadTimeout time.Duration
 
-	// Heartbeat is how often a client is looked after that knows package mux and has sent
-	// nothing: it is asked for a sign of life within that time, and the connection of one
-	// that has gone without a word is ended within twice as much. It has to be longer than
-	// the replies ahead of the question take on the slowest link. Zero or less means never.
+	// Heartbeat is the interval at which the server asks a silent client that knows package mux for
+	// a sign of life: it asks within that time, and ends the connection within twice that time if
+	// the client stays silent. It must be longer than the replies ahead of the question take on the
+	// slowest link. Zero or less means never.
 	Heartbeat time.Duration
 
-	// IdleTimeout is how long a client that knows package mux may go without a call, heartbeats
-	// being none: then, or up to a quarter later, it is told to drain, as Shutdown does, so that
-	// what it has just sent is answered. One that has not gone 10 s later is closed on. For its
-	// connection this takes the place of conn.Config.IdleTimeout, which closes, and fails a call
-	// that is on its way then, and stays what is for other clients. Zero or less means never.
+	// IdleTimeout limits how long a client that knows package mux may go without a call; heartbeats
+	// are not calls. Then, or up to a quarter later, the server tells it to drain, as Shutdown
+	// does, so that what it has just sent is answered. A client still there 10 s later, or
+	// IdleTimeout later if that is less, is disconnected. On such a connection this replaces
+	// conn.Config.IdleTimeout, which would close it and fail a call on its way; other clients keep
+	// that one. Zero or less means never.
 	IdleTimeout time.Duration
 
-	// OnPanic is called when HandleCall has panicked, or ended its goroutine: then value is
-	// conn.ErrGoexit. The goroutine of the call, whose Reply is empty then, waits meanwhile. It
-	// reports whether it has written a reply, as HandleCall does. Nil leaves the caller without
-	// one. Other calls go on either way.
+	// OnPanic is called when HandleCall has panicked, or has ended its goroutine; value is
+	// conn.ErrGoexit then. The call's Reply is empty, and the call's goroutine waits. OnPanic
+	// reports whether it has written a reply, as HandleCall does. If OnPanic is nil the caller gets
+	// none. Other calls go on either way.
 	OnPanic func(call *Call, value any, stack []byte) bool
 
-	// OnBadReply is called when what HandleCall has written cannot be sent, as OnPanic is. err,
-	// a *FrameError, says why: it is too long, no whole frame, or has another sequence ID. Nil
-	// leaves the caller without a reply.
+	// OnBadReply is called like OnPanic when what HandleCall has written cannot be sent. err, a
+	// *FrameError, says why: the reply is too long, is no whole frame, or has another sequence ID.
+	// If OnBadReply is nil the caller gets no reply.
 	OnBadReply func(call *Call, err error) bool
 
-	// OnTooLarge is called when a client that does not know package mux has begun a request that is
-	// longer than MaxFrameBytes, as OnPanic is; call.Request is empty. err, a *FrameError, says how
-	// long. The connection goes on. Nil ends it.
+	// OnTooLarge is called like OnPanic when a client that does not know package mux has begun a
+	// request longer than MaxFrameBytes. call.Request is empty; err, a *FrameError, says how long
+	// the request is. The connection goes on. If OnTooLarge is nil the connection ends.
 	OnTooLarge func(call *Call, err error) bool
 
-	// OnError is told why a reply that a handler wrote was not sent (*FrameError), that OnPanic,
-	// OnBadReply or OnGone's function has failed (*conn.PanicError), and why a connection was
+	// OnError is told why a reply that a handler wrote was not sent (*FrameError); that OnPanic,
+	// OnBadReply or OnGone's function has failed (*conn.PanicError); and why a connection was
 	// ended: writing to it failed, its client did not answer heartbeats (ErrSilent), or a request
 	// did not come in time (ErrStalled). It is also told of oneways that were too long to be read
-	// (*FrameError). It must not block. Nil means that nobody wants to know.
+	// (*FrameError). It must not block. If OnError is nil these errors are dropped.
 	OnError func(c *conn.Conn, err error)
 
 	credit int32 // what a new connection's trust begins with; tests set it
@@ -126,22 +126,22 @@ const (
 	defaultWriteTimeout           = 10 * time.Second
 )
 
-// Server answers multiplexed calls on connections that are given to it. Whoever
-// accepts them keeps them, and ends them after Shutdown:
+// Server answers multiplexed calls on connections that it is given. The code that accepts a
+// connection keeps it, and ends it after Shutdown:
 //
 //	mux, err := muxserver.New(muxserver.Config{Handler: h})
 //	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: mux.OnRequest}})
 //	go srv.Serve(ln)
 //	...
 //	srv.StopAccepting()
-//	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close what is idle
+//	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close idle connections
 //	err = srv.Shutdown(ctx)
 type Server struct {
 	// immutable
 	config         Config
 	start          time.Time // what now counts from
 	mostCalls      int64     // of a marked client's connection
-	mostStockCalls int64     // of another one's
+	mostStockCalls int64     // of an unmarked client's connection
 	mostBytes      int64     // of a connection's requests
 
 	// these have locks of their own
@@ -154,8 +154,8 @@ type Server struct {
 	counters counters
 
 	// atomic: stages of Shutdown, each set once and with mu held
-	draining  atomic.Bool // clients that know are told to send nothing new
-	graceOver atomic.Bool // the others' connections are closed when idle
+	draining  atomic.Bool // marked clients are told to send nothing new
+	graceOver atomic.Bool // other clients' connections are closed when idle
 	going     atomic.Bool // calls of marked clients that have not begun are refused
 
 	// guarded by mu
@@ -166,7 +166,7 @@ type Server struct {
 	looks  looks
 }
 
-// New makes a server. It fails only without a Handler.
+// New returns a server. It fails only without a Handler.
 func New(cfg Config) (*Server, error) {
 	if cfg.Handler == nil {
 		return nil, errNoHandler
@@ -216,10 +216,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Attach makes c a multiplexed connection: from then on the Conn's OnRequest has
-// to be called for it (conn.Conn.SetOnRequest), and nobody else may write to it. The
-// first frame may be in c's buffer. It fails with ErrClosed if the server or c is
-// closed; c is left as it is then.
+// Attach makes c a multiplexed connection. From then on the caller must have the Conn's OnRequest
+// called for it (conn.Conn.SetOnRequest), and must not write to it. The first frame may be in c's
+// buffer. Attach fails with ErrClosed if the server or c is closed, and then leaves c as it is.
 func (s *Server) Attach(c *conn.Conn) (*Conn, error) {
 	sc := newConn(s, c)
 	s.mu.Lock()
@@ -240,8 +239,8 @@ func (s *Server) Attach(c *conn.Conn) (*Conn, error) {
 	return sc, nil
 }
 
-// OnRequest attaches c and serves it: it is a conn.Config.OnRequest for
-// connections that carry nothing but multiplexed calls.
+// OnRequest attaches c and serves it. Use it as conn.Config.OnRequest for connections that carry
+// only multiplexed calls.
 func (s *Server) OnRequest(ctx context.Context, c *conn.Conn) error {
 	sc, err := s.Attach(c)
 	if err != nil {
@@ -253,10 +252,10 @@ func (s *Server) OnRequest(ctx context.Context, c *conn.Conn) error {
 	return sc.OnRequest(ctx, c)
 }
 
-// now returns the time since the server was made, which costs half of what time.Now does.
+// now returns the time since the server was made. It costs half of what time.Now costs.
 func (s *Server) now() time.Duration { return time.Since(s.start) }
 
-// forget takes a connection out that has ended.
+// forget removes a connection that has ended.
 func (s *Server) forget(sc *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,7 +270,7 @@ func (s *Server) forget(sc *Conn) {
 	}
 }
 
-// snapshot returns the connections there are.
+// snapshot returns the current connections.
 func (s *Server) snapshot() []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,13 +19,13 @@ type counters struct {
 	output                                   output.Counters
 }
 
-// Stats is what a Server has done. The counts are taken one after the other, so
-// while it is at work they may not fit together.
+// Stats is what a Server has done so far. The counts are read one after another, so while the
+// server works they may not fit together.
 type Stats struct {
-	Conns        int64 // connections there are
-	MarkedConns  int64 // of those, whose client knows package mux
+	Conns        int64 // open connections
+	MarkedConns  int64 // of those, the ones whose client knows package mux
 	InFlight     int64 // calls being handled or waiting for a worker
-	RequestBytes int64 // what the requests of marked clients hold, in calls and on their way
+	RequestBytes int64 // held by marked clients' requests, in calls or still coming
 	PendingBytes int64 // bytes of replies that wait to be written
 
 	Calls      uint64 // requests taken
@@ -33,24 +33,24 @@ type Stats struct {
 	Lost       uint64 // replies to connections that were closed
 	BadReplies uint64 // replies that were no frames, or too long
 	Panics     uint64 // handlers that panicked
-	Skipped    uint64 // requests that nobody handled, since their connections had died
+	Skipped    uint64 // requests not handled, since their connections had died
 	Pauses     uint64 // times that a limit stopped the reading of a connection
 	Refused    uint64 // requests of marked clients for which there was no room
 	TooLarge   uint64 // requests that were too long
-	Overdue    uint64 // requests that were not begun, since their callers had given up
-	TurnedAway uint64 // requests that were not begun, since the server went away
+	Overdue    uint64 // requests not begun, since their callers had given up
+	TurnedAway uint64 // requests not begun, since the server was going away
 	Rooms      uint64 // times that a client was told that there is room again
-	Cancelled  uint64 // calls whose clients have told that they do not wait
-	Stalled    uint64 // connections ended whose clients had begun a request and did not go on
+	Cancelled  uint64 // calls whose clients have said that they no longer wait
+	Stalled    uint64 // connections ended because a request stopped coming
 	Pings      uint64 // heartbeats answered
 	Asked      uint64 // heartbeats sent
-	Silent     uint64 // connections ended whose clients did not answer those
-	Idle       uint64 // connections whose clients were told to drain, having no calls
+	Silent     uint64 // connections ended because the client did not answer them
+	Idle       uint64 // connections told to drain, having no calls
 	Drains     uint64 // times that Shutdown was called
 
 	Batches uint64 // batches of replies written
-	Frames  uint64 // frames in those
-	Writes  uint64 // system calls for those, at least
+	Frames  uint64 // frames in those batches
+	Writes  uint64 // system calls for them, at least
 }
 
 // Stats returns what the server has done. It looks at every connection.
@@ -74,7 +74,7 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
-// String returns the counts for a person to read.
+// String returns the counts in readable form.
 func (s Stats) String() string {
 	perBatch := 0.0
 	if s.Batches > 0 {

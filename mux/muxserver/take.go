@@ -7,8 +7,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// This file is what the reading side does with the frame in front of it: it is handled, refused,
-// skipped, or waits.
+// This file is what the reading side does with the frame in front of it: it handles, refuses or
+// skips the frame, or waits for more of it.
 
 // incoming is the frame in front of the reading side.
 type incoming struct {
@@ -22,9 +22,9 @@ type incoming struct {
 
 func (f *incoming) isWhole() bool { return f.length <= int64(f.came) }
 
-// take does with the frame in front what its kind and the limits say. Without a call, more says
-// whether the next frame is in front, or the frame is skipped; otherwise more has to come, or the
-// connection was paused.
+// take does with the frame in front what its kind and the limits say. If it returns no call, more
+// says that the next frame is in front, or that this frame is skipped. Otherwise more bytes must
+// come, or the connection was paused.
 func (s *Conn) take(ctx context.Context, in buffer.Reader, f incoming) (call *Call, more bool, err error) {
 	switch {
 	case f.marked && f.IsControl():
@@ -41,7 +41,7 @@ func (s *Conn) take(ctx context.Context, in buffer.Reader, f incoming) (call *Ca
 	return call, more, err
 }
 
-// takeControl takes a control frame. One that is too large means nothing.
+// takeControl takes a control frame. It ignores one that is too large.
 func (s *Conn) takeControl(in buffer.Reader, f incoming) (more bool, err error) {
 	switch {
 	case f.tooLarge != nil:
@@ -77,7 +77,8 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 		call, err = s.read(ctx, in, f)
 		return call, false, err
 	case v == admitted:
-		if !f.oneway { // which counts for nothing until it is whole, so that what comes is all that it takes
+		// A oneway counts for nothing until it is whole, so it must hold only what has come.
+		if !f.oneway {
 			frame.Gather(in, f.Bytes, f.came)
 		}
 		return nil, false, nil
@@ -92,9 +93,9 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 	}
 }
 
-// takeOversized skips a request that is too large, and has its caller told. A client that is
-// not marked is told by a reply, which OnTooLarge writes for the call that is returned; without
-// OnTooLarge the connection ends.
+// takeOversized skips a request that is too large, and has its caller told. An unmarked client is
+// told by a reply, which OnTooLarge writes for the returned call; without OnTooLarge the connection
+// ends.
 func (s *Conn) takeOversized(ctx context.Context, f incoming) (call *Call, more bool, err error) {
 	switch {
 	case !f.marked && s.server.config.OnTooLarge == nil:
