@@ -10,7 +10,7 @@ import (
 
 // Causes that both sides give.
 var (
-	// ErrClosed says that this side has closed the connection, or what it belongs to. It matches
+	// ErrClosed says that this side has closed the connection, or its Set or Server. It matches
 	// net.ErrClosed under errors.Is.
 	ErrClosed = New("mux: closed", net.ErrClosed)
 
@@ -23,8 +23,7 @@ var (
 	ErrStalled = New("mux: frame has not come in time", os.ErrDeadlineExceeded)
 )
 
-// New returns an error of that text which matches as, one of the standard library's, under
-// errors.Is.
+// New returns an error with that text which matches as, a standard library error, under errors.Is.
 func New(text string, as error) error { return &stateError{text, as} }
 
 // stateError is an error that matches another one.
@@ -36,7 +35,7 @@ type stateError struct {
 func (e *stateError) Error() string { return e.text }
 func (e *stateError) Unwrap() error { return e.as }
 
-// OfPanic returns failure, of a callback of the user's, as conn's error.
+// OfPanic returns failure, a user callback's, as conn's error.
 func OfPanic(failure *callback.Failure) *conn.PanicError {
 	return &conn.PanicError{Value: failure.Value, Stack: failure.Stack}
 }
