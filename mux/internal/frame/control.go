@@ -6,19 +6,19 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// A control frame has this besides its block: protocol and number of transforms before it, and
-// padding behind.
+// A control frame has this besides its block: the protocol and the number of transforms before it,
+// and padding behind.
 const (
 	controlFixed   = 2
 	controlPadding = 2
 )
 
-// ControlBytes returns the length of the control frame of m with so many sequence IDs.
+// ControlBytes returns the length of the control frame of m with ids sequence IDs.
 func ControlBytes(m Message, ids int) int {
 	return PrefixBytes + controlFixed + m.blockBytes(ids) + controlPadding
 }
 
-// AppendControl appends the control frame of m and of the sequence IDs that it speaks of, at most
+// AppendControl appends the control frame of m and of the sequence IDs that it names, at most
 // MaxSeqIDs.
 func AppendControl(dst []byte, m Message, ids ...uint32) []byte {
 	if len(ids) > MaxSeqIDs {
@@ -34,7 +34,7 @@ func AppendControl(dst []byte, m Message, ids ...uint32) []byte {
 	return append(dst, 0, 0)
 }
 
-// NewControl is AppendControl to a buffer from Take.
+// NewControl is AppendControl into a buffer from Take.
 func NewControl(m Message, ids ...uint32) *buffer.LinkBuffer {
 	control := Take()
 	space, err := control.Malloc(ControlBytes(m, len(ids)))
@@ -46,9 +46,9 @@ func NewControl(m Message, ids ...uint32) *buffer.LinkBuffer {
 	return control
 }
 
-// ParseControl returns the message in the variable header of a control frame: one with
-// SignalNone if there is none, or none that this version knows. What a stock multiplexing server
-// says when it is about to go is a drain. The error is an *Error.
+// ParseControl returns the message in the variable header of a control frame. Its Signal is
+// SignalNone if there is no message, or none that this version knows. What a stock multiplexing
+// server says when it is about to go counts as a drain. The error is an *Error.
 func ParseControl(header []byte) (Message, error) {
 	var found Message
 	r := infosOf(header)
@@ -69,7 +69,7 @@ func ParseControl(header []byte) (Message, error) {
 }
 
 // ControlIn is ParseControl for the frame in front of in, whose prefix is p. The frame stays
-// unread, and the message is valid for as long as in's memory.
+// unread. The message is valid for as long as in's memory.
 func ControlIn(in buffer.Reader, p Prefix) (Message, error) {
 	start, err := in.Peek(PrefixBytes + p.HeaderBytes)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package frame is the wire of package mux: TTHeader frames as bytes, and what two peers of it tell
-// each other in them. It knows no connection and no call.
+// Package frame is the wire of package mux: TTHeader frames as bytes, and what two peers of the
+// package tell each other in them. It knows no connection and no call.
 //
 // A frame is
 //
@@ -15,28 +15,29 @@
 //	         0x11 v            a token
 //	         payload
 //
-// What two peers tell each other is a Message, the value of a string info under the key
-// "kiteline-mux": a letter, the Signal, and parameters, each an ID, a length and a value. Letters
-// and parameters that a version does not know mean nothing to it.
+// Two peers tell each other Messages. A Message is the value of a string info under the key
+// "kiteline-mux": a letter, the Signal, and parameters, each an ID, a length and a value. A version
+// ignores letters and parameters that it does not know.
 //
 // On the first request of a connection the message is a mark: a hello that names the sequence ID of
-// that very request, so that one which a gateway has copied from another connection is known as a
-// copy. A stock peer ignores it. Any other message is the header of a control frame, which has
-// sequence ID 0 and no payload, and goes only to a peer that has said hello.
+// that very request, so that the receiver recognises a mark that a gateway has copied from another
+// connection. A stock peer ignores it. Any other message is the header of a control frame, which
+// has sequence ID 0 and no payload, and is sent only to a peer that has said hello.
 //
 // # Reading
 //
-// Parse takes the first bytes of a frame apart; FindMark and ParseControl read its header,
-// ControlIn that of a frame in front of a Reader. Blank removes what is this package's from a
-// frame's header, so that nothing of it reaches handlers and callers. Read takes a whole frame out.
-// None of them trusts what it reads: what the peer got wrong is an *Error or no message, and no
-// bytes cause a panic.
+// Parse takes the first bytes of a frame apart. FindMark and ParseControl read its header,
+// ControlIn the header of a frame in front of a Reader. Blank removes what is this package's from a
+// frame's header, so that handlers and callers do not see it. Read takes a whole frame out. None of
+// them trusts its input: bad input from the peer is an *Error or no message, and no bytes cause a
+// panic.
 //
 // # Memory
 //
-// Frames are in buffers that Take returns. The owner of one passes it on or gives it to Drop, once.
+// Frames are in buffers that Take returns. The owner of a buffer passes it on or gives it to Drop,
+// once.
 //
 // # Concurrency
 //
-// All functions may be called from any goroutine; a buffer is used by one at a time.
+// All functions may be called from any goroutine. A buffer is used by one goroutine at a time.
 package frame

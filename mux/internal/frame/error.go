@@ -2,14 +2,14 @@ package frame
 
 import "fmt"
 
-// Error says that bytes are not a frame that this package takes. One that the peer
-// sent ends the connection, since nobody knows where the next frame begins, unless it is a
-// reply that is too large: then the call fails alone, where others may share the connection.
+// Error says that bytes are not a frame that this package takes. A received bad frame ends the
+// connection, since its reader cannot tell where the next frame begins. The exception is a reply
+// that is too large on a shared connection, which fails only its own call.
 type Error struct {
 	Reason   string
-	Bytes    int  // how long a frame is, or says it is, whose length is wrong; otherwise 0
-	Limit    int  // this side's limit that Bytes exceeds; 0: that is not what is wrong
-	Received bool // the peer sent it; otherwise this side would have
+	Bytes    int  // the length that a frame has or claims, if it is wrong; otherwise 0
+	Limit    int  // this side's limit that Bytes exceeds; 0: no limit is exceeded
+	Received bool // the peer sent it; otherwise this side wanted to
 }
 
 // Error implements error.

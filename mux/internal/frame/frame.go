@@ -9,14 +9,14 @@ import (
 
 // Lengths.
 const (
-	PrefixBytes = 14 // what Parse wants
+	PrefixBytes = 14 // what Parse needs
 	LengthBytes = 4  // the length field, which does not count itself
 
-	// MinBytes is how long a frame is at least: one without a payload.
+	// MinBytes is the least length of a frame: one without a payload.
 	MinBytes = PrefixBytes + 4
 )
 
-// InfoKey is the key of the string info in which peers tell each other something.
+// InfoKey is the key of the string info in which peers of package mux tell each other something.
 const InfoKey = "kiteline-mux"
 
 // Flags of a frame.
@@ -24,8 +24,8 @@ const (
 	// FlagAnyOrder on a request says that replies may come in any order.
 	FlagAnyOrder = 0x01
 
-	// FlagOneway on a request says that it has no reply. Only peers that know each other use it:
-	// the receiver clears it before others see the frame.
+	// FlagOneway on a request says that it has no reply. Only peers of package mux use it: the
+	// receiver clears it before others see the frame.
 	FlagOneway = 0x4000
 )
 
@@ -57,14 +57,14 @@ func (p Prefix) IsOneway() bool { return p.Flags&FlagOneway != 0 }
 // SetOneway flags the frame that begins with prefix as a request without a reply.
 func SetOneway(prefix []byte) { prefix[flagsAt] |= FlagOneway >> 8 }
 
-// ClearOneway takes SetOneway's flag off.
+// ClearOneway clears the flag that SetOneway sets.
 func ClearOneway(prefix []byte) { prefix[flagsAt] &^= FlagOneway >> 8 }
 
-// IsControl reports whether the frame is about the connection and no call's.
+// IsControl reports whether the frame is about the connection and not about a call.
 func (p Prefix) IsControl() bool { return p.SeqID == 0 }
 
-// Parse reads the PrefixBytes that b begins with, of a frame received. maxFrameBytes
-// is how long a whole frame may be: of a longer one it returns all but the length. The error
+// Parse reads the first PrefixBytes of b, a received frame. maxFrameBytes limits the length of the
+// whole frame: for a longer one Parse also returns all of the Prefix except the length. The error
 // is an *Error.
 func Parse(b []byte, maxFrameBytes int) (Prefix, error) {
 	if len(b) < PrefixBytes {
@@ -91,7 +91,7 @@ func Parse(b []byte, maxFrameBytes int) (Prefix, error) {
 	return p, nil
 }
 
-// asOwn returns Parse's error for a frame that this side is about to send.
+// asOwn turns an error of Parse into one about a frame that this side is about to send.
 func asOwn(err error) error {
 	var bad *Error
 	if errors.As(err, &bad) {
@@ -100,8 +100,8 @@ func asOwn(err error) error {
 	return err
 }
 
-// Check returns the prefix of frame if frame is exactly one whole frame, all of it
-// readable. A frame whose length is wrong would tear the stream for every other call.
+// Check returns the prefix of frame if it is exactly one whole frame, all of it readable. A frame
+// whose length is wrong would break the stream for every other call.
 func Check(frame *buffer.LinkBuffer, maxFrameBytes int) (Prefix, error) {
 	if frame.Len() < PrefixBytes {
 		return Prefix{}, &Error{Reason: "shorter than a prefix"}

@@ -2,20 +2,20 @@ package frame
 
 import "encoding/binary"
 
-// infos steps through the string infos of a header. None of its methods reads outside of the
-// header, whatever is in it.
+// infos steps through the string infos of a header. Its methods never read outside of the header,
+// whatever is in it.
 type infos struct {
 	header []byte
-	at     int // where what comes next begins
-	block  int // where the block begins that the last info is in
+	at     int // where the next item begins
+	block  int // where the block of the last info begins
 	info   int // where the last info begins
-	left   int // how many more the block says that it has
+	left   int // how many more infos the block claims to have
 	failed bool
 
-	timeout []byte // the value under infoRPCTimeout in what was passed; nil without one
+	timeout []byte // the value seen under infoRPCTimeout so far; nil without one
 }
 
-// infosOf begins with the infos of a frame's variable header.
+// infosOf returns the infos of a frame's variable header, before the first one.
 func infosOf(header []byte) infos {
 	r := infos{header: header}
 	r.skip(1)
@@ -25,7 +25,7 @@ func infosOf(header []byte) infos {
 	return r
 }
 
-// next returns the next string info; false when there is none, or the header is malformed.
+// next returns the next string info; ok is false if there is none, or the header is malformed.
 func (r *infos) next() (key, value []byte, ok bool) {
 	for r.left == 0 {
 		if r.failed || r.at == len(r.header) {
@@ -43,7 +43,7 @@ func (r *infos) next() (key, value []byte, ok bool) {
 	return key, value, true
 }
 
-// enterBlock passes what is no string, and the head of a block of strings.
+// enterBlock skips an item that is not a string, or the head of a block of strings.
 func (r *infos) enterBlock() {
 	r.block = r.at
 	switch r.skip(1)[0] {
@@ -64,8 +64,8 @@ func (r *infos) enterBlock() {
 	}
 }
 
-// shrinkBlock says that so many infos were removed from the block, which ends at kept now in place
-// of end. Padding takes up the rest; a block of which nothing is left is padding as a whole.
+// shrinkBlock records that so many infos were removed from the block, which now ends at kept and
+// not at end. Padding takes up the rest; a block without infos becomes padding as a whole.
 func (r *infos) shrinkBlock(removed, kept, end int) {
 	if r.countLess(removed) == 0 {
 		kept = r.block
@@ -73,8 +73,8 @@ func (r *infos) shrinkBlock(removed, kept, end int) {
 	clear(r.header[kept:end])
 }
 
-// shrinkFaulty is shrinkBlock for a block whose last info, in which the header ends, has a fault.
-// That stays where it is, or it would read padding as its end, and what is sound moves down to it.
+// shrinkFaulty is shrinkBlock for a block whose last info is faulty: the header ends in it. That
+// info stays where it is, or it would read padding as its end. The sound infos move towards it.
 func (r *infos) shrinkFaulty(removed, kept int) {
 	r.countLess(removed)
 	start := r.block + r.info - kept
@@ -82,7 +82,7 @@ func (r *infos) shrinkFaulty(removed, kept int) {
 	clear(r.header[r.block:start])
 }
 
-// countLess takes so many infos off the block's count and returns what is left.
+// countLess subtracts removed from the block's count and returns what is left.
 func (r *infos) countLess(removed int) uint16 {
 	count := r.header[r.block+1 : r.block+3]
 	left := binary.BigEndian.Uint16(count) - uint16(removed)
@@ -108,5 +108,5 @@ func (r *infos) u16() uint16 {
 	return 0
 }
 
-// value reads a length and as many bytes.
+// value reads a length and that many bytes.
 func (r *infos) value() []byte { return r.skip(int(r.u16())) }

@@ -6,19 +6,19 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// MarkBytes is by how much InsertMark makes a frame longer.
+// MarkBytes is how much longer InsertMark makes a frame.
 const MarkBytes = (infoBytes + 1 + param4 + param1 + param8 + param0 + 3) / 4 * 4
 
-// HasRoomForMark reports whether the header of a frame with the prefix p may be as much longer as
-// InsertMark makes it, and the frame too.
+// HasRoomForMark reports whether a frame with the prefix p, and its header, may become as much
+// longer as InsertMark makes them.
 func HasRoomForMark(p Prefix) bool {
 	return p.HeaderBytes/4+MarkBytes/4 <= maxHeaderWords && p.Bytes <= buffer.MaxBytes-MarkBytes
 }
 
 // InsertMark puts a mark into the header of request, which holds one whole frame and whose written
-// bytes become readable: a hello with the frame's own sequence ID, this Version, and what m has of
-// Frame and Oneway, in a block of its own behind the transforms. The error, an *Error, means that
-// it is no frame, or that its header has no room; it is as it was then.
+// bytes become readable. The mark is a hello with the frame's own sequence ID, this Version, and
+// m's Frame and Oneway, in a block of its own behind the transforms. The error, an *Error, means
+// that request is not a frame, or that its header has no room; request is unchanged then.
 func InsertMark(request *buffer.LinkBuffer, m Message) error {
 	_ = request.Flush() // it has no Sink
 	p, err := Check(request, buffer.MaxBytes-MarkBytes)
@@ -59,9 +59,9 @@ func InsertMark(request *buffer.LinkBuffer, m Message) error {
 	return request.Flush()
 }
 
-// FindMark returns the mark in a request's variable header. One whose sequence ID is not the
-// frame's, which is seqID, is a copy of another connection's, that a gateway has passed on, and
-// means nothing. Of a malformed header FindMark sees what comes before the fault.
+// FindMark returns the mark in a request's variable header. A mark whose sequence ID is not seqID,
+// the frame's, is a copy of another connection's mark that a gateway has passed on, and is ignored.
+// In a malformed header FindMark sees what comes before the fault.
 func FindMark(header []byte, seqID uint32) (m Message, found bool) {
 	if !mayHaveKey(header) {
 		return Message{}, false
@@ -78,7 +78,7 @@ func FindMark(header []byte, seqID uint32) (m Message, found bool) {
 	return Message{}, false
 }
 
-// isOf reports whether the message speaks of the request seqID and of no other.
+// isOf reports whether the message names the request seqID and no other.
 func (m Message) isOf(seqID uint32) bool {
 	named := false
 	for id := range m.SeqIDs {
@@ -90,9 +90,9 @@ func (m Message) isOf(seqID uint32) bool {
 	return named
 }
 
-// BlankHeader takes what is under this package's key, marks and copies of them, out of a variable
-// header, in place: the length stays, and padding takes up what has become free. Of a malformed
-// header it does so with what comes before the fault, which is what a reader of it sees.
+// BlankHeader removes what is under this package's key, marks and copies of them, from a variable
+// header, in place: the length stays, and padding takes up the freed bytes. In a malformed header
+// it does so with what comes before the fault, which is what a reader of the header sees.
 func BlankHeader(header []byte) {
 	if !mayHaveKey(header) {
 		return
@@ -119,7 +119,7 @@ func BlankHeader(header []byte) {
 	}
 }
 
-// Blank is BlankHeader for a whole frame that was received, and has the prefix p. It returns the
+// Blank is BlankHeader for a whole frame that was received, with the prefix p. It returns the
 // frame's prefix and header. The returned slice is valid until the frame is read or dropped.
 func Blank(received *buffer.LinkBuffer, p Prefix) []byte {
 	start, err := received.Peek(PrefixBytes + p.HeaderBytes)

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// Version is this package's version of the protocol, which a mark and a hello tell.
+// Version is this package's version of the protocol, which marks and hellos carry.
 const Version = 1
 
 // Signal is the letter that says what a Message is about. Its value is the byte on the wire.
@@ -85,7 +85,7 @@ type Message struct {
 	Version  uint8
 	Reason   Reason
 	Oneway   bool   // a mark: its request has no reply
-	Places   uint32 // calls at a time on this connection; 0: no limit in number
+	Places   uint32 // calls at one time on this connection; 0: no limit
 	Bytes    uint64 // of requests that are held for this connection; 0: no limit
 	Frame    uint64 // the longest frame that the sender takes, its header included; 0: not told
 	Features uint32 // bits; none has a meaning yet
@@ -93,8 +93,8 @@ type Message struct {
 	list []byte // the parameters as they were received, for SeqIDs
 }
 
-// SeqIDs yields the sequence IDs in a received message, in order. It is valid for as long as
-// the header that the message was read from, and is used as for id := range m.SeqIDs.
+// SeqIDs yields the sequence IDs in a received message, in order: for id := range m.SeqIDs. It is
+// valid for as long as the header from which the message was read.
 func (m Message) SeqIDs(yield func(id uint32) bool) {
 	for list := m.list; len(list) > 0; {
 		var id uint8
@@ -118,7 +118,7 @@ const (
 	paramFeatures = 8
 )
 
-// How long an ID, a length and a value of so many bytes are.
+// The length of a parameter whose value has so many bytes: an ID, a length and the value.
 const (
 	param0 = 2
 	param1 = param0 + 1
@@ -126,7 +126,7 @@ const (
 	param8 = param0 + 8
 )
 
-// infoBytes is the length of a block of strings with a message's key, less its value.
+// infoBytes is the length of a block of strings with a message's key, without its value.
 const infoBytes = 1 + 2 + 2 + len(InfoKey) + 2
 
 // MaxSeqIDs is how many sequence IDs a message has room for.
@@ -150,7 +150,7 @@ func (m Message) blockBytes(ids int) int {
 	return (n + 3) / 4 * 4
 }
 
-// appendBlock appends a block of strings with m, whose length is size.
+// appendBlock appends a block of strings with m; size is its length.
 func (m Message) appendBlock(dst []byte, size int, ids []uint32) []byte {
 	end := len(dst) + size
 	dst = append(dst, infoStrings, 0, 1, 0, byte(len(InfoKey)))
@@ -196,8 +196,8 @@ func appendParam8(dst []byte, id uint8, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, id, 8), v)
 }
 
-// parseMessage reads the value of a string info under this package's key. A letter that this
-// version does not know, and a list of parameters that is malformed, are no message.
+// parseMessage reads the value of a string info under this package's key. ok is false for a letter
+// that this version does not know, and for a malformed list of parameters.
 func parseMessage(value []byte) (m Message, ok bool) {
 	if len(value) == 0 {
 		return Message{}, false
@@ -219,8 +219,8 @@ func parseMessage(value []byte) (m Message, ok bool) {
 	return m, true
 }
 
-// cutParam takes the first parameter off a list, or the padding in front of it, which is a
-// parameter of no value. After a list that is malformed there is no rest.
+// cutParam takes the first parameter off a list, or a byte of padding in front of it, which counts
+// as a parameter without a value. After a malformed list there is no rest.
 func cutParam(list []byte) (id uint8, value, rest []byte, sound bool) {
 	if list[0] == paramPadding {
 		return paramPadding, nil, list[1:], true
@@ -232,7 +232,7 @@ func cutParam(list []byte) (id uint8, value, rest []byte, sound bool) {
 	return list[0], list[2:end], list[end:], true
 }
 
-// paramSize is how long the value of each parameter is that this version knows.
+// paramSize returns the length of a parameter's value if this version knows the parameter.
 func paramSize(id uint8) (size int, known bool) {
 	switch id {
 	case paramPadding, paramOneway:
@@ -247,7 +247,7 @@ func paramSize(id uint8) (size int, known bool) {
 	return 0, false
 }
 
-// set takes a parameter, one that this version does not know included. It reports false for a
+// set takes a parameter, and ignores one that this version does not know. It reports false for a
 // value of the wrong length.
 func (m *Message) set(id uint8, value []byte) bool {
 	size, known := paramSize(id)
@@ -276,9 +276,9 @@ func (m *Message) set(id uint8, value []byte) bool {
 	return true
 }
 
-// isSignalKey reports whether a string info is this package's.
+// isSignalKey reports whether a string info with that key is this package's.
 func isSignalKey(key []byte) bool { return string(key) == InfoKey }
 
-// mayHaveKey reports whether this package's key may be in a header: without it there is nothing to
+// mayHaveKey reports whether this package's key may be in a header: if not, there is nothing to
 // look for.
 func mayHaveKey(header []byte) bool { return bytes.Contains(header, []byte(InfoKey)) }

@@ -13,9 +13,9 @@ import (
 // send it if they have a timeout and transmeta.ClientTTHeaderHandler.
 const infoRPCTimeout = 12
 
-// Timeout returns how long the caller of the request in whole, one whole frame, waits for the
-// reply: zero if its header does not say so, or is malformed. It is never less than the caller's
-// own timeout, of which the header has the whole milliseconds.
+// Timeout returns how long the caller of a request waits for the reply; whole is one whole frame.
+// It returns zero if the header does not say so or is malformed. Otherwise the result is never less
+// than the caller's own timeout, of which the header has the whole milliseconds.
 func Timeout(whole *buffer.LinkBuffer) time.Duration {
 	start, err := whole.Peek(PrefixBytes)
 	if err != nil {
