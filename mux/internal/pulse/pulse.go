@@ -7,7 +7,7 @@ import "time"
 type Pulse struct {
 	heard    uint64        // Signs.Heard at the last look that found a sign
 	waited   time.Duration // Signs.Waited then
-	at       time.Time     // when that was, later looks that were late taken off; zero: never
+	at       time.Time     // when that was, less the lateness of later looks; zero: never
 	lookedAt time.Time     // the last look
 	kickedAt time.Time     // when the reader was last told to look up, or that was needless
 	pinged   bool          // a ping was sent since the last sign
@@ -15,51 +15,51 @@ type Pulse struct {
 
 // Signs are what a connection shows of its peer at a look.
 type Signs struct {
-	// Heard is how much has come so far. More than at the look before is a sign.
+	// Heard is how much has come so far. An increase since the last look is a sign.
 	Heard uint64
 
-	// Waited is how long writes have waited so far of which the peer has taken something at last.
-	// If it grows with the clock that is a sign. What the kernel takes for a peer that keeps up
-	// says nothing: it takes as much for one that is gone.
+	// Waited is how long writes have waited so far, if the peer took something in the end. If it
+	// grows with the clock that is a sign. What the kernel takes at once says nothing: it takes as
+	// much for a peer that is gone.
 	Waited time.Duration
 
 	// Excused says that the peer's silence means nothing now, which counts as a sign.
 	Excused bool
 
-	// Outstanding is how many bytes of requests the peer has not answered, or, of oneways, may not
-	// have read. They may be on their way, ahead of a ping. Only a Suspicion looks at it: an
-	// interval is to be long enough for them.
+	// Outstanding is how many bytes of requests the peer has not answered or, for oneways, may not
+	// have read. They may be on their way, ahead of a ping. Only a Suspicion uses it: a Rhythm's
+	// Interval must be long enough for them.
 	Outstanding int64
 }
 
-// Rhythm is how a connection is looked at. There have to be at least four looks per Interval.
+// Rhythm is how a connection is looked at. There must be at least four looks per Interval.
 type Rhythm struct {
-	// Interval is within how long after the last sign a ping goes out. It has half as much to be
-	// answered, and a peer that is gone is found within twice as much.
+	// Interval is how long after the last sign a ping goes out at the latest. The peer has half as
+	// much time to answer it, and a peer that is gone is found within twice the Interval.
 	Interval time.Duration
 
-	// MostPause is how far apart two looks are where this process is not to blame. By what they are
-	// further apart it did not run, and nobody can have read an answer.
+	// MostPause is the longest pause between two looks that is normal. If a pause is longer, this
+	// process did not run in the excess time, and cannot have read an answer.
 	MostPause time.Duration
 }
 
 // Health says what a look at a connection found.
 type Health uint8
 
-// What a look finds. Who knows of parts of frames without a kick takes Kick for Good.
+// What a look finds. A caller that knows of parts of frames without a kick treats Kick as Good.
 const (
 	Good   Health = iota // there was a sign of life lately
-	Kick                 // the reader has to say whether a part of a frame has come
-	Ask                  // that, and a ping is due
+	Kick                 // the reader must say whether a part of a frame has come
+	Ask                  // the same, and a ping is due
 	Silent               // a ping was not answered
 )
 
 // String returns the finding's name.
 func (h Health) String() string { return [...]string{"good", "kick", "ask", "silent"}[h] }
 
-// Look decides whether there was a sign of life lately. One finds frames that came since the look
-// before; of a frame that is still coming the reader tells after a kick, so one finds it at the
-// next but one.
+// Look decides whether there was a sign of life lately. It finds frames that came since the last
+// look. The reader reports a part of a frame only after a kick, so Look finds that at the next look
+// but one.
 func (p *Pulse) Look(now time.Time, rhythm Rhythm, signs Signs) Health {
 	interval := rhythm.Interval
 	if late := now.Sub(p.lookedAt) - rhythm.MostPause; late > 0 && !p.at.IsZero() {
