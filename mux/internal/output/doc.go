@@ -1,8 +1,8 @@
-// Package output is the writing side of a connection that many goroutines send on: it puts their
+// Package output is the writing side of a connection that many goroutines send on: it queues their
 // frames in order and writes many at once.
 //
-// Nobody waits for the socket who sends: the first sender that finds nobody writing writes for all,
-// as far as the kernel has room, and a goroutine goes on where it has none.
+// No sender waits for the socket. The first sender that finds nobody writing writes for all, as far
+// as the kernel has room; where it has none, a goroutine goes on.
 //
 //	out := output.New(c, output.Config{Waits: !output.CanTry(c.NetConn()), OnError: fail})
 //	position, err := out.Send(request, output.InCompany)
@@ -13,9 +13,8 @@
 //
 // # Ownership
 //
-// A frame belongs to the output from Send on. The memory linked into it does so too, for good, or
-// where it is lent (Config.Lent) until Cancel or Detach has taken it back, or the frame was
-// written.
+// A frame belongs to the output from Send on. So does the memory linked into it: for good, or, if
+// it is lent (Config.Lent), until Cancel or Detach has taken it back or the frame was written.
 //
 // # Concurrency
 //
@@ -23,10 +22,10 @@
 //
 // # Errors
 //
-// A write that fails closes the output with its error; the stream is the user's to close. Every
-// Send that follows fails with the error of the first Close.
+// A write that fails closes the output with its error; the user must close the stream. Every later
+// Send fails with the error of the first Close.
 //
 // # Limitations
 //
-// Full bounds nothing by itself: who sends asks, and waits or gives up.
+// Full bounds nothing by itself: the sender asks, and waits or gives up.
 package output

@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// This file is the work of the flusher, the one goroutine that has an output's
-// writing role. Whoever gets the role finds everything it owns as its predecessor left it.
+// This file is the work of the flusher, the one goroutine that has an output's writing role. It
+// finds everything that the role owns as its predecessor left it.
 
 // flushInline writes on a sender's goroutine, which must not wait.
 func (o *Output) flushInline() {
@@ -25,7 +25,7 @@ func (o *Output) flushInline() {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			o.handsOn = !o.everSent // a stream that cannot try is not asked to again
+			o.handsOn = !o.everSent // a stream that cannot try is not tried again
 			o.handOver()
 			return
 		default:
@@ -46,8 +46,8 @@ func (o *Output) handOver() {
 	}
 }
 
-// flushWaiting is that goroutine. It ends when nothing is queued, or when a write
-// fails: closing the stream ends one under way.
+// flushWaiting is what that goroutine runs. It ends when nothing is queued, or when a write fails:
+// closing the stream ends a write under way.
 func (o *Output) flushWaiting() {
 	for more := true; more; more = o.takeBatch() {
 		o.bePatient(true)
@@ -63,7 +63,7 @@ func (o *Output) flushWaiting() {
 	}
 }
 
-// bePatient has writes wait for the peer, or not.
+// bePatient sets whether writes wait for the peer.
 func (o *Output) bePatient(patient bool) {
 	if o.patient == patient {
 		return
@@ -76,8 +76,8 @@ func (o *Output) bePatient(patient bool) {
 	_ = o.stream.SetWriteTimeout(timeout) // fails on a closed stream, as the write will
 }
 
-// takeBatch takes the next frames from the queue. Without any the role is given up, and
-// it returns false.
+// takeBatch takes the next frames from the queue. If there are none it gives the role up and
+// returns false.
 func (o *Output) takeBatch() bool {
 	o.batchMu.Lock()
 	clear(o.batch)
@@ -122,8 +122,8 @@ func (o *Output) leaveLocked() {
 // chunkPool holds the memory in which small frames are gathered.
 var chunkPool = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
 
-// writeBatch writes what is left of the batch. It may be called again after it failed
-// for want of time: then it goes on where it was.
+// writeBatch writes what is left of the batch. After it has failed for want of time it may be
+// called again, and goes on where it was.
 func (o *Output) writeBatch() error {
 	for {
 		var more bool
@@ -145,8 +145,8 @@ func (o *Output) writeBatch() error {
 	}
 }
 
-// tryWrite writes a piece as far as the kernel has room, long runs from where they are.
-// It reports whether there was anything to write.
+// tryWrite writes a piece as far as the kernel has room, and writes long runs in place. It reports
+// whether there was anything to write.
 func (o *Output) tryWrite() (more bool, err error) {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()
@@ -162,9 +162,9 @@ func (o *Output) tryWrite() (more bool, err error) {
 	return true, err
 }
 
-// writeWaiting writes a piece however long that takes. What is lent it writes from memory of
-// the output's own, since who has lent it may not want to wait as long, and where the peer is slow
-// in small pieces, since only at the end of one it is seen to live.
+// writeWaiting writes a piece however long that takes. It writes lent memory from a copy, since the
+// sender may not want to wait as long. To a slow peer it writes small pieces, since only at the end
+// of a piece does the peer show that it lives.
 func (o *Output) writeWaiting() (more bool, err error) {
 	o.batchMu.Lock()
 	var p []byte
@@ -196,8 +196,8 @@ func (o *Output) writeWaiting() (more bool, err error) {
 	return true, err
 }
 
-// triesAgain reports whether the next bytes after a wait are lent and many. The kernel has room for
-// more than it was waited for, and what it takes at once need not be copied.
+// triesAgain reports whether the next bytes after a wait are lent and many. The kernel then has
+// room for more than the wait was for, and what it takes at once need not be copied.
 func (o *Output) triesAgain() bool {
 	if !o.config.Lent || o.config.Waits || o.handsOn || o.slow {
 		return false
@@ -207,7 +207,7 @@ func (o *Output) triesAgain() bool {
 	return o.chunkAt == len(o.chunk) && o.skipWrittenLocked() && len(o.batch[o.next].frame.First()) >= directBytes
 }
 
-// directLocked returns the run of bytes that is next if it is long, or the last; nil if not.
+// directLocked returns the next run of bytes if it is long, or the last one; otherwise nil.
 func (o *Output) directLocked() []byte {
 	if o.chunkAt < len(o.chunk) || !o.skipWrittenLocked() {
 		return nil
@@ -219,9 +219,8 @@ func (o *Output) directLocked() []byte {
 	return nil
 }
 
-// gatherLocked returns bytes in the output's own memory: those gathered before that the
-// kernel has not taken, or else as many of the next as fit, up to where a long run may be
-// written directly.
+// gatherLocked returns bytes in the output's own memory: those gathered before that the kernel has
+// not taken, or else as many of the next as fit, up to where a long run may be written in place.
 func (o *Output) gatherLocked() []byte {
 	if o.chunkAt < len(o.chunk) {
 		return o.chunk[o.chunkAt:]
@@ -267,8 +266,8 @@ func (o *Output) isLast(p []byte) bool {
 	return o.next == len(o.batch)-1 && len(p) == o.batch[o.next].frame.Len()
 }
 
-// took records that the kernel has taken n bytes of the piece. For one that was written
-// from where it is batchMu is held, or there is no Detach.
+// took records that the kernel has taken n bytes of the piece. If the piece was written in place,
+// batchMu is held, or Detach is not in use.
 func (o *Output) took(n int) {
 	o.config.Counters.Writes.Add(1)
 	if n == 0 {
@@ -286,7 +285,7 @@ func (o *Output) took(n int) {
 	o.mu.Unlock()
 }
 
-// freeLocked has n bytes fewer pending, and notes whether OnRoom has to hear of it.
+// freeLocked subtracts n from the pending bytes, and notes whether OnRoom must be called.
 func (o *Output) freeLocked(n int) {
 	before := o.Pending()
 	o.addPendingLocked(-n)
@@ -295,8 +294,8 @@ func (o *Output) freeLocked(n int) {
 	}
 }
 
-// fail ends the output after a write failed, and gives the role up. Frames of the batch of
-// which the kernel has taken nothing count as not begun.
+// fail ends the output after a failed write, and gives the role up. Frames of the batch of which
+// the kernel has taken nothing count as not begun.
 func (o *Output) fail(err error) {
 	size, held := 0, 0
 	var unbegun *uint64 // the first position of which the kernel has taken nothing

@@ -12,32 +12,31 @@ import (
 
 // What the flusher writes at once.
 const (
-	// chunkBytes is how much is gathered for one write. Up to here conn writes
-	// without telling Go's scheduler.
+	// chunkBytes is how much is gathered for one write. Up to this length conn writes without
+	// telling Go's scheduler.
 	chunkBytes = 64 << 10
 
-	// directBytes is the length from which bytes that lie together are written from
-	// where they are instead of being gathered: a system call more costs what copying so
-	// many does.
+	// directBytes is the length from which bytes that lie together are written in place instead of
+	// being gathered: another system call costs what copying that many does.
 	directBytes = chunkBytes
 
-	// directMaxBytes is how much of them one write takes: what conn's write timeout is for.
+	// directMaxBytes is how many of them one write takes: conn's write timeout is for that many.
 	directMaxBytes = 256 << 10
 
-	// tryTimeout is the write timeout under which a write takes what the kernel has
-	// room for and does not wait: conn tries first, and then waits for no time at all.
+	// tryTimeout is the write timeout under which a write takes what the kernel has room for and
+	// does not wait: conn tries first, and then waits for no time at all.
 	tryTimeout = time.Nanosecond
 
 	// slowBytes is how much one write takes after one that took longer than slowWrite.
 	slowBytes = 4 << 10
 	slowWrite = 100 * time.Millisecond
 
-	// recordBytes is how much one write takes where none can be tried: TLS cuts longer
-	// ones up by itself.
+	// recordBytes is how much one write takes on a stream that cannot try: TLS cuts up longer
+	// writes by itself.
 	recordBytes = 16 << 10
 
-	// inlineBatches is how many batches a sender writes, its own frame's included,
-	// before a goroutine of the output's goes on.
+	// inlineBatches is how many batches a sender writes, including its own frame's, before a
+	// goroutine of the output's takes over.
 	inlineBatches = 4
 )
 
@@ -55,8 +54,8 @@ type Stream interface {
 	SetWriteTimeout(d time.Duration) error
 }
 
-// CanTry reports whether a write on nc that is cut short by a deadline leaves the stream
-// whole. On TLS and its like it does not.
+// CanTry reports whether the stream stays whole when a deadline cuts a write on nc short. On TLS
+// and its like it does not.
 func CanTry(nc net.Conn) bool {
 	switch nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
@@ -67,34 +66,33 @@ func CanTry(nc net.Conn) bool {
 
 // Config says how an output behaves. Zero values stand for the defaults.
 type Config struct {
-	// Waits says that a write on the stream may wait, and breaks the stream if it is
-	// cut short, as with TLS: then only the output's own goroutine writes.
+	// Waits says that a write on the stream may wait, and breaks the stream if it is cut short, as
+	// with TLS: then only the output's own goroutine writes.
 	Waits bool
 
-	// Lent says that memory linked into frames belongs to those who send them, and may
-	// be taken back with Detach. Otherwise it is the frames' for as long as they live.
+	// Lent says that memory linked into frames belongs to their senders, who may take it back with
+	// Detach. Otherwise it belongs to the frames for as long as they live.
 	Lent bool
 
-	WriteTimeout    time.Duration // for each piece of up to 256 KiB, once the kernel has no room; zero: none
+	WriteTimeout    time.Duration // for each piece of up to 256 KiB without room; zero: none
 	MaxBatchBytes   int           // a batch ends with the frame that reaches it
 	MaxBatchFrames  int
 	MaxPendingBytes int // see Output.Full
 
-	// OnError is called once if a write fails, without a lock, on the goroutine that
-	// wrote. The output is closed then; the stream is not.
+	// OnError is called once if a write fails, without a lock, on the goroutine that wrote. The
+	// output is closed then; the stream is not.
 	OnError func(err error)
 
-	// OnRoom is called without a lock when half of MaxPendingBytes is free again, and when
-	// no more than CalmBytes wait, except where Cancel or Close has freed it. Nil:
-	// nobody wants to know.
+	// OnRoom, if not nil, is called without a lock when half of MaxPendingBytes is free again, and
+	// when no more than CalmBytes wait, unless Cancel or Close has freed them.
 	OnRoom    func()
 	CalmBytes int
 
-	// Start runs f, which ends soon after the stream is closed, on a goroutine of its
-	// own, or reports that it is too late for that. Nil: a go statement does.
+	// Start runs f, which ends soon after the stream is closed, on a goroutine of its own, or
+	// reports that it is too late for that. If it is nil a go statement runs f.
 	Start func(f func()) bool
 
-	Counters *Counters // may be shared by outputs; nil: nobody counts
+	Counters *Counters // may be shared by outputs; nil: nothing is counted
 }
 
 // Counters count what outputs have done.
@@ -105,11 +103,11 @@ type Counters struct {
 	Handed  atomic.Uint64 // times the output's own goroutine took over
 }
 
-// Output is the writing side of a connection that many goroutines send on. Frames are queued; the
-// first sender that has no more to send becomes the flusher and writes what others have queued
-// meanwhile along with its own, in few writes. A sender never waits for the socket: where the
-// kernel has no room, or a sender has written enough for others, a goroutine of the output's takes
-// the flusher's role, and ends when the queue is empty.
+// Output is the writing side of a connection that many goroutines send on. Senders queue frames.
+// The first sender that finds nobody writing becomes the flusher: it writes its own frame and what
+// others have queued meanwhile, in few writes. A sender never waits for the socket: where the
+// kernel has no room, or a sender has written enough for others, a goroutine of the output's
+// becomes the flusher, and ends when the queue is empty.
 //
 // Frames have positions, from 0, in the order in which they were queued.
 type Output struct {
@@ -126,9 +124,9 @@ type Output struct {
 	// guarded by mu, which is held for a few instructions, with none taken inside
 	mu       sync.Mutex
 	queue    frameQueue
-	flushing bool          // somebody has the flusher's role
+	flushing bool          // a goroutine has the flusher's role
 	err      error         // why no more frames are taken; nil while they are
-	room     chan struct{} // non-nil while somebody waits for pending bytes to fall
+	room     chan struct{} // non-nil while a sender waits for pending bytes to fall
 	flushed  []func()      // called once when nothing is queued and nobody flushes
 
 	// guarded by batchMu, which is held while the memory of frames is read, and never
@@ -145,11 +143,11 @@ type Output struct {
 	patient  bool   // the stream has the configured write timeout, not tryTimeout
 	slow     bool   // the last write that might wait took long
 	everSent bool   // a write has taken something
-	roomy    bool   // OnRoom has to be called
+	roomy    bool   // OnRoom must be called
 	yields   yields
 }
 
-// New makes the output of s, which sets the stream's write timeout from then on.
+// New returns the output of s. From then on the output sets the stream's write timeout.
 func New(s Stream, cfg Config) *Output {
 	if cfg.MaxBatchBytes <= 0 {
 		cfg.MaxBatchBytes = defaultBatchBytes
@@ -169,26 +167,24 @@ func New(s Stream, cfg Config) *Output {
 	return o
 }
 
-// Company says whether other calls of the connection are under way, whose frames may
-// be about to come.
+// Company says whether other calls on the connection are in flight, whose frames may come soon.
 type Company uint8
 
-// What a sender knows of others.
+// What a sender knows about other calls.
 const (
 	Alone     Company = iota // write at once
 	InCompany                // let other goroutines queue theirs first
 	Ahead                    // only queue it: the sender sends again soon, or calls Flush
 )
 
-// Send queues whole, which holds one whole frame, readable, and came from frame.Take.
-// The output owns it from then on, whatever Send returns. The error is why the output is
-// closed; nothing of the frame was sent then. Send does not wait for the peer. It may be
-// called from any goroutine.
+// Send queues whole, which must hold one whole frame, readable, and come from frame.Take. The
+// output owns it from then on, whatever Send returns. The error is why the output is closed;
+// nothing of the frame was sent then. Send does not wait for the peer.
 func (o *Output) Send(whole *buffer.LinkBuffer, c Company) (position uint64, err error) {
 	return o.SendHolding(whole, 0, c)
 }
 
-// SendHolding is Send for a frame that counts for held bytes more than it has, until it was
+// SendHolding is Send for a frame that counts for held bytes more than its length until it was
 // written.
 func (o *Output) SendHolding(whole *buffer.LinkBuffer, held int, c Company) (position uint64, err error) {
 	size := whole.Len()
@@ -214,8 +210,8 @@ func (o *Output) SendHolding(whole *buffer.LinkBuffer, held int, c Company) (pos
 	return position, nil
 }
 
-// Flush has what was sent ahead leave, as Send does, unless it has left since. Ahead means the
-// same as Alone.
+// Flush writes what was sent Ahead and has not left since, as Send would. Ahead means the same as
+// Alone.
 func (o *Output) Flush(c Company) {
 	o.mu.Lock()
 	if o.flushing || o.isEmptyLocked() && len(o.flushed) == 0 {
@@ -231,7 +227,7 @@ func (o *Output) Flush(c Company) {
 	o.start()
 }
 
-// start is called by whoever has just taken the flusher's role.
+// start begins the flush. Its caller has just taken the flusher's role.
 func (o *Output) start() {
 	switch {
 	case !o.handsOn:
@@ -241,8 +237,8 @@ func (o *Output) start() {
 	}
 }
 
-// Cancel takes a frame out that was not begun, and reports whether it did: then
-// nothing of it was sent, nor will be.
+// Cancel removes a frame that was not begun, and reports whether it did. If so, nothing of the
+// frame was sent, nor will be.
 func (o *Output) Cancel(position uint64) bool {
 	o.mu.Lock()
 	f := o.queue.remove(position)
@@ -257,9 +253,8 @@ func (o *Output) Cancel(position uint64) bool {
 	return true
 }
 
-// Detach has what is left of a frame no longer refer to memory that was linked into it:
-// when it returns nobody reads that any more. It does not wait for the peer. Only an output to
-// which memory is lent has it.
+// Detach makes what is left of a frame independent of memory that was linked into it: after it
+// returns nothing reads that memory. It does not wait for the peer. Use it only with Config.Lent.
 func (o *Output) Detach(position uint64) {
 	o.batchMu.Lock()
 	defer o.batchMu.Unlock()
@@ -270,20 +265,21 @@ func (o *Output) Detach(position uint64) {
 	}
 }
 
-// Begun reports whether the frame at position may have been sent in part or whole.
-// While a write is under way that errs on the side of true.
+// Begun reports whether the frame at position may have been sent in part or whole. While a write is
+// under way it may report true too early.
 func (o *Output) Begun(position uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return position < o.queue.first
 }
 
-// Pending returns how many bytes are queued and not yet written, and what frames hold besides.
+// Pending returns how many bytes are queued and not yet written, including what frames hold
+// besides.
 func (o *Output) Pending() int { return int(o.pendingBytes.Load()) }
 
-// WaitedFor returns how long writes have taken that might wait and after which the kernel
-// had taken something. If it grows with the clock there is too much for the peer to take at
-// once, and the peer takes it.
+// WaitedFor returns the total time of writes that might wait and after which the kernel had taken
+// something. If it grows with the clock, there is more than the peer can take at once, and the peer
+// is taking it.
 func (o *Output) WaitedFor() time.Duration { return time.Duration(o.waited.Load()) }
 
 // Queued returns how many frames wait of which nothing was written.
@@ -293,12 +289,12 @@ func (o *Output) Queued() int {
 	return int(o.queue.next - o.queue.first)
 }
 
-// IsFull reports whether more bytes wait than may.
+// IsFull reports whether more bytes wait than MaxPendingBytes.
 func (o *Output) IsFull() bool { return o.Pending() > o.config.MaxPendingBytes }
 
-// Full returns nil if there is room for more bytes: at most maxPendingBytes wait.
-// Otherwise it returns a channel that is closed when half of that is free again, or the
-// output is closed. It bounds nothing by itself; the caller waits or gives up.
+// Full returns nil if at most MaxPendingBytes wait. Otherwise it returns a channel that is closed
+// when half of that is free again, or the output is closed. It bounds nothing by itself: the caller
+// waits or gives up.
 func (o *Output) Full() <-chan struct{} {
 	if !o.IsFull() {
 		return nil
@@ -314,8 +310,8 @@ func (o *Output) Full() <-chan struct{} {
 	return o.room
 }
 
-// AfterFlush has f called, once, when nothing is queued and nobody writes: at once, or
-// by the goroutine that writes last. It is called without a lock, and after Close too.
+// AfterFlush has f called, once, when nothing is queued and nobody writes: at once, or by the
+// goroutine that writes last. f is called without a lock, and after Close too.
 func (o *Output) AfterFlush(f func()) {
 	o.mu.Lock()
 	busy := o.flushing || !o.isEmptyLocked()
@@ -328,9 +324,8 @@ func (o *Output) AfterFlush(f func()) {
 	}
 }
 
-// Close has later sends fail with err and drops what is queued and not begun. A write
-// under way goes on until the stream is closed. Only the first call counts; it returns
-// true.
+// Close makes later sends fail with err, and drops what is queued and not begun. A write under way
+// goes on until the stream is closed. Only the first call counts, and returns true.
 func (o *Output) Close(err error) bool {
 	o.mu.Lock()
 	first := o.err == nil
@@ -352,8 +347,8 @@ func (o *Output) Close(err error) bool {
 	return first
 }
 
-// Trim gives back what an output keeps for the next frames. It is called now and then on a
-// connection that is idle; the next frame then has to allocate. While anything is written it does
+// Trim gives back what an output keeps for the next frames, for which memory must then be
+// allocated. It is called now and then on an idle connection. While anything is written it does
 // nothing.
 func (o *Output) Trim() {
 	o.batchMu.Lock()

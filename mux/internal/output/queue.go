@@ -6,22 +6,22 @@ import "github.com/kiteline/kiteline/transport/buffer"
 type queuedFrame struct {
 	frame *buffer.LinkBuffer // nil: it was taken out
 	size  int                // bytes in it when it was queued
-	held  int                // what it counts for among the pending bytes besides those, until it is dropped
+	held  int                // what it counts for besides, among the pending bytes
 	at    uint64             // its position
 }
 
-// frameQueue is a queue of frames that are found by position. The zero value is empty,
-// and the first frame gets position 0.
+// frameQueue is a queue of frames that are found by position. The zero value is empty, and the
+// first frame gets position 0.
 type frameQueue struct {
 	ring  []queuedFrame // its length is a power of two, or zero
 	first uint64        // position of the first frame queued, or of the next to come
 	next  uint64        // position of the next frame to come
 }
 
-// leastRing is how long the ring is at first: enough for a connection of one call at a time.
+// leastRing is the ring's first length: enough for a connection with one call at a time.
 const leastRing = 4
 
-// queueKeep is how long the ring may be that an empty queue keeps after a burst.
+// queueKeep is the longest ring that an empty queue keeps after a burst.
 const queueKeep = 256
 
 // push queues a frame and returns its position.
@@ -43,7 +43,7 @@ func (q *frameQueue) grow(n uint64) {
 	q.ring = ring
 }
 
-// pop returns the first frame that was not taken out; ok is false without any.
+// pop returns the first frame that was not removed; ok is false if there is none.
 func (q *frameQueue) pop() (f queuedFrame, ok bool) {
 	for q.first != q.next {
 		slot := &q.ring[q.first&uint64(len(q.ring)-1)]
@@ -59,7 +59,7 @@ func (q *frameQueue) pop() (f queuedFrame, ok bool) {
 	return queuedFrame{}, false
 }
 
-// remove takes the frame at position out, if it is queued. Without one the frame is nil.
+// remove removes the frame at position at, if it is queued. Otherwise the returned frame is nil.
 func (q *frameQueue) remove(at uint64) (f queuedFrame) {
 	if at < q.first || at >= q.next {
 		return queuedFrame{}
@@ -70,8 +70,8 @@ func (q *frameQueue) remove(at uint64) (f queuedFrame) {
 	return f
 }
 
-// drain empties the queue and returns what was in it. What was there stays not begun:
-// first does not move, and positions are final.
+// drain empties the queue and returns its frames. They stay not begun: first does not move.
+// Positions are final.
 func (q *frameQueue) drain() []queuedFrame {
 	var dropped []queuedFrame
 	for at := q.first; at != q.next; at++ {
@@ -83,8 +83,8 @@ func (q *frameQueue) drain() []queuedFrame {
 	return dropped
 }
 
-// unpop has the positions from at on, which were popped or removed, count as not begun
-// again. The queue is empty and gets no more frames.
+// unpop makes the positions from at on, which were popped or removed, count as not begun again. The
+// queue is empty and gets no more frames.
 func (q *frameQueue) unpop(at uint64) {
 	if q.first != q.next {
 		panic("output: BUG: unpop of a queue that goes on")

@@ -7,27 +7,29 @@ import (
 )
 
 // This file is about the yield before a flush: the flusher lets other goroutines run once, since
-// what they queue meanwhile leaves in the same write. Where many send at once that makes one write
-// of ten. Where goroutines wait long for a processor it only delays the frames, and is left out.
+// what they queue meanwhile leaves in the same write. Where many goroutines send at once, one write
+// then replaces ten. Where goroutines wait long for a processor, a yield only delays the frames,
+// and is left out.
 
 const (
 	// shortYield is how long a yield may take whatever it brings: goroutines that wait for each
-	// other often work for some hundred microseconds first, and one that does not wait keeps a
-	// processor for ten milliseconds.
+	// other often work for some hundred microseconds first, and a goroutine that does not wait
+	// keeps a processor for ten milliseconds.
 	shortYield = time.Millisecond
 
-	// yieldPerFrame is how much longer it may take for each frame that it brings. That is some
-	// twenty times what a write of the frame's own costs, so that a yield is given up only where
-	// it is clearly too dear.
+	// yieldPerFrame is how much longer a yield may take for each frame that it brings. That is some
+	// twenty times the cost of a write of the frame alone, so that yields are given up only where
+	// they clearly cost too much.
 	yieldPerFrame = 100 * time.Microsecond
 
-	// mostSkips bounds how many flushes in a row go without a yield before one tries again.
+	// mostSkips limits how many flushes in a row go without a yield before one tries again.
 	mostSkips = 1000
 )
 
-// yields remembers what the last yield was worth. The zero value has found none too dear.
+// yields remembers whether the last yield was worth its time. The zero value has found none too
+// dear.
 type yields struct {
-	skips atomic.Int32 // flushes that go without before the next one tries; changed by the flusher
+	skips atomic.Int32 // flushes that skip the yield; changed by the flusher
 }
 
 // isDue reports whether the flush that begins now yields.
@@ -39,8 +41,8 @@ func (y *yields) isDue() bool {
 	return false
 }
 
-// judge records how long a yield took, and how many frames it brought. The flushes after one that
-// was too dear go without until they have made up for it, each for what a frame is worth.
+// judge records how long a yield took, and how many frames it brought. After a yield that was too
+// dear, flushes skip it until they have made up for the time, each for yieldPerFrame.
 func (y *yields) judge(took time.Duration, frames uint64) {
 	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
 	if excess > 0 {
@@ -48,12 +50,12 @@ func (y *yields) judge(took time.Duration, frames uint64) {
 	}
 }
 
-// AreProcessorsBusy reports whether goroutines wait long for a processor, as far as the last yield
-// has shown.
+// AreProcessorsBusy reports whether the last yield has shown that goroutines wait long for a
+// processor.
 func (o *Output) AreProcessorsBusy() bool { return o.yields.skips.Load() > 0 }
 
-// awaitCompany yields, if that is due. Its caller has just taken the flusher's role, when the next
-// frame was to get position next.
+// awaitCompany yields, if that is due. next is the position that the next frame was to get when the
+// caller took the flusher's role.
 func (o *Output) awaitCompany(next uint64) {
 	if !o.yields.isDue() {
 		return
