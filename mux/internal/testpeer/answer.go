@@ -14,7 +14,7 @@ type Call interface {
 	Reply() *buffer.LinkBuffer
 }
 
-// Echo answers with what it was sent.
+// Echo answers a call with its payload.
 func Echo(call Call) bool { return Answer(call, RequestPayload(call)) }
 
 // payloadOf returns the payload of a whole frame.
@@ -22,7 +22,7 @@ func payloadOf(whole []byte) []byte {
 	return whole[frame.PrefixBytes+4*int(binary.BigEndian.Uint16(whole[12:])):]
 }
 
-// RequestPayload returns a copy of what a call was sent.
+// RequestPayload returns a copy of the payload of a call's request.
 func RequestPayload(call Call) []byte {
 	whole, err := call.Request().ReadBinary(call.Request().Len())
 	if err != nil {

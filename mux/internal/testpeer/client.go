@@ -9,7 +9,7 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// Client is the client's end of a connection, by hand. Replies are read by whoever calls Receive.
+// Client is the client's end of a connection, by hand. A test reads replies with Receive.
 type Client struct {
 	net.Conn
 	In    *bufio.Reader // what comes
@@ -35,7 +35,7 @@ func (p *Client) Send(t testing.TB, frames ...[]byte) {
 	}
 }
 
-// MustReceive is Receive for a reply that has to come.
+// MustReceive is Receive for a reply that must come.
 func (p *Client) MustReceive(t testing.TB) Received {
 	t.Helper()
 	_ = p.SetReadDeadline(time.Now().Add(Patience))

@@ -1,3 +1,4 @@
 // Package testpeer is the other end of a multiplexed connection, written by hand for the tests of
-// package mux and of the packages below it: frames as they are on the wire, without what is tested.
+// package mux and its subpackages. It has frames as they are on the wire, without the code under
+// test.
 package testpeer

@@ -10,7 +10,7 @@ type Ending struct {
 	Reads  bool // the peer reads on
 }
 
-// Endings returns all of them.
+// Endings returns all endings.
 func Endings() []Ending {
 	return []Ending{
 		{"FIN", func(nc net.Conn) { nc.Close() }, false, false},

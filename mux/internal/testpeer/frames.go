@@ -55,7 +55,7 @@ func BytesOf(b *buffer.LinkBuffer) []byte {
 	return p
 }
 
-// Frame returns a frame as a client or a server sends it, with SignalHello one that has a mark.
+// Frame returns a frame as a client or a server sends it; with SignalHello it has a mark.
 func Frame(seqID uint32, sig frame.Signal, payload []byte) []byte {
 	whole := RequestFrame(seqID, payload)
 	if sig != frame.SignalHello {
@@ -78,7 +78,7 @@ func Control(sig frame.Signal) []byte {
 	return frame.AppendControl(nil, frame.Message{Signal: sig})
 }
 
-// AppendPrefix appends all of a request but its payload, as a client encodes it.
+// AppendPrefix appends all of a request except its payload, as a client encodes it.
 func AppendPrefix(b []byte, seqID uint32, payloadBytes int) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(frame.PrefixBytes+4+payloadBytes-frame.LengthBytes))
 	b = binary.BigEndian.AppendUint16(b, headerMagic)
@@ -88,7 +88,7 @@ func AppendPrefix(b []byte, seqID uint32, payloadBytes int) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// RequestFrame is a request.
+// RequestFrame returns a request.
 func RequestFrame(seqID uint32, payload []byte) []byte {
 	return append(AppendPrefix(nil, seqID, len(payload)), payload...)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// Main is what a TestMain does: it runs the tests and ends the process. The run fails if goroutines
-// or pooled blocks outlive the tests.
+// Main is the body of a TestMain: it runs the tests and ends the process. The run fails if
+// goroutines or pooled blocks outlive the tests.
 func Main(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
@@ -26,7 +26,7 @@ func Main(m *testing.M) {
 
 func checkLeaks() int {
 	left := goleak.Find()
-	for range 10 { // each looks for half a second, which a busy machine may take longer than
+	for range 10 { // each looks for half a second, which may be too short on a busy machine
 		if left != nil {
 			left = goleak.Find()
 		}

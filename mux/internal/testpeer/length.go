@@ -12,8 +12,8 @@ import (
 //	go test ./mux ./mux/muxserver -mux.long -timeout 60m
 var long = flag.Bool("mux.long", false, "run the tests of races at full length") //nolint:gochecknoglobals // flags are
 
-// Rounds returns short, as many as take as long with the race detector, or a hundred times
-// as many with -mux.long.
+// Rounds returns short, or fewer rounds that take as long with the race detector, or a hundred
+// times as many with -mux.long.
 func Rounds(short int) int {
 	if *long {
 		return 100 * short
@@ -24,7 +24,7 @@ func Rounds(short int) int {
 	return max(1, short/raceSlowdown)
 }
 
-// RandomSize returns how long a frame is among many of all lengths: most are short.
+// RandomSize returns the length of a frame among many of all lengths; most are short.
 func RandomSize(rnd *rand.Rand) int {
 	switch rnd.IntN(20) {
 	case 0:

@@ -57,7 +57,8 @@ func ServeIn(t testing.TB, network string, of Service, group *conn.Group) *Liste
 	} else {
 		address := "127.0.0.1:0"
 		if network == "unix" {
-			testsystem.SkipWithoutNetwork(t, network) // before there is a folder: wine does not remove it
+			// This comes before there is a folder, which wine does not remove.
+			testsystem.SkipWithoutNetwork(t, network)
 			address = filepath.Join(t.TempDir(), "s")
 		}
 		ln, err := net.Listen(network, address)

@@ -9,27 +9,28 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/frame"
 )
 
-// Server is the server's end of a connection, by hand. One goroutine reads; any may write.
+// Server is the server's end of a connection, by hand. One goroutine reads; any goroutine may
+// write.
 type Server struct {
 	In   *bufio.Reader // what comes
 	Conn net.Conn
 
-	SaysHello func() // called before Receive does; nil: nothing is
+	SaysHello func() // if not nil, called before Receive says hello
 
 	marked bool          // it says hello to a client whose first request has a mark
 	limits frame.Message // what its hello announces
 
 	mu   sync.Mutex // held while something is written
-	said bool       // guarded by mu: it has
+	said bool       // guarded by mu: it has said hello
 }
 
-// NewServer makes a server of an end of a connection, which says hello as soon as it has received a
-// request with a mark, if it is marked.
+// NewServer makes a server of one end of a connection. If marked is set, the server says hello as
+// soon as it has received a request with a mark.
 func NewServer(nc net.Conn, marked bool) *Server {
 	return &Server{Conn: nc, In: bufio.NewReaderSize(nc, 64<<10), marked: marked}
 }
 
-// NewLimitedServer is NewServer for one that is marked and announces limits.
+// NewLimitedServer is NewServer for a marked server that announces limits.
 func NewLimitedServer(nc net.Conn, limits frame.Message) *Server {
 	s := NewServer(nc, true)
 	s.limits = limits
@@ -65,7 +66,7 @@ func (p *Server) SayHello() error {
 	return p.Tell(hello)
 }
 
-// HasSaidHello reports whether the client knows what the server is, or is about to.
+// HasSaidHello reports whether the server has said hello, or is about to.
 func (p *Server) HasSaidHello() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,7 +93,8 @@ func (p *Server) ReceiveCall() (Received, error) {
 			return f, err
 		}
 		if f.Signal == frame.SignalPing {
-			_ = p.Control(frame.SignalPong) // the client may have gone, as the next Receive will tell
+			// The client may have gone, as the next Receive will tell.
+			_ = p.Control(frame.SignalPong)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// RaceDetector reports whether the race detector is on: with it a sync.Pool drops things.
+// RaceDetector reports whether the race detector is on: a sync.Pool then drops things.
 func RaceDetector() bool {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
