@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// abandonCalls has n calls time out on s at once. Each has to have begun.
+// abandonCalls has n calls time out on s at once. Each must have begun.
 func abandonCalls(t *testing.T, s *Set, n int) {
 	t.Helper()
 	var callers sync.WaitGroup
@@ -30,8 +30,8 @@ func abandonCalls(t *testing.T, s *Set, n int) {
 	callers.Wait()
 }
 
-// TestAbandonedHoldPlaces: a call whose caller gave up holds its place until its reply comes, which
-// then goes to who waits for one.
+// TestAbandonedHoldPlaces: a call whose caller gave up holds its place until its reply comes; then
+// a waiting call gets the place.
 func TestAbandonedHoldPlaces(t *testing.T) {
 	const most = 10
 	for _, overload := range []Overload{WaitForRoom, FailFast} {
@@ -54,7 +54,7 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 							<-release
 							_ = p.Reply(f.SeqID, nil)
 						})
-					case n >= most: // those that begin now
+					case n >= most: // calls that begin now
 						_ = p.Reply(f.SeqID, f.Payload)
 					}
 				}
@@ -88,12 +88,13 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 }
 
 // serveSlowly returns a peer that takes up to first for a connection's first call and up to d for
-// each other, and tells changed of how many more, or fewer, it has.
+// each other one. It tells changed how many calls it has gained or lost.
 func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int) {
 	return func(nc net.Conn, _ int) {
 		defer nc.Close()
 		p := testpeer.NewServer(nc, true)
-		replies := make(chan testpeer.Received, 100) // by one goroutine: a bubble's time stands still where many wait for a mutex
+		// One goroutine sends them: a bubble's time stands still where many wait for a mutex.
+		replies := make(chan testpeer.Received, 100)
 		var pending, writing sync.WaitGroup
 		writing.Go(func() {
 			for f := range replies {
@@ -120,7 +121,7 @@ func serveSlowly(first, d time.Duration, changed func(int32)) func(net.Conn, int
 }
 
 // TestAbandonedAreBounded has a server that is too slow for its clients for a long time: it never
-// has more calls than may be in flight, and its connections, which it answers on, are kept.
+// has more calls than may be in flight, and its connections, on which it answers, are kept.
 func TestAbandonedAreBounded(t *testing.T) {
 	const most, conns = 10, 2
 	synctest.Test(t, func(t *testing.T) {
@@ -154,9 +155,9 @@ func TestAbandonedAreBounded(t *testing.T) {
 	})
 }
 
-// TestLostReplies has a server that never answers some calls: when they hold half of a connection's
-// places for long it is replaced, whether or not somebody calls, so that they take nothing for
-// good. Fewer than half of them take no more than their places.
+// TestLostReplies has a server that never answers some calls. When they have held half of a
+// connection's places for long, the connection is replaced, whether or not there are other calls,
+// so that they do not hold places forever. Fewer than half of them only hold their places.
 func TestLostReplies(t *testing.T) {
 	const most = 10
 	for _, lost := range []int{most/2 - 1, most / 2, most} {
@@ -203,7 +204,8 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// TestAbandonedElsewhere: calls take the connection with room, not the one on which nobody waits.
+// TestAbandonedElsewhere: a call takes the connection with room, not the one whose calls were
+// abandoned.
 func TestAbandonedElsewhere(t *testing.T) {
 	const most = 10
 	synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestFullConnectionIsFoundAgain has a oneway fill a connection to a peer that does not share, the
-// only one there may be: the next call waits, and gets it when it has room.
+// TestFullConnectionIsFoundAgain has a oneway fill the only connection allowed to a peer that does
+// not share: the next call waits, and gets the connection when it has room.
 func TestFullConnectionIsFoundAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
@@ -51,8 +51,8 @@ func TestFullConnectionIsFoundAgain(t *testing.T) {
 	})
 }
 
-// TestDrainedBeforeListed has a peer drain and close a connection before the set has
-// counted it: then it has none, and a call hears why it gets no other.
+// TestDrainedBeforeListed has a peer drain and close a connection before the set has counted it:
+// the set then has none, and a call learns why it gets no other.
 func TestDrainedBeforeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -83,8 +83,8 @@ func TestDrainedBeforeListed(t *testing.T) {
 	})
 }
 
-// TestFailFastAfterDial has calls wait for a dial that brings room for one of them: the
-// others fail when it has ended, and do not wait on.
+// TestFailFastAfterDial has calls wait for a dial that brings room for one of them: the others fail
+// when it has ended, and do not wait on.
 func TestFailFastAfterDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const dialTime = time.Second
@@ -126,8 +126,8 @@ func TestFailFastAfterDial(t *testing.T) {
 	})
 }
 
-// TestPeerClosesWhileDraining has a peer close although a call is in flight on the
-// connection that it drains: the call hears that the peer did.
+// TestPeerClosesWhileDraining has a peer drain a connection and close it although a call is in
+// flight: the call's error says that the peer closed it.
 func TestPeerClosesWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {

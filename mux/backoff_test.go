@@ -16,9 +16,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestBackoffBeforeFirstReply calls a peer whose connections end before the first reply, in several
-// ways, for a while: it is dialled ever more rarely, every call hears at once what happened, and
-// calls find it well again within one and a half times as long as the trouble took, and
+// TestBackoffBeforeFirstReply calls a peer for a while whose connections end before the first
+// reply, in several ways. The set dials it ever more rarely, and every call is told at once what
+// happened. Once the peer is well, calls find it within one and a half times the trouble's time and
 // BackoffMaxClosed.
 func TestBackoffBeforeFirstReply(t *testing.T) {
 	for name, end := range map[string]func(nc net.Conn){
@@ -69,8 +69,8 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 				for range callers {
 					<-done
 				}
-				// A pause is half of defaultBackoffClosed at least, and a few come before those
-				// that long.
+				// A pause is at least half of defaultBackoffClosed, and a few shorter ones come
+				// before.
 				if n, most := int(d.dials.Load()), int(2*span/defaultBackoffClosed)+15; n > most || n < 10 {
 					t.Errorf("%d dials in %v, want at most %d", n, span, most)
 				}
@@ -117,9 +117,9 @@ func TestBackoffWaits(t *testing.T) {
 	})
 }
 
-// TestNoBackoffAfterLongLife ends connections that have lived for a while without a
-// reply, as those that carry oneway calls do when their peer finds them idle: the next
-// call opens another one, at once.
+// TestNoBackoffAfterLongLife ends connections that have lived for a while without a reply, as
+// happens to connections with oneway calls only that their peer finds idle: the next call opens
+// another one at once.
 func TestNoBackoffAfterLongLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -150,8 +150,8 @@ func TestNoBackoffAfterLongLife(t *testing.T) {
 	})
 }
 
-// TestBackoffEndsWithReply has dials succeed and connections die in turn with failed
-// dials: only a reply makes the pauses short again.
+// TestBackoffEndsWithReply alternates failed dials with connections that die before a reply: only a
+// reply makes the pauses short again.
 func TestBackoffEndsWithReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var replies atomic.Bool
@@ -196,9 +196,9 @@ func TestBackoffEndsWithReply(t *testing.T) {
 	})
 }
 
-// TestSpareEndsWithLast has a connection work while others end before their first reply, several
-// together, or are being looked at before they get calls. Once it has ended as well, calls wait for
-// neither.
+// TestSpareEndsWithLast has one connection work while others end before their first reply, several
+// together, or are being watched before they get calls. Once the working one has ended too, calls
+// wait for neither.
 func TestSpareEndsWithLast(t *testing.T) {
 	for name, looking := range map[string]bool{"pause": false, "look": true} {
 		t.Run(name, func(t *testing.T) {
@@ -268,12 +268,12 @@ func TestSpareEndsWithLast(t *testing.T) {
 }
 
 // TestServerAtItsLimit has a server that accepts connections and closes them while it has one:
-// calls go on with that, none fails, and the server is dialled once in two seconds at most. When it
-// has room there are as many connections as there may be.
+// calls go on with that one, none fails, and the server is dialled at most once in two seconds.
+// When it has room, the set opens as many connections as it may.
 func TestServerAtItsLimit(t *testing.T) {
 	for _, tt := range []struct {
 		closes time.Duration // after it has accepted
-		age    time.Duration // of the one that works, which is to be replaced then
+		age    time.Duration // of the working connection, which must be replaced then
 	}{
 		{0, 0}, {minGrace / 2, 0}, {0, time.Minute}, {minGrace / 2, time.Minute},
 	} {
@@ -323,8 +323,8 @@ func TestServerAtItsLimit(t *testing.T) {
 	}
 }
 
-// TestLimitedThenAlone has the only connection that works end while further ones are not dialled
-// for its sake: the next call does not wait for the end of that pause, nor fail for it.
+// TestLimitedThenAlone ends the only working connection while the set dials no others because it
+// works: the next call neither waits for the end of that pause nor fails because of it.
 func TestLimitedThenAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var limited atomic.Bool

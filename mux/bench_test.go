@@ -84,7 +84,7 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-// callAll has so many callers make b.N calls, and reports what they allocate.
+// callAll has that many callers make b.N calls, and reports what they allocate.
 func callAll(b *testing.B, callers int, call func() error) {
 	b.ReportAllocs()
 	b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
@@ -151,7 +151,7 @@ func benchCall(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	return nil
 }
 
-// BenchmarkTable gives a slot and takes it back, with 100 calls in flight.
+// BenchmarkTable takes a slot and gives it back, with 100 calls in flight.
 func BenchmarkTable(b *testing.B) {
 	var t table
 	for range 100 {

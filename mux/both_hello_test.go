@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
-// heldCalls is a handler of a server that holds the calls which ask for it.
+// heldCalls is a server's handler that holds the calls which ask for it.
 type heldCalls struct {
 	release chan struct{}
 	inside  atomic.Int32
@@ -34,7 +34,7 @@ func (h *heldCalls) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	return testpeer.Answer(call, payload)
 }
 
-// newPeers is a set whose peer at the time is a server, and what may be done to either.
+// newPeers is a set, the server that is its peer at the moment, and what may be done to either.
 type newPeers struct {
 	set     *Set
 	held    *heldCalls
@@ -48,8 +48,9 @@ func (p *newPeers) start(t testing.TB) *bothServer {
 	return srv
 }
 
-// TestQuickBesideSlow has slow calls be the first ones on new connections, in each way in which a
-// set comes to have only such: quick calls are answered while they are in their handlers.
+// TestQuickBesideSlow makes slow calls the first ones on new connections, in each way in which a
+// set comes to have only new connections: quick calls are answered while the slow ones are in their
+// handlers.
 func TestQuickBesideSlow(t *testing.T) {
 	const slow, quick = 2, 50
 	for name, tc := range map[string]struct {
@@ -103,8 +104,8 @@ func TestQuickBesideSlow(t *testing.T) {
 	}
 }
 
-// TestTooLongFirst has the first requests of a client be longer than its server's limit, beside
-// others that begin at the same time: these have their replies.
+// TestTooLongFirst has the first requests of a client be longer than its server's limit: other
+// calls that begin at the same time get their replies.
 func TestTooLongFirst(t *testing.T) {
 	srv := startServer(t, muxserver.Config{Handler: answering(echoing), MaxFrameBytes: 64 << 10})
 	for range 3 {
@@ -137,8 +138,8 @@ func TestTooLongFirst(t *testing.T) {
 	}
 }
 
-// TestColdStartDials has many calls begin at a server that is not known: all of them are handled at
-// the same time, on the connections that a set wants and a few more, since a busy machine is late
+// TestColdStartDials has many calls begin at a server that is not known: all of them are handled
+// concurrently, on the connections that a set wants and a few more, since a busy machine is late
 // with its hellos.
 func TestColdStartDials(t *testing.T) {
 	const most = defaultMaxConns + 8
@@ -173,7 +174,7 @@ func TestColdStartDials(t *testing.T) {
 		if st := p.set.Stats(); st.Dials > most {
 			t.Errorf("got %+v", st)
 		}
-		// Those for which no call was left are too many, and go with the next look.
+		// Connections for which no call was left are surplus, and go with the next look.
 		testpeer.WaitFor(t, "no more connections than a set wants", func() bool {
 			st := p.set.Stats()
 			return st.Connections-st.Draining <= defaultMaxConns && st.Probing < defaultMaxConns

@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestHeartbeatsOfBothEnds: both look after each other for a long time, and nobody is lost.
+// TestHeartbeatsOfBothEnds: both ends send heartbeats for a long time, and no connection is lost.
 func TestHeartbeatsOfBothEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const beat = 8 * time.Second
@@ -48,8 +48,8 @@ func TestHeartbeatsOfBothEnds(t *testing.T) {
 	})
 }
 
-// TestIdleDrainLosesNothing: clients call at the moment at which the server finds them idle, and
-// just before and after; no call fails.
+// TestIdleDrainLosesNothing: clients call at the moment when the server finds them idle, and just
+// before and after; no call fails.
 func TestIdleDrainLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const restTime = 8 * time.Second

@@ -17,7 +17,7 @@ import (
 )
 
 // TestBothEndsAtRandom has clients and a server with limits of all sizes over TCP: idle times,
-// ages, heartbeats, few places. Calls that are in time have their own replies, and no call is
+// ages, heartbeats, few places. Calls that are in time get their own replies, and no call is
 // handled twice or lost.
 func TestBothEndsAtRandom(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(4)) {

@@ -28,12 +28,12 @@ func dialTo(t testing.TB, addr func() string) func(context.Context) (*conn.Conn,
 	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "tcp", addr()) }
 }
 
-// answering is a func as a Handler.
+// answering is a func used as a Handler.
 type answering func(ctx context.Context, call *muxserver.Call) bool
 
 func (f answering) HandleCall(ctx context.Context, call *muxserver.Call) bool { return f(ctx, call) }
 
-// echoing answers with what it was sent.
+// echoing answers with the request's payload.
 func echoing(_ context.Context, call *muxserver.Call) bool { return testpeer.Echo(call) }
 
 // bothServer is a server on a loopback address.
@@ -84,7 +84,8 @@ func newServer(t testing.TB, cfg muxserver.Config) *muxserver.Server {
 // TestBothEnds makes calls of all sizes with random patience; every reply is its call's.
 func TestBothEnds(t *testing.T) {
 	srv := startServer(t, muxserver.Config{Handler: answering(echoing)})
-	// A shorter heartbeat finds a busy machine silent, on which nobody runs for that long.
+	// With a shorter heartbeat a busy machine, on which nothing runs for that long, counts as
+	// silent.
 	s := newTestSet(t, Config{Dial: dialTo(t, srv.Addr.String), Heartbeat: 5 * time.Second})
 	var id atomic.Uint64
 	var wg sync.WaitGroup
@@ -106,15 +107,15 @@ func TestBothEnds(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// A burst at a peer that nobody knows yet opens more than are kept.
+	// A burst at a peer that is not known yet opens more connections than are kept.
 	testpeer.WaitFor(t, "surplus connections to end", func() bool { return s.Stats().Connections <= defaultMaxConns })
 	if st := s.Stats(); st.Shared == 0 || st.Pooled != 0 || st.InFlight != 0 || st.Deaths != 0 {
 		t.Errorf("got %+v", st)
 	}
 }
 
-// TestRestarts replaces the server over and over under load, as a rolling restart does
-// behind one address: the old one drains while the new one is up. No call fails.
+// TestRestarts replaces the server over and over under load, as a rolling restart does behind one
+// address: the old server drains while the new one is up. No call fails.
 func TestRestarts(t *testing.T) {
 	var addr atomic.Pointer[string]
 	start := func() *bothServer {
@@ -166,8 +167,8 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// TestHeldMemory makes many calls, with sizes around the powers of two that blocks have:
-// what is in use afterwards does not grow with their number.
+// TestHeldMemory makes many calls, with sizes around the powers of two that blocks have: the memory
+// in use afterwards does not grow with their number.
 func TestHeldMemory(t *testing.T) {
 	srv := startServer(t, muxserver.Config{Handler: answering(echoing)})
 	s := newTestSet(t, Config{Dial: dialTo(t, srv.Addr.String)})
@@ -211,7 +212,7 @@ func TestCallAllocations(t *testing.T) {
 }
 
 // TestLongestRequest has a first request of exactly the length that server and client allow: it is
-// answered, as it would be later.
+// answered, as a later one would be.
 func TestLongestRequest(t *testing.T) {
 	const most = 10_000
 	srv := startServer(t, muxserver.Config{MaxFrameBytes: most, Handler: answering(func(_ context.Context, call *muxserver.Call) bool {
@@ -227,7 +228,7 @@ func TestLongestRequest(t *testing.T) {
 }
 
 // TestHeartbeatOfBusyServer has a server handle as many calls as it may, for longer than two
-// heartbeats: it is alive, and those calls are answered.
+// heartbeats: it counts as alive, and those calls are answered.
 func TestHeartbeatOfBusyServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t, muxserver.Config{MaxHandlersPerConn: 4, Heartbeat: 10 * time.Second, Handler: answering(func(_ context.Context, call *muxserver.Call) bool {
@@ -253,7 +254,7 @@ func TestHeartbeatOfBusyServer(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(10 * time.Minute) // whatever is handled for nobody
+		time.Sleep(10 * time.Minute) // until handlers without a caller have ended
 		_ = s.Close()
 		_ = srv.Close()
 	})

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestPingFlood has a peer ask for signs of life for as long as it can, and read none: what waits
-// to be written to it does not grow without a bound.
+// TestPingFlood has a peer send pings for as long as it can, and read no answer: what waits to be
+// written to it does not grow without a bound.
 func TestPingFlood(t *testing.T) {
 	const most = 1 << 10
 	synctest.Test(t, func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// TestOnewaysTakeMemory has a peer read nothing while short oneway calls are made: what they hold
-// is in some proportion to what may wait.
+// TestOnewaysTakeMemory makes short oneway calls to a peer that reads nothing: the memory that they
+// hold is in proportion to what may wait.
 func TestOnewaysTakeMemory(t *testing.T) {
 	const most = 64 << 10
 	synctest.Test(t, func(t *testing.T) {
@@ -81,10 +81,10 @@ func TestOnewaysTakeMemory(t *testing.T) {
 	})
 }
 
-// TestManyWaiters has many calls wait for one place: what each costs that gets it, or that leaves
-// when its time is over, does not grow with how many others wait.
+// TestManyWaiters has many calls wait for one place: the cost of a call that gets the place, or
+// leaves when its time is over, does not grow with the number of other waiters.
 func TestManyWaiters(t *testing.T) {
-	const n, most = 16_000, 32 << 10 // the race detector has pools drop what they are given
+	const n, most = 16_000, 32 << 10 // the race detector makes pools drop what they are given
 	for _, timeout := range []time.Duration{time.Second, 100 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newEchoDialer(true)

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// cancelled is peers that answer nothing but their first request, unless they are told of a cancel;
-// then they answer that.
+// cancelled is peers that answer only their first request; any other one they answer when it is
+// cancelled.
 type cancelled struct {
 	pipeDialer
 
@@ -82,9 +82,9 @@ func (r *cancelled) told() (requests, frames, unknown int) {
 	return requests, r.frames, r.unknown
 }
 
-// TestCallersWhoLeaveAreToldOf: the peer hears of each caller who leaves before the reply, of those
-// who leave together in one frame, and of nothing else. Their slots are free when it has answered,
-// and not before.
+// TestCallersWhoLeaveAreToldOf: the peer is told of each caller that leaves before the reply, of
+// callers that leave together in one frame, and of nothing else. Their slots are free when the peer
+// has answered, and not before.
 func TestCallersWhoLeaveAreToldOf(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestCallersWhoLeaveAreToldOf(t *testing.T) {
 	}
 }
 
-// TestUnsentIsNotCancelled: of a request of which nothing has left the peer hears nothing.
+// TestUnsentIsNotCancelled: the peer is not told of a request of which nothing has left.
 func TestUnsentIsNotCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -189,7 +189,7 @@ func TestUnsentIsNotCancelled(t *testing.T) {
 	})
 }
 
-// TestCancelsLeaveBeforeTheEnd: callers who leave a connection that drains are told of before this
+// TestCancelsLeaveBeforeTheEnd: callers that leave a draining connection are told of before this
 // side closes its half.
 func TestCancelsLeaveBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestRetire has the caller say that the connection is not to be used again. That ends one of its
-// own, and leaves one alone that other calls share.
+// TestRetire has the caller say that the connection must not be used again. That ends a connection
+// of its own, and leaves a shared one alone.
 func TestRetire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, marked := range []bool{true, false} {
@@ -47,8 +47,8 @@ func TestRetire(t *testing.T) {
 	})
 }
 
-// TestRandomConfigs runs calls under random limits, ages and policies, in random order
-// with drains: every call ends, and nothing is left.
+// TestRandomConfigs runs calls under random limits, ages and policies, in random order with drains:
+// every call ends, and nothing is left.
 func TestRandomConfigs(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(12)) {
 		synctest.Test(t, func(t *testing.T) {

@@ -73,8 +73,8 @@ func TestResetInFlight(t *testing.T) {
 	}
 }
 
-// TestEndInFlight has a peer go with a thousand calls in flight: none of them waits for anything
-// else.
+// TestEndInFlight has a peer go with a thousand calls in flight: each ends without waiting for
+// anything else.
 func TestEndInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 1000
@@ -108,10 +108,10 @@ func TestEndInFlight(t *testing.T) {
 	})
 }
 
-// TestStuckPeer has a peer that never reads: those whose requests wait on its connection get the
-// write deadline's error within the write timeout, and hear that nothing was sent; what waits stays
-// within the bounds; the others wait for a place, on that connection or on the next, for no longer
-// than their own time.
+// TestStuckPeer has a peer that never reads. Calls whose requests wait on its connection get the
+// write deadline's error within the write timeout, which says that nothing was sent. What waits
+// stays within the bounds. The other calls wait for a place, on that connection or the next, for no
+// longer than their own time.
 func TestStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -144,7 +144,8 @@ func TestStuckPeer(t *testing.T) {
 					t.Errorf("%v after %v", err, took)
 				}
 			})
-			synctest.Wait() // each caller may go over the limit by a frame, of those that look at the same moment
+			// Callers that look at the same moment may each exceed the limit by a frame.
+			synctest.Wait()
 		}
 		if n := s.Stats().PendingBytes; n > most+each+100 {
 			t.Errorf("%d bytes pending, limit %d", n, most)
@@ -160,7 +161,7 @@ func TestStuckPeer(t *testing.T) {
 	})
 }
 
-// TestFailFast checks the limits with the policy not to wait.
+// TestFailFast checks the limits with the FailFast policy.
 func TestFailFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -179,7 +180,7 @@ func TestFailFast(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 6 + 1 { // the second connection's peer answers the first call there
 			wg.Go(func() { _, _ = roundTrip(ctx, s, nil, 0) })
-			time.Sleep(maxGrace) // for which a second connection is looked at
+			time.Sleep(maxGrace) // the trial of the second connection
 			synctest.Wait()
 		}
 		_, err := roundTrip(t.Context(), s, nil, time.Second)
@@ -251,7 +252,7 @@ func TestWaitForRoom(t *testing.T) {
 			if done.Load() < 16 || done.Load()+late.Load() != 20 || late.Load() == 0 {
 				t.Errorf("marked %v: %d done, %d out of time", marked, done.Load(), late.Load())
 			}
-			if most > 4+4 { // a call that gave up frees its place, not the peer
+			if most > 4+4 { // a call that gave up frees its own place, not the peer's
 				t.Errorf("marked %v: %d at a time", marked, most)
 			}
 			if st := s.Stats(); st.Waiting != 0 || st.InFlight != 0 {
@@ -263,8 +264,8 @@ func TestWaitForRoom(t *testing.T) {
 	}
 }
 
-// TestPartialFrames cuts replies at every byte, and lets the leader go at each of them:
-// the next one finds what its predecessor has read.
+// TestPartialFrames cuts replies at every byte, and has the leader leave at each of them: the next
+// one finds what its predecessor has read.
 func TestPartialFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		payload := []byte("a reply in pieces")
@@ -316,8 +317,8 @@ func TestPartialFrames(t *testing.T) {
 	})
 }
 
-// TestLargeReplies sends and receives frames of all sizes around the bounds at which
-// they are handled differently, many at a time, with small ones between.
+// TestLargeReplies sends and receives frames of all sizes around the bounds at which their handling
+// changes, many at a time, with small ones between.
 func TestLargeReplies(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 2, Dial: loopback(t, testGroup(t), func(nc net.Conn) { testpeer.NewServer(nc, true).Echo() })})
 	connect(t, s)
@@ -347,8 +348,8 @@ func TestLargeReplies(t *testing.T) {
 	}
 }
 
-// TestOversizeReply checks that a reply longer than allowed ends its connection when its
-// length is read.
+// TestOversizeReply checks that a reply that is too long ends its connection when its length is
+// read.
 func TestOversizeReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -374,8 +375,8 @@ func TestOversizeReply(t *testing.T) {
 	})
 }
 
-// TestWrongRequest checks that a frame that would tear the stream is refused, and that
-// the connection goes on.
+// TestWrongRequest checks that a frame that would break the stream is refused, and that the
+// connection goes on.
 func TestWrongRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
@@ -412,8 +413,8 @@ func TestWrongRequest(t *testing.T) {
 	})
 }
 
-// TestOneway sends oneway calls: they keep no sequence ID, need no reply, and are not
-// taken back by End. Nor do they teach anything about the peer.
+// TestOneway sends oneway calls: they keep no sequence ID, need no reply, and are not taken back by
+// End. They also teach nothing about the peer.
 func TestOneway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got atomic.Int32

@@ -15,8 +15,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// cutPeer answers the first call of each connection if it shares them, takes as many more as it
-// wants, and then sends only the first bytes of their replies before it stops.
+// cutPeer answers the first call of each connection if it shares them, takes as many more calls as
+// it wants, and then sends only the first bytes of their replies before it stops.
 type cutPeer struct {
 	marked bool
 	calls  int
@@ -57,9 +57,9 @@ func isPeersEnd(err error) bool {
 }
 
 // TestRepliesCutAnywhere: a server stops after any number of bytes of the replies to calls in
-// flight, in any way. Those calls have their replies that came whole, the others fail at
-// once, typed and as sent, and the next call takes a new connection. The same for a peer that does
-// not share, where there is one call.
+// flight, in any way. Calls whose replies came whole have them. The others fail at once, with a
+// typed error and as sent, and the next call takes a new connection. A peer that does not share is
+// tested with one call.
 func TestRepliesCutAnywhere(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		calls, kind := 3, "shared"
@@ -73,7 +73,7 @@ func TestRepliesCutAnywhere(t *testing.T) {
 				p := &cutPeer{marked: marked, calls: calls, end: end}
 				group := testGroup(t)
 				dial := loopback(t, group, p.serve)
-				for most := range calls * length { // with all of them nobody would wait for the end
+				for most := range calls * length { // with all bytes no call would wait for the end
 					p.most.Store(int64(most))
 					s := NewSet(Config{Dial: dial, MaxConns: 1, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})
 					if marked {

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// This file is a model of a connection's life: how the two sides get to know each other, and how a
+// This file is a model of a connection's life: how the two sides get to know each other; how a
 // server that shuts down, or a set that wants to be rid of a connection, ends it without failing a
-// call; and how each request gets one answer, be it that it was refused, or that its caller has
-// left. Both ends are as drain.go, clientconn.go, cancel.go, output.go and package muxserver's
-// drain.go, refuse.go and cancel.go have them, in steps between which anything else may happen,
-// with the frames on their way. explore goes through all interleavings.
+// call; and how each request gets one answer, even if it was refused or its caller has left. Both
+// ends are as drain.go, clientconn.go, cancel.go, output.go and package muxserver's drain.go,
+// refuse.go and cancel.go have them, in steps between which anything else may happen, with the
+// frames on their way. explore goes through all interleavings.
 
 // drainConfig says what happens to the connection of the model, at any time.
 type drainConfig struct {
@@ -36,23 +36,23 @@ const (
 	drainEndsUnflushed             // the client closes its half before all was written
 	drainIdleForgotten             // a drain of a connection without calls does not end it
 	drainBegins                    // calls begin on a connection that drains
-	drainSaysTwice                 // the server does not remember that it has told
+	drainSaysTwice                 // the server does not remember that it has said so
 	drainMeetsLate                 // the server does not look again when it gets to know the client
 	drainClosesBoth                // the client closes both halves at once
 	helloWithReply                 // the server says hello with the first reply
-	helloAfterMark                 // the server counts the client as marked before it has said hello
+	helloAfterMark                 // the server marks the client before it has said hello
 	helloEachTime                  // the server says hello to each request
 	helloIgnored                   // the client goes on with one call at a time
 	refusedTooLate                 // the server refuses a request that it handles
 	refusedOneway                  // the server refuses oneways as well
 	cancelledUnanswered            // the server says nothing when a call that was cancelled is over
-	cancelledTwice                 // the server answers a cancel at once, and again when the call is over
-	cancelUnsent                   // the client cancels a request that has not left, and keeps its slot
+	cancelledTwice                 // the server answers a cancel at once, and again at the end
+	cancelUnsent                   // the client cancels an unsent request, and keeps its slot
 	cancelFrees                    // the client frees the slot of a call whose caller has left
-	cancelNever                    // the client does not tell of callers who have left
+	cancelNever                    // the client does not tell of callers that have left
 	cancelAtEnd                    // it closes its half before it tells
-	endsUntold                     // the server ends without a word to those whose calls have not begun
-	endsRefusingAll                // it tells those whose calls run that these have not begun
+	endsUntold                     // the server ends without refusing calls that have not begun
+	endsRefusingAll                // it refuses running calls as if they had not begun
 	endsOneways                    // it drops oneways at its end
 )
 
@@ -113,7 +113,7 @@ const (
 
 const drainCalls = 3
 
-// drainState is all there is.
+// drainState is the whole state.
 type drainState struct {
 	calls [drainCalls]drainCall
 
@@ -124,8 +124,8 @@ type drainState struct {
 	asked                              bool             // a hello is expected: no call begins
 	sentMark, marksLeft                bool             // a request has it; and has left the output
 	queue                              wire             // the output
-	slots                              [drainCalls]bool // taken by a request that was written and wants an answer
-	leaving                            [drainCalls]bool // its caller has left, which the peer is not told of yet
+	slots                              [drainCalls]bool // of written requests that want an answer
+	leaving                            [drainCalls]bool // its caller has left, the peer is not told
 	afterFlush                         bool             // finish waits for it to be written
 	lingering                          bool
 
@@ -134,10 +134,11 @@ type drainState struct {
 	// the server
 	met, greeted, marked, draining2, snapshot, said, closed, eof bool
 	saidTimes                                                    uint8
-	going                                                        bool // the end is near: no call begins
+	going                                                        bool // no call begins
 	handling, cancelled                                          [drainCalls]bool
-	running                                                      [drainCalls]bool // only where the server's time may be over
-	handled                                                      [drainCalls]uint8
+	// only where the server's time may be over
+	running [drainCalls]bool
+	handled [drainCalls]uint8
 }
 
 // drainModel explores.
@@ -148,7 +149,7 @@ type drainModel struct {
 	index  map[drainState]bool
 	quiet  int
 
-	others bool // what is tried is up to a handler, or to a caller who leaves
+	others bool // the step is up to a handler, or to a caller that leaves
 }
 
 func (m *drainModel) total() int { return m.calls + m.oneways }
@@ -221,7 +222,7 @@ func (m *drainModel) checkHandlers(s drainState) {
 	}
 }
 
-// checkRest checks a state in which nothing goes on any more.
+// checkRest checks a state in which nothing goes on any longer.
 func (m *drainModel) checkRest(s drainState) {
 	for i := range m.total() {
 		switch c := s.calls[i]; {
@@ -245,13 +246,13 @@ func (m *drainModel) checkRest(s drainState) {
 	}
 }
 
-// callers are those who make calls.
+// callers are the steps of callers.
 func (m *drainModel) callers(s drainState, try func(bool, func(*drainState))) {
 	for i := range m.total() {
 		request := requestFrame1 + frameKind(i)
 		over := s.dead || s.draining && m.fault != drainBegins
 		try(s.calls[i] == drainCallIdle && over, func(s *drainState) { s.calls[i] = drainCallElse })
-		// Before the hello there is one call, and when that is late there is one at a time.
+		// Before the hello there is one call, and when the hello is late there is one at a time.
 		room := s.clientKnows && (m.fault != helloIgnored || s.inFlight == 0) || s.inFlight == 0 && !s.asked
 		try(s.calls[i] == drainCallIdle && !over && room, func(s *drainState) {
 			s.calls[i] = drainCallBegun
@@ -363,7 +364,7 @@ func (m *drainModel) fail(s *drainState) {
 	}
 }
 
-// client are the client's flusher and reader.
+// client has the steps of the client's flusher and reader.
 func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 	try(!s.dead && s.queue[0] != noFrame, func(s *drainState) {
 		k := s.queue.pop()
@@ -419,7 +420,7 @@ func (m *drainModel) client(s drainState, try func(bool, func(*drainState))) {
 	})
 }
 
-// server are the server's reader, its handlers and Shutdown.
+// server has the steps of the server's reader, its handlers and Shutdown.
 func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	reads := !s.closed && !s.eof && s.toServer[0] != noFrame
 	ends := s.toServer[0] == endOfStream
@@ -487,7 +488,7 @@ func (m *drainModel) server(s drainState, try func(bool, func(*drainState))) {
 	if m.fault == drainSaysTwice && s.snapshot && s.saidTimes == 1 {
 		try(true, m.say)
 	}
-	// The grace for those who are not known is over, and nothing of them is under way.
+	// The grace for unmarked clients is over, and nothing of this one is under way.
 	idle := s.queue == wire{} && s.toServer == wire{} && s.inFlight == 0
 	try(s.snapshot && !s.marked && !s.closed && calm && idle, func(s *drainState) {
 		s.closed = true
@@ -525,7 +526,7 @@ func (m *drainModel) reply(s *drainState, i int) {
 	}
 }
 
-// end is the end of a shutdown's time: what still runs goes on for nobody.
+// end is the end of a shutdown's time: running handlers go on, and their replies reach nobody.
 func (m *drainModel) end(s drainState, try func(bool, func(*drainState))) {
 	try(m.ends && (s.going || m.fault == endsUntold && s.snapshot) && !s.closed, func(s *drainState) {
 		s.going, s.closed = true, true
@@ -533,7 +534,7 @@ func (m *drainModel) end(s drainState, try func(bool, func(*drainState))) {
 	})
 }
 
-// checkTold checks that a client that has closed its half has told of all callers who have left.
+// checkTold checks that a client that has closed its half has told of all callers that have left.
 func (m *drainModel) checkTold(s *drainState) {
 	for i := range m.total() {
 		if s.slots[i] && s.calls[i] == drainCallOver && (s.handling[i] || s.running[i]) && !s.cancelled[i] && !s.dead {
@@ -613,12 +614,12 @@ var drainConfigs = map[string]drainConfig{
 	"both drain at first": {calls: 3, shuts: true, clientEnds: true},
 }
 
-// TestDrainInterleavings: however frames, replies, callers who leave, a shutdown and a drain by the
-// client come between one another, no call of a client that understands drains fails or waits for
-// the handler of another one, each request that wants an answer gets one and is handled only if
-// that is a reply or its caller has left, no oneway is lost, a client gets a hello before anything
-// else, and is told once to drain, and the connection ends. The peer hears of each caller who left,
-// and a call fails as one that may have run only if it has begun.
+// TestDrainInterleavings: frames, replies, callers that leave, a shutdown and a drain by the client
+// come between one another in any order. No call of a client that understands drains fails or waits
+// for the handler of another one. Each request that wants an answer gets one, and is handled only
+// if the answer is a reply or its caller has left. No oneway is lost. A client gets a hello before
+// anything else, and is told once to drain, and the connection ends. The peer is told of each
+// caller that left, and a call fails as one that may have run only if it has begun.
 func TestDrainInterleavings(t *testing.T) {
 	for name, cfg := range drainConfigs {
 		t.Run(name, func(t *testing.T) {
@@ -637,7 +638,7 @@ func TestDrainInterleavings(t *testing.T) {
 	}
 }
 
-// TestDrainModelFindsMistakes breaks the protocol in ways in which it might be broken.
+// TestDrainModelFindsMistakes breaks the protocol in the ways of drainFault.
 func TestDrainModelFindsMistakes(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

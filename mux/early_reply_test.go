@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestFailFastAfterPeerClosed has a peer close an idle connection, the only one that may be. Who
-// calls then, with nothing in flight anywhere, is not told that a limit leaves no room.
+// TestFailFastAfterPeerClosed has a peer close an idle connection, the only one allowed. A call
+// made then, with nothing in flight anywhere, does not fail because of a limit.
 func TestFailFastAfterPeerClosed(t *testing.T) {
 	s := newTestSet(t, Config{MaxConns: 1, Overload: FailFast, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		defer nc.Close()
@@ -35,7 +35,7 @@ func TestFailFastAfterPeerClosed(t *testing.T) {
 }
 
 // TestAnsweredBeforeSent has a peer answer a request that it has not read, and of which nothing was
-// sent: memory that was linked into the request is the caller's when the call has ended.
+// sent: memory linked into the request is the caller's again when the call has ended.
 func TestAnsweredBeforeSent(t *testing.T) {
 	const size = 64 << 10
 	synctest.Test(t, func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestAnsweredBeforeSent(t *testing.T) {
 	})
 }
 
-// TestDeadlineAmongFrames has a call that nobody answers on a connection on which frames come all
-// the time: it ends in its time.
+// TestDeadlineAmongFrames has a call without an answer on a connection on which frames come all the
+// time: it ends in its time.
 func TestDeadlineAmongFrames(t *testing.T) {
 	pongs := strings.Repeat(string(testpeer.Control(frame.SignalPong)), 1000)
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), func(nc net.Conn) {

@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// closedLate is a net.Conn whose Write returns some time after it was closed, as one does
-// whose goroutine does not get to run.
+// closedLate is a net.Conn whose Write returns some time after it was closed, as if its goroutine
+// did not get to run.
 type closedLate struct {
 	net.Conn
 	late    time.Duration
@@ -36,7 +36,7 @@ func (c *closedLate) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// setGoroutines returns the stacks of goroutines of the package that no test started itself.
+// setGoroutines returns the stacks of the package's goroutines that no test has started itself.
 func setGoroutines() []string {
 	all := make([]byte, 1<<20)
 	all = all[:runtime.Stack(all, true)]
@@ -44,7 +44,7 @@ func setGoroutines() []string {
 	bubble := bubbleOf(all) // this goroutine's is the first
 	for stack := range bytes.SplitSeq(all, []byte("\n\n")) {
 		if bubbleOf(stack) != bubble {
-			continue // of a test before, which is about to end
+			continue // of an earlier test, about to end
 		}
 		for _, name := range []string{"flushWaiting", "(*clientConn).watch", "runUpkeep", "endPause", "(*Set).dial"} {
 			if strings.Contains(string(stack), name) {
@@ -129,8 +129,8 @@ func TestSendAfterClose(t *testing.T) {
 	})
 }
 
-// TestGroupTimers has timers of a group fire, stop and come too late: wait returns when
-// what fired has ended, and does not wait for what was stopped.
+// TestGroupTimers has timers of a group fire, stop and come too late: wait returns when the timers
+// that fired have ended, and does not wait for stopped ones.
 func TestGroupTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g group
@@ -157,8 +157,8 @@ func TestGroupTimers(t *testing.T) {
 	})
 }
 
-// TestOnewayIsUse makes nothing but oneway calls, and has heartbeats answered: calls keep
-// a connection from being idle, and heartbeats do not.
+// TestOnewayIsUse makes only oneway calls, and has heartbeats answered: calls keep a connection
+// from being idle, and heartbeats do not.
 func TestOnewayIsUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
@@ -218,8 +218,8 @@ func TestOnewayUnderWay(t *testing.T) {
 	})
 }
 
-// TestWatcherIsSeen has a connection's watcher leave just as upkeep looks: the next look
-// is soon.
+// TestWatcherIsSeen has a connection's watcher leave just as upkeep looks: the next look comes
+// soon.
 func TestWatcherIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeafDialer()
@@ -228,7 +228,7 @@ func TestWatcherIsSeen(t *testing.T) {
 		var cc *clientConn
 		for cc = range s.conns {
 		}
-		// A caller reads although watchIfUnread has seen nobody do so.
+		// A caller reads although watchIfUnread has seen no reader.
 		reader := s.newCall(t.Context(), time.Time{})
 		if !cc.begin(reader) {
 			t.Fatal("no place")
@@ -254,8 +254,8 @@ func TestWatcherIsSeen(t *testing.T) {
 	})
 }
 
-// TestPingAfterEnd has a peer send pings on a connection on which this side has said its
-// last, and answer them with a reset: that is no death.
+// TestPingAfterEnd has a peer send pings on a connection whose half this side has closed, and reset
+// it: that does not count as a death.
 func TestPingAfterEnd(t *testing.T) {
 	pinging := make(chan struct{})
 	s := newTestSet(t, Config{MaxConns: 1, Heartbeat: 20 * time.Millisecond, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
@@ -287,8 +287,8 @@ func TestPingAfterEnd(t *testing.T) {
 	}
 }
 
-// TestEndStates ends a connection whose last call is over in two ways: before all was
-// written that is a death, and afterwards it is not.
+// TestEndStates ends a connection whose last call is over in two ways: before all was written that
+// counts as a death, and afterwards it does not.
 func TestEndStates(t *testing.T) {
 	for _, written := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestEndStates(t *testing.T) {
 	}
 }
 
-// TestDumpOfFailure looks at the part of what a person reads that is there after failures.
+// TestDumpOfFailure looks at the part of Dump's text that is there after failures.
 func TestDumpOfFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, errDial }})

@@ -34,7 +34,7 @@ func TestErrorText(t *testing.T) {
 }
 
 // TestQueuedOneway asks for the reply to oneway calls that wait behind others for a peer that does
-// not read. They are sent whenever it does, so no error may say that they were not.
+// not read. They are sent whenever the peer reads, so no error may say that they were not sent.
 func TestQueuedOneway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestFailedCallsMemoryIsFree changes what was lent to a short request after its call has failed,
-// in the moment before the connection is closed: what is left of the frame is still what was sent.
+// TestFailedCallsMemoryIsFree changes memory that was lent to a short request after its call has
+// failed, just before the connection is closed: what is left of the frame is still what was sent.
 func TestFailedCallsMemoryIsFree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestDialFailures: a dial that panics or ends its goroutine has failed: its calls hear of it, the
-// next one dials again, and Close has nothing to wait for.
+// TestDialFailures: a dial that panics or ends its goroutine has failed. Its calls get that error,
+// the next call dials again, and Close has nothing to wait for.
 func TestDialFailures(t *testing.T) {
 	for ending, failure := range testpeer.Failures() {
 		t.Run(ending, func(t *testing.T) {

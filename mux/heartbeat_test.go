@@ -79,8 +79,8 @@ func TestHeartbeatSlowReply(t *testing.T) {
 	}
 }
 
-// TestHeartbeatSlowRequest has a peer take a large request so slowly that it lasts many
-// intervals, in which it cannot answer pings.
+// TestHeartbeatSlowRequest has a peer take a large request so slowly that it lasts many intervals,
+// in which the peer cannot answer pings.
 func TestHeartbeatSlowRequest(t *testing.T) {
 	const interval = 10 * time.Second
 	for _, tt := range []struct {
@@ -118,8 +118,8 @@ func TestHeartbeatSlowRequest(t *testing.T) {
 	}
 }
 
-// TestHeartbeatStopsWithin has a peer stop in the middle of a frame, in either direction:
-// it is found within two intervals of the last byte.
+// TestHeartbeatStopsWithin has a peer stop in the middle of a frame, in either direction: it is
+// found within two intervals of the last byte.
 func TestHeartbeatStopsWithin(t *testing.T) {
 	const interval = 10 * time.Second
 	for _, up := range []bool{false, true} {
@@ -168,8 +168,8 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 	}
 }
 
-// roomyConn is the near end of a connection whose peer has gone without a word: writes
-// go into a kernel's buffer for ever, and nothing comes.
+// roomyConn is the near end of a connection whose peer has gone without a word: writes go into a
+// kernel's buffer forever, and nothing comes.
 type roomyConn struct {
 	net.Conn
 	gone atomic.Bool
@@ -182,8 +182,8 @@ func (c *roomyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TestHeartbeatHalfOpen has oneway calls go on to a peer that has gone, which the kernel takes:
-// that is no sign of life.
+// TestHeartbeatHalfOpen makes oneway calls to a peer that has gone: the kernel takes them, which is
+// no sign of life.
 func TestHeartbeatHalfOpen(t *testing.T) {
 	const interval = 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {

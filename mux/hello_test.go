@@ -21,14 +21,14 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// holding is peers that answer no request before they are told to.
+// holding is peers that answer no request until they are told to.
 type holding struct {
 	pipeDialer
 	release chan struct{}
 	held    atomic.Int32 // requests that wait
 }
 
-// newHolding makes peers of which each is what make says.
+// newHolding makes peers; makeServer makes each of them.
 func newHolding(makeServer func(nc net.Conn) *testpeer.Server) *holding {
 	h := &holding{release: make(chan struct{})}
 	h.serve = func(nc net.Conn, _ int) {
@@ -71,10 +71,10 @@ func (c *callers) call(s *Set, n int, payload []byte) {
 	}
 }
 
-// TestColdStartOfStock has calls begin at a stock peer that is not known and whose handlers take
-// for ever: all of them are handled at the same time, and soon.
+// TestColdStartOfStock has calls begin at an unknown stock peer whose handlers never end: all of
+// them are handled concurrently, and soon.
 func TestColdStartOfStock(t *testing.T) {
-	for _, oneways := range []int{0, 5} { // of them no connection learns anything
+	for _, oneways := range []int{0, 5} { // a connection learns nothing from oneways
 		synctest.Test(t, func(t *testing.T) {
 			const calls = 300
 			h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
@@ -116,7 +116,7 @@ func sendOneway(t testing.TB, s *Set) {
 	c.End()
 }
 
-// TestOnewaysToStock sends oneways alone to a stock peer, which never says anything: they share few
+// TestOnewaysToStock sends only oneways to a stock peer, which never says anything: they share few
 // connections.
 func TestOnewaysToStock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -179,8 +179,8 @@ func TestWaitsForHello(t *testing.T) {
 	}
 }
 
-// TestLateHello: hellos that come after the grace make their connections shared all the same, and
-// those that are too many then go. Meanwhile no more connections are opened than the steps allow.
+// TestLateHello: hellos that come after the grace still make their connections shared, and surplus
+// ones then go. Meanwhile no more connections are opened than the steps allow.
 func TestLateHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 40
@@ -223,9 +223,8 @@ func TestLateHello(t *testing.T) {
 	})
 }
 
-// TestLateHelloOfKnownPeer has a peer that has said hello before start again, and be late with
-// hellos at first: its client opens no more connections than if it were not, for a while, and then
-// a few.
+// TestLateHelloOfKnownPeer has a peer that has said hello start again, and be late with hellos at
+// first: for a while its client opens no more connections than if it were not late, and then a few.
 func TestLateHelloOfKnownPeer(t *testing.T) {
 	for _, tt := range []struct {
 		late time.Duration
@@ -263,9 +262,8 @@ func TestLateHelloOfKnownPeer(t *testing.T) {
 	}
 }
 
-// TestKnownPeerBecomesStock has a stock peer, whose handlers take long, take the place of one that
-// said hello: as many calls as a late hello allows are handled, and all of them after the first
-// reply.
+// TestKnownPeerBecomesStock has a stock peer with slow handlers replace a peer that said hello: as
+// many calls as a late hello allows are handled, and all of them after the first reply.
 func TestKnownPeerBecomesStock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const conns, calls = 2, 100
@@ -302,8 +300,8 @@ func TestKnownPeerBecomesStock(t *testing.T) {
 	})
 }
 
-// TestShorterGrace has a connection whose hello is soon late be opened after one whose hello may
-// take longer: calls that wait go on when the first of the two graces is over.
+// TestShorterGrace opens a connection whose hello is soon late after one whose hello may take
+// longer: waiting calls go on when the first of the two graces is over.
 func TestShorterGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
@@ -364,7 +362,7 @@ func TestAnnouncedPlaces(t *testing.T) {
 }
 
 // TestAnnouncedBytes: a connection has no more bytes of requests without a reply than its peer
-// holds, those included whose callers have gone; a request that is longer goes alone.
+// holds, including those whose callers have gone; a longer request goes alone.
 func TestAnnouncedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, most = 1000, 5
@@ -432,9 +430,9 @@ func TestAnnouncedFrame(t *testing.T) {
 	})
 }
 
-// TestMarkOnce: of the requests of a connection one has a mark, the first that leaves, with this
-// side's limit and whether it is a oneway; requests after the hello are flagged if they are
-// oneways, and before it not. Without a hello a connection has oneways, and one call.
+// TestMarkOnce: one request of a connection has a mark, the first that leaves, with this side's
+// limit and whether it is a oneway. Oneways are flagged after the hello, and not before. Without a
+// hello a connection has oneways, and one call.
 func TestMarkOnce(t *testing.T) {
 	for _, shares := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -500,8 +498,8 @@ func TestMarkOnce(t *testing.T) {
 	}
 }
 
-// TestFirstFrameDecides: a connection is shared if its first frame is a hello, and is not if that
-// is anything else, whatever comes later.
+// TestFirstFrameDecides: a connection is shared if its first frame is a hello, and is not shared if
+// it is anything else, whatever comes later.
 func TestFirstFrameDecides(t *testing.T) {
 	control := func(sig frame.Signal) []byte { return testpeer.Control(sig) }
 	reset := testpeer.StockFrame(t, ttheader.EncodeParam{StrInfo: map[string]string{"crrst": "1"}}, nil)
@@ -631,8 +629,8 @@ func rawCall(t testing.TB, s *Set) []byte {
 }
 
 // TestFirstFramesCutAnywhere: a server that shares stops after any number of bytes of its hello and
-// its first reply. The call has the reply if that came whole, and fails otherwise; those that
-// waited for the hello are made.
+// its first reply. The call has the reply if it came whole, and fails otherwise; calls that waited
+// for the hello are made.
 func TestFirstFramesCutAnywhere(t *testing.T) {
 	payload := []byte("what was asked for")
 	hello := frame.AppendControl(nil, frame.Message{Signal: frame.SignalHello, Version: frame.Version, Places: 10})
@@ -683,9 +681,9 @@ func TestFirstFramesCutAnywhere(t *testing.T) {
 	}
 }
 
-// TestNoRoomForMark has the first request of a connection leave no room for the mark in its header:
-// it is sent without, and calls that wait for that connection's hello have another one, and find
-// out there what the peer is.
+// TestNoRoomForMark has the first request of a connection leave no room for the mark in its header.
+// It is sent without, and calls that wait for that connection's hello get another connection, and
+// find out there what the peer is.
 func TestNoRoomForMark(t *testing.T) {
 	for _, known := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -726,7 +724,7 @@ func TestNoRoomForMark(t *testing.T) {
 	}
 }
 
-// fillHeader encodes a request whose variable header is so long, of padding, into the call.
+// fillHeader encodes into the call a request whose variable header has that many bytes, of padding.
 func fillHeader(c *Call, headerBytes int) {
 	p, _ := c.Request().Malloc(frame.PrefixBytes + headerBytes)
 	clear(p)

@@ -15,7 +15,7 @@ import (
 )
 
 // TestLongReplyIsInOnePiece: a reply that comes in many parts, whose readers leave one after the
-// other, is in memory that a codec takes as it is.
+// other, is in memory that a codec takes over as it is.
 func TestLongReplyIsInOnePiece(t *testing.T) {
 	const parts, partBytes = 10, 100 << 10
 	synctest.Test(t, func(t *testing.T) {

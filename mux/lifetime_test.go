@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestAgeOfIdleConnections: connections of a set that nobody uses any more end after the idle time,
-// and are not replaced for their age for ever.
+// TestAgeOfIdleConnections: connections of a set that is no longer used end after the idle time,
+// and are not replaced for their age forever.
 func TestAgeOfIdleConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)

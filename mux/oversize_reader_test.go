@@ -12,9 +12,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestOversizeFailsItsReader has a peer announce a reply that is too large, and stop: the call,
-// which reads itself and has no deadline, fails when the length was read, though nothing else
-// comes.
+// TestOversizeFailsItsReader has a peer announce a reply that is too large, and stop. The call,
+// which reads itself and has no deadline, fails when the length has been read, although nothing
+// else comes.
 func TestOversizeFailsItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -41,8 +41,8 @@ func TestOversizeFailsItsReader(t *testing.T) {
 	})
 }
 
-// TestOversizeBehindReply has the reply to a call come together with the beginning of one that is
-// too large for another call: the first call has its reply, at once.
+// TestOversizeBehindReply has the reply to one call come together with the beginning of another
+// call's reply that is too large: the first call has its reply at once.
 func TestOversizeBehindReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {

@@ -16,9 +16,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestOversizeReplyAlone has replies that are too large among others, on one connection, in
-// pieces of random sizes, for calls that wait and calls that have gone: each fails its call
-// alone, with what was wrong, and nothing else is different.
+// TestOversizeReplyAlone has replies that are too large among others, on one connection, in pieces
+// of random sizes, for calls that wait and calls that have gone: each fails only its call, with the
+// reason, and nothing else is different.
 func TestOversizeReplyAlone(t *testing.T) {
 	const most = 50_000
 	for seed := range uint64(testpeer.Rounds(20)) {
@@ -89,7 +89,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 	}
 }
 
-// answered makes a call that has to be answered, behind whatever still comes.
+// answered makes a call that must be answered, behind whatever still comes.
 func answered(t *testing.T, s *Set) {
 	t.Helper()
 	if _, err := roundTrip(t.Context(), s, make([]byte, 4), time.Minute); err != nil {
@@ -97,8 +97,8 @@ func answered(t *testing.T, s *Set) {
 	}
 }
 
-// TestOversizeFirstReply has a connection's first reply be too large: it fails its call alone where
-// the peer has said hello, and ends another connection.
+// TestOversizeFirstReply has a connection's first reply be too large: it fails only its call if the
+// peer has said hello, and ends the connection otherwise.
 func TestOversizeFirstReply(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -127,8 +127,8 @@ func TestOversizeFirstReply(t *testing.T) {
 	}
 }
 
-// TestOversizeGone has a peer announce four gigabytes and stop: the call has failed
-// already, others take another connection, and the heartbeat finds the peer.
+// TestOversizeGone has a peer announce four gigabytes and stop: the call has failed already, others
+// take another connection, and the heartbeat finds the peer silent.
 func TestOversizeGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {
@@ -166,7 +166,7 @@ func TestOversizeGone(t *testing.T) {
 	})
 }
 
-// TestFrameErrorSays looks at what the error of a request that is too large says.
+// TestFrameErrorSays looks at the error of a request that is too large.
 func TestFrameErrorSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)

@@ -20,13 +20,13 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// mortalPeer echoes on connections that end after a random number of frames, in all the
-// ways in which they can, and remembers which calls it has seen.
+// mortalPeer echoes on connections that end after a random number of frames, in all the ways in
+// which they can, and remembers which calls it has seen.
 type mortalPeer struct {
 	marked bool
 	seen   sync.Map // of uint64
 	ends   atomic.Int64
-	most   int64 // after so many ends connections live on
+	most   int64 // after that many ends connections live on
 }
 
 func (m *mortalPeer) serve(nc net.Conn) {
@@ -60,14 +60,15 @@ func (m *mortalPeer) serve(nc net.Conn) {
 	}
 }
 
-// TestCloseRace has connections end at any moment of many calls: each call has its own
-// reply, or an error, at once; and what is said not to have been sent has not been seen.
+// TestCloseRace has connections end at any moment of many calls: each call has its own reply, or an
+// error, at once, and no call whose error says that it was not sent has been seen.
 func TestCloseRace(t *testing.T) {
 	for _, network := range []string{"pipe", "unix", "tcp"} {
 		for _, marked := range []bool{true, false} {
 			t.Run(network+map[bool]string{true: "/shared", false: "/unshared"}[marked], func(t *testing.T) {
 				t.Parallel()
-				peer := &mortalPeer{marked: marked, most: int64(testpeer.Rounds(500))} // 3,000 in all, and a hundred times that with -mux.long
+				// The peers end 3,000 connections in all, and a hundred times that with -mux.long.
+				peer := &mortalPeer{marked: marked, most: int64(testpeer.Rounds(500))}
 				dial := raceDial(t, network, peer.serve)
 				s := newTestSet(t, Config{Dial: dial, MaxConns: 2, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})
 				hammer(t, s, peer)
@@ -87,7 +88,8 @@ func raceDial(t *testing.T, network string, serve func(nc net.Conn)) func(contex
 		t.Cleanup(d.wg.Wait)
 		return d.dial
 	}
-	testsystem.SkipWithoutNetwork(t, "unix") // before there is a folder: wine does not remove it
+	// This comes before there is a folder, which wine does not remove.
+	testsystem.SkipWithoutNetwork(t, "unix")
 	ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +112,7 @@ func raceDial(t *testing.T, network string, serve func(nc net.Conn)) func(contex
 	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "unix", ln.Addr().String()) }
 }
 
-// hammer makes calls until the peer has closed often enough. Some end before their time.
+// hammer makes calls until the peer has closed often enough. Some of them end early.
 func hammer(t *testing.T, s *Set, peer *mortalPeer) {
 	t.Helper()
 	var id atomic.Uint64
@@ -169,7 +171,7 @@ func oneCall(t *testing.T, s *Set, peer *mortalPeer, rnd *rand.Rand, id uint64) 
 	}
 }
 
-// isExpected reports whether a call whose peer dies, or whose time ends, may fail so.
+// isExpected reports whether a call whose peer dies, or whose time ends, may fail with err.
 func isExpected(err error) bool {
 	var op *net.OpError
 	var own *conn.OpError

@@ -29,7 +29,7 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 			continue
 		}
 		active++
-		if cc.unshared { // its mode says so earlier, which the reader sets without the set's lock
+		if cc.unshared { // its mode may say so earlier: the reader sets it without s.mu
 			unshared++
 		}
 		if cc.shared {
@@ -59,8 +59,8 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	}
 }
 
-// randomPeer answers in its own time, in any order if it is marked, and may end at any
-// frame, be late with its hello, say that it drains, or send a reply that is too large.
+// randomPeer answers in its own time, in any order if it is marked, and may end at any frame, be
+// late with its hello, say that it drains, or send a reply that is too large.
 func randomPeer(nc net.Conn, seed uint64, most int) {
 	rnd := rand.New(rand.NewPCG(seed, rand.Uint64()))
 	marked := rnd.IntN(2) == 0
@@ -124,9 +124,9 @@ func randomPeer(nc net.Conn, seed uint64, most int) {
 	}
 }
 
-// TestRandomPeers makes calls of all kinds to peers of all kinds behind one address, which
-// come and go, some dials failing: every call ends in its time with its own reply or an error that
-// it may have, and what the set counts is right at any moment.
+// TestRandomPeers makes calls of all kinds to peers of all kinds behind one address, which come and
+// go; some dials fail. Every call ends in its time with its own reply or an error that it may have,
+// and what the set counts is right at any moment.
 func TestRandomPeers(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(25)) {
 		synctest.Test(t, func(t *testing.T) {
@@ -185,8 +185,8 @@ func TestRandomPeers(t *testing.T) {
 	}
 }
 
-// closesLater returns what takes connections over: nothing, or what closes them at once or in a
-// while.
+// closesLater returns what takes connections over: nothing, or a function that closes them at once
+// or in a while.
 func closesLater(n int) func(*conn.Conn) {
 	if n == 0 {
 		return nil

@@ -118,8 +118,8 @@ func callAgain(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 	}
 }
 
-// TestRefusedCallsEnd has a peer be asked by far more calls than it has room for: each is run once,
-// and what is refused stays a small part.
+// TestRefusedCallsEnd makes far more calls to a peer than it has room for: each is run once, and
+// few are refused.
 func TestRefusedCallsEnd(t *testing.T) {
 	for _, room := range []int{1, 16, 100} {
 		synctest.Test(t, func(t *testing.T) {
@@ -158,8 +158,8 @@ func TestRefusedCallsEnd(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreNamed: what the peer says is what the caller hears, and whether the call may be
-// made again.
+// TestRefusalsAreNamed: the caller is told the peer's reason, and whether the call may be made
+// again.
 func TestRefusalsAreNamed(t *testing.T) {
 	var large *FrameError
 	for _, tc := range []struct {
@@ -220,7 +220,7 @@ func TestRefusedUntilItsTimeIsOver(t *testing.T) {
 	})
 }
 
-// TestRoomIsUsed: when the peer says that it has room calls begin at once.
+// TestRoomIsUsed: calls begin at once when the peer says that it has room.
 func TestRoomIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ready := make(chan *testpeer.Server, 1)
@@ -262,7 +262,8 @@ func TestRoomIsUsed(t *testing.T) {
 	})
 }
 
-// TestOthersTakeACallThatWasRefused: a call that one connection's peer refuses goes to another one.
+// TestOthersTakeACallThatWasRefused: a call that one connection's peer refuses goes to another
+// connection.
 func TestOthersTakeACallThatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, n int) {

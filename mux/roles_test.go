@@ -13,14 +13,14 @@ type rolesModel struct {
 	roles   roles
 	calls   []*Call
 	callers []callerModel
-	replies []int // what has come and nobody has read yet
-	asked   []int // calls the peer has still to answer
+	replies []int // what has come and was not read yet
+	asked   []int // calls that the peer must still answer
 	dead    bool  // the connection was closed
 	died    bool  // and its reader, or the closer, has failed the calls
 	watcher int   // 0: none, 1: about to read
-	polled  bool  // a poller tells of what comes: the watcher does not wait
-	armed   bool  // it tells of replies, once
-	hungUp  bool  // it has told of the end
+	polled  bool  // a poller reports what comes: the watcher does not wait
+	armed   bool  // the poller reports replies, once
+	hungUp  bool  // it has reported the end
 }
 
 // callerModel is one caller.
@@ -98,14 +98,14 @@ func (m *rolesModel) read() bool {
 		i := m.replies[0]
 		m.replies = m.replies[1:]
 		m.deliver(i)
-		m.armed = m.polled // sooner or later, once it is not read any more
+		m.armed = m.polled // sooner or later, once the connection is no longer read
 	default:
 		return false
 	}
 	return true
 }
 
-// step is something that can happen, to caller i if its name is of a caller.
+// step is something that can happen, to caller i if its name is a caller's.
 type step struct {
 	name string
 	i    int
@@ -185,8 +185,8 @@ func (m *rolesModel) watcherSteps(add func(string, int, func())) {
 	}
 }
 
-// pollerSteps are those of a poller and of the watcher that it calls. A hang-up is told once, and
-// replies once until something was read.
+// pollerSteps are those of a poller and of the watcher that it calls. A hang-up is reported once,
+// and replies once until something was read.
 func (m *rolesModel) pollerSteps(add func(string, int, func())) {
 	tell := func() {
 		if !m.died && m.roles.report() {
@@ -267,7 +267,7 @@ func (m *rolesModel) check() string {
 	return ""
 }
 
-// end checks a state in which nothing can happen any more.
+// end checks a state in which nothing more can happen.
 func (m *rolesModel) end() string {
 	for i := range m.callers {
 		if m.callers[i].at != stageGone {
@@ -343,10 +343,10 @@ func (r *reached) trace() string {
 	return r.from.trace() + "\n" + r.by.String()
 }
 
-// TestRolesExhaustive goes through every state that three callers, or two where there is a poller,
+// TestRolesExhaustive goes through every state that three callers (two where there is a poller),
 // their replies, the ends of their times, the watcher, or a poller and the watcher that it calls,
-// and the connection's death can bring about: whenever a caller waits somebody reads, every parked
-// caller is woken once, all get home, and the end is noticed although the poller tells of it once.
+// and the connection's death can bring about. Whenever a caller waits somebody reads, every parked
+// caller is woken once, all return, and the end is noticed although the poller reports it once.
 func TestRolesExhaustive(t *testing.T) {
 	t.Run("watcher", func(t *testing.T) { exploreRoles(t, 3, false, 10_000) })
 	t.Run("poller", func(t *testing.T) { exploreRoles(t, 2, true, 2000) })
@@ -383,8 +383,8 @@ func exploreRoles(t *testing.T, callers int, polled bool, least int) {
 	}
 }
 
-// TestRolesRandom goes through long schedules of more callers, without deaths and
-// without times that end, where every call must be answered.
+// TestRolesRandom goes through long schedules of more callers, without deaths and without times
+// that end: every call must be answered.
 func TestRolesRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for n := range 2000 {

@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// onceThenHang dials with d once, and never again.
+// onceThenHang dials with d once; later dials hang.
 func onceThenHang(d *pipeDialer) func(context.Context) (*conn.Conn, error) {
 	dialled := false
 	return func(ctx context.Context) (*conn.Conn, error) {
@@ -28,8 +28,8 @@ func onceThenHang(d *pipeDialer) func(context.Context) (*conn.Conn, error) {
 	}
 }
 
-// TestCloggedByRequest has a call wait for a dial that hangs, since a large request
-// leaves on the only connection: it goes there as soon as that has left.
+// TestCloggedByRequest has a call wait for a dial that hangs, since a large request leaves on the
+// only connection: the call goes there as soon as the request has left.
 func TestCloggedByRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
@@ -99,7 +99,8 @@ func TestCloggedByReply(t *testing.T) {
 			_, err := roundTrip(t.Context(), s, nil, time.Hour)
 			failed <- err
 		}
-		c, err := s.Begin(t.Context(), time.Time{}) // its caller does not wait yet, so nobody leaves
+		// Its caller does not wait yet, so nobody leaves.
+		c, err := s.Begin(t.Context(), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,8 +127,8 @@ func TestCloggedByReply(t *testing.T) {
 	})
 }
 
-// TestAnswerFreesPlace answers a call whose caller does not wait for it yet: its place is
-// another's at once.
+// TestAnswerFreesPlace answers a call whose caller does not wait for it yet: another call gets its
+// place at once.
 func TestAnswerFreesPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
@@ -181,8 +182,8 @@ func TestAnswerFreesPlace(t *testing.T) {
 }
 
 // TestBegunCount keeps a crowd of callers from encoding more than may wait on a connection,
-// whatever of that is already in the queue: those beyond wait in Begin, or are refused. Each
-// that gives up makes room for another.
+// whatever of that is already in the queue: further calls wait in Begin, or fail. Each one that
+// gives up makes room for another.
 func TestBegunCount(t *testing.T) {
 	const most, each, callers = 100_000, 10_000, 100
 	for _, overload := range []Overload{WaitForRoom, FailFast} {
@@ -191,7 +192,7 @@ func TestBegunCount(t *testing.T) {
 				d := newEchoDialer(true)
 				s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: overload})
 				connect(t, s)
-				for range 20 { // its length is the usual one then
+				for range 20 { // so that its length is the usual one
 					if _, err := roundTrip(t.Context(), s, make([]byte, each), 0); err != nil {
 						t.Fatal(err)
 					}
@@ -200,8 +201,10 @@ func TestBegunCount(t *testing.T) {
 				for cc := range s.conns {
 					out = cc.out
 				}
-				synctest.Wait()                                                                                                   // whoever wrote last has given the role up, and does not write what comes
-				waiting, err := out.SendHolding(testpeer.BufferOf(testpeer.RequestFrame(1, nil), 100), int(queued), output.Ahead) // as if the peer had stopped to read
+				// The last writer has given the role up, and does not write what comes.
+				synctest.Wait()
+				// This is as if the peer had stopped to read.
+				waiting, err := out.SendHolding(testpeer.BufferOf(testpeer.RequestFrame(1, nil), 100), int(queued), output.Ahead)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -235,8 +238,8 @@ func TestBegunCount(t *testing.T) {
 	}
 }
 
-// TestMixedPeers has peers of both kinds behind one address, the latest shared. It ends:
-// calls get another connection, though there are as many as MaxConns that were handed over.
+// TestMixedPeers has peers of both kinds behind one address, the latest shared. When that one ends,
+// calls get another connection, although MaxConns connections were handed over.
 func TestMixedPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var third net.Conn
@@ -273,8 +276,8 @@ func TestMixedPeers(t *testing.T) {
 	})
 }
 
-// TestMixedSurplus has more connections that are not shared than MaxConns, and shared ones learnt
-// last: the former stay, and of the shared ones no more than MaxConns do.
+// TestMixedSurplus has more unshared connections than MaxConns, and learns of shared ones last: the
+// unshared ones stay, and at most MaxConns of the shared ones do.
 func TestMixedSurplus(t *testing.T) {
 	for _, lastShared := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -328,8 +331,8 @@ func TestMixedSurplus(t *testing.T) {
 	}
 }
 
-// TestWarmUpFailures opens connections while dials fail in turn: WarmUp has opened as
-// many as it was asked for, or says why not, and an error of a dial before it is not its own.
+// TestWarmUpFailures opens connections while every other dial fails: WarmUp has opened as many as
+// it was asked for, or says why not. It does not return the error of an earlier dial.
 func TestWarmUpFailures(t *testing.T) {
 	for _, failing := range []map[int]bool{{1: true}, {2: true}, {1: true, 2: true}, {3: true}, {}} {
 		synctest.Test(t, func(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestNegotiation calls peers of each kind, over pipes: one that says hello has a connection shared
-// among many calls, and each call to one that does not has a connection of its own.
+// TestNegotiation calls peers of each kind, over pipes: many calls share the connection of a peer
+// that says hello, and each call to any other peer has a connection of its own.
 func TestNegotiation(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {
@@ -98,9 +98,9 @@ func TestSharedOutOfOrder(t *testing.T) {
 	})
 }
 
-// TestCallTimeout lets calls run out of time, as leader and as followers, by deadline, by
-// a context's deadline and by cancellation; each ends at its time, and replies that come
-// late reach nobody.
+// TestCallTimeout lets calls run out of time, as leader and as followers, by deadline, by a
+// context's deadline and by cancellation. Each ends at its time, and no caller gets a reply that
+// comes late.
 func TestCallTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -180,8 +180,8 @@ func TestCallTimeout(t *testing.T) {
 	})
 }
 
-// TestPeerCloses has a peer close at the first request, as one does that does not know
-// the protocol: the call fails at once, as sent.
+// TestPeerCloses has a peer close at the first request, as a peer does that does not know the
+// protocol: the call fails at once, as sent.
 func TestPeerCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
@@ -205,9 +205,9 @@ func TestPeerCloses(t *testing.T) {
 	})
 }
 
-// TestDialFails checks that calls fail with the dial's error, as not sent, at once and
-// without a dial in the pause, which doubles; that after it one call dials, and others do not wait
-// for it; and that calls work again once the server is back.
+// TestDialFails checks that calls fail with the dial's error, as not sent, at once and without a
+// dial in the pause, which doubles; that after it one call dials, and others do not wait for it;
+// and that calls work again once the server is back.
 func TestDialFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := errors.New("refused")
@@ -257,8 +257,8 @@ func TestDialFails(t *testing.T) {
 	})
 }
 
-// TestDeadBeforeListed has connections die before the set has listed them, and be
-// drained after they died: none of them takes a place for good.
+// TestDeadBeforeListed has connections die before the set has listed them, and be drained after
+// they died: none of them takes a place for good.
 func TestDeadBeforeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)

@@ -34,8 +34,8 @@ func newSpoiltDialer() *pipeDialer {
 	}}
 }
 
-// TestSpoiltConnection has first requests on which the peer ends their connections: each such call
-// fails, and no other does, be it that it waited for the hello, or that it begins in the pause.
+// TestSpoiltConnection has first requests on which the peer ends their connections. Each such call
+// fails, and no other does, whether it waited for the hello or begins in the pause.
 func TestSpoiltConnection(t *testing.T) {
 	for _, conns := range []int{1, 2, 8} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestSpoiltConnection(t *testing.T) {
 	}
 }
 
-// TestOnlySpoiltConnections has every first request end its connection: calls that have sent
-// nothing fail as well, after mostSpoilt connections, and soon.
+// TestOnlySpoiltConnections has every first request end its connection: after mostSpoilt
+// connections, and soon, calls that have sent nothing fail as well.
 func TestOnlySpoiltConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 20

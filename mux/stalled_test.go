@@ -14,9 +14,8 @@ import (
 )
 
 // TestStalledReply has a reply begin and not go on: not at all, or by a byte now and then, as the
-// first frame of a connection or later, with a caller that waits, with one that has gone,
-// and with none. The connection ends within the read timeout for a piece, and the time between two
-// looks.
+// first frame of a connection or later, with a caller that waits, one that has gone, and none. The
+// connection ends within the read timeout for a piece, and the time between two looks.
 func TestStalledReply(t *testing.T) {
 	const timeout = time.Second
 	for _, tt := range []struct {
@@ -90,7 +89,7 @@ func TestStalledReply(t *testing.T) {
 	}
 }
 
-// TestSlowReplyIsNotStalled has replies come as slowly as they may: the whole of a short one within
+// TestSlowReplyIsNotStalled has replies come as slowly as they may: a short one as a whole within
 // the read timeout, and each 256 KiB of a large one.
 func TestSlowReplyIsNotStalled(t *testing.T) {
 	const timeout = time.Second

@@ -10,9 +10,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestMoreConnectionsAtLimits has calls that take long meet what the peer has announced for a
-// connection: as many more are opened as may be, all of them are used as far as the limit allows,
-// and they go when fewer would do. A limit of this side's opens none.
+// TestMoreConnectionsAtLimits has slow calls meet what the peer has announced for a connection: as
+// many more connections are opened as may be, all of them are used as far as the limit allows, and
+// they go when fewer suffice. A limit of this side's opens none.
 func TestMoreConnectionsAtLimits(t *testing.T) {
 	const conns, places = 2, 10
 	for _, tc := range []struct {
@@ -20,7 +20,7 @@ func TestMoreConnectionsAtLimits(t *testing.T) {
 		limits frame.Message
 		own    int
 		calls  int
-		conns  int // that the calls have in the end
+		conns  int // connections of the calls in the end
 		held   int // calls that the peer has in the end
 	}{
 		{"below the limit", frame.Message{Places: places}, 0, conns * places, conns, conns * places},
@@ -58,7 +58,7 @@ func TestMoreConnectionsAtLimits(t *testing.T) {
 }
 
 // TestFailFastAtLimits: with FailFast a call waits for a connection that is being opened, and fails
-// when there may be no more.
+// if no more may be opened.
 func TestFailFastAtLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server {

@@ -15,12 +15,13 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// latePeer answers pings at once, and each call when as many milliseconds have passed as its
-// payload's first byte says.
+// latePeer answers pings at once, and each call after as many milliseconds as its payload's first
+// byte says.
 func latePeer(nc net.Conn, _ int) {
 	defer nc.Close()
 	p := testpeer.NewServer(nc, true)
-	answers := make(chan uint32, 1000) // one goroutine writes: a mutex that is waited for stops the fake clock
+	// One goroutine writes: waiting for a mutex stops the fake clock.
+	answers := make(chan uint32, 1000)
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for id := range answers {
@@ -57,7 +58,7 @@ func late(ctx context.Context, s *Set, d, timeout time.Duration) error {
 	return err
 }
 
-// share has a set open as many connections as it wants.
+// share has a set open that many connections.
 func share(t *testing.T, s *Set, conns int) {
 	t.Helper()
 	for s.Stats().Shared < conns {
@@ -74,9 +75,9 @@ func share(t *testing.T, s *Set, conns int) {
 }
 
 // TestDeadPaths has all connections of a set go dead at some moment, used and idle ones, while new
-// ones work. The first call that times out speaks for all connections: each caller loses one call,
-// the one that it had under way or began before it was known, and is answered as soon as another
-// connection is there.
+// ones work. The first call that times out makes all of them suspect. Each caller loses one call,
+// the one that it had in flight or began before then, and is answered as soon as another connection
+// is there.
 func TestDeadPaths(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(50)) {
 		rnd := rand.New(rand.NewPCG(seed, 17))
@@ -123,8 +124,8 @@ func TestDeadPaths(t *testing.T) {
 }
 
 // TestSlowCallsBesideOthers has calls time out again and again on connections whose peer is there:
-// each is asked, answers, and is kept, no call beside waits for longer than the answer takes, and
-// no call fails that has time.
+// each is asked, answers, and is kept. No call beside waits for longer than the answer takes, and
+// no call that has time fails.
 func TestSlowCallsBesideOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const conns, callers = 4, 8

@@ -19,8 +19,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// darkConn is an end of a connection whose path goes dead when dark is closed: what is written is
-// taken, as by a kernel, and does not arrive.
+// darkConn is an end of a connection whose path goes dead when dark is closed: writes succeed, as
+// into a kernel's buffer, and nothing arrives.
 type darkConn struct {
 	net.Conn
 	dark chan struct{}
@@ -42,7 +42,7 @@ func (c *darkConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// darkNet dials peers that echo, whose connections go dark together; those that are dialled later
+// darkNet dials peers that echo, whose connections go dark together. Connections dialled later
 // work.
 type darkNet struct {
 	peer *pipeDialer
@@ -65,7 +65,7 @@ func (n *darkNet) dial(context.Context) (*conn.Conn, error) {
 	return conn.New(&darkConn{near, dark}, conn.Config{}, nil)
 }
 
-// goDark has the connections that there are go dead, in both directions.
+// goDark makes the current connections go dead, in both directions.
 func (n *darkNet) goDark() {
 	dark := n.dark
 	n.dark = make(chan struct{})
@@ -136,8 +136,9 @@ func TestDeadPath(t *testing.T) {
 	}
 }
 
-// TestSlowCallIsNoDeadPath has calls time out whose peer is there: it is asked once for each time
-// that nothing has come, answers, and keeps its connection. No other is opened in its place.
+// TestSlowCallIsNoDeadPath has calls time out although their peer is there: it is asked once for
+// each time that nothing has come, answers, and keeps its connection. No other connection is opened
+// in its place.
 func TestSlowCallIsNoDeadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 100
@@ -172,8 +173,8 @@ func TestSlowCallIsNoDeadPath(t *testing.T) {
 	})
 }
 
-// TestDeadPathNowhereToGo has the only path go dead while nothing can be dialled: calls go on to
-// use it while it is doubted, and are answered if it comes back in time.
+// TestDeadPathNowhereToGo has the only path go dead while nothing can be dialled: calls go on using
+// it while it is doubted, and are answered if it comes back in time.
 func TestDeadPathNowhereToGo(t *testing.T) {
 	for _, comesBack := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -254,7 +255,7 @@ func TestTrickleIsSignOfLife(t *testing.T) {
 	})
 }
 
-// TestCancelledCallIsNoTimeout has callers go away before their time: that says nothing of the
+// TestCancelledCallIsNoTimeout has callers leave before their time: that says nothing about the
 // path.
 func TestCancelledCallIsNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -303,7 +304,7 @@ func (c *deepConn) Write(p []byte) (int, error) {
 }
 
 // TestSlowPath has a call time out behind large requests that the kernel has taken at once and the
-// path carries slowly: the ping is behind them as well, and they arrive.
+// path carries slowly: the ping is behind them as well, and all of them arrive.
 func TestSlowPath(t *testing.T) {
 	t.Run("calls", func(t *testing.T) {
 		testSlowPath(t, func(t *testing.T, s *Set) (wait func()) {
@@ -353,7 +354,7 @@ func testSlowPath(t *testing.T, send func(*testing.T, *Set) (wait func())) {
 	})
 }
 
-// sendLongOneway sends a oneway of so many bytes.
+// sendLongOneway sends a oneway of that many bytes.
 func sendLongOneway(t *testing.T, s *Set, bytes int) {
 	t.Helper()
 	c, err := s.Begin(t.Context(), time.Time{})
@@ -368,7 +369,7 @@ func sendLongOneway(t *testing.T, s *Set, bytes int) {
 }
 
 // TestOnewaysAhead: oneways may be ahead of a ping until the peer has answered what was sent after
-// them. That it answers something else shows nothing.
+// them. An answer to anything else shows nothing.
 func TestOnewaysAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const bytes = 300 << 10

@@ -70,7 +70,7 @@ func TestTableModel(t *testing.T) {
 				}
 			}
 			if n := len(ended); n > 0 {
-				// A reply that comes twice finds nobody.
+				// A reply that comes twice finds no call.
 				if id := ended[max(0, n-1-rnd.IntN(1000))]; inUse[id] == nil {
 					if _, used := inUse[id]; !used && tab.take(id) != nil {
 						t.Fatalf("ID %#x was answered twice", id)
@@ -90,8 +90,8 @@ func TestTableModel(t *testing.T) {
 	}
 }
 
-// TestTableLateIsKept checks that a slot whose reply is late is not used again, however
-// often the generation of the others goes round.
+// TestTableLateIsKept checks that a slot whose reply is late is not used again, however often the
+// generations of the others wrap.
 func TestTableLateIsKept(t *testing.T) {
 	var tab table
 	late := tab.put(new(Call))

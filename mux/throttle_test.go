@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestThrottleFindsRoom has a peer with room for so many calls, which answers in rounds and refuses
-// what is more, be asked by more calls than that: soon about as many are under way as there is room
-// for, and of those that are sent few are refused.
+// TestThrottleFindsRoom has a peer that answers in rounds and refuses calls beyond its room. It
+// gets more calls than it has room for: soon about as many are in flight as fit, and few of them
+// are refused.
 func TestThrottleFindsRoom(t *testing.T) {
 	const places = 4096
 	for _, room := range []int{1, 2, 16, 100, 3000} {
@@ -42,7 +42,7 @@ func TestThrottleFindsRoom(t *testing.T) {
 	}
 }
 
-// TestThrottlePauses: a peer that only refuses is asked again after pauses that double to the
+// TestThrottlePauses: a peer that only refuses is asked again after pauses that double up to the
 // longest one.
 func TestThrottlePauses(t *testing.T) {
 	var th throttle
@@ -68,7 +68,7 @@ func TestThrottlePauses(t *testing.T) {
 	}
 }
 
-// TestThrottleEnds: when the peer says that it has room the throttle is gone after few replies.
+// TestThrottleEnds: after the peer says that it has room, few replies end the throttle.
 func TestThrottleEnds(t *testing.T) {
 	th := throttle{}
 	th.refused(0)

@@ -13,11 +13,11 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// These tests have a peer speak on a connection that no caller reads: what it says is noticed by
-// whoever reads then, on sockets that a poller watches and on those that the watcher does, while
-// nobody uses the connection and while oneways go out on it all the time.
+// These tests have a peer speak on a connection that no caller reads. The poller's worker or the
+// watcher notices what it says, while no call uses the connection and while oneways go out on it
+// all the time.
 
-// eachUnread runs f for each way in which a connection may be read by no caller, side by side.
+// eachUnread runs f for each way in which a connection may be read without a caller, side by side.
 func eachUnread(t *testing.T, f func(t *testing.T, u unread)) {
 	for _, polled := range []bool{true, false} {
 		for _, busy := range []bool{false, true} {
@@ -43,8 +43,8 @@ type unread struct {
 	busy  bool
 }
 
-// connect makes a set with one connection to serve, which is up when it returns, and in use by
-// oneways until the test is over, if that is the way.
+// connect makes a set with one connection to serve, which is up when connect returns. If that is
+// the way, oneways use it until the test is over.
 func (u unread) connect(t *testing.T, cfg Config, serve func(p *testpeer.Server)) *Set {
 	t.Helper()
 	cfg.MaxConns = 1
@@ -96,7 +96,7 @@ func onlyConn(t *testing.T, s *Set) *clientConn {
 	return nil
 }
 
-// TestUnreadHello has the first call be a oneway, which nobody reads for.
+// TestUnreadHello has the first call be a oneway, whose caller does not read.
 func TestUnreadHello(t *testing.T) {
 	eachUnread(t, func(t *testing.T, u unread) {
 		s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, u.group, func(nc net.Conn) { testpeer.NewServer(nc, true).Echo() })})
@@ -122,7 +122,8 @@ func TestUnreadDrain(t *testing.T) {
 				case p := <-peers:
 					return p
 				default:
-					connect(t, s) // may be made on a connection that has only just been told to drain
+					// This may use a connection that has only just been told to drain.
+					connect(t, s)
 				}
 			}
 		}
@@ -149,8 +150,8 @@ func TestUnreadPongs(t *testing.T) {
 	})
 }
 
-// serveCounting is Echo for a peer that counts the pings, and answers no call but the first. It
-// answers the pings if it is well.
+// serveCounting is Echo for a peer that counts the pings, and answers only the first call. It
+// answers the pings if well is set.
 func serveCounting(p *testpeer.Server, pings *atomic.Int32, well bool) {
 	for n := 0; ; n++ {
 		f, err := p.Receive()
@@ -180,8 +181,8 @@ func TestUnreadSilence(t *testing.T) {
 	})
 }
 
-// TestUnreadSuspicion has a call run out of time beside nothing that comes: the connection is
-// trusted again when the ping was answered, and ends without an answer.
+// TestUnreadSuspicion has a call run out of time while nothing comes: the connection is trusted
+// again when the ping is answered, and ends if it is not.
 func TestUnreadSuspicion(t *testing.T) {
 	for _, well := range []bool{true, false} {
 		eachUnread(t, func(t *testing.T, u unread) {
@@ -202,7 +203,7 @@ func TestUnreadSuspicion(t *testing.T) {
 	}
 }
 
-// TestUnreadStall has a frame for nobody begin and not go on.
+// TestUnreadStall has a frame that no call waits for begin and not go on.
 func TestUnreadStall(t *testing.T) {
 	eachUnread(t, func(t *testing.T, u unread) {
 		peers := make(chan *testpeer.Server, 10)
@@ -222,7 +223,7 @@ func TestUnreadStall(t *testing.T) {
 }
 
 // TestUnreadSkipped has replies that are too large come whole, alone and together with a drain: the
-// caller that reads leaves with its error, and nothing of them is left unread that has come.
+// caller that reads leaves with its error, and nothing that has come is left unread.
 func TestUnreadSkipped(t *testing.T) {
 	for _, size := range []int{2000, 100_000, 10 << 20} {
 		eachUnread(t, func(t *testing.T, u unread) {
@@ -243,8 +244,8 @@ func TestUnreadSkipped(t *testing.T) {
 	}
 }
 
-// answerTooLarge answers calls with so many bytes, and has a drain come right behind if one asks
-// for it.
+// answerTooLarge answers calls with size bytes, and sends a drain right behind a reply if its call
+// asks for that.
 func answerTooLarge(p *testpeer.Server, size int) {
 	for n := 0; ; n++ {
 		f, err := p.ReceiveCall()

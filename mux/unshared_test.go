@@ -59,8 +59,8 @@ func exchange(c *conn.Conn, payload []byte) error {
 
 // TestHandOver: a connection whose peer does not share it is handed over when its only call has
 // ended, and not before. Its new owner may use it for as long as it likes, whatever limits that
-// call had; the set leaves it alone, counts it until it is closed, and no longer when it is closed
-// itself.
+// call had. The set leaves it alone, and counts it until it is closed, or until the set itself is
+// closed.
 func TestHandOver(t *testing.T) {
 	for _, network := range []string{"pipe", "tcp"} {
 		t.Run(network, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestHandOver(t *testing.T) {
 					t.Errorf("%d handed over before the end of call %d", got, n)
 				}
 				c.End()
-				cancel() // of which a reader may be told who reads no more
+				cancel() // a reader that no longer reads may be told
 				testpeer.WaitFor(t, "the connection", func() bool { return kept.count() == n+1 })
 				for range 3 {
 					time.Sleep(25 * time.Millisecond) // the set's idle time and more
@@ -110,8 +110,8 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestHandOverRace has contexts of calls end when their replies come: a connection that is handed
-// over all the same is not disturbed by that.
+// TestHandOverRace has contexts of calls end when their replies come: that does not disturb a
+// connection which is handed over all the same.
 func TestHandOverRace(t *testing.T) {
 	var exchanging sync.WaitGroup
 	var handedOver atomic.Int32
@@ -133,7 +133,7 @@ func TestHandOverRace(t *testing.T) {
 			for i := range testpeer.Rounds(150) {
 				ctx, cancel := context.WithCancel(context.Background())
 				after := time.Duration(i%20) * 10 * time.Microsecond
-				if i == 0 { // one is handed over however slow the machine is
+				if i == 0 { // at least one is handed over, however slow the machine is
 					after = testpeer.Patience
 				}
 				timer := time.AfterFunc(after, cancel)
@@ -153,9 +153,9 @@ func TestHandOverRace(t *testing.T) {
 	}
 }
 
-// TestHandedOverCount: as many connections as MaxUnshared are open, those included that were handed
-// over; a call that waits for one has it when another has ended, and those that cannot be dialled
-// fail nothing while another is open.
+// TestHandedOverCount: as many connections as MaxUnshared are open, including those handed over. A
+// call that waits for one gets it when another has ended. A dial that fails fails no call while
+// another connection is open.
 func TestHandedOverCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -207,8 +207,8 @@ func TestHandedOverCount(t *testing.T) {
 	})
 }
 
-// TestElsewhere: a call that waits does not once its caller has got a connection elsewhere, and one
-// that has a place keeps it.
+// TestElsewhere: a waiting call stops waiting once its caller has got a connection elsewhere, and a
+// call that has a place keeps it.
 func TestElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -256,7 +256,7 @@ func TestElsewhere(t *testing.T) {
 	})
 }
 
-// TestBeginShared begins calls on shared connections alone, and dials none.
+// TestBeginShared: BeginShared uses only shared connections, and dials none.
 func TestBeginShared(t *testing.T) {
 	for _, marked := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -293,8 +293,8 @@ func TestBeginShared(t *testing.T) {
 	}
 }
 
-// TestNotHandedOver: a connection is not handed over that has bytes which belong to no call, or
-// that was drained; one whose new owner panics is closed.
+// TestNotHandedOver: a connection that has bytes which belong to no call, or that was drained, is
+// not handed over; one whose new owner panics is closed.
 func TestNotHandedOver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		tail []byte // what comes with the reply
@@ -361,8 +361,8 @@ func TestNotHandedOver(t *testing.T) {
 	}
 }
 
-// TestBeginSoon: a call that had rather go elsewhere waits while connections are being opened, and
-// goes there once none is; one that waits for any connection stays.
+// TestBeginSoon: a call that prefers to go elsewhere waits while connections are being opened, and
+// goes there once none is; a call that waits for any connection stays.
 func TestBeginSoon(t *testing.T) {
 	for _, policy := range []Overload{WaitForRoom, FailFast} {
 		synctest.Test(t, func(t *testing.T) {
@@ -414,8 +414,8 @@ func TestBeginSoon(t *testing.T) {
 	}
 }
 
-// TestHandedOverEnds: with FailFast a call waits where a connection that was handed over has ended,
-// of which the set is told a moment later, and fails where none has.
+// TestHandedOverEnds: with FailFast a call waits if a connection that was handed over has ended and
+// the set is about to be told, and fails if none has.
 func TestHandedOverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
@@ -423,7 +423,8 @@ func TestHandedOverEnds(t *testing.T) {
 		d := newEchoDialer(false)
 		s := NewSet(Config{Dial: d.dial, MaxUnshared: 2, Overload: FailFast, Unshared: func(c *conn.Conn) {
 			kept.keep(c)
-			if err := c.AddCloseCallback(func(*conn.Conn) { <-told }); err != nil { // called before the set's
+			// This is called before the set's callback.
+			if err := c.AddCloseCallback(func(*conn.Conn) { <-told }); err != nil {
 				t.Error(err)
 			}
 		}})
@@ -476,7 +477,8 @@ func receive(t *testing.T, s *Set, payload []byte) *Call {
 	return c
 }
 
-// notify makes a oneway call up to its end, and returns it. long is without room for the mark.
+// notify makes a oneway call up to its end, and returns it. If long is set it has no room for the
+// mark.
 func notify(t *testing.T, s *Set, long bool) *Call {
 	t.Helper()
 	c, err := s.Begin(t.Context(), time.Time{})
@@ -494,8 +496,8 @@ func notify(t *testing.T, s *Set, long bool) *Call {
 	return c
 }
 
-// TestHandOverUnwritten: a connection is not handed over if the rest of its request cannot be
-// written, which the peer has answered early.
+// TestHandOverUnwritten: a connection is not handed over if the rest of its request, which the peer
+// has answered early, cannot be written.
 func TestHandOverUnwritten(t *testing.T) {
 	var kept keeper
 	defer kept.close()
@@ -512,7 +514,7 @@ func TestHandOverUnwritten(t *testing.T) {
 	defer close(stop)
 	receive(t, s, make([]byte, 32<<20)).End()
 	testpeer.WaitFor(t, "the write's timeout", func() bool { return s.Stats().Deaths > 0 || kept.count() > 0 })
-	if kept.count() == 0 { // what counts connections is told of the end when it is over
+	if kept.count() == 0 { // the counter of connections is told of the end when it is over
 		testpeer.WaitFor(t, "the connection's end", func() bool { return s.Stats().Connections == 0 })
 	}
 	if st := s.Stats(); kept.count() != 0 || st.Connections != 0 || st.Deaths != 1 {
@@ -545,9 +547,9 @@ func TestHandOverUnread(t *testing.T) {
 	})
 }
 
-// TestOnewayNotHandedOver: a connection is not handed over whose oneway the peer may still answer,
-// with an exception which the next call would take for its reply. It ends when what it has sent was
-// read, whoever watches it.
+// TestOnewayNotHandedOver: a connection is not handed over if the peer may still answer its oneway
+// with an exception, which the next call would take for its reply. It ends when what the peer has
+// sent was read, whether a poller or a watcher does so.
 func TestOnewayNotHandedOver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		long  bool          // the first oneway has no mark, so that no other call follows
@@ -664,8 +666,8 @@ func TestAnsweredOnewayHandedOver(t *testing.T) {
 	}
 }
 
-// TestHandOverBesideClose: Close waits while a connection is handed over, so that none is once it
-// has returned.
+// TestHandOverBesideClose: Close waits while a connection is handed over, so that none is handed
+// over after it has returned.
 func TestHandOverBesideClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(false)
@@ -695,8 +697,8 @@ func TestHandOverBesideClose(t *testing.T) {
 	})
 }
 
-// TestHandOverFailFast has a call meet the limit while a connection is handed over: it does not
-// fail before the owner has that, and may have got it then.
+// TestHandOverFailFast has a call meet the limit while a connection is handed over: it fails only
+// when the owner has that connection, and so may have got it for the call.
 func TestHandOverFailFast(t *testing.T) {
 	for name, gets := range map[string]bool{"gets it": true, "gets nothing": false} {
 		t.Run(name, func(t *testing.T) {

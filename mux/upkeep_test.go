@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestHeartbeat lets a peer fall silent, idle or with calls in flight: it is found
-// within two intervals, and one that answers pings never is.
+// TestHeartbeat lets a peer fall silent, idle or with calls in flight: it is found within two
+// intervals. A peer that answers pings is never ended.
 func TestHeartbeat(t *testing.T) {
 	const interval = 10 * time.Second
 	for _, busy := range []bool{false, true} {
@@ -78,9 +78,9 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// TestPeerDrain has the peer drain a connection with calls in flight, and while it is
-// idle: the calls are answered, new ones take another connection, and this side closes its
-// half as soon as nothing is in flight.
+// TestPeerDrain has the peer drain a connection with calls in flight, and an idle one: the calls
+// are answered, new ones take another connection, and this side closes its half as soon as nothing
+// is in flight.
 func TestPeerDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -153,8 +153,8 @@ func TestPeerDrain(t *testing.T) {
 	})
 }
 
-// TestMaxAge replaces connections for hours of one call per second: none fails, and
-// none is much older than allowed.
+// TestMaxAge replaces connections during hours of one call per second: no call fails, and no
+// connection is much older than allowed.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const age = time.Minute
@@ -203,8 +203,8 @@ func TestIdleClose(t *testing.T) {
 	})
 }
 
-// TestColdStart has many calls begin before anybody knows that the peer multiplexes, and go on
-// without a pause: there are soon as many connections as may be, and no call fails.
+// TestColdStart has many calls begin before the peer is known to multiplex, and go on without a
+// pause: soon there are as many connections as there may be, and no call fails.
 func TestColdStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, most = 30, 2
@@ -241,8 +241,8 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
-// TestIdlePeerCloses has the peer close while nothing is in flight: the next call takes
-// another connection, on sockets without waiting for a look.
+// TestIdlePeerCloses has the peer close while nothing is in flight: the next call takes another
+// connection. On sockets it does not wait for a look.
 func TestIdlePeerCloses(t *testing.T) {
 	closing := make(chan struct{})
 	closed := make(chan struct{})
@@ -396,7 +396,7 @@ func TestLargeStaysAside(t *testing.T) {
 	})
 }
 
-// TestDump looks at what a person reads.
+// TestDump looks at the text that Dump writes.
 func TestDump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestWokenInTurn has callers wake each other, of which some leave by themselves at the moment at
-// which their replies come. Each gets its reply, or its time is over, and none waits longer.
+// TestWokenInTurn has callers wake each other; some of them leave by themselves at the moment when
+// their replies come. Each gets its reply, or its time is over, and none waits longer.
 func TestWokenInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, each = 50, 40

@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestUnreadConnection has the peer speak on a connection that no caller reads, on a socket that
-// a poller watches: what it says is noticed, at any time, by no goroutine that waits for it.
+// TestUnreadConnection has the peer speak on a connection that no caller reads, on a socket that a
+// poller watches: what it says is noticed at any time, without a goroutine that waits for it.
 func TestUnreadConnection(t *testing.T) {
 	const callers = 10
 	peers := make(chan *testpeer.Server, 1)
