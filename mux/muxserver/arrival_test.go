@@ -15,12 +15,12 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// readTimeout is the server's in these tests, in a bubble's time.
+// readTimeout is the server's ReadTimeout in these tests, in a bubble's time.
 const readTimeout = 8 * time.Second
 
-// TestFrameDeadline: a request that has begun has the read timeout for each 256 KiB of it, and the
-// connection ends, with a typed error, up to an eighth later: from any client, and whatever becomes
-// of the request.
+// TestFrameDeadline: a request that has begun has the read timeout for each 256 KiB of it. If it
+// stalls, the connection ends, with a typed error, up to an eighth later: from any client, and
+// whatever becomes of the request.
 func TestFrameDeadline(t *testing.T) {
 	const step = readTimeout / 10
 	large := request(9, 1<<20)
@@ -101,7 +101,7 @@ func TestFrameDeadline(t *testing.T) {
 	}
 }
 
-// TestPauseIsNoStall: while this side does not read the time stands still, and it begins anew
+// TestPauseIsNoStall: while this side does not read, the time stands still, and it begins anew
 // afterwards.
 func TestPauseIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -130,8 +130,8 @@ func TestPauseIsNoStall(t *testing.T) {
 	})
 }
 
-// TestManyFramesOneTimer: connections in whose buffers there is always a part of a frame, but never
-// for long, go on, and are looked at by one timer.
+// TestManyFramesOneTimer: connections that always have a part of a frame in their buffers, but
+// never for long, go on, and one timer looks at them.
 func TestManyFramesOneTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{ReadTimeout: readTimeout, Handler: handlerFunc(echoHandler)})
@@ -162,7 +162,8 @@ func (b *bubble) looked() int {
 }
 
 // TestLongRequestIsInOnePiece: a request that comes in many parts is in memory that a codec takes
-// as it is, whether the client is marked or not, and counts for that memory while it is coming.
+// over as it is, whether the client is marked or not, and counts for that memory while it is
+// coming.
 func TestLongRequestIsInOnePiece(t *testing.T) {
 	for name, marked := range map[string]bool{"marked": true, "not marked": false} {
 		t.Run(name, func(t *testing.T) {
@@ -194,8 +195,8 @@ func TestLongRequestIsInOnePiece(t *testing.T) {
 	}
 }
 
-// TestLengthsTakeNoMemory has clients announce long requests and send no more of them: that takes
-// no memory, and no room from others.
+// TestLengthsTakeNoMemory has clients announce long requests and send nothing more of them: that
+// takes no memory, and no room from others.
 func TestLengthsTakeNoMemory(t *testing.T) {
 	const clients, whole = 20, 1 << 20
 	for _, kind := range []string{"not marked", "marked", "oneway"} {
@@ -232,8 +233,8 @@ func TestLengthsTakeNoMemory(t *testing.T) {
 	}
 }
 
-// TestOnewayTakesWhatComes has a long oneway, which does not count until it is whole, take no more
-// than has come.
+// TestOnewayTakesWhatComes: a long oneway, which does not count until it is whole, takes no more
+// memory than has come.
 func TestOnewayTakesWhatComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})

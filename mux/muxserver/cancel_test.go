@@ -12,9 +12,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestCancelRunning: the handler of a call that was cancelled is told, once, if it wants to know;
-// its reply is not sent, and the client hears that. What was answered, is not in flight or has no
-// reply cannot be cancelled.
+// TestCancelRunning: the handler of a cancelled call is told, once, if it has asked for that. Its
+// reply is not sent, and the client is told so. A call that was answered, is not in flight or has
+// no reply cannot be cancelled.
 func TestCancelRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := map[uint32]int{}
@@ -67,8 +67,8 @@ func TestCancelRunning(t *testing.T) {
 	})
 }
 
-// TestCancelQueued: a call that was cancelled before it began does not begin, and the client hears
-// that.
+// TestCancelQueued: a call that was cancelled before it began does not begin, and the client is
+// told so.
 func TestCancelQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
@@ -94,7 +94,7 @@ func TestCancelQueued(t *testing.T) {
 }
 
 // TestNoReplyIsAnswered: a request that wants a reply is answered although its handler gives none;
-// a oneway is not, although its handler gives one.
+// a oneway is not answered although its handler gives a reply.
 func TestNoReplyIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{Handler: handlerFunc(func(_ context.Context, call *Call) bool {
@@ -125,8 +125,9 @@ func TestNoReplyIsAnswered(t *testing.T) {
 	})
 }
 
-// TestSlots has calls begin, be cancelled and end at once: each is cancelled at most once, its hook
-// is called only if it was and at most once, and an ID can be used again when its call has ended.
+// TestSlots has calls begin, be cancelled and end concurrently. Each is cancelled at most once, its
+// hook is called only if it was cancelled and at most once, and an ID can be used again when its
+// call has ended.
 func TestSlots(t *testing.T) {
 	var table slotTable
 	rnd := rand.New(rand.NewPCG(1, 9))

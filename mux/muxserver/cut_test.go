@@ -14,8 +14,8 @@ import (
 )
 
 // TestRequestsCutAnywhere: a client stops after any number of bytes of its requests, in any way.
-// The handler gets the whole ones, each once, and nothing else; whoever still reads gets their
-// replies; nothing is left of the connection. A client that reads no more resets the connection
+// The handler gets each whole request once, and nothing else. A client that still reads gets their
+// replies. Nothing is left of the connection. A client that no longer reads resets the connection
 // when the hello or the first reply comes: the server skips what it has not begun to handle by
 // then.
 func TestRequestsCutAnywhere(t *testing.T) {
@@ -60,7 +60,8 @@ func TestRequestsCutAnywhere(t *testing.T) {
 						total += got
 					}
 					skipped := int(s.Stats().Skipped - before.Skipped)
-					begins := whole > 0 && sig != frame.SignalHello && !end.Resets // nothing comes back before the first reply
+					// Nothing comes back before the first reply.
+					begins := whole > 0 && sig != frame.SignalHello && !end.Resets
 					if !end.Resets && total+skipped != whole || end.Reads && skipped > 0 || begins && total == 0 {
 						t.Errorf("after %d bytes: %d calls were handled and %d skipped, want %d", sent, total, skipped, whole)
 					}
@@ -81,7 +82,7 @@ func wholeFrames(frames [][]byte, sent int) (whole int) {
 	return whole
 }
 
-// wantReplies checks that as many replies come, each to another call, and then the end.
+// wantReplies checks that want replies come, each to another call, and then the end.
 func wantReplies(t *testing.T, p *testpeer.Client, first uint32, want int) {
 	t.Helper()
 	seen := map[uint32]bool{}

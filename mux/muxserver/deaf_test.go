@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// holdLittle has the kernel hold little of what a server's connections write, so that it waits in
+// holdLittle makes the kernel hold little of what a server's connections write, so that it waits in
 // the server.
 func holdLittle(t *testing.T, s *muxServer) {
 	t.Helper()
@@ -41,8 +41,8 @@ func (s *muxServer) dialDeaf(t *testing.T) *testpeer.Client {
 	return p
 }
 
-// TestDeafPeers: clients that send requests and read no reply hold no goroutine but the one that
-// writes, and the server's shutdown gives them up when its time is over.
+// TestDeafPeers: clients that send requests and read no reply hold only the goroutine that writes,
+// and the server's shutdown gives them up when its time is over.
 func TestDeafPeers(t *testing.T) {
 	const peers, perConn, pending, replyBytes = 8, 16, 4 << 20, 64 << 10
 	s := startMuxServer(t, "tcp", Config{
@@ -65,8 +65,8 @@ func TestDeafPeers(t *testing.T) {
 			}
 		}()
 	}
-	// The kernel holds less than a quarter of what a connection may have pending: one that has met
-	// its limit keeps three quarters, and never reads again.
+	// The kernel holds less than a quarter of what a connection may have pending: a connection that
+	// has met its limit keeps three quarters, and never reads again.
 	var waiting int64
 	testpeer.WaitFor(t, "the server to read no more", func() bool {
 		st := s.Stats()
@@ -87,8 +87,8 @@ func TestDeafPeers(t *testing.T) {
 	})
 }
 
-// TestShutdownWaitsAtRest has a shutdown wait for clients that read nothing, for a day: what looks
-// again and again would not come to its end here.
+// TestShutdownWaitsAtRest has a shutdown wait for a day for clients that read nothing. Code that
+// polls would not come to an end here.
 func TestShutdownWaitsAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const peers, patience = 8, 24 * time.Hour
@@ -129,7 +129,7 @@ func TestShutdownWaitsAtRest(t *testing.T) {
 }
 
 // TestShortFramesTakeMemory: what waits for a client that does not read is bounded by the memory it
-// takes, which is much more than its bytes if it is many short replies.
+// takes. For many short replies that is much more than their bytes.
 func TestShortFramesTakeMemory(t *testing.T) {
 	const perConn, pending, batch = 16, 1 << 20, 64
 	s := startMuxServer(t, "tcp", Config{
@@ -147,7 +147,7 @@ func TestShortFramesTakeMemory(t *testing.T) {
 		}
 	}()
 	var before Stats
-	seen := time.Now() // that it did something
+	seen := time.Now() // the last time that it did something
 	testpeer.WaitFor(t, "the server to read no more", func() bool {
 		st := s.Stats()
 		if st.Calls != before.Calls || st.Frames != before.Frames || st.InFlight > 0 {
@@ -161,8 +161,8 @@ func TestShortFramesTakeMemory(t *testing.T) {
 	}
 }
 
-// TestPingsTakeNoMemory: of a client that sends pings and does not read, one answer waits beside
-// the one that is being written, however many it sends.
+// TestPingsTakeNoMemory: if a client sends pings and does not read, one answer waits beside the one
+// that is being written, however many pings it sends.
 func TestPingsTakeNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{WriteTimeout: -1})
@@ -185,7 +185,7 @@ func TestPingsTakeNoMemory(t *testing.T) {
 	})
 }
 
-// TestRefusalsTakeMemory: what waits for a client that does not read is bounded, be it refusals.
+// TestRefusalsTakeMemory: refusals that wait for a client that does not read are bounded too.
 func TestRefusalsTakeMemory(t *testing.T) {
 	const pending = 1 << 20
 	release := make(chan struct{})

@@ -28,8 +28,8 @@ func sendBatch(t testing.TB, p *testpeer.Client, n uint32) {
 	p.Send(t, frames...)
 }
 
-// batchServer is a server on one connection, in a bubble of synctest. What is sent at once comes at
-// once.
+// batchServer is a server on one connection, in a bubble of synctest. Requests sent together come
+// together.
 type batchServer struct {
 	*Server
 	client *testpeer.Client
@@ -77,7 +77,7 @@ func (b *batchServer) end(t *testing.T) {
 	}
 }
 
-// beginnings returns when the calls of a batch of n have begun, in order of their IDs.
+// beginnings returns when the calls of a batch of n have begun, in the order of their IDs.
 func (b *batchServer) beginnings(n uint32) (times []time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,9 +91,9 @@ func (b *batchServer) beginnings(n uint32) (times []time.Duration) {
 	return times
 }
 
-// TestCallThatBlocksInBatch: whichever call of a batch blocks, those behind it begin, and the
-// replies of those before and behind it leave, while it does: at once where workers handle them,
-// else at the helper's second tick at the latest.
+// TestCallThatBlocksInBatch: whichever call of a batch blocks, the calls behind it begin meanwhile,
+// and the replies of those before and behind it leave: at once if workers handle them, else at the
+// helper's second tick at the latest.
 func TestCallThatBlocksInBatch(t *testing.T) {
 	const n = 6
 	for name, credit := range handlings {
@@ -148,7 +148,7 @@ func TestReaderAsksForHelp(t *testing.T) {
 		for at := time.Duration(0); len(want) < n; at += each {
 			want = append(want, at)
 			for at > longTime && len(want) < n {
-				want = append(want, at) // workers begin all that are left
+				want = append(want, at) // workers begin all calls that are left
 			}
 		}
 		if got := b.beginnings(n); !slices.Equal(got, want) {
@@ -158,7 +158,8 @@ func TestReaderAsksForHelp(t *testing.T) {
 	})
 }
 
-// TestRepliesOfBatchLeaveTogether: those that the reader handles, panics among them, are one write.
+// TestRepliesOfBatchLeaveTogether: the replies of calls that the reader handles, panics among them,
+// are one write.
 func TestRepliesOfBatchLeaveTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 8
@@ -187,8 +188,8 @@ func TestRepliesOfBatchLeaveTogether(t *testing.T) {
 	})
 }
 
-// TestHandlerEndsReader: where a handler ends the reader's goroutine the rest of the batch is
-// handled all the same, the replies before it leave, and the connection goes on.
+// TestHandlerEndsReader: if a handler ends the reader's goroutine, the rest of the batch is still
+// handled, the replies before it leave, and the connection goes on.
 func TestHandlerEndsReader(t *testing.T) {
 	const n = 6
 	for bad := uint32(1); bad <= n; bad++ {
@@ -218,7 +219,7 @@ func TestHandlerEndsReader(t *testing.T) {
 	}
 }
 
-// TestBatchOfDeadConnection: of what waits in line when the connection dies only the oneways begin.
+// TestBatchOfDeadConnection: when the connection dies, only the oneways in its line still begin.
 func TestBatchOfDeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, oneway = 5, 5
@@ -282,8 +283,8 @@ func TestShutdownWithBatch(t *testing.T) {
 	}
 }
 
-// TestReaderRests: a connection whose next batch is there whenever its reader is back has every
-// other one handled by workers, so that the reader parks.
+// TestReaderRests: if the next batch is there whenever the reader is back, workers handle every
+// other batch, so that the reader parks.
 func TestReaderRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, each = 3, quickTime
@@ -310,7 +311,7 @@ func TestReaderRests(t *testing.T) {
 }
 
 // TestReaderIsRelieved: while a call blocks in place, what comes behind it is read and answered,
-// although the sweep does nothing for it, and the next batch is handled as quickly as before.
+// although no sweep helps, and the next batch is handled as quickly as before.
 func TestReaderIsRelieved(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	s := startWithoutSweep(t, Config{credit: 2 * quickPerLong, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
@@ -323,7 +324,7 @@ func TestReaderIsRelieved(t *testing.T) {
 	p := s.Dial(t)
 	for range 5 {
 		p.Send(t, testpeer.Frame(100, frame.SignalNone, nil), testpeer.Frame(1, frame.SignalNone, nil))
-		<-began // not in one batch with what comes behind these
+		<-began // so that these are not in one batch with what comes behind them
 		p.MustReceive(t)
 		for range 3 {
 			sendBatch(t, p, 4)

@@ -20,9 +20,9 @@ import (
 // loadOf is what one client has seen of a server that shuts down.
 type loadOf struct{ sent, answered, failed int }
 
-// drive sends calls on p, several at a time, until it is told to drain or the connection
-// ends. A client that is told to drains: what is in flight is answered, then it half-closes and
-// wants the end of the stream.
+// drive sends calls on p, several at a time, until it is told to drain or the connection ends. A
+// marked client that is told to drain waits for the replies in flight, half-closes, and waits for
+// the end of the stream.
 func drive(t *testing.T, p *testpeer.Client, marked bool, began *sync.WaitGroup) (l loadOf) {
 	const atOnce = 8
 	next := uint32(1)
@@ -81,7 +81,7 @@ func drive(t *testing.T, p *testpeer.Client, marked bool, began *sync.WaitGroup)
 	}
 }
 
-// TestShutdownUnderLoad: clients that know the package lose no call; with stock ones each is
+// TestShutdownUnderLoad: clients that know the package lose no call; each call of a stock client is
 // answered or fails, once.
 func TestShutdownUnderLoad(t *testing.T) {
 	for range 5 {
@@ -109,7 +109,8 @@ func TestShutdownUnderLoad(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		err := s.Shutdown(ctx)
 		cancel()
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) { // a stock client never stops by itself
+		// A stock client never stops by itself.
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		clients.Wait()
@@ -120,17 +121,17 @@ func TestShutdownUnderLoad(t *testing.T) {
 	}
 }
 
-// pipeLook is how long package conn looks, when it drains a connection that cannot be asked, for
-// bytes that have arrived on it (conn's firstLook).
+// pipeLook is how long package conn waits for bytes that have arrived when it drains a connection
+// whose socket cannot be asked (conn's firstLook).
 const pipeLook = 5 * time.Millisecond
 
-// TestShutdownOfIdle: without calls in flight the shutdown waits for clients that know
-// the package, to the end of the grace for others, and not at all without clients.
+// TestShutdownOfIdle: without calls in flight the shutdown waits for clients that know the package.
+// It waits to the end of the grace for other clients, and not at all without clients.
 func TestShutdownOfIdle(t *testing.T) {
 	for _, tc := range []struct {
 		name          string
 		stock, marked int
-		leaves        time.Duration // after which a marked client goes
+		leaves        time.Duration // when a marked client goes
 		want          time.Duration
 	}{
 		{"none", 0, 0, 0, 0},
@@ -183,7 +184,8 @@ func TestShutdownOfIdle(t *testing.T) {
 	}
 }
 
-// TestShutdownWaitsForHandlers of stock clients beyond the grace, and answers them.
+// TestShutdownWaitsForHandlers: a shutdown waits for handlers of stock clients' calls beyond the
+// grace, and answers them.
 func TestShutdownWaitsForHandlers(t *testing.T) {
 	release := make(chan struct{})
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
@@ -211,7 +213,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 	}
 }
 
-// TestShutdownGivesUp on clients that do not, when its context ends.
+// TestShutdownGivesUp: a shutdown gives up clients that do not leave when its context ends.
 func TestShutdownGivesUp(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
 	p := s.Dial(t)
@@ -222,13 +224,13 @@ func TestShutdownGivesUp(t *testing.T) {
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
-	p.MustReceive(t) // drain, and that once
+	p.MustReceive(t) // drain, once
 	if r, err := p.Receive(); err == nil {
 		t.Errorf("got %+v, want the end", r.Prefix)
 	}
 }
 
-// TestAttachWhileDraining: a connection whose first frame comes late is served, and told.
+// TestAttachWhileDraining: a connection whose first frame comes late is served, and told to drain.
 func TestAttachWhileDraining(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
 	early, late := s.Dial(t), s.Dial(t)
@@ -251,7 +253,7 @@ func TestAttachWhileDraining(t *testing.T) {
 	}
 }
 
-// TestClosedServer takes no connections.
+// TestClosedServer: a closed server takes no connections.
 func TestClosedServer(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
 	p := s.Dial(t)
@@ -270,7 +272,7 @@ func TestClosedServer(t *testing.T) {
 	}
 }
 
-// TestResetWithManyInFlight: all handlers return, and then nothing is left.
+// TestResetWithManyInFlight: after a reset all handlers return, and then nothing is left.
 func TestResetWithManyInFlight(t *testing.T) {
 	const calls = 1000
 	var began atomic.Int32
@@ -297,7 +299,7 @@ func TestResetWithManyInFlight(t *testing.T) {
 	}
 }
 
-// TestHalfClosedClientIsAnswered: whoever has said all it wants to say still gets its replies.
+// TestHalfClosedClientIsAnswered: a client that has closed its half still gets its replies.
 func TestHalfClosedClientIsAnswered(t *testing.T) {
 	for name, credit := range handlings {
 		t.Run(name, func(t *testing.T) {
@@ -325,7 +327,7 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 	}
 }
 
-// TestRepliesOutliveTheirHandlers: what waits for a slow reader is sent before the
+// TestRepliesOutliveTheirHandlers: replies that wait for a slow reader are sent before the
 // connection ends, whether the client has half-closed or the server shuts down.
 func TestRepliesOutliveTheirHandlers(t *testing.T) {
 	const calls, replyBytes = 8, 2 << 20
@@ -345,7 +347,7 @@ func TestRepliesOutliveTheirHandlers(t *testing.T) {
 			done <- p.Conn.(*net.TCPConn).CloseWrite()
 		}
 		testpeer.WaitFor(t, "handlers to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Calls == calls })
-		time.Sleep(3 * stockGrace / 2) // the server has all the time to do it wrong
+		time.Sleep(3 * stockGrace / 2) // time enough for the server to end the connection wrongly
 		for range calls {
 			if r := p.MustReceive(t); len(r.Payload) != replyBytes {
 				t.Errorf("got %d bytes, want %d", len(r.Payload), replyBytes)

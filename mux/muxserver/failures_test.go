@@ -11,9 +11,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestHandlerFailures: whichever goroutine a handler runs on, and however many came together, one
-// that panics or ends the goroutine fails its own call at once, and nobody else's; its place is
-// free again, the connection goes on, and the server ends without waiting.
+// TestHandlerFailures: a handler that panics or ends its goroutine fails only its own call, at
+// once, whichever goroutine it runs on, and however many calls came together. Its place is free
+// again, the connection goes on, and the server ends without waiting.
 func TestHandlerFailures(t *testing.T) {
 	const calls, rounds = 7, 3
 	for ending, failure := range testpeer.Failures() {
@@ -64,8 +64,8 @@ func TestHandlerFailures(t *testing.T) {
 	}
 }
 
-// TestHookFailures: OnPanic, OnBadReply, OnError and OnGone's function may fail themselves. It
-// costs a caller its reply at most.
+// TestHookFailures: OnPanic, OnBadReply, OnError and OnGone's function may fail themselves. At most
+// that costs a caller its reply.
 func TestHookFailures(t *testing.T) {
 	for ending, failure := range testpeer.Failures() {
 		t.Run(ending, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestHookFailures(t *testing.T) {
 			testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			p.Close()
 			testpeer.WaitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 0 })
-			// OnPanic's, the bad reply, OnBadReply's, OnGone's function's.
+			// OnPanic's failure, the bad reply, OnBadReply's failure, OnGone's function's failure.
 			testpeer.WaitFor(t, "reports", func() bool { return reported.Load() == 4 })
 		})
 	}

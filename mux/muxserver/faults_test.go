@@ -14,7 +14,7 @@ import (
 )
 
 // TestQueuedCallsOfDeadConnections: a call that waits for a goroutine while its connection dies is
-// not handled any more. One that is being handled goes on.
+// no longer handled. A call that is being handled goes on.
 func TestQueuedCallsOfDeadConnections(t *testing.T) {
 	for _, network := range serverNetworks {
 		t.Run(network, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestQueuedCallsOfDeadConnections(t *testing.T) {
 	}
 }
 
-// TestOnPanicPanics: it costs the caller its reply, and nobody else anything.
+// TestOnPanicPanics: a panic of OnPanic costs the caller its reply, and other callers nothing.
 func TestOnPanicPanics(t *testing.T) {
 	for name, credit := range handlings {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestOnPanicPanics(t *testing.T) {
 	}
 }
 
-// TestBadReplies: each costs its call only, whose caller is told.
+// TestBadReplies: a bad reply costs only its call, whose caller is told.
 func TestBadReplies(t *testing.T) {
 	const most = 4000
 	bad := map[string]func(call *Call){
@@ -135,7 +135,7 @@ func TestBadReplies(t *testing.T) {
 	}
 }
 
-// TestLongestReply: the limit is met exactly.
+// TestLongestReply: a reply of exactly the limit is sent, and a longer one is not.
 func TestLongestReply(t *testing.T) {
 	const most = 4000
 	s := startMuxServer(t, "tcp", Config{

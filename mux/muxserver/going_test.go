@@ -39,8 +39,8 @@ func newGoingServer(ctx context.Context, t *testing.T) *goingServer {
 }
 
 // TestGoing: when the time of a shutdown is nearly over, requests that have not begun are refused,
-// be it that they wait or that they come later, and their clients hear of it before the connection
-// ends. Those that run go on, and what has run is answered; oneways are handled.
+// whether they wait or come later, and their clients are told before the connection ends. Running
+// calls go on, and finished ones are answered; oneways are handled.
 func TestGoing(t *testing.T) {
 	const limit = 10 * time.Second
 	for _, ends := range []bool{false, true} {
@@ -91,7 +91,8 @@ func TestGoing(t *testing.T) {
 	}
 }
 
-// TestGoingLate: a call that comes to the line when those in it were told is refused in its turn.
+// TestGoingLate: a call that joins the line after the calls in it were refused is refused in its
+// turn.
 func TestGoingLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
@@ -108,8 +109,8 @@ func TestGoingLate(t *testing.T) {
 	})
 }
 
-// TestGoingAtOnce: after a shutdown whose end comes unannounced, and after Close, no call that
-// waits begins, except oneways.
+// TestGoingAtOnce: after a shutdown whose end comes unannounced, and after Close, no waiting call
+// begins, except oneways.
 func TestGoingAtOnce(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// beatInterval is in a bubble's time.
+// beatInterval is the heartbeat in these tests, in a bubble's time.
 const beatInterval = 8 * time.Second
 
 // beatCase is a client that is looked after, and what becomes of it.
@@ -23,12 +23,12 @@ type beatCase struct {
 	name    string
 	config  Config
 	client  func(p *testpeer.Client) // runs until the connection ends
-	lives   time.Duration            // how long at most, from the last frame of the client's; 0: to the end
+	lives   time.Duration            // at most, from the client's last frame; 0: to the end
 	asked   bool
 	handled uint64
 }
 
-// answerPings is a client that does nothing else.
+// answerPings is a client that only answers pings.
 func answerPings(p *testpeer.Client) {
 	for {
 		r, err := p.Receive()
@@ -93,8 +93,8 @@ func beatCases() []beatCase {
 
 func answerNothing(p *testpeer.Client) { _, _ = io.Copy(io.Discard, p.In) }
 
-// TestServerHeartbeats: a client that has gone without a word is found within two intervals, and
-// nobody else is.
+// TestServerHeartbeats: a client that has gone without a word is found within two intervals, and no
+// other client is ended.
 func TestServerHeartbeats(t *testing.T) {
 	for _, tc := range beatCases() {
 		t.Run(tc.name, func(t *testing.T) {
@@ -159,14 +159,13 @@ func (tc beatCase) run(t *testing.T) {
 	_ = srv.Close()
 	ours.Close()
 	synctest.Wait()
-	time.Sleep(long) // no look is left over: it would meet what has gone
+	time.Sleep(long) // so that a look that is left over would meet what has gone
 	if st := srv.Stats(); st.Conns != 0 || st.InFlight != 0 {
 		t.Errorf("left: %v", st)
 	}
 }
 
-// TestGone: whoever wants to know is told that a client has gone while its calls are handled, and
-// that once.
+// TestGone: OnGone's function is called once when a client has gone while its calls are handled.
 func TestGone(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

@@ -37,10 +37,9 @@ func helloMarks(t *testing.T) map[string]struct {
 	}
 }
 
-// TestHelloBeforeThePayload: hello comes as soon as the header of the first marked request is
-// there, before its payload and whatever the handler does, with the server's limits; once, and to
-// no other client. Handlers see nothing of a mark, be it a copy, nor of the flag that the client
-// sets on oneways.
+// TestHelloBeforeThePayload: the hello comes as soon as the header of the first marked request is
+// there, before its payload and whatever the handler does, with the server's limits. It comes once,
+// and to no other client. Handlers see no mark, not even a copy, and no oneway flag.
 func TestHelloBeforeThePayload(t *testing.T) {
 	for name, tc := range helloMarks(t) {
 		for cut := range 2 {

@@ -12,12 +12,12 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// handlerFunc is a func as a Handler.
+// handlerFunc is a func used as a Handler.
 type handlerFunc func(ctx context.Context, call *Call) bool
 
 func (f handlerFunc) HandleCall(ctx context.Context, call *Call) bool { return f(ctx, call) }
 
-// echoHandler answers with what it was sent.
+// echoHandler answers with the request's payload.
 func echoHandler(_ context.Context, call *Call) bool {
 	return testpeer.Echo(call)
 }
@@ -70,8 +70,8 @@ func (s *muxServer) onRequest(ctx context.Context, c *conn.Conn) error {
 	return sc.OnRequest(ctx, c)
 }
 
-// expectRefused receives control frames that refuse requests for reason, and checks that they are
-// ids, each once.
+// expectRefused receives control frames that refuse requests for reason, and checks that they
+// refuse ids, each once.
 func expectRefused(t *testing.T, p *testpeer.Client, reason frame.Reason, ids ...uint32) {
 	t.Helper()
 	var got []uint32
@@ -127,7 +127,7 @@ func cancelOf(ids ...uint32) []byte {
 	return frame.AppendControl(nil, frame.Message{Signal: frame.SignalCancel}, ids...)
 }
 
-// peak counts how many are inside at a time, and how many were at most.
+// peak counts how many are inside at one time, and the most that were.
 type peak struct {
 	mu       sync.Mutex
 	now, max int

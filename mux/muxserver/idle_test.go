@@ -14,10 +14,10 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// restTime is the idle time-out of these tests, in a bubble's time.
+// restTime is the idle timeout of these tests, in a bubble's time.
 const restTime = 8 * time.Second
 
-// serveIdle serves an end of a pipe whose server and connections have an idle time-out of restTime.
+// serveIdle serves an end of a pipe; its server and connections have an idle timeout of restTime.
 func serveIdle(t *testing.T, srv *Server) net.Conn {
 	t.Helper()
 	near, far := net.Pipe()
@@ -37,7 +37,7 @@ func newIdleServer(t *testing.T, heartbeat time.Duration) *Server {
 }
 
 // TestIdleDrain: a client that knows package mux is told to go when it had no call for the idle
-// time, heartbeats or not, and what it had on its way is answered; another one's connection is
+// time, heartbeats or not, and what it had on its way is answered. Another client's connection is
 // closed.
 func TestIdleDrain(t *testing.T) {
 	for _, marked := range []bool{true, false} {
@@ -74,7 +74,7 @@ func TestIdleDrain(t *testing.T) {
 				if r, err := receiveOrPong(p); err != nil || r.SeqID != 9 {
 					t.Errorf("got %v, %v, want the reply to 9", r.Prefix, err)
 				}
-				// Told once, and one that does not go is not kept for ever.
+				// The client is told once, and a client that does not go is not kept forever.
 				last = time.Now()
 				if r, err := receiveOrPong(p); !errors.Is(err, io.EOF) || time.Since(last) > 2*restTime+idleGrace {
 					t.Errorf("got %v, %v after %v, want the end", r.Signal, err, time.Since(last))
@@ -115,7 +115,8 @@ func TestIdleDrainWaitsForHandlers(t *testing.T) {
 		p := testpeer.NewClient(serveIdle(t, srv))
 		defer p.Close()
 		p.Send(t, testpeer.Frame(1, frame.SignalHello, nil))
-		for _, want := range []frame.Signal{frame.SignalNone, frame.SignalDrain} { // the reply, and then
+		// First the reply, and then the drain.
+		for _, want := range []frame.Signal{frame.SignalNone, frame.SignalDrain} {
 			if r, err := receiveOrPong(p); err != nil || r.Signal != want {
 				t.Fatalf("got %v, %v, want %v", r.Signal, err, want)
 			}
@@ -124,7 +125,7 @@ func TestIdleDrainWaitsForHandlers(t *testing.T) {
 }
 
 // TestSlowUploadIsNotIdle has a client send one large request more slowly than the server's idle
-// time: it does something all the time, and is answered.
+// time: it is never idle, and is answered.
 func TestSlowUploadIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newIdleServer(t, 0)
@@ -164,7 +165,7 @@ func TestSlowUploadIsNotIdle(t *testing.T) {
 	})
 }
 
-// TestIdleHalfRequest: a client whose request stops half-way has no call, marked or not, where
+// TestIdleHalfRequest: a client whose request stops half-way, marked or not, counts as idle where
 // neither heartbeats nor the read timeout end its connection.
 func TestIdleHalfRequest(t *testing.T) {
 	for _, sig := range []frame.Signal{frame.SignalHello, frame.SignalNone} {

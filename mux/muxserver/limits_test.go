@@ -30,7 +30,7 @@ func (s *fakeSeat) Resume() bool {
 }
 
 // TestGateModel has calls come and leave and connections close in random order, at the worst
-// moments too. The limit holds, and nobody waits while there is room.
+// moments too. The limit holds, and no call waits while there is room.
 func TestGateModel(t *testing.T) {
 	for seed := range uint64(3000) {
 		gateModel(t, seed)
@@ -69,7 +69,7 @@ func gateModel(t *testing.T, seed uint64) {
 		switch s := some(); rnd.IntN(8) {
 		case 0:
 			if s.due && s.inside > 0 {
-				break // its turn comes to nothing, but the next of its calls to leave passes it on
+				break // its turn is lost, but the next of its calls to leave passes it on
 			}
 			s.closed, s.due, s.want = true, false, 0
 			if s.inside == 0 {
@@ -84,7 +84,7 @@ func gateModel(t *testing.T, seed uint64) {
 			}
 		}
 		if rnd.IntN(3) == 0 {
-			continue // more happens before those who are due come to it
+			continue // more happens before the connections that are due come to it
 		}
 		settleGate(t, g, seats)
 	}

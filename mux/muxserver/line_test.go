@@ -9,7 +9,7 @@ import (
 )
 
 // TestLineModel has readers, workers and the helper come to a line in random order, and calls
-// withdrawn from it: calls are taken in the order in which they came, each once, and while any
+// withdrawn from it. Calls are taken in the order in which they came, each once, and while any
 // waits somebody comes for it.
 func TestLineModel(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(2000)) {
@@ -26,15 +26,15 @@ func TestLineModel(t *testing.T) {
 	}
 }
 
-// lineModel is a line and those who come to it. Each step is what one of them does with the lock
-// held.
+// lineModel is a line and the goroutines that come to it. Each step is what one of them does with
+// the lock held.
 type lineModel struct {
 	rnd     *rand.Rand
 	line    line
 	came    uint32   // calls so far; their sequence IDs are 1 to came
-	waiting []uint32 // those that were not taken; the even ones may be withdrawn
+	waiting []uint32 // calls that were not taken; the even ones may be withdrawn
 	asked   int      // workers that were asked and have not come yet
-	workers int      // that have come and may take another
+	workers int      // workers that have come and may take another call
 	readers []uint64 // the visits of readers that have not left
 }
 
@@ -62,7 +62,7 @@ func (m *lineModel) step(t *testing.T) {
 	}
 }
 
-// withdraw has the server go away.
+// withdraw is the server going away.
 func (m *lineModel) withdraw(t *testing.T) {
 	withdrawn := m.line.withdraw()
 	stay := m.waiting[:0]
@@ -91,7 +91,7 @@ func (m *lineModel) batch() (batch calls) {
 	return batch
 }
 
-// workerComes has a worker come that was asked.
+// workerComes has a worker that was asked come.
 func (m *lineModel) workerComes(t *testing.T) {
 	if m.asked == 0 {
 		return
@@ -104,8 +104,7 @@ func (m *lineModel) workerComes(t *testing.T) {
 	}
 }
 
-// workerTakes has a worker that was there take a call, or go if there is none. Some calls never
-// end.
+// workerTakes has a worker take a call, or go if there is none. Some calls never end.
 func (m *lineModel) workerTakes(t *testing.T) {
 	if m.workers == 0 {
 		return
@@ -159,7 +158,7 @@ func (m *lineModel) check(t *testing.T) {
 	}
 }
 
-// drain has everybody stuck who may be, save the helper and the workers who were asked.
+// drain makes everything stuck that may be, except the helper and the workers that were asked.
 func (m *lineModel) drain(t *testing.T) {
 	m.workers = 0
 	for range 2 {

@@ -22,8 +22,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestPeerThatNeverReads: what waits for it is bounded, others are served, and the
-// write timeout ends it.
+// TestPeerThatNeverReads: what waits for such a peer is bounded, other peers are served, and the
+// write timeout ends its connection.
 func TestPeerThatNeverReads(t *testing.T) {
 	const (
 		perConn, replyBytes, pending = 8, 256 << 10, 1 << 20
@@ -72,7 +72,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 	testpeer.WaitFor(t, "the connection to end", func() bool { return s.Stats().Conns == 1 && s.Stats().PendingBytes == 0 })
 }
 
-// TestPauseEndsWhenThePeerReads, and no reply is missing.
+// TestPauseEndsWhenThePeerReads: a pause ends when the peer reads, and no reply is missing.
 func TestPauseEndsWhenThePeerReads(t *testing.T) {
 	for _, network := range serverNetworks {
 		t.Run(network, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestPauseEndsWhenThePeerReads(t *testing.T) {
 	}
 }
 
-// TestLargeRepliesAndSmall: those of another connection do not wait for one of 15 MB.
+// TestLargeRepliesAndSmall: replies on another connection do not wait for a reply of 15 MB.
 func TestLargeRepliesAndSmall(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		if call.SeqID() == 15 {
@@ -122,9 +122,9 @@ func TestLargeRepliesAndSmall(t *testing.T) {
 	}
 }
 
-// TestRandomServers runs random configurations, requests and ends over net.Pipe in a
-// bubble: each request is answered at most once, and each if nobody closes early; no
-// limit is exceeded; nothing is left.
+// TestRandomServers runs random configurations, requests and ends over net.Pipe in a bubble. Each
+// request is answered at most once, and exactly once if neither side closes early; no limit is
+// exceeded; nothing is left.
 func TestRandomServers(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(4000)) {
 		synctest.Test(t, func(t *testing.T) { randomServer(t, seed) })
@@ -139,7 +139,7 @@ func randomServer(t *testing.T, seed uint64) {
 	var atGate peak
 	perConn, all := 1+rnd.IntN(4), rnd.IntN(4)
 	if seed%8 == 0 {
-		perConn = 0 // no limit in number, but of clients that are not marked
+		perConn = 0 // no limit in number, except for unmarked clients
 	}
 	srv, err := New(Config{
 		MaxRequestBytesPerConn: rnd.Int64N(3) * 6000, MaxRequestBytes: rnd.Int64N(3) * stepBytes,
@@ -186,7 +186,7 @@ func randomServer(t *testing.T, seed uint64) {
 	if shut {
 		time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rnd.IntN(200))*time.Millisecond)
-		_ = srv.Shutdown(ctx) // what it fails with is tested elsewhere
+		_ = srv.Shutdown(ctx) // its error is tested elsewhere
 		cancel()
 	}
 	clients.Wait()
@@ -205,12 +205,13 @@ func randomServer(t *testing.T, seed uint64) {
 	if t.Failed() {
 		t.Logf("%+v; %v", srv.config, st)
 	}
-	if all > 0 && atGate.most() > 2*all { // oneways of marked clients, which are not refused, come besides
+	// Oneways of marked clients, which are not refused, come besides.
+	if all > 0 && atGate.most() > 2*all {
 		t.Errorf("got %d handlers at a time, want at most %d", atGate.most(), 2*all)
 	}
 }
 
-// randomClient sends requests, reads replies, and ends at its end or before.
+// randomClient sends requests, reads replies, and ends at its end or earlier.
 func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
 	rnd := rand.New(rand.NewPCG(seed, 6))
 	n := rnd.IntN(12)
@@ -230,7 +231,8 @@ func randomClient(t *testing.T, nc net.Conn, seed uint64, shut bool) {
 			mu.Unlock()
 			size := rnd.IntN(2000)
 			if what == askOneway && !marked {
-				size /= 2 // that it has no reply is not known, so that it would be answered if it were too large
+				// The server takes it for a call, and would answer it if it were too large.
+				size /= 2
 			}
 			request := testpeer.Frame(id+1, frame.SignalNone, script(what, uint16(rnd.IntN(20)), make([]byte, size)))
 			if marked {
@@ -285,7 +287,7 @@ func mallocsOf(f func()) uint64 {
 	return after.Mallocs - before.Mallocs
 }
 
-// zeroCopyEcho answers with the request itself: its blocks, with nothing allocated.
+// zeroCopyEcho answers with the request's own blocks, and allocates nothing.
 func zeroCopyEcho(_ context.Context, call *Call) bool {
 	return call.Reply().Append(call.Request()) == nil
 }
@@ -304,7 +306,7 @@ func TestServerAllocations(t *testing.T) {
 				const calls = 2000
 				w.mustRun(t, calls)
 				best := uint64(calls)
-				for range 5 { // others of the process may allocate too
+				for range 5 { // other goroutines of the process may allocate too
 					best = min(best, mallocsOf(func() { w.mustRun(t, calls) }))
 				}
 				if best > calls/50 {
@@ -357,7 +359,7 @@ func (w *window) run(n int) error {
 	return nil
 }
 
-// mustRun is run for calls that have to succeed, on the test's own goroutine.
+// mustRun is run for calls that must succeed, on the test's own goroutine.
 func (w *window) mustRun(t testing.TB, n int) {
 	t.Helper()
 	if err := w.run(n); err != nil {
@@ -365,8 +367,8 @@ func (w *window) mustRun(t testing.TB, n int) {
 	}
 }
 
-// BenchmarkServer compares who handles calls at first, on one connection: calls of 1 KiB, with
-// handlers that take no time, some, or wait.
+// BenchmarkServer compares the two ways in which calls are handled at first, on one connection:
+// calls of 1 KiB, with handlers that take no time, some, or wait.
 func BenchmarkServer(b *testing.B) {
 	handlers := []struct {
 		name string
@@ -411,8 +413,8 @@ func spin(d time.Duration) {
 
 var spun atomic.Int64
 
-// TestLimitsLoseNoWakeUp has calls that leave in the very moment in which the next is
-// turned away: if nobody resumed its connection then, it would wait for ever.
+// TestLimitsLoseNoWakeUp has calls leave at the very moment at which the next one is turned away:
+// if nothing resumed its connection then, it would wait forever.
 func TestLimitsLoseNoWakeUp(t *testing.T) {
 	for _, tc := range []struct{ conns, perConn, all int }{{1, 1, 0}, {2, 0, 1}, {3, 2, 2}} {
 		t.Run(fmt.Sprintf("%+v", tc), func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// timedRequest is a request whose header has that timeout, in milliseconds; "" is none.
+// timedRequest is a request whose header has that timeout, in milliseconds; "" means none.
 func timedRequest(t *testing.T, id uint32, timeout string) []byte {
 	t.Helper()
 	param := ttheader.EncodeParam{Flags: ttheader.HeaderFlagSupportOutOfOrder, SeqID: int32(id), IntInfo: map[uint16]string{ttheader.ToMethod: "Echo"}}
@@ -22,7 +22,7 @@ func timedRequest(t *testing.T, id uint32, timeout string) []byte {
 	return testpeer.StockFrame(t, param, []byte("payload"))
 }
 
-// holdLine has no worker come to the connection's line before the func that it returns is called.
+// holdLine keeps workers from the connection's line until the returned func is called.
 func holdLine(sc *Conn) (release func()) {
 	ask := sc.line.ask
 	sc.line.ask = func() {}
@@ -34,8 +34,8 @@ func holdLine(sc *Conn) (release func()) {
 }
 
 // TestOverdue: a call that has waited in the line until its caller gave up is not begun, and its
-// client is told. No call is dropped before, or without a timeout, nor is a oneway or another
-// client's call.
+// client is told. No call is dropped earlier or without a timeout, and no oneway or unmarked
+// client's call is ever dropped.
 func TestOverdue(t *testing.T) {
 	for _, tc := range []struct {
 		timeout string
@@ -84,7 +84,8 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// TestOverdueUnmarked: a client that would not understand that its call was dropped has it handled.
+// TestOverdueUnmarked: an unmarked client, which would not understand that its call was dropped,
+// has it handled.
 func TestOverdueUnmarked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})

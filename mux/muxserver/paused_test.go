@@ -9,9 +9,9 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/pulse"
 )
 
-// TestPausedIsNotSilent: a client whose connection the server does not read hears of it so often
-// that it does not take the path for dead, with a heartbeat and without; and hears nothing when it
-// is read again.
+// TestPausedIsNotSilent: a client whose connection the server does not read gets pongs so often
+// that it does not take the path for dead, with a heartbeat and without. It gets none when the
+// connection is read again.
 func TestPausedIsNotSilent(t *testing.T) {
 	for _, heartbeat := range []time.Duration{-1, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {

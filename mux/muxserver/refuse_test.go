@@ -14,12 +14,12 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// bubble is a server in a bubble of testing/synctest, with connections over pipes. All that it does
-// has happened when a method returns.
+// bubble is a server in a bubble of testing/synctest, with connections over pipes. When a method
+// returns, all that the server does has happened.
 type bubble struct {
 	*Server
 	release chan struct{}   // held calls take one each to go on
-	errs    chan error      // what OnError was told
+	errs    chan error      // what OnError was given
 	begun   chan uint32     // held calls that have begun
 	clients []*bubbleClient // closed at the end
 }
@@ -100,8 +100,8 @@ func (b *bubble) dialMarked(t *testing.T) *bubbleClient {
 	return p
 }
 
-// send writes frames, and returns when the server has done with them what it can. What it does not
-// read is written by another goroutine.
+// send writes frames, and returns when the server has done with them what it can. Another goroutine
+// writes what the server does not read.
 func (p *bubbleClient) send(t *testing.T, frames ...[]byte) {
 	t.Helper()
 	go func() { _, _ = p.Write(slices.Concat(frames...)) }()
@@ -232,7 +232,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// finish has a held call end, whose reply comes to p, and with it perhaps that there is room.
+// finish has a held call end, whose reply p then gets, and reports whether p is also told of room.
 func (p *bubbleClient) finish(t *testing.T, b *bubble) (room bool) {
 	t.Helper()
 	b.release <- struct{}{}
@@ -247,8 +247,8 @@ func (p *bubbleClient) finish(t *testing.T, b *bubble) (room bool) {
 	return room
 }
 
-// TestLargeRequestAlone: a request that is longer than a limit is admitted when there is no other,
-// of its connection and of the server, and refused when there is one.
+// TestLargeRequestAlone: a request that is longer than a limit is admitted when its connection and
+// its server have no other, and refused when there is one.
 func TestLargeRequestAlone(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"of a connection": {MaxRequestBytesPerConn: 32 * kib},
@@ -268,7 +268,8 @@ func TestLargeRequestAlone(t *testing.T) {
 				p.send(t, request(4, 16*kib))
 				p.send(t, request(5, 100*kib))
 				p.refused(t, frame.ReasonNoRoom, 5)
-				if room := p.finish(t, b); room != (cfg.MaxRequestBytesPerConn > 0) { // the server does not tell of all its room
+				// The server does not tell of all its room.
+				if room := p.finish(t, b); room != (cfg.MaxRequestBytesPerConn > 0) {
 					t.Errorf("told of room: %v", room)
 				}
 				p.send(t, request(6, 100*kib))
@@ -281,7 +282,7 @@ func TestLargeRequestAlone(t *testing.T) {
 	}
 }
 
-// TestSkippedAsItArrives: a request is refused when its first bytes have come, and nothing of it is
+// TestSkippedAsItArrives: a request is refused when its first bytes have come, and none of it is
 // kept; what comes behind it is handled.
 func TestSkippedAsItArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -308,9 +309,9 @@ func TestSkippedAsItArrives(t *testing.T) {
 	})
 }
 
-// TestHeldWhileComing: what has come of a request counts, so that many that have begun do not hold
-// more than the server allows. What is left of one that is refused, or whose connection ends, does
-// not.
+// TestHeldWhileComing: what has come of a request counts, so that many requests that have begun do
+// not hold more than the server allows. A request that is refused, or whose connection ends, no
+// longer counts.
 func TestHeldWhileComing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytes: 128 * kib, ReadTimeout: time.Hour})
@@ -349,8 +350,8 @@ func TestHeldWhileComing(t *testing.T) {
 	})
 }
 
-// TestOnewaysWait: oneways that find no room are neither refused nor dropped nor run twice. Their
-// connection alone waits, and goes on when there is room. Of other calls a oneway needs no room.
+// TestOnewaysWait: oneways that find no room are not refused, dropped or run twice. Only their
+// connection waits, and it goes on when there is room. A oneway does not need other calls' room.
 func TestOnewaysWait(t *testing.T) {
 	for name, tc := range map[string]struct {
 		config Config
@@ -403,8 +404,8 @@ func TestOnewaysWait(t *testing.T) {
 	}
 }
 
-// TestPausedOnewaysTakeTurns has many connections wait for room for a oneway, some of which end:
-// the others' are all run.
+// TestPausedOnewaysTakeTurns has many connections wait for room for a oneway. Some of them end; the
+// oneways of the others are all run.
 func TestPausedOnewaysTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytes: 16 * kib})
@@ -441,7 +442,7 @@ func TestPausedOnewaysTakeTurns(t *testing.T) {
 }
 
 // TestTooLargeRequests: a request that is longer than the limit costs its call, not the connection
-// that others share.
+// that other calls share.
 func TestTooLargeRequests(t *testing.T) {
 	const most = 1000
 	large := func(id uint32) []byte { return testpeer.RequestFrame(id, make([]byte, 100*kib)) }

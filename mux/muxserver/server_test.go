@@ -23,7 +23,8 @@ import (
 
 var serverNetworks = []string{"tcp", "crowd", "unix", "pipe"}
 
-// handlings are who handles calls at first, as the credit that connections begin with.
+// handlings are the two ways in which calls are handled at first, as the credit that connections
+// begin with.
 var handlings = map[string]int32{"in place": 2 * quickPerLong, "workers": 0}
 
 // What the payload of a scripted request asks for, in its first byte.
@@ -34,8 +35,8 @@ const (
 	askNoFrame // a reply that is no frame
 )
 
-// scripted does what the payload says, after a pause of as many microseconds as the
-// next two bytes say.
+// scripted does what the payload says, after a pause of as many microseconds as its next two bytes
+// say.
 func scripted(_ context.Context, call *Call) bool {
 	payload := testpeer.RequestPayload(call)
 	switch pause := binary.BigEndian.Uint16(payload[1:]); {
@@ -62,7 +63,7 @@ func script(what byte, pause uint16, rest []byte) []byte {
 	return append(binary.BigEndian.AppendUint16([]byte{what}, pause), rest...)
 }
 
-// TestServerAnswersEachOnce sends random requests in random batches and counts: each that
+// TestServerAnswersEachOnce sends random requests in random batches and counts: each request that
 // wants a reply gets one, its own, and nothing else comes.
 func TestServerAnswersEachOnce(t *testing.T) {
 	for _, network := range serverNetworks {
@@ -88,12 +89,14 @@ func TestServerAnswersEachOnce(t *testing.T) {
 					})
 				}
 				peers.Wait()
-				testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 }) // those without a reply too
+				// Calls without a reply end too.
+				testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 				if failed.Load() != wantFailed.Load() || panicked.Load() != wantPanicked.Load() {
 					t.Errorf("got %d bad replies and %d panics, want %d and %d", failed.Load(), panicked.Load(), wantFailed.Load(), wantPanicked.Load())
 				}
 				st := s.Stats()
-				unread := int64(st.Rooms) * int64(len(testpeer.Control(frame.SignalRoom))) // by peers that have all they asked for
+				// Peers that have all they asked for do not read these.
+				unread := int64(st.Rooms) * int64(len(testpeer.Control(frame.SignalRoom)))
 				if st.Calls+st.Refused != 4*400 || st.Lost != 0 || st.PendingBytes > unread {
 					t.Errorf("got %v", st)
 				}
@@ -178,7 +181,7 @@ func askAtRandom(t *testing.T, p *testpeer.Client, seed uint64, marked bool) map
 	return asked
 }
 
-// TestStockSequenceIDs: a stock client's may be anything, and come twice.
+// TestStockSequenceIDs: a stock client's sequence IDs may be anything, and come twice.
 func TestStockSequenceIDs(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler)})
 	p := s.Dial(t)
@@ -200,8 +203,8 @@ func TestStockSequenceIDs(t *testing.T) {
 	}
 }
 
-// TestServerHeartbeat: a ping is answered whatever handlers do; what a server does not know is left
-// alone.
+// TestServerHeartbeat: a ping is answered whatever handlers do; signals that the server does not
+// know are ignored.
 func TestServerHeartbeat(t *testing.T) {
 	release := make(chan struct{})
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
@@ -225,8 +228,8 @@ func TestServerHeartbeat(t *testing.T) {
 	}
 }
 
-// TestSlowHandlerHoldsNothingUp: after quick calls the reader handles one in place that
-// then blocks; others are answered meanwhile.
+// TestSlowHandlerHoldsNothingUp: after quick calls the reader handles in place a call that then
+// blocks; other calls are answered meanwhile.
 func TestSlowHandlerHoldsNothingUp(t *testing.T) {
 	for _, network := range serverNetworks {
 		for name, credit := range handlings {
@@ -261,7 +264,7 @@ func TestSlowHandlerHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestHandlerCaps: never more handlers than allowed, and never fewer than could be.
+// TestHandlerCaps: there are never more handlers than allowed, and never fewer than could run.
 func TestHandlerCaps(t *testing.T) {
 	for _, tc := range []struct{ conns, perConn, all, want int }{
 		{1, 64, 0, 64}, {1, 1, 0, 1}, {3, 64, 10, 10}, {5, 3, 0, 15}, {5, 3, 14, 14}, {20, 2, 1, 1},
@@ -288,7 +291,7 @@ func TestHandlerCaps(t *testing.T) {
 					}
 				}
 				testpeer.WaitFor(t, "handlers to begin", func() bool { return inside.most() >= tc.want })
-				time.Sleep(5 * time.Millisecond) // one too many would come now
+				time.Sleep(5 * time.Millisecond) // a handler too many would come now
 				close(release)
 				for _, p := range peers {
 					for range calls {
@@ -303,8 +306,8 @@ func TestHandlerCaps(t *testing.T) {
 	}
 }
 
-// TestGateSurvivesDeaths: connections that wait for the server's cap come and go, and
-// those that stay are served.
+// TestGateSurvivesDeaths: connections that wait for the server's limit come and go, and those that
+// stay are served.
 func TestGateSurvivesDeaths(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{MaxHandlers: 2, Handler: handlerFunc(func(ctx context.Context, call *Call) bool {
 		time.Sleep(50 * time.Microsecond)
@@ -338,7 +341,7 @@ func TestGateSurvivesDeaths(t *testing.T) {
 	testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 && s.Stats().Conns == 0 })
 }
 
-// TestBadFrames end their connection, whose earlier calls were taken, and no other.
+// TestBadFrames: bad frames end their connection, whose earlier calls were taken, and no other.
 func TestBadFrames(t *testing.T) {
 	s := startMuxServer(t, "tcp", Config{Handler: handlerFunc(echoHandler), MaxFrameBytes: 1000})
 	other := s.Dial(t)
@@ -363,7 +366,7 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
-// TestWrongReply: it costs its call, not the connection.
+// TestWrongReply: a wrong reply costs its call, not the connection.
 func TestWrongReply(t *testing.T) {
 	errs := make(chan error, 10)
 	s := startMuxServer(t, "tcp", Config{
@@ -412,7 +415,8 @@ func TestServerStatsString(t *testing.T) {
 	}
 }
 
-// TestPingsThatComeTogether get one answer, and a later one gets its own.
+// TestPingsThatComeTogether: pings that come together get one answer, and a later ping gets its
+// own.
 func TestPingsThatComeTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})

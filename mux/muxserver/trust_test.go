@@ -59,7 +59,7 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestVisitIsRested: a reader comes again when it has been away for a share of its last visit.
+// TestVisitIsRested: a reader may come again when it has been away for a share of its last visit.
 func TestVisitIsRested(t *testing.T) {
 	var v visit
 	if !v.isRested(0) {
