@@ -10,7 +10,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestCauses: a cause matches what the standard library would say, and a panic is conn's error.
+// TestCauses: a cause matches the standard library's error, and a panic becomes conn's error.
 func TestCauses(t *testing.T) {
 	if !errors.Is(ErrClosed, net.ErrClosed) || !errors.Is(ErrSilent, os.ErrDeadlineExceeded) {
 		t.Error("causes do not match errors of the standard library")
