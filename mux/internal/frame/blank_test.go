@@ -19,8 +19,8 @@ func strs(keys ...string) []byte {
 	return block
 }
 
-// keysOf returns the keys that a reader of a header sees before its end, or before a fault, and
-// whether there is one.
+// keysOf returns the keys that a reader of a header sees before its end or a fault, and whether
+// there is a fault.
 func keysOf(header []byte) (keys []string, failed bool) {
 	r := infosOf(header)
 	for key, _, ok := r.next(); ok; key, _, ok = r.next() {
@@ -30,7 +30,7 @@ func keysOf(header []byte) (keys []string, failed bool) {
 }
 
 // TestBlankAtRandom blanks headers of some blocks, whole and cut anywhere: the other keys stay, in
-// order, and what had a fault has one.
+// order, and a faulty header stays faulty.
 func TestBlankAtRandom(t *testing.T) {
 	for seed := range uint64(3000) {
 		r := rand.New(rand.NewPCG(seed, 0))
@@ -54,8 +54,8 @@ func TestBlankAtRandom(t *testing.T) {
 	}
 }
 
-// TestBlankIsLinear has a header full of this package's key cost about what one of as many other
-// infos costs: a peer that sends such headers gains nothing.
+// TestBlankIsLinear: a header full of this package's key costs about what one with as many other
+// infos costs, so that a peer gains nothing by sending it.
 func TestBlankIsLinear(t *testing.T) {
 	const most, bound = 13_000, 100
 	least := func(block []byte) time.Duration {

@@ -50,7 +50,7 @@ func TestParsePrefixLimits(t *testing.T) {
 	}
 }
 
-// TestBugs has a caller that gives less than a prefix panic in the package's name.
+// TestBugs: a caller that gives less than a prefix causes a panic in the package's name.
 func TestBugs(t *testing.T) {
 	defer func() {
 		if v, ok := recover().(string); !ok || !strings.HasPrefix(v, "frame: BUG: ") {

@@ -53,8 +53,8 @@ func TestMarkGolden(t *testing.T) {
 }
 
 // TestMark puts a mark into stock frames of all kinds, in pieces of all kinds: a stock peer must
-// read the same as before, and the key. Blanked, the frame is as long, and nothing of the key is
-// left.
+// read the same as before, and the key. Blanked, the frame has the same length, and nothing of the
+// key is left.
 func TestMark(t *testing.T) {
 	payload := bytes.Repeat([]byte("payload "), 40)
 	for name, param := range stockCases {
@@ -102,7 +102,7 @@ func decodeStock(t testing.TB, whole []byte) ttheader.DecodeParam {
 	return param
 }
 
-// wantSame checks that a stock peer reads the same in both, the key apart.
+// wantSame checks that a stock peer reads the same in both, except for the key.
 func wantSame(t testing.TB, name string, got, want []byte) {
 	t.Helper()
 	after, before := decodeStock(t, got), decodeStock(t, want)
@@ -117,8 +117,8 @@ func wantSame(t testing.TB, name string, got, want []byte) {
 	}
 }
 
-// TestBlankCopies takes the key out of blocks that have other strings too, as gateways write them
-// that copy what they have received, however often it is there.
+// TestBlankCopies removes the key from blocks that also have other strings, as written by gateways
+// that copy what they receive, however often the key is there.
 func TestBlankCopies(t *testing.T) {
 	two := func(k1, v1, k2, v2 string) []byte {
 		b := append(block(k1, v1), block(k2, v2)[3:]...)
@@ -155,7 +155,7 @@ func TestBlankCopies(t *testing.T) {
 	}
 }
 
-// TestMarkOfSeveral: a mark names the one request that it is on.
+// TestMarkOfSeveral: a mark names only the request that it is on.
 func TestMarkOfSeveral(t *testing.T) {
 	for name, value := range map[string]string{
 		"none":    "h\x01\x01\x01",
@@ -213,8 +213,8 @@ func TestOnewayFlag(t *testing.T) {
 }
 
 // FuzzFrame has the stock parser and ours read the same bytes: ours must not accept a header that
-// stock refuses as malformed, blanking takes the key out and nothing else, a mark can be put in,
-// and nothing panics.
+// the stock parser refuses as malformed, blanking removes only the key, a mark can be put in, and
+// nothing panics.
 func FuzzFrame(f *testing.F) {
 	f.Add(testpeer.Control(frame.SignalPing))
 	f.Add(testpeer.StockFrame(f, ttheader.EncodeParam{SeqID: 3, StrInfo: map[string]string{resetKey: "1"}}, nil))

@@ -31,7 +31,7 @@ func idsOf(m frame.Message) (ids []uint32) {
 	return ids
 }
 
-const keyHex = "01" + "0001" + "000c" + "6b6974656c696e652d6d7578" // a block of one string, and its key
+const keyHex = "01" + "0001" + "000c" + "6b6974656c696e652d6d7578" // a block of one string, its key
 
 func TestControlGolden(t *testing.T) {
 	for _, tc := range []struct {
@@ -71,8 +71,8 @@ func TestControlGolden(t *testing.T) {
 	}
 }
 
-// TestControlRoundTrip reads messages back that have any of the parameters, and has the stock
-// parser read the frame.
+// TestControlRoundTrip reads back messages with any of the parameters, and has the stock parser
+// read the frame.
 func TestControlRoundTrip(t *testing.T) {
 	letters := []frame.Signal{
 		frame.SignalHello, frame.SignalDrain, frame.SignalPing, frame.SignalPong, frame.SignalRefused, frame.SignalRoom, frame.SignalCancel,
@@ -134,8 +134,8 @@ func control(value string) []byte {
 	return b
 }
 
-// TestUnknownIsIgnored: letters and parameters of later versions mean nothing, and what is
-// malformed is no message, whatever of it could be read.
+// TestUnknownIsIgnored: letters and parameters of later versions are ignored, and a malformed value
+// is no message, whatever of it could be read.
 func TestUnknownIsIgnored(t *testing.T) {
 	for name, tc := range map[string]struct {
 		value string
@@ -167,8 +167,8 @@ func TestUnknownIsIgnored(t *testing.T) {
 	}
 }
 
-// TestStockReset: what a stock multiplexing server says before it goes is a drain, and less than a
-// message under this package's key.
+// TestStockReset: what a stock multiplexing server says before it goes is a drain, unless there is
+// a message under this package's key.
 func TestStockReset(t *testing.T) {
 	reset := block(resetKey, "1")
 	for name, tc := range map[string]struct {

@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestTimeout: a request's timeout is found wherever its number is in the header, is never less
-// than the caller's own, and is none where the header has none or has no number.
+// TestTimeout: a request's timeout is found wherever its number is in the header, and is never less
+// than the caller's own. There is none if the header has none, or one that is not a number.
 func TestTimeout(t *testing.T) {
 	for _, tc := range []struct {
 		value string
@@ -47,7 +47,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// FuzzTimeout: no header fails it, and one that is cut short has no timeout of its own making.
+// FuzzTimeout: no header causes a panic, and a header that is cut short has no timeout of its own
+// making.
 func FuzzTimeout(f *testing.F) {
 	f.Add(ttheader.RPCTimeout, "1500", 0)
 	f.Add(ttheader.ToMethod, "1500", 3)
