@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// linked returns a frame whose bytes are p's, by reference, with some of its own in front.
+// linked returns a frame that has the bytes own, and behind them p by reference.
 func linked(t *testing.T, own, p []byte) *buffer.LinkBuffer {
 	t.Helper()
 	frame := frame.Take()
@@ -30,9 +30,8 @@ func linked(t *testing.T, own, p []byte) *buffer.LinkBuffer {
 	return frame
 }
 
-// TestDetach changes memory that was sent by reference once detach has said that it may
-// be: whatever was written by then, and however long the peer does not read, it gets what
-// was sent.
+// TestDetach changes memory that was sent by reference once Detach has returned: whatever was
+// written by then, and however long the peer does not read, it gets what was sent.
 func TestDetach(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
@@ -48,7 +47,7 @@ func checkDetach(t *testing.T, seed uint64, room, size int) {
 	var want []byte
 	var memory [][]byte
 	var positions []uint64
-	for i := range 3 { // the first gets stuck, and so the others are queued, or in its batch
+	for i := range 3 { // the first gets stuck, so the others are queued, or in its batch
 		p := bytes.Repeat([]byte{byte('a' + i)}, size)
 		want = append(append(want, byte(i)), p...)
 		position, err := o.Send(linked(t, []byte{byte(i)}, p), Alone)
@@ -103,8 +102,8 @@ func (s *roomStream) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// TestLentIsSeldomCopied: of long frames that a slow peer takes only the bytes are copied for which
-// the output waits, and not those for which there is room then.
+// TestLentIsSeldomCopied: of long frames that a slow peer takes, only the bytes that the output
+// waits for are copied, and not those that there is room for after the wait.
 func TestLentIsSeldomCopied(t *testing.T) {
 	const frames, size = 3, 4 << 20
 	s := &roomStream{room: 512 << 10, left: 1 << 10}

@@ -81,7 +81,7 @@ func (s *fakeStream) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// numbered returns a frame of n bytes that says who sent it, and n.
+// numbered returns a frame of n bytes that carries its sender's number, id, and n.
 func numbered(id, n int) *buffer.LinkBuffer {
 	p := make([]byte, max(n, 8))
 	binary.BigEndian.PutUint32(p, uint32(id))
@@ -111,9 +111,9 @@ func splitNumbered(t *testing.T, data []byte) (ids []int, rest []byte) {
 	return ids, data
 }
 
-// TestOutputModel has many send at once on a stream that takes what it likes: each frame
-// arrives whole and once, in order of position, unless it was taken out; and none does
-// that was.
+// TestOutputModel has many goroutines send at once on a stream that takes what it likes: each frame
+// arrives whole and once, in order of position, unless it was cancelled; a cancelled frame does not
+// arrive.
 func TestOutputModel(t *testing.T) {
 	for seed := range uint64(testpeer.Rounds(8)) {
 		for _, waits := range []bool{false, true} {
@@ -181,8 +181,8 @@ func checkOutput(t *testing.T, seed uint64, cfg Config) {
 	}
 }
 
-// TestOutputFailure fails the stream after every so many bytes: what was begun is told
-// from what was not, exactly, and later sends fail.
+// TestOutputFailure fails the stream after each number of bytes: frames that were begun are told
+// from the others exactly, and later sends fail.
 func TestOutputFailure(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
@@ -224,8 +224,8 @@ func TestOutputFailure(t *testing.T) {
 	}
 }
 
-// TestOutputStuck checks that nobody waits for a peer that does not read: send returns,
-// full says that there is no room, and what was not begun can be taken out.
+// TestOutputStuck checks that no sender waits for a peer that does not read: Send returns, Full
+// says that there is no room, and frames that were not begun can be cancelled.
 func TestOutputStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
@@ -265,7 +265,7 @@ func TestOutputStuck(t *testing.T) {
 	})
 }
 
-// TestOutputClose checks that close wakes who waits for room and drops what is queued.
+// TestOutputClose checks that Close wakes senders that wait for room, and drops what is queued.
 func TestOutputClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), stuck: make(chan struct{})}
@@ -296,7 +296,7 @@ func TestOutputClose(t *testing.T) {
 	})
 }
 
-// TestOutputBatches checks the bounds of a batch: what many have queued leaves in few
+// TestOutputBatches checks the bounds of a batch: what many senders have queued leaves in few
 // writes, but no more than allowed in each.
 func TestOutputBatches(t *testing.T) {
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), room: 1 << 20}
@@ -320,8 +320,8 @@ func TestOutputBatches(t *testing.T) {
 	}
 }
 
-// TestNothingBegunBehindTakenOut fails a write when the kernel has taken a frame and a bit:
-// a frame after one that was taken out is told from those that were begun.
+// TestNothingBegunBehindTakenOut fails a write when the kernel has taken a frame and a bit, with a
+// cancelled frame last in the queue: frames of which nothing was taken do not count as begun.
 func TestNothingBegunBehindTakenOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{failAt: 101, stuck: make(chan struct{})}
@@ -347,7 +347,7 @@ func TestNothingBegunBehindTakenOut(t *testing.T) {
 	})
 }
 
-// TestSentAhead: what is sent ahead leaves with the next frame or with flush, and afterFlush waits
+// TestSentAhead: what is sent Ahead leaves with the next frame or with Flush, and AfterFlush waits
 // for it.
 func TestSentAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -398,7 +398,8 @@ func TestSentAhead(t *testing.T) {
 	})
 }
 
-// TestSentAheadWhereWritesWait: the same on a stream that cannot try, with one goroutine for both.
+// TestSentAheadWhereWritesWait is the same on a stream that cannot try, with one goroutine for
+// both.
 func TestSentAheadWhereWritesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeStream{room: 1 << 20}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTrim has an output that has sent a burst keep nothing of it once it is trimmed, and send
+// TestTrim: an output that has sent a burst keeps nothing of it once it is trimmed, and can send
 // more.
 func TestTrim(t *testing.T) {
 	s := &fakeStream{rnd: rand.New(rand.NewPCG(1, 1)), room: 1 << 20}

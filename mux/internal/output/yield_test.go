@@ -16,7 +16,7 @@ type yielding struct {
 	next   int // id of the next frame
 }
 
-// newYielding is called in a bubble, whose time yields take.
+// newYielding makes one. It must be called in a bubble, whose time the yields take.
 func newYielding() *yielding {
 	y := &yielding{stream: &fakeStream{room: 1 << 20}}
 	y.out = New(y.stream, Config{})
@@ -35,7 +35,7 @@ func (y *yielding) send(c Company) {
 	y.next++
 }
 
-// flushes sends n times in company, and returns how many of those have yielded.
+// flushes sends n times in company, and returns how many of the flushes have yielded.
 func (y *yielding) flushes(n int) int {
 	before := y.yields
 	for range n {
@@ -44,8 +44,8 @@ func (y *yielding) flushes(n int) int {
 	return y.yields - before
 }
 
-// TestYieldsBringCompany: what is queued during a yield leaves in the same write, and yields that
-// are short, or bring much for their time, go on.
+// TestYieldsBringCompany: what is queued during a yield leaves in the same write. Yields that are
+// short, or bring much for their time, go on.
 func TestYieldsBringCompany(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -74,8 +74,8 @@ func TestYieldsBringCompany(t *testing.T) {
 	}
 }
 
-// TestYieldsThatAreTooDearStop: where a yield takes long for what it brings the flushes after it go
-// without, the more the dearer it was, and then one tries again.
+// TestYieldsThatAreTooDearStop: after a yield that takes long for what it brings, flushes skip it,
+// the more of them the dearer it was, and then one tries again.
 func TestYieldsThatAreTooDearStop(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -136,7 +136,8 @@ func TestYieldsOnlyInCompany(t *testing.T) {
 	})
 }
 
-// TestCloseWhileYielding: the flusher finds the queue empty, and what it does not find is no gain.
+// TestCloseWhileYielding: the flusher finds the queue empty after Close, and frames that Close
+// dropped do not count as gained.
 func TestCloseWhileYielding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		y := newYielding()
