@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestPulseLook has looks come in turn with signs of life, pings and pauses of this process.
+// TestPulseLook mixes looks with signs of life, pings and pauses of this process.
 func TestPulseLook(t *testing.T) {
 	const interval = 8 * time.Second
 	rhythm := Rhythm{Interval: interval, MostPause: interval / 2}
@@ -34,7 +34,8 @@ func TestPulseLook(t *testing.T) {
 	}
 }
 
-// TestPulseExcused has silence mean nothing for a while, and looks as far apart as MostPause says.
+// TestPulseExcused: silence means nothing for a while, and looks are as far apart as MostPause
+// says.
 func TestPulseExcused(t *testing.T) {
 	const second = time.Second
 	rhythm := Rhythm{Interval: 8 * second, MostPause: 2 * second}
@@ -54,7 +55,7 @@ func TestPulseExcused(t *testing.T) {
 		{12 * second, false, Kick},
 		{14 * second, false, Ask},
 		{16 * second, false, Kick},
-		{21 * second, false, Kick}, // three seconds late: of 13 without a sign 10 count
+		{21 * second, false, Kick}, // three seconds late: of 13 without a sign, 10 count
 		{23 * second, false, Silent},
 	} {
 		if got := p.Look(start.Add(l.after), rhythm, Signs{Excused: l.excused}); l.want != got {

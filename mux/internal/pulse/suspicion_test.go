@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// TestSuspicion has looks at a suspect peer come in turn with signs of life and pauses of this
-// process.
+// TestSuspicion mixes looks at a suspect peer with signs of life and pauses of this process.
 func TestSuspicion(t *testing.T) {
 	const ms = time.Millisecond
 	start := time.Now()
@@ -41,7 +40,7 @@ func TestSuspicion(t *testing.T) {
 	}
 }
 
-// TestPieces has looks at a frame that is on its way.
+// TestPieces looks at a frame that is on its way.
 func TestPieces(t *testing.T) {
 	const second = time.Second
 	const limit = 8 * second
