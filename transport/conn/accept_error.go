@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// isTransient reports whether Accept may succeed after it has failed with err. The kernel reports
-// with accept what it lacks, such as descriptors, and what happened to the connection that was
-// next, and no list of such errors is complete. So every error of a system call passes, except
-// those that say that the descriptor cannot accept at all. Of other errors those pass that call
-// themselves temporary or a timeout.
+// isTransient reports whether Accept may succeed after it has failed with err. Accept fails with
+// what the kernel lacks, such as descriptors, and with what happened to the next connection; no
+// list of such errors is complete. So every error of a system call is transient, except those that
+// say that the descriptor can never accept. Any other error is transient if it calls itself
+// temporary or a timeout.
 func isTransient(err error) bool {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {

@@ -4,5 +4,5 @@ package conn
 
 import "syscall"
 
-// cannotAccept is what accept(2) fails with on a descriptor that will never accept.
+// cannotAccept lists the errors of accept(2) on a descriptor that will never accept.
 var cannotAccept = [...]syscall.Errno{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP}

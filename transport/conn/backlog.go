@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// maxBacklog is how many connections a server that stops still accepts, however many go on
-	// calling: as many as a backlog has by default (net.core.somaxconn).
+	// maxBacklog limits the connections that a stopping server still accepts from a listener,
+	// however many keep coming. It is the default length of a backlog (net.core.somaxconn).
 	maxBacklog = 4096
 
 	// backlogWait bounds an accept whose connection another acceptor has taken.
 	backlogWait = 5 * time.Millisecond
 )
 
-// queue is a listener whose backlog can be looked at and taken without waiting.
+// queue is a listener whose backlog can be looked at and emptied without waiting.
 type queue interface {
 	net.Listener
 	syscall.Conn
@@ -39,9 +39,9 @@ func queueOf(ln net.Listener) (queue, bool) {
 	return nil, false
 }
 
-// takeBacklog opens the connections in l's backlog. A client whose connection the kernel
-// resets cannot tell whether its request was handled; one that is refused can. Where the name
-// can be taken away first nothing comes between the last look and the listener's end.
+// takeBacklog opens the connections in l's backlog. A client whose connection the kernel resets
+// cannot tell whether its request was handled; a refused one can. Where the listener's name can be
+// withdrawn first, no connection comes between the last look and the listener's end.
 func (s *Server) takeBacklog(l *listening) {
 	queue, ok := queueOf(l.ln)
 	if !ok {

@@ -4,5 +4,6 @@ package conn
 
 import "syscall"
 
-// hasBacklog says no: a listener cannot be asked here, and what is not accepted is reset.
+// hasBacklog reports false: a listener cannot be asked here, and connections not yet accepted are
+// reset.
 func hasBacklog(syscall.RawConn) bool { return false }

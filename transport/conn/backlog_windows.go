@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// hasBacklog reports whether a listener has a connection to be accepted.
+// hasBacklog reports whether a listener has a connection waiting to be accepted.
 func hasBacklog(raw syscall.RawConn) (has bool) {
 	_ = raw.Control(func(fd uintptr) { // fails on a closed one, which has none
 		events, err := new(socketQuery).poll(windows.Handle(fd))

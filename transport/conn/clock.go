@@ -10,11 +10,11 @@ type instant int64
 
 const (
 	unset instant = 0             // no point in time
-	past  instant = 1             // before all that a clock shows
-	never instant = math.MaxInt64 // after all that a clock shows
+	past  instant = 1             // before anything that a clock shows
+	never instant = math.MaxInt64 // after anything that a clock shows
 )
 
-// after returns the instant that is d later, d >= 0, and never where that is out of range.
+// after returns the instant d later (d >= 0), or never if that is out of range.
 func (i instant) after(d time.Duration) instant {
 	if instant(d) >= never-i {
 		return never
@@ -22,18 +22,19 @@ func (i instant) after(d time.Duration) instant {
 	return i + instant(d)
 }
 
-// clock measures deadlines, timeouts and idle times. It goes on steadily whatever the wall clock
-// is set to, and as Go's timers do it stands still while the machine is suspended. It is an
-// interface for the sake of tests, whose wall clocks jump.
+// clock measures deadlines, timeouts and idle times. It runs steadily whatever the wall clock is
+// set to and, like Go's timers, stands still while the machine is suspended. It is an interface so
+// that tests can make the wall clock jump.
 type clock interface {
 	// now returns the present.
 	now() instant
 
-	// at returns the instant that t means, which it stays: by t's monotonic reading, or, without
-	// one, as far from now as t is from what the wall clock shows now.
+	// at returns the instant that t means, by t's monotonic reading. Without one, it is as far from
+	// now as t is from what the wall clock shows now; a later step of the wall clock does not move
+	// it.
 	at(t time.Time) instant
 
-	// time returns i as a socket takes it for a deadline: the zero time for never.
+	// time returns i as a deadline of a socket: the zero time for never.
 	time(i instant) time.Time
 }
 
@@ -42,7 +43,7 @@ type systemClock struct {
 	start time.Time // instant 0; with a monotonic reading
 }
 
-// newClock returns a clock that shows a second, so that past has passed.
+// newClock returns a clock that already shows one second, so that past has passed.
 func newClock() clock { return systemClock{time.Now().Add(-time.Second)} }
 
 func (c systemClock) now() instant { return instant(time.Since(c.start)) }

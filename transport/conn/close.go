@@ -23,13 +23,14 @@ func (c *Conn) closeWith(cause error) {
 	c.finishClose(c.transition(eventClose), cause)
 }
 
-// finishClose does what a change of state asks for that may have closed the connection for cause.
+// finishClose does what act asks for, after a change of state that may have closed the connection.
+// cause is the reason for that.
 func (c *Conn) finishClose(act action, cause error) {
 	if act&actCloseSocket != 0 {
 		c.setCause(cause)
 		c.stopIdleTimer()
-		// This wakes whoever is parked on the socket. It must not happen in a
-		// RawConn callback, whose reference it would wait for.
+		// This wakes a goroutine that is parked on the socket. It must not happen in a RawConn
+		// callback: it would wait for the callback's reference.
 		_ = c.sock.Close()
 	}
 	if act&actTeardown != 0 {
@@ -44,10 +45,10 @@ func (c *Conn) release() {
 	}
 }
 
-// teardown runs once, when nobody holds the connection any more. The buffers
-// are left to the collector: a goroutine of the user's may still look at what it
-// read, and an idle connection's hold nothing anyway. A callback may end the goroutine: it is a
-// worker's, which has nothing else to do, or teardownApart's.
+// teardown runs once, when the connection has no holder left. The buffers are left to the garbage
+// collector: a goroutine of the user may still look at what it read, and an idle connection's
+// buffers are empty anyway. A callback may end the goroutine, which is a worker's with nothing else
+// to do, or teardownApart's.
 func (c *Conn) teardown() {
 	c.armMu.Lock()
 	if c.token != 0 {
@@ -62,10 +63,10 @@ func (c *Conn) teardown() {
 		c.tornDown()
 		return
 	}
-	c.disconnect(c.tornDown) // unless that was done: the goroutine that was to do it may be late
+	c.disconnect(c.tornDown) // unless already done: the goroutine meant to do it may be late
 }
 
-// teardownApart is teardown on a goroutine that is not a worker's and must go on.
+// teardownApart is teardown for a goroutine that is not a worker's and must go on.
 func (c *Conn) teardownApart() {
 	c.mu.Lock()
 	callsBack := len(c.closeCallbacks) > 0 || c.onDisconnect != nil
@@ -74,7 +75,7 @@ func (c *Conn) teardownApart() {
 		c.teardown()
 		return
 	}
-	_ = callback.Apart(c.teardown) // the callbacks' failures have been told
+	_ = callback.Apart(c.teardown) // OnPanic was told of failures
 }
 
 // tornDown has the close callbacks run, after the last of the other callbacks.
@@ -88,8 +89,8 @@ func (c *Conn) tornDown() {
 	}
 }
 
-// beginAsideLocked counts a callback that begins beside the holder's. It
-// reports false if it comes too late, since the connection has ended.
+// beginAsideLocked counts a callback that begins beside the holder's. It reports false if the
+// connection has already ended.
 func (c *Conn) beginAsideLocked() bool {
 	if c.ended {
 		return false
@@ -98,8 +99,8 @@ func (c *Conn) beginAsideLocked() bool {
 	return true
 }
 
-// endAside ends what beginAsideLocked began. The close callbacks run elsewhere if
-// it is the last: the caller may hold the lock of a write.
+// endAside ends what beginAsideLocked began. After the last one the close callbacks run on another
+// goroutine: the caller may hold a write's lock.
 func (c *Conn) endAside() {
 	c.mu.Lock()
 	c.asides--
@@ -129,7 +130,7 @@ func (c *Conn) finish() {
 	}
 }
 
-// takeCloseCallback returns the close callback that is next; nil if there is none.
+// takeCloseCallback removes and returns the next close callback, nil if there is none.
 func (c *Conn) takeCloseCallback() func(*Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,8 +143,8 @@ func (c *Conn) takeCloseCallback() func(*Conn) {
 	return onClose
 }
 
-// hangup records that the peer has gone, err being how that was learnt; nil if
-// whoever has the connection will learn it from the socket.
+// hangup records that the peer has gone. err says how that was learned; nil means that the reader
+// will learn it from the socket.
 func (c *Conn) hangup(err error) {
 	act := c.transition(eventHangup)
 	if err != nil {
@@ -158,9 +159,8 @@ func (c *Conn) hangup(err error) {
 	}
 }
 
-// disconnectElsewhere has OnDisconnect called by a goroutine that may run it:
-// the poller's may not, and a reader's holds the reading side, which the
-// callback may want to see given up.
+// disconnectElsewhere has OnDisconnect called on another goroutine: the poller's must not run it,
+// and a reader still holds the reading side, which the callback may expect to be free.
 func (c *Conn) disconnectElsewhere() {
 	c.mu.Lock()
 	wanted := c.onDisconnect != nil
@@ -170,8 +170,8 @@ func (c *Conn) disconnectElsewhere() {
 	}
 }
 
-// disconnect calls OnDisconnect, the first time it is called after OnConnect, and then then,
-// which is called even if OnDisconnect has ended the goroutine.
+// disconnect calls OnDisconnect, once and not before OnConnect has returned. Then it calls then,
+// even if OnDisconnect was not due or has ended the goroutine.
 func (c *Conn) disconnect(then func()) {
 	c.mu.Lock()
 	onDisconnect := c.onDisconnect
@@ -182,7 +182,7 @@ func (c *Conn) disconnect(then func()) {
 	}
 	c.told = true
 	if c.cause == nil {
-		c.cause = io.EOF // nobody has read and learnt more
+		c.cause = io.EOF // no reader has learned more
 	}
 	c.mu.Unlock()
 	callback.Run(
@@ -196,9 +196,9 @@ func (c *Conn) disconnect(then func()) {
 		})
 }
 
-// AddCloseCallback has f called once when the connection has ended, last added
-// first, on a goroutine of the package's that f may block or end. It returns net.ErrClosed, and f
-// is not called, if that has already begun.
+// AddCloseCallback has f called once when the connection has ended; the callback added last is
+// called first. The goroutine is the package's own, and f may block or end it. If the connection is
+// already torn down, f is not called and the error matches net.ErrClosed.
 func (c *Conn) AddCloseCallback(f func(c *Conn)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,8 +209,8 @@ func (c *Conn) AddCloseCallback(f func(c *Conn)) error {
 	return nil
 }
 
-// SetOnDisconnect sets or replaces OnDisconnect. If the peer has gone and
-// nobody was told, f is called soon.
+// SetOnDisconnect sets or replaces OnDisconnect. If the peer has gone and OnDisconnect was not
+// called yet, f is called soon.
 func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
 	c.mu.Lock()
 	c.onDisconnect = f
@@ -221,15 +221,14 @@ func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
 	}
 }
 
-// failed tells OnPanic of a callback that has not returned, and returns the error that it amounts
-// to.
+// failed tells OnPanic that a callback has failed, and returns the failure as an error.
 func (c *Conn) failed(failure *callback.Failure) error {
 	err := &PanicError{Value: failure.Value, Stack: failure.Stack}
 	c.config.tellPanic(c, err)
 	return err
 }
 
-// spawn runs f on a goroutine of the group's, or on one of its own.
+// spawn runs f on a worker of the group, or without a group on a new goroutine.
 func (c *Conn) spawn(f func()) {
 	if c.group != nil {
 		c.group.dispatcher.do(f)

@@ -11,45 +11,44 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// Conn is a connection: a net.Conn with nocopy Reader and Writer, callbacks,
-// timeouts for each wait, an idle timeout, and a view of whether the peer is
-// still there.
+// Conn is a connection: a net.Conn with nocopy Reader and Writer, callbacks, timeouts for each
+// wait, an idle timeout, and a check whether the peer is still there.
 //
-// The Reader has one owner at a time and so has the Writer: the running
-// OnRequest where there is one, otherwise whoever uses the connection. The two may
-// be used by different goroutines. Read may be called from any goroutine while
-// nobody uses the Reader, whose bytes it takes and releases; Write while nobody
-// uses the Writer. All other methods may be called from any goroutine at any time.
+// The Reader and the Writer have one owner each at a time: the running OnRequest if there is one,
+// otherwise the connection's user. Different goroutines may use the two. Read may be called from
+// any goroutine while the Reader is not in use; it takes and releases the Reader's bytes. Write may
+// be called while the Writer is not in use. The other methods may be called from any goroutine at
+// any time, unless they say otherwise.
 //
-// An idle connection is little else than a Conn: fields are in an order, within and between groups,
-// that needs little padding, and it has exactly a size of the allocator's (TestConnSize).
+// Nearly all the memory of an idle connection is its Conn. So its fields are ordered, within and
+// between groups, for little padding, and it fits a size class of the allocator (TestConnSize).
 type Conn struct {
 	// immutable after newConn
 	config  *Config
 	clock   clock
 	sock    socket
 	group   *Group  // nil: no poller, no sweep, and a goroutine of its own for a handler
-	watcher watcher // what arms it; nil: never dormant
-	owner   owner   // who wants to know that it has ended; may be nil
+	watcher watcher // arms it; nil: never dormant
+	owner   owner   // is told that it has ended; may be nil
 	remote  net.Addr
 	armFD   func(fd uintptr) // arm, made once: see armLocked
 
-	// atomic: see state.go; changed by transition only
+	// atomic: see state.go; changed only as word.on says
 	state atomic.Uint64
 
-	// owned by whoever holds the reading side
+	// owned by the holder of the reading side
 	in        buffer.LinkBuffer
 	received  uint64          // bytes ever put into in
-	lastLook  time.Duration   // how long the last look was allowed to take; twice firstLook before the first
-	offered   uint64          // what OnRequest has seen of received, when it last returned or offered the reading side
-	lastSpace int32           // that much of the last read says that more may be there
+	lastLook  time.Duration   // time limit of the last look; twice firstLook before the first
+	offered   uint64          // how much of received OnRequest has seen; set at its return or Offer
+	lastSpace int32           // most that the last read could take: after as much, more may wait
 	paused    bool            // the OnRequest that runs, or ran last, has called Pause
 	inRequest bool            // OnRequest runs and has not offered the reading side
 	connected bool            // OnConnect was called
 	raw       bool            // immutable after newConn: all of sock's try methods work
-	ctx       context.Context // what OnPrepare and OnConnect returned; changed with mu held too, for Context
+	ctx       context.Context // from OnPrepare or OnConnect; changed with mu held, for Context
 
-	out buffer.LinkBuffer // owned by whoever holds the writing side
+	out buffer.LinkBuffer // owned by the user of the writing side
 
 	nextInQueue *Conn // guarded by dispatcher.mu
 
@@ -71,10 +70,10 @@ type Conn struct {
 	// atomic
 	staying   atomic.Bool // its arming for reading stays; changed with armMu held
 	onRequest atomic.Pointer[func(ctx context.Context, c *Conn) error]
-	kept      atomic.Pointer[func()] // non-nil: a server's Shutdown leaves its end to its user, who is told by it of DrainAll
-	errQueue  atomic.Bool            // its error queue is in use, so that every arming stays: see errorqueue.go
+	kept      atomic.Pointer[func()] // set by EndsItself; DrainAll calls it instead of draining
+	errQueue  atomic.Bool            // error queue in use: every arming stays, see errorqueue.go
 	readers   atomic.Int32           // goroutines that read for a user or a handler
-	pending   atomic.Int64           // bytes of the write under way that the kernel has not taken; set with writeMu held
+	pending   atomic.Int64           // unwritten bytes of the current write; set with writeMu held
 	pressure  atomic.Uint32          // a Pressure; set with writeMu held
 	tells     atomic.Bool            // it has an OnReadable
 	lastTick  atomic.Uint64          // the sweep's tick in which it was last used
@@ -82,7 +81,7 @@ type Conn struct {
 	offeredAt atomic.Uint64          // the sweep's tick in which the reading side was last offered
 	swept     atomic.Bool            // it is in the sweep's list
 	timed     atomic.Bool            // it has an idle timeout
-	restedAt  atomic.Int64           // the instant of when it was last used; kept only if timed
+	restedAt  atomic.Int64           // the instant of its last use; kept only if timed
 
 	// guarded by mu
 	mu             sync.Mutex
@@ -90,10 +89,10 @@ type Conn struct {
 	onReadable     func(ctx context.Context, c *Conn)
 	connecting     bool   // OnConnect has not returned yet: OnDisconnect waits for that
 	told           bool   // OnDisconnect was called, or is about to be
-	ended          bool   // nobody holds the connection any more; the close callbacks run once asides is 0
-	asides         int32  // calls of OnDisconnect, OnReadable and OnPressure under way, which need not hold the reading side, and works
-	works          int32  // BeginWork without EndWork, and OnRequests that have lost the reading side; flagBusy tells of them
-	keptOpen       []Turn // of OnRequests whose goroutines are ending, and whose connection is not
+	ended          bool   // it has no holder left; the close callbacks run once asides is 0
+	asides         int32  // calls of OnDisconnect, OnReadable and OnPressure under way, and works
+	works          int32  // BeginWork without EndWork; while it is not 0, flagBusy is set
+	keptOpen       []Turn // turns that called KeepOpen: the goroutine ends, the connection stays
 	closeCallbacks []func(c *Conn)
 	cause          error // why it ended; nil until then
 	idleTimeout    time.Duration
@@ -119,14 +118,13 @@ type watcher interface {
 	Forget(tok poller.Token)
 }
 
-// Reader returns the nocopy reader. Its methods wait until they are satisfied,
-// the read timeout or deadline passes (*OpError with os.ErrDeadlineExceeded),
-// the peer has closed (io.EOF, or io.ErrUnexpectedEOF inside the bytes asked
-// for), or this side has (*OpError with net.ErrClosed). What was received
-// before the end stays readable after a close by the peer.
+// Reader returns the nocopy reader. Its methods wait until they are satisfied, the read timeout or
+// deadline passes (*OpError with os.ErrDeadlineExceeded), the peer has closed (io.EOF, or
+// io.ErrUnexpectedEOF inside the bytes asked for), or this side has closed (*OpError with
+// net.ErrClosed). After a close by the peer, what was received before it stays readable.
 //
-// Slices it returns are valid until its Release, and no longer than OnRequest
-// runs, after which everything read is released.
+// Slices it returns are valid until its Release. When OnRequest returns, everything read is
+// released.
 func (c *Conn) Reader() buffer.Reader { return &c.in }
 
 // Writer returns the nocopy writer. Flush waits until the kernel has taken
@@ -147,8 +145,7 @@ func (c *Conn) LocalAddr() net.Addr {
 // RemoteAddr implements net.Conn. It answers after Close too.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
-// Context returns what OnPrepare and OnConnect made of it: the context that
-// the next callback gets.
+// Context returns the context that the next callback gets, as OnPrepare and OnConnect have set it.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,23 +162,23 @@ func (c *Conn) setContext(ctx context.Context) {
 	c.ctx = ctx
 }
 
-// SetAttachment keeps v with the connection, for whoever wraps it. Attachment
-// returns what was set last, nil before. Both are safe from any goroutine.
+// SetAttachment keeps v with the connection, for a package that wraps it. Attachment returns the
+// last v, or nil. Both may be called from any goroutine.
 func (c *Conn) SetAttachment(v any) {
 	c.mu.Lock()
 	c.attachment = v
 	c.mu.Unlock()
 }
 
-// Attachment returns what SetAttachment kept.
+// Attachment returns what SetAttachment kept, or nil.
 func (c *Conn) Attachment() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.attachment
 }
 
-// NetConn returns the connection below, for socket options. Whoever reads or
-// writes it, or sets its deadlines, breaks the Conn.
+// NetConn returns the underlying net.Conn, for socket options. Reading or writing it, or setting
+// its deadlines, breaks the Conn.
 func (c *Conn) NetConn() net.Conn {
 	return c.sock.netConn()
 }
@@ -195,12 +192,11 @@ func (c *Conn) Err() error {
 	return c.cause
 }
 
-// IsActive reports whether the connection can be used: neither side has
-// closed it as far as this side knows. On a connection that a request handler
-// runs, or that was unused for a tick of the sweep, it looks at what the poller
-// reported; on one in its user's hands that nobody is reading it asks the socket (one
-// system call), so that it is false as soon as the peer's FIN has arrived.
-// It does not block and may be called from any goroutine.
+// IsActive reports whether the connection can be used: as far as this side knows, neither side has
+// closed it. If a request handler serves the connection, or it was unused for a tick of the sweep,
+// IsActive relies on what the poller has reported. If its user has it and no goroutine reads,
+// IsActive asks the socket (one system call), so that it is false as soon as the peer's FIN has
+// arrived. It does not block and may be called from any goroutine.
 func (c *Conn) IsActive() bool {
 	w := word(c.state.Load())
 	if !w.isOpen() || w.has(flagHangup) {
@@ -224,29 +220,28 @@ func (c *Conn) looks() bool {
 	return !plain
 }
 
-// HasUnread reports whether bytes wait that were received and not yet read, in
-// the buffer or in the socket. Only the reading side's owner may call it.
+// HasUnread reports whether received bytes are still unread, in the buffer or in the socket. Only
+// the owner of the reading side may call it.
 func (c *Conn) HasUnread() bool {
 	return c.in.Len() > 0 || c.sock.peek() == nil
 }
 
-// Arrived returns how many bytes have arrived and were not read, in the buffer and in the socket;
-// in the buffer alone where the socket cannot tell. It does not wait and costs one system call.
-// Only the reading side's owner may call it.
+// Arrived returns how many received bytes are still unread, in the buffer and in the socket, or in
+// the buffer alone where the socket cannot tell. It does not wait and costs one system call. Only
+// the owner of the reading side may call it.
 func (c *Conn) Arrived() int {
 	n := c.in.Len()
-	_ = c.sock.withFD(func(fd uintptr) { n += arrivedIn(fd) }) // fails if it is closed, or no socket
+	_ = c.sock.withFD(func(fd uintptr) { n += arrivedIn(fd) }) // fails if closed, or no socket
 	return n
 }
 
-// IsClosed reports whether Close was called, or the connection has ended in another way that
-// closed it. A peer that has closed its side alone does not.
+// IsClosed reports whether this side has closed the connection, by Close or for another reason. A
+// close by the peer alone does not count.
 func (c *Conn) IsClosed() bool { return !word(c.state.Load()).isOpen() }
 
-// IsReusable reports whether the connection can carry another exchange: it is
-// active, and no bytes wait that belong to nobody. It is what a pool asks before
-// it hands a connection to the next call, and costs one system call. Only the
-// reading side's owner may call it.
+// IsReusable reports whether the connection can carry another exchange: it is active and no unread
+// bytes wait. A pool asks this before it hands the connection to the next call. It costs one system
+// call. Only the owner of the reading side may call it.
 func (c *Conn) IsReusable() bool {
 	w := word(c.state.Load())
 	if !w.isOpen() || w.has(flagHangup) || c.in.Len() > 0 {
@@ -255,7 +250,7 @@ func (c *Conn) IsReusable() bool {
 	err := c.sock.peek()
 	switch {
 	case err == errWouldBlock && w.has(flagUnread):
-		// The poller saw bytes that were read at the same time.
+		// The poller saw bytes while they were being read.
 		c.use()
 		c.touch()
 	case err != nil && err != errWouldBlock:
@@ -264,7 +259,7 @@ func (c *Conn) IsReusable() bool {
 	return err == errWouldBlock
 }
 
-// transition applies ev to the state and returns what the caller has to do.
+// transition applies ev to the state and returns what the caller must do.
 func (c *Conn) transition(ev event) action {
 	for {
 		old := c.state.Load()
@@ -275,7 +270,7 @@ func (c *Conn) transition(ev event) action {
 	}
 }
 
-// setCause keeps err as the reason why the connection ended if it is the first.
+// setCause keeps err as the reason why the connection ended, unless there is one already.
 func (c *Conn) setCause(err error) {
 	c.mu.Lock()
 	if c.cause == nil {

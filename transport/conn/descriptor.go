@@ -5,23 +5,22 @@ import (
 	"sync"
 )
 
-// DescriptorListener is a listener whose socket's descriptor can be asked for, such as
-// netpoll's. Its Accept need not wait for connections.
+// DescriptorListener is a listener that gives out its socket's descriptor, as netpoll's do. Its
+// Accept need not wait for connections.
 type DescriptorListener interface {
 	net.Listener
 
-	// Fd returns the descriptor, which stays the listener's.
+	// Fd returns the descriptor, which the listener still owns.
 	Fd() int
 }
 
 // FromDescriptor returns a listener that accepts from the socket of ln, without ln's Accept. Its
-// Addr is ln's. It returns errors.ErrUnsupported where descriptors cannot be used so.
+// Addr is ln's. The error matches errors.ErrUnsupported where descriptors cannot be used this way.
 //
 // Close closes ln, which for a Unix socket may remove the file of that name, as net.UnixListener's
-// Close does. If that is no longer the file that had the name when FromDescriptor was called, or if
-// its folder stays locked for 100 ms, Close ends the socket alone (shutdown(2) on Linux), and
-// refuses those in its backlog. The descriptors of ln are then left to the garbage collector: do
-// not close ln after that.
+// Close does. If another file has the name by then, or its folder stays locked for 100 ms, Close
+// only ends the socket (shutdown(2) on Linux) and closes the connections in its backlog. ln's
+// descriptors are then left to the garbage collector: do not close ln after that.
 func FromDescriptor(ln DescriptorListener) (net.Listener, error) {
 	q, err := queueOfDescriptor(ln.Fd())
 	if err != nil {

@@ -31,8 +31,8 @@ func queueOfDescriptor(fd int) (queue, error) {
 	return q, nil
 }
 
-// closeDescriptor closes q, which accepts from a duplicate of base's descriptor, and base. The
-// latter removes the file that has its name, and nothing can tell it not to: if that is not f, it
+// closeDescriptor closes q, which accepts from a duplicate of base's descriptor, and base. base's
+// Close removes whatever file has its name, and cannot be told not to: if that file is not f, base
 // stays open.
 func closeDescriptor(q queue, base net.Listener, f *socketFile) error {
 	if f == nil {
@@ -59,19 +59,19 @@ func endSocket(q queue) error {
 			}
 		})
 	}
-	err := q.Close() // before the shutdown, of which an Accept would make an error of its own
+	err := q.Close() // before the shutdown, which would fail an Accept with another error
 	if last < 0 {
 		return err
 	}
 	defer unix.Close(last)
-	_ = unix.Shutdown(last, unix.SHUT_RDWR)  // without effect on BSD and macOS, where clients have only lost the name
+	_ = unix.Shutdown(last, unix.SHUT_RDWR)  // no effect on BSD and macOS: only the name is gone
 	if unix.SetNonblock(last, true) == nil { // base's owner may have changed that
 		refuseBacklog(last)
 	}
 	return err
 }
 
-// refuseBacklog closes the connections in the backlog of fd, which does not block.
+// refuseBacklog closes the connections in the backlog of fd, a non-blocking descriptor.
 func refuseBacklog(fd int) {
 	for range maxBacklog {
 		syscall.ForkLock.RLock() // no child inherits it

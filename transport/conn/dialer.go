@@ -9,23 +9,21 @@ import (
 // Dialer opens connections. Its zero value dials without a group. It must not
 // be changed while in use; its methods may be called from any goroutine.
 type Dialer struct {
-	// Net dials: source address, keep-alive, fallback and control are its.
+	// Net opens the sockets, with its source address, keep-alive, fallback and control.
 	Net net.Dialer
 
-	// Config is for every connection. Without an OnRequest the caller reads.
+	// Config applies to every connection. Without an OnRequest the caller reads.
 	Config Config
 
-	// Group is where the connections live. Without one they have no poller: a
-	// connection that is put aside is asked for the peer's FIN only by
-	// IsActive, and SetOnRequest costs a goroutine per connection.
+	// Group holds the connections. Without one they have no poller: while a connection is not read,
+	// only IsActive notices the peer's FIN, and SetOnRequest costs a goroutine per connection.
 	Group *Group
 }
 
-// DialContext connects to address on network ("tcp", "tcp4", "tcp6" or "unix").
-// It blocks until it is connected, ctx is done or Net's timeout passes; the
-// error is then a
-// *net.OpError, as from net.Dialer. The caller closes the connection. Over a Unix socket its
-// RemoteAddr is address, whatever name the socket had when its server bound it.
+// DialContext connects to address on network ("tcp", "tcp4", "tcp6" or "unix"). It blocks until it
+// is connected, ctx is done or Net's timeout passes. A failure to connect is a *net.OpError, as
+// from net.Dialer. The caller closes the connection. Over a Unix socket its RemoteAddr is address,
+// whatever name the socket had when its server bound it.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (*Conn, error) {
 	nc, err := d.Net.DialContext(ctx, network, address)
 	if err != nil {
@@ -43,7 +41,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (*Con
 	return c, nil
 }
 
-// DialTimeout is DialContext with a timeout; zero or less means none but Net's.
+// DialTimeout is DialContext with a timeout; zero or less means only Net's own.
 func (d *Dialer) DialTimeout(network, address string, timeout time.Duration) (*Conn, error) {
 	ctx := context.Background()
 	if timeout > 0 {

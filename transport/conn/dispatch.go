@@ -9,18 +9,17 @@ import (
 // dispatcher is the queue of connections with something to read, and the
 // workers that take from it.
 //
-// At most one wake-up is under way: whoever adds to the queue wakes a worker
-// only if none is waking already, and a worker that takes work and sees more
-// wakes one other before it begins. So a burst of N connections costs one or
-// two wake-ups where workers are quick, and a worker that blocks in a handler
-// holds nothing back. There is no limit on workers: each beyond the idle ones is inside a callback
-// or on its way there.
+// At most one wake-up is under way. A goroutine that adds to the queue wakes a worker only if none
+// is waking already, and a worker that takes work and sees more wakes one other before it begins.
+// So with quick workers a burst of N connections costs one or two wake-ups, and a worker that
+// blocks in a handler delays nothing else. The number of workers has no limit: each beyond the idle
+// ones is inside a callback or on its way there.
 type dispatcher struct {
 	maxIdle      int   // immutable: parked workers kept for the next burst
 	maxLingering int32 // immutable: goroutines that may wait on a socket
 
 	lingering atomic.Int32 // goroutines waiting on a socket
-	waiting   atomic.Int32 // len of the queue, for those who only want to know
+	waiting   atomic.Int32 // length of the queue, to be read without mu
 
 	workers sync.WaitGroup
 
@@ -28,7 +27,7 @@ type dispatcher struct {
 	head   *Conn      // guarded by mu: the queue, linked by nextInQueue
 	tail   *Conn      // guarded by mu
 	tasks  taskQueue  // guarded by mu: work that is no connection's turn
-	tasked bool       // guarded by mu: the last one taken was a task, so that a connection comes next
+	tasked bool       // guarded by mu: a task was taken last, so a connection comes next
 	idle   []*worker  // guarded by mu: parked workers, last parked last
 	waking bool       // guarded by mu: a worker was woken and has not looked at the queue yet
 	closed bool       // guarded by mu
@@ -77,7 +76,7 @@ func (d *dispatcher) wake() {
 	d.rouse(w, wanted)
 }
 
-// wakeLocked decides whether a worker is to be woken, and which; nil stands for a new one.
+// wakeLocked decides whether to wake a worker, and which; nil stands for a new one.
 func (d *dispatcher) wakeLocked() (w *worker, wanted bool) {
 	if d.waking || d.head == nil && d.tasks.len() == 0 {
 		return nil, false
@@ -103,8 +102,8 @@ func (d *dispatcher) rouse(w *worker, wanted bool) {
 	}
 }
 
-// work is a worker's life. It ends when there is nothing to do and enough
-// others are parked, or when the dispatcher is closed and the queue is empty.
+// work is the loop of a worker. It ends when there is nothing to do and enough other workers are
+// parked, or when the dispatcher is closed and the queue is empty.
 func (d *dispatcher) work() {
 	defer d.workers.Done()
 	self := &worker{wake: make(chan struct{}, 1)}
@@ -126,9 +125,9 @@ func (d *dispatcher) work() {
 	}
 }
 
-// take returns the next piece of work, of tasks and connections one after the
-// other, so that many of one kind do not keep the other waiting. Without any, ok says
-// whether self was parked and is to wait for its wake-up, or has to end.
+// take returns the next piece of work. Tasks and connections alternate, so that many of one kind do
+// not keep the other waiting. If there is no work, ok says whether self was parked and must wait
+// for its wake-up, or must end.
 func (d *dispatcher) take(self *worker, woken bool) (c *Conn, task Runner, ok bool) {
 	d.mu.Lock()
 	if woken {

@@ -1,10 +1,9 @@
-// Package conn turns sockets into connections that cost nothing while idle and
-// no goroutine hop while busy.
+// Package conn provides connections that need no goroutine while idle and no goroutine switch while
+// busy.
 //
-// A Server accepts, a Dialer dials, New takes any net.Conn; each gives a Conn:
-// a net.Conn with nocopy Reader and Writer, callbacks, timeouts for each wait,
-// an idle timeout, and an answer to whether the peer is still there. A Group is what connections
-// share: pollers, workers and a sweep.
+// A Server accepts, a Dialer dials, and New wraps any net.Conn; each yields a Conn: a net.Conn with
+// nocopy Reader and Writer, callbacks, timeouts for each wait, an idle timeout, and a check whether
+// the peer is still there. A Group holds what connections share: pollers, workers and a sweep.
 //
 //	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{
 //		OnRequest: func(ctx context.Context, c *conn.Conn) error { ... },
@@ -13,8 +12,8 @@
 //
 // # States
 //
-// Every connection has one state word, a holder and flags, changed by one
-// function (state.go). The holder owns the reading side and its buffer:
+// Every connection has one state word: a holder and flags. One function computes each change of it
+// (word.on in state.go). The holder owns the reading side and its buffer:
 //
 //	         ┌───────────────── arm ◄────────────────┐
 //	         ▼                                       │
@@ -24,61 +23,60 @@
 //	 │                                   ▲                   ▼  │ data, kick by the sweep
 //	 │                                   └─ closing ──── lingering
 //	 │
-//	 └► user ◄── use ── watched            (no OnRequest: whoever has it reads)
+//	 └► user ◄── use ── watched            (no OnRequest: its user reads)
 //	      └──── unused for a tick ──►┘
 //
-// A handler that will read no more may say so (Offer), and give the reading side away
-// (HandOff): then OnRequest is called for what comes next beside the call that still runs.
+// A handler that reads no more may offer the reading side (Offer) or give it away at once
+// (HandOff). OnRequest is then called for what comes next, beside the call that still runs.
 //
 //	handling ── Offer, and a tick of the sweep, or HandOff ──► dormant, or ready without a poller
 //	serving, handling ── Pause ──► paused ── Resume ──► ready
 //	serving ── the peer's FIN, while work goes on ──► paused ── its end ──► ready
 //
-// A dormant connection is armed once in one poller and has neither goroutine
-// nor buffer. When the poller reports it a worker takes it from the queue,
-// reads, and runs OnRequest. If no other connection waits, the worker then
-// lingers: it parks on this socket in Go's own poller, so that the next request
-// finds it without a hop. The sweep sends it home when nothing came for a tick.
-// A connection without OnRequest is read by its user; unused for a tick it is
-// watched, so that the peer's FIN is seen, and SetOnReadable tells of bytes that come. Where that
-// is so a write is no use: it leaves the watch as it is.
+// A dormant connection is armed once in one poller and has neither goroutine nor buffer. When the
+// poller reports it, a worker takes it from the queue, reads, and runs OnRequest. If few
+// connections are in use and none waits, the worker then lingers: it parks on this socket in Go's
+// own poller, so that the next request needs no goroutine switch. The sweep ends this wait when
+// nothing has come for a tick. A connection without OnRequest is read by its user. When it was
+// unused for a tick the poller watches it, so that the peer's FIN is seen and a callback of
+// SetOnReadable is told of bytes that come. With such a callback a write does not count as use: it
+// leaves the watch in place.
 //
-// A socket that no poller can watch (any net.Conn that is not a plain TCP or
-// Unix socket, Windows, the build tag nopoller) runs the same code and lingers all its life.
+// A connection that no poller can watch (any net.Conn other than a plain TCP or Unix socket, and
+// all of them on Windows or with the build tag nopoller) runs the same code and always lingers.
 //
 // # Time
 //
-// A wait ends at its deadline if one is set, and otherwise when it has taken the timeout.
-// Deadlines, timeouts and idle times are measured by Go's monotonic clock, so setting the wall
-// clock changes none of them. A deadline without a monotonic reading, such as one from time.Unix,
-// is converted once, when it is set. Where the clock stands still while the machine is suspended,
-// as on Linux, that time does not count: nothing ends at the resumption by itself, and a deadline
-// comes later by as much. A peer that has closed meanwhile is noticed as usual.
+// A wait ends at the deadline if one is set, otherwise when the timeout has passed. Deadlines,
+// timeouts and idle times are measured by Go's monotonic clock, so setting the wall clock changes
+// none of them. A deadline without a monotonic reading, such as one from time.Unix, is converted
+// once, when it is set. Where the clock stands still while the machine is suspended, as on Linux,
+// that time does not count: a suspension makes nothing expire, and delays each deadline by its
+// length. A peer that has closed meanwhile is noticed as usual.
 //
 // # Concurrency
 //
-// net.Conn's methods, Close, IsActive and the setters may be called from any
-// goroutine. Reader and Writer have one owner each at a time. Callbacks of one
-// connection do not overlap, but for OnDisconnect and an OnRequest that has offered
-// the reading side; see Config. What else goes on for a connection, as tasks of Go do,
-// is announced with BeginWork.
+// net.Conn's methods, Close, IsActive and the setters may be called from any goroutine. Reader and
+// Writer have one owner each at a time. Callbacks of one connection do not overlap, with the
+// exceptions that Config names. Other work for a connection, such as a task given to Go, is
+// announced with BeginWork.
 //
 // # Ownership
 //
-// Conn owns the net.Conn it was made of. Slices from the Reader are the
-// connection's, valid until Release and no longer than OnRequest runs. Whoever
-// makes a Group, a Server or a connection closes it.
+// A Conn owns the net.Conn it was made from. Slices from the Reader belong to the connection and
+// are valid until Release, and no longer than OnRequest runs. The creator of a Group, a Server or a
+// connection closes it.
 //
 // # Errors
 //
-// *OpError around the standard library's meanings: net.ErrClosed if this side
-// closed, os.ErrDeadlineExceeded for a deadline or timeout, *os.SyscallError for
-// the kernel's; io.EOF bare if the peer closed. Conn.Err keeps why a connection ended.
+// Operations fail with an *OpError around an error of the standard library: net.ErrClosed if this
+// side closed, os.ErrDeadlineExceeded for a deadline or timeout, *os.SyscallError for the kernel's
+// errors. The peer's close is a bare io.EOF. Conn.Err returns why a connection ended.
 //
 // # Limitations
 //
-// A handler that blocks blocks its goroutine, as anywhere in Go. On a net.Conn
-// that is no plain socket there is no way to look without reading: a handler
-// that does not read does not learn that the peer has gone, and Shutdown may
-// close while a request that has just arrived is still unread.
+// A handler that blocks holds its goroutine, as anywhere in Go. A net.Conn that is not a plain
+// socket cannot be looked at without reading: a handler that does not read does not learn that the
+// peer has gone, and Shutdown may close the connection while a request that has just arrived is
+// still unread.
 package conn

@@ -3,17 +3,17 @@ package conn
 import "github.com/kiteline/kiteline/transport/poller"
 
 // A socket's error queue holds what its owner has asked for with a socket option: timestamps, the
-// end of a write without copying, errors of the network that do not end the connection. The kernel
-// reports such an entry as an error for as long as nobody takes it, to everybody who waits for the
-// socket. It is not ours to take, and tells nothing about the peer.
+// end of a write without copying, network errors that do not end the connection. Until an entry is
+// taken, the kernel reports it as an error to every waiter on the socket. It is not this package's
+// to take, and says nothing about the peer.
 //
-// A one-shot arming would report it again and again. So from its first entry on every arming of
-// the connection stays: that reports it once. The connection then neither lingers nor is armed
-// again by the sweep.
+// A one-shot arming would report it again and again. So from the first entry on every arming of the
+// connection stays, which reports an entry once. The connection then does not linger, and the sweep
+// does not arm it again.
 
 // errorQueued notes that the poller has reported an entry of the error queue, and reports whether
-// there may be something to read for those who have armed. A hang-up arming that the entry has
-// used up is set again.
+// there may be something to read for which the connection was armed. A one-shot arming that the
+// entry has used up is made again.
 func (c *Conn) errorQueued() (readable bool) {
 	readable, err := c.lookBehindError()
 	if err != nil {
@@ -22,7 +22,8 @@ func (c *Conn) errorQueued() (readable bool) {
 	return readable
 }
 
-// lookBehindError is errorQueued without the hang-up, for an error that ends the connection.
+// lookBehindError is errorQueued, but returns an error that ends the connection instead of
+// recording it.
 func (c *Conn) lookBehindError() (readable bool, end error) {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()

@@ -12,18 +12,17 @@ import (
 )
 
 var (
-	// ErrGoexit is the Value of a PanicError whose callback has ended its goroutine instead, with
-	// runtime.Goexit, as testing.T.FailNow does.
+	// ErrGoexit is the Value of a PanicError if the callback has not panicked but ended its
+	// goroutine with runtime.Goexit, as testing.T.FailNow does.
 	ErrGoexit = callback.ErrGoexit
 
-	// ErrIdleTimeout is the cause of a connection that was closed because
-	// nothing was received on it for its idle timeout. It matches
-	// os.ErrDeadlineExceeded under errors.Is.
+	// ErrIdleTimeout is the cause of a connection that was closed because it was unused for its
+	// idle timeout. It matches os.ErrDeadlineExceeded under errors.Is.
 	ErrIdleTimeout error = idleTimeoutError{}
 
-	// ErrAcceptStuck is what ServerConfig.OnAcceptError is told of a listener that is to be closed
-	// and whose Accept has not returned when Shutdown or Close does. The goroutine inside it is
-	// left behind; a connection that it still accepts is closed at once.
+	// ErrAcceptStuck is the error that ServerConfig.OnAcceptError gets for a listener whose Accept
+	// has not returned by the end of Shutdown or Close. The goroutine inside it is left behind; a
+	// connection that it still accepts is closed at once.
 	ErrAcceptStuck = errors.New("conn: Accept or Close of the listener does not return; its goroutine is left behind")
 
 	// errWouldBlock is what a socket's try methods return when the kernel has
@@ -33,8 +32,8 @@ var (
 	// errNilHandler is returned for a request handler that is nil.
 	errNilHandler = errors.New("conn: nil request handler")
 
-	// errNoConn is what serving a listener fails with whose Accept returns
-	// nothing instead of waiting, as netpoll's do.
+	// errNoConn is the error of serving a listener whose Accept returns nothing instead of waiting,
+	// as netpoll's do.
 	errNoConn = errors.New("conn: the listener's Accept returned neither a connection nor an error, instead of waiting")
 
 	// errNoWatcher is returned where a connection has no poller.
@@ -69,7 +68,7 @@ func (e *OpError) Error() string {
 // Unwrap returns Err.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Timeout reports whether the operation ended because of a deadline.
+// Timeout reports whether the operation ended because of a deadline or timeout.
 func (e *OpError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.Err, &t) && t.Timeout()
@@ -106,8 +105,7 @@ func (idleTimeoutError) Error() string        { return "conn: idle timeout" }
 func (idleTimeoutError) Timeout() bool        { return true }
 func (idleTimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
-// opError wraps err, and returns nil for nil and the bare end of stream for
-// the end of stream.
+// opError wraps err. It returns nil, the end of the stream and an *OpError as they are.
 func opError(op string, addr net.Addr, err error) error {
 	switch err {
 	case nil, io.EOF, io.ErrUnexpectedEOF:
@@ -120,7 +118,7 @@ func opError(op string, addr net.Addr, err error) error {
 	return &OpError{Op: op, Addr: addr, Err: bareError(err)}
 }
 
-// bareError removes what net adds around the error that says what happened.
+// bareError removes what package net wraps around the error that says what happened.
 func bareError(err error) error {
 	switch {
 	case errors.Is(err, net.ErrClosed):
@@ -135,9 +133,8 @@ func bareError(err error) error {
 	return err
 }
 
-// isPeerGone reports whether err says that the connection has ended, and not by
-// this side: the end of the stream, or any error of the kernel's, after which a
-// socket is of no more use.
+// isPeerGone reports whether err says that the connection has ended, and not by this side: the end
+// of the stream, or any error of the kernel, after which a socket is of no use.
 func isPeerGone(err error) bool {
 	var kernel syscall.Errno
 	return err == io.EOF || errors.As(err, &kernel) || errors.Is(err, io.ErrClosedPipe)

@@ -13,28 +13,28 @@ import (
 
 // GroupConfig says how large a Group is. The zero value fits most programs.
 type GroupConfig struct {
-	// Pollers is how many pollers there are at first; zero or less chooses
-	// from GOMAXPROCS. Group.Resize changes it.
+	// Pollers is the initial number of pollers; zero or less chooses from GOMAXPROCS. Group.Resize
+	// changes it.
 	Pollers int
 
 	// Policy says which poller gets a new connection.
 	Policy poller.Policy
 
-	// MaxLingering is how many connections may be in use for their goroutines
-	// to wait on the sockets, instead of leaving them to a poller. Zero
-	// chooses from GOMAXPROCS; negative means none.
+	// MaxLingering is the number of connections in use up to which their goroutines wait on the
+	// sockets themselves, instead of leaving that to a poller. Zero chooses from GOMAXPROCS;
+	// negative means never.
 	MaxLingering int
 
-	// SweepPeriod is how long a connection must be unused, once to twice,
-	// before its goroutine goes home or a poller watches over its user's back. Zero or
-	// less means 20 ms.
+	// SweepPeriod is the period of the sweep. When a connection was unused for one to two periods,
+	// its goroutine stops waiting on the socket, or a poller begins to watch it for its user. Zero
+	// or less means 20 ms.
 	SweepPeriod time.Duration
 }
 
 const defaultSweepPeriod = 20 * time.Millisecond
 
-// Group is what connections share: pollers, the workers that serve them, and
-// the sweep. Whoever creates a Group closes it, and the connections in it with it.
+// Group holds what connections share: pollers, the workers that serve them, and the sweep. The
+// creator of a Group closes it, and with it the connections in it.
 type Group struct {
 	pollers    *poller.Group // nil where the platform has none
 	dispatcher *dispatcher
@@ -45,8 +45,8 @@ type Group struct {
 	closeOnce sync.Once
 }
 
-// NewGroup starts a group. Where the platform has no poller its connections
-// have a goroutine each instead; that is not an error.
+// NewGroup starts a group. Where the platform has no poller, its connections have a goroutine each
+// instead; that is not an error.
 func NewGroup(cfg GroupConfig) (*Group, error) {
 	if cfg.SweepPeriod <= 0 {
 		cfg.SweepPeriod = defaultSweepPeriod
@@ -74,9 +74,9 @@ func (g *Group) isCrowded() bool {
 	return g.sweeper.inUse.Load() > int64(g.dispatcher.maxLingering)
 }
 
-// Resize makes the group have n pollers from now on, n > 0. Connections stay
-// with the poller they have: one too many serves its own to the end and gets no new ones.
-// It returns errors.ErrUnsupported where there are no pollers.
+// Resize changes the number of pollers to n, n > 0. Connections stay with the poller they have: a
+// surplus poller serves its own to their end and gets no new ones. The error matches
+// errors.ErrUnsupported where there are no pollers.
 func (g *Group) Resize(n int) error {
 	if g.pollers == nil {
 		return opError("resize group", nil, errors.ErrUnsupported)
@@ -85,8 +85,8 @@ func (g *Group) Resize(n int) error {
 }
 
 // Close closes the connections that are left in the group, ends the pollers, the sweep and the
-// workers, and waits for them; a worker ends when its callback returns. It must not
-// be called from a callback, for which it would wait. Closing again does nothing.
+// workers, and waits for them; a worker ends when its callback returns. Do not call it from a
+// callback, which it would wait for. Closing again does nothing.
 func (g *Group) Close() error {
 	var err error
 	g.closeOnce.Do(func() {
@@ -102,7 +102,7 @@ func (g *Group) Close() error {
 	return err
 }
 
-// closeWithin is Close that returns ctx's error, and goes on by itself, if ctx ends first.
+// closeWithin is Close, but if ctx ends first it returns ctx's error and Close goes on by itself.
 func (g *Group) closeWithin(ctx context.Context) error {
 	closed := make(chan error, 1)
 	go func() { closed <- g.Close() }()
@@ -114,8 +114,8 @@ func (g *Group) closeWithin(ctx context.Context) error {
 	}
 }
 
-// watch adds a new connection to remote to one of the pollers, which lives from
-// then on as long as the connection does, whatever Resize says; nil if there is none.
+// watch adds a new connection to remote to one of the pollers, and returns nil if there are none.
+// The poller lives as long as the connection, whatever Resize says.
 func (g *Group) watch(remote net.Addr, t poller.Target) (watcher, poller.Token, error) {
 	if g.pollers == nil {
 		return nil, 0, nil

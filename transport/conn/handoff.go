@@ -2,19 +2,16 @@ package conn
 
 import "slices"
 
-// Offer says, inside OnRequest, that this call will read no more: it goes on
-// with what it has taken, and if it still runs at the next tick of the sweep the
-// reading side is taken from it. Then requests behind it do not wait for it:
-// OnRequest is called for them by other workers, beside this call, and the worker
-// that runs it goes home after it. What it has left unread is offered again with
-// what comes next.
+// Offer says, inside OnRequest, that this call reads no more. The call goes on with what it has
+// taken. If it still runs at the next tick of the sweep, the reading side is taken from it: other
+// workers call OnRequest for later requests, beside this call. What the call has left unread is
+// passed to OnRequest again with what comes next.
 //
-// Only the goroutine that OnRequest was called on may call it, once, after Pause if
-// it wants both; from then on it must not use the Reader, whose slices have become
-// invalid. The calls that run at the same time have to share the Writer among
-// themselves. The close callbacks wait for all of them.
+// Only the goroutine that OnRequest was called on may call it, once, and after Pause if it calls
+// both. From then on the call must not use the Reader, whose slices are invalid. Calls that run at
+// the same time must share the Writer among themselves. The close callbacks wait for all of them.
 //
-// Without a Group there is no sweep, and Offer is HandOff.
+// Without a Group there is no sweep, and Offer does what HandOff does.
 func (c *Conn) Offer() {
 	c.offer()
 	if c.group == nil {
@@ -22,29 +19,28 @@ func (c *Conn) Offer() {
 	}
 }
 
-// HandOff is Offer, with the reading side taken at once. It costs an arming of the
-// poller, or the wake-up of a worker where there is none, so it is for calls that are
-// known to take their time.
+// HandOff is Offer with the reading side taken at once. It costs an arming of the poller, or
+// without a poller the wake-up of a worker, so it is for calls that are known to take long.
 func (c *Conn) HandOff() {
 	c.offer()
 	c.take()
 }
 
 // TakeOffered takes the reading side from an OnRequest that has offered it, as the sweep does at
-// its next tick. If none has, or it has returned, it does nothing. It may be called from any
-// goroutine, and does not block.
+// its next tick. If no call has offered it, or that call has returned, TakeOffered does nothing. It
+// may be called from any goroutine, and does not block.
 func (c *Conn) TakeOffered() { c.take() }
 
 // Turn stands for a call of OnRequest.
 type Turn struct{ word word }
 
-// Turn returns the call of OnRequest that runs. Only the goroutine that it was called on may ask,
-// before Offer.
+// Turn returns the call of OnRequest that runs. Only the goroutine that OnRequest was called on may
+// call it, before Offer.
 func (c *Conn) Turn() Turn { return Turn{word(c.state.Load()).turn()} }
 
-// KeepOpen says that the OnRequest of turn t has done all that it had to, although its goroutine
-// ends: code that it called has called runtime.Goexit, and it has dealt with that. Then the
-// connection goes on, read by others. It is called by a deferred function of that OnRequest.
+// KeepOpen says that the OnRequest of turn t has finished its work although its goroutine ends: it
+// has dealt with a runtime.Goexit in code that it called. The connection then stays open, and
+// another worker reads it. A deferred function of that OnRequest calls KeepOpen.
 func (c *Conn) KeepOpen(t Turn) {
 	c.mu.Lock()
 	c.keptOpen = append(c.keptOpen, t)
@@ -72,12 +68,12 @@ func (c *Conn) offer() {
 		c.offeredAt.Store(c.group.sweeper.tick.Load())
 	}
 	c.transition(eventOffer)
-	c.touch() // now: a sweep that saw it before may have dropped it, if the handler has taken long so far
+	c.touch() // now: a sweep may have dropped it while the handler ran
 }
 
-// take takes the reading side from the handler that offered it, unless that has
-// returned. The handler counts as work from before it loses the side until it returns,
-// so that at no time nobody knows of it.
+// take takes the reading side from the handler that offered it, unless the handler has returned.
+// The handler counts as work from before it loses the reading side until it returns, so that it is
+// always counted.
 func (c *Conn) take() {
 	if !c.BeginWork() {
 		return
@@ -92,7 +88,7 @@ func (c *Conn) take() {
 	c.armMu.Unlock()
 	switch {
 	case err != nil:
-		// Elsewhere: the sweep may be who takes.
+		// Elsewhere: the caller may be the sweep.
 		c.spawn(func() { c.closeWith(opError("arm", c.remote, err)) })
 	case act&actQueue != 0:
 		c.enqueue()
@@ -101,9 +97,9 @@ func (c *Conn) take() {
 	}
 }
 
-// armTakenLocked arms for what was taken from a handler, as act says. Where an arming
-// stays it is made anew: what was reported before the handler was called, and is
-// still in the socket, would not be reported again.
+// armTakenLocked arms a connection that was taken from a handler, as act says. An arming that stays
+// is made anew: it would not report again what it reported before the handler was called and is
+// still in the socket.
 func (c *Conn) armTakenLocked(act action) error {
 	switch {
 	case act&actArm != 0:

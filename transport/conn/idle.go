@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once
-// nothing was read or written on it, no callback ran and no work went on for d. Zero or less
-// removes the timeout. The time starts anew with the call.
+// SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once nothing was read or
+// written on it, no callback ran and no work went on for d. Zero or less removes the timeout. The
+// call restarts the time.
 //
-// It costs one timer per connection, which is set again only when it fires, so
-// once per d and not per request; no goroutine waits for it.
+// It costs one timer per connection, which is set again only when it fires: once per d, not per
+// request. No goroutine waits for it.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,21 +27,21 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 		c.idleTimer.Reset(d)
 	case c.idleTimer != nil:
 		c.idleTimer.Stop()
-		c.idleTimer = nil // a connection without the timeout does without its memory
+		c.idleTimer = nil // frees its memory
 	}
 	return nil
 }
 
 // markUsed records when the connection was last in use, if it has an idle timeout. The end of a use
-// is recorded before it shows: before the change of state, and before readers and pending say that
-// no wait is under way.
+// is recorded before others can see it: before the change of state, and before readers and pending
+// say that no wait is under way.
 func (c *Conn) markUsed() {
 	if c.timed.Load() {
 		c.restedAt.Store(int64(c.clock.now()))
 	}
 }
 
-// restedFor returns how long the connection was not in use.
+// restedFor returns how long the connection has been unused.
 func (c *Conn) restedFor() time.Duration {
 	return time.Duration(c.clock.now() - instant(c.restedAt.Load()))
 }
@@ -65,13 +65,13 @@ func (c *Conn) checkIdle() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idleTimeout == timeout && word(c.state.Load()).isOpen() { // otherwise SetIdleTimeout has set the timer
+	if c.idleTimeout == timeout && word(c.state.Load()).isOpen() { // else SetIdleTimeout has set it
 		c.idleTimer.Reset(left)
 	}
 }
 
-// endIdle closes the connection if nothing has used it for timeout. It closes it in the very state
-// in which it has found that, so that a use that begins or ends meanwhile keeps it open.
+// endIdle closes the connection if nothing has used it for timeout. It changes exactly the state in
+// which it found that, so that a use that begins or ends meanwhile keeps the connection open.
 func (c *Conn) endIdle(timeout time.Duration) {
 	old := c.state.Load()
 	if c.readers.Load() > 0 || c.pending.Load() > 0 || c.restedFor() < timeout {
@@ -83,8 +83,8 @@ func (c *Conn) endIdle(timeout time.Duration) {
 	}
 }
 
-// hasArrived reports whether bytes have come that a worker is yet to be told of: a request
-// that arrives as its time is over is not answered with a RST. One system call, once per
+// hasArrived reports whether bytes have come that no worker knows of yet, so that a request that
+// arrives just as the time is over is not answered with a RST. It costs one system call per
 // connection that ends idle.
 func (c *Conn) hasArrived() bool {
 	switch word(c.state.Load()).holder() {
@@ -94,7 +94,7 @@ func (c *Conn) hasArrived() bool {
 	return false
 }
 
-// stopIdleTimer gives the timer back when the connection ends.
+// stopIdleTimer stops the timer when the connection ends.
 func (c *Conn) stopIdleTimer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

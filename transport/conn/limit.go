@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// limit arbitrates one deadline of a socket, for reading or for writing, between the three
-// that want it: the user's deadline, the timeout of each wait, and the sweep, which makes a
-// lingering goroutine look up. A wait ends at the deadline if there is one, and otherwise when
-// it has taken the timeout. Both are kept, so that a deadline that is removed brings the timeout
-// back. What the sweep wants is kept apart from both.
+// limit shares one deadline of a socket, for reading or for writing, among three that need it: the
+// user's deadline, the timeout of each wait, and the sweep, which interrupts a lingering goroutine.
+// A wait ends at the deadline if there is one, otherwise when the timeout has passed. Both are
+// kept, so that removing the deadline brings the timeout back. The sweep's interruption is kept
+// apart from both.
 //
-// Setting a socket's deadline costs a visit to the runtime's timers, so it is not done
-// for every wait for data: an earlier deadline is left armed, and a wait that it
-// ends too soon finds in expired that it may go on. A wait to write is rare, and
-// ended too soon it breaks a TLS connection, so beginExact sets the deadline each
-// time, and endExact removes it.
+// Setting a socket's deadline costs a visit to the runtime's timers, so not every wait for data
+// does it: an earlier deadline stays armed, and a wait that it ends too soon learns from expired
+// that it may go on. A wait to write is rare, and ending it too soon breaks a TLS connection, so
+// beginExact sets the deadline each time, and endExact removes it.
 //
 // One wait at a time uses a limit; setDeadline, setTimeout and wakeUp may come at any time.
 type limit struct {
@@ -31,7 +30,7 @@ type limit struct {
 
 	// guarded by mu
 	timeout time.Duration // for each wait; zero: none
-	timeUp  instant       // when the wait under way, or the last one, has taken its timeout
+	timeUp  instant       // when the timeout of the wait under way, or of the last one, passes
 	armed   instant       // what the socket's deadline is set to
 	kick    bool          // armed is past because of wakeUp
 
@@ -58,8 +57,8 @@ func (l *limit) init(c clock, sock deadlineSetter, way direction) {
 	l.timeUp, l.armed = never, never
 }
 
-// armLocked sets the socket's deadline to at, or to one that has passed if the goroutine that
-// wakeUp is meant for has not looked up yet.
+// armLocked sets the socket's deadline to at, or to one that has passed while the goroutine that
+// wakeUp interrupts has not noticed yet.
 func (l *limit) armLocked(at instant) error {
 	if l.kick {
 		at = past
@@ -95,13 +94,13 @@ func (l *limit) setTimeout(d time.Duration) {
 	l.mu.Unlock()
 }
 
-// isOver reports whether the deadline has passed; a timeout never has.
+// isOver reports whether the deadline has passed. It ignores the timeout.
 func (l *limit) isOver() bool {
 	deadline := instant(l.deadline.Load())
 	return deadline != unset && l.clock.now() >= deadline
 }
 
-// endLocked returns when the wait under way has to end.
+// endLocked returns when the wait under way must end.
 func (l *limit) endLocked() instant {
 	if deadline := instant(l.deadline.Load()); deadline != unset {
 		return deadline
@@ -109,7 +108,7 @@ func (l *limit) endLocked() instant {
 	return l.timeUp
 }
 
-// beginLocked notes that a wait starts now, and returns when it has to end.
+// beginLocked notes that a wait starts now, and returns when it must end.
 func (l *limit) beginLocked() instant {
 	l.timeUp = never
 	if l.timeout > 0 {
@@ -178,8 +177,8 @@ func (l *limit) wakeUp() error {
 	return l.armLocked(never)
 }
 
-// kicked is called when the socket's deadline ended a lingering wait, which has
-// no limit of its own. It reports whether that was wakeUp's doing, and removes the deadline.
+// kicked is called when the socket's deadline ended a lingering wait, which has no limit of its
+// own. It reports whether wakeUp caused that, and removes the deadline.
 func (l *limit) kicked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

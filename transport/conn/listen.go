@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// Listen listens as net.Listen does for "tcp", "tcp4", "tcp6" and "unix". For "unix" it is
-// ListenUnix, and the listener a *UnixListener.
+// Listen listens as net.Listen does for "tcp", "tcp4", "tcp6" and "unix". For "unix" it calls
+// ListenUnix, and the listener is a *UnixListener.
 func Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	if network == "unix" {
@@ -20,11 +20,10 @@ func Listen(ctx context.Context, network, address string) (net.Listener, error) 
 	return lc.Listen(ctx, network, address)
 }
 
-// ListenShared opens n listeners on the same TCP address with SO_REUSEPORT, so
-// that the kernel spreads new connections over them and each has a queue of its
-// own; see socket(7). With port 0 all get the port that the first one got. Each
-// is for a Serve of its own. It returns errors.ErrUnsupported where there is no
-// such option.
+// ListenShared opens n listeners on the same TCP address with SO_REUSEPORT, so that the kernel
+// spreads new connections over them and each has a queue of its own; see socket(7). With port 0 all
+// get the port that the first one got. Each needs a Serve of its own. The error matches
+// errors.ErrUnsupported where there is no such option.
 func ListenShared(ctx context.Context, network, address string, n int) ([]net.Listener, error) {
 	lc := net.ListenConfig{Control: reusePort}
 	var listeners []net.Listener

@@ -21,7 +21,7 @@ func reusePort(_, _ string, raw syscall.RawConn) error {
 	return os.NewSyscallError("setsockopt", errno)
 }
 
-// hasBacklog reports whether a listener has a connection to be accepted.
+// hasBacklog reports whether a listener has a connection waiting to be accepted.
 func hasBacklog(raw syscall.RawConn) (has bool) {
 	_ = raw.Control(func(fd uintptr) { // fails on a closed one, which has none
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

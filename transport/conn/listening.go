@@ -11,14 +11,14 @@ type listening struct {
 	server *Server      // immutable
 	ln     net.Listener // immutable
 	guard  *socketFile  // immutable; nil except for a *net.UnixListener
-	result chan error   // immutable; has room for what Serve returns: the first error, or nil after the last acceptor's end
+	result chan error   // immutable; holds Serve's result: the first error, or nil at the end
 
 	closing  sync.Once
 	inAccept atomic.Int32 // acceptors that are inside Accept
 
 	// guarded by Server.mu
 	acceptors int
-	stuck     bool // that Accept goes on after Close was reported
+	stuck     bool // it was reported that Accept goes on after Close
 }
 
 // accept is ln's Accept.
@@ -42,7 +42,7 @@ func (l *listening) close() {
 // forget implements owner.
 func (l *listening) forget(c *Conn) { l.server.forget(c) }
 
-// localAddr implements owner: the kernel knows a UnixListener's socket by the name of a moment.
+// localAddr implements owner. The kernel knows a UnixListener's socket only by its temporary name.
 func (l *listening) localAddr() net.Addr {
 	if unix, ok := l.ln.(*UnixListener); ok {
 		return unix.Addr()
@@ -50,7 +50,7 @@ func (l *listening) localAddr() net.Addr {
 	return nil
 }
 
-// end has Serve return err, unless it has had its result.
+// end makes Serve return err, unless Serve already has its result.
 func (l *listening) end(err error) {
 	select {
 	case l.result <- err:
@@ -78,8 +78,8 @@ func (s *Server) addListener(ln net.Listener) (*listening, bool) {
 	return l, !stopped
 }
 
-// acceptFrom is an acceptor's life. Its error is recorded before it closes the listener, which
-// ends the others with errors that say nothing.
+// acceptFrom is the goroutine of an acceptor. It records its error before it closes the listener,
+// since the close ends the other acceptors with errors that say nothing.
 func (s *Server) acceptFrom(l *listening) {
 	defer s.acceptorEnded(l)
 	if err := s.accept(l); err != nil {
@@ -88,8 +88,9 @@ func (s *Server) acceptFrom(l *listening) {
 	}
 }
 
-// acceptorEnded forgets an acceptor, and with the last one the listener. While the server serves
-// on, nothing else would close it; otherwise stop takes its backlog first.
+// acceptorEnded forgets an acceptor, and with the last one the listener. While the server serves,
+// it closes the listener too, since nothing else would. Otherwise stop does, after it has taken the
+// backlog.
 func (s *Server) acceptorEnded(l *listening) {
 	s.mu.Lock()
 	l.acceptors--

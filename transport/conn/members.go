@@ -5,7 +5,7 @@ import "sync"
 // members are the connections of a Group, from newConn to their teardown.
 type members struct {
 	mu     sync.Mutex // taken inside any lock of a Conn
-	closed bool       // guarded by mu: nothing joins
+	closed bool       // guarded by mu: join refuses
 	first  *Conn      // guarded by mu: a list, linked by Conn.nextMember and prevMember
 }
 
@@ -39,7 +39,7 @@ func (m *members) leave(c *Conn) {
 	c.nextMember, c.prevMember = nil, nil
 }
 
-// close has nothing join from now on, and returns those that have not left.
+// close makes join refuse from now on, and returns the members that are left.
 func (m *members) close() []*Conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,13 +9,12 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// New makes a Conn of nc, which it owns from then on, with cfg's callbacks and
-// limits. A plain TCP or Unix socket is watched by one of g's pollers; any
-// other net.Conn, and any at all where g is nil or the platform has no poller,
-// has a goroutine of its own if it has a request handler.
+// New makes nc a Conn with cfg's callbacks and limits. The Conn owns nc from then on. One of g's
+// pollers watches a plain TCP or Unix socket. Any other net.Conn, and any at all if g is nil or the
+// platform has no poller, has a goroutine of its own if it has a request handler.
 //
-// OnPrepare has returned when New returns. New does not block otherwise, and
-// fails only if g is closed; nc is closed then.
+// OnPrepare has returned when New returns. New does not block otherwise, and fails only if g is
+// closed or one of its pollers has failed; nc is closed then.
 func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 	c, err := newConn(nc, &cfg, g, nil)
 	if err != nil {
@@ -123,9 +122,9 @@ func (c *Conn) enqueue() {
 	c.group.dispatcher.wake()
 }
 
-// SetOnRequest sets or replaces OnRequest. On a connection in its user's hands
-// it hands the reading side over to the handler, which is called at once if bytes wait;
-// nobody may be reading. It does not block.
+// SetOnRequest sets or replaces OnRequest. On a connection that its user reads, it hands the
+// reading side over to the handler, which is called at once if bytes wait. No goroutine may be
+// reading then. It does not block.
 func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
 	if f == nil {
 		return opError("set handler", c.remote, errNilHandler)
@@ -138,9 +137,9 @@ func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
 	return nil
 }
 
-// adopt has a worker take a connection that is in its user's hands and has a
-// request handler. SetOnRequest calls it, and so does whoever gives a connection
-// to its user, who may have looked for a handler before it was set.
+// adopt has a worker take a connection that its user has and that has a request handler.
+// SetOnRequest calls it, and so do open and yield, which may have looked for a handler before it
+// was set.
 func (c *Conn) adopt() {
 	if c.onRequest.Load() != nil && c.transition(eventAdopt)&actQueue != 0 {
 		c.enqueue()
@@ -192,14 +191,14 @@ type target Conn
 
 var _ poller.Target = (*target)(nil)
 
-// OnReady implements poller.Target: the poller's goroutine calls it, and it
-// does not block. What it says is a hint; the worker reads and sees.
+// OnReady implements poller.Target: the poller's goroutine calls it, and it does not block. The
+// readiness is a hint; the worker reads and sees.
 func (t *target) OnReady(r poller.Readiness) {
 	c := (*Conn)(t)
 	if r&poller.Hangup != 0 {
 		var err error
 		if h := word(c.state.Load()).holder(); h == holderUser || h == holderWatched {
-			err = io.EOF // nobody may read and learn more
+			err = io.EOF // perhaps no goroutine reads and learns more
 		}
 		c.hangup(err)
 		return
@@ -219,28 +218,28 @@ func (t *target) OnReady(r poller.Readiness) {
 	}
 }
 
-// Drain closes the connection as soon as it has nothing left to read, and no
-// callback and no work beside them goes on. One in its user's hands is theirs to close,
-// unless it lies idle. It does not wait and may be called from any goroutine.
+// Drain closes the connection as soon as nothing is left to read and no callback and no other work
+// (BeginWork) goes on. A connection that its user reads is closed only if it is idle; otherwise its
+// user must close it. Drain does not wait and may be called from any goroutine.
 func (c *Conn) Drain() {
 	if word(c.state.Load()).isOpen() {
 		c.drain()
 	}
 }
 
-// EndsItself leaves the connection's end to its user when its Server shuts down: Shutdown waits for
-// it as for any other and does not close it when it is idle, but only when its time is over. A
-// protocol needs this that agrees with the peer on the end. The Server's DrainAll calls wanted in
-// place of draining the connection: it is to end then, and wanted must not block. A connection that
-// is draining already goes on doing so, and Drain drains one later. It may be called from any
-// goroutine.
+// EndsItself leaves the connection's end to its user when its Server shuts down. Shutdown waits for
+// it as for any other, but does not close it when it is idle, only when Shutdown's time is over.
+// This is for protocols that agree with the peer on the end. The Server's DrainAll calls wanted
+// instead of draining the connection: the user must end it then, and wanted must not block. A
+// connection that is already draining goes on draining, and a later Drain still drains. EndsItself
+// may be called from any goroutine.
 func (c *Conn) EndsItself(wanted func()) { c.kept.Store(&wanted) }
 
 // drain has the connection closed as soon as it has nothing left to read and no
 // callback runs.
 func (c *Conn) drain() {
 	if c.tells.Load() && c.lastTick.Load()+1 >= c.group.sweeper.tick.Load() {
-		c.use() // it may be watched although it was written, and is not idle
+		c.use() // it may be watched although it was just written, and so is not idle
 		c.touch()
 	}
 	act := c.transition(eventDrain)

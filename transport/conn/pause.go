@@ -2,11 +2,11 @@ package conn
 
 import "github.com/kiteline/kiteline/transport/poller"
 
-// Pause says, inside OnRequest and before Offer, that it wants no more for now: once
-// it has returned, or has lost the reading side, nothing is read from the connection
-// until Resume, so that the peer is held back by TCP. Then OnRequest is called with
-// what it has left unread, even if nothing came meanwhile. Only the goroutine that
-// OnRequest was called on may call it.
+// Pause says, inside OnRequest and before Offer, that the handler wants no more for now. Once
+// OnRequest has returned, or has lost the reading side, nothing is read from the connection until
+// Resume, so that TCP holds the peer back. After Resume, OnRequest is called with what it has left
+// unread, even if nothing has come meanwhile. Only the goroutine that OnRequest was called on may
+// call Pause.
 func (c *Conn) Pause() {
 	if !c.inRequest {
 		panic("conn: BUG: pause outside of OnRequest")
@@ -15,10 +15,10 @@ func (c *Conn) Pause() {
 	c.transition(eventPause)
 }
 
-// Resume ends what Pause began, even if the OnRequest that called it has not
-// returned yet. Without a Pause it does nothing. It reports whether the connection is
-// open, so that whoever has something to share out can turn to another. It does not
-// block and may be called from any goroutine.
+// Resume ends what Pause began, even if the OnRequest that called it has not returned yet. Without
+// a Pause it does nothing. It reports whether the connection is open, so that a caller with
+// something to share out can turn to another one. It does not block and may be called from any
+// goroutine.
 func (c *Conn) Resume() bool {
 	if c.transition(eventResumeReading)&actQueue != 0 {
 		c.enqueue()
@@ -41,9 +41,9 @@ func (c *Conn) restPaused() bool {
 	return act&actKick != 0
 }
 
-// awaitCalm lets go of a connection that the peer has closed while work goes on
-// beside the callbacks, whose results may still be wanted: a peer may close only
-// the direction it has finished with. It reports false if there is none.
+// awaitCalm lets go of a connection that the peer has closed while work goes on beside the
+// callbacks. The peer may still want the results: it may have closed only its own direction. If
+// there is no such work, awaitCalm reports false.
 func (c *Conn) awaitCalm() bool {
 	act := c.transition(eventAwaitCalm)
 	if act&actTeardown != 0 {
@@ -52,7 +52,7 @@ func (c *Conn) awaitCalm() bool {
 	return act&actKick == 0
 }
 
-// armPausedLocked arms for hang-up only, unless an arming stays, which tells of it.
+// armPausedLocked arms for hang-up only, unless an arming stays, which reports a hang-up too.
 func (c *Conn) armPausedLocked() error {
 	if c.watcher == nil || c.staying.Load() || word(c.state.Load()).has(flagHangup) {
 		return nil

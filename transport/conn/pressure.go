@@ -6,12 +6,12 @@ import "github.com/kiteline/kiteline/internal/callback"
 type Pressure uint8
 
 const (
-	// PressureLow: at most WriteLowWatermark bytes wait. A new connection is
-	// here, and one that was at PressureHigh returns here.
+	// PressureLow: the state of a new connection, and of one that has fallen from PressureHigh to
+	// WriteLowWatermark bytes. Left when more than WriteHighWatermark bytes wait.
 	PressureLow Pressure = iota
 
-	// PressureHigh: more than WriteHighWatermark bytes wait, since the peer
-	// does not read as fast as this side writes.
+	// PressureHigh: more than WriteHighWatermark bytes waited, since the peer reads more slowly
+	// than this side writes. Left when at most WriteLowWatermark bytes wait.
 	PressureHigh
 )
 
@@ -23,11 +23,11 @@ func (p Pressure) String() string {
 	return "low"
 }
 
-// Pending returns how many bytes the Flush or Write under way has still to hand
-// to the kernel. It is safe from any goroutine.
+// Pending returns how many bytes the Flush or Write under way must still hand to the kernel. It may
+// be called from any goroutine.
 func (c *Conn) Pending() int { return int(c.pending.Load()) }
 
-// Pressure returns which watermark was crossed last. It is safe from any goroutine.
+// Pressure returns which watermark was crossed last. It may be called from any goroutine.
 func (c *Conn) Pressure() Pressure { return Pressure(c.pressure.Load()) }
 
 // setPendingLocked records that n bytes wait for the kernel and reports a crossed watermark.
@@ -55,7 +55,7 @@ func (c *Conn) setPressureLocked(p Pressure) {
 	if !open {
 		return
 	}
-	// Apart, since a message that is written half must not be left so.
+	// Apart: a callback that ends its goroutine must not leave a message half written.
 	if failure := callback.Apart(func() { c.config.OnPressure(c, p) }); failure != nil {
 		_ = c.failed(failure)
 	}

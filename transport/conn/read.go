@@ -15,8 +15,8 @@ type source Conn
 
 var _ buffer.Source = (*source)(nil)
 
-// Fill implements buffer.Source: it waits until need bytes are readable, for
-// the read timeout as a whole.
+// Fill implements buffer.Source: it waits until need bytes are readable, at most the read timeout
+// in all.
 func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
 	c := (*Conn)(s)
 	if err := c.beginRead(); err != nil {
@@ -78,9 +78,9 @@ func (c *Conn) beginRead() error {
 	return nil
 }
 
-// socketError returns the error of the kernel's that the connection has met, if it has and
-// nothing is left to read: whoever looked, or wrote, may have met it instead of the reader, and
-// the kernel tells it once.
+// socketError returns the kernel's error that the connection has met, if there is one and nothing
+// is left to read. A write, or a look at the socket, may have met it instead of the reader, and the
+// kernel reports it only once.
 func (c *Conn) socketError() error {
 	var kernel *os.SyscallError
 	if err := c.Err(); c.raw && errors.As(err, &kernel) && c.sock.peek() == errWouldBlock {
@@ -98,8 +98,8 @@ func (c *Conn) endRead() {
 	c.enlist() // now: a sweep that saw it read may have dropped it
 }
 
-// readOnce waits for bytes and reads them into p. A deadline of the socket that
-// is not this wait's does not end it.
+// readOnce waits for bytes and reads them into p. A deadline of the socket that is not this wait's
+// own does not end the wait.
 func (c *Conn) readOnce(p []byte) (int, error) {
 	for {
 		n, err := c.sock.waitRead(p)
@@ -139,14 +139,14 @@ func (c *Conn) readFailed(err error) error {
 	return opError("read", c.remote, err)
 }
 
-// SetReadDeadline implements net.Conn. A deadline holds instead of the read timeout, which
-// counts again once the zero time has removed the deadline. Neither a step of the
-// wall clock nor a suspension of the machine makes it pass: a t without a monotonic reading
-// is converted once, by what the wall clock shows at the call.
+// SetReadDeadline implements net.Conn. A deadline replaces the read timeout until the zero time
+// removes the deadline. Neither a step of the wall clock nor a suspension of the machine makes it
+// pass: a t without a monotonic reading is converted once, by what the wall clock shows at the
+// call.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.readLimit, t) }
 
-// setDeadline sets or removes a limit's deadline. Removing one that is not set costs no lock:
-// netpoll's setters of timeouts remove it each time.
+// setDeadline sets or removes a limit's deadline. Removing a deadline that is not set costs no
+// lock: netpoll's setters of timeouts remove it each time.
 func (c *Conn) setDeadline(l *limit, t time.Time) error {
 	if t.IsZero() && !l.hasDeadline() && word(c.state.Load()).isOpen() {
 		return nil

@@ -8,18 +8,17 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// This file is for the user of a connection without a request handler who does not read all the
-// time, and wants no goroutine that waits for what may come.
+// This file serves users of connections without a request handler who do not read all the time, and
+// want no goroutine to wait for what may come.
 
-// SetOnReadable has f called, on a worker, when bytes have come on a connection in its user's hands
-// that is not read: after a tick of the sweep in which it was not read, however often it was
-// written, or at once after Watch. f may read, with TakeArrived, if it makes sure that no other
-// goroutine does. f must not wait for more. Bytes that f leaves are reported again while the
-// connection is not read. One call of f may run beside another. The peer's end is reported to
-// OnDisconnect instead.
+// SetOnReadable has f called on a worker when bytes have come on a connection without OnRequest
+// that its user does not read: after a tick of the sweep without a read, however often it was
+// written, or at once after Watch. f may read with TakeArrived if no other goroutine reads, and
+// must not wait for more. Bytes that f leaves are reported again while the connection is not read.
+// Calls of f may overlap. The peer's end is reported to OnDisconnect instead.
 //
 // The error matches errors.ErrUnsupported, and f is never called, where no poller watches the
-// connection. f is not called either once there is an OnRequest.
+// connection. Once there is an OnRequest, f is no longer called.
 func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 	if c.watcher == nil {
 		return opError("set handler", c.remote, errors.ErrUnsupported)
@@ -29,18 +28,18 @@ func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 	c.mu.Unlock()
 	c.tells.Store(f != nil)
 	if word(c.state.Load()).has(flagUnread) {
-		c.use() // what has come before was told to nobody
+		c.use() // f was not told of what came before
 	}
 	c.touch()
 	return nil
 }
 
-// Watch has the poller watch a connection in its user's hands from now on, instead of after a tick
-// without use. While a goroutine reads, that goroutine sees what comes, and Watch does nothing. The
-// next use ends the watch, as always: the next read where there is an OnReadable.
+// Watch has the poller watch a connection without OnRequest from now on, instead of after a tick
+// without use. While a goroutine reads, Watch does nothing, since that goroutine sees what comes.
+// As always the next use ends the watch; after SetOnReadable only a read counts as use.
 //
-// It reports whether something will tell of what comes: false if no poller watches the connection,
-// if the peer has closed, or if the connection has ended. It may be called from any goroutine.
+// It reports whether what comes will be noticed: false if no poller watches the connection, if the
+// peer has closed, or if the connection has ended. It may be called from any goroutine.
 func (c *Conn) Watch() bool {
 	if c.watcher == nil {
 		return false
@@ -53,9 +52,9 @@ func (c *Conn) Watch() bool {
 }
 
 // TakeArrived reads bytes that have arrived into the Reader's buffer, once and without waiting, and
-// returns how many: none, without an error, if there are none now, or if the connection is on no
-// socket that can be asked. It fails as a read by the Reader does. Only the owner of the reading
-// side may call it.
+// returns how many: none, without an error, if there are none now, or if the socket cannot be read
+// without waiting. It fails as a read by the Reader does. Only the owner of the reading side may
+// call it.
 func (c *Conn) TakeArrived() (int, error) {
 	if err := c.beginRead(); err != nil {
 		return 0, err
@@ -85,7 +84,7 @@ func (c *Conn) tellReadable() {
 	}
 }
 
-// readable calls f. If it has left bytes unread the sweep is to arm for more reading, not for a
+// readable calls f. If f has left bytes unread, it makes the sweep arm for reading again, not for a
 // hang-up alone.
 func (c *Conn) readable(f func(ctx context.Context, c *Conn)) {
 	callback.Run(

@@ -15,9 +15,8 @@ import (
 // looks whether others wait.
 const servingBudget = 16
 
-// serve runs on a worker that took c from the queue, until it lets go of it:
-// read, handle what was read, and again; then wait for more in the way that
-// fits (settle).
+// serve runs on a worker that took c from the queue, until the worker lets go of c. It reads and
+// handles what was read, again and again, then waits for more in the way that fits (settle).
 func (c *Conn) serve() {
 	c.transition(eventServe)
 	c.touch()
@@ -42,8 +41,8 @@ func (c *Conn) serve() {
 	}
 }
 
-// serveOnce reads in the way that how says, handles what came, and decides how
-// the next bytes are waited for.
+// serveOnce reads in the way that how says, handles what came, and decides how to wait for the next
+// bytes.
 func (c *Conn) serveOnce(how settlement, reads int) settlement {
 	n, err := c.receive(how)
 	switch {
@@ -73,9 +72,9 @@ const (
 	settleLinger                   // wait on the socket
 )
 
-// settle decides how the next bytes are waited for after a read that emptied
-// the socket. The peer's end is read at once. Where every arming stays the socket is read until
-// it is empty, since nothing looks at the level again.
+// settle decides how to wait for the next bytes after a read that emptied the socket. The peer's
+// end is read at once. Where every arming stays, the socket is read until it is empty, since
+// nothing looks at the level again.
 func (c *Conn) settle() settlement {
 	if c.raw && (word(c.state.Load()).has(flagHangup) || c.errQueue.Load()) {
 		return settleNow
@@ -95,8 +94,8 @@ func (c *Conn) settleEmpty() settlement {
 	return c.rest()
 }
 
-// mayLinger reports whether lingering may be worth it. The poller has to be armed again after it,
-// which reports an error queue that is not empty.
+// mayLinger reports whether lingering may be worth it. After it the poller must be armed again,
+// which would report an error queue that is not empty.
 func (c *Conn) mayLinger() bool { return !c.group.isCrowded() && !c.errQueue.Load() }
 
 // settleBusy decides after a read that filled its space, so that there may be
@@ -117,9 +116,9 @@ func (c *Conn) settleBusy(reads int) settlement {
 	return settleGone
 }
 
-// settleKicked decides after the sweep has ended a lingering wait, which may not have
-// read even once. A worker that is slow to arm may have set an arming that stays after this one
-// had looked for it; what it then reported is told to nobody else, so it is looked for.
+// settleKicked decides after the sweep has ended a lingering wait, which may not have read even
+// once. Another worker that was slow to arm may have made an arming that stays after this worker
+// had looked for one. No other worker learns what that arming reported, so this one looks.
 func (c *Conn) settleKicked() settlement {
 	switch {
 	case c.watcher != nil && c.staying.Load():
@@ -127,20 +126,19 @@ func (c *Conn) settleKicked() settlement {
 	case c.watcher != nil:
 		return c.rest()
 	case c.drained():
-		return settleNow // a request may have come meanwhile; a wrapper's is left by the kick
+		return settleNow // a request may have come; a wrapper's is still unread after the kick
 	}
 	return settleLinger
 }
 
-// drained reports whether the server shuts down and this connection, on which
-// there is nothing to read now, has no begun request in its buffer and no work
-// that goes on beside the callbacks.
+// drained reports whether a connection with nothing to read now can be closed since it is draining:
+// it has no begun request in its buffer and no work that goes on beside the callbacks.
 func (c *Conn) drained() bool {
 	w := word(c.state.Load())
 	return w.has(flagDraining) && !w.has(flagBusy) && c.in.Len() == 0
 }
 
-// closeDrained ends a connection that its server has no more use for.
+// closeDrained closes a connection that is drained.
 func (c *Conn) closeDrained() settlement {
 	c.closeWith(net.ErrClosed)
 	c.release()
@@ -161,10 +159,9 @@ func (c *Conn) yield() {
 	c.adopt()
 }
 
-// rest arms the poller and lets go of the connection. Arming looks at the
-// level: what came meanwhile is reported at once. A connection that is to be
-// drained, or of which an arming that stays has reported something meanwhile, is
-// looked at once more instead.
+// rest arms the poller and lets go of the connection. Arming looks at the level: what came
+// meanwhile is reported at once. If the connection is to be drained, or an arming that stays has
+// reported something meanwhile, the worker looks once more instead.
 func (c *Conn) rest() settlement {
 	ev := eventRest
 	if c.in.Len() > 0 {
@@ -185,7 +182,7 @@ func (c *Conn) rest() settlement {
 	case err != nil:
 		c.closeWith(opError("arm", c.remote, err))
 	case c.staying.Load():
-		c.touch() // now: the sweep is to look at the level, and may have dropped it during a handler
+		c.touch() // now: the sweep must look at the level, and may have dropped it before
 	}
 	return settleGone
 }
@@ -199,12 +196,12 @@ func (c *Conn) armToRestLocked() error {
 	return c.armLocked(poller.InterestRead | poller.InterestStay)
 }
 
-// unstay ends an arming that stays, before the goroutine waits on the socket
-// itself: it would wake the poller for each request.
+// unstay ends an arming that stays, before the goroutine waits on the socket itself: that arming
+// would wake the poller for each request.
 func (c *Conn) unstay() {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
-	_ = c.disarmLocked() // armed still: it costs a wake-up of the poller, no more
+	_ = c.disarmLocked() // on failure it stays armed, which costs only a wake-up of the poller
 }
 
 // receive reads into the input buffer, in the way that how says.
@@ -226,16 +223,16 @@ func (c *Conn) receiveNow() (int, error) {
 }
 
 const (
-	// firstLook is long enough to read what is there on a busy machine too, and short for a stop.
+	// firstLook is long enough to read what is there even on a busy machine, and short for a stop.
 	firstLook = 5 * time.Millisecond
 
-	// shortestLook is short for a client to ask anew in.
+	// shortestLook leaves a client little time to send another request.
 	shortestLook = 100 * time.Microsecond
 )
 
-// look is receiveNow for a wrapper that is to be drained, which can only wait: a deadline that has
-// passed would end its Read although bytes are there. Each look is half as long as the one before,
-// so that a client that goes on asking does not hold up the stop.
+// look is receiveNow for a wrapper that is being drained. It must wait a little: a deadline that
+// has passed would end the wrapper's Read although bytes are there. Each look is half as long as
+// the one before, so that a client that keeps sending requests does not hold up the stop.
 func (c *Conn) look(space []byte) (n int, err error) {
 	c.lastLook = max(c.lastLook/2, shortestLook)
 	for again := true; again; {
@@ -304,7 +301,7 @@ func (c *Conn) stopLingering() {
 
 // commit makes n bytes of space readable.
 func (c *Conn) commit(space []byte, n int, err error) (int, error) {
-	c.lastSpace = int32(min(len(space), timedBytes)) // a read takes no more, whatever it might (sys_linux.go)
+	c.lastSpace = int32(min(len(space), timedBytes)) // a read's limit (sys_linux.go)
 	c.in.Commit(n)
 	c.received += uint64(n)
 	if n > 0 {
@@ -313,9 +310,8 @@ func (c *Conn) commit(space []byte, n int, err error) (int, error) {
 	return 0, err
 }
 
-// handle calls OnRequest as long as there is something to read and it takes
-// some of it. It reports whether the caller still has the connection and is to
-// go on with it.
+// handle calls OnRequest as long as there is something to read and it takes some of it. It reports
+// whether the caller still has the connection and must go on with it.
 func (c *Conn) handle() bool {
 	for c.in.Len() > 0 {
 		consumed := c.received - uint64(c.in.Len())
@@ -333,9 +329,9 @@ func (c *Conn) handle() bool {
 	return true
 }
 
-// request calls OnRequest once. It reports whether the caller still has the
-// connection: not if it was closed, and not if OnRequest has lost the reading side. It does not
-// return, and somebody else has the connection or it is closed, if OnRequest ends the goroutine.
+// request calls OnRequest once. It reports whether the caller still has the connection: not if it
+// was closed, and not if OnRequest has lost the reading side. If OnRequest ends the goroutine,
+// request does not return; then another worker has the connection or it is closed.
 func (c *Conn) request() (keeps bool) {
 	c.touch()
 	c.paused, c.inRequest = false, true
@@ -356,8 +352,8 @@ func (c *Conn) request() (keeps bool) {
 	return keeps
 }
 
-// requestEnded does what is due after a call of OnRequest that began in turn and came to err. It
-// reports whether the call still had the connection and leaves it open.
+// requestEnded finishes a call of OnRequest that began in turn and ended with err. It reports
+// whether the call still had the connection and has left it open.
 func (c *Conn) requestEnded(turn Turn, err error) bool {
 	if !c.handled(turn.word) {
 		if err != nil {
@@ -377,8 +373,8 @@ func (c *Conn) requestEnded(turn Turn, err error) bool {
 	return true
 }
 
-// isOpenOrRelease reports whether the connection goes on; the caller, who holds it, has let go of
-// it if not.
+// isOpenOrRelease reports whether the connection is open. If not, it releases the connection, which
+// the caller held.
 func (c *Conn) isOpenOrRelease() bool {
 	if word(c.state.Load()).isOpen() {
 		return true
@@ -388,7 +384,7 @@ func (c *Conn) isOpenOrRelease() bool {
 }
 
 // passOn gives the connection to another worker, since the goroutine ends after an OnRequest that
-// was kept open. What that has left unread is offered again.
+// was kept open. What OnRequest has left unread is passed to it again.
 func (c *Conn) passOn() {
 	if c.paused && !c.restPaused() {
 		return
@@ -402,8 +398,8 @@ func (c *Conn) passOn() {
 	}
 }
 
-// markSeen records, when OnRequest returns or offers the reading side, what it
-// has seen: everything, or if it has paused what it took.
+// markSeen records, when OnRequest returns or offers the reading side, what it has seen:
+// everything, or after Pause only what it took.
 func (c *Conn) markSeen() {
 	c.inRequest = false
 	c.offered = c.received
@@ -412,8 +408,8 @@ func (c *Conn) markSeen() {
 	}
 }
 
-// connect calls OnConnect if it was not called yet. It reports whether the
-// connection goes on; the caller has let go of it if not.
+// connect calls OnConnect if it was not called yet. It reports whether the connection is open; if
+// not, it has been released.
 func (c *Conn) connect() bool {
 	onConnect := c.config.OnConnect
 	if onConnect != nil && !c.connected {
@@ -426,7 +422,7 @@ func (c *Conn) connect() bool {
 	return c.isOpenOrRelease()
 }
 
-// connectEnded does what is due after OnConnect.
+// connectEnded finishes a call of OnConnect.
 func (c *Conn) connectEnded(failure *callback.Failure) {
 	if failure != nil {
 		c.closeWith(c.failed(failure))

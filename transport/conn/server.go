@@ -11,25 +11,26 @@ import (
 
 // ServerConfig says what a Server does. It is copied by NewServer.
 type ServerConfig struct {
-	// Config is for every connection. Without an OnRequest it is up to
-	// OnConnect, or whoever it tells, to read.
+	// Config applies to every connection. Without an OnRequest, OnConnect or a goroutine that it
+	// starts must read.
 	Config
 
-	// Group is where the connections live. Nil gives the server one of its
-	// own, which ends with it.
+	// Group holds the connections. If it is nil, the server makes one of its own, which ends with
+	// it.
 	Group *Group
 
 	// Acceptors is how many goroutines accept from each listener; zero or less
 	// means one. More than one pays where connections come and go fast.
 	Acceptors int
 
-	// OnAcceptError is called at most once per second with the error of an Accept that is
-	// tried again after a pause of half a second at most. These are the errors of system
-	// calls, such as a lack of descriptors or a connection that was reset before it was
-	// accepted, and each net.Error that is temporary or a timeout. May be nil.
+	// OnAcceptError is called at most once per second, with the error of an Accept that is tried
+	// again after a pause of at most half a second, or of a connection that no poller takes. Accept
+	// is tried again after errors of system calls, such as a lack of descriptors or a connection
+	// that was reset before it was accepted, and after each net.Error that is temporary or a
+	// timeout. May be nil.
 	//
-	// It is also called, once for each, with an error that matches ErrAcceptStuck when Shutdown or
-	// Close gives up a listener whose Accept does not return.
+	// It is also called with an error that matches ErrAcceptStuck, once for each listener that
+	// Shutdown or Close gives up because its Accept does not return.
 	OnAcceptError func(err error)
 }
 
@@ -41,7 +42,7 @@ type Server struct {
 
 	// immutable, closed with mu held
 	stopping chan struct{} // closed when phase leaves phaseServing
-	closed   chan struct{} // closed when every listener has been closed, after that
+	closed   chan struct{} // closed when, after that, every listener is closed
 	ended    chan struct{} // closed when phase is phaseEnded
 
 	// guarded by mu
@@ -50,15 +51,14 @@ type Server struct {
 	reported  time.Time // when OnAcceptError was last called
 	listeners map[*listening]struct{}
 	conns     map[*Conn]struct{}
-	arriving  map[*net.Conn]struct{} // wrappers that are accepted and not in conns yet
+	arriving  map[*net.Conn]struct{} // accepted wrappers that are not in conns yet
 
 	goroutines int    // that accept, or close a listener or a connection
 	quiet      moment // goroutines is zero
 	empty      moment // and there is no connection
 }
 
-// NewServer makes a server. It fails only where a Group of its own cannot be
-// started.
+// NewServer makes a server. It fails only if a Group of its own cannot be started.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{
 		config:    cfg,
@@ -80,12 +80,13 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts from ln, which it owns from then on, until StopAccepting,
-// Shutdown or Close, and then returns nil; or until ln fails for good, and
-// returns the first error: EBADF, EINVAL, ENOTSOCK or EOPNOTSUPP of a system call, or an error that
-// OnAcceptError is not called with. It may be called several times, for several listeners.
+// Serve accepts from ln, which it owns from then on, until StopAccepting, Shutdown or Close, and
+// then returns nil. If ln fails for good, Serve returns the first error: EBADF, EINVAL, ENOTSOCK or
+// EOPNOTSUPP of a system call, or an error that OnAcceptError is not called with. It may be called
+// several times, for several listeners.
 //
-// Where ln's Accept does not return after ln's Close, Serve returns nil with Shutdown or Close.
+// If ln's Accept does not return after ln's Close, Serve returns nil when Shutdown or Close ends
+// the server.
 func (s *Server) Serve(ln net.Listener) error {
 	l, ok := s.addListener(ln)
 	if !ok {
@@ -151,11 +152,11 @@ func (s *Server) open(l *listening, nc net.Conn) {
 		nc.Close()
 		return
 	}
-	go s.openNow(l, nc, &nc) // on no worker: a group that closes would wait for it
+	go s.openNow(l, nc, &nc) // not on a worker: a group that closes would wait for it
 }
 
-// openNow makes a connection of nc and starts it. It takes arriving, unless that is nil, out of
-// the wrappers that arrive.
+// openNow makes a connection of nc and starts it. It removes arriving, unless that is nil, from the
+// wrappers that are arriving.
 func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 	c, err := newConn(nc, &s.config.Config, s.group, l)
 	if err != nil {
@@ -187,7 +188,7 @@ func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 	}
 }
 
-// isArmError reports whether err is that of a connection that could not be armed.
+// isArmError reports whether err says that a connection could not be armed.
 func isArmError(err error) bool {
 	var own *OpError
 	return errors.As(err, &own) && own.Op == "arm"
@@ -234,7 +235,7 @@ func (s *Server) isStopped() bool {
 	}
 }
 
-// acceptPause is the growing pause between attempts while accept fails.
+// acceptPause is the pause between attempts while accept fails; it grows.
 type acceptPause struct {
 	next time.Duration
 }

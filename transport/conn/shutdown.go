@@ -42,27 +42,26 @@ func (p phase) String() string {
 }
 
 const (
-	// closePatience is how long Close waits for listeners and connections whose own Close takes its
-	// time.
+	// closePatience is how long Close waits for listeners and connections whose own Close is slow.
 	closePatience = time.Second
 
-	// expiredPatience is the same for a Shutdown that has run out of time: as long as a busy
-	// machine needs to end what ends at once.
+	// expiredPatience is the same for a Shutdown that has run out of time: enough for a busy
+	// machine to end what ends at once.
 	expiredPatience = 50 * time.Millisecond
 )
 
 // StopAccepting closes the listeners; open connections go on. Serve returns. Connections that wait
 // in the backlog of a *net.TCPListener, *net.UnixListener, *UnixListener or a listener of
-// FromDescriptor are opened first, 4096 at most: the kernel would reset them, with requests that
-// may have been sent on them. StopAccepting waits for OnPrepare of each and for the listeners'
+// FromDescriptor are opened first, at most 4096 of each: the kernel would reset them, with requests
+// that may have been sent on them. StopAccepting waits for OnPrepare of each and for the listeners'
 // Close. Calling it again only waits for the first call.
 func (s *Server) StopAccepting() {
 	s.stop(s.takeBacklog)
 	<-s.closed
 }
 
-// stop has no more connections accepted, except those that last takes from each listener before
-// it is closed. Listeners are closed side by side, and stop does not wait for them.
+// stop ends accepting, except for the connections that last takes from each listener before it is
+// closed. Listeners are closed side by side, and stop does not wait for them.
 func (s *Server) stop(last func(*listening)) {
 	s.mu.Lock()
 	if s.phase != phaseServing {
@@ -93,12 +92,12 @@ func (s *Server) stop(last func(*listening)) {
 	}
 }
 
-// Shutdown ends the server and loses no request that has arrived: it stops accepting, closes every
-// connection that has nothing left to read and no callback running, now or as soon as that is so,
-// except those with EndsItself (see DrainAll), and returns nil when none is left. When ctx ends
-// first, what is left is closed and ctx's error returned, at once: a callback that still runs, or a
-// listener whose Accept does not return after its Close, is not waited for (see OnAcceptError).
-// Shutdown must not be called from a callback, for which it would wait.
+// Shutdown ends the server and loses no request that has arrived. It stops accepting, closes every
+// connection as soon as nothing is left to read and no callback or other work goes on, except those
+// with EndsItself (see DrainAll), and returns nil when none is left. If ctx ends first, Shutdown
+// closes what is left and returns ctx's error at once. It does not wait for a callback that still
+// runs, or for a listener whose Accept does not return after its Close (see OnAcceptError). Do not
+// call Shutdown from a callback, which it would wait for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
@@ -119,9 +118,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// DrainAll drains every open connection as Conn.Drain does, and tells the users of those with
-// EndsItself that these are to end. It is for a server whose connections turn out not to
-// be ended by their user. It does not wait, and may be called beside Shutdown.
+// DrainAll drains every open connection as Conn.Drain does, except those with EndsItself, whose
+// users it tells to end them. It is for a server whose users turn out not to end their connections.
+// It does not wait, and may be called beside Shutdown.
 func (s *Server) DrainAll() {
 	for _, c := range s.advance(phaseServing) {
 		wanted := c.kept.Load()
@@ -144,10 +143,9 @@ func (c *Conn) drainApart() {
 	c.drain()
 }
 
-// Close ends the server at once: listeners and connections are closed. It waits for callbacks
-// only if the server has a group of its own, and for the Close of listeners and connections a
-// second at most, close callbacks of wrappers included. It must not be called from a callback. It
-// always returns nil.
+// Close ends the server at once: it closes listeners and connections. It waits at most a second for
+// their Close, close callbacks of wrappers included, and for other callbacks only if the server has
+// a group of its own. Do not call it from a callback. It always returns nil.
 func (s *Server) Close() error {
 	s.stop(func(*listening) {})
 	s.closeAll(closePatience)
@@ -169,8 +167,8 @@ func (s *Server) advance(p phase) []*Conn {
 }
 
 // closeAll enters phaseEnded and closes every connection, side by side since a close callback, or
-// the Close of a wrapper, may block. It waits for that, and for the acceptors, for patience at
-// most, and reports the listeners whose Accept goes on.
+// the Close of a wrapper, may block. It waits for that, and for the acceptors, at most patience,
+// and reports the listeners whose Accept goes on.
 func (s *Server) closeAll(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -196,7 +194,7 @@ func (s *Server) closeAll(patience time.Duration) {
 	}
 }
 
-// closeOne is a goroutine's life that closeAll has counted.
+// closeOne closes nc on a goroutine that closeAll has counted.
 func (s *Server) closeOne(nc net.Conn) {
 	defer s.goroutineEnded()
 	nc.Close()
@@ -218,7 +216,7 @@ func (s *Server) reportStuck() {
 	}
 }
 
-// takeStuck returns the addresses of those listeners that were not reported before.
+// takeStuck returns the addresses of the listeners whose Accept goes on, each only once.
 func (s *Server) takeStuck() []net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,12 +233,12 @@ func (s *Server) takeStuck() []net.Addr {
 // isQuietLocked reports whether no goroutine accepts, or closes something.
 func (s *Server) isQuietLocked() bool { return s.goroutines == 0 }
 
-// isEmptyLocked reports whether, besides, every connection is gone.
+// isEmptyLocked reports whether the server is quiet and every connection is gone.
 func (s *Server) isEmptyLocked() bool {
 	return s.isQuietLocked() && len(s.arriving) == 0 && len(s.conns) == 0
 }
 
-// leftLocked tells those who wait for the end of what has just ended.
+// leftLocked wakes the waiters for quiet and empty when these are reached.
 func (s *Server) leftLocked() {
 	if s.isQuietLocked() {
 		s.quiet.tell()
@@ -250,7 +248,7 @@ func (s *Server) leftLocked() {
 	}
 }
 
-// moment is something that may be waited for. Its methods are called with Server.mu held.
+// moment is an event that goroutines may wait for. Its methods are called with Server.mu held.
 type moment struct {
 	reached chan struct{} // nil while nothing waits
 }
@@ -273,7 +271,7 @@ func (m *moment) tell() {
 func (s *Server) await(ctx context.Context, m *moment) error {
 	s.mu.Lock()
 	reached := m.wait()
-	s.leftLocked() // it may be now
+	s.leftLocked() // it may be reached now
 	s.mu.Unlock()
 	select {
 	case <-reached:

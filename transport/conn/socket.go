@@ -5,17 +5,16 @@ import (
 	"sync"
 )
 
-// socket is the descriptor side of a connection: all it does to the kernel, so
-// that the state machine above runs over a fake one in tests.
+// socket is the descriptor side of a connection: all that it asks of the kernel, so that tests can
+// run the state machine above it over a fake.
 //
-// One goroutine at a time calls tryRead and waitRead, and one at a time calls
-// tryWrite and waitWrite; the others are safe from any goroutine. Errors are
-// those of the standard library, io.EOF for the end of the stream.
+// One goroutine at a time calls tryRead and waitRead, and one at a time calls tryWrite, tryWritev
+// and waitWrite. The other methods may be called from any goroutine. Errors are those of the
+// standard library, io.EOF for the end of the stream.
 //
-// A rawSocket reaches a TCP or Unix socket's descriptor through
-// syscall.RawConn, a plainSocket has only the Read and Write of any net.Conn
-// and therefore cannot try: its connection is never dormant. On Windows a
-// polledSocket, for TCP, is a plainSocket that can peek and tryRead.
+// A rawSocket reaches a TCP or Unix socket's descriptor through syscall.RawConn. A plainSocket has
+// only the Read and Write of any net.Conn and therefore cannot try: its connection is never
+// dormant. On Windows a polledSocket, for TCP, is a plainSocket that can peek and tryRead.
 type socket interface {
 	net.Conn
 
@@ -34,16 +33,16 @@ type socket interface {
 	// tryWritev is tryWrite for slices that follow one another, at most flushSlices.
 	tryWritev(vec [][]byte) (n int, err error)
 
-	// waitWrite writes all of vec, parked while there is no room, until done,
-	// the write deadline passes or the socket is closed. n counts what was
-	// written either way, and is cut off from vec's elements.
+	// waitWrite writes all of vec, parked while there is no room, until done, the write deadline
+	// passes or the socket is closed. n counts what was written in each case; waitWrite cuts that
+	// off from vec's elements.
 	waitWrite(vec [][]byte) (n int64, err error)
 
 	// peek reports io.EOF if the peer has closed, errWouldBlock if there is
 	// nothing to read, nil if there is, and any other error as the kernel has it.
 	peek() error
 
-	// netConn returns the net.Conn below.
+	// netConn returns the underlying net.Conn.
 	netConn() net.Conn
 
 	// withFD calls f with the descriptor, which stays open during the call.
@@ -78,5 +77,5 @@ func writeAll(nc net.Conn, vec [][]byte) (int64, error) {
 	return n, err
 }
 
-// buffersPool holds what writeAll gives package net, which escapes.
+// buffersPool holds the argument that writeAll passes to package net, which escapes.
 var buffersPool = sync.Pool{New: func() any { return new(net.Buffers) }}

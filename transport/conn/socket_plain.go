@@ -4,8 +4,8 @@ package conn
 
 import "net"
 
-// newSocket takes every net.Conn as it is: this platform has no descriptor to
-// read without waiting.
+// newSocket takes every net.Conn as it is: on this platform no descriptor can be read without
+// waiting.
 func newSocket(nc net.Conn) (socket, bool) { return plainSocket{nc}, false }
 
 // arrivedIn is not called: there is no descriptor.

@@ -17,9 +17,9 @@ import (
 // inside one of its RawConn's callbacks, which hold a reference (see
 // internal/poll.FD), so a concurrent Close cannot have it reused meanwhile.
 //
-// Nothing but the system call runs in a callback: a Close there would wait for
-// the callback's own reference for ever. The callbacks are made once, since a
-// literal at the call would allocate twice per call.
+// Nothing but the system call runs in a callback: a Close there would wait for the callback's own
+// reference forever. The callbacks are made once, since a literal at the call would allocate twice
+// per call.
 type rawSocket struct {
 	net.Conn
 	raw    syscall.RawConn
@@ -100,8 +100,8 @@ func (s *rawSocket) readReady(fd uintptr) bool {
 	return s.inErr != errWouldBlock
 }
 
-// tryRead goes through Control, not Read: Read would fail at once on a read
-// deadline that has passed, although nobody is asked to wait here.
+// tryRead goes through Control, not Read: Read would fail at once on a read deadline that has
+// passed, although tryRead does not wait.
 func (s *rawSocket) tryRead(p []byte) (int, error) {
 	s.in = p
 	if err := s.raw.Control(s.tryReadFD); err != nil {
@@ -140,7 +140,7 @@ func (s *rawSocket) writevOnce(fd uintptr) {
 	s.wrote("sendmsg", n, err)
 }
 
-// wrote keeps what a system call came to.
+// wrote keeps the result of a system call.
 func (s *rawSocket) wrote(call string, n int, err error) {
 	switch err {
 	case nil:

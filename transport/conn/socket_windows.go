@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// newSocket takes every net.Conn as it is, since a socket that belongs to a completion port gives
-// no readiness to wait for. A TCP socket can be looked at, though, and read without waiting.
+// newSocket takes every net.Conn as it is, since a socket that belongs to a completion port reports
+// no readiness. A TCP socket, though, can be looked at and read without waiting.
 func newSocket(nc net.Conn) (socket, bool) {
 	plain := plainSocket{nc}
 	tcp, ok := nc.(*net.TCPConn)
@@ -44,7 +44,7 @@ type polledSocket struct {
 
 	lookMu sync.Mutex
 	query  socketQuery // guarded by lookMu
-	found  error       // guarded by lookMu: what look came to
+	found  error       // guarded by lookMu: look's result
 }
 
 // withFD calls f while the handle stays open.
@@ -59,7 +59,7 @@ func arrivedIn(fd uintptr) int {
 	return int(n)
 }
 
-// tryRead reads past package net, whose Read fails at once on a read deadline that has passed. What
+// tryRead bypasses package net, whose Read fails at once on a read deadline that has passed. What
 // peek has seen stays, since no other goroutine reads.
 func (s *polledSocket) tryRead(p []byte) (int, error) {
 	if err := s.peek(); err != nil {

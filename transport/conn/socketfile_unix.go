@@ -24,15 +24,15 @@ const (
 	// stopPatience is the same for a stop, which a server may have little time for.
 	stopPatience = 100 * time.Millisecond
 
-	// lockPause is the time between two attempts, since flock(2) cannot be waited for with a limit.
+	// lockPause is the time between two attempts, since flock(2) has no timeout.
 	lockPause = time.Millisecond
 
-	// surestName is how long a name must be for a socket that has it to be taken for what a killed
-	// process has left: a dot and 40 bits.
+	// surestName is the length, a dot and 40 bits, from which a temporary name is unique enough: a
+	// socket that already has it was left by a killed process.
 	surestName = 9
 
-	// bindAttempts is how many names are tried for the time before the renaming. It is more than
-	// there are letters, for a socket whose name has only one.
+	// bindAttempts limits the names that are tried for the socket before it is renamed. It exceeds
+	// the number of letters, for a socket whose name has only one.
 	bindAttempts = 256
 )
 
@@ -55,7 +55,7 @@ type socketFile struct {
 	inode  uint64
 }
 
-// listenInPlace listens on path in the place of whatever socket has that name.
+// listenInPlace listens on path in place of any socket that has that name.
 func listenInPlace(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, *socketFile, error) {
 	f, err := openFolderOf(path)
 	if err != nil {
@@ -78,8 +78,8 @@ func splitPath(path string) (folder, name string) {
 	return path[:slash+1], path[slash+1:]
 }
 
-// openFolderOf opens path's folder. One that may be searched but not read is opened for the
-// former, where the system can do that; it cannot be locked.
+// openFolderOf opens path's folder. A folder that may be searched but not read is opened for
+// searching, where the system can do that; it then cannot be locked.
 func openFolderOf(path string) (*socketFile, error) {
 	folder, name := splitPath(path)
 	const flags = unix.O_DIRECTORY | unix.O_CLOEXEC
@@ -125,10 +125,10 @@ func (f *socketFile) lock(ctx context.Context, patience time.Duration) (unlock f
 	}
 }
 
-// stat returns what has name in the folder; nil if nothing has.
+// stat returns the file called name in the folder, nil if there is none.
 func (f *socketFile) stat(name string) (*unix.Stat_t, error) { return statAt(f.folder, name) }
 
-// statAt returns what has name in a folder; nil if nothing has.
+// statAt returns the file called name in a folder, nil if there is none.
 func statAt(folder int, name string) (*unix.Stat_t, error) {
 	var st unix.Stat_t
 	for {
@@ -152,8 +152,8 @@ func permissions(st *unix.Stat_t) uint32 {
 func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
 // takeLocked is take with the folder locked, if it can be. Without the lock it goes on: the
-// renaming is atomic, and bind(2) gives no two sockets the same name. Only leftovers must stay
-// then, as each may be a socket that another process is about to rename.
+// renaming is atomic, and bind(2) gives no two sockets the same name. But leftovers must stay then,
+// as each may be a socket that another process is about to rename.
 func (f *socketFile) takeLocked(ctx context.Context, lc *net.ListenConfig, path string) (*net.UnixListener, error) {
 	unlock, state := f.lock(ctx, startPatience)
 	defer unlock()
@@ -191,8 +191,8 @@ func (f *socketFile) take(ctx context.Context, lc *net.ListenConfig, path string
 	return ln, nil
 }
 
-// discard removes a socket that was bound as path and does not get its final name. It is not in
-// the folder if path has led to another one since that was opened.
+// discard removes a socket that was bound as path and does not get its final name. The socket is
+// not in the folder if path leads to another folder by now.
 func (f *socketFile) discard(name, path string) {
 	if unix.Unlinkat(f.folder, name, 0) == unix.ENOENT {
 		_ = unix.Unlink(path)
@@ -217,7 +217,7 @@ func withMode(lc *net.ListenConfig, old *unix.Stat_t) *net.ListenConfig {
 	return &with
 }
 
-// bindBeside listens under another name in path's folder, which it returns.
+// bindBeside listens under another name in path's folder, and returns that name.
 func (f *socketFile) bindBeside(ctx context.Context, lc *net.ListenConfig, path string, sweeps bool) (*net.UnixListener, string, error) {
 	before := strings.TrimSuffix(path, f.name)
 	for attempt := 0; ; attempt++ {
@@ -269,7 +269,7 @@ func (f *socketFile) identify(name string) (*unix.Stat_t, error) {
 	case err != nil:
 		return nil, err
 	case st == nil:
-		return nil, os.NewSyscallError("fstatat", unix.ENOENT) // the folder was replaced while it was opened
+		return nil, os.NewSyscallError("fstatat", unix.ENOENT) // the folder was replaced meanwhile
 	}
 	f.device, f.inode = uint64(st.Dev), st.Ino //nolint:unconvert // another type on other systems
 	return st, nil
@@ -325,8 +325,8 @@ func (f *socketFile) isOwn() bool {
 	return err == nil && st != nil && f.is(st)
 }
 
-// remove removes the file if it is still the socket's own. While another process keeps the folder
-// locked it is left: the next server replaces it.
+// remove removes the file if it is still the socket's own. If another process keeps the folder
+// locked, the file stays: the next server replaces it.
 func (f *socketFile) remove() {
 	unlock, state := f.lock(context.Background(), stopPatience)
 	defer unlock()
@@ -338,8 +338,8 @@ func (f *socketFile) remove() {
 // close gives the folder back. It is called once, after the last unlock.
 func (f *socketFile) close() { _ = unix.Close(f.folder) }
 
-// fileAt returns the file that has the name path now; nil for a socket without a file, and where
-// that cannot be told.
+// fileAt returns the file that has the name path now, nil for a socket without a file and where the
+// file cannot be told.
 func fileAt(path string) *socketFile {
 	if path == "" || path[0] == '@' || strings.HasSuffix(path, "/") {
 		return nil
@@ -348,7 +348,7 @@ func fileAt(path string) *socketFile {
 	if err != nil {
 		return nil
 	}
-	_, _ = f.identify(f.name) // without a file none that comes later is the socket's
+	_, _ = f.identify(f.name) // if there is no file now, no later one is the socket's
 	return f
 }
 
@@ -363,8 +363,8 @@ func (f *socketFile) lockForUnlink(path string) (unlock func(), may bool) {
 	return unlock, err == nil && (st == nil || f.is(st))
 }
 
-// closeGuarded is ln's Close for a listener of package net, which removes whatever has its name:
-// only while that is f.
+// closeGuarded closes ln. Package net would remove whatever file has ln's name; closeGuarded lets
+// it do so only while that file is f.
 func closeGuarded(ln *net.UnixListener, f *socketFile) error {
 	if f == nil {
 		return ln.Close()

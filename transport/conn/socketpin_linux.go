@@ -15,7 +15,7 @@ type pinnedFile struct {
 	fd int // a descriptor for the place in the file system (O_PATH)
 }
 
-// pin holds the file that was identified, and has name.
+// pin holds the identified file, which is called name.
 func (f *socketFile) pin(name string) (pinnedFile, error) {
 	fd, err := openAt(f.folder, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 	if err != nil {
@@ -35,8 +35,8 @@ func (p pinnedFile) chown(uid, gid int) error {
 	return unix.Fchownat(p.fd, "", uid, gid, unix.AT_EMPTY_PATH)
 }
 
-// chmod goes through /proc, as fchmod(2) takes no O_PATH descriptor. Where that is not mounted
-// Linux 6.6 can do without.
+// chmod goes through /proc, as fchmod(2) takes no O_PATH descriptor. Where /proc is not mounted,
+// Linux 6.6 can do without it.
 func (p pinnedFile) chmod(mode uint32) error {
 	err := unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", p.fd), mode)
 	if err == unix.ENOENT {

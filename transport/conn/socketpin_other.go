@@ -18,7 +18,7 @@ type pinnedFile struct {
 	name   string
 }
 
-// pin returns the file that was identified, and has name.
+// pin returns the identified file, which is called name.
 func (f *socketFile) pin(name string) (pinnedFile, error) {
 	st, err := f.stat(name)
 	switch {

@@ -1,7 +1,7 @@
 package conn
 
-// holder says who has a connection's reading side. It is one half of the
-// connection's state word; the other half are the flags below.
+// holder says what has a connection's reading side. It is one part of the connection's state word;
+// the flags below are the other.
 type holder uint32
 
 const (
@@ -28,17 +28,17 @@ const (
 	// when there is some, when the sweep finds it idle, or by Close.
 	holderLingering
 
-	// holderUser: no request handler; whoever uses the connection reads.
+	// holderUser: no request handler; the connection's user reads.
 	holderUser
 
-	// holderWatched: like holderUser, but nobody read for a tick of the sweep
-	// and the poller is armed, so that the peer's FIN is seen. Left by the
-	// next use, which a write is not if there is an OnReadable, or when the poller reports it.
+	// holderWatched: like holderUser, but unused for a tick of the sweep or after Watch; the poller
+	// is armed, so that the peer's FIN is seen. Left by the next use, or when the poller reports
+	// it. With an OnReadable a write does not count as use.
 	holderWatched
 
-	// holderPaused: nobody, and nobody shall read: OnRequest has called Pause, or
-	// the peer has closed and work goes on beside the callbacks. Armed for
-	// hang-up at most. Left by Resume, by the end of that work, or by Close.
+	// holderPaused: no goroutine has it, and none may read: OnRequest has called Pause, or the peer
+	// has closed and work goes on beside the callbacks. Armed for hang-up at most. Left by Resume,
+	// by the end of that work, or by Close.
 	holderPaused
 
 	// holderClosed: torn down. Terminal.
@@ -54,35 +54,35 @@ func (h holder) String() string {
 	return names[h]
 }
 
-// word is the state of a connection: a holder, flags, and how often a handler lost
-// the reading side (turn), changed only by Conn.transition and Conn.handled, so
-// that every change is one compare-and-swap.
+// word is the state of a connection: a holder, flags, and how often a handler lost the reading side
+// (turn). Only Conn.transition, Conn.handled and Conn.endIdle change it, each with one
+// compare-and-swap.
 type word uint64
 
 const (
 	holderMask word = 0xff
 
-	// flagHangup: the peer has closed at least its writing side, or the socket
-	// failed. Set by whoever learns of it first; never cleared.
+	// flagHangup: the peer has closed at least its writing side, or the socket failed. Set when
+	// this side first learns of it; never cleared.
 	flagHangup word = 1 << 8
 
-	// flagClosing: this side decided to close and the socket is being closed.
-	// Set by Close; never cleared. The holder tears the connection down when
-	// it lets go of it; where nobody holds it the closer does.
+	// flagClosing: this side decided to close and the socket is being closed. Set by Close; never
+	// cleared. The holder tears the connection down when it lets go of it; without a holder the
+	// closer does.
 	flagClosing word = 1 << 9
 
-	// flagDraining: the server shuts down; whoever finds nothing more to read
-	// closes the connection. Set by Shutdown; never cleared.
+	// flagDraining: the worker that finds nothing more to read closes the connection. Set by Drain
+	// and by the server's Shutdown and DrainAll; never cleared.
 	flagDraining word = 1 << 10
 
-	// flagUnread: the poller reported data on a connection that nobody reads. Set so that the sweep
+	// flagUnread: the poller reported data on a connection that is not read. Set so that the sweep
 	// arms for hang-up only; cleared by the next use, after an OnReadable that has left it set, and
 	// by SetOnRequest.
 	flagUnread word = 1 << 11
 
-	// flagMore: the poller reported something while the connection was held,
-	// which happens with an arming that stays. Whoever wants to rest looks once more
-	// and clears it; so does whoever is about to read anyway.
+	// flagMore: the poller reported something while the connection was held, which happens with an
+	// arming that stays. A worker that wants to rest looks once more and clears it. A worker that
+	// is about to read anyway clears it too.
 	flagMore word = 1 << 12
 
 	// flagBusy: work goes on beside the callbacks, or an OnRequest that has lost
@@ -90,16 +90,16 @@ const (
 	// the first BeginWork, cleared by the last EndWork.
 	flagBusy word = 1 << 13
 
-	// flagOffered: the OnRequest that runs reads no more, and whoever likes may
-	// take the reading side from it. Set by Offer, cleared when it is taken or OnRequest returns.
+	// flagOffered: the OnRequest that runs reads no more, and the reading side may be taken from
+	// it. Set by Offer, cleared when it is taken or OnRequest returns.
 	flagOffered word = 1 << 14
 
-	// flagPaused: OnRequest wants no more before Resume. Set by Pause; cleared
-	// by Resume, and where OnRequest is called again.
+	// flagPaused: OnRequest wants no more before Resume. Set by Pause; cleared by Resume, and when
+	// OnRequest is called again.
 	flagPaused word = 1 << 15
 
-	// oneTurn is added each time the reading side is taken from a handler, which
-	// tells from it that what happens now is no longer its business.
+	// oneTurn is added each time the reading side is taken from a handler, and tells the handler
+	// that it no longer has the connection.
 	oneTurn word = 1 << 16
 )
 
@@ -119,34 +119,34 @@ const (
 	eventServe                      // a worker took it from the queue
 	eventHandle                     // the worker enters a callback
 	eventHandled                    // the callback returned
-	eventLinger                     // the worker is about to wait on the socket, with nothing in the buffer
+	eventLinger                     // the worker is about to wait on the socket, its buffer empty
 	eventLingerPartial              // the same, with the beginning of a request in the buffer
 	eventResume                     // that wait is over
-	eventRest                       // the worker arms the poller and leaves, with nothing in the buffer
+	eventRest                       // the worker arms the poller and leaves, its buffer empty
 	eventRestPartial                // the same, with the beginning of a request in the buffer
 	eventRequeue                    // the worker puts it back at the queue's end
 	eventYield                      // OnConnect is done and there is no OnRequest
 	eventReadable                   // the poller: there is data
 	eventHangup                     // the peer closed, or the socket failed
 	eventIdle                       // the idle timer: nothing came for the idle timeout
-	eventWatch                      // the sweep: nobody used it for a tick
-	eventUse                        // its user reads, writes or asks for it
-	eventDrain                      // the server shuts down
+	eventWatch                      // the sweep: it was unused for a tick, or Watch
+	eventUse                        // its user reads it, writes it or asks about it
+	eventDrain                      // the connection is drained, or the server shuts down
 	eventAdopt                      // SetOnRequest on a user's connection
 	eventClose                      // Close, or a failure that ends the connection
 	eventRelease                    // the holder lets go of a connection that is closing
 	eventOffer                      // OnRequest reads no more and goes on
-	eventTake                       // the sweep, or OnRequest itself: somebody else is to read
+	eventTake                       // the sweep, TakeOffered or HandOff: another worker must read
 	eventTakeUnwatched              // the same where there is no poller
 	eventPause                      // OnRequest wants no more before Resume
 	eventResumeReading              // Resume
 	eventRestPaused                 // the worker leaves a connection whose OnRequest has paused it
-	eventAwaitCalm                  // the worker has read the peer's end and leaves the rest to the work that goes on
+	eventAwaitCalm                  // the worker has read the peer's end; work goes on without it
 	eventBusy                       // work begins beside the callbacks
 	eventCalm                       // the last of it has ended
 )
 
-// action is what the one who made a transition has to do next.
+// action is what the maker of a transition must do next.
 type action uint16
 
 const (
@@ -154,7 +154,7 @@ const (
 	actQueue       action = 1 << iota // put it into the dispatcher's queue
 	actDisconnect                     // have OnDisconnect called
 	actDisarm                         // disarm the poller
-	actKick                           // end the lingering wait; for the holder: do not wait, look once more
+	actKick                           // end the lingering wait; the holder instead looks once more
 	actCloseSocket                    // close the net.Conn
 	actTeardown                       // run the close callbacks and give everything back
 	actArm                            // arm the poller for reading
@@ -162,9 +162,8 @@ const (
 	actReadable                       // have OnReadable called
 )
 
-// on returns the state after ev and what the caller has to do. An event that
-// does not concern the state leaves it as it is; an event that only the holder
-// may raise, raised in a state of another holder, is a bug.
+// on returns the state after ev and what the caller must do. An event that does not concern the
+// state leaves it as it is. To raise an event of the holder in a state of another holder is a bug.
 func (w word) on(ev event) (word, action) {
 	switch ev {
 	case eventReadable, eventHangup, eventIdle, eventWatch, eventUse:
@@ -205,7 +204,7 @@ func (w word) onOutside(ev event) (word, action) {
 	return w.onUse()
 }
 
-// onReadable gives a connection with something to read to a worker, or notes it.
+// onReadable gives a connection with something to read to a worker, or to OnReadable, or notes it.
 func (w word) onReadable() (word, action) {
 	switch h := w.holder(); {
 	case h == holderDormant:
@@ -218,7 +217,7 @@ func (w word) onReadable() (word, action) {
 	return w, actNone
 }
 
-// onIdle closes a connection that nobody is doing anything with.
+// onIdle closes a connection that is not in use.
 func (w word) onIdle() (word, action) {
 	if !w.isOpen() || w.has(flagBusy) {
 		return w, actNone
@@ -256,9 +255,9 @@ func (w word) isBetweenRests() bool {
 // was read.
 func (w word) isServed() bool { return w.isBetweenRests() && w.holder() != holderLingering }
 
-// onHangup marks the peer as gone. A worker that has the connection meets the
-// end of the stream by itself; a handler, or a user who is not reading, has to be told.
-// Where this side has closed first it says nothing any more.
+// onHangup marks the peer as gone. A worker that has the connection meets the end of the stream by
+// itself; a handler, or a user who is not reading, must be told. If this side has closed first,
+// nothing more happens.
 func (w word) onHangup() (word, action) {
 	if w.has(flagClosing) {
 		return w, actNone
@@ -294,9 +293,9 @@ func (w word) onClose() (word, action) {
 	return w | flagClosing, actCloseSocket
 }
 
-// onDrain asks the holder to close the connection when nothing is left to read.
-// A dormant connection gets a holder for that; one in its user's hands, or with bytes that
-// its user has not read yet, is theirs to close.
+// onDrain asks the holder to close the connection when nothing is left to read. A dormant
+// connection gets a holder for that. A connection that its user has, or with bytes that its user
+// has not read yet, is left for its user to close.
 func (w word) onDrain() (word, action) {
 	next := w | flagDraining
 	switch w.holder() {

@@ -1,7 +1,7 @@
 package conn
 
-// This file is the part of the state machine that concerns handlers which go on
-// without the reading side, and work beside the callbacks.
+// This file is the part of the state machine that concerns handlers that go on without the reading
+// side, and work beside the callbacks.
 
 // onHandler handles what OnRequest and the worker that called it raise, in the
 // holder that holderSteps names.
@@ -27,7 +27,7 @@ func (w word) onHandler(ev event) (word, action) {
 	return w, actKick
 }
 
-// onBeside handles what others than the holder raise about handlers and work.
+// onBeside handles what goroutines other than the holder raise about handlers and work.
 func (w word) onBeside(ev event) (word, action) {
 	switch {
 	case w.holder() == holderClosed:
@@ -44,8 +44,8 @@ func (w word) onBeside(ev event) (word, action) {
 	return w.onTake(ev)
 }
 
-// onTake gives the reading side of a handler to nobody: to the poller, or to a
-// worker where there is none or where something came meanwhile.
+// onTake takes the reading side from a handler. The poller gets the connection, or a worker if
+// there is no poller or something came meanwhile. A paused connection rests.
 func (w word) onTake(ev event) (word, action) {
 	if !w.has(flagBusy) {
 		panic("conn: BUG: reading side taken from a handler that nobody counts")
@@ -74,8 +74,8 @@ func (w word) onResumeReading() (word, action) {
 	return w, actNone
 }
 
-// onCalm ends a rest that waited for the work beside the callbacks: what is to be
-// drained is looked at once more, and so is what the peer has closed.
+// onCalm ends a rest that waited for the work beside the callbacks: a worker looks once more at a
+// connection that is draining, or that the peer has closed.
 func (w word) onCalm() (word, action) {
 	next := w &^ flagBusy
 	switch w.holder() {

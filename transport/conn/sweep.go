@@ -8,13 +8,12 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// sweeper looks at the connections in use once per period, for what would cost
-// too much per request: a lingering goroutine whose wait has become long goes
-// home, a connection that its user has put aside and a handler that runs for long are
-// armed, so that the peer's FIN is seen.
+// sweeper looks at the connections in use once per period, and does what would cost too much per
+// request. It ends the wait of a goroutine that has lingered for long. It arms a connection that
+// its user does not use, or whose handler runs for long, so that the peer's FIN is seen.
 //
-// A connection is in the list from its first use until the second tick after its
-// last one. Without any there is no timer.
+// A connection is in the list from its first use until the second tick after its last one. While
+// the list is empty no timer runs.
 type sweeper struct {
 	period time.Duration // immutable
 
@@ -47,8 +46,8 @@ func (c *Conn) touch() {
 	c.enlist()
 }
 
-// touchWriting is touch for a write. Where OnReadable tells of what comes it does not keep the
-// sweep from watching: the user may do nothing but write, and rely on being told.
+// touchWriting is touch for a write. With an OnReadable it does not keep the sweep from watching:
+// the user may only write, and rely on being told of what comes.
 func (c *Conn) touchWriting() {
 	if !word(c.state.Load()).isServed() {
 		c.markUsed()
@@ -153,9 +152,8 @@ func (s *sweeper) stop() {
 	defer s.sweepMu.Unlock()
 }
 
-// sweep does what is due at tick on a connection that was not used for a whole
-// period, used being the tick of its last use. It reports whether the connection
-// stays in the list.
+// sweep does what is due at tick on a connection that was not used for a whole period; used is the
+// tick of its last use. It reports whether the connection stays in the list.
 func (c *Conn) sweep(used, tick uint64) bool {
 	if word(c.state.Load()).has(flagOffered) && c.offeredAt.Load() < tick {
 		c.take()
@@ -182,9 +180,9 @@ func (c *Conn) sweep(used, tick uint64) bool {
 	return false
 }
 
-// watchHandler arms for hang-up while a handler runs that reads nothing. One
-// that was entered with the hang-up known is told now that it takes its time.
-// Without a poller it looks by itself, and reports that it has to again.
+// watchHandler arms for hang-up while a handler runs that does not read. A handler called after the
+// hang-up is told now, because it is slow. Without a poller watchHandler looks at the socket
+// itself, and reports whether it must look again.
 func (c *Conn) watchHandler() (again bool) {
 	if word(c.state.Load()).has(flagHangup) {
 		c.disconnectElsewhere()
@@ -199,7 +197,7 @@ func (c *Conn) watchHandler() (again bool) {
 	c.armMu.Lock()
 	defer c.armMu.Unlock()
 	if c.staying.Load() {
-		return false // and reports the hang-up
+		return false // that arming reports the hang-up too
 	}
 	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
 		_ = c.armLocked(poller.InterestHangup) // not armed: the hang-up is found by the next read
@@ -207,8 +205,8 @@ func (c *Conn) watchHandler() (again bool) {
 	return false
 }
 
-// peekForHandler looks for the peer's end for a handler that reads nothing. It
-// reports whether that may still come.
+// peekForHandler looks for the peer's end while a handler runs that does not read. It reports
+// whether the end may still come.
 func (c *Conn) peekForHandler() bool {
 	if !c.looks() {
 		return false
@@ -221,9 +219,8 @@ func (c *Conn) peekForHandler() bool {
 	return false
 }
 
-// armAgain replaces an arming that stays by a one-shot one, which looks at the
-// level: bytes that a read left behind although it was short, as it does at an
-// urgent mark, are found then.
+// armAgain replaces an arming that stays by a one-shot one, which looks at the level. This finds
+// bytes that a short read has left behind, as a read does at an urgent mark.
 func (c *Conn) armAgain() {
 	if !c.staying.Load() || c.errQueue.Load() {
 		return
@@ -235,8 +232,8 @@ func (c *Conn) armAgain() {
 	}
 }
 
-// watchUser arms a connection that its user has put aside. Bytes that nobody
-// reads would be reported again and again: with them it is armed for hang-up only.
+// watchUser arms a connection that its user does not use. Unread bytes would be reported again and
+// again, so a connection with some is armed for hang-up only.
 func (c *Conn) watchUser() {
 	if c.watcher == nil || c.readers.Load() > 0 {
 		return
@@ -252,8 +249,8 @@ func (c *Conn) watchUser() {
 	if w.has(flagUnread) {
 		interest = poller.InterestHangup
 	}
-	// Not armed IsActive would not see the FIN; the next use does, or where a write is none the
-	// next sweep.
+	// If arming fails, IsActive does not see the FIN. The next use does; if a write does not count
+	// as use, the next sweep arms again.
 	if err := c.armLocked(interest); err != nil && c.tells.Load() {
 		c.transition(eventUse)
 		c.enlist()

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// The race detector does not see what a system call that is made directly reads
-// and writes. These tell it, as x/sys does for its own.
+// The race detector does not see what a direct system call reads and writes. These functions tell
+// it, as x/sys does for its own calls.
 
 // kernelWrote tells that the kernel has written p.
 func kernelWrote(p []byte) {

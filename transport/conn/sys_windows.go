@@ -25,18 +25,17 @@ type socketQuery struct {
 // countUnread returns how many bytes a socket has received that were not read.
 func (q *socketQuery) countUnread(handle windows.Handle) (uint32, error) {
 	q.unread = 0
-	// SAFETY: q stays alive and in place during the call, which does not go on after it, since no
-	// overlapped structure is given.
+	// SAFETY: q stays alive and in place during the call. The kernel does not use it later, since
+	// no overlapped structure is given.
 	err := windows.WSAIoctl(handle, fionread, nil, 0,
 		(*byte)(unsafe.Pointer(&q.unread)), uint32(unsafe.Sizeof(q.unread)), &q.size, nil, 0)
 	return q.unread, os.NewSyscallError("wsaioctl", err)
 }
 
-// receive reads from a socket, outside of its completion port since no overlapped structure is
-// given. It waits where there is nothing to read.
+// receive reads from a socket, not through its completion port, since no overlapped structure is
+// given. It waits if there is nothing to read.
 func (q *socketQuery) receive(handle windows.Handle, p []byte) (int, error) {
-	// SAFETY: q and p stay alive and in place during the call, which has ended with the memory
-	// then.
+	// SAFETY: q and p stay alive and in place during the call. The kernel does not use them later.
 	q.buffer = windows.WSABuf{Len: uint32(min(len(p), math.MaxInt32)), Buf: unsafe.SliceData(p)}
 	q.size, q.flags = 0, 0
 	err := windows.WSARecv(handle, &q.buffer, 1, &q.size, &q.flags, nil, nil)

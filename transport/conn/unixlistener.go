@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// ErrNotSocket is what ListenUnix fails with where a file that is no socket has the socket's name.
-// It stays as it is. The error is a *net.OpError around this one.
+// ErrNotSocket is the cause if ListenUnix fails because a file that is not a socket has the name.
+// The file stays as it is. The error is a *net.OpError around ErrNotSocket.
 var ErrNotSocket = errors.New("conn: a file of that name exists and is no socket")
 
 // UnixListener is a listener on a Unix socket whose name may change hands, see ListenUnix. Its
@@ -30,30 +30,31 @@ type UnixListener struct {
 	closeErr  error // set in closing
 }
 
-// ListenUnix listens on the Unix socket address with lc, in the place of any server that has had
-// the name so far: who listens last is the one that clients reach, from its start on and without a
-// moment in which a client is refused. Others keep the connections that they have accepted, or have
-// in their backlogs. A server whose successor stops first is not reachable again. A socket's file
-// without a listener is replaced as well. The new file has the earlier one's mode and, if this
-// process may set it, its owner, where those were this user's or root's decision: its owner is one
-// of them, or only they may write to the folder. Any other file is left alone (ErrNotSocket). An
-// abstract name, which begins with "@", changes hands only when its owner has closed it.
+// ListenUnix listens with lc on the Unix socket address, in place of any server that has had the
+// name so far. From then on clients reach the new listener, and no client is refused meanwhile.
+// Earlier servers keep the connections that they have accepted, or have in their backlogs. A server
+// whose successor stops first is not reachable again. A socket's file without a listener is
+// replaced as well. The new file has the mode of the earlier one and, if this process may set it,
+// its owner, provided that this user or root decided them: one of the two owns the earlier file, or
+// only they may write to the folder. Any other file is left alone (ErrNotSocket). An abstract name,
+// which begins with "@", changes hands only when its owner has closed it.
 //
 // For this the socket is bound under another name of the same length in the same folder, and
-// renamed. Addr has the final name. As the kernel knows only the first, a client's net.Conn has
-// that for its RemoteAddr, unless the client uses a Dialer.
+// renamed. Addr returns the final name. The kernel knows only the first name, so that is the
+// RemoteAddr of a client's net.Conn, unless the client uses a Dialer.
 //
-// Close removes the file only while it is the listener's own. This is promised between listeners of
-// this kind, which lock the folder meanwhile (flock(2)): another program may remove a file
-// that is not its own any more, as net.UnixListener's Close does. A process that is killed inside
-// ListenUnix may leave a socket with a name of a dot and letters, which the next one
-// removes if address has nine letters or more after the last slash.
+// Close removes the file only while it is the listener's own. Listeners of this kind keep this
+// promise to each other by locking the folder meanwhile (flock(2)). Another program may remove a
+// file that is no longer its own, as net.UnixListener's Close does. A process that is killed inside
+// ListenUnix may leave a socket with a name of a dot and letters. The next ListenUnix removes it if
+// address has nine letters or more after the last slash.
 //
-// ListenUnix waits up to a second for the lock, and until ctx ends. Any user who may read the
-// folder can keep it locked, and some file systems have no locks, so ListenUnix goes on without it
-// then, which is no error: a client is still never refused. Only two things are lost. Leftovers
-// stay, and a server that stops in that very moment could remove the new file. On Windows, Solaris
-// and AIX an earlier file is removed instead of replaced, and Close removes the file in any case.
+// ListenUnix waits for the lock until ctx ends, and at most a second. Any user who may read the
+// folder can keep it locked, and some file systems have no locks, so ListenUnix then goes on
+// without it. That is no error: a client is still never refused. Only two things are lost:
+// leftovers stay, and a server that stops at that very moment could remove the new file. On
+// Windows, Solaris and AIX an earlier file is removed instead of replaced, and Close removes the
+// file in any case.
 func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*UnixListener, error) {
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
 	var err error
@@ -71,10 +72,10 @@ func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*Uni
 	return l, nil
 }
 
-// InheritUnix returns a listener on the Unix socket that another process has handed over as file,
-// which stays the caller's. address is the name that clients know, and Addr returns; package net's
-// FileListener would have the one that the socket was bound with, see ListenUnix. Close leaves the
-// socket's file alone unless SetUnlinkOnClose says that it is this process's now.
+// InheritUnix returns a listener on the Unix socket that another process has handed over as file.
+// The caller still owns file. address is the name that clients know and that Addr returns; package
+// net's FileListener would return the name that the socket was bound with, see ListenUnix. Close
+// leaves the socket's file alone unless SetUnlinkOnClose says that it belongs to this process now.
 func InheritUnix(file *os.File, address string) (*UnixListener, error) {
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
 	ln, err := net.FileListener(file)
@@ -104,7 +105,7 @@ func listenPlain(ctx context.Context, lc *net.ListenConfig, address string) (*ne
 func listenError(addr net.Addr, err error) error {
 	var inner *net.OpError
 	if errors.As(err, &inner) {
-		err = inner.Err // whose address may be the name of the moment
+		err = inner.Err // whose address may be the temporary name
 	}
 	return &net.OpError{Op: "listen", Net: addr.Network(), Addr: addr, Err: err}
 }
@@ -121,8 +122,8 @@ func (l *UnixListener) SetUnlinkOnClose(unlink bool) {
 	}
 }
 
-// withdraw removes the file, so that no client comes any more; the listener may still accept those
-// who came before.
+// withdraw removes the file, so that no more clients come. The listener can still accept earlier
+// clients.
 func (l *UnixListener) withdraw() {
 	l.withdrawn.Do(func() {
 		if l.file != nil && !l.keeps.Load() {
@@ -131,8 +132,8 @@ func (l *UnixListener) withdraw() {
 	})
 }
 
-// Close implements net.Listener. It waits up to 100 ms for the lock on the folder, and leaves
-// the file, which the next server replaces, if another process keeps it.
+// Close implements net.Listener. It waits up to 100 ms for the lock on the folder. If another
+// process keeps the lock, Close leaves the file, which the next server replaces.
 func (l *UnixListener) Close() error {
 	l.closing.Do(func() {
 		l.withdraw()

@@ -13,15 +13,15 @@ import (
 // flushSlices is how many slices of the output go to the kernel in one writev.
 const flushSlices = 64
 
-// triedBytes is how much is written at once without telling Go's scheduler, which can
-// neither use the P nor stop the world meanwhile.
+// triedBytes limits what is written at once without telling Go's scheduler, which can neither use
+// the P nor stop the world meanwhile.
 const triedBytes = 64 << 10
 
-// slicesPool holds lists for the slices of an output; what the socket is given escapes.
+// slicesPool holds lists for the slices of an output; a list that the socket is given escapes.
 var slicesPool = sync.Pool{New: func() any { return new([flushSlices][]byte) }}
 
-// timedBytes is how much the peer has to take within the write timeout. A
-// large message to a slow peer may take longer as a whole.
+// timedBytes is how much the peer must take within the write timeout. A large message to a slow
+// peer may take longer as a whole.
 const timedBytes = 256 << 10
 
 // sink is a Conn as its own Writer sees it. It keeps Drain out of Conn's methods.
@@ -98,8 +98,8 @@ func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
 	return err
 }
 
-// Write implements net.Conn. It returns when the kernel has taken all of p, and
-// does not keep it. Bytes of the Writer that were not flushed yet go first.
+// Write implements net.Conn. It returns when the kernel has taken all of p, and does not keep it.
+// Unflushed bytes of the Writer go first.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.out.MallocLen() > 0 {
 		return c.writeBehind(p)
@@ -165,7 +165,7 @@ func (c *Conn) beginWrite() error {
 	return nil
 }
 
-// tried returns what a write came to that did not wait: n may be anything up to all.
+// tried returns the result of a write that did not wait: n may be anything up to all.
 func (c *Conn) tried(n int, err error) (int, error) {
 	if err != nil && err != errWouldBlock {
 		return n, c.writeFailed(err)
@@ -185,7 +185,7 @@ func firstBytes(vec [][]byte, n int) [][]byte {
 	return vec
 }
 
-// writeTimed writes vec, as much as it does within the write timeout or deadline.
+// writeTimed writes as much of vec as it can within the write timeout or deadline.
 func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
 	if err := c.writeLimit.beginExact(); err != nil {
 		return 0, c.writeFailed(err)
@@ -206,9 +206,9 @@ func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
 	}
 }
 
-// writeEnded decides on a write that err ended. nil means that it goes on: the
-// deadline was moved while it waited. A net.Conn that is no plain socket may
-// be broken by a deadline, as a TLS connection is, so there it is the end.
+// writeEnded decides on a write that err ended. nil means that it goes on: the deadline was moved
+// while it waited. A deadline may break a net.Conn that is not a plain socket, as it does a TLS
+// connection, so there it ends the write.
 func (c *Conn) writeEnded(err error) error {
 	if c.raw && errors.Is(err, os.ErrDeadlineExceeded) {
 		over, armErr := c.writeLimit.expired()
@@ -233,7 +233,7 @@ func (c *Conn) writeFailed(err error) error {
 	return opError("write", c.remote, err)
 }
 
-// SetWriteDeadline implements net.Conn, with what SetReadDeadline says of deadlines and timeouts.
+// SetWriteDeadline implements net.Conn. It treats deadlines and timeouts as SetReadDeadline does.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeLimit, t) }
 
 // SetWriteTimeout limits to d how long the peer may take for each 256 KiB of a
@@ -246,8 +246,8 @@ func (c *Conn) SetWriteTimeout(d time.Duration) error {
 
 // SetUserTimeout limits to d how long written bytes may wait for the peer's acknowledgement, or for
 // room in its window (TCP_USER_TIMEOUT, see tcp(7)); then the kernel ends the connection with
-// ETIMEDOUT. A dead path is found so. A peer that is slow is not affected as long as it takes some
-// bytes within each d. Zero or less means the system's default, about 15 minutes. The error matches
+// ETIMEDOUT. This finds a dead path. A slow peer is not affected as long as it takes some bytes
+// within each d. Zero or less means the system's default, about 15 minutes. The error matches
 // errors.ErrUnsupported on systems other than Linux, and on a connection that is not plain TCP.
 func (c *Conn) SetUserTimeout(d time.Duration) error {
 	return opError("set user timeout", c.remote, setUserTimeout(c.sock, d))
