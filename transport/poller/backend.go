@@ -1,7 +1,7 @@
 package poller
 
 // backend is the kernel's side of a Poller (compare runtime/netpoll.go). The portable half is
-// everything outside the files backend_*.go; exactly one of these is compiled in. The logic of the
+// everything outside the files backend_*.go, of which exactly one is compiled in. The logic of the
 // kqueue backend is portable too, so that it is tested everywhere (kqueue.go). A backend defines
 //
 //	func openBackend() (backend, error)
@@ -10,7 +10,7 @@ package poller
 //	    *os.SyscallErrors, here and below.
 //
 // The loop goroutine calls wait, and close after its last wait. All other methods are called from
-// any goroutine, never before openBackend has returned nor after close was called. None but wait
+// any goroutine, but not before openBackend has returned or after close was called. Only wait
 // blocks.
 //
 // Differences between the backends:
@@ -25,22 +25,21 @@ package poller
 //
 // Tests have a third backend: scripted, without a kernel (fake_test.go).
 type backend interface {
-	// register makes the kernel watch fd, armed: the first of these events is
-	// reported with token, then nothing until arm; with InterestStay, each new
-	// one until disarm. It takes over a descriptor which the kernel already
-	// watches under an older token (forgotten, yet still open through a
-	// duplicate).
+	// register makes the kernel watch fd, armed: the first event of in is reported with token, then
+	// nothing until arm. With InterestStay each new event is reported until disarm. register takes
+	// over a descriptor that the kernel already watches under an older token (forgotten, yet still
+	// open through a duplicate).
 	register(fd int, token Token, in Interest) error
 
 	// arm arms a registered fd again. It looks at the level: what is already ready is
 	// reported at once. A descriptor that the kernel no longer knows is registered.
 	arm(fd int, token Token, in Interest) error
 
-	// disarm leaves a registered fd watched by nobody. An event that comes nevertheless is
-	// dropped by the table.
+	// disarm ends the reports of a registered fd. If an event comes nevertheless, the table drops
+	// it.
 	disarm(fd int, token Token) error
 
-	// remove makes the kernel forget a registered fd. That it already has is no error.
+	// remove makes the kernel forget a registered fd. It is no error if the kernel already has.
 	remove(fd int) error
 
 	// wait blocks until there is something to report, writes at most len(events) events and

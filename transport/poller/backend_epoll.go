@@ -13,11 +13,11 @@ import (
 )
 
 // epollBackend waits with the goroutine, not with a thread. A thread blocked in epoll_wait loses
-// its P and gets one back late on a busy machine. So the epoll descriptor, which is pollable
-// itself, is registered in the runtime's poller by os.NewFile, and the loop parks on it like on
-// any socket; what is ready is then taken with a timeout of 0. In an echo of 1 KiB, 1 to 100
-// connections that always sleep in the poller, 2 busy cores, client included, this took 12-15 µs
-// CPU per request, a blocking epoll_wait 15-27.
+// its P and gets one back late on a busy machine. So os.NewFile registers the epoll descriptor,
+// which is pollable itself, in the runtime's poller, and the loop parks on it as on any socket. It
+// then takes what is ready with a timeout of 0. In an echo of 1 KiB over 1 to 100 connections that
+// always sleep in the poller, on 2 busy cores, this took 12-15 µs of CPU per request, client
+// included; a blocking epoll_wait took 15-27.
 type epollBackend struct {
 	// Immutable after openBackend.
 	epfd      int
@@ -62,7 +62,7 @@ func openBackend() (backend, error) {
 	return b, nil
 }
 
-// init does what can fail once the epoll descriptor has an owner.
+// init does the steps that can fail once the epoll descriptor has an owner.
 func (b *epollBackend) init() error {
 	b.harvestFn = b.harvest
 	raw, err := b.file.SyscallConn()
@@ -101,8 +101,8 @@ func (b *epollBackend) arm(fd int, token Token, in Interest) error {
 }
 
 func (b *epollBackend) disarm(fd int, token Token) error {
-	// epoll_ctl adds EPOLLERR and EPOLLHUP to every mask: one such event may come, and is
-	// dropped by the table. EPOLLONESHOT keeps it at one.
+	// epoll_ctl adds EPOLLERR and EPOLLHUP to every mask: one such event may come, which the table
+	// drops. EPOLLONESHOT keeps it at one.
 	err := b.control(unix.EPOLL_CTL_MOD, fd, token, unix.EPOLLONESHOT)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -128,8 +128,8 @@ func (b *epollBackend) control(op, fd int, token Token, mask uint32) error {
 func (b *epollBackend) wait(events []event) (int, error) {
 	b.limit = min(len(events), len(b.buffer))
 	b.taken, b.waitErr = 0, nil
-	// Read forgets readiness from before the call, so harvest polls before it lets itself be
-	// parked. No callback runs inside Read: a Close would wait for it.
+	// Read forgets readiness from before the call, so harvest polls before it parks. No callback
+	// runs inside Read: a Close would wait for it.
 	if err := b.raw.Read(b.harvestFn); err != nil {
 		return 0, err
 	}

@@ -23,7 +23,7 @@ func openBackend() (backend, error) {
 	return b, nil
 }
 
-// kqueueKernel is the real one.
+// kqueueKernel makes the system calls.
 type kqueueKernel struct {
 	// Immutable after openKqueue.
 	kq   int

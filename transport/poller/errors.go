@@ -15,7 +15,7 @@ var errInterest = errors.New("invalid interest")
 
 // OpError is the type of every error that this package returns.
 type OpError struct {
-	// Op is what failed: "open", "add", "arm", "disarm", "remove", "wait", "close",
+	// Op is the operation that failed: "open", "add", "arm", "disarm", "remove", "wait", "close",
 	// "pick" or "resize".
 	Op string
 
@@ -40,14 +40,14 @@ func opError(op string, err error) error {
 	return &OpError{Op: op, Err: err}
 }
 
-// waitFailure is the cause of every refusal after a failed wait: it matches net.ErrClosed, since
-// the poller is closed, and what the kernel said.
+// waitFailure is the cause of every refusal after a failed wait. It matches net.ErrClosed, since
+// the poller is closed, and the kernel's error.
 type waitFailure struct{ cause error }
 
 func (f *waitFailure) Error() string   { return "closed after a failed wait: " + f.cause.Error() }
 func (f *waitFailure) Unwrap() []error { return []error{net.ErrClosed, f.cause} }
 
-// badSizeError says that a group cannot have that many pollers.
+// badSizeError says that a group cannot have this number of pollers.
 type badSizeError int
 
 func (n badSizeError) Error() string {

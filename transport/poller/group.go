@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// maxGroupSize bounds the number of pollers: more than that is a mistake in units, and each takes
-// two descriptors and a goroutine.
+// maxGroupSize limits the number of pollers. Each takes two descriptors and a goroutine, and a
+// larger number is probably a mistake in units.
 const maxGroupSize = 1024
 
 // procsPerPoller is how many Ps one poller can feed. A poller only notifies, and only for
@@ -22,11 +22,11 @@ const procsPerPoller = 8
 
 // GroupConfig configures a Group. The zero value is useful. It is copied by NewGroup.
 type GroupConfig struct {
-	// Size is the number of pollers, at most 1024. Zero means one for each 8 of
-	// GOMAXPROCS, rounded up. Negative is an error.
+	// Size is the number of pollers, at most 1024. Zero means GOMAXPROCS/8, rounded up. Negative is
+	// an error.
 	Size int
 
-	// Policy distributes descriptors; zero is RoundRobin.
+	// Policy says how descriptors are distributed; zero is RoundRobin.
 	Policy Policy
 
 	// AfterBatch is Config.AfterBatch of each poller. Several pollers may call it at once.
@@ -42,15 +42,15 @@ type Group struct {
 	// Immutable after NewGroup.
 	config GroupConfig
 	seed   maphash.Seed
-	open   func(Config) (*Poller, error) // Open, but for tests
+	open   func(Config) (*Poller, error) // Open, except in tests
 
 	// Atomic.
 	turns  atomic.Uint64             // counts round robin, see turn
-	active atomic.Pointer[[]*Poller] // what Pick chooses from, never changed in place; nil once closed; written under mu
+	active atomic.Pointer[[]*Poller] // Pick's choices, immutable; nil once closed; set under mu
 
 	// mu serializes Resize and Close. Lock order: mu, then a poller's locks.
 	mu      sync.Mutex
-	retired []*Poller // guarded by mu; those whose end was not yet noticed
+	retired []*Poller // guarded by mu; retired pollers not yet known to have ended
 }
 
 // NewGroup opens the pollers of a group. Where no backend exists the error matches
@@ -126,10 +126,10 @@ func (g *Group) Add(remote net.Addr, target Target) (*Poller, Token, error) {
 	}
 }
 
-// Resize changes the number of pollers to n, 1 to 1024. New ones are opened; superfluous ones
-// are retired: Pick returns them no more, their tokens go on working, and each ends by itself when
-// its last token goes. Resize does not wait for that. If a new one cannot be opened the size stays
-// as it was. After Close the error matches net.ErrClosed.
+// Resize changes the number of pollers to n, 1 to 1024. New ones are opened; surplus ones are
+// retired: Pick no longer returns them, their tokens go on working, and each ends by itself when
+// its last token is freed. Resize does not wait for that. If a new one cannot be opened, the size
+// stays as it was. After Close the error matches net.ErrClosed.
 func (g *Group) Resize(n int) error {
 	if n < 1 || n > maxGroupSize {
 		return opError("resize", badSizeError(n))
@@ -190,9 +190,9 @@ func (g *Group) Stats() []Stats {
 	return snapshot
 }
 
-// Close closes all pollers, the retired ones too, and waits for their goroutines: what
-// Poller.Close says holds for each. It is idempotent; a second call returns nil, and does not wait
-// for a first one still running.
+// Close closes all pollers, the retired ones too, and waits for their goroutines, as Poller.Close
+// does for each. It is idempotent: a second call returns nil, and does not wait for a first one
+// that still runs.
 //
 // It must not be called from OnReady or AfterBatch.
 func (g *Group) Close() error {

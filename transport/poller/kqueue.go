@@ -6,25 +6,25 @@ import (
 	"syscall"
 )
 
-// kqueueBackend waits with a thread, in poll(2) on the kqueue. It cannot wait with the goroutine
-// as epollBackend does: the runtime's poller registers every descriptor for reading and writing
+// kqueueBackend waits with a thread, in poll(2) on the kqueue. It cannot park a goroutine as
+// epollBackend does: the runtime's poller registers every descriptor for reading and writing
 // (runtime/netpoll_kqueue.go, netpollopen), and a kqueue refuses to be registered for writing.
 //
 // x/sys shows the field for user data as a Go pointer, so it stays unused: the token is found by
-// descriptor in watches. An event cannot meet the watch of the descriptor's next owner, since
-// events are taken and looked up, and watches changed together with the kernel's, under mu: when
-// a descriptor is closed the kernel drops its events, so what is taken from the kqueue under mu
+// descriptor in watches. An event cannot meet the watch of the descriptor's next owner. Events are
+// taken and looked up under mu, and watches are changed under mu together with the kernel's
+// filters. When a descriptor is closed the kernel drops its events, so an event taken under mu
 // belongs to the last registration of that descriptor under mu.
 //
-// Each interest is one filter. EVFILT_WRITE, and EVFILT_READ for data, are one-shot, and gone
-// after their event (NetBSD has no EV_DISPATCH in x/sys), unless the arming stays; adding a filter
-// again looks at the level. An arming with two filters may give two events, of which the table
-// drops the second.
+// Each interest is one filter. EVFILT_WRITE, and EVFILT_READ for data, are one-shot unless the
+// arming stays: they are gone after their event (NetBSD has no EV_DISPATCH in x/sys). Adding a
+// filter again looks at the level. An arming with two filters may give two events, of which the
+// table drops the second.
 //
 // EVFILT_READ for a hang-up always stays. A low-water mark that no socket reaches keeps it from
-// firing for data, but darwin lowers the mark to the size of the receive buffer, and other kinds
-// of descriptors have none. The filter then fires for data, at most once for each arrival since
-// it is edge-triggered; such an event is dropped, and the filter is still there for the hang-up.
+// firing for data, but darwin lowers the mark to the size of the receive buffer, and other kinds of
+// descriptors have none. The filter then fires for data, at most once for each arrival since it is
+// edge-triggered. Such an event is dropped, and the filter stays for the hang-up.
 //
 // This file is portable: the system calls are in backend_kqueue.go, behind kqueueCalls, and tests
 // run it on a model of kevent(2) anywhere.
@@ -32,8 +32,8 @@ type kqueueBackend struct {
 	// Immutable after openBackend.
 	calls kqueueCalls
 
-	// mu guards the kqueue's changes, its events and watches. Never held while blocking. It
-	// is taken after the Poller's kernelMu and has no lock after it.
+	// mu guards the kqueue's changes, its events and watches. It is never held while blocking. It
+	// is taken after the Poller's kernelMu, and no lock is taken after it.
 	mu      sync.Mutex
 	watches map[int]watch // by descriptor; a forgotten one stays until the number is reused
 
@@ -74,7 +74,7 @@ const (
 // String returns the filter's name.
 func (f kqueueFilter) String() string { return [...]string{"read", "write"}[f] }
 
-// filterMode says what is known of a filter of a descriptor.
+// filterMode says what this side knows of a filter of a descriptor.
 type filterMode uint8
 
 const (
@@ -91,15 +91,15 @@ const (
 // String returns the mode's name.
 func (m filterMode) String() string { return [...]string{"absent", "one-shot", "stays"}[m] }
 
-// kqueueChange makes the filter of a descriptor what mode says.
+// kqueueChange sets the filter of a descriptor to mode.
 type kqueueChange struct {
 	fd       int
 	filter   kqueueFilter
 	mode     filterMode
-	lowWater int64 // NOTE_LOWAT with it, if above zero
+	lowWater int64 // NOTE_LOWAT if above zero
 }
 
-// kqueueReport is an event of the kernel's.
+// kqueueReport is an event of the kernel.
 type kqueueReport struct {
 	fd     int
 	filter kqueueFilter
@@ -109,7 +109,7 @@ type kqueueReport struct {
 // watch is what the kqueue knows about a descriptor.
 type watch struct {
 	token  Token
-	modes  [2]filterMode // by filter; a one-shot one may have fired for a former descriptor of that number
+	modes  [2]filterMode // by filter; a one-shot may have fired for the number's former owner
 	hangup bool          // the read filter is for hang-ups only
 }
 
@@ -184,14 +184,14 @@ func (b *kqueueBackend) applyLocked(fd int, w *watch, in Interest) error {
 	return b.setLocked(w, write)
 }
 
-// setLocked submits a change unless the filter is absent as it should be. Adding a filter again
-// leaves its flags as they are, so one of another mode is deleted first. The caller holds mu.
+// setLocked submits a change unless the filter is absent and should be. Adding a filter again
+// leaves its flags as they are, so a filter of another mode is deleted first. The caller holds mu.
 func (b *kqueueBackend) setLocked(w *watch, change kqueueChange) error {
 	known := &w.modes[change.filter]
 	if *known != filterAbsent && *known != change.mode {
 		*known = filterAbsent
 		err := b.calls.change(kqueueChange{fd: change.fd, filter: change.filter})
-		// That it is gone is no error: its descriptor was closed and the number reused since.
+		// It may be gone, which is no error: its descriptor was closed and the number reused since.
 		if err != nil && !errors.Is(err, syscall.ENOENT) {
 			return err
 		}
@@ -232,8 +232,8 @@ func unlessInterrupted(err error) error {
 	return err
 }
 
-// eventLocked translates a report. It returns false for one that tells nothing. The caller holds
-// mu.
+// eventLocked translates a report. It returns false for a report that says nothing. The caller
+// holds mu.
 func (b *kqueueBackend) eventLocked(report kqueueReport) (event, bool) {
 	if report.fd == b.calls.wakeFD() {
 		b.calls.drainWaker()

@@ -1,7 +1,7 @@
 package poller
 
-// batchEvents is the most events taken from the kernel at once. It bounds how long an AfterBatch
-// is held back by OnReady calls, at 20-50 ns each; the runtime's own poller takes 128.
+// batchEvents limits the events taken from the kernel at once. It bounds how long OnReady calls, at
+// 20-50 ns each, delay an AfterBatch. The runtime's own poller takes 128.
 const batchEvents = 256
 
 // delivery is an event on its way to its target: the token was in use and armed when the table was
@@ -12,8 +12,8 @@ type delivery struct {
 }
 
 // loop is the poller's goroutine. It is started by openWith, belongs to the Poller, blocks in
-// backend.wait only, and ends when the phase is phaseStopping or the wait fails. It is the only
-// one to close the backend.
+// backend.wait only, and ends when the phase is phaseStopping or the wait fails. Only loop closes
+// the backend.
 func (p *Poller) loop() {
 	for {
 		n, err := p.backend.wait(p.events)
@@ -34,8 +34,8 @@ func (p *Poller) loop() {
 
 // runBatch delivers events and reports whether to go on.
 func (p *Poller) runBatch(events []event) bool {
-	// The waker first: a Wake that comes from here on makes an event of its own, one that
-	// came before is answered by the AfterBatch below.
+	// The waker first: a Wake from here on makes an event of its own, and the AfterBatch below
+	// answers an earlier one.
 	for _, e := range events {
 		if e.token == wakeToken {
 			p.wakePending.Store(false)
@@ -50,17 +50,16 @@ func (p *Poller) runBatch(events []event) bool {
 	}
 	p.counters.batches.Add(1)
 	p.counters.events.Add(uint64(len(p.deliveries)))
-	clear(p.deliveries) // keeps no target alive
+	clear(p.deliveries) // so that it keeps no target alive
 	if p.config.AfterBatch != nil {
 		p.config.AfterBatch()
 	}
 	return true
 }
 
-// resolve turns events into deliveries, under mu once for all of them. Each one
-// ends its arming, unless that stays. Dropped are the waker's, those of tokens
-// no longer in use, and those of tokens not armed. It reports whether the
-// poller is still to run.
+// resolve turns events into deliveries, under mu once for all of them. Each delivery ends its
+// arming, unless that stays. resolve drops the waker's events, those of tokens no longer in use,
+// and those of tokens not armed. It reports whether the poller goes on.
 func (p *Poller) resolve(events []event) bool {
 	p.deliveries = p.deliveries[:0]
 	p.mu.Lock()
@@ -85,8 +84,7 @@ func (p *Poller) resolve(events []event) bool {
 }
 
 // fail ends the poller after a wait that cannot be repeated. Every target gets a Hangup, so that
-// none waits for ever; what it then finds on its descriptor, and that Arm is refused, tells it
-// the rest.
+// none waits forever. It learns the rest from its descriptor, and from the refusal of the next Arm.
 func (p *Poller) fail(err error) {
 	p.mu.Lock()
 	p.failure = &waitFailure{cause: opError("wait", err)}

@@ -1,6 +1,6 @@
 package poller
 
-// phase is where a Poller stands in its life.
+// phase says where a Poller is in its life.
 //
 //	open ──retire──▶ retired ──last token──▶ stopping ──loop ends──▶ (done closed)
 //	  └────────close, retire without tokens───▲
@@ -10,8 +10,8 @@ const (
 	// phaseOpen: everything works. Left by Close, a failed wait, and the group's retire.
 	phaseOpen phase = iota
 
-	// phaseRetired: its group hands it out no more, everything else works. Left by the
-	// release of the last token, by Close and a failed wait.
+	// phaseRetired: its group no longer hands it out, everything else works. Left by the release of
+	// the last token, by Close and by a failed wait.
 	phaseRetired
 
 	// phaseStopping: Add and Arm are refused, the loop is about to end or has ended. Final.
@@ -31,7 +31,7 @@ func (p phase) String() string {
 	return "invalid"
 }
 
-// phaseCause is what may change a phase.
+// phaseCause is a reason for a change of phase.
 type phaseCause uint8
 
 const (
@@ -53,7 +53,7 @@ func (c phaseCause) String() string {
 	return "invalid"
 }
 
-// nextPhase returns the phase after cause, in a poller with that many tokens left.
+// nextPhase returns the phase after cause, in a poller with so many tokens left.
 func nextPhase(now phase, cause phaseCause, tokens int) phase {
 	switch {
 	case now == phaseStopping, cause == causeClose:
@@ -68,8 +68,8 @@ func nextPhase(now phase, cause phaseCause, tokens int) phase {
 	return now
 }
 
-// setPhaseLocked applies cause and reports whether that stopped the poller: the caller, who holds
-// mu, then has to call Wake once it has released its locks, so that the loop looks.
+// setPhaseLocked applies cause and reports whether that stopped the poller. The caller, who holds
+// mu, must then release its locks and call Wake, so that the loop looks.
 func (p *Poller) setPhaseLocked(cause phaseCause) (stopped bool) {
 	before := p.phase
 	p.phase = nextPhase(before, cause, p.table.live)

@@ -17,14 +17,15 @@ const (
 	// Random takes any poller, each with the same probability.
 	Random
 
-	// LeastConnections takes a poller with the fewest tokens in use; among equals, in turn.
-	// It evens out what churn made uneven, and looks at every poller to do so.
+	// LeastConnections takes a poller with the fewest tokens in use; among equals, in turn. It
+	// evens out what coming and going connections have made uneven, and looks at every poller to do
+	// so.
 	LeastConnections
 
-	// SourceHash takes the same poller for the same remote IP address, whatever its port,
-	// while the group keeps its size. The hash is seeded per group, so that no client can
-	// choose addresses that meet in one poller. An address without an IP (a Unix socket's,
-	// or nil) is treated as by RoundRobin.
+	// SourceHash takes the same poller for the same remote IP address, whatever its port, while the
+	// group keeps its size. The hash is seeded per group, so that no client can choose addresses
+	// that meet in one poller. For an address without an IP (a Unix socket's, or nil) it does what
+	// RoundRobin does.
 	SourceHash
 )
 
@@ -58,7 +59,7 @@ func (g *Group) choose(pollers []*Poller, remote net.Addr) *Poller {
 		return leastConnections(pollers, g.turn(len(pollers)))
 	case SourceHash:
 		if ip, ok := remoteIP(remote); ok {
-			bytes := ip.As16() // an IPv4 address and its mapped form alike
+			bytes := ip.As16() // the same for an IPv4 address and its mapped form
 			return pollers[maphash.Bytes(g.seed, bytes[:])%uint64(len(pollers))]
 		}
 	}
@@ -97,7 +98,7 @@ func remoteIP(addr net.Addr) (netip.Addr, bool) {
 	case *net.UnixAddr:
 		return netip.Addr{}, false
 	}
-	// Any other type, such as a wrapper that shows the address from a proxy's header.
+	// Any other type, such as a wrapper that returns the address from a proxy's header.
 	addrPort, err := netip.ParseAddrPort(addr.String())
 	return addrPort.Addr(), err == nil
 }

@@ -8,10 +8,9 @@ import (
 
 // Config configures a Poller. The zero value is useful. It is copied by Open.
 type Config struct {
-	// AfterBatch, if not nil, is called on the poller's goroutine after each batch of
-	// OnReady calls and after a Wake, so that a consumer wakes its workers once per batch,
-	// not once per event. What holds for OnReady holds for it: it must not block nor close
-	// the poller.
+	// AfterBatch, if not nil, is called on the poller's goroutine after each batch of OnReady calls
+	// and after a Wake, so that a consumer wakes its workers once per batch, not once per event.
+	// Like OnReady it must neither block nor close the poller.
 	AfterBatch func()
 }
 
@@ -19,13 +18,13 @@ type Config struct {
 type Poller struct {
 	// Immutable after Open.
 	config  Config
-	backend backend       // its methods need kernelMu, see there; wait belongs to the loop
+	backend backend       // its methods need kernelMu, except wait, which the loop calls
 	done    chan struct{} // closed by the loop goroutine as its very last act
 
-	// kernelMu keeps the kernel's descriptors open: it is read-held around every use of
-	// backend outside the loop goroutine, and write-held by the loop goroutine only, to
-	// close them. It is a lock, not a flag, since a descriptor closed under a running
-	// epoll_ctl may be somebody else's by then. Lock order: kernelMu, then mu.
+	// kernelMu keeps the kernel's descriptors open. Every use of backend outside the loop goroutine
+	// holds it for reading, and only the loop goroutine holds it for writing, to close them. It is
+	// a lock, not a flag, since the number of a descriptor closed under a running epoll_ctl may
+	// already be reused. Lock order: kernelMu, then mu.
 	kernelMu   sync.RWMutex
 	kernelOpen bool // guarded by kernelMu
 
@@ -33,7 +32,7 @@ type Poller struct {
 	mu      sync.Mutex
 	table   table // guarded by mu
 	phase   phase // guarded by mu, changed by setPhase only
-	failure error // guarded by mu; what ended the wait, if not Close
+	failure error // guarded by mu; why the wait failed, nil otherwise
 
 	// Atomic.
 	live        atomic.Int64 // copy of table.live, written under mu, for Len without mu
@@ -83,16 +82,16 @@ func (p *Poller) Add(target Target) (Token, error) {
 	return token, nil
 }
 
-// Arm makes the poller call the target's OnReady when fd becomes ready for in,
-// once; then fd is disarmed until armed again, but for InterestStay. What is
-// ready already, also since the last report, is reported at once. The first Arm
-// of a token registers fd with the kernel.
+// Arm makes the poller call the target's OnReady once, when fd becomes ready for in. After that fd
+// is disarmed until armed again, except with InterestStay. What is already ready, even if it became
+// ready since the last report, is reported at once. The first Arm of a token registers fd with the
+// kernel.
 //
-// A token is for one descriptor. Arm may be called from any goroutine, also from OnReady, by one
-// at a time per token; fd must be open during the call.
+// A token is for one descriptor. Arm may be called from any goroutine, also from OnReady, but by
+// one goroutine at a time per token. fd must be open during the call.
 //
-// When Arm fails nothing is armed, but a report for an older Arm may still come. The cause is an
-// *os.SyscallError, ErrUnknownToken, or matches net.ErrClosed after Close.
+// If Arm fails nothing is armed, but a report for an earlier Arm may still come. The cause is an
+// *os.SyscallError or ErrUnknownToken, or after Close matches net.ErrClosed.
 func (p *Poller) Arm(fd int, token Token, in Interest) error {
 	if !in.valid() {
 		return opError("arm", errInterest)
@@ -143,12 +142,12 @@ func (p *Poller) undoArm(token Token, before slotState) {
 	}
 }
 
-// Disarm takes an Arm back: fd stays registered and reports nothing until the next Arm. If the
-// event was already on its way, OnReady is still called. A token that is not armed is left as it
-// is, without a system call. After Close, when nothing is armed any more, Disarm returns nil.
+// Disarm undoes Arm: fd stays registered and reports nothing until the next Arm. If the event was
+// already on its way, OnReady is still called. A token that is not armed stays as it is, without a
+// system call. After Close nothing is armed, and Disarm returns nil.
 //
-// fd must be open during the call. The cause of an error is an *os.SyscallError or
-// ErrUnknownToken; the token is disarmed nevertheless.
+// fd must be open during the call. The cause of an error is ErrUnknownToken, or an
+// *os.SyscallError, after which the token is disarmed nevertheless.
 func (p *Poller) Disarm(fd int, token Token) error {
 	p.kernelMu.RLock()
 	defer p.kernelMu.RUnlock()
@@ -180,8 +179,8 @@ func (p *Poller) beginDisarm(token Token) (slotState, error) {
 // Remove deregisters fd from the kernel, if it was ever armed, and frees the token. If an event
 // was already on its way, OnReady is still called once. Remove works after Close too.
 //
-// fd must be open during the call. The cause of an error is an *os.SyscallError, and the token is
-// freed nevertheless, or ErrUnknownToken.
+// fd must be open during the call. The cause of an error is ErrUnknownToken, or an
+// *os.SyscallError, after which the token is freed nevertheless.
 func (p *Poller) Remove(fd int, token Token) error {
 	emptied, err := p.remove(fd, token)
 	if emptied {
@@ -190,13 +189,13 @@ func (p *Poller) Remove(fd int, token Token) error {
 	return opError("remove", err)
 }
 
-// remove is Remove but for the wake, which needs kernelMu itself. It reports whether the loop has
-// to be woken to end.
+// remove is Remove without the wake, which needs kernelMu itself. It reports whether the loop must
+// be woken to end.
 func (p *Poller) remove(fd int, token Token) (emptied bool, err error) {
 	p.kernelMu.RLock()
 	defer p.kernelMu.RUnlock()
-	// First quiet, so that nothing is reported while the kernel forgets it, then free: the
-	// place is reused only when the kernel has nothing with this token left to report.
+	// First quiet, so that nothing is reported while the kernel forgets it, then free: its slot is
+	// reused only when the kernel has nothing left to report for this token.
 	before, err := p.beginDisarm(token)
 	if err != nil {
 		return false, err
@@ -207,18 +206,18 @@ func (p *Poller) remove(fd int, token Token) (emptied bool, err error) {
 	return p.release(token), err
 }
 
-// Forget frees the token without a word to the kernel. It is for a descriptor that is about to be
-// closed: the kernel forgets it with its last duplicate, and an event that comes before finds no
-// token and is dropped. If an event was already on its way, OnReady is still called once. A
-// token not in use is ignored. Forget makes no system call, and works after Close too.
+// Forget frees the token without telling the kernel. It is for a descriptor that is about to be
+// closed: the kernel forgets it with its last duplicate. An event that comes before that finds no
+// token and is dropped. If an event was already on its way, OnReady is still called once. A token
+// not in use is ignored. Forget makes no system call, and works after Close too.
 func (p *Poller) Forget(token Token) {
 	if p.release(token) {
 		p.Wake()
 	}
 }
 
-// release frees the token and reports whether that was the last one of a retired poller, whose
-// loop then has to be woken to end.
+// release frees the token and reports whether that was the last one of a retired poller, whose loop
+// must then be woken to end.
 func (p *Poller) release(token Token) (emptied bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,9 +231,9 @@ func (p *Poller) release(token Token) (emptied bool) {
 // Len returns the number of tokens in use. It takes no lock.
 func (p *Poller) Len() int { return int(p.live.Load()) }
 
-// Close ends the poller: it waits until the running batch is over, its goroutine has ended and the
-// kernel's descriptors are closed. No OnReady runs after Close has returned; tokens still in use
-// are not reported. Close is idempotent, and returns the same error each time.
+// Close ends the poller. It waits until the running batch is over, the poller's goroutine has ended
+// and the kernel's descriptors are closed. No OnReady runs after Close has returned; tokens still
+// in use are not reported. Close is idempotent, and returns the same error each time.
 //
 // It must not be called from OnReady or AfterBatch, where it would wait for itself.
 func (p *Poller) Close() error {
@@ -245,7 +244,7 @@ func (p *Poller) Close() error {
 	return opError("close", p.closeErr)
 }
 
-// closedErrorLocked says why nothing can be added or armed any more. The caller holds mu.
+// closedErrorLocked says why nothing can be added or armed. The caller holds mu.
 func (p *Poller) closedErrorLocked() error {
 	if p.failure != nil {
 		return p.failure

@@ -15,15 +15,14 @@ const (
 	// error. The peer's FIN alone does not end it.
 	InterestWrite
 
-	// InterestHangup waits until the peer closed at least its writing side, and not for
+	// InterestHangup waits until the peer closed at least its writing side. It does not wait for
 	// data.
 	InterestHangup
 
-	// InterestStay, with one of the others, makes an arming that stays: whatever comes
-	// next is reported too, once each time something new has come (edge-triggered: EPOLLET,
-	// EV_CLEAR), until a Disarm or an Arm without it. It is for a descriptor that is busy: it
-	// saves the system call of each Arm, and the target has to take what comes while it is
-	// still at work.
+	// InterestStay, with one of the others, makes an arming that stays: until a Disarm or an Arm
+	// without it, each new arrival is reported once (edge-triggered: EPOLLET, EV_CLEAR). It is for
+	// a busy descriptor: it saves the system call of each Arm, but the target must also take what
+	// comes while it is still at work.
 	InterestStay
 
 	interestAll = InterestRead | InterestWrite | InterestHangup | InterestStay
@@ -55,11 +54,11 @@ const (
 	// (EPOLLRDHUP, EPOLLHUP; EV_EOF). Data may still be there to read.
 	Hangup
 
-	// ErrorQueued comes with Readable, whatever the interest, and not with Hangup: the
-	// descriptor has an error that did not close it, or an entry in its error queue, such as a
-	// timestamp that was asked for (EPOLLERR alone). A read tells which: it takes the error,
-	// or finds nothing. The queue is left to those who asked for its entries, and until they
-	// empty it each Arm reports it at once; an arming with InterestStay does so only once.
+	// ErrorQueued comes with Readable, whatever the interest, and not with Hangup: the descriptor
+	// has an error that did not close it, or an entry in its error queue, such as a timestamp that
+	// was asked for (EPOLLERR alone). A read tells which: it takes the error, or finds nothing. The
+	// poller leaves the queue to the code that asked for its entries. Until that empties it, each
+	// Arm reports it at once; an arming with InterestStay does so only once.
 	ErrorQueued
 )
 
@@ -88,9 +87,9 @@ func bitNames(bits uint8, names ...string) string {
 // Target waits for a descriptor. It is an interface, not a func, so that a connection can be its
 // own target without a closure per connection.
 type Target interface {
-	// OnReady is called on the poller's goroutine, at most once per Arm of the target's
-	// token. It must not block: every other descriptor of that poller waits meanwhile. It
-	// must not close the poller or its group, nor call runtime.Goexit.
+	// OnReady is called on the poller's goroutine, at most once per Arm of the target's token,
+	// unless that has InterestStay. It must not block: every other descriptor of that poller waits
+	// meanwhile. It must not close the poller or its group, nor call runtime.Goexit.
 	//
 	// r is a hint. OnReady may run before the Arm that caused it has returned, and once
 	// more shortly after Disarm, Remove or Forget returned; the target checks its own state

@@ -8,22 +8,21 @@ type Stats struct {
 	// Connections is the number of tokens in use.
 	Connections int
 
-	// Batches is how often events or a Wake were handled, one AfterBatch each.
+	// Batches is the number of batches of events and Wakes handled, with one AfterBatch each.
 	Batches uint64
 
 	// Events is the number of OnReady calls in these batches.
 	Events uint64
 
-	// Wakeups is how many Wakes reached the loop, after coalescing.
+	// Wakeups is the number of Wakes that reached the loop, after coalescing.
 	Wakeups uint64
 
-	// Retired says that the poller's group hands it out no more: it ends with its last
-	// token.
+	// Retired says that the poller's group no longer hands it out: it ends with its last token.
 	Retired bool
 }
 
-// counters are written by the loop goroutine and read by anybody. They count from the start of the
-// poller and wrap at 2^64.
+// counters are written by the loop goroutine and read by any goroutine. They count from the start
+// of the poller and wrap at 2^64.
 type counters struct {
 	batches atomic.Uint64
 	events  atomic.Uint64

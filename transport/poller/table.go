@@ -12,17 +12,18 @@ const (
 	// slotFree: no target; the slot is in the free list. Left by add.
 	slotFree slotState = iota
 
-	// slotAdded: a target whose descriptor the kernel was never told about. Left by arm
-	// and remove.
+	// slotAdded: a target whose descriptor the kernel does not know yet. Left by arm and remove.
 	slotAdded
 
-	// slotArmed: the next event is for the target. Left by that event, disarm and remove.
+	// slotArmed: the next event is for the target. Left by that event, disarm, remove, and an arm
+	// with InterestStay.
 	slotArmed
 
-	// slotStaying: every event is for the target. Left by arm, disarm and remove.
+	// slotStaying: every event is for the target. Left by disarm, remove, and an arm without
+	// InterestStay.
 	slotStaying
 
-	// slotQuiet: the descriptor is registered, an event is dropped. Left by arm and remove.
+	// slotQuiet: the descriptor is registered, and events are dropped. Left by arm and remove.
 	slotQuiet
 )
 
@@ -54,7 +55,7 @@ func armedFor(in Interest) slotState {
 	return slotArmed
 }
 
-// slot is a place for one target.
+// slot holds one target.
 type slot struct {
 	target     Target    // nil while free
 	generation uint32    // of the token, or, while free, of the next one; never 0 once used
@@ -69,7 +70,7 @@ const chunkSlots = 256
 // table maps tokens to targets. It has no lock of its own: a Poller's mu guards it.
 type table struct {
 	chunks    []*[chunkSlots]slot
-	used      uint32 // slots with an index below it have been handed out at least once
+	used      uint32 // slots with a lower index have been handed out at least once
 	firstFree uint32 // 1 + index of the free slot to hand out next; 0: none
 	live      int    // slots that are not free
 }

@@ -40,7 +40,7 @@ func openWakePipe() (wakePipe, error) {
 // wake makes the reading end readable.
 func (p wakePipe) wake() {
 	for {
-		// A full pipe (EAGAIN) is a wake that is still to be seen.
+		// A full pipe (EAGAIN) holds a wake that the loop has not seen yet.
 		if _, err := unix.Write(p.send, []byte{0}); err != unix.EINTR {
 			return
 		}
