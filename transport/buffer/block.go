@@ -27,9 +27,9 @@ const classUnpooled = -1
 //
 //	mem: [ read already | r  readable and written  w | free  limit | not ours ]
 //
-// Whoever owns the chain owns all fields except refs, which is shared by all chains that
-// have a window on the same memory. A block in a pool has local == 1, refs == 1 and
-// next == nil, so that taking an unshared one and giving it back needs no atomic write.
+// The owner of the chain owns all fields except refs, which all chains with a window on the same
+// memory share. A block in a pool has local == 1, refs == 1 and next == nil, so that taking an
+// unshared one and giving it back needs no atomic write.
 type block struct {
 	check blockCheck // empty unless built with the tag buffercheck
 
@@ -45,13 +45,13 @@ type block struct {
 	class int8         // root: the pool it came from, or classUnpooled
 	kind  blockKind
 
-	// grown: made to hold bytes of several blocks together, and still in the chain. When
-	// it is outgrown in turn it is left to the garbage collector, see outgrow.
+	// grown: made to hold bytes of several blocks together, and still in the chain. When it is
+	// outgrown itself, it is left to the garbage collector, see outgrow.
 	grown bool
 	// inserted: all its bytes came through WriteDirect. Only meaningful before Flush.
 	inserted bool
-	// collected: foreign, on memory that was taken for a frame. No window on it overlaps
-	// another, so that the bytes in this one may be handed out as they are.
+	// collected: foreign, on memory that was taken for a frame. No window on that memory overlaps
+	// another, so the bytes in this one may be handed out as they are.
 	collected bool
 }
 
@@ -63,8 +63,8 @@ func (blk *block) room() int { return blk.limit - blk.w }
 
 // unref drops one chain's reference. The last one gives the memory back.
 //
-// Seeing 1 without a write is enough to know that nobody else can come: only a holder
-// of a reference can make another.
+// A count of 1, seen without a write, says that no other holder can come: only a holder of a
+// reference can make another.
 func (blk *block) unref() {
 	if blk.refs.Load() == 1 {
 		recycle(blk)

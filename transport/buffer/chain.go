@@ -1,7 +1,7 @@
 package buffer
 
-// This file holds every change to the chain of blocks and to what a block is a window on.
-// The other files only move r and w, and length and malloced with them.
+// Only this file changes the chain of blocks and the memory that a block is a window on. The other
+// files only move r and w, and with them length and malloced.
 
 // push puts blk behind the tail.
 func (b *LinkBuffer) push(blk *block) {
@@ -29,8 +29,8 @@ func (b *LinkBuffer) skipEmpty() {
 	}
 }
 
-// foreign returns a block on memory of the caller or the garbage collector, of which the
-// first n bytes are written and the others may be.
+// foreign returns a block on memory of the caller or the garbage collector. The first n bytes are
+// written; the others may be.
 func (b *LinkBuffer) foreign(p []byte, n int) *block {
 	node := b.newNode()
 	node.kind = kindForeign
@@ -38,8 +38,8 @@ func (b *LinkBuffer) foreign(p []byte, n int) *block {
 	return node
 }
 
-// fork cuts blk off at offset at, r <= at <= w, and returns a block on what was behind
-// that, which is to be put into the same chain behind blk.
+// fork cuts blk off at offset at, r <= at <= w, and returns a block on the rest, which the caller
+// must put into the same chain behind blk.
 func (b *LinkBuffer) fork(blk *block, at int) *block {
 	node := b.newNode()
 	node.mem, node.r, node.w, node.limit = blk.mem, at, blk.w, blk.limit
@@ -63,8 +63,7 @@ func (b *LinkBuffer) fork(blk *block, at int) *block {
 	return node
 }
 
-// view puts a window on the next n bytes of blk behind the tail of b, another buffer than
-// the one blk is in.
+// view puts a window on the next n bytes of blk behind the tail of b. blk is in another buffer.
 func (b *LinkBuffer) view(blk *block, n int) {
 	node := b.newNode()
 	node.mem, node.r, node.w, node.limit = blk.mem, blk.r, blk.r+n, blk.r+n
@@ -131,7 +130,7 @@ func (b *LinkBuffer) freeBehind(blk *block) {
 	b.cursor, b.spare, b.target = nil, nil, nil
 }
 
-// freeAll gives all blocks back, whatever is in them, and the pending one.
+// freeAll gives back all blocks, whatever they hold, and the pending one.
 func (b *LinkBuffer) freeAll() {
 	next := b.head
 	b.head, b.read, b.tail = nil, nil, nil
@@ -145,7 +144,7 @@ func (b *LinkBuffer) freeAll() {
 	b.returnNodes()
 }
 
-// dropPending takes the last Reserve back.
+// dropPending undoes the last Reserve.
 func (b *LinkBuffer) dropPending() {
 	b.reserved = 0
 	if b.pending != nil {
@@ -173,9 +172,9 @@ func (b *LinkBuffer) join(n int) {
 	b.moveBehind(into, into.next, n-into.size())
 }
 
-// rejoin puts the first n readable bytes into blk, which is not in the chain and has
-// room for them, and blk in front of what is left. The read block must hold fewer than n
-// of them, or all there are. unseen is the read block if nobody has seen its memory.
+// rejoin puts the first n readable bytes into blk, which is not in the chain and has room for them,
+// and puts blk in front of the rest. The read block must hold fewer than n readable bytes, or all
+// there are. unseen is the read block if no caller has seen its memory.
 func (b *LinkBuffer) rejoin(blk, unseen *block, n int) {
 	old := b.read
 	k := min(n, old.size())
@@ -189,8 +188,8 @@ func (b *LinkBuffer) rejoin(blk, unseen *block, n int) {
 	b.outgrow(old, unseen)
 }
 
-// moveBehind moves n bytes of the chain from `from` on, which follows into, to the end of
-// into. Blocks that have nothing left are given back at once: nobody has seen their memory.
+// moveBehind moves n bytes, from block `from` on, to the end of into. from follows into in the
+// chain. Blocks that have nothing left are given back at once: no caller has seen their memory.
 func (b *LinkBuffer) moveBehind(into, from *block, n int) {
 	for from != nil {
 		k := min(n, from.size())
@@ -222,10 +221,10 @@ func (b *LinkBuffer) move(into, from *block, n int) {
 	b.countCopied(n)
 }
 
-// outgrow decides about a block whose bytes were moved to a larger one before read.
-// Slices of a block that was read from may be in use until Release, so it stays, before
-// read. One that was itself made by growing would sum up to more than the message
-// if it stayed: it is left to the garbage collector, which knows whether a slice is in use.
+// outgrow decides what happens to a block whose bytes were moved to a larger one. Slices of a block
+// that was read from may be in use until Release, so it stays, before read. Blocks that were
+// themselves made by growing would together exceed the message if they stayed. They are left to the
+// garbage collector, which knows whether a slice is in use.
 func (b *LinkBuffer) outgrow(old, unseen *block) {
 	reusable := old == unseen || old.kind == kindForeign
 	if !reusable && !old.grown {

@@ -2,7 +2,7 @@
 
 package buffer
 
-// See check_on.go for what each of these does with the build tag buffercheck.
+// check_on.go says what each of these does with the build tag buffercheck.
 
 const canaryBytes = 0
 

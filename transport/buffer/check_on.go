@@ -8,22 +8,21 @@ import (
 	"sync/atomic"
 )
 
-// The checks below find uses of memory after it was given back, writes behind its end
-// and double releases. They add to the data structures of the normal build, they change
-// none of them.
+// The checks below find uses of memory after it was given back, writes behind its end and double
+// releases. They add to the data structures of the normal build and change none of them.
 
 const (
 	// canaryBytes follow the memory of each root and must never change.
 	canaryBytes = 16
 	canaryByte  = 0xC5
-	// poisonByte fills memory that nobody may read.
+	// poisonByte fills memory that must not be read.
 	poisonByte = 0xDD
 )
 
 // outstanding counts roots between acquire and recycle.
 var outstanding atomic.Int64
 
-// blockCheck is what a block remembers for the checks.
+// blockCheck is what a block keeps for the checks.
 type blockCheck struct {
 	state *checkState // root: set by checkNew; otherwise nil
 }
@@ -46,7 +45,7 @@ func (s *checkState) drop() {
 	}
 }
 
-// checkNew poisons new memory, so that nobody relies on zeroes, and starts counting it.
+// checkNew poisons new memory, so that no caller relies on zeroes, and starts counting it.
 func checkNew(blk *block) {
 	fill(blk.mem, poisonByte)
 	fill(canary(blk), canaryByte)

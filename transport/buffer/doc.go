@@ -1,15 +1,15 @@
-// Package buffer is linked, pooled memory with the nocopy Reader and Writer.
+// Package buffer provides linked, pooled memory with a nocopy Reader and Writer.
 //
 // # Usage
 //
-// A LinkBuffer is a queue of bytes. A connection has one for each direction: it binds a
-// Source to the one it reads from and a Sink to the one it writes to, and hands them out
-// as Reader and Writer. Without either a LinkBuffer is a queue in memory.
+// A LinkBuffer is a queue of bytes. A connection has one for each direction. It binds a Source to
+// the one it reads from and a Sink to the one it writes to, and hands them out as Reader and
+// Writer. With neither, a LinkBuffer is a queue in memory.
 //
 //	var in buffer.LinkBuffer
 //	in.Bind(source, nil)
 //	header, err := in.Peek(8)    // calls source.Fill if the bytes are not there yet
-//	frame, err := in.ReadFrame(n) // memory of one's own, read into directly
+//	frame, err := in.ReadFrame(n) // memory of its own, read into directly
 //	in.Release()                 // header is invalid now
 //
 //	var out buffer.LinkBuffer
@@ -19,30 +19,30 @@
 //	binary.BigEndian.PutUint32(length, uint32(out.MallocLen()-4))
 //	err = out.Flush() // calls sink.Drain
 //
-// A Source appends with Reserve and Commit, a Sink takes with Gather, or First, and Discard.
+// A Source appends with Reserve and Commit. A Sink takes bytes with Gather, or First, and Discard.
 //
 // # Concurrency
 //
-// A LinkBuffer is used by one goroutine at a time; nothing in it locks. A Reader from
-// Slice counts as a LinkBuffer of its own: it may be used and closed on another goroutine
-// while the one it came from is used, released or closed. The pools are shared by all.
+// A LinkBuffer is used by one goroutine at a time; nothing in it locks. A Reader from Slice counts
+// as a LinkBuffer of its own: it may be used and closed on another goroutine while the one it came
+// from is used, released or closed. All buffers share the pools.
 //
 // # Ownership
 //
 //   - Slices from Next, Peek and Until belong to the buffer and are valid until the next
 //     Release, Slice or Close. Until then none of them moves or changes.
 //   - Slices from ReadBinary and ReadFrame, and strings, belong to the caller.
-//   - Slices from Malloc belong to the buffer, are the caller's to fill until Flush and do
-//     not move before it.
+//   - Slices from Malloc belong to the buffer. The caller fills them before Flush; until then
+//     they do not move.
 //   - Memory given to Link, WriteDirect, or as a long value to WriteBinary, belongs to the
 //     caller, is only read, and must not change until Flush returned. Without a Sink it must
 //     not change until its bytes were read and released.
 //   - A Reader from Slice belongs to the caller, who must Close it.
 //
-// A buffer without bytes holds no memory after Release, Flush to a Sink, Discard and Close.
-// Memory goes back to pools by size class, powers of two up to 32 MiB; larger memory is left
-// to the garbage collector. What is taken because a peer announced a length is at most
-// 1 MiB, or twice of what arrived, beyond that.
+// An empty buffer holds no memory after Release, Flush to a Sink, Discard or Close. Memory goes
+// back to pools by size class, powers of two up to 32 MiB; larger memory is left to the garbage
+// collector. Memory taken only because a peer announced a length is at most about 1 MiB, or twice
+// the size of what has arrived.
 //
 // # Errors
 //
@@ -60,12 +60,12 @@
 //
 // # Limitations
 //
-// A small Slice keeps the whole block it points into, up to 64 KiB, as long as it is open.
-// A failed Flush cannot be repeated. The memory that Malloc returns is not zeroed.
+// While it is open, a small Slice keeps the whole block it points into, up to 64 KiB. A failed
+// Flush cannot be repeated. The memory that Malloc returns is not zeroed.
 //
 // # Finding misuse
 //
-// The build tag buffercheck adds checks to the same data structures: memory given back is
-// filled with 0xDD and looked at again when it is taken, bytes behind each block must not
-// change, giving a block back twice panics, and Outstanding counts blocks in use.
+// The build tag buffercheck adds checks to the same data structures: memory given back is filled
+// with 0xDD, which must still be there when it is taken again. The bytes behind each block must not
+// change. Giving a block back twice panics, and Outstanding counts the blocks in use.
 package buffer

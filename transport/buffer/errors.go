@@ -12,9 +12,8 @@ import (
 // errors.Is(ErrClosed, net.ErrClosed) is true: this side closed it.
 var ErrClosed error = closedError{}
 
-// ErrUnflushed is returned by a reading method that would have to call the Source while
-// bytes written to the same buffer were not flushed: both need the tail of the buffer.
-// Use one LinkBuffer for each direction.
+// ErrUnflushed is returned by a reading method that needs the Source while the same buffer holds
+// unflushed bytes: both need the tail of the buffer. Use one LinkBuffer for each direction.
 var ErrUnflushed = errors.New("buffer: cannot read from the source before the written bytes are flushed")
 
 type closedError struct{}
@@ -22,12 +21,12 @@ type closedError struct{}
 func (closedError) Error() string { return "buffer: closed" }
 func (closedError) Unwrap() error { return net.ErrClosed }
 
-// ShortError says that a buffer without a Source holds fewer bytes than were asked for.
-// It unwraps to io.EOF if the buffer is empty (a clean end) and to io.ErrUnexpectedEOF
-// otherwise (the end came in the middle).
+// ShortError says that a buffer without a Source holds fewer bytes than were asked for. It unwraps
+// to io.EOF if the buffer is empty (a clean end) and to io.ErrUnexpectedEOF otherwise (the end came
+// too early).
 type ShortError struct {
 	Need int // bytes asked for
-	Have int // bytes there are
+	Have int // bytes available
 }
 
 func (e *ShortError) Error() string {

@@ -2,8 +2,8 @@ package buffer
 
 import "io"
 
-// This file asks the Source for bytes. What is taken from memory for them is at most
-// trustMax, or twice of what already arrived.
+// This file asks the Source for bytes. The memory taken for them is at most trustMax, or twice the
+// size of what has arrived.
 
 // await returns nil once n bytes are readable, wherever they are.
 func (b *LinkBuffer) await(op string, n int) error {
@@ -37,19 +37,19 @@ func (b *LinkBuffer) fill(n int) error {
 	case b.length >= n:
 		return nil
 	case err == nil:
-		return io.ErrNoProgress // a Source must not do that, see there
+		return io.ErrNoProgress // a Source must not do that, see Source
 	}
 	return err
 }
 
-// step returns up to how many of n bytes may be asked for now: a power of two that is
-// more than what arrived and at most twice of it, if trustMax is exceeded.
+// step returns up to how many of n bytes may be asked for now. Above trustMax that is a power of
+// two, more than what has arrived and at most twice as much.
 func (b *LinkBuffer) step(n int) int {
 	return min(n, doubled(max(b.sizes().trustMax, b.length+1)))
 }
 
-// fillTogether returns nil once n bytes are readable, and lets them arrive in one block.
-// n > length.
+// fillTogether returns nil once n bytes are readable, and makes them arrive in one block. n >
+// length.
 func (b *LinkBuffer) fillTogether(n int) error {
 	if err := b.canFill(n); err != nil {
 		return err

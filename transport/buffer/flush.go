@@ -2,12 +2,12 @@ package buffer
 
 import "io"
 
-// Flush implements Writer: the written bytes become readable, and if there is a Sink it is
-// told to take all readable bytes. When it returns nil with a Sink, no memory of the caller
-// is referred to any more and the buffer holds none.
+// Flush implements Writer: the written bytes become readable, and a Sink, if there is one, takes
+// all readable bytes. When Flush to a Sink has returned nil, the buffer no longer refers to the
+// caller's memory and holds no memory itself.
 //
-// If the Sink fails, what is left is dropped and Flush returns the Sink's error, as does
-// every later writing method: the peer has got a part of a message, so nothing can follow.
+// If the Sink fails, Flush drops what is left and returns the Sink's error, as does every later
+// writing method: the peer has received part of a message, so nothing can follow.
 func (b *LinkBuffer) Flush() error {
 	if b.failed != nil {
 		return b.failed
@@ -34,16 +34,16 @@ func (b *LinkBuffer) drain() error {
 		b.freeAll()
 		return nil
 	case err == nil:
-		err = io.ErrShortWrite // a Sink must not do that, see there
+		err = io.ErrShortWrite // a Sink must not do that, see Sink
 	}
 	b.drop()
 	b.failed = err
 	return err
 }
 
-// Gather appends the readable bytes to dst as at most limit slices, in order and without
-// copying, and returns it. Bytes beyond that are left out.
-// The slices are valid until they are discarded or the next reading method.
+// Gather appends the readable bytes to dst as at most limit slices, in order and without copying,
+// and returns dst. It leaves out bytes beyond that. The slices are valid until they are discarded
+// or the next reading method.
 func (b *LinkBuffer) Gather(dst [][]byte, limit int) [][]byte {
 	left := b.length
 	for blk := b.read; left > 0 && limit > 0; blk = blk.next {
@@ -58,9 +58,8 @@ func (b *LinkBuffer) Gather(dst [][]byte, limit int) [][]byte {
 	return dst
 }
 
-// First returns the readable bytes up to the first place where they are not contiguous,
-// nil if there are none.
-// The slice is valid until its bytes are discarded or the next reading method.
+// First returns the readable bytes up to the first gap in memory, nil if there are none. The slice
+// is valid until its bytes are discarded or the next reading method.
 func (b *LinkBuffer) First() []byte {
 	if b.length == 0 {
 		return nil
@@ -71,9 +70,9 @@ func (b *LinkBuffer) First() []byte {
 	return blk.mem[blk.r:end:end]
 }
 
-// Discard drops the next n bytes, 0 <= n <= Len, for instance because they were written
-// to a socket, and gives the memory of blocks without bytes back at once. Unlike after
-// Skip no Release is needed, unless slices of earlier reads wait for one.
+// Discard drops the next n bytes, 0 <= n <= Len, for instance because they were written to a
+// socket, and gives the memory of empty blocks back at once. Unlike Skip it needs no Release,
+// unless slices of earlier reads wait for one.
 func (b *LinkBuffer) Discard(n int) {
 	if n < 0 || n > b.length {
 		panic("buffer: BUG: Discard of more bytes than there are")

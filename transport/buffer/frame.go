@@ -2,14 +2,14 @@ package buffer
 
 import "github.com/bytedance/gopkg/lang/dirtmake"
 
-// AwaitFrame waits until some of the next n bytes are there, which are one frame. What comes of
-// them from now on, also after it has returned, is read into memory that is the frame's alone as
-// soon as TrustsFrame says so: ReadFrame hands that memory out instead of copying, here or from a
-// buffer that has got all of the frame by Slice and Append. Whoever announces a frame has to go on
-// with it or to Skip it.
+// AwaitFrame waits until some of the next n bytes, which are one frame, are there. As soon as
+// TrustsFrame is true, what comes of the frame, even after AwaitFrame has returned, is read into
+// memory of its own. ReadFrame hands that memory out instead of copying, from this buffer or from
+// one that has all of the frame by Slice and Append. The caller must then read the frame or Skip
+// it.
 //
-// With some <= Len it does not wait. After an error what has come stays, and it may be called
-// again.
+// With some <= Len it does not wait. After an error what has come stays, and AwaitFrame may be
+// called again.
 func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	if err := b.checkSize("AwaitFrame", n); err != nil {
 		return err
@@ -30,19 +30,19 @@ func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	return nil
 }
 
-// TrustsFrame reports whether so much of a frame of n bytes is in front that memory is taken for
+// TrustsFrame reports whether enough of a frame of n bytes is readable for memory to be taken for
 // all of it.
 func (b *LinkBuffer) TrustsFrame(n int) bool { return b.frameStep(n) == n }
 
-// aim has what comes next of a frame of n bytes, which is not whole, read into its own memory.
+// aim makes what comes next of an incomplete frame of n bytes arrive in the frame's own memory.
 func (b *LinkBuffer) aim(n int) {
 	if !b.closed && b.malloced == 0 && b.length < n && b.TrustsFrame(n) {
 		b.target = b.frameBlock(n)
 	}
 }
 
-// fillFrame returns the next n bytes in memory that only the caller refers to. n > length.
-// The Source reads straight into that memory, which is the tail of the chain meanwhile.
+// fillFrame returns the next n bytes in memory that only the caller refers to. n > length. The
+// Source reads straight into that memory, which is the chain's tail meanwhile.
 func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 	if err := b.canFill(n); err != nil {
 		return nil, err
@@ -55,8 +55,8 @@ func (b *LinkBuffer) fillFrame(n int) ([]byte, error) {
 }
 
 // takeOwned takes the next n bytes, n <= length, in memory that only the caller refers to: the
-// frame's own, or a copy. The latter if the Source reserved more room than there was, so that the
-// last bytes are in another block, or if so little is wanted of the memory that most of it would be
+// frame's own, or a copy. It copies if the last bytes are in another block, because the Source
+// reserved more room than there was, or if n is so small that most of the frame's memory would be
 // kept in vain.
 func (b *LinkBuffer) takeOwned(n int) []byte {
 	b.skipEmpty()
@@ -71,9 +71,9 @@ func (b *LinkBuffer) takeOwned(n int) []byte {
 	return p
 }
 
-// frameStep returns how many of n bytes must arrive before memory is taken for all of them: n if
-// enough have. What comes until then stays in blocks of the usual sizes, and is copied once, into
-// that memory.
+// frameStep returns how many of n bytes must arrive before memory is taken for all of them, or n if
+// enough have. What comes until then stays in blocks of the usual sizes, and is copied into that
+// memory once.
 func (b *LinkBuffer) frameStep(n int) int {
 	trust := b.sizes().trustMax
 	if n <= trust+trust/8 { // 1 MiB with a header is not worth a copy
@@ -85,8 +85,8 @@ func (b *LinkBuffer) frameStep(n int) int {
 	return n
 }
 
-// frameBlock returns the tail, which holds all readable bytes from offset 0 on in size
-// bytes of collected memory: the one of an earlier, interrupted call or a new one.
+// frameBlock returns the tail, which holds all readable bytes from offset 0 on in size bytes of
+// collected memory. It is the block of an earlier, interrupted call, or a new one.
 func (b *LinkBuffer) frameBlock(size int) *block {
 	if b.length > 0 {
 		b.skipEmpty()
@@ -107,7 +107,7 @@ func (b *LinkBuffer) frameBlock(size int) *block {
 	return blk
 }
 
-// dropEmptyFrame lets go of the memory of a frame of which no byte arrived.
+// dropEmptyFrame releases the memory of a frame of which no byte has arrived.
 func (b *LinkBuffer) dropEmptyFrame() {
 	if blk := b.tail; b.length == 0 && blk != nil && blk.collected {
 		blk.mem, blk.r, blk.w, blk.limit = nil, 0, 0, 0

@@ -2,9 +2,9 @@ package buffer
 
 // WriteDirect implements Writer.
 //
-// Codecs insert from front to back, so the place of the last insertion is remembered and
-// the next one is looked for from there on: together they look at each block about once.
-// An insertion before the last one starts over from the first byte not flushed.
+// Codecs insert from front to back, so the place of the last insertion is remembered, and the next
+// search starts there: together the searches look at each block about once. For an insertion before
+// the last one the search starts at the first byte not flushed.
 func (b *LinkBuffer) WriteDirect(p []byte, remainCap int) error {
 	if err := b.canWrite("WriteDirect", len(p)); err != nil {
 		return err
@@ -34,10 +34,9 @@ func (b *LinkBuffer) WriteDirect(p []byte, remainCap int) error {
 	return nil
 }
 
-// seek returns the block behind which a block is to be inserted so that pos bytes that
-// are neither flushed nor inserted come before it, and that all blocks inserted there
-// earlier come before it too. It cuts a block in two where needed. It returns nil if the
-// chain is empty.
+// seek returns the block behind which to insert another one. Before that place are pos bytes that
+// are neither flushed nor inserted, and all blocks inserted there earlier. seek cuts a block in two
+// where needed. It returns nil if the chain is empty.
 func (b *LinkBuffer) seek(pos int) *block {
 	if b.cursor != nil && pos >= b.cursorPos {
 		return b.seekFrom(b.cursor, b.cursor.next, 0, pos-b.cursorPos)

@@ -21,8 +21,8 @@ type LinkBuffer struct {
 	read *block // first block that may have bytes to read; blocks before it have none
 	tail *block // last block, where writes go
 
-	// The bytes in blocks read … tail are, in this order, length readable ones and
-	// malloced ones that wait for Flush.
+	// The blocks read … tail hold, in this order, length readable bytes and malloced bytes that
+	// wait for Flush.
 	length   int
 	malloced int
 
@@ -35,17 +35,17 @@ type LinkBuffer struct {
 	// For Reserve.
 	pending    *block // reserved block that is not in the chain yet, or nil
 	target     *block // tail that must be filled first to keep bytes together, or nil
-	want       int    // room that a new block should have at least, 0 if it does not matter
+	want       int    // least room that a new block should have, 0 if it does not matter
 	reserved   int    // length of the slice of the last Reserve, 0 after Commit
 	readSize   int    // see nextReadSize; 0 counts as readMin
-	smallReads int    // reads in a row that were small for readSize
+	smallReads int    // reads in a row that were small compared with readSize
 
 	nodes     *block // blocks without memory kept for reuse while the chain is not empty
 	nodeCount int    // length of the list nodes
 
 	src    Source
 	sink   Sink
-	failed error // why writing is over: ErrClosed, or what Drain returned; nil otherwise
+	failed error // why writing has ended: ErrClosed, or the error of Drain; nil otherwise
 	closed bool  // Close was called: the chain is empty and stays so
 
 	tuning *tuning // nil outside of tests
@@ -59,10 +59,10 @@ var (
 	_ io.Closer   = (*LinkBuffer)(nil)
 )
 
-// Bind sets where a read beyond Len gets its bytes from and where Flush delivers to.
-// Either may be nil. Without a Source such a read fails at once with a *ShortError;
-// without a Sink Flush makes the written bytes readable. Bytes in the buffer stay, and an
-// earlier failure of a Sink is forgotten. Bind has no effect after Close.
+// Bind sets the Source of a read beyond Len and the Sink of Flush. Either may be nil. Without a
+// Source such a read fails at once with a *ShortError; without a Sink Flush makes the written bytes
+// readable. Bytes in the buffer stay, and an earlier failure of a Sink is forgotten. Bind has no
+// effect after Close.
 func (b *LinkBuffer) Bind(src Source, sink Sink) {
 	if b.closed {
 		return
@@ -91,9 +91,9 @@ func (b *LinkBuffer) Release() error {
 	return nil
 }
 
-// Close drops all bytes, readable or not flushed, and gives their memory back; slices
-// handed out become invalid, Readers made by Slice stay valid. Every later reading or
-// writing method fails with ErrClosed. It may be called again and always returns nil.
+// Close drops all bytes, readable or not flushed, and gives their memory back. Slices handed out
+// become invalid; Readers made by Slice stay valid. Every later reading or writing method fails
+// with ErrClosed. Close may be called again and always returns nil.
 func (b *LinkBuffer) Close() error {
 	b.drop()
 	b.closed, b.failed = true, ErrClosed
@@ -107,7 +107,7 @@ func (b *LinkBuffer) drop() {
 	b.freeAll()
 }
 
-// checkSize returns an error if n is no length that a method can take.
+// checkSize returns an error if no method can take n as a length, or after Close.
 func (b *LinkBuffer) checkSize(op string, n int) error {
 	if b.closed {
 		return ErrClosed

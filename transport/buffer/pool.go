@@ -13,19 +13,19 @@ const (
 	maxClassShift = 25
 	classCount    = maxClassShift - minClassShift + 1
 
-	// maxPooledBytes is the largest memory kept for reuse; what is larger is left to the
-	// garbage collector. It covers one Malloc for 4000 strings of 4 KiB.
+	// maxPooledBytes is the largest memory kept for reuse; larger memory is left to the garbage
+	// collector. It covers one Malloc for 4000 strings of 4 KiB.
 	maxPooledBytes = 1 << maxClassShift // 32 MiB
 )
 
-// maxMagazineNodes is how many blocks without memory travel to and from the pool together.
+// maxMagazineNodes limits the blocks without memory that go to and from the pool together.
 const maxMagazineNodes = 64
 
 var (
 	// blockPools holds *block of kindFree with their memory, by size class.
 	blockPools [classCount]sync.Pool
-	// nodePool holds lists of blocks without memory, linked by next; r of the
-	// first is their number.
+	// nodePool holds lists of blocks without memory, linked by next; r of a list's first block is
+	// the number of its blocks.
 	nodePool sync.Pool
 )
 
@@ -57,7 +57,7 @@ func newRoot(size int, class int8) *block {
 	return blk
 }
 
-// recycle gives a root that nobody refers to any more back to its pool.
+// recycle gives a root without references back to its pool.
 func recycle(blk *block) {
 	if blk.kind != kindRoot || blk.local != 1 {
 		panic("buffer: BUG: " + blk.kind.String() + " block given back as a root")

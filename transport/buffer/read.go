@@ -34,8 +34,8 @@ func (b *LinkBuffer) Peek(n int) ([]byte, error) {
 	return blk.mem[blk.r : blk.r+n : blk.r+n], nil
 }
 
-// contiguous returns the next n bytes from the read block, after bringing them there if
-// they are elsewhere or have not arrived.
+// contiguous returns the next n bytes from the read block. It brings them there first if they are
+// elsewhere or have not arrived.
 func (b *LinkBuffer) contiguous(op string, n int) ([]byte, error) {
 	if err := b.checkSize(op, n); err != nil {
 		return nil, err

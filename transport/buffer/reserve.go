@@ -1,10 +1,9 @@
 package buffer
 
-// Reserve returns free space behind the readable bytes for a Source to read into: at
-// least n bytes, or for n <= 0 as many as seem right. That is the space that the reading
-// method needs to get its bytes in one piece, or a size that follows the traffic: it
-// starts at 4 KiB, doubles up to 64 KiB when a read fills it, and is halved again after
-// eight reads in a row that used no more than a quarter of it.
+// Reserve returns free space behind the readable bytes for a Source to read into: at least n bytes,
+// or for n <= 0 a suitable number. That is the space that the reading method needs to get its bytes
+// in one piece, or a size that follows the traffic: it starts at 4 KiB, doubles up to 64 KiB when a
+// read fills it, and halves after eight reads in a row that used at most a quarter of it.
 //
 // It returns nil after Close. It must not be called while written bytes wait for Flush.
 // The returned slice is valid until the next call of a method of the buffer.
@@ -42,9 +41,9 @@ func (b *LinkBuffer) reservable(n int) *block {
 	return b.pending
 }
 
-// Commit makes the first n bytes of the last Reserve readable; the rest is free again.
-// Commit(0) gives space that was taken for the Reserve back at once. n must be in
-// 0..len of the last Reserve, and each Reserve can be committed once.
+// Commit makes the first n bytes of the last Reserve readable; the rest is free again. Commit(0)
+// gives back at once the space that was taken for the Reserve. n must be in 0..len of the last
+// Reserve, and each Reserve can be committed once.
 func (b *LinkBuffer) Commit(n int) {
 	if n < 0 || n > b.reserved || b.malloced > 0 {
 		if b.closed && n >= 0 {
@@ -65,7 +64,7 @@ func (b *LinkBuffer) Commit(n int) {
 	b.tail.w += n
 	b.length += n
 	if b.want > 0 {
-		b.target, b.want = b.tail, 0 // the rest of what is wanted belongs behind it
+		b.target, b.want = b.tail, 0 // the rest of the wanted bytes belongs behind it
 	}
 }
 

@@ -1,7 +1,7 @@
 package buffer
 
-// Slice implements Reader. The Reader it returns is a *LinkBuffer; it shares the memory
-// of b's blocks and keeps each until it is read past and released.
+// Slice implements Reader. The Reader it returns is a *LinkBuffer. It shares the memory of b's
+// blocks and keeps each block until that is read and released.
 func (b *LinkBuffer) Slice(n int) (Reader, error) {
 	if err := b.await("Slice", n); err != nil {
 		return nil, err

@@ -2,22 +2,22 @@ package buffer
 
 // Sizes in bytes. See also the size classes in pool.go.
 const (
-	// readMin is the space of a read when little is coming in.
+	// readMin is the space of a read when few bytes come in.
 	readMin = 4 << 10
-	// readMax is the space of a read when a lot is coming in.
+	// readMax is the space of a read when many bytes come in.
 	readMax = 64 << 10
 	// mallocMin is the smallest block to write into.
 	mallocMin = 4 << 10
-	// mallocMax bounds the blocks that a large message of small writes gets. They are a quarter
-	// of what it has so far: no more memory than that is held beyond its bytes.
+	// mallocMax limits the blocks of a large message of small writes. Each is a quarter of the
+	// message so far, so that no more memory than that is held beyond its bytes.
 	mallocMax = 64 << 10
 	// linkMin is the length from which WriteString and WriteBinary keep a reference
 	// instead of copying.
 	linkMin = 4 << 10
 	// joinMin is the smallest block made to hold bytes of several blocks together.
 	joinMin = 1 << 10
-	// trustMax is how much memory is taken because a peer announced so many bytes; more is
-	// taken only in step with the bytes that arrived, or for a frame that is hardly longer.
+	// trustMax limits the memory taken only because a peer announced so many bytes. More is taken
+	// only in step with the bytes that have arrived, or for a frame that is hardly longer.
 	trustMax = 1 << 20
 )
 
@@ -25,8 +25,8 @@ const (
 // space unused before the space is halved.
 const smallReadsBeforeShrink = 8
 
-// tuning replaces the sizes above, so that tests reach with a few bytes what otherwise
-// takes thousands, and counts work that must stay linear.
+// tuning replaces the sizes above, so that tests need a few bytes instead of thousands, and counts
+// work that must stay linear.
 type tuning struct {
 	readMin, readMax, mallocMin, mallocMax, linkMin, joinMin, trustMax int
 
@@ -43,7 +43,7 @@ var defaults = tuning{
 	linkMin: linkMin, joinMin: joinMin, trustMax: trustMax,
 }
 
-// sizes returns the sizes in force.
+// sizes returns the sizes that apply to b.
 func (b *LinkBuffer) sizes() *tuning {
 	if b.tuning != nil {
 		return b.tuning
@@ -60,7 +60,7 @@ func (b *LinkBuffer) newBlock(n int) *block {
 	return blk
 }
 
-// tuningOfPart returns the tuning for a Slice, which may be on another goroutine.
+// tuningOfPart returns the tuning for a Slice, which may be used on another goroutine.
 func (b *LinkBuffer) tuningOfPart() *tuning {
 	if b.tuning == nil {
 		return nil

@@ -90,7 +90,7 @@ func (b *LinkBuffer) cut(blk *block, n int) {
 		b.cursor = nil
 	}
 	if blk.kind == kindForeign || blk.kind == kindView {
-		blk.limit = blk.w // what is behind belongs to somebody else
+		blk.limit = blk.w // the memory behind w belongs to another owner
 	}
 }
 
@@ -175,7 +175,7 @@ func (b *LinkBuffer) Append(w Writer) error {
 	}
 	first, last := from.take()
 	for blk := first; blk != nil; blk = blk.next {
-		blk.inserted = false // for WriteDirect on b they are bytes like others
+		blk.inserted = false // for WriteDirect on b they are bytes like any others
 	}
 	b.push(first)
 	b.tail = last
