@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// fakeListener hands out what it is sent, or fails.
+// fakeListener accepts the connections it is sent, or fails.
 type fakeListener struct {
 	conns  chan net.Conn
 	fail   atomic.Pointer[error]
@@ -48,7 +48,7 @@ func (l *fakeListener) Addr() net.Addr { return fakeAddr{} }
 
 func (l *fakeListener) failWith(err error) { l.fail.Store(&err) }
 
-// TestServeIncomparable serves a listener whose type is no key of a map.
+// TestServeIncomparable serves a listener whose type cannot be the key of a map.
 func TestServeIncomparable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 1)})
@@ -71,12 +71,12 @@ func TestServeIncomparable(t *testing.T) {
 	})
 }
 
-// wsaENOTCONN is what Windows reports with AcceptEx for a connection that was reset in the
-// listener's queue.
+// wsaENOTCONN is the error of AcceptEx for a connection that was reset in the accept queue.
 const wsaENOTCONN syscall.Errno = 10057
 
-// TestAcceptShortage: what passes is tried again after a growing pause, told
-// about once per second however many acceptors there are, and ends with Shutdown.
+// TestAcceptShortage: after a transient error Accept is tried again after a growing pause. The
+// error is reported about once per second, however many acceptors there are. Shutdown ends the
+// attempts.
 func TestAcceptShortage(t *testing.T) {
 	for _, failure := range []error{
 		os.NewSyscallError("accept4", syscall.EMFILE),
@@ -119,7 +119,7 @@ func TestAcceptShortage(t *testing.T) {
 					if got := int(ln.calls.Load()); got > acceptors*(2*seconds+12) {
 						t.Errorf("got %d attempts in %d s by %d acceptors, want few", got, seconds, acceptors)
 					}
-					// It recovers within half a second, and so serves again within one.
+					// The server recovers within half a second, and so serves again within one.
 					ln.fail.Store(nil)
 					time.Sleep(time.Second / 2)
 					before := ln.calls.Load()
@@ -142,14 +142,14 @@ func TestAcceptShortage(t *testing.T) {
 	}
 }
 
-// temporaryError is a net.Error that is no timeout.
+// temporaryError is a temporary net.Error that is not a timeout.
 type temporaryError struct{}
 
 func (temporaryError) Error() string   { return "temporary" }
 func (temporaryError) Timeout() bool   { return false }
 func (temporaryError) Temporary() bool { return true }
 
-// fatalErrnos are the numbers, as the system counts them, that say that a descriptor cannot accept.
+// fatalErrnos returns the system's error numbers that say that a descriptor cannot accept.
 func fatalErrnos() []syscall.Errno {
 	if runtime.GOOS == "windows" {
 		const invalidHandle, wsaEBADF, wsaEINVAL, wsaENOTSOCK, wsaEOPNOTSUPP = 6, 10009, 10022, 10038, 10045
@@ -158,7 +158,7 @@ func fatalErrnos() []syscall.Errno {
 	return []syscall.Errno{syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
 }
 
-// TestTransientErrnos goes through the numbers of every system's errors.
+// TestTransientErrnos checks every error number of the systems.
 func TestTransientErrnos(t *testing.T) {
 	fatal := fatalErrnos()
 	for errno := syscall.Errno(1); errno < 12000; errno++ {
@@ -169,7 +169,7 @@ func TestTransientErrnos(t *testing.T) {
 	}
 }
 
-// TestAcceptFails: what does not pass ends Serve, which returns it.
+// TestAcceptFails: an error that is not transient ends Serve, which returns it.
 func TestAcceptFails(t *testing.T) {
 	failures := []error{errors.New("broken"), io.EOF, net.ErrClosed}
 	for _, errno := range fatalErrnos() {
@@ -253,7 +253,7 @@ func TestAcceptedDuringShutdown(t *testing.T) {
 					close(release)
 					time.Sleep(2 * time.Second)
 					if how == "Shutdown" && !handled {
-						c.Close() // it is its user's to close
+						c.Close() // its user must close it
 					}
 					if err := <-ended; err != nil {
 						t.Errorf("got %v, want nil", err)

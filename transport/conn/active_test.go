@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestActiveSeesFIN: IsActive turns false when the peer closes, whoever has the connection.
+// TestActiveSeesFIN: IsActive turns false when the peer closes, in every state of the connection.
 func TestActiveSeesFIN(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -77,7 +77,7 @@ func TestActiveSeesFIN(t *testing.T) {
 	}
 }
 
-// TestBufferedAfterFIN: what came before the FIN stays readable, then comes io.EOF.
+// TestBufferedAfterFIN: what came before the FIN stays readable, then reads return io.EOF.
 func TestBufferedAfterFIN(t *testing.T) {
 	for _, network := range append(networks, "pipe") {
 		peer, nc := netPair(t, network)

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestAllocations: in the steady state a round trip allocates nothing, on
-// neither side, in no way of waiting.
+// TestAllocations: in the steady state a round trip allocates nothing, on either side and in each
+// way of waiting.
 func TestAllocations(t *testing.T) {
 	if raceEnabled || checkedBuffers() {
 		t.Skip("the race detector and buffercheck allocate")
@@ -40,7 +40,7 @@ func TestAllocations(t *testing.T) {
 					calls = 200
 				}
 				best := uint64(calls)
-				for range 5 { // others of the process may allocate too
+				for range 5 { // other goroutines may allocate too
 					best = min(best, mallocs(t, c, calls))
 				}
 				if best > uint64(calls)/100 {
@@ -64,8 +64,8 @@ func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
 	return after.Mallocs - before.Mallocs
 }
 
-// TestPlainWritesAllocateNothing: a net.Conn that is no plain socket, as every one on Windows,
-// cannot be tried, and each write to it waits.
+// TestPlainWritesAllocateNothing: a net.Conn that is not a plain socket, as all are on Windows,
+// cannot be written without waiting, and each write to it waits.
 func TestPlainWritesAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -95,7 +95,7 @@ func TestPlainWritesAllocateNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var failed error
 			least := 1.0
-			for range 5 { // the sink and others of the process may allocate too
+			for range 5 { // other goroutines, such as the sink, may allocate too
 				least = min(least, testing.AllocsPerRun(500, func() { failed = errors.Join(failed, write()) }))
 			}
 			if failed != nil {
@@ -108,7 +108,7 @@ func TestPlainWritesAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestIsActiveAllocatesNothing: a pool asks before each call.
+// TestIsActiveAllocatesNothing: a pool calls it before each call.
 func TestIsActiveAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

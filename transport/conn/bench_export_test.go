@@ -1,4 +1,4 @@
 package conn
 
-// IsWatched reports whether a poller watches c behind its user's back.
+// IsWatched reports whether a poller watches c for its user.
 func IsWatched(c *Conn) bool { return word(c.state.Load()).holder() == holderWatched }

@@ -30,7 +30,7 @@ func echoFixed(size int) func(context.Context, *conn.Conn) error {
 	}
 }
 
-// roundTrip asks with size bytes and waits for the answer.
+// roundTrip sends size bytes and waits for the answer.
 func roundTrip(c *conn.Conn, size int) error {
 	buf, err := c.Writer().Malloc(size)
 	if err != nil {
@@ -46,7 +46,7 @@ func roundTrip(c *conn.Conn, size int) error {
 	return c.Reader().Release()
 }
 
-// loopRoundTrips measures round trips one after the other on a connection that has made one.
+// loopRoundTrips measures round trips one after the other, after a first one.
 func loopRoundTrips(b *testing.B, c *conn.Conn, size int) {
 	b.Helper()
 	if err := roundTrip(c, size); err != nil {
@@ -61,8 +61,8 @@ func loopRoundTrips(b *testing.B, c *conn.Conn, size int) {
 	}
 }
 
-// BenchmarkEcho: what does an exchange cost, client included, by kind of socket, size, and
-// connections that are busy at the same time?
+// BenchmarkEcho: what does an exchange cost, client included, by kind of socket, by size, and by
+// the number of busy connections?
 func BenchmarkEcho(b *testing.B) {
 	for _, network := range []string{"tcp", "unix"} {
 		for _, size := range []struct {
@@ -101,7 +101,7 @@ func benchmarkConns(b *testing.B, network string, n int) {
 	b.SetParallelism((n + procs - 1) / procs)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		c := <-conns // a goroutine too many gets one when the work is done
+		c := <-conns // a surplus goroutine gets one when the work is done
 		defer func() { conns <- c }()
 		for pb.Next() {
 			if err := roundTrip(c, smallBytes); err != nil {
@@ -187,7 +187,8 @@ func BenchmarkDial(b *testing.B) {
 	}
 }
 
-// avoidTimeWait has nc's Close reset a TCP connection, lest a benchmark runs out of ports.
+// avoidTimeWait makes nc's Close reset a TCP connection, so that a benchmark does not run out of
+// ports.
 func avoidTimeWait(nc net.Conn) {
 	if tc, ok := nc.(*net.TCPConn); ok {
 		_ = tc.SetLinger(0)
@@ -232,8 +233,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkActive: what does a pool pay to know that a connection is fit for use? One that was
-// just used is asked by a system call, for one put aside a poller has the answer.
+// BenchmarkActive: what does a pool pay to know that a connection is fit for use? For one that was
+// just used it costs a system call; for an unused one the poller has the answer.
 func BenchmarkActive(b *testing.B) {
 	for _, check := range []struct {
 		name  string

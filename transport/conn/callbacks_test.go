@@ -55,7 +55,7 @@ func TestCallbackOrder(t *testing.T) {
 	}
 }
 
-// TestDisconnectDuringRequest: a handler that waits for something else is told.
+// TestDisconnectDuringRequest: OnDisconnect tells a handler that waits for something else.
 func TestDisconnectDuringRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -84,8 +84,8 @@ func TestDisconnectDuringRequest(t *testing.T) {
 	})
 }
 
-// TestDisconnectWaitsForConnect: OnDisconnect never overlaps OnConnect, however
-// the peer's end is learnt while that runs.
+// TestDisconnectWaitsForConnect: OnDisconnect never overlaps OnConnect, however this side learns of
+// the peer's end meanwhile.
 func TestDisconnectWaitsForConnect(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
@@ -126,8 +126,8 @@ func TestDisconnectWaitsForConnect(t *testing.T) {
 	}
 }
 
-// TestCloseInsideDisconnect: the close callbacks run when OnDisconnect has
-// returned, whoever has the connection.
+// TestCloseInsideDisconnect: the close callbacks run when OnDisconnect has returned, whatever the
+// holder.
 func TestCloseInsideDisconnect(t *testing.T) {
 	for _, user := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestCloseDuringDisconnect(t *testing.T) {
 	})
 }
 
-// TestNoDisconnectAfterClose: who closes first needs not be told.
+// TestNoDisconnectAfterClose: OnDisconnect is not called after this side has closed first.
 func TestNoDisconnectAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -199,7 +199,7 @@ func TestNoDisconnectAfterClose(t *testing.T) {
 	})
 }
 
-// TestSetOnDisconnect: told late, but told, and only once.
+// TestSetOnDisconnect: a callback that is set late is still called, and only once.
 func TestSetOnDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -215,8 +215,8 @@ func TestSetOnDisconnect(t *testing.T) {
 	})
 }
 
-// TestCloseInsideCallbacks: from wherever Close is called, the close callbacks
-// run once, after that callback.
+// TestCloseInsideCallbacks: whichever callback calls Close, the close callbacks run once, after
+// that callback.
 func TestCloseInsideCallbacks(t *testing.T) {
 	for where, want := range map[string]string{
 		"prepare":  "prepare closed",
@@ -267,7 +267,7 @@ func TestCloseInsideCallbacks(t *testing.T) {
 	}
 }
 
-// TestAdoptRacesYield: a handler set while OnConnect is on its way out is not forgotten.
+// TestAdoptRacesYield: a handler that is set while OnConnect returns is not forgotten.
 func TestAdoptRacesYield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -278,7 +278,7 @@ func TestAdoptRacesYield(t *testing.T) {
 		c.armFD = c.arm
 		c.in.Bind((*source)(c.Conn), nil)
 		c.ctx = context.Background()
-		// As in serve: no handler was there when the worker looked, and then one was set.
+		// As in serve: there was no handler when the worker looked, and then one was set.
 		c.transition(eventOpenReady)
 		c.transition(eventServe)
 		if err := c.SetOnRequest(handler); err != nil {
@@ -339,8 +339,8 @@ func TestSetOnRequest(t *testing.T) {
 	}
 }
 
-// TestCloseCallbackMayWrite: a close callback finds no lock of the writer held,
-// although it was a failed Flush that ended the connection.
+// TestCloseCallbackMayWrite: when a failed Flush has ended the connection, no lock of the writer is
+// held in a close callback.
 func TestCloseCallbackMayWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}

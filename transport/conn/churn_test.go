@@ -13,9 +13,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestChurn (B1): connections come and go on both sides, so that descriptors are
-// reused as fast as can be. Each asks for its own name to be echoed: whatever reaches
-// a wrong generation answers wrongly.
+// TestChurn: connections come and go on both sides, so that descriptors are reused as fast as
+// possible. Each has its own name echoed: anything that reaches a wrong generation gives a wrong
+// answer.
 func TestChurn(t *testing.T) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {

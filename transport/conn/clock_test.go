@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// skewedClock is a clock of a machine whose wall clock was set wrong, or right again, or which
-// was suspended: skew is how far its wall clock is ahead of the bubble's. Times in a bubble have no
-// monotonic reading, so those without one are marked by their zone.
+// skewedClock is the clock of a machine whose wall clock was set, or that was suspended. skew is
+// how far its wall clock is ahead of the bubble's. Times in a bubble have no monotonic reading, so
+// those without one are marked by their zone.
 type skewedClock struct {
 	clock
 	skew time.Duration
@@ -31,7 +31,7 @@ func (c *skewedClock) at(t time.Time) instant {
 // wall returns what the wall clock shows, without a monotonic reading.
 func (c *skewedClock) wall() time.Time { return time.Now().Add(c.skew).In(c.zone) }
 
-// useSkewedClock prepares a connection over fakes that has such a clock, and starts it.
+// useSkewedClock starts a connection over fakes with such a clock.
 func useSkewedClock(t *testing.T, cfg Config, lingering int) (*fakeConn, *skewedClock) {
 	c := prepareFakeConn(t, cfg, newFakeGroup(t, lingering))
 	clk := &skewedClock{clock: c.clock, zone: time.FixedZone("wall", 0)}
@@ -49,7 +49,8 @@ var wallJumps = map[string]time.Duration{
 	"before 1970":           -31 * 365 * 24 * time.Hour,
 }
 
-// TestFarDeadline: a deadline is never taken for past because it is far away, however it is given.
+// TestFarDeadline: a deadline in the far future is never taken for a past one, in whatever form it
+// is given.
 func TestFarDeadline(t *testing.T) {
 	year := func(y int) time.Time { return time.Date(y, 4, 12, 0, 0, 0, 0, time.UTC) }
 	for _, deadline := range []time.Time{
@@ -85,7 +86,7 @@ func TestFarDeadline(t *testing.T) {
 	}
 }
 
-// TestLongTimeout: nor is a timeout that reaches beyond all times.
+// TestLongTimeout: a timeout that reaches beyond all times does not end a wait.
 func TestLongTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const forever = time.Duration(math.MaxInt64)
@@ -151,7 +152,8 @@ func TestWallClockJumps(t *testing.T) {
 	}
 }
 
-// TestDeadlineAfterJump: a deadline by the wall clock is as far away as that says when it is set.
+// TestDeadlineAfterJump: a deadline by the wall clock is as far away as the wall clock says when it
+// is set.
 func TestDeadlineAfterJump(t *testing.T) {
 	for name, jump := range wallJumps {
 		t.Run(name, func(t *testing.T) {
@@ -169,8 +171,8 @@ func TestDeadlineAfterJump(t *testing.T) {
 	}
 }
 
-// TestSystemClock: a time with a monotonic reading means the same instant whenever it is asked
-// about, and every time comes back as it was given.
+// TestSystemClock: a time with a monotonic reading always means the same instant, and every time
+// comes back as it was given.
 func TestSystemClock(t *testing.T) {
 	clk := newClock()
 	if now := clk.now(); past >= now {
@@ -201,7 +203,7 @@ func TestSystemClock(t *testing.T) {
 
 // modelLimit says when a wait ends.
 type modelLimit struct {
-	deadline time.Duration // on the bubble's clock since the start; far for none that will come
+	deadline time.Duration // on the bubble's clock since the start; far: it never comes
 	set      bool          // there is a deadline
 	timeout  time.Duration // zero: none
 	timeUp   time.Duration // of the wait under way
@@ -261,8 +263,8 @@ func runRandomLimits(t *testing.T, seed uint64, way direction) {
 	}
 	done := make(chan ended, 1)
 	var waiting atomic.Bool
-	// check compares what has happened by now with what should have; ready says that the wait may
-	// have succeeded.
+	// check compares what has happened with what should have; ready says that the wait may have
+	// succeeded.
 	check := func(lastAction time.Duration, ready bool) {
 		synctest.Wait()
 		if !waiting.Load() {

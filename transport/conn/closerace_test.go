@@ -17,7 +17,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// operations are the methods of a Conn, its Reader and its Writer, by who may call them together.
+// operations are the methods of a Conn, its Reader and its Writer. Those of different groups may be
+// called together.
 var operations = map[string]map[string]func(c *conn.Conn) error{
 	"reader": {
 		"Next":       func(c *conn.Conn) error { _, err := c.Reader().Next(1 << 10); return err },
@@ -67,7 +68,7 @@ var operations = map[string]map[string]func(c *conn.Conn) error{
 	},
 }
 
-// isTyped reports whether err is one that the documentation promises.
+// isTyped reports whether the documentation promises err.
 func isTyped(err error) bool {
 	var size *buffer.SizeError
 	return errors.Is(err, net.ErrClosed) || err == io.EOF || err == io.ErrUnexpectedEOF ||
@@ -88,8 +89,8 @@ var endings = map[string]func(c *conn.Conn, peer net.Conn){
 	"by timeout": func(c *conn.Conn, _ net.Conn) { _ = c.SetDeadline(time.Now()) },
 }
 
-// TestEveryMethodAroundClose (B4): each method before, during and after each end
-// gives a typed error or none, and does not panic.
+// TestEveryMethodAroundClose: each method before, during and after each end gives a typed error or
+// none, and does not panic.
 func TestEveryMethodAroundClose(t *testing.T) {
 	for ending, finish := range endings {
 		t.Run(ending, func(t *testing.T) {
@@ -141,7 +142,7 @@ func TestEveryMethodAroundClose(t *testing.T) {
 	}
 }
 
-// TestErrorsAfterClose: what fails fails with the error that says who closed.
+// TestErrorsAfterClose: the error of a failed call says which side has closed.
 func TestErrorsAfterClose(t *testing.T) {
 	for _, network := range append(networks, "pipe") {
 		peer, nc := netPair(t, network)

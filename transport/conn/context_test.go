@@ -9,8 +9,8 @@ import (
 )
 
 // TestContextFromAnywhere: any goroutine may ask for the context at any time. It sees the
-// background, what OnPrepare and what OnConnect have made of it, in this order. That the two do
-// not race is for the race detector to say.
+// background context, then that of OnPrepare, then that of OnConnect. The race detector checks that
+// the calls do not race.
 func TestContextFromAnywhere(t *testing.T) {
 	type key struct{}
 	name := func(ctx context.Context) string {

@@ -13,8 +13,8 @@ import (
 // skipAll is a handler that takes everything.
 func skipAll(_ context.Context, c *Conn) error { return c.Reader().Skip(c.Reader().Len()) }
 
-// TestCrowdArmsOnce serves a connection among more than may linger without
-// arming it for each request, and still sees the peer's end.
+// TestCrowdArmsOnce: among more connections than may linger, one is not armed for each request, and
+// the peer's end is still seen.
 func TestCrowdArmsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 0)
@@ -34,8 +34,8 @@ func TestCrowdArmsOnce(t *testing.T) {
 	})
 }
 
-// TestCrowdDisperses lets a connection linger again once few are in use, which
-// ends the arming that stays.
+// TestCrowdDisperses: a connection lingers again once few are in use, which ends the arming that
+// stays.
 func TestCrowdDisperses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 1)
@@ -57,7 +57,7 @@ func TestCrowdDisperses(t *testing.T) {
 		if got, want := a.watcher.disarms, 1; got != want {
 			t.Errorf("got %d disarmings, want %d", got, want)
 		}
-		time.Sleep(4 * fakePeriod) // the sweep sends it home
+		time.Sleep(4 * fakePeriod) // the sweep ends its lingering
 		a.wantHolder(t, holderDormant)
 		if got, want := a.watcher.armed(), poller.InterestRead; got != want {
 			t.Errorf("armed for %v, want %v", got, want)
@@ -68,8 +68,8 @@ func TestCrowdDisperses(t *testing.T) {
 	})
 }
 
-// TestStayingReportsWhileHeld looks once more where the poller reported
-// something while the worker was still at it, be it bytes or the peer's end.
+// TestStayingReportsWhileHeld: the worker looks once more if the poller reported bytes or the
+// peer's end while the worker still had the connection.
 func TestStayingReportsWhileHeld(t *testing.T) {
 	for name, next := range map[string]fakeStep{"data": data("b"), "fin": end} {
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 	}
 }
 
-// TestStayingLooksAtTheLevel finds bytes that a short read left behind without
-// an edge to come, as at an urgent mark, when the sweep passes.
+// TestStayingLooksAtTheLevel: the sweep finds bytes that a short read left behind and that no edge
+// will report, as at an urgent mark.
 func TestStayingLooksAtTheLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests atomic.Int32
@@ -128,9 +128,9 @@ func TestStayingLooksAtTheLevel(t *testing.T) {
 	})
 }
 
-// TestSweepSeesWhoRests has the sweep look after a connection that rests with an arming that stays,
-// although it has dropped it while the handler ran: bytes that a short read left behind are the
-// sweep's to find.
+// TestSweepSeesWhoRests: the sweep looks after a connection that rests with an arming that stays,
+// although it dropped the connection while the handler ran. It must find bytes that a short read
+// left behind.
 func TestSweepSeesWhoRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 0)
@@ -151,8 +151,8 @@ func TestSweepSeesWhoRests(t *testing.T) {
 	})
 }
 
-// TestSweepSeesWhoBeganToLinger sends home a connection that two sweeps passed
-// between its request and its lingering.
+// TestSweepSeesWhoBeganToLinger: the sweep ends the lingering of a connection although two sweeps
+// passed between its request and its lingering.
 func TestSweepSeesWhoBeganToLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 1)

@@ -54,8 +54,8 @@ type collected struct {
 	cause       error
 }
 
-// startCollecting starts a server that answers whole frames, and says of each connection what it
-// has seen.
+// startCollecting starts a server that answers whole frames, and reports what it has seen of each
+// connection.
 func startCollecting(t *testing.T, network string, g *conn.Group) (*server, <-chan collected) {
 	ended := make(chan collected, 16)
 	s := startServer(t, network, conn.ServerConfig{Group: g, Config: conn.Config{
@@ -89,8 +89,8 @@ func startCollecting(t *testing.T, network string, g *conn.Group) (*server, <-ch
 }
 
 // TestRequestCutAnywhere: a client stops after any number of bytes of its frames, in any way. The
-// server has exactly those bytes, or after a RST their beginning, answers the whole frames to
-// whoever still reads, and hears of the end once.
+// server gets exactly those bytes, or after a RST their beginning. It answers the whole frames to a
+// client that still reads, and learns of the end once.
 func TestRequestCutAnywhere(t *testing.T) {
 	stream := append(frame("first"), frame("and the second")...)
 	for name, group := range servings {
@@ -117,7 +117,7 @@ func TestRequestCutAnywhere(t *testing.T) {
 	}
 }
 
-// wantWholeFrames checks that what comes back is the whole frames of sent, and the end.
+// wantWholeFrames checks that the whole frames of sent come back, and then the end.
 func wantWholeFrames(t *testing.T, c net.Conn, sent []byte) {
 	t.Helper()
 	whole := 0
@@ -141,13 +141,13 @@ func checkCut(t *testing.T, got collected, sent []byte, end cutEnding) {
 	case end.resets && bytes.HasPrefix(sent, got.bytes) && isPeersEnd(got.cause):
 	case !bytes.Equal(got.bytes, sent):
 		t.Errorf("after %d bytes: got %q, want %q", len(sent), got.bytes, sent)
-	case got.cause != io.EOF && !isPeersEnd(got.cause): // an answer to one who has closed is answered by a RST
+	case got.cause != io.EOF && !isPeersEnd(got.cause): // a closed client answers with a RST
 		t.Errorf("after %d bytes: the connection ended with %v", len(sent), got.cause)
 	}
 }
 
-// TestReplyCutAnywhere: a server stops after any number of bytes of its answer. The client gets
-// the answer if it is whole, and a typed error if not, with what came still in the Reader.
+// TestReplyCutAnywhere: a server stops after any number of bytes of its answer. The client gets the
+// answer if it is whole, otherwise a typed error, and what came stays in the Reader.
 func TestReplyCutAnywhere(t *testing.T) {
 	reply := frame("what was asked for")
 	for _, network := range []string{"tcp", "unix"} {

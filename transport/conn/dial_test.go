@@ -41,8 +41,8 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-// TestDialTimeoutRace (B7): a timeout about as long as connecting takes gives
-// either a connection that works or a timeout, and leaks nothing.
+// TestDialTimeoutRace: a timeout about as long as connecting takes gives either a connection that
+// works or a timeout, and leaks nothing.
 func TestDialTimeoutRace(t *testing.T) {
 	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
 	g := newGroup(t, conn.GroupConfig{})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// wakeUps returns how many parked workers f has woken.
+// wakeUps returns how many parked workers f wakes.
 func wakeUps(d *dispatcher, f func()) int {
 	before := parked(d)
 	f()
@@ -34,8 +34,8 @@ func queued(t *testing.T, g *Group, n int, f func()) []*fakeConn {
 	return conns
 }
 
-// TestWakeUpsAreThrottled: until the worker that was woken has looked at the
-// queue, nothing that is added wakes another.
+// TestWakeUpsAreThrottled: until the woken worker has looked at the queue, additions wake no other
+// worker.
 func TestWakeUpsAreThrottled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(0)
@@ -104,7 +104,7 @@ func TestBlockedHandlersHoldNothingBack(t *testing.T) {
 	})
 }
 
-// TestTasks: what is no connection's turn is run too, also while workers are busy.
+// TestTasks: workers run tasks too, even while other workers are busy.
 func TestTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(0)
@@ -129,8 +129,8 @@ func TestTasks(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForWorkers: close returns when the last callback has, and what
-// was queued before was served.
+// TestCloseWaitsForWorkers: close returns after the last callback, and what was queued before it is
+// served.
 func TestCloseWaitsForWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher(0)
@@ -152,7 +152,7 @@ func TestCloseWaitsForWorkers(t *testing.T) {
 // TestQueueIsFair: first come, first served.
 func TestQueueIsFair(t *testing.T) {
 	d := newDispatcher(0)
-	d.waking = true // nobody comes
+	d.waking = true // so that no worker comes
 	conns := make([]*Conn, 10)
 	for i := range conns {
 		conns[i] = &Conn{}

@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// TestDrain: a connection that is to be drained ends as soon as nothing is left
-// to read and no callback runs, and not before.
+// TestDrain: a connection that is being drained ends as soon as nothing is left to read and no
+// callback runs, and not before.
 func TestDrain(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		kinds  string // the first letters of those below for which the case makes sense
+		kinds  string // the first letters of the kinds for which the case makes sense
 		before []fakeStep
 		during []fakeStep // arrive in the same moment
 		after  []fakeStep // arrive later
@@ -51,7 +51,7 @@ func TestDrain(t *testing.T) {
 					c.sock.feed(tc.before...)
 					synctest.Wait()
 					c.sock.mu.Lock()
-					c.sock.steps = append(c.sock.steps, tc.during...) // nobody was told of them yet
+					c.sock.steps = append(c.sock.steps, tc.during...) // not reported yet
 					c.sock.mu.Unlock()
 					c.drain()
 					time.Sleep(time.Second / 2)
@@ -121,8 +121,8 @@ func TestDrainInPrepare(t *testing.T) {
 	}
 }
 
-// TestDrainOfUsers: a connection in its user's hands is theirs to close, unless
-// it lies idle with nothing to read.
+// TestDrainOfUsers: a connection without OnRequest is its user's to close, unless it is idle with
+// nothing to read.
 func TestDrainOfUsers(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -147,8 +147,8 @@ func TestDrainOfUsers(t *testing.T) {
 	}
 }
 
-// TestDrainOfEagerClient: a client that asks anew as soon as it is answered does not hold up a
-// drain, however long its connection's look for more may take at first.
+// TestDrainOfEagerClient: a client that asks again as soon as it is answered does not hold up a
+// drain, however long the first look for more may take.
 func TestDrainOfEagerClient(t *testing.T) {
 	for _, pause := range []time.Duration{2 * shortestLook, firstLook / 2} {
 		synctest.Test(t, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestDrainOfEagerClient(t *testing.T) {
 	}
 }
 
-// TestDrainLooksUndisturbed: a kick that comes late does not end the look for what has arrived.
+// TestDrainLooksUndisturbed: a late kick does not end the look for what has arrived.
 func TestDrainLooksUndisturbed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -200,15 +200,14 @@ func TestDrainLooksUndisturbed(t *testing.T) {
 	})
 }
 
-// TestDrainKickIsNotLost: somebody sets the read deadline in the very moment in
-// which the kick comes.
+// TestDrainKickIsNotLost: the read deadline is set at the very moment at which the kick comes.
 func TestDrainKickIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
 		c := newFakeConn(t, r.config(), newFakeGroup(t, 1), data("a"))
 		c.wantHolder(t, holderLingering)
 		r.onClose(t, c.Conn)
-		c.readLimit.mu.Lock() // so that both come before the goroutine looks up
+		c.readLimit.mu.Lock() // so that both come before the goroutine notices
 		c.transition(eventDrain)
 		c.readLimit.mu.Unlock()
 		_ = c.readLimit.wakeUp()

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queuesErrors has each write of nc leave a timestamp in the error queue of its socket, where it
+// queuesErrors makes each write of nc leave a timestamp in the error queue of its socket, where it
 // stays.
 func queuesErrors(t *testing.T, nc net.Conn) {
 	t.Helper()
@@ -30,7 +30,7 @@ func queuesErrors(t *testing.T, nc net.Conn) {
 	}
 }
 
-// hasQueuedError reports whether the kernel says POLLERR, and nothing of a hang-up.
+// hasQueuedError reports whether the kernel reports POLLERR and no hang-up.
 func hasQueuedError(nc net.Conn) (has bool) {
 	raw, err := nc.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -69,8 +69,8 @@ func (g *Group) sweeps(t *testing.T, n uint64) {
 	}
 }
 
-// TestErrorQueue: an entry of the error queue, which nobody takes, is no hang-up, wakes the poller
-// a bounded number of times, and hides neither what the peer sends nor its end.
+// TestErrorQueue: an entry of the error queue that is never taken is no hang-up, wakes the poller a
+// bounded number of times, and hides neither what the peer sends nor its end.
 func TestErrorQueue(t *testing.T) {
 	echoed := func(_ context.Context, c *Conn) error {
 		p, err := c.Reader().Next(c.Reader().Len())

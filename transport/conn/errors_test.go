@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 )
 
-// TestErrorMeaning (B12): what an error matches, and whether it is a timeout.
+// TestErrorMeaning: what an error matches, and whether it is a timeout.
 func TestErrorMeaning(t *testing.T) {
 	reset := &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	for _, tc := range []struct {
@@ -63,8 +63,8 @@ func TestErrorMeaning(t *testing.T) {
 	}
 }
 
-// TestPressureOfUser: OnPressure may close a connection that is in its user's
-// hands; the close callbacks run when it has returned.
+// TestPressureOfUser: OnPressure may close a connection without OnRequest; the close callbacks run
+// when it has returned.
 func TestPressureOfUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -88,7 +88,7 @@ func TestPressureOfUser(t *testing.T) {
 	})
 }
 
-// TestPressureLevels: told once per crossing, at the levels that the configuration says.
+// TestPressureLevels: OnPressure is called once per crossing, at the levels of the configuration.
 func TestPressureLevels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -117,7 +117,7 @@ func TestPressureLevels(t *testing.T) {
 	})
 }
 
-// TestNetConnAndContext: small things that others rely on.
+// TestNetConnAndContext: small things that other packages rely on.
 func TestNetConnAndContext(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()

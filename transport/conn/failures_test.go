@@ -14,8 +14,8 @@ import (
 
 var errBoom = errors.New("boom")
 
-// failures are the ways in which a callback can end without returning, and what OnPanic and the
-// connection's cause tell of each.
+// failures are the ways in which a callback can end without returning, and the error of OnPanic and
+// of the connection for each.
 var failures = []struct {
 	name string
 	fail func()
@@ -25,8 +25,8 @@ var failures = []struct {
 	{"Goexit", runtime.Goexit, ErrGoexit},
 }
 
-// failingConfig has the callback named where fail. All callbacks are written down. A request writes
-// more than the kernel has room for at first.
+// failingConfig makes the callback named where fail. r records all callbacks. A request writes more
+// than the kernel has room for at first.
 func failingConfig(t *testing.T, r *record, where string, fail func()) Config {
 	visit := func(here string) {
 		r.add(here)
@@ -61,9 +61,9 @@ func failingConfig(t *testing.T, r *record, where string, fail func()) Config {
 	}
 }
 
-// TestCallbackFailures: a callback that panics or ends its goroutine ends its connection if it is
-// the connection's beginning or a request, and nothing otherwise; all that belongs to an end
-// follows, and OnPanic is told once.
+// TestCallbackFailures: an OnPrepare, OnConnect or OnRequest that panics or ends its goroutine ends
+// its connection; any other callback ends nothing. The usual callbacks of an end follow, and
+// OnPanic is told once.
 func TestCallbackFailures(t *testing.T) {
 	const whole = "prepare connect request pressure replied disconnect close closed"
 	for where, want := range map[string]string{
@@ -82,7 +82,7 @@ func TestCallbackFailures(t *testing.T) {
 					var told []*PanicError
 					cfg.OnPanic = func(c *Conn, err *PanicError) {
 						told = append(told, err)
-						failure.fail() // which is nobody's concern
+						failure.fail() // which has no effect
 					}
 					c := newKindOfConn(t, kind, cfg)
 					c.sock.change(func() { c.sock.room = 20 })
@@ -109,8 +109,8 @@ func TestCallbackFailures(t *testing.T) {
 	}
 }
 
-// TestFailureFindsUser: whoever opens or closes a connection goes on, although a callback that this
-// brings about ends its goroutine.
+// TestFailureFindsUser: a goroutine that opens or closes a connection goes on, although a callback
+// of that ends its goroutine.
 func TestFailureFindsUser(t *testing.T) {
 	for _, failure := range failures {
 		synctest.Test(t, func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestFailureFindsUser(t *testing.T) {
 	}
 }
 
-// TestFailureAfterOffer: a request that has lost the reading side ends its connection all the same,
-// after those beside it.
+// TestFailureAfterOffer: a request that has lost the reading side still ends its connection, after
+// the requests beside it.
 func TestFailureAfterOffer(t *testing.T) {
 	for _, failure := range failures {
 		eachKind(t, func(t *testing.T, kind string) {
@@ -161,8 +161,8 @@ func TestFailureAfterOffer(t *testing.T) {
 	}
 }
 
-// TestKeepOpen: the connection of an OnRequest that has dealt with the end of its goroutine goes
-// on, whether it still has the reading side then or not.
+// TestKeepOpen: the connection of an OnRequest that has called KeepOpen goes on, whether OnRequest
+// still has the reading side or not.
 func TestKeepOpen(t *testing.T) {
 	for name, part := range map[string]func(c *Conn){
 		"offered":              func(c *Conn) { c.Offer() },
@@ -203,8 +203,8 @@ func TestKeepOpen(t *testing.T) {
 	}
 }
 
-// TestKeepOpenWithRest: what such an OnRequest has left unread is offered again, at once, since no
-// more may come.
+// TestKeepOpenWithRest: what such an OnRequest has left unread is passed to OnRequest again at
+// once, since no more may come.
 func TestKeepOpenWithRest(t *testing.T) {
 	for _, kind := range []string{"polled", "lingering", "plain"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -225,8 +225,7 @@ func TestKeepOpenWithRest(t *testing.T) {
 	}
 }
 
-// TestIdleTimeoutAfterFailure: the failed callbacks leave nothing behind that would keep the
-// connection from being idle.
+// TestIdleTimeoutAfterFailure: failed callbacks do not keep the connection from being idle.
 func TestIdleTimeoutAfterFailure(t *testing.T) {
 	for _, failure := range failures {
 		eachKind(t, func(t *testing.T, kind string) {
@@ -248,7 +247,7 @@ func TestIdleTimeoutAfterFailure(t *testing.T) {
 }
 
 // TestServerAfterFailures: a server goes on accepting whatever OnAcceptError, OnPrepare and the
-// close callbacks do, and nothing of theirs holds its shutdown up.
+// close callbacks do, and none of them holds its shutdown up.
 func TestServerAfterFailures(t *testing.T) {
 	for _, failure := range failures {
 		t.Run(failure.name, func(t *testing.T) {

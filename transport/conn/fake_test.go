@@ -22,18 +22,18 @@ type fakeSocket struct {
 	closes        int
 	readDeadline  time.Time
 	writeDeadline time.Time
-	deadlines     int           // how often the read deadline was set
-	room          int           // bytes that writes may still put into the "kernel"; negative: any number
+	deadlines     int           // how many times the read deadline was set
+	room          int           // bytes that writes may still put in; negative: any number
 	written       []byte        // what was written
 	writeErr      error         // what the next write meets
 	changed       chan struct{} // closed and replaced when any of that changes
-	watch         func()        // the armed watcher looks again; nil if none
-	edge          func()        // the next step has come; nil if none
-	onPeek        func()        // called before a peek; nil if nothing is
+	watch         func()        // called when changed; the armed watcher looks again
+	edge          func()        // called when a step comes; nil if none
+	onPeek        func()        // called before a peek; may be nil
 }
 
-// fakeStep is what one read meets: data, of which a read takes as much as fits,
-// or an error, which stays. Neither is an EAGAIN in between, taken once.
+// fakeStep is what one read meets: data, of which a read takes as much as fits, or an error, which
+// stays. A step with neither is an EAGAIN, which a read takes once.
 type fakeStep struct {
 	data []byte
 	err  error
@@ -48,7 +48,7 @@ func fails(err error) fakeStep { return fakeStep{err: err} }
 
 var eagain = fakeStep{}
 
-// change applies f, wakes everybody who waits, and has the watcher look again.
+// change applies f, wakes all waiters, and has the watcher look again.
 func (s *fakeSocket) change(f func()) {
 	s.mu.Lock()
 	f()
@@ -175,7 +175,7 @@ func (s *fakeSocket) tryWritev(vec [][]byte) (total int, err error) {
 		total += n
 		if n < len(p) || err != nil {
 			if total > 0 {
-				err = nil // the kernel tells next time
+				err = nil // the kernel reports it next time
 			}
 			return total, err
 		}
@@ -270,7 +270,7 @@ type fakeAddr struct{}
 func (fakeAddr) Network() string { return "fake" }
 func (fakeAddr) String() string  { return "peer" }
 
-// readinessLocked is what a poller armed for in would report.
+// readinessLocked returns what a poller armed for in would report.
 func (s *fakeSocket) readinessLocked(in poller.Interest) poller.Readiness {
 	var r poller.Readiness
 	if s.closed {
@@ -336,14 +336,14 @@ func (w *fakeWatcher) Disarm(int, poller.Token) error {
 	return nil
 }
 
-// counts returns how often Arm and Disarm were called.
+// counts returns the numbers of calls of Arm and Disarm.
 func (w *fakeWatcher) counts() (arms, disarms int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.arms, w.disarms
 }
 
-// failArm has Arm fail with err, if that is not nil, from now on.
+// failArm makes Arm fail with err, if that is not nil, from now on.
 func (w *fakeWatcher) failArm(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -378,7 +378,7 @@ func (w *fakeWatcher) armed() poller.Interest {
 	return w.in
 }
 
-// edge reports what comes next to an arming that stays.
+// edge reports a new arrival if the arming stays.
 func (w *fakeWatcher) edge() {
 	if w.armed()&poller.InterestStay != 0 {
 		w.look()
@@ -408,7 +408,7 @@ func (w *fakeWatcher) look() {
 
 const fakePeriod = 20 * time.Millisecond
 
-// newFakeGroup is a group without pollers, to be stopped inside the bubble.
+// newFakeGroup returns a group without pollers, to be stopped inside the bubble.
 func newFakeGroup(t testing.TB, lingering int) *Group {
 	g := &Group{dispatcher: newDispatcher(lingering), sweeper: newSweeper(fakePeriod), clock: newClock()}
 	t.Cleanup(func() {
@@ -443,7 +443,7 @@ func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fak
 	return &fakeConn{Conn: c, sock: sock, watcher: w}
 }
 
-// newPlainFakeConn starts a connection that cannot be watched nor tried.
+// newPlainFakeConn starts a connection that can be neither watched nor tried.
 func newPlainFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeConn {
 	sock := newFakeSocket(steps...)
 	c := &Conn{config: &cfg, clock: newClock(), sock: plainSocket{sock}, group: g, remote: fakeAddr{}}
@@ -454,7 +454,7 @@ func newPlainFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fa
 
 func (f *fakeConn) holder() holder { return word(f.state.Load()).holder() }
 
-// wantHolder checks who has the connection once everybody is at rest.
+// wantHolder checks the connection's holder once all goroutines are at rest.
 func (f *fakeConn) wantHolder(t *testing.T, want holder) {
 	t.Helper()
 	synctest.Wait()

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FaultRates say of a hundred system calls how many do something else than they could.
+// FaultRates say how many of a hundred system calls do something other than they could.
 type FaultRates struct {
 	Interrupted int // fail with EINTR, and are made again
 	Refused     int // fail with EAGAIN although there is something, or room
@@ -25,7 +25,7 @@ type Faults struct {
 
 	mu     sync.Mutex
 	rnd    *rand.Rand    // guarded by mu
-	calls  int           // guarded by mu: how many there were
+	calls  int           // guarded by mu: calls so far
 	failAt int           // guarded by mu: the call that fails with errno; negative: none
 	once   bool          // guarded by mu: the connection's later ones do not
 	errno  syscall.Errno // guarded by mu
@@ -37,7 +37,7 @@ func NewFaults(rates FaultRates, seed uint64) *Faults {
 	return &Faults{rates: rates, rnd: rand.New(rand.NewPCG(seed, 7)), failAt: -1}
 }
 
-// FailAt has the call with index n fail with errno, and all later ones of the same connection
+// FailAt makes the call with index n fail with errno, and all later ones of the same connection
 // unless once is set.
 func (f *Faults) FailAt(n int, errno syscall.Errno, once bool) {
 	f.failAt, f.errno, f.once = n, errno, once
@@ -50,8 +50,8 @@ func (f *Faults) Hit() bool {
 	return f.hit
 }
 
-// Inject puts f between c and the kernel. It is to be called in OnPrepare. It reports
-// false where c is not a socket that is read and written directly.
+// Inject puts f between c and the kernel. Call it in OnPrepare. It reports false if c's socket is
+// not read and written directly.
 func (f *Faults) Inject(c *Conn) bool {
 	s, ok := c.sock.(*rawSocket)
 	if ok {
@@ -60,7 +60,7 @@ func (f *Faults) Inject(c *Conn) bool {
 	return ok
 }
 
-// faultyKernel fails as a kernel may, and otherwise has the real one do it.
+// faultyKernel fails as a kernel may, and otherwise makes the real system call.
 type faultyKernel struct {
 	faults *Faults
 	kernel syscalls
@@ -68,7 +68,7 @@ type faultyKernel struct {
 	broken bool // guarded by faults.mu: every call fails
 }
 
-// next decides on one call that could move as many as want bytes. most is how many it may.
+// next decides on one call that could move want bytes. most is how many it may move.
 func (k *faultyKernel) next(want int, refusable bool) (most int, err error) {
 	f := k.faults
 	f.mu.Lock()
@@ -90,9 +90,9 @@ func (k *faultyKernel) next(want int, refusable bool) (most int, err error) {
 	return want, nil
 }
 
-// mayRefuseRead reports whether a read may find nothing although there is something: a worker's
-// that then goes to rest, as it would if the bytes came just after it had looked. For a goroutine
-// that parks in Go's poller this would be a kernel that loses an edge.
+// mayRefuseRead reports whether a read may find nothing although there is something. Only a
+// worker's read may: the worker then rests, as it would if the bytes came just after its look. For
+// a goroutine that parks in Go's poller that would be a kernel that loses an edge.
 func (k *faultyKernel) mayRefuseRead() bool {
 	return word(k.conn.state.Load()).holder() == holderServing
 }
@@ -132,8 +132,8 @@ func (k *faultyKernel) peek(fd uintptr, p []byte) (int, error) {
 	return k.kernel.peek(fd, p)
 }
 
-// writeAll is the standard library's, which deals with EINTR and EAGAIN by itself: what
-// may come out of it is a part and an error.
+// writeAll is the standard library's, which deals with EINTR and EAGAIN by itself. It may write a
+// part and return an error.
 func (k *faultyKernel) writeAll(nc net.Conn, vec [][]byte) (written int64, err error) {
 	for i := range vec {
 		for len(vec[i]) > 0 {

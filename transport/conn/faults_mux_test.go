@@ -22,8 +22,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// This file has package mux run over system calls that fail. It is here because the place to
-// have them fail is.
+// This file runs package mux over system calls that fail. It is here because only this package can
+// make them fail.
 
 // muxHeaderBytes is the length of the shortest TTHeader header, with its fixed part.
 const muxHeaderBytes = 18
@@ -55,7 +55,7 @@ func readCall(r buffer.Reader) ([]byte, error) {
 	return r.ReadBinary(r.Len())
 }
 
-// muxEcho answers calls with their payloads, and remembers the numbers these begin with.
+// muxEcho answers calls with their payloads, and remembers the numbers at their beginning.
 type muxEcho struct {
 	t    *testing.T
 	seen sync.Map
@@ -75,7 +75,7 @@ func (h *muxEcho) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	return true
 }
 
-// faultyMux is a set and a server of package mux, and what their next connections meet.
+// faultyMux is a set and a server of package mux, and the faults of their next connections.
 type faultyMux struct {
 	*mux.Set
 	echo           *muxEcho
@@ -153,7 +153,7 @@ func (m *faultyMux) roundTrip(payload []byte) error {
 	return err
 }
 
-// TestMuxFaultsInPassing: whatever kernels do short of failing, on both ends, every call has
+// TestMuxFaultsInPassing: whatever the kernels do short of failing, on both ends, every call gets
 // its own reply, whole.
 func TestMuxFaultsInPassing(t *testing.T) {
 	t.Parallel()
@@ -187,8 +187,9 @@ func TestMuxFaultsInPassing(t *testing.T) {
 	}
 }
 
-// TestMuxSystemCallFails: whichever call fails, on either side, for good or once, the calls in
-// flight have their replies or fail at once and typed, and the next one takes a new connection.
+// TestMuxSystemCallFails: whichever system call fails, on either side, for good or once, each call
+// in flight gets its reply or fails at once with a typed error, and the next call takes a new
+// connection.
 func TestMuxSystemCallFails(t *testing.T) {
 	t.Parallel()
 	for _, victim := range []string{"client", "server"} {
@@ -208,8 +209,8 @@ func TestMuxSystemCallFails(t *testing.T) {
 	}
 }
 
-// callsFailing has the victim's nth system call fail while calls are in flight. It reports whether
-// there was such a one.
+// callsFailing makes the victim's nth system call fail while calls are in flight. It reports
+// whether there was such a system call.
 func (m *faultyMux) callsFailing(t *testing.T, victim string, n int, errno syscall.Errno, once bool) (reached bool) {
 	t.Helper()
 	broken, whole := conn.NewFaults(conn.FaultRates{}, uint64(n)), conn.NewFaults(conn.FaultRates{}, uint64(n))

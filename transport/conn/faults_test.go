@@ -21,8 +21,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// servings are the ways in which a server waits for the next request. The sweeps are quick,
-// since what a short read leaves behind is theirs to find where an arming stays.
+// servings are the ways in which a server waits for the next request. The sweeps are quick: where
+// an arming stays, they must find what a short read leaves behind.
 var servings = map[string]func(t *testing.T) *conn.Group{
 	"lingering": func(t *testing.T) *conn.Group { return newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond}) },
 	"dormant": func(t *testing.T) *conn.Group {
@@ -30,7 +30,7 @@ var servings = map[string]func(t *testing.T) *conn.Group{
 	},
 }
 
-// injected is a Config whose connection meets f, if it is one that can.
+// injected returns cfg with an OnPrepare that injects f where the connection can have it.
 func injected(t *testing.T, cfg conn.Config, f *conn.Faults) conn.Config {
 	prepare := cfg.OnPrepare
 	cfg.OnPrepare = func(c *conn.Conn) context.Context {
@@ -45,8 +45,8 @@ func injected(t *testing.T, cfg conn.Config, f *conn.Faults) conn.Config {
 	return cfg
 }
 
-// TestFaultsInPassing: whatever kernels do short of failing, on both ends, every byte
-// arrives, once and in order, and nobody hears of it.
+// TestFaultsInPassing: whatever the kernels do short of failing, on both ends, every byte arrives
+// once and in order, and no callback notices.
 func TestFaultsInPassing(t *testing.T) {
 	t.Parallel()
 	for name, group := range servings {
@@ -90,7 +90,7 @@ func TestFaultsInPassing(t *testing.T) {
 	}
 }
 
-// shrinkBuffers has the kernel take little at a time.
+// shrinkBuffers makes the kernel take little at a time.
 func shrinkBuffers(nc net.Conn) {
 	if b, ok := nc.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = b.SetWriteBuffer(4 << 10) // as small as the kernel likes
@@ -170,14 +170,13 @@ func wantInAnyWay(c *conn.Conn, rnd *rand.Rand, want []byte) error {
 	return nil
 }
 
-// fatal are errors after which a socket is of no more use, or of which nobody can say.
+// fatal are errors after which a socket is of no use, or may be.
 var fatal = []syscall.Errno{
 	syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.ENOMEM, syscall.EIO,
 }
 
-// TestEverySystemCallFails: whichever call fails, on either side, for good or once,
-// the exchange either was complete before or ends in a typed error on both sides, and each
-// connection ends once.
+// TestEverySystemCallFails: whichever call fails, on either side, for good or once, the exchange is
+// already complete or ends with a typed error on both sides, and each connection ends once.
 func TestEverySystemCallFails(t *testing.T) {
 	for _, victim := range []string{"client", "server"} {
 		for name, group := range servings {
@@ -189,7 +188,7 @@ func TestEverySystemCallFails(t *testing.T) {
 							reached = f.exchangeFailing(t, victim, n, fatal[(i+n)%len(fatal)], (i+n)%2 == 0)
 						}
 						if size > 1000 && i == 1 {
-							break // the same at greater length
+							break // the rest is the same at greater length
 						}
 					}
 				})
@@ -198,7 +197,7 @@ func TestEverySystemCallFails(t *testing.T) {
 	}
 }
 
-// faultyPair is a server, and what the next connection to it meets.
+// faultyPair is a server, and the faults of the next connection to it.
 type faultyPair struct {
 	server *server
 	group  *conn.Group
@@ -225,7 +224,7 @@ func newFaultyPair(t *testing.T, g *conn.Group, size int) *faultyPair {
 	return p
 }
 
-// exchangeFailing has the victim's nth call fail. It reports whether there was such a call.
+// exchangeFailing makes the victim's nth call fail. It reports whether there was such a call.
 func (p *faultyPair) exchangeFailing(t *testing.T, victim string, n int, errno syscall.Errno, once bool) (reached bool) {
 	t.Helper()
 	broken, whole := conn.NewFaults(conn.FaultRates{}, uint64(n)), conn.NewFaults(conn.FaultRates{}, uint64(n))
@@ -292,15 +291,14 @@ func (p *faultyPair) twoFrames(c *conn.Conn) error {
 	return nil
 }
 
-// isKernels reports whether err says that the kernel failed with errno.
+// isKernels reports whether err says that a system call failed with errno.
 func isKernels(err error, errno syscall.Errno) bool {
 	var op *conn.OpError
 	var call *os.SyscallError
 	return errors.As(err, &op) && errors.As(err, &call) && errors.Is(err, errno) && op.Timeout() == errno.Timeout()
 }
 
-// isPeersEnd reports whether err says that the peer has closed, in one of the ways in
-// which TCP may tell.
+// isPeersEnd reports whether err says that the peer has closed, in one of the ways of TCP.
 func isPeersEnd(err error) bool {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return true
@@ -308,8 +306,9 @@ func isPeersEnd(err error) bool {
 	return isKernels(err, syscall.ECONNRESET) || isKernels(err, syscall.EPIPE)
 }
 
-// TestFailedLookEndsReads: what IsActive or IsReusable has met does not go away because the kernel
-// tells it once. A reader that would wait for data on a connection known to be dead waits for ever.
+// TestFailedLookEndsReads: an error that IsActive or IsReusable has met is not lost, although the
+// kernel reports it only once. Otherwise a reader would wait forever on a connection that is known
+// to be dead.
 func TestFailedLookEndsReads(t *testing.T) {
 	for _, look := range []func(c *conn.Conn) bool{(*conn.Conn).IsActive, (*conn.Conn).IsReusable} {
 		f := conn.NewFaults(conn.FaultRates{}, 1)

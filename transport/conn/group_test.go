@@ -22,8 +22,8 @@ func hasPoller(t testing.TB) bool {
 	return true
 }
 
-// TestResizeBeforeFirstArm: a connection whose poller is taken away before it was
-// ever armed goes on, with the poller it was given.
+// TestResizeBeforeFirstArm: a connection whose poller is retired before the first Arm goes on with
+// that poller.
 func TestResizeBeforeFirstArm(t *testing.T) {
 	if !hasPoller(t) {
 		t.Skip("no poller")
@@ -132,7 +132,7 @@ func TestSharedGroup(t *testing.T) {
 	}
 }
 
-// TestClosedGroup takes no connection.
+// TestClosedGroup: a closed group takes no connection.
 func TestClosedGroup(t *testing.T) {
 	if !hasPoller(t) {
 		t.Skip("no poller")

@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// splitter answers frames in any order: it takes whole ones, parts with the reading
-// side at random, and answers later, all writers of a connection sharing a lock.
+// splitter answers frames in any order. It takes whole ones, gives the reading side away at random,
+// and answers later; the writers of a connection share a lock.
 type splitter struct {
 	writes  sync.Mutex
 	inside  atomic.Int32 // calls that go on, tasks included
@@ -89,9 +89,8 @@ func (s *splitter) onRequest(_ context.Context, c *conn.Conn) error {
 	return s.answerLater(c, p)
 }
 
-// TestPartingOverLoopback: whatever becomes of the reading side, every request of a
-// client that sends many at once and then half-closes is answered once, and the
-// close callbacks come after all of it.
+// TestPartingOverLoopback: whatever becomes of the reading side, each request of a client that
+// sends many at once and then half-closes is answered once, and the close callbacks come last.
 func TestPartingOverLoopback(t *testing.T) {
 	t.Parallel()
 	for name, lingering := range map[string]int{"lingering": 0, "in a crowd": -1} {

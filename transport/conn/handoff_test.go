@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// connKinds are the ways in which a connection waits for bytes: all that decide
-// how the reading side is given away.
+// connKinds are the ways in which a connection waits for bytes, on which it depends how the reading
+// side is given away.
 var connKinds = []string{"polled", "lingering", "plain", "raw without a group", "no group"}
 
 // newKindOfConn starts a connection of one of connKinds.
@@ -50,8 +50,8 @@ func eachKind(t *testing.T, f func(t *testing.T, kind string)) {
 	}
 }
 
-// parts is a handler that takes all there is, parts with the reading side as how
-// says, and returns when it is told to.
+// parts is a handler that takes all there is, gives the reading side away as how says, and returns
+// when it is told to.
 type parts struct {
 	record
 	mu   sync.Mutex
@@ -63,7 +63,7 @@ func newParts(how func(c *Conn)) *parts {
 	return &parts{ends: make(map[string]chan error), how: how}
 }
 
-// end has the handler that took name return err. It may be called before.
+// end makes the handler that takes name return err. It may be called before the handler is.
 func (p *parts) end(name string, err error) { p.channel(name) <- err }
 
 func (p *parts) channel(name string) chan error {
@@ -95,8 +95,8 @@ func (p *parts) config(t *testing.T) Config {
 	}
 }
 
-// TestHandOff: requests do not wait for one that has handed the reading side
-// off, the close callbacks wait for all of them.
+// TestHandOff: requests do not wait for one that has handed the reading side off, but the close
+// callbacks wait for all of them.
 func TestHandOff(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind string) {
 		p := newParts((*Conn).HandOff)
@@ -126,8 +126,8 @@ func TestHandOff(t *testing.T) {
 	})
 }
 
-// TestOfferIsTakenByTheSweep, and not before the next tick; a handler that is quicker
-// keeps the reading side.
+// TestOfferIsTakenByTheSweep: not before the next tick; a handler that is quicker keeps the reading
+// side.
 func TestOfferIsTakenByTheSweep(t *testing.T) {
 	for _, kind := range connKinds[:3] {
 		t.Run(kind, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestOfferIsTakenByTheSweep(t *testing.T) {
 				c.sock.feed(data("c"))
 				p.want(t, "+a -a +b -b +c")
 				c.sock.feed(data("d"))
-				for range 10 { // what others write does not make it last longer
+				for range 10 { // writes of others do not make it last longer
 					if _, err := c.Write([]byte("reply")); err != nil {
 						t.Error(err)
 					}
@@ -191,7 +191,7 @@ func TestLateOffer(t *testing.T) {
 	})
 }
 
-// TestOfferWithoutGroup is HandOff: nobody would come to take it.
+// TestOfferWithoutGroup: Offer acts as HandOff, since no sweep would take the reading side.
 func TestOfferWithoutGroup(t *testing.T) {
 	for _, kind := range connKinds[3:] {
 		t.Run(kind, func(t *testing.T) {
@@ -276,7 +276,7 @@ func TestPeerLeavesTakenHandlers(t *testing.T) {
 	}
 }
 
-// TestOfferMisuse: each is a bug of the caller's, found at once.
+// TestOfferMisuse: each is a bug of the caller, found at once.
 func TestOfferMisuse(t *testing.T) {
 	wantBug := func(t *testing.T, what string, f func()) {
 		defer func() {
@@ -352,7 +352,7 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// TestResumeBeforeRest: what Resume ends need not be at rest yet.
+// TestResumeBeforeRest: Resume may come before the paused connection is at rest.
 func TestResumeBeforeRest(t *testing.T) {
 	for _, how := range []string{"return", "hand off", "offer"} {
 		t.Run(how, func(t *testing.T) {
@@ -525,7 +525,7 @@ func TestGoAllocatesNothing(t *testing.T) {
 // TestTasksAndConnectionsTakeTurns: many of one kind do not keep the other waiting.
 func TestTasksAndConnectionsTakeTurns(t *testing.T) {
 	d := newDispatcher(0)
-	d.waking = true // nobody is woken: the test is the worker
+	d.waking = true // no worker is woken: the test is the worker
 	var conns [6]Conn
 	var r ranOn
 	for i := range conns {

@@ -6,8 +6,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// heldBytes returns how much memory the blocks of b have. It looks at fields of
-// another package, and panics when they are named otherwise.
+// heldBytes returns how much memory the blocks of b have. It looks at fields of another package,
+// and panics if they have other names.
 func heldBytes(b *buffer.LinkBuffer) int {
 	held := 0
 	for blk := reflect.ValueOf(b).Elem().FieldByName("head"); !blk.IsNil(); blk = blk.Elem().FieldByName("next") {

@@ -62,7 +62,7 @@ func listen(t testing.TB, network string) net.Listener {
 	case "tcp6":
 		address = "[::1]:0"
 	case "unix":
-		testsystem.SkipWithoutNetwork(t, network) // before there is a folder: wine does not remove it
+		testsystem.SkipWithoutNetwork(t, network) // first: wine does not remove the folder
 		address = filepath.Join(t.TempDir(), "s")
 	}
 	ln, err := net.Listen(network, address)
@@ -150,7 +150,7 @@ func (s *server) dialConn(t testing.TB, cfg conn.Config, g *conn.Group) *conn.Co
 	return c
 }
 
-// echo answers whatever there is.
+// echo answers with all there is.
 func echo(_ context.Context, c *conn.Conn) error {
 	p, err := c.Reader().Next(c.Reader().Len())
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, and that no
-// worker has come to yet, is not lost to it. Bytes that nobody will ever read are.
+// TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, but that no
+// worker has seen yet, keeps the connection open. Bytes that will never be read do not.
 func TestIdleTimeoutLooksFirst(t *testing.T) {
 	const timeout = time.Second
-	arrive := func(c *fakeConn) { // what the poller has not reported yet
+	arrive := func(c *fakeConn) { // the poller has not reported it yet
 		c.sock.mu.Lock()
 		defer c.sock.mu.Unlock()
 		c.sock.steps = append(c.sock.steps, data("x"))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// watchedClock has look called whenever somebody reads it, which is where a goroutine may be
-// when the idle timer fires.
+// watchedClock calls look whenever the clock is read, a point at which a goroutine may be when the
+// idle timer fires.
 type watchedClock struct {
 	clock
 	look    atomic.Pointer[func()] // nil: nothing
@@ -25,8 +25,8 @@ func (c *watchedClock) now() instant {
 	return now
 }
 
-// newWatchedConn prepares a connection whose idle timer fires, besides when it is due, at each
-// look at the clock and each arming. Its own timeout begins with the call of the result.
+// newWatchedConn prepares a connection whose idle timer fires when it is due, and also at each look
+// at the clock and each arming. Its own timeout begins with the call of the result.
 func newWatchedConn(t *testing.T, cfg Config, lingering int) (*fakeConn, func(timeout time.Duration)) {
 	c := prepareFakeConn(t, cfg, newFakeGroup(t, lingering))
 	clk := &watchedClock{clock: c.clock}
@@ -41,8 +41,8 @@ func newWatchedConn(t *testing.T, cfg Config, lingering int) (*fakeConn, func(ti
 	}
 }
 
-// TestIdleTimerAfterUse: a connection that was in use for long is not idle when that ends, whenever
-// the idle timer fires.
+// TestIdleTimerAfterUse: a connection is not idle right after a long use, whenever the idle timer
+// fires.
 func TestIdleTimerAfterUse(t *testing.T) {
 	const timeout, use = time.Second, 3*time.Second + time.Second/3
 	sleep := func(_ context.Context, c *Conn) error {

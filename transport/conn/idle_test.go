@@ -34,7 +34,8 @@ func idleCheck(t *testing.T, c *Conn, since time.Time, timeout time.Duration) {
 
 var idleTimeouts = []time.Duration{time.Millisecond, 30 * time.Millisecond, time.Second, time.Hour}
 
-// TestIdleTimeout closes what is idle, whoever has it, within [T, 1.1 T] of the last use.
+// TestIdleTimeout: an idle connection is closed within [T, 1.1 T] of its last use, whatever its
+// holder.
 func TestIdleTimeout(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, c *fakeConn, timeout time.Duration){
 		"never used": func(*testing.T, *fakeConn, time.Duration) {},
@@ -73,8 +74,8 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestIdleTimeoutOfUser is for connections without a handler: the time counts
-// from the end of the last read or write, not from its beginning.
+// TestIdleTimeoutOfUser: without a handler the time counts from the end of the last read or write,
+// not from its beginning.
 func TestIdleTimeoutOfUser(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, c *fakeConn, timeout time.Duration){
 		"never used": func(*testing.T, *fakeConn, time.Duration) {},
@@ -145,7 +146,7 @@ func TestIdleAfterOnConnect(t *testing.T) {
 	})
 }
 
-// TestIdleTimeoutRemoved: zero means never, also after it had a value.
+// TestIdleTimeoutRemoved: zero means never, even after another value.
 func TestIdleTimeoutRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{IdleTimeout: time.Second}, newFakeGroup(t, 1))
@@ -162,7 +163,7 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 		if err := c.SetIdleTimeout(time.Second); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("got %v, want %v", err, net.ErrClosed)
 		}
-		// Any timer left would keep the bubble's clock running: see that none is.
+		// A timer that is left would keep the bubble's clock running, so check that there is none.
 		if timer.Stop() {
 			t.Error("the timer still runs after Close")
 		}

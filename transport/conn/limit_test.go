@@ -30,8 +30,8 @@ func newTestLimit() (*limit, *armedDeadline) {
 	return l, d
 }
 
-// TestLimitKeepsKick: a kick is not undone by somebody who sets a deadline before
-// the lingering goroutine has looked up.
+// TestLimitKeepsKick: a deadline that is set before the lingering goroutine has noticed a kick does
+// not undo the kick.
 func TestLimitKeepsKick(t *testing.T) {
 	for name, set := range map[string]func(l *limit) error{
 		"deadline":    func(l *limit) error { return l.setDeadline(time.Now().Add(time.Hour)) },
@@ -124,7 +124,7 @@ func setBoth(c *Conn, timeout, deadline time.Duration) {
 	_ = c.SetReadTimeout(timeout)
 }
 
-// TestReadDeadline: what is set while somebody waits holds for that wait.
+// TestReadDeadline: a deadline set during a wait holds for that wait.
 func TestReadDeadline(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -206,8 +206,8 @@ func TestDeadlineSurvivesLingering(t *testing.T) {
 	})
 }
 
-// TestWriteTimeout: a peer that does not read costs a Flush the timeout, and the
-// connection; a Write by net.Conn's rules keeps it.
+// TestWriteTimeout: if the peer does not read, a Flush fails after the timeout and closes the
+// connection; a Write keeps the connection, as net.Conn requires.
 func TestWriteTimeout(t *testing.T) {
 	for _, flush := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

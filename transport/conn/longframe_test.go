@@ -12,9 +12,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestLongFrameIsReadThrough has a frame lie whole in the socket when its connection, which no
-// worker keeps, is read again: no read of it has as much room as it could use, and none may be
-// taken for the last. The sweep, which would find what is left, comes later than the test waits.
+// TestLongFrameIsReadThrough: a frame lies whole in the socket when its connection, which no worker
+// keeps, is read again. No read has as much room as it could use, and none may be taken for the
+// last. The sweep, which would find the rest, comes later than the test waits.
 func TestLongFrameIsReadThrough(t *testing.T) {
 	const size = 1 << 20
 	started := make(chan struct{}, 1)

@@ -35,8 +35,8 @@ func sizes(n int) []int {
 	return all
 }
 
-// TestBytesThenFIN (B2): a client writes N bytes and closes at once; the handler
-// sees exactly those, then the end, once.
+// TestBytesThenFIN: a client writes N bytes and closes at once; the handler sees exactly those,
+// then the end, once.
 func TestBytesThenFIN(t *testing.T) {
 	for _, network := range networks {
 		for _, lingering := range []int{0, -1} {
@@ -92,14 +92,13 @@ var noise = func() []byte {
 	return p
 }()
 
-// randomBytes returns n random bytes, not to be changed.
+// randomBytes returns n random bytes, which must not be changed.
 func randomBytes(n int) []byte {
 	at := rand.IntN(len(noise) - n + 1)
 	return noise[at : at+n]
 }
 
-// TestSendThenClose: what this side wrote before it closed arrives, wherever it
-// closed.
+// TestSendThenClose: what this side wrote before it closed arrives, wherever Close was called.
 func TestSendThenClose(t *testing.T) {
 	for _, network := range networks {
 		for _, where := range []string{"OnConnect", "OnRequest", "OnRequest, by Close"} {
@@ -149,8 +148,7 @@ func TestSendThenClose(t *testing.T) {
 	}
 }
 
-// TestOneway: a request that is followed by the FIN at once is handled, whatever
-// the server is busy with.
+// TestOneway: a request with the FIN right behind it is handled, whatever the server is busy with.
 func TestOneway(t *testing.T) {
 	handled := make(chan string, 1)
 	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{

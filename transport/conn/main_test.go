@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// long makes the random and the churn tests run for minutes:
+// long makes the random and churn tests run for minutes:
 //
 //	go test ./transport/conn -long -timeout 60m
 var long = flag.Bool("long", false, "run the random and the churn tests at full length")
@@ -22,7 +22,7 @@ var long = flag.Bool("long", false, "run the random and the churn tests at full 
 // shortageEnv tells the test binary that it is the child of TestShortage.
 const shortageEnv = "KITELINE_TEST_SHORTAGE"
 
-// rounds returns short, or a hundred times as many with -long.
+// rounds returns short, or with -long a hundred times as many.
 func rounds(short int) int {
 	if *long {
 		return 100 * short
@@ -35,7 +35,7 @@ func rounds(short int) int {
 
 // TestMain fails the run if goroutines, descriptors or pooled blocks outlive the tests.
 func TestMain(m *testing.M) {
-	// Tests that run side by side here wait for most of their time.
+	// Tests that run side by side here spend most of their time waiting.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
@@ -64,8 +64,8 @@ func checkLeaks(before int) int {
 		fmt.Fprintf(os.Stderr, "descriptors: %d before the tests, %d after\n", before, openDescriptors())
 		code = 1
 	}
-	// Connections leave what they held to the collector, whose cleanups run on a
-	// goroutine of their own.
+	// Connections leave what they held to the garbage collector, whose cleanups run on a goroutine
+	// of their own.
 	settled := eventually(5*time.Second, func() bool {
 		runtime.GC()
 		blocks, _ := buffer.Outstanding()
@@ -95,7 +95,7 @@ func openDescriptors() int {
 	return sockets
 }
 
-// isOurs reports whether a descriptor is of a kind that connections and pollers open.
+// isOurs reports whether connections and pollers open descriptors of this kind.
 func isOurs(target string) bool {
 	for _, kind := range []string{"socket:", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"} {
 		if len(target) >= len(kind) && target[:len(kind)] == kind {
@@ -105,7 +105,7 @@ func isOurs(target string) bool {
 	return false
 }
 
-// eventually asks ok until it is true or patience is over.
+// eventually calls ok until it returns true or patience is over.
 func eventually(patience time.Duration, ok func() bool) bool {
 	deadline := time.After(patience)
 	tick := time.NewTicker(time.Millisecond)

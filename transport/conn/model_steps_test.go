@@ -1,6 +1,6 @@
 //go:build !race
 
-// One goroutine explores: the race detector would find nothing in it and takes minutes.
+// A single goroutine explores: the race detector would find nothing and take minutes.
 
 package conn
 
@@ -20,7 +20,7 @@ const (
 	pcHandle      // the loop of handle
 	pcRequest     // OnRequest begins
 	pcInRequest   // OnRequest runs
-	pcOffered     // it runs without reading, and may lose the reading side
+	pcOffered     // it runs without reading and may lose the reading side
 	pcReturned    // it has returned
 	pcLost        // it has returned after it lost the reading side
 	pcAfterHandle // the request left the worker with the connection
@@ -38,7 +38,7 @@ const (
 	pcEndClose
 	pcCloseDrained
 
-	// anybody
+	// any goroutine
 	pcClose
 	pcCloseSocket
 	pcRelease
@@ -116,7 +116,7 @@ func (st *steps) then(f func(s *modelState, t *modelThread)) {
 	st.next = append(st.next, s)
 }
 
-// goTo is then with nothing but another pc.
+// goTo is then with only another pc.
 func (st *steps) goTo(p pc) { st.then(func(_ *modelState, t *modelThread) { t.pc = p }) }
 
 // transition is Conn.transition.
@@ -225,7 +225,8 @@ func (m *model) begin(st *steps) {
 	}
 }
 
-// collect is what the poller learns from the kernel. It may tell later than others learn of it.
+// collect is what the poller learns from the kernel. The poller may report it later than other
+// goroutines learn of it.
 func (m *model) collect(st *steps) {
 	s := st.s
 	if s.closed > 0 || s.forgotten {
@@ -253,7 +254,7 @@ func (m *model) collect(st *steps) {
 	}
 }
 
-// arm has the kernel report from now on, what is there already included.
+// arm makes the kernel report from now on, including what is already there.
 func (m *model) arm(s *modelState, a modelArming) {
 	if s.w.holder() == holderClosed || s.forgotten {
 		return
@@ -300,7 +301,7 @@ func (m *model) lockArm(s *modelState, thread int) bool {
 
 func (m *model) unlockArm(s *modelState) { s.armMu = 0 }
 
-// locked adds f as a step if armMu can be had.
+// locked adds f as a step if armMu is free.
 func (st *steps) locked(f func(s *modelState, t *modelThread)) {
 	if st.s.armMu == 0 || st.m.fault == faultNoArmMu {
 		st.then(func(s *modelState, t *modelThread) {
@@ -310,7 +311,7 @@ func (st *steps) locked(f func(s *modelState, t *modelThread)) {
 	}
 }
 
-// ending are the steps of close.go, whoever makes them. They go on at ret.
+// ending are the steps of close.go, on whatever goroutine. They go on at ret.
 func (m *model) ending(st *steps, p pc) {
 	switch p {
 	case pcClose:
@@ -404,7 +405,7 @@ func (m *model) endAside(s *modelState) {
 	}
 }
 
-// beside are the steps of the poller, the drainer, the sweep and whoever ends work.
+// beside are the steps of the poller, the drainer, the sweep and the end of work.
 func (m *model) beside(st *steps, p pc) {
 	switch p {
 	case pcReport:
@@ -507,7 +508,7 @@ func (m *model) sweepLook(s *modelState, t *modelThread) {
 	if s.w.has(flagOffered) {
 		t.pc = pcTakeBusy
 		if m.fault == faultUncounted {
-			s.w |= flagBusy // so that nothing but the count is missing
+			s.w |= flagBusy // so that only the count is missing
 			t.pc = pcTake
 		}
 		return
@@ -566,7 +567,7 @@ func (m *model) armPaused(s *modelState) {
 	}
 }
 
-// beginWork is what BeginWork does once it has found that it is not too late.
+// beginWork is what BeginWork does after it has found the connection not ended.
 func (m *model) beginWork(s *modelState) {
 	s.asides++
 	if s.works++; s.works == 1 {
@@ -649,7 +650,7 @@ func (m *model) worker(st *steps, p pc) {
 	}
 }
 
-// tryRead is one read without waiting, and what follows from it.
+// tryRead is one read without waiting, and its consequences.
 func (m *model) tryRead(st *steps) {
 	s := st.s
 	switch {
@@ -674,8 +675,8 @@ func (m *model) tryRead(st *steps) {
 	}
 }
 
-// took is what a read that gave n units leads to. The edge of units it has taken may still
-// be reported.
+// took is the consequence of a read of n units. The edge of units it has taken may still be
+// reported.
 func (m *model) took(s *modelState, t *modelThread, n uint8) {
 	s.read += n
 	s.buffered += n
@@ -845,7 +846,7 @@ func (m *model) lingering(st *steps, p pc) {
 	}
 }
 
-// kicked is settleKicked. Whether an arming stays is looked at without armMu, as there.
+// kicked is settleKicked. As there, it looks without armMu whether an arming stays.
 func (m *model) kicked(s *modelState, t *modelThread) {
 	t.pc = pcRest
 	if s.staying && m.fault != faultKickedUnread {
@@ -945,7 +946,7 @@ func (m *model) peersEnd(st *steps, p pc) {
 	}
 }
 
-// userReads are the steps of a read by whoever uses a connection without a handler.
+// userReads are the steps of a read by the user of a connection without a handler.
 func (m *model) userReads(st *steps, p pc) {
 	s := st.s
 	switch p {
@@ -984,7 +985,8 @@ func (m *model) userReads(st *steps, p pc) {
 	}
 }
 
-// onReadable are the steps of an OnReadable that reads what has come, unless somebody else reads.
+// onReadable are the steps of an OnReadable that reads what has come, unless another goroutine
+// reads.
 func (m *model) onReadable(st *steps, p pc) {
 	switch p {
 	case pcReadable:
@@ -1034,7 +1036,7 @@ func (m *model) onReadable(st *steps, p pc) {
 	}
 }
 
-// use is Conn.use, which needs armMu and gives it back.
+// use is Conn.use; it needs armMu and unlocks it.
 func (m *model) use(s *modelState) {
 	if m.transition(s, eventUse)&actDisarm != 0 {
 		s.arming = armedNot

@@ -1,6 +1,6 @@
 //go:build !race
 
-// One goroutine explores: the race detector would find nothing in it and takes minutes.
+// A single goroutine explores: the race detector would find nothing and take minutes.
 
 package conn
 
@@ -11,13 +11,12 @@ import (
 )
 
 // This file and model_steps_test.go are a model of a connection's protocol: everything that
-// serve.go, close.go, sweep.go, handoff.go, pause.go and work.go do to a connection's state, as
-// small steps between which any other goroutine may come, over the real transition function.
-// explore goes through all interleavings, so that what holds in every state it meets holds for
-// every timing.
+// serve.go, close.go, sweep.go, handoff.go, pause.go and work.go do to a connection's state, over
+// the real transition function, as small steps between which any other goroutine may run. explore
+// goes through all interleavings, so what holds in every state it meets holds for every timing.
 //
-// What goes on inside other packages is simpler here: a kernel that has units of data instead of
-// bytes, a poller that reports once for each arming, or once for each edge, and may be late.
+// Other packages are simpler here: the kernel has units of data instead of bytes, and the poller
+// reports once for each arming, or once for each edge, and may be late.
 
 // modelConfig says what happens to the connection; everything may happen at any time.
 type modelConfig struct {
@@ -26,9 +25,9 @@ type modelConfig struct {
 	closes uint8 // calls of Close
 	drains bool  // the server shuts down
 	idles  bool  // the idle timer finds the connection idle
-	sweeps uint8 // how many sweeps come to it
+	sweeps uint8 // number of sweeps
 
-	// What OnRequest may do, beside taking what there is and nothing.
+	// What OnRequest may do besides taking all there is or nothing.
 	offers, pauses, works, partial bool
 
 	// Without OnRequest: how often its user reads, and whether SetOnRequest is called then.
@@ -43,21 +42,21 @@ type modelConfig struct {
 	fault modelFault                            // how a test breaks a step
 }
 
-// modelFault is a mistake in the protocol, to see that the model finds it.
+// modelFault is a mistake in the protocol, which the model must find.
 type modelFault uint8
 
 const (
 	faultNone         modelFault = iota
-	faultStayUnnoted             // rest does not look whether an arming that stays has reported something
+	faultStayUnnoted             // rest misses the report of an arming that stays
 	faultArmByEdge               // arming does not look at the level
-	faultNoArmMu                 // arming and its change of state are two steps for others who arm
-	faultCloserTears             // Close tears down although somebody holds the connection
+	faultNoArmMu                 // arming and its change of state are two steps, not one
+	faultCloserTears             // Close tears down although the connection has a holder
 	faultNoDrainKick             // a drain leaves a lingering goroutine alone
 	faultUncounted               // a handler that loses the reading side is not counted as work
 	faultResumeForgot            // Resume before the pause is at rest is forgotten
 	faultCalmForgot              // the last EndWork does not look at what waits for it
-	faultKickedUnread            // a lingering wait that was ended before it read is not made up for
-	faultUnreadKept              // an OnReadable that has read nothing leaves the arming for hang-ups only
+	faultKickedUnread            // no look follows a lingering wait that ended unread
+	faultUnreadKept              // after an OnReadable that reads nothing only hang-ups are armed
 )
 
 // modelThread is a goroutine: where it is, and what it knows.
@@ -80,10 +79,10 @@ const (
 	threadDrainer
 	threadIdler
 	threadSweeper
-	threadTask   // what spawn runs: OnDisconnect, the close callbacks
-	threadResume // whoever calls Resume
-	threadWork   // whoever calls EndWork
-	threadUser   // whoever has a connection without OnRequest
+	threadTask   // runs OnDisconnect and the close callbacks, as spawn does
+	threadResume // calls Resume
+	threadWork   // calls EndWork
+	threadUser   // uses a connection without OnRequest
 	threadCount
 )
 
@@ -99,7 +98,7 @@ const (
 	armedHangup
 )
 
-// modelState is all there is. It is compared, so it has no pointers.
+// modelState is the whole state. It is compared, so it has no pointers.
 type modelState struct {
 	w word
 
@@ -109,15 +108,15 @@ type modelState struct {
 	closed      uint8 // how often the socket was closed
 	arming      modelArming
 	edge        bool // something came that an arming that stays has not reported
-	pending     bool // the poller has seen something and not told yet
-	pendingGone bool // the same of a hang-up
+	pending     bool // the poller has seen something and not reported it yet
+	pendingGone bool // the same for a hang-up
 
 	// the connection
-	armMu     uint8 // 0, or who has it
+	armMu     uint8 // 0, or the thread that holds it
 	staying   bool
 	forgotten bool  // it is in no poller
 	buffered  uint8 // units in the buffer
-	seen      bool  // of those OnRequest has seen all, and left some
+	seen      bool  // OnRequest has seen all of those, and left some
 	kick      bool
 	ended     bool
 	asides    uint8
@@ -126,7 +125,7 @@ type modelState struct {
 	finishes  uint8
 	tearDowns uint8
 	inRequest uint8 // OnRequests that run and have not offered the reading side
-	beside    uint8 // and that have
+	beside    uint8 // and those that have
 	working   uint8 // work that goes on
 	queued    uint8
 	drained   bool // the drainer has begun
@@ -161,7 +160,7 @@ type model struct {
 	quiet  int    // states in which nothing but time goes on
 }
 
-// mostModelStates bounds one exploration.
+// mostModelStates limits one exploration.
 const mostModelStates = 3_000_000
 
 func newModel(cfg modelConfig) *model {
@@ -244,13 +243,13 @@ func (m *model) expand(i int) {
 	}
 }
 
-// isOptional reports whether what the thread would do next may as well never happen. Where there is
-// an OnReadable the sweep comes while it has something to do.
+// isOptional reports whether the thread's next step may never happen. With an OnReadable the sweep
+// comes as long as it has something to do.
 func (m *model) isOptional(s modelState, thread int) bool {
 	return (thread == threadSweeper && !m.tells || thread == threadIdler || thread == threadCloser || thread == threadDrainer) && s.threads[thread].pc == pcStart
 }
 
-// peer sends. It reports whether it has to: it may also be silent, so no.
+// peer sends. It reports whether it must: no, since it may also be silent.
 func (m *model) peer(i int) bool {
 	s := m.states[i]
 	if s.closed > 0 || s.fin {
@@ -270,8 +269,8 @@ func (m *model) peer(i int) bool {
 	return false
 }
 
-// checkQuiet checks a state in which everybody waits: whatever has come was seen, and
-// whatever has to end has ended.
+// checkQuiet checks a state in which all threads wait: whatever has come was seen, and whatever
+// must end has ended.
 func (m *model) checkQuiet(s modelState) {
 	closed := s.w.holder() == holderClosed
 	switch {
@@ -305,7 +304,7 @@ func (m *model) checkQuiet(s modelState) {
 	}
 }
 
-// countAdopts returns how often SetOnRequest is still to be called at first.
+// countAdopts returns how many calls of SetOnRequest are left at the start.
 func (m *model) countAdopts() uint8 {
 	if m.adopts {
 		return 1
@@ -319,7 +318,7 @@ func (m *model) fail(i int, what string) {
 	}
 }
 
-// trace tells how the wrong state came about.
+// trace describes how the wrong state came about.
 func (m *model) trace() string {
 	var lines []string
 	for i := m.at; i >= 0; i = int(m.from[i]) {
@@ -337,7 +336,7 @@ func (m *model) trace() string {
 	return strings.Join(lines, "\n")
 }
 
-// modelConfigs are what can happen to a connection, in groups small enough to be explored.
+// modelConfigs are what can happen to a connection, in groups that are small enough to explore.
 var modelConfigs = map[string]modelConfig{
 	"data and FIN":             {sends: 3, fin: true, partial: true},
 	"short reads":              {sends: 3, fin: true, short: true, sweeps: 1},
@@ -374,8 +373,8 @@ var modelConfigs = map[string]modelConfig{
 }
 
 // TestEveryInterleaving: no wake-up is lost, the socket is closed once, the connection torn down
-// once, and no callback runs beside or after the close callbacks, however the poller, workers, the
-// sweep, timers, Close, a drain, Resume and EndWork come between one another.
+// once, and no callback runs beside or after the close callbacks, however the steps of the poller,
+// workers, the sweep, timers, Close, a drain, Resume and EndWork interleave.
 func TestEveryInterleaving(t *testing.T) {
 	for name, cfg := range modelConfigs {
 		t.Run(name, func(t *testing.T) {
@@ -393,7 +392,7 @@ func TestEveryInterleaving(t *testing.T) {
 	}
 }
 
-// ignoring returns word.on with ev doing nothing in the states of h.
+// ignoring returns a word.on that ignores ev in the states of h.
 func ignoring(ev event, h holder) func(word, event) (word, action) {
 	return func(w word, got event) (word, action) {
 		if got == ev && w.holder() == h {
@@ -403,8 +402,8 @@ func ignoring(ev event, h holder) func(word, event) (word, action) {
 	}
 }
 
-// TestModelFindsMistakes breaks the protocol in ways in which it might be broken: each has an
-// interleaving that shows it.
+// TestModelFindsMistakes breaks the protocol in plausible ways: for each some interleaving shows
+// the mistake.
 func TestModelFindsMistakes(t *testing.T) {
 	tests := []struct {
 		name  string

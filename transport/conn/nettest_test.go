@@ -10,8 +10,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestNetConn holds a Conn to the contract of net.Conn, over each kind of
-// socket, with and without a poller.
+// TestNetConn checks a Conn against the contract of net.Conn, over each kind of socket, with and
+// without a poller.
 func TestNetConn(t *testing.T) {
 	t.Parallel()
 	for _, network := range testsystem.Networks("tcp", "unix", "pipe") {

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// longFactor is how much more the random tests do with the flag -long, see main_test.go.
+// longFactor returns how many times as much the random tests do, see the flag -long in
+// main_test.go.
 func longFactor() int {
 	if f := flag.Lookup("long"); f != nil && f.Value.String() == "true" {
 		return 100
@@ -30,7 +31,7 @@ type observer struct {
 	rnd *rand.Rand // used by the holder only
 
 	got          strings.Builder // what requests took
-	held         atomic.Int32    // callbacks of the holder that run: OnPrepare, OnConnect, OnRequest, close callbacks
+	held         atomic.Int32    // OnPrepare, OnConnect, OnRequest and close callbacks that run
 	beside       atomic.Int32    // OnRequests that have offered the reading side, and work
 	prepared     bool
 	connected    bool
@@ -39,7 +40,7 @@ type observer struct {
 	disconnects  atomic.Int32 // running
 	closed       []int
 	over         atomic.Bool
-	partings     []func(c *Conn) // how OnRequest may part with the reading side; nil: not at all
+	partings     []func(c *Conn) // how OnRequest may give the reading side away; nil: not at all
 }
 
 func (o *observer) enter(what string) {
@@ -53,7 +54,7 @@ func (o *observer) enter(what string) {
 
 func (o *observer) leave() { o.held.Add(-1) }
 
-// config has every callback do random things. Bytes are to be taken in order.
+// config makes every callback do random things. Bytes must be taken in order.
 func (o *observer) config(connect bool) Config {
 	cfg := Config{
 		OnPrepare: func(c *Conn) context.Context {
@@ -125,7 +126,7 @@ func (o *observer) config(connect bool) Config {
 	return cfg
 }
 
-// pause pauses the connection and has it resumed at some time.
+// pause pauses the connection and resumes it at some later time.
 func (o *observer) pause(c *Conn) {
 	c.Pause()
 	if d := time.Duration(o.rnd.IntN(4)) * fakePeriod / 2; d > 0 {
@@ -135,7 +136,7 @@ func (o *observer) pause(c *Conn) {
 	c.Resume()
 }
 
-// work has work go on for d.
+// work lets work go on for d.
 func (o *observer) work(c *Conn, d time.Duration) {
 	if !c.BeginWork() {
 		return // the end is near

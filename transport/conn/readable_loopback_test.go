@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestReadableOverSockets has a peer send to a connection that nobody reads, in pieces of all
-// sizes: OnReadable reads all of it, and OnDisconnect hears of the end.
+// TestReadableOverSockets: a peer sends pieces of all sizes to a connection that no goroutine
+// reads. OnReadable reads all of it, and OnDisconnect is told of the end.
 func TestReadableOverSockets(t *testing.T) {
 	if !hasPoller(t) {
 		t.Skip("no poller")
@@ -27,7 +27,7 @@ func TestReadableOverSockets(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			var mu sync.Mutex // OnReadable may run beside itself
+			var mu sync.Mutex // calls of OnReadable may overlap
 			var got []byte
 			take := func() error {
 				for {
@@ -79,7 +79,7 @@ func TestReadableOverSockets(t *testing.T) {
 	}
 }
 
-// TestUserTimeout: it is set on TCP where the system has it, and on nothing else.
+// TestUserTimeout: the user timeout is set on TCP where the system has it, and nowhere else.
 func TestUserTimeout(t *testing.T) {
 	for network, works := range map[string]bool{"tcp": runtime.GOOS == "linux", "unix": false, "pipe": false} {
 		_, nc := netPair(t, network)

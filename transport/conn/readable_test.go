@@ -13,7 +13,7 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// TestReadableIsTold: what comes on a connection that its user does not read is told within two
+// TestReadableIsTold: what comes on a connection that its user does not read is reported within two
 // ticks, or at once after Watch, and OnReadable can read it without waiting.
 func TestReadableIsTold(t *testing.T) {
 	for _, watches := range []bool{false, true} {
@@ -65,8 +65,8 @@ func TestReadableIsTold(t *testing.T) {
 	}
 }
 
-// TestReadableIsToldAgain: bytes that OnReadable leaves unread are told again, once per tick or two
-// and no more often, until they are read.
+// TestReadableIsToldAgain: bytes that OnReadable leaves unread are reported again every tick or
+// two, and no more often, until they are read.
 func TestReadableIsToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
@@ -93,7 +93,7 @@ func TestReadableIsToldAgain(t *testing.T) {
 	})
 }
 
-// TestReadableAndReader: what a goroutine reads that waits for it is not told.
+// TestReadableAndReader: what a waiting goroutine reads is not reported.
 func TestReadableAndReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
@@ -119,8 +119,8 @@ func TestReadableAndReader(t *testing.T) {
 	})
 }
 
-// TestWatchEnds: Watch says that nothing will be told after the peer's end and after Close, and
-// TakeArrived tells why.
+// TestWatchEnds: after the peer's end and after Close Watch reports false, and TakeArrived says
+// why.
 func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone atomic.Int32
@@ -148,7 +148,8 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
-// TestReadableWithoutPoller: a connection that no poller watches says so, and takes nothing.
+// TestReadableWithoutPoller: a connection that no poller watches says so, and TakeArrived takes
+// nothing.
 func TestReadableWithoutPoller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPlainFakeConn(t, Config{}, newFakeGroup(t, 1), data("abc"))
@@ -164,7 +165,7 @@ func TestReadableWithoutPoller(t *testing.T) {
 	})
 }
 
-// TestReadableFails: an OnReadable that panics is told to OnPanic, and the connection goes on.
+// TestReadableFails: OnPanic is told of an OnReadable that panics, and the connection goes on.
 func TestReadableFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var panics atomic.Int32
@@ -201,7 +202,7 @@ func tellingConn(t *testing.T) (c *fakeConn, read *atomic.Int32) {
 	return c, read
 }
 
-// writeFor writes on c, several times in each tick of the sweep, for so many ticks.
+// writeFor writes on c for that many ticks of the sweep, several times in each.
 func writeFor(t *testing.T, c *fakeConn, ticks int) {
 	t.Helper()
 	for range 4 * ticks {
@@ -213,8 +214,8 @@ func writeFor(t *testing.T, c *fakeConn, ticks int) {
 	synctest.Wait()
 }
 
-// TestReadableWhileWriting: what comes is told within two ticks although the user writes all the
-// time, and the writes have the poller asked for nothing.
+// TestReadableWhileWriting: what comes is reported within two ticks although the user writes all
+// the time, and the writes cause no calls of the poller.
 func TestReadableWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := tellingConn(t)
@@ -238,7 +239,7 @@ func TestReadableWhileWriting(t *testing.T) {
 }
 
 // TestReadableWhileWritingIsNotIdle: a connection that is written is not idle, though it is
-// watched: neither does its idle timeout end it, nor Drain.
+// watched: neither its idle timeout nor Drain ends it.
 func TestReadableWhileWritingIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := tellingConn(t)
@@ -259,8 +260,8 @@ func TestReadableWhileWritingIsNotIdle(t *testing.T) {
 	})
 }
 
-// TestReadableArmedAgain: where the poller cannot watch a connection for some time it is asked
-// again, and what comes is told then, although its user does nothing but write.
+// TestReadableArmedAgain: if the poller cannot watch a connection for some time it is asked again,
+// and what comes is reported then, although the user only writes.
 func TestReadableArmedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := tellingConn(t)
@@ -276,7 +277,7 @@ func TestReadableArmedAgain(t *testing.T) {
 	})
 }
 
-// TestReadableOfOldBytes: bytes that were there before SetOnReadable are told of too.
+// TestReadableOfOldBytes: bytes that were there before SetOnReadable are reported too.
 func TestReadableOfOldBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("abc"))

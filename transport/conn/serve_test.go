@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// record is what callbacks write down, in order.
+// record records callbacks, in order.
 type record struct {
 	mu    sync.Mutex
 	lines []string
@@ -33,7 +33,7 @@ func (r *record) String() string {
 	return strings.Join(r.lines, " ")
 }
 
-// want checks what was written down once everybody is at rest.
+// want checks the record once all goroutines are at rest.
 func (r *record) want(t *testing.T, want string) {
 	t.Helper()
 	synctest.Wait()
@@ -42,7 +42,7 @@ func (r *record) want(t *testing.T, want string) {
 	}
 }
 
-// config writes all callbacks down; a request takes everything there is.
+// config returns a Config that records all callbacks; a request takes everything there is.
 func (r *record) config() Config {
 	return Config{
 		OnRequest: func(_ context.Context, c *Conn) error {
@@ -54,7 +54,7 @@ func (r *record) config() Config {
 	}
 }
 
-// lines is a handler that takes whole lines and leaves the rest.
+// lineHandler is a handler that takes whole lines and leaves the rest.
 func (r *record) lineHandler(_ context.Context, c *Conn) error {
 	p, err := c.Reader().Peek(c.Reader().Len())
 	if err != nil {
@@ -69,14 +69,14 @@ func (r *record) lineHandler(_ context.Context, c *Conn) error {
 	return c.Reader().Skip(n + 1)
 }
 
-// closeCallback writes the end down.
+// onClose records the end.
 func (r *record) onClose(t *testing.T, c *Conn) {
 	if err := c.AddCloseCallback(func(*Conn) { r.add("closed") }); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRequests follows a connection with a handler through what its socket may say.
+// TestRequests follows a connection with a handler through what its socket may give.
 func TestRequests(t *testing.T) {
 	reset := fails(syscall.ECONNRESET)
 	for _, tc := range []struct {
@@ -141,9 +141,9 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestHalfFrameThenFin has a handler that waits for the rest of a request that
-// never comes: it gets io.ErrUnexpectedEOF and returns it. OnDisconnect is
-// called all the same, once, and before the close callbacks.
+// TestHalfFrameThenFin: a handler waits for the rest of a request, which never comes. It gets
+// io.ErrUnexpectedEOF and returns it. OnDisconnect is still called, once and before the close
+// callbacks.
 func TestHalfFrameThenFin(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -175,8 +175,8 @@ func TestHalfFrameThenFin(t *testing.T) {
 	}
 }
 
-// TestRetriedHalfFrameThenFin is the same with a handler that is called once
-// more for what is left when the peer has closed, and fails then.
+// TestRetriedHalfFrameThenFin is the same with a handler that is called again for what is left when
+// the peer has closed, and then fails.
 func TestRetriedHalfFrameThenFin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -228,8 +228,8 @@ func TestGoesDormant(t *testing.T) {
 	})
 }
 
-// TestLingerEnds is for handlers that read and write nothing for longer than the
-// sweep remembers: the goroutine that lingers after them goes home too.
+// TestLingerEnds: after a handler that reads and writes nothing for longer than the sweep
+// remembers, the lingering of its goroutine ends too.
 func TestLingerEnds(t *testing.T) {
 	for _, busy := range []time.Duration{0, fakePeriod, 10 * fakePeriod} {
 		t.Run(busy.String(), func(t *testing.T) {
@@ -289,8 +289,8 @@ func TestPartialRequestHoldsNoGoroutine(t *testing.T) {
 	})
 }
 
-// TestReleasesWhatWasRead is for a peer that streams so that there is always the
-// beginning of the next request in the buffer: what handlers took is given back all the same.
+// TestReleasesWhatWasRead: a peer streams so that the buffer always holds the beginning of the next
+// request. What handlers took is still given back.
 func TestReleasesWhatWasRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 2000
@@ -324,7 +324,7 @@ func TestReleasesWhatWasRead(t *testing.T) {
 	})
 }
 
-// TestBudget: a connection that always fills its reads lets others go first.
+// TestBudget: a connection that always fills its reads lets other connections go first.
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 1)
@@ -333,12 +333,12 @@ func TestBudget(t *testing.T) {
 		cfg := Config{OnRequest: func(_ context.Context, c *Conn) error {
 			reads++
 			if reads == 1 {
-				d.waiting.Add(1) // somebody waits, and no worker comes
+				d.waiting.Add(1) // as if a connection waited, and no worker came
 			}
 			return c.Reader().Skip(c.Reader().Len())
 		}}
 		c := prepareFakeConn(t, cfg, g, data(strings.Repeat("x", 64<<20)))
-		d.waking = true // nobody is woken: the queue is looked at by hand
+		d.waking = true // no worker is woken: the test looks at the queue
 		c.start()
 		synctest.Wait()
 		if got, want := c.holder(), holderReady; got != want {
@@ -418,8 +418,8 @@ func TestArmFails(t *testing.T) {
 	}
 }
 
-// TestSwallowedEnd: a handler that meets the end of the stream and keeps it to
-// itself does not leave its worker looking for it for ever.
+// TestSwallowedEnd: a handler that meets the end of the stream and does not return it does not
+// leave its worker looking for it forever.
 func TestSwallowedEnd(t *testing.T) {
 	for _, kind := range []string{"polled", "lingering", "raw without a group", "tries only to read", "no poller and no try"} {
 		t.Run(kind, func(t *testing.T) {
@@ -441,8 +441,8 @@ func TestSwallowedEnd(t *testing.T) {
 	}
 }
 
-// TestFalseHangup: a poller that fails reports a hang-up to everybody. A
-// connection on whose socket there is none does not look for it for ever.
+// TestFalseHangup: a poller that fails reports a hang-up to all targets. A connection whose socket
+// has none does not look for it forever.
 func TestFalseHangup(t *testing.T) {
 	for _, lingering := range []int{0, 1} {
 		synctest.Test(t, func(t *testing.T) {

@@ -16,13 +16,13 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestShortage (B10) runs a server out of descriptors in a process of its own.
+// TestShortage runs a server out of descriptors in a process of its own.
 func TestShortage(t *testing.T) {
 	if os.Getenv(shortageEnv) != "" {
 		runOutOfDescriptors(t)
 		return
 	}
-	t.Parallel() // the child is what runs short
+	t.Parallel() // only the child runs short
 	cmd, err := testsystem.Command(t.Context(), "-test.run=^TestShortage$", "-test.v", "-test.timeout=60s")
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +58,8 @@ func TestShortage(t *testing.T) {
 	}
 }
 
-// exhaust opens more connections than the server can accept, sees that the
-// accepted ones are served all the while, closes them, and sees that the others are then.
+// exhaust opens more connections than the server can accept. It checks that the accepted ones are
+// served meanwhile, closes them, and checks that the others are served then.
 func exhaust(t *testing.T, address string) []net.Conn {
 	var clients []net.Conn
 	for range 100 {

@@ -40,7 +40,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 				c := s.dial(t)
 				_ = c.SetDeadline(time.Now().Add(patience))
 				clients = append(clients, c)
-				if i%2 == 0 { // used before: dormant or lingering
+				if i%2 == 0 { // already used: dormant or lingering
 					if _, err := call(c, "x"); err != nil {
 						t.Fatal(err)
 					}
@@ -78,7 +78,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 	}
 }
 
-// TestShutdownExpires: what is not done when ctx ends is closed, and ctx's error returned.
+// TestShutdownExpires: what is not done when ctx ends is closed, and Shutdown returns ctx's error.
 func TestShutdownExpires(t *testing.T) {
 	for _, how := range []string{"half a request", "handler"} {
 		t.Run(how, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestShutdownExpires(t *testing.T) {
 	}
 }
 
-// TestServerClose ends everything at once, handlers included, which are waited for.
+// TestServerClose: Close ends everything at once, and waits for the handlers.
 func TestServerClose(t *testing.T) {
 	var mu sync.Mutex
 	running := 0
@@ -159,7 +159,7 @@ func TestServerClose(t *testing.T) {
 	}
 }
 
-// TestStopAccepting leaves open connections alone.
+// TestStopAccepting: open connections go on.
 func TestStopAccepting(t *testing.T) {
 	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}, Acceptors: 3})
 	c := s.dial(t)
@@ -215,8 +215,8 @@ func TestDialAndShutdownRace(t *testing.T) {
 	}
 }
 
-// TestShutdownTakesBacklog: requests on connections that the kernel has made and the server had no
-// time to accept are answered.
+// TestShutdownTakesBacklog: requests on connections that wait in the accept queue at the shutdown
+// are answered.
 func TestShutdownTakesBacklog(t *testing.T) {
 	for _, network := range networks {
 		for name, stop := range map[string]func(s *server) error{
@@ -252,7 +252,7 @@ func TestShutdownTakesBacklog(t *testing.T) {
 				}
 				stopped := make(chan error, 1)
 				go func() { stopped <- stop(s) }()
-				receive(t, "a connection of the backlog", accepting) // by whoever stops the server
+				receive(t, "a connection of the backlog", accepting) // by the stopping goroutine
 				release()
 				for i, c := range clients {
 					if got, err := io.ReadAll(c); len(got) != len(frame("request")) || err != nil {
@@ -270,8 +270,8 @@ func TestShutdownTakesBacklog(t *testing.T) {
 	}
 }
 
-// TestShutdownKeeps: a connection with EndsItself is served on while the server shuts down, until
-// it ends, the time for that is over, or its user has it end, who hears of DrainAll.
+// TestShutdownKeeps: a connection with EndsItself is served while the server shuts down, until it
+// ends, the time is over, or its user ends it because of DrainAll.
 func TestShutdownKeeps(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"client", "time", "DrainAll"} {

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestPeerThatNeverReads: the write timeout ends that connection, in time, and
-// harms no other; the watermarks are told.
+// TestPeerThatNeverReads: the write timeout ends that connection in time and harms no other;
+// OnPressure is called.
 func TestPeerThatNeverReads(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	for _, network := range networks {
@@ -80,8 +80,8 @@ func TestPeerThatNeverReads(t *testing.T) {
 	}
 }
 
-// TestBackpressure: a handler that does not read leaves the bytes to the kernel,
-// and so to the sender, in the end.
+// TestBackpressure: a handler that does not read leaves the bytes in the kernel, and finally with
+// the sender.
 func TestBackpressure(t *testing.T) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
@@ -121,8 +121,8 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
-// TestStarvation (B14): one connection streams at line rate; others ping and are
-// answered in bounded time.
+// TestStarvation: one connection streams at line rate; others ping and are answered in bounded
+// time.
 func TestStarvation(t *testing.T) {
 	g := newGroup(t, conn.GroupConfig{})
 	s := startServer(t, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{

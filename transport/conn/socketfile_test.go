@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NameBeside is the first name that a socket is bound with.
+// NameBeside returns the first name that a socket is bound with.
 func NameBeside(name string) string { return nameBeside(name, 0) }
 
-// TestNameBeside: names for the time before the renaming are as long as the final one, others, and
-// enough that some are free.
+// TestNameBeside: temporary names are as long as the final one and differ from it, and there are
+// enough for some to be free.
 func TestNameBeside(t *testing.T) {
 	for n := 1; n <= 20; n++ {
 		name := strings.Repeat("a", n)
@@ -38,8 +38,8 @@ func TestNameBeside(t *testing.T) {
 	}
 }
 
-// TestUnixLeftovers: what a process left that was killed before the renaming holds nothing up, and
-// is removed where it is sure to be that.
+// TestUnixLeftovers: a socket of a process that was killed before the renaming holds nothing up,
+// and is removed where it is certain to be one.
 func TestUnixLeftovers(t *testing.T) {
 	for _, name := range []string{"s", "sock", "server.sock"} {
 		t.Run(name, func(t *testing.T) {
@@ -83,8 +83,8 @@ func TestUnixLeftovers(t *testing.T) {
 	})
 }
 
-// TestUnixModeSparesOthers: the mode of the socket before is given to the new one only, not to
-// what has been put in its place, or to what a link there leads to.
+// TestUnixModeSparesOthers: only the new socket gets the earlier one's mode, not a file that was
+// put in its place, or the target of a link there.
 func TestUnixModeSparesOthers(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"bound", "other"} {
@@ -125,7 +125,8 @@ func TestUnixModeSparesOthers(t *testing.T) {
 	}
 }
 
-// TestUnixTrust: another user's socket is an example only where no other user can have put it.
+// TestUnixTrust: another user's socket gives its owner and mode only where no other user can have
+// put it.
 func TestUnixTrust(t *testing.T) {
 	stranger := os.Geteuid() + 1
 	for mode, want := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: false, 0o777: false, os.ModeSticky | 0o777: false} {
@@ -149,8 +150,8 @@ func TestUnixTrust(t *testing.T) {
 	}
 }
 
-// TestUnixLockPatience: where another program keeps the folder locked a start waits as long as its
-// constant says, a stop much shorter, and neither outlives its context.
+// TestUnixLockPatience: if another program keeps the folder locked, a start waits as long as its
+// constant says and a stop much less, and neither outlives its context.
 func TestUnixLockPatience(t *testing.T) {
 	dir := t.TempDir()
 	folder, err := os.Open(dir)

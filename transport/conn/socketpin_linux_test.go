@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestUnixStrangersFile: a socket that another user left where all may write gives the new one
-// neither its mode nor its owner; where only this user may write, it gives both.
+// TestUnixStrangersFile: a socket that another user left in a folder writable for all gives the new
+// one neither its mode nor its owner; in a folder that only this user may write to, it gives both.
 func TestUnixStrangersFile(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs a file of another user")

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestWriteTimeoutAfterAnEarlierWait stalls a write behind one that had to wait:
-// its time begins anew and ends.
+// TestWriteTimeoutAfterAnEarlierWait: a write stalls after an earlier one that waited. Its time
+// begins anew and ends.
 func TestWriteTimeoutAfterAnEarlierWait(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	a, b := netPair(t, "tcp")
@@ -35,7 +35,7 @@ func TestWriteTimeoutAfterAnEarlierWait(t *testing.T) {
 	}
 }
 
-// TestWriteTimeoutInsideOneMessage stalls the peer after a part of one message.
+// TestWriteTimeoutInsideOneMessage: the peer stalls after part of a message.
 func TestWriteTimeoutInsideOneMessage(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	a, b := netPair(t, "tcp")
@@ -65,7 +65,7 @@ func within(t *testing.T, d time.Duration, f func() error) error {
 	}
 }
 
-// brittle is a net.Conn which, as crypto/tls has it, a write timeout breaks for good.
+// brittle is a net.Conn that a write timeout breaks for good, as in crypto/tls.
 type brittle struct {
 	net.Conn
 	deadline time.Time
@@ -84,8 +84,8 @@ func (b *brittle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestWriteDeadlineIsNotLeftBehind leaves no deadline on a net.Conn that it
-// would break, neither for the next write nor for one the net.Conn makes by itself.
+// TestWriteDeadlineIsNotLeftBehind: no deadline is left on a net.Conn that it would break, either
+// for the next write or for one that the net.Conn makes by itself.
 func TestWriteDeadlineIsNotLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -112,8 +112,8 @@ func TestWriteDeadlineIsNotLeftBehind(t *testing.T) {
 	})
 }
 
-// TestIdleTimeoutSparesPushes keeps a connection open that is written to while
-// nothing comes, with a poller and without.
+// TestIdleTimeoutSparesPushes: a connection that is written to while nothing comes stays open, with
+// a poller and without.
 func TestIdleTimeoutSparesPushes(t *testing.T) {
 	for _, network := range []string{"tcp", "pipe"} {
 		t.Run(network, func(t *testing.T) {
@@ -159,7 +159,7 @@ func pushSteadily(t *testing.T, network string) (steady bool) {
 	return true
 }
 
-// TestOnPrepareRemovesIdleTimeout lets OnPrepare overrule the Config.
+// TestOnPrepareRemovesIdleTimeout: OnPrepare overrules the Config.
 func TestOnPrepareRemovesIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -183,8 +183,7 @@ func TestOnPrepareRemovesIdleTimeout(t *testing.T) {
 	})
 }
 
-// TestCloseCallbackMayWrite closes from OnPressure, which holds the lock of the
-// write under way.
+// TestCloseCallbackMayWrite: OnPressure, which runs under the lock of the write, calls Close.
 func TestCloseCallbackMayWrite(t *testing.T) {
 	a, b := netPair(t, "tcp")
 	defer b.Close()

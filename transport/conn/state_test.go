@@ -24,9 +24,9 @@ var eventNames = map[event]string{
 	eventBusy: "busy", eventCalm: "calm",
 }
 
-// transitions is what the diagram says, one table per set of flags. A cell is
-// the new holder if it changes, the flags that come (+) and go (-), and the
-// actions; "." changes nothing and asks for nothing, "BUG" panics.
+// transitions is the diagram as tables, one per set of flags. A cell has the new holder if it
+// changes, the flags that are set (+) and cleared (-), and the actions; "." changes nothing and
+// asks for nothing, "BUG" panics.
 var transitions = []struct {
 	flags word
 	rows  string
@@ -163,7 +163,7 @@ rest paused    | BUG | BUG | BUG | paused watch | BUG | BUG | BUG | BUG | BUG | 
 rest paused    | BUG | BUG | BUG | closed teardown | BUG | BUG | BUG | BUG | BUG | BUG`},
 }
 
-// TestTransitions holds word.on to the tables.
+// TestTransitions checks word.on against the tables.
 func TestTransitions(t *testing.T) {
 	byName := make(map[string]event)
 	for ev, name := range eventNames {
@@ -190,7 +190,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// describe applies ev to w and writes what happened as the tables do.
+// describe applies ev to w and returns the result as the tables have it.
 func describe(w word, ev event) (s string) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -248,8 +248,8 @@ func actionNames(a action) []string {
 	return names
 }
 
-// isHeld reports whether somebody has the connection in w and will raise the
-// next holder's event.
+// isHeld reports whether in h a goroutine has the connection and will raise the holder's next
+// event.
 func isHeld(h holder) bool {
 	switch h {
 	case holderNew, holderReady, holderServing, holderHandling, holderLingering:
@@ -269,8 +269,8 @@ func apply(w word, ev event) (next word, act action, ok bool) {
 	return next, act, true
 }
 
-// TestEveryStateAndEvent checks, for every holder, set of flags and event, what
-// holds whatever the table says.
+// TestEveryStateAndEvent checks, for every holder, set of flags and event, what must hold whatever
+// the tables say.
 func TestEveryStateAndEvent(t *testing.T) {
 	for _, h := range allHolders {
 		for bits := range 1 << len(allFlags) {
@@ -295,7 +295,7 @@ func TestEveryStateAndEvent(t *testing.T) {
 	}
 }
 
-// possible excludes what TestReachableStates shows that it never is.
+// possible excludes states that, as TestReachableStates shows, never occur.
 func possible(w word) bool {
 	h := w.holder()
 	if h == holderClosed {
@@ -346,7 +346,7 @@ var outsideEvents = []event{
 	eventResumeReading, eventBusy, eventCalm,
 }
 
-// takes are raised by the sweep, and by a handler itself, of a connection that is busy.
+// takes are raised on a busy connection, by the sweep or by the handler itself.
 var takes = []event{eventTake, eventTakeUnwatched}
 
 // holderMoves are what a holder may do next, by serve.go and open.go.
@@ -379,9 +379,9 @@ func holderMoves(w word) []event {
 	return nil
 }
 
-// TestReachableStates explores every interleaving of the holder with everybody
-// else, from a new connection on. Each edge is one party's compare-and-swap, so the
-// graph of words is all there is.
+// TestReachableStates explores every interleaving of the holder with all other goroutines, from a
+// new connection on. Each edge is one goroutine's compare-and-swap, so the graph of words is
+// complete.
 func TestReachableStates(t *testing.T) {
 	seen := map[word]bool{}
 	queue := []word{word(holderNew)}
@@ -463,8 +463,8 @@ func anyReached(seen map[word]bool, h holder) bool {
 	return false
 }
 
-// checkTeardown follows the holder of a closing connection by every way out and
-// checks that each meets exactly one teardown.
+// checkTeardown follows the holder of a closing connection on every way out and checks that each
+// leads to exactly one teardown.
 func checkTeardown(t *testing.T, w word) {
 	t.Helper()
 	for _, ev := range holderMoves(w) {
@@ -498,8 +498,8 @@ func TestHolderNames(t *testing.T) {
 	}
 }
 
-// TestReusableAfterLateReport has the poller report bytes that a user reads at the same time, as it
-// may when the sweep has just put the connection aside: that nothing is left is what counts.
+// TestReusableAfterLateReport: the poller reports bytes that a user is just reading, as it may when
+// the sweep has just had the connection watched. IsReusable is true, since nothing is left.
 func TestReusableAfterLateReport(t *testing.T) {
 	c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("reply"))
 	reusable := func(want bool) {

@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// limitListener is a listener as programs write it to limit connections: its Accept waits for the
-// end of one, and Close does not end that wait.
+// limitListener is a listener of the kind that programs write to limit connections: its Accept
+// waits for the end of a connection, and Close does not end that wait.
 type limitListener struct {
 	*net.TCPListener // with SyscallConn and SetDeadline
 	slots            chan struct{}
@@ -92,8 +92,8 @@ func TestStopWithLimit(t *testing.T) {
 	}
 }
 
-// TestShutdownWithinContext: a callback that does not return outlives a Shutdown whose context has
-// ended, also where the server has a group of its own.
+// TestShutdownWithinContext: Shutdown returns when its context ends although a callback still runs,
+// even if the server has a group of its own.
 func TestShutdownWithinContext(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{

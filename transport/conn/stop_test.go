@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// stubbornListener is a listener whose Accept, Close, or both wait for nothing but free.
+// stubbornListener is a listener whose Accept, Close, or both wait only for free.
 type stubbornListener struct {
 	*fakeListener
 	acceptWaits, closeWaits bool
@@ -37,8 +37,8 @@ func (l *stubbornListener) Close() error {
 	return l.fakeListener.Close()
 }
 
-// stopWays are the ways to end a server, each with the longest that it may take where a listener or
-// a callback does not do its part.
+// stopWays are the ways to end a server, each with the longest time that it may take if a listener
+// or a callback does not do its part.
 var stopWays = []struct {
 	name string
 	stop func(s *Server) error
@@ -57,8 +57,8 @@ var stopWays = []struct {
 	{"Close", (*Server).Close, closePatience},
 }
 
-// TestStopEnds: whatever a listener or a callback does, a server ends in time and Serve returns.
-// What is in Accept by then is reported, once.
+// TestStopEnds: whatever a listener or a callback does, a server ends in time and Serve returns. A
+// listener that is still in Accept then is reported, once.
 func TestStopEnds(t *testing.T) {
 	for _, way := range stopWays {
 		for _, tc := range []struct {
@@ -115,7 +115,7 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 		t.Fatal(err)
 	}
 	ln := &stubbornListener{newFakeListener(), acceptWaits, closeWaits, free}
-	other := newFakeListener() // of which the stop is not held up
+	other := newFakeListener() // it does not hold the stop up
 	served := make(chan error, 2)
 	go func() { served <- s.Serve(ln) }()
 	go func() { served <- s.Serve(other) }()
@@ -147,12 +147,12 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 		t.Errorf("Serve returned after %v", took)
 	}
 	if client, server := net.Pipe(); acceptWaits {
-		ln.conns <- server // comes too late
+		ln.conns <- server // too late
 		if _, err := client.Read(make([]byte, 1)); err == nil {
 			t.Error("a connection that was accepted after the end is open")
 		}
 	}
-	_ = s.Close() // reports nothing twice
+	_ = s.Close() // does not report it twice
 	synctest.Wait()
 	if want := map[bool]int32{true: 1}[acceptWaits || closeWaits]; stuck.Load() != want {
 		t.Errorf("got %d reports of a listener that is left behind, want %d", stuck.Load(), want)
@@ -164,8 +164,8 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 	}
 }
 
-// TestCloseEndsWithOwnGroup: a wrapper whose methods block holds up the Close of no server, one
-// with a group of its own, which waits for its workers, included.
+// TestCloseEndsWithOwnGroup: a wrapper whose methods block does not hold up the Close of a server,
+// even of one with a group of its own, which waits for its workers.
 func TestCloseEndsWithOwnGroup(t *testing.T) {
 	for _, block := range []string{"RemoteAddr", "Close"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func (c *stubbornConn) Close() error {
 }
 
 // TestWrappersArriveApart: a connection whose methods wait for the peer, as RemoteAddr does in a
-// wrapper that reads a header, holds up no other.
+// wrapper that reads a header, does not hold up others.
 func TestWrappersArriveApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := ServerConfig{Group: newFakeGroup(t, 4)}
@@ -263,7 +263,7 @@ func TestWrappersArriveApart(t *testing.T) {
 }
 
 // TestServeReturnsFirstError: of the errors of several acceptors Serve returns the one that ended
-// it, whichever met it, not what the others meet when the listener is closed for that.
+// it, not those of the other acceptors when the listener is closed because of it.
 func TestServeReturnsFirstError(t *testing.T) {
 	const acceptors = 4
 	for failing := range acceptors {
@@ -286,7 +286,7 @@ func TestServeReturnsFirstError(t *testing.T) {
 	}
 }
 
-// breakingListener has the Accept with the number failing fail.
+// breakingListener makes the Accept with the number failing fail.
 type breakingListener struct {
 	*fakeListener
 	failing int32
@@ -306,8 +306,8 @@ func (l *breakingListener) Accept() (net.Conn, error) {
 	}
 }
 
-// TestGroupCloseEnds: a group that is closed ends the connections that are left in it, whatever
-// they do.
+// TestGroupCloseEnds: the Close of a group ends the connections that are left in it, whatever they
+// do.
 func TestGroupCloseEnds(t *testing.T) {
 	for _, lingering := range []int{0, 4} {
 		synctest.Test(t, func(t *testing.T) {

@@ -19,8 +19,8 @@ func (s *sweeper) listed() (int, bool) {
 	return len(s.list), s.running
 }
 
-// TestSweepWatchesUsers: a connection put aside is armed after one to two ticks,
-// and its next use disarms it.
+// TestSweepWatchesUsers: an unused connection is armed after one to two ticks, and its next use
+// disarms it.
 func TestSweepWatchesUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGroup(t, 1)
@@ -62,12 +62,12 @@ func TestSweepWatchesUsers(t *testing.T) {
 	})
 }
 
-// TestSweepSeesFIN: a FIN on a connection that was put aside makes it inactive
-// and is told; what came before stays readable.
+// TestSweepSeesFIN: a FIN on an unused connection makes it inactive, and OnDisconnect is told; what
+// came before stays readable.
 func TestSweepSeesFIN(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		longAgo bool // armed before the peer does anything
+		longAgo bool // it is armed before the peer does anything
 		before  []fakeStep
 		want    string // bytes to read after the FIN
 	}{
@@ -112,8 +112,8 @@ func TestSweepSeesFIN(t *testing.T) {
 	}
 }
 
-// TestSweepAfterLongRead: a wait that was longer than the sweep remembers does
-// not make it forget the connection: afterwards it is watched as any other.
+// TestSweepAfterLongRead: a wait that is longer than the sweep remembers does not make it forget
+// the connection, which is watched afterwards as any other.
 func TestSweepAfterLongRead(t *testing.T) {
 	for _, succeeds := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSweepAfterLongRead(t *testing.T) {
 	}
 }
 
-// TestSweepAfterLongOnConnect: so is one whose OnConnect took long.
+// TestSweepAfterLongOnConnect: a connection whose OnConnect took long is watched as any other.
 func TestSweepAfterLongOnConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{OnConnect: func(context.Context, *Conn) context.Context { time.Sleep(10 * fakePeriod); return nil }}
@@ -148,7 +148,7 @@ func TestSweepRacesTouch(t *testing.T) {
 		c := newFakeConn(t, Config{}, g)
 		before := g.sweeper.tick.Load()
 		c.watcher.callOnArm(func() {
-			// What touch does, on a goroutine that was late: see there.
+			// This is what touch does, on a goroutine that was late.
 			c.lastTick.Store(before + 1)
 			if c.swept.CompareAndSwap(false, true) {
 				g.sweeper.add(c.Conn)
@@ -163,8 +163,8 @@ func TestSweepRacesTouch(t *testing.T) {
 	})
 }
 
-// TestSecondLongRequest: the handler of a request that was pipelined behind a slow
-// one is told of the peer's end as the first would have been.
+// TestSecondLongRequest: the handler of a request that was pipelined behind a slow one is told of
+// the peer's end, as the first one is.
 func TestSecondLongRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}
@@ -180,7 +180,7 @@ func TestSecondLongRequest(t *testing.T) {
 					time.Sleep(10 * fakePeriod)
 					return nil
 				}
-				<-told // for ever, if nobody tells
+				<-told // forever, if OnDisconnect is not called
 				return errors.New("gone")
 			},
 			OnDisconnect: func(context.Context, *Conn) { r.add("disconnect"); close(told) },
@@ -207,8 +207,7 @@ func TestSecondLongRequest(t *testing.T) {
 	})
 }
 
-// TestFINWithFirstRequest: the poller reports data and FIN in one; a handler that
-// takes its time is told all the same.
+// TestFINWithFirstRequest: the poller reports data and FIN at once; a slow handler is still told.
 func TestFINWithFirstRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan struct{})
@@ -236,7 +235,7 @@ func TestFINWithFirstRequest(t *testing.T) {
 	})
 }
 
-// TestSweepStops: after stop there is no timer and no list.
+// TestSweepStops: after stop there is neither timer nor list.
 func TestSweepStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSweeper(fakePeriod)
@@ -254,8 +253,8 @@ func TestSweepStops(t *testing.T) {
 	})
 }
 
-// TestKickDoesNotEndReads: a kick for a lingering goroutine that meets the handler's
-// read instead is no timeout.
+// TestKickDoesNotEndReads: a kick for a lingering goroutine that meets the handler's read instead
+// is not a timeout.
 func TestKickDoesNotEndReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &record{}

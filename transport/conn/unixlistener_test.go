@@ -45,7 +45,7 @@ func socketFolder(t testing.TB) string {
 	return dir
 }
 
-// names returns what is in a folder.
+// names returns the names in a folder.
 func names(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -88,7 +88,7 @@ func reaches(t testing.TB, path string, ln interface {
 }
 
 // TestUnixHandover: servers on one path start and stop in any order, with several alive at a time;
-// as long as the one that was started last is alive a client that dials never fails.
+// as long as the latest one is alive, a client's dial never fails.
 func TestUnixHandover(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "s")
@@ -154,7 +154,7 @@ func TestUnixHandover(t *testing.T) {
 	wantNames(t, dir)
 }
 
-// descriptorListener is a listener as netpoll's are: Close removes the file of its name.
+// descriptorListener is a listener like netpoll's: Close removes the file of its name.
 type descriptorListener struct {
 	net.Listener
 	file *os.File
@@ -184,8 +184,8 @@ func fromDescriptor(t *testing.T, path string) net.Listener {
 	return ln
 }
 
-// TestUnixDescriptorEnds: a listener from a descriptor whose name has gone to another ends all the
-// same: its Accept returns net.ErrClosed, clients in its backlog hear of it, and a second Close
+// TestUnixDescriptorEnds: a listener from a descriptor still ends after another listener has taken
+// its name: its Accept returns net.ErrClosed, clients in its backlog notice, and a second Close
 // does nothing.
 func TestUnixDescriptorEnds(t *testing.T) {
 	path := filepath.Join(socketFolder(t), "s")
@@ -215,7 +215,7 @@ func TestUnixDescriptorEnds(t *testing.T) {
 }
 
 // TestUnixStopSparesSuccessor: a server that stops removes its own file and no other, whether it
-// listens itself or was given a listener of package net, or one that is known by its descriptor.
+// has a listener of its own, one of package net, or one that is known by its descriptor.
 func TestUnixStopSparesSuccessor(t *testing.T) {
 	listeners := map[string]func(t *testing.T, path string) net.Listener{
 		"ListenUnix": func(t *testing.T, path string) net.Listener { return listenUnix(t, path) },
@@ -287,7 +287,7 @@ func checkAnswers(t *testing.T, path string) {
 	}
 }
 
-// TestUnixAddresses: the final name is what listeners and connections show, on either side.
+// TestUnixAddresses: listeners and connections show the final name, on either side.
 func TestUnixAddresses(t *testing.T) {
 	path := filepath.Join(socketFolder(t), "server.sock")
 	g := newGroup(t, conn.GroupConfig{})
@@ -323,7 +323,7 @@ func TestUnixAddresses(t *testing.T) {
 	}
 }
 
-// leaveStaleSocket leaves a socket's file that no process listens on.
+// leaveStaleSocket leaves the file of a socket on which no process listens.
 func leaveStaleSocket(t testing.TB, path string) {
 	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -334,8 +334,8 @@ func leaveStaleSocket(t testing.TB, path string) {
 	ln.Close()
 }
 
-// TestUnixReplacesStaleFile, with a mode that the umask would not give; a new file has what the
-// umask gives.
+// TestUnixReplacesStaleFile: the new file has the stale one's mode, which the umask would not give;
+// without a stale file it has what the umask gives.
 func TestUnixReplacesStaleFile(t *testing.T) {
 	for _, mode := range []fs.FileMode{0o600, 0o660, 0o777} {
 		dir := socketFolder(t)
@@ -370,7 +370,7 @@ func TestUnixReplacesStaleFile(t *testing.T) {
 	}
 }
 
-// TestUnixSparesOtherFiles: a file that is no socket stays as it is, and the error says why.
+// TestUnixSparesOtherFiles: a file that is not a socket stays as it is, and the error says why.
 func TestUnixSparesOtherFiles(t *testing.T) {
 	for name, create := range map[string]func(path string) error{
 		"file":              func(path string) error { return os.WriteFile(path, []byte("data"), 0o600) },
@@ -402,8 +402,8 @@ func TestUnixSparesOtherFiles(t *testing.T) {
 	}
 }
 
-// TestUnixNames: the name before the renaming is as long as the final one, so every name that
-// package net can listen on will do, and no other.
+// TestUnixNames: the temporary name is as long as the final one, so every name that package net can
+// listen on works, and no other.
 func TestUnixNames(t *testing.T) {
 	dir := socketFolder(t)
 	for _, name := range []string{"s", "_", "..", "so", "...", "sock", "kitex.sock", ".hidden", "ü", "a b",
@@ -413,7 +413,7 @@ func TestUnixNames(t *testing.T) {
 		if want == nil {
 			plain.Close()
 		}
-		for range 3 { // also over one another
+		for range 3 { // also one over the other
 			ln, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
 			if (err == nil) != (want == nil) {
 				t.Errorf("%q: got %v, want %v", name, err, want)
@@ -431,7 +431,7 @@ func TestUnixNames(t *testing.T) {
 	}
 }
 
-// TestUnixAbstractNames change hands only when they are free.
+// TestUnixAbstractNames: abstract names change hands only when they are free.
 func TestUnixAbstractNames(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("abstract names are Linux's")
@@ -452,8 +452,8 @@ func TestUnixAbstractNames(t *testing.T) {
 	ln.Close()
 }
 
-// TestUnixFolderMoves: neither the working directory nor a link to the folder matters to the file's
-// removal.
+// TestUnixFolderMoves: neither a change of the working directory nor of a link to the folder
+// matters for the file's removal.
 func TestUnixFolderMoves(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	link := filepath.Join(socketFolder(t), "link")
@@ -498,8 +498,8 @@ func hasArrival(t *testing.T, ln syscall.Conn) (has bool) {
 	return has
 }
 
-// TestUnixStopFollowsNoMove: a relative name that leads to another file after a change of the
-// working directory is removed by no stop, whichever package listened.
+// TestUnixStopFollowsNoMove: if a relative name leads to another file after a change of the working
+// directory, no stop removes that file, whichever package listens.
 func TestUnixStopFollowsNoMove(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	t.Chdir(dir)
@@ -521,8 +521,8 @@ func TestUnixStopFollowsNoMove(t *testing.T) {
 	wantNames(t, other, "s")
 }
 
-// TestUnixStartsAtOnce: of servers that start in the same moment one is reached, and the folder has
-// its file only.
+// TestUnixStartsAtOnce: of servers that start at the same moment one is reached, and the folder has
+// only its file.
 func TestUnixStartsAtOnce(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "server.sock")
@@ -561,8 +561,8 @@ func TestUnixStartsAtOnce(t *testing.T) {
 	}
 }
 
-// TestUnixLockIsHeld: where another program keeps the folder locked a start goes on without the
-// lock, but removes no leftover, and a stop leaves the file.
+// TestUnixLockIsHeld: if another program keeps the folder locked, a start goes on without the lock
+// but removes no leftover, and a stop leaves the file.
 func TestUnixLockIsHeld(t *testing.T) {
 	t.Parallel()
 	dir := socketFolder(t)
@@ -618,8 +618,8 @@ func TestUnixFails(t *testing.T) {
 }
 
 // TestUnixListenerIsInherited: a listener whose descriptor was given away leaves its file alone if
-// told so, and the new owner's goes on under the same name; it removes the file if that was left to
-// it, and only its own.
+// told so, and the new owner's listener goes on under the same name. That one removes the file if
+// told so, and only its own.
 func TestUnixListenerIsInherited(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "s")
@@ -662,7 +662,7 @@ func TestUnixListenerIsInherited(t *testing.T) {
 	}
 }
 
-// TestUnixFailuresSpareLocks: a start that fails unlocks nothing but its own folder, whatever other
+// TestUnixFailuresSpareLocks: a start that fails unlocks only its own folder, whatever other
 // goroutines open and lock meanwhile.
 func TestUnixFailuresSpareLocks(t *testing.T) {
 	dir, other := socketFolder(t), filepath.Join(socketFolder(t), "locked")
@@ -704,7 +704,7 @@ func TestUnixFailuresSpareLocks(t *testing.T) {
 	}
 }
 
-// holdsLock locks the file and reports whether the lock held against probe, another descriptor of
+// holdsLock locks the file and reports whether the lock holds against probe, another descriptor of
 // it.
 func holdsLock(t *testing.T, path string, probe *os.File) bool {
 	f, err := os.Open(path)
@@ -726,7 +726,7 @@ func holdsLock(t *testing.T, path string, probe *os.File) bool {
 	return true
 }
 
-// flock is flock(2), whatever signals come.
+// flock is flock(2), repeated when a signal interrupts it.
 func flock(f *os.File, how int) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
@@ -735,7 +735,7 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// TestUnixFollowsLinks: ".." after a symbolic link means what it means to bind(2).
+// TestUnixFollowsLinks: ".." after a symbolic link means what it means for bind(2).
 func TestUnixFollowsLinks(t *testing.T) {
 	dir, elsewhere := socketFolder(t), socketFolder(t)
 	target := filepath.Join(elsewhere, "folder")

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUserTimeoutIsSet asks the kernel what it has been told: whole milliseconds, none of them
-// lost.
+// TestUserTimeoutIsSet asks the kernel for the value that was set: whole milliseconds, rounded up.
 func TestUserTimeoutIsSet(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
