@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signalTarget tells one goroutine.
+// signalTarget signals one goroutine.
 type signalTarget chan struct{}
 
 func (s signalTarget) OnReady(Readiness) { s <- struct{}{} }
 
-// armDisarm makes two armings' system calls without an event.
+// armDisarm makes the system calls of an Arm and a Disarm without an event.
 func armDisarm(p *Poller, fd int, token Token) error {
 	if err := p.Arm(fd, token, InterestRead); err != nil {
 		return err
@@ -22,8 +22,8 @@ func armDisarm(p *Poller, fd int, token Token) error {
 	return p.Disarm(fd, token)
 }
 
-// BenchmarkArmDisarm: what do an arming and its end cost without an event, and do workers that
-// arm at the same time wait for each other?
+// BenchmarkArmDisarm: what do an Arm and a Disarm cost without an event, and do workers that arm at
+// the same time wait for each other?
 func BenchmarkArmDisarm(b *testing.B) {
 	b.Run("mode=serial", func(b *testing.B) {
 		p, _ := openPoller(b)
@@ -59,7 +59,8 @@ func BenchmarkArmDisarm(b *testing.B) {
 	})
 }
 
-// BenchmarkArmRemove: what does a descriptor's whole stay in the kernel's set cost, ADD and DEL?
+// BenchmarkArmRemove: what do a descriptor's entry into the kernel's set and its removal cost, ADD
+// and DEL?
 func BenchmarkArmRemove(b *testing.B) {
 	p, _ := openPoller(b)
 	local, _ := socketPair(b)
@@ -76,8 +77,8 @@ func BenchmarkArmRemove(b *testing.B) {
 	}
 }
 
-// BenchmarkEvent: how long does an event take from Arm, on a descriptor that is ready, to a
-// goroutine that OnReady wakes, and how much of that do several at a time share?
+// BenchmarkEvent: how long does an event take from Arm, on a ready descriptor, to a goroutine that
+// OnReady wakes, and how much of that do several events at a time share?
 func BenchmarkEvent(b *testing.B) {
 	for _, burst := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
@@ -105,9 +106,9 @@ func BenchmarkEvent(b *testing.B) {
 	}
 }
 
-// BenchmarkWriteToEvent: what does a request to a dormant connection pay before its handler runs,
-// being armed for each one or staying armed? A byte goes through a socket, the poller and a
-// goroutine that reads it.
+// BenchmarkWriteToEvent: what does a request to a dormant connection cost before its handler runs,
+// if the connection is armed for each request, and if it stays armed? A byte goes through a socket,
+// the poller and a goroutine that reads it.
 func BenchmarkWriteToEvent(b *testing.B) {
 	for _, stay := range []Interest{0, InterestStay} {
 		name := "arming=once"
@@ -153,7 +154,7 @@ func BenchmarkWake(b *testing.B) {
 	}
 }
 
-// TestEventAllocatesNothing counts the whole way of an event.
+// TestEventAllocatesNothing counts the allocations of an event from Arm to the target.
 func TestEventAllocatesNothing(t *testing.T) {
 	p, _ := openPoller(t)
 	local, _ := socketPair(t)

@@ -18,7 +18,7 @@ func BenchmarkPick(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer g.Close()
-				for range size { // so that LeastConnections looks at all
+				for range size { // so that LeastConnections looks at all pollers
 					if _, _, err := g.Add(remote, &recorder{}); err != nil {
 						b.Fatal(err)
 					}
@@ -34,7 +34,7 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// BenchmarkAddForget: what does a connection's coming and going cost the table, and does it grow
+// BenchmarkAddForget: what do an added and a removed connection cost the table, and does it grow
 // with the number of those that stay?
 func BenchmarkAddForget(b *testing.B) {
 	for _, live := range []int{0, 10_000} {
@@ -62,7 +62,7 @@ func BenchmarkBatch(b *testing.B) {
 	for _, size := range []int{1, 16, batchEvents} {
 		b.Run(fmt.Sprintf("events=%d", size), func(b *testing.B) {
 			p, _ := openFake(Config{})
-			p.Close() // the loop is gone: this goroutine plays it
+			p.Close() // the loop has ended: this goroutine stands in for it
 			p.phase = phaseOpen
 			target := targetFunc(func(Readiness) {})
 			events := make([]event, size)

@@ -21,7 +21,7 @@ import (
 type churnConn struct {
 	t       *testing.T
 	id      uint64
-	mayFire atomic.Bool // something has happened to this very descriptor
+	mayFire atomic.Bool // something has happened to this descriptor
 	ready   chan Readiness
 }
 
@@ -69,7 +69,7 @@ func TestChurnPairs(t *testing.T) {
 	}
 }
 
-// churnOnce lives one life of c, and reports whether to go on.
+// churnOnce plays one life of c, and reports whether to go on.
 func churnOnce(p *Poller, c *churnConn, life int) bool {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -192,7 +192,7 @@ func (c *echoConn) sleep() {
 	}
 }
 
-// serve answers one request; the event says that reading it does not block for long.
+// serve answers one request. After the event reading it does not block for long.
 func (c *echoConn) serve(random *rand.Rand) {
 	var request [8]byte
 	_, err := io.ReadFull(c.conn, request[:])
@@ -259,7 +259,7 @@ func TestChurnTCP(t *testing.T) {
 	}
 	close(server.queue)
 	background.Wait()
-	// The listener itself is gone meanwhile.
+	// The listener itself is closed by now.
 	if after := countDescriptors(t); after != before-1 {
 		t.Errorf("descriptors: got %d, want %d", after, before-1)
 	}
@@ -311,7 +311,8 @@ func churnClient(t *testing.T, address net.Addr, dials int, random *rand.Rand) {
 	}
 }
 
-// dialBriefly connects with a deadline, and so that closing resets: ports in TIME_WAIT are few.
+// dialBriefly connects with a deadline. Closing resets the connection, so that few ports are in
+// TIME_WAIT.
 func dialBriefly(address net.Addr) (net.Conn, error) {
 	conn, err := net.Dial(address.Network(), address.String())
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/kiteline/kiteline/internal/testsystem"
 )
 
-// crash lets TestPanicInOnReady be the process that panics.
+// crash makes TestPanicInOnReady the process that panics.
 var crash = flag.Bool("crash", false, "panic in OnReady (used by TestPanicInOnReady itself)")
 
 // TestPanicInOnReady checks that a target's panic ends the process instead of being swallowed.

@@ -6,15 +6,16 @@ import (
 	"testing"
 )
 
-// fakeBackend is a scripted kernel: post is what happens to the descriptors, and the calls of the
-// portable half are recorded. Its wait blocks on a channel, so that synctest sees a parked loop.
+// fakeBackend is a scripted kernel: post makes events happen to the descriptors, and the fake
+// records the calls of the portable half. Its wait blocks on a channel, so that synctest sees a
+// parked loop.
 type fakeBackend struct {
 	posted chan struct{} // capacity 1: there is something to report
 
 	mu         sync.Mutex
 	pending    []event
 	woken      bool
-	interrupts int   // so many waits return nothing
+	interrupts int   // this many waits return nothing
 	waitErr    error // the next wait fails
 	refusal    error // the next register, arm, disarm or remove fails
 	calls      []string
@@ -129,7 +130,7 @@ func (f *fakeBackend) close() error {
 	return nil
 }
 
-// check compares the calls made so far and forgets them.
+// check compares the calls made so far with want and forgets them.
 func (f *fakeBackend) check(t *testing.T, want ...string) {
 	t.Helper()
 	f.mu.Lock()
@@ -140,7 +141,7 @@ func (f *fakeBackend) check(t *testing.T, want ...string) {
 	f.calls = nil
 }
 
-// recorder is a Target that keeps what it was told.
+// recorder is a Target that keeps the reports it gets.
 type recorder struct {
 	mu   sync.Mutex
 	seen []Readiness
@@ -152,7 +153,7 @@ func (r *recorder) OnReady(ready Readiness) {
 	r.seen = append(r.seen, ready)
 }
 
-// check compares what was reported so far and forgets it.
+// check compares the reports so far with want and forgets them.
 func (r *recorder) check(t *testing.T, want ...Readiness) {
 	t.Helper()
 	r.mu.Lock()

@@ -14,7 +14,7 @@ import (
 type fakeOpener struct {
 	mu      sync.Mutex
 	kernels map[*Poller]*fakeBackend
-	limit   int // further pollers that can be opened; negative: any number
+	limit   int // pollers that can still be opened; negative: any number
 }
 
 func (o *fakeOpener) open(config Config) (*Poller, error) {
@@ -104,7 +104,7 @@ func TestRandomReachesAll(t *testing.T) {
 		for range 400 {
 			picks[mustPick(t, g, nil)]++
 		}
-		if len(picks) != 4 { // fails by chance once in 10^49 runs
+		if len(picks) != 4 { // fails by chance in one of 10^49 runs
 			t.Errorf("reached %d pollers, want 4", len(picks))
 		}
 	})
@@ -247,7 +247,7 @@ func TestRetireOnOwnGoroutine(t *testing.T) {
 				var token Token
 				p, token, _ = g.Add(nil, targetFunc(func(Readiness) { free(p, token) }))
 				other := mustPick(t, g, nil)
-				pollers := []*Poller{other, p} // p is the one to go
+				pollers := []*Poller{other, p} // p is the one to retire
 				g.active.Store(&pollers)
 				mustArm(t, p, 3, token, InterestRead)
 				if err := g.Resize(1); err != nil {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// long makes the churn and ping-pong tests as long as it takes to trust them:
+// long makes the churn and ping-pong tests long enough to trust them:
 //
 //	go test ./transport/poller -run 'Churn|PingPong' -long -timeout 60m
 var long = flag.Bool("long", false, "run the churn and ping-pong tests at full length")
@@ -23,7 +23,7 @@ var long = flag.Bool("long", false, "run the churn and ping-pong tests at full l
 // patience is how long a test waits for what must happen. It is a watchdog, never a delay.
 const patience = 10 * time.Second
 
-// chanTarget passes on what it is told; tests read after each arming, so it never fills up.
+// chanTarget passes on its reports. Tests read after each arming, so it never fills up.
 type chanTarget chan Readiness
 
 func newChanTarget() chanTarget { return make(chanTarget, 16) }
@@ -66,7 +66,7 @@ func openPoller(t testing.TB) (p *Poller, settle func()) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	// settle returns when the loop has handled everything that was ready before: the kernel
+	// settle returns when the loop has handled everything that was ready before it: the kernel
 	// reports in order, and the wake comes last.
 	return p, func() {
 		t.Helper()
@@ -114,7 +114,7 @@ func send(t testing.TB, fd int, text string) {
 	}
 }
 
-// check fails the test if the target was told anything.
+// checkNothing fails the test if the target got a report.
 func (c chanTarget) checkNothing(t testing.TB) {
 	t.Helper()
 	select {
@@ -141,7 +141,7 @@ func TestOneShot(t *testing.T) {
 	settle()
 	target.checkNothing(t)
 
-	mustArm(t, p, local, token, InterestRead) // level: what came meanwhile
+	mustArm(t, p, local, token, InterestRead) // by level: what came meanwhile
 	if got := target.next(t); got != Readable {
 		t.Errorf("re-armed: got %v, want %v", got, Readable)
 	}
@@ -285,7 +285,7 @@ func TestRemoveStopsEvents(t *testing.T) {
 	target.checkNothing(t)
 }
 
-// TestForgottenButOpen arms a descriptor that the kernel still has under a forgotten token.
+// TestForgottenButOpen arms a descriptor that the kernel still watches under a forgotten token.
 func TestForgottenButOpen(t *testing.T) {
 	p, settle := openPoller(t)
 	local, peer := socketPair(t)
@@ -358,9 +358,9 @@ func TestArmRefused(t *testing.T) {
 	}
 }
 
-// TestEveryWakeCounts: the eventfd counts to 2^64 and is not read, so each wake may add no more
-// than 1 to it: a counter that is full takes no more wakes. A machine that stores the highest byte
-// first shows whether it is the lowest one that is written.
+// TestEveryWakeCounts: the eventfd counts to 2^64 and is not read, so each wake must add exactly 1:
+// a full counter takes no more wakes. A machine that stores the highest byte first shows whether
+// the lowest byte is written.
 func TestEveryWakeCounts(t *testing.T) {
 	p, _ := openPoller(t)
 	kernel := epollOf(t, p)
@@ -377,7 +377,7 @@ func TestEveryWakeCounts(t *testing.T) {
 	}
 }
 
-// TestForeignClose closes the epoll descriptor behind the poller's back.
+// TestForeignClose closes the epoll descriptor without the poller's knowledge.
 func TestForeignClose(t *testing.T) {
 	p, err := Open(Config{})
 	if err != nil {
@@ -386,7 +386,7 @@ func TestForeignClose(t *testing.T) {
 	target := newChanTarget()
 	token := mustAdd(t, p, target)
 	local, peer := socketPair(t)
-	// Another file takes the number, so that closing it later harms nobody.
+	// Another file takes the number, so that closing it later does no harm.
 	kernel := epollOf(t, p)
 	if err := unix.Dup3(peer, kernel.epfd, unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
@@ -395,7 +395,7 @@ func TestForeignClose(t *testing.T) {
 	if err := p.Arm(local, token, InterestRead); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Arm: got %v, want %v or %v", err, syscall.EINVAL, net.ErrClosed)
 	}
-	_ = kernel.file.SetReadDeadline(time.Unix(1, 0)) // lets it notice; fails if it has
+	_ = kernel.file.SetReadDeadline(time.Unix(1, 0)) // makes the loop notice; fails if it has
 	if got := target.next(t); got != Hangup {
 		t.Errorf("got %v, want %v", got, Hangup)
 	}
@@ -404,7 +404,7 @@ func TestForeignClose(t *testing.T) {
 	}
 }
 
-// TestHarvested feeds results of epoll_wait that a test cannot bring about.
+// TestHarvested feeds in results of epoll_wait that a test cannot bring about.
 func TestHarvested(t *testing.T) {
 	for _, test := range []struct {
 		n       int
@@ -426,7 +426,7 @@ func TestHarvested(t *testing.T) {
 	}
 }
 
-// TestEpollReadiness: an error without a hang-up is for the reader to look at.
+// TestEpollReadiness: an error without a hang-up is reported to the reader, who looks at it.
 func TestEpollReadiness(t *testing.T) {
 	for _, test := range []struct {
 		mask uint32

@@ -21,14 +21,14 @@ import (
 // Where clamps is set the mark is lowered to the size of the receive buffer, as darwin does.
 type kqueueModel struct {
 	clamps  bool
-	pending chan struct{} // capacity 1: there is something to take
+	pending chan struct{} // has room for one: there is something to take
 
 	mu       sync.Mutex
 	sockets  map[int]*modelSocket
 	filters  map[modelKey]*modelFilter
 	queue    []modelKey // active filters, in the order of their activation
 	refusal  error      // the next change fails
-	intr     int        // so many awaits and takes are interrupted
+	intr     int        // this many awaits and takes are interrupted
 	waits    int        // takes so far
 	reported int        // reports so far, without the waker's
 	closed   bool
@@ -82,7 +82,7 @@ func (k *kqueueModel) consume(fd int, change func(*modelSocket)) {
 	change(k.sockets[fd])
 }
 
-// open makes fd a new socket, as after a close of what it was.
+// open makes fd a new socket, as after a close of the old one.
 func (k *kqueueModel) open(fd int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

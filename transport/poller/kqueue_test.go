@@ -32,7 +32,7 @@ func forEachKqueue(t *testing.T, test func(t *testing.T, p *Poller, kernel *kque
 	}
 }
 
-// TestKqueueReadiness goes through what TestHangup asks of epoll.
+// TestKqueueReadiness checks for kqueue what TestHangup checks for epoll.
 func TestKqueueReadiness(t *testing.T) {
 	const fd = 7
 	for _, test := range []struct {
@@ -81,8 +81,8 @@ func TestKqueueReadiness(t *testing.T) {
 	}
 }
 
-// TestKqueueHangupBehindFullBuffer: a buffer that nobody reads is not reported to those who wait
-// for a hang-up only, costs a bounded number of events, and does not hide the FIN behind it.
+// TestKqueueHangupBehindFullBuffer: an unread buffer is not reported to a target that waits for a
+// hang-up only, costs a bounded number of events, and does not hide the FIN behind it.
 func TestKqueueHangupBehindFullBuffer(t *testing.T) {
 	const fd = 7
 	forEachKqueue(t, func(t *testing.T, p *Poller, kernel *kqueueModel) {
@@ -141,7 +141,7 @@ func TestKqueueReusedDescriptor(t *testing.T) {
 	})
 }
 
-// TestKqueueErrors: what the kernel refuses is returned, an interrupted call is repeated.
+// TestKqueueErrors: the kernel's refusals are returned, and an interrupted call is repeated.
 func TestKqueueErrors(t *testing.T) {
 	const fd = 7
 	forEachKqueue(t, func(t *testing.T, p *Poller, kernel *kqueueModel) {
@@ -171,7 +171,7 @@ func TestKqueueErrors(t *testing.T) {
 	}
 }
 
-// TestKqueueWakes: each Wake is answered, and a crowd of them by few events.
+// TestKqueueWakes: each Wake is answered, and many Wakes are answered by few events.
 func TestKqueueWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := newKqueueBackend(newKqueueModel())
@@ -195,7 +195,7 @@ func TestKqueueWakes(t *testing.T) {
 	})
 }
 
-// walker makes random steps with one descriptor and knows what a Target has to be told.
+// walker makes random steps with one descriptor and knows what must be reported to its Target.
 type walker struct {
 	t      *testing.T
 	p      *Poller
@@ -223,7 +223,7 @@ func (w *walker) ready(in Interest) (r Readiness) {
 	return r
 }
 
-// step does something random and checks what the target was told of it.
+// step does something random and checks the report of it.
 func (w *walker) step(r *rand.Rand) (name string) {
 	concerns := w.in // the interests that may become ready by the step
 	switch r.IntN(8) {
@@ -288,7 +288,7 @@ func (w *walker) leave(r *rand.Rand) (name string) {
 	return name
 }
 
-// check compares what the target was told with what could be told.
+// check compares the reports with what could be reported.
 func (w *walker) check(name string, want Readiness) {
 	w.target.mu.Lock()
 	seen := w.target.seen
@@ -300,7 +300,7 @@ func (w *walker) check(name string, want Readiness) {
 	}
 	most := 1
 	if w.in&InterestStay != 0 {
-		most = 2 // an event for each of two filters
+		most = 2 // one event for each of two filters
 	}
 	switch {
 	case want == 0 && len(seen) > 0,
@@ -314,7 +314,7 @@ func (w *walker) check(name string, want Readiness) {
 }
 
 // TestKqueueWalk makes random steps: whatever came before, an armed descriptor is reported when it
-// becomes ready, with what it is ready for, and nothing else is.
+// becomes ready, with exactly what it is ready for, and no other descriptor is.
 func TestKqueueWalk(t *testing.T) {
 	const walks, steps = 40, 200
 	for seed := range uint64(walks) {

@@ -59,8 +59,8 @@ func TestCloseWhileEventsFlow(t *testing.T) {
 	}
 }
 
-// TestManyDescriptors arms thousands of descriptors at once, fires them all and looks for each
-// one's single event.
+// TestManyDescriptors arms thousands of descriptors at once, makes them all ready and checks that
+// each gets a single event.
 func TestManyDescriptors(t *testing.T) {
 	const pairs = 2000
 	p, _ := openPoller(t)

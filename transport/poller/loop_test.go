@@ -55,7 +55,7 @@ func TestLoopDropsWhatNobodyWaitsFor(t *testing.T) {
 			t.Errorf("Len: got %d, want 1", got)
 		}
 
-		// Their places are taken by others, who must not be told.
+		// Other targets take their slots, and must get no report.
 		next := &recorder{}
 		mustArm(t, p, 0, mustAdd(t, p, next), InterestRead)
 		mustArm(t, p, 1, mustAdd(t, p, next), InterestRead)
@@ -123,7 +123,7 @@ func TestKernelRefusals(t *testing.T) {
 			t.Errorf("Arm: got %v, want %v", err, syscall.ENOSPC)
 		}
 		kernel.post(event{token, Readable}) // not armed
-		synctest.Wait()                     // and dropped before it is
+		synctest.Wait()                     // so that it is dropped before the Arm
 		mustArm(t, p, 3, token, InterestRead)
 		kernel.check(t, "register", "register")
 
@@ -257,13 +257,13 @@ func TestWakeCoalesces(t *testing.T) {
 		}
 		close(hold)
 		synctest.Wait()
-		if batches != 2 { // the event's, and one for all wakes
+		if batches != 2 { // one for the event, and one for all wakes
 			t.Errorf("batches: got %d, want 2", batches)
 		}
 		if got := p.Stats().Wakeups; got != 1 {
 			t.Errorf("Wakeups: got %d, want 1", got)
 		}
-		p.Wake() // the loop came round: this one counts again
+		p.Wake() // the loop came round: this Wake counts again
 		synctest.Wait()
 		if batches != 3 || kernel.wakes != 2 {
 			t.Errorf("second wake: got %d batches, %d wakes, want 3, 2", batches, kernel.wakes)
@@ -271,8 +271,8 @@ func TestWakeCoalesces(t *testing.T) {
 	})
 }
 
-// TestWakeInAfterBatch checks that a Wake during AfterBatch, which may have missed what the waker
-// wants seen, causes another one.
+// TestWakeInAfterBatch checks that a Wake during AfterBatch causes another one, since the first may
+// have missed what the Wake was for.
 func TestWakeInAfterBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *Poller

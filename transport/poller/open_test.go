@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOpenWithoutBackend says what Open returns where there is no backend; run it with
-// -tags nopoller.
+// TestOpenWithoutBackend checks what Open returns where there is no backend; run it with -tags
+// nopoller.
 func TestOpenWithoutBackend(t *testing.T) {
 	p, err := Open(Config{})
 	if err == nil {

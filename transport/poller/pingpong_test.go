@@ -19,7 +19,7 @@ type pingPongSide struct {
 	token  Token
 	ready  chan struct{}
 	random *rand.Rand
-	giveUp chan struct{} // closed when the other side or the watchdog gave up
+	giveUp chan struct{} // closed when the other side or the watchdog gives up
 }
 
 func (s *pingPongSide) OnReady(Readiness) {
@@ -29,7 +29,7 @@ func (s *pingPongSide) OnReady(Readiness) {
 	}
 }
 
-// receive reads one byte. It arms before it reads as often as after, with random yields between,
+// receive reads one byte. It arms as often before the read as after it, with random yields between,
 // so that the byte comes at every point of the sequence.
 func (s *pingPongSide) receive() error {
 	var b [1]byte
@@ -77,8 +77,8 @@ func (s *pingPongSide) play(rounds int) error {
 	return nil
 }
 
-// TestPingPong sends single bytes to and fro between two descriptors of one poller: one lost
-// wake-up stops the game.
+// TestPingPong sends single bytes to and fro between two descriptors of one poller: a single lost
+// wake-up stops it.
 func TestPingPong(t *testing.T) {
 	rounds := int(1e5)
 	if *long {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStay holds an arming with InterestStay to its contract: each new thing is
-// reported, an old one not again, until Disarm, or an Arm that does not stay.
+// TestStay checks the contract of InterestStay: each new arrival is reported, an old one not again,
+// until Disarm, or an Arm that does not stay.
 func TestStay(t *testing.T) {
 	p, settle := openPoller(t)
 	local, peer := socketPair(t)
@@ -35,7 +35,7 @@ func TestStay(t *testing.T) {
 	settle()
 	target.checkNothing(t)
 
-	mustArm(t, p, local, token, InterestRead|InterestStay) // level: what came meanwhile
+	mustArm(t, p, local, token, InterestRead|InterestStay) // by level: what came meanwhile
 	if got := target.next(t); got != Readable {
 		t.Errorf("re-armed: got %v, want %v", got, Readable)
 	}
@@ -49,7 +49,7 @@ func TestStay(t *testing.T) {
 	target.checkNothing(t)
 }
 
-// TestStayHangup sees the FIN of a descriptor that is busy.
+// TestStayHangup: the FIN of a busy descriptor is reported.
 func TestStayHangup(t *testing.T) {
 	p, _ := openPoller(t)
 	local, peer := socketPair(t)

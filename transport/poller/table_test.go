@@ -58,7 +58,7 @@ func TestTableRejectsForeignTokens(t *testing.T) {
 	}
 }
 
-// tableModel is a table next to what it must hold.
+// tableModel is a table and what it must hold.
 type tableModel struct {
 	t       *testing.T
 	random  *rand.Rand

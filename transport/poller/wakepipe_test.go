@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWakePipeAndForks: a process that is forked while the pipe is opened cannot inherit it, since
-// opening waits for a fork under way.
+// TestWakePipeAndForks: a process that is forked while the pipe is being opened cannot inherit it,
+// since opening waits for a fork under way.
 func TestWakePipeAndForks(t *testing.T) {
 	opened := make(chan wakePipe, 1)
 	syscall.ForkLock.Lock()
@@ -60,7 +60,7 @@ func waitsForLock(function string) bool {
 	return false
 }
 
-// TestWakePipeIsAnEdge: whatever was written before, also more than the pipe holds, is drained, and
+// TestWakePipeIsAnEdge: drain takes whatever was written before, even more than the pipe holds, and
 // the next wake is seen.
 func TestWakePipeIsAnEdge(t *testing.T) {
 	p, err := openWakePipe()
