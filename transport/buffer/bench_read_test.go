@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkRead: what does reading one field cost whose bytes are there, by method and size? The
+// BenchmarkRead: what does it cost to read a field whose bytes are there, by method and size? The
 // buffer's refill, every 64 KiB, is part of it.
 func BenchmarkRead(b *testing.B) {
 	const delim = '\n'
@@ -57,8 +57,8 @@ var takes = []struct {
 	}},
 }
 
-// BenchmarkFrame: which way of taking a frame that is still to be received is the cheapest at
-// which size? The source only says that it has read.
+// BenchmarkFrame: which way to take a frame that has not arrived yet is the cheapest at which size?
+// The source only pretends to read.
 func BenchmarkFrame(b *testing.B) {
 	for _, op := range takes {
 		for _, size := range []int{1 << 10, 16 << 10, 1 << 20} {
@@ -74,8 +74,8 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
-// BenchmarkPieces: what does a frame cost that lies in the buffer in pieces of 4 KiB? Next
-// and ReadFrame have to bring it together.
+// BenchmarkPieces: what does a frame cost that lies in the buffer in pieces of 4 KiB? Next and
+// ReadFrame must bring it together.
 func BenchmarkPieces(b *testing.B) {
 	piece := make([]byte, 4<<10)
 	for _, op := range takes {

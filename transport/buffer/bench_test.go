@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// sizeName is a size as the names of benchmarks have it: benchstat groups by key=value.
+// sizeName returns a size as part of a benchmark's name: benchstat groups by key=value.
 func sizeName(n int) string {
 	switch {
 	case n >= 1<<20 && n%(1<<20) == 0:
@@ -32,7 +32,7 @@ func (s *discardSink) Drain(b *LinkBuffer) error {
 	return nil
 }
 
-// endlessSource fills what it is asked for, without touching the memory.
+// endlessSource delivers what it is asked for, without touching the memory.
 type endlessSource struct{ most int }
 
 func (s *endlessSource) Fill(b *LinkBuffer, need int) error {
@@ -42,7 +42,7 @@ func (s *endlessSource) Fill(b *LinkBuffer, need int) error {
 	return nil
 }
 
-// BenchmarkReacquire: what does a connection pay for holding no memory between requests, and do
+// BenchmarkReacquire: what does it cost a connection to hold no memory between requests, and do
 // processors get into each other's way at the pools?
 func BenchmarkReacquire(b *testing.B) {
 	for _, size := range []int{100, 64 << 10} {

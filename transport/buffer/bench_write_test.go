@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// BenchmarkMalloc: what does a message of so many fields cost from the first Malloc to the Flush?
+// BenchmarkMalloc: what does a message cost from the first Malloc to the Flush, by its number of
+// fields?
 func BenchmarkMalloc(b *testing.B) {
 	for _, fields := range []int{1, 10, 100} {
 		for _, size := range []int{16, 1 << 10} {
@@ -51,8 +52,8 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkWriteDirect: does the cost of one string, written as Kitex's fast codec does, stay the
-// same however many the message has?
+// BenchmarkWriteDirect: does the cost of one string, written as by Kitex's fast codec, stay the
+// same however many strings the message has?
 func BenchmarkWriteDirect(b *testing.B) {
 	p := make([]byte, 4<<10)
 	for _, n := range []int{10, 100, 1000, 4000} {
@@ -74,8 +75,8 @@ func BenchmarkWriteDirect(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend: is a buffer that was written on its own moved behind another's bytes for less
-// than its copy would cost?
+// BenchmarkAppend: does it cost less to append a separately written buffer to another than to copy
+// its bytes?
 func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{1 << 10, 64 << 10} {
 		b.Run(sizeName(size), func(b *testing.B) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// panics returns what call panics with.
+// panics returns the message with which call panics.
 func panics(call func()) (message string) {
 	defer func() { message, _ = recover().(string) }()
 	call()
@@ -39,7 +39,7 @@ func TestOutstandingReturnsToZero(t *testing.T) {
 	}
 }
 
-// TestCollectedBlocksDoNotCount: a Slice that nobody closed.
+// TestCollectedBlocksDoNotCount: a Slice that was never closed.
 func TestCollectedBlocksDoNotCount(t *testing.T) {
 	before, _ := Outstanding()
 	func() {

@@ -34,8 +34,8 @@ func TestAnnouncedLengthTakesNoMemory(t *testing.T) {
 	}
 }
 
-// TestMemoryFollowsArrival: at any time what is taken beyond what arrived is at most trustMax or
-// twice as much.
+// TestMemoryFollowsArrival: at any time the memory taken beyond what has arrived is at most
+// trustMax, or twice what has arrived.
 func TestMemoryFollowsArrival(t *testing.T) {
 	const n, part = 9 << 20, 1 << 16
 	data := numbered(n)
@@ -90,7 +90,7 @@ func TestGrowingPeek(t *testing.T) {
 	}
 }
 
-// TestGrowingPeekAcrossBlocks is the same when the bytes are there, in many blocks.
+// TestGrowingPeekAcrossBlocks is the same when the bytes are already there, in many blocks.
 func TestGrowingPeekAcrossBlocks(t *testing.T) {
 	const n = 1 << 19
 	counts := defaults

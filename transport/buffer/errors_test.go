@@ -32,7 +32,7 @@ func TestHostileSizes(t *testing.T) {
 		for op, call := range calls {
 			err := call()
 			if n == math.MaxInt32 && errors.Is(err, io.ErrUnexpectedEOF) {
-				continue // with 32 bits it is a length like others
+				continue // with 32 bits it is a length like any other
 			}
 			var size *SizeError
 			if !errors.As(err, &size) || size.Op != op || size.N != n || !errors.Is(err, fs.ErrInvalid) {
@@ -206,7 +206,7 @@ func TestCloseWithinFillAndDrain(t *testing.T) {
 	}
 }
 
-// TestPanics: each impossible state is noticed.
+// TestPanics: each impossible state is detected.
 func TestPanics(t *testing.T) {
 	fresh := func() *LinkBuffer { return &LinkBuffer{} }
 	for name, call := range map[string]func(){

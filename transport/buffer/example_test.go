@@ -24,7 +24,7 @@ func (s readerSource) Fill(b *buffer.LinkBuffer, need int) error {
 	return nil
 }
 
-// writerSink takes what a LinkBuffer has to an io.Writer.
+// writerSink writes what a LinkBuffer holds to an io.Writer.
 type writerSink struct{ w io.Writer }
 
 func (s writerSink) Drain(b *buffer.LinkBuffer) error {
@@ -84,8 +84,8 @@ func ExampleLinkBuffer_Flush() {
 	// buffer: need 4 bytes, have 3 true
 }
 
-// A codec that computed the size of a message inserts a long string by reference and
-// drops the room it had asked for.
+// A codec that has computed the size of a message inserts a long string by reference and drops the
+// room that it had reserved for the string.
 func ExampleLinkBuffer_WriteDirect() {
 	var b buffer.LinkBuffer
 	defer b.Close()

@@ -24,7 +24,7 @@ func TestReadFrameIsOwned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Up to trustMax, or hardly more, only what came with the header is copied, above it a
+		// Up to trustMax, or hardly more, only what came with the header is copied; above it a
 		// third of the frame.
 		most := 64 << 10
 		if n > trustMax+trustMax/8 {
@@ -69,8 +69,8 @@ func TestReadFrameResumes(t *testing.T) {
 	}
 }
 
-// TestAwaitFrame: a frame that comes in parts, with deadlines between them, and that is handed on
-// by Slice and Append, is in one piece of memory, which is its taker's alone: most of it is never
+// TestAwaitFrame: a frame that comes in parts, with deadlines between them, and that Slice and
+// Append hand on, is in one piece of memory that belongs to its taker alone: most of it is never
 // copied.
 func TestAwaitFrame(t *testing.T) {
 	const header = 100
@@ -132,7 +132,7 @@ func TestAwaitFrame(t *testing.T) {
 	}
 }
 
-// TestLittleOfFrame: what little is taken of a frame's memory does not keep all of that.
+// TestLittleOfFrame: a small part taken of a frame's memory does not keep all of that memory.
 func TestLittleOfFrame(t *testing.T) {
 	const n = 1 << 20
 	var b LinkBuffer
@@ -147,8 +147,8 @@ func TestLittleOfFrame(t *testing.T) {
 	}
 }
 
-// TestFrameThatDoesNotBegin has ReadFrame fail before anything has come, again and again, as at a
-// timeout: it keeps no memory for the frame.
+// TestFrameThatDoesNotBegin: ReadFrame fails again and again before anything has come, as at a
+// timeout. It keeps no memory for the frame.
 func TestFrameThatDoesNotBegin(t *testing.T) {
 	const n = 1 << 20
 	var b LinkBuffer

@@ -20,7 +20,7 @@ type held struct {
 	got, want []byte
 }
 
-// model is a LinkBuffer and what it should contain.
+// model is a LinkBuffer and what it must contain.
 type model struct {
 	t    *testing.T
 	buf  *LinkBuffer
@@ -28,12 +28,12 @@ type model struct {
 
 	readable []byte
 	written  []byte // not flushed
-	inserted []bool // for each of written: it came through WriteDirect
+	inserted []bool // for each byte of written: it came through WriteDirect
 	unfilled []held // from Malloc, filled as late as possible
 	seen     []held // from Next, Peek, Until
 
 	feed   int // bytes that the Source still has
-	pieces int // up to how many bytes it gives at once
+	pieces int // most bytes that it gives at once
 
 	readers sync.WaitGroup // goroutines that check Slices
 }
@@ -72,7 +72,7 @@ func (m *model) Fill(b *LinkBuffer, need int) error {
 	return nil
 }
 
-// mayRead returns whether n bytes should be readable, after what the Source still has.
+// mayRead returns whether n bytes must be readable, including what the Source still has.
 func (m *model) mayRead(n int) bool {
 	if n <= len(m.readable) {
 		return true
@@ -112,7 +112,7 @@ func (m *model) fillMalloced() {
 	m.unfilled = nil
 }
 
-// write appends to the model what a writing method took.
+// write appends p, which a writing method took, to the model.
 func (m *model) write(p []byte) {
 	m.written = append(m.written, p...)
 	m.inserted = append(m.inserted, make([]bool, len(p))...)
@@ -230,8 +230,8 @@ func (m *model) checkPart(part Reader, want []byte, seed int64) {
 	})
 }
 
-// FuzzLinkBuffer runs a program of pairs of bytes, operation and argument, on a LinkBuffer
-// and on plain slices.
+// FuzzLinkBuffer runs a program on a LinkBuffer and on plain slices. Each step is a pair of bytes,
+// operation and argument.
 func FuzzLinkBuffer(f *testing.F) {
 	for seed := range int64(64) {
 		random := rand.New(rand.NewSource(seed))
@@ -414,7 +414,7 @@ func overwrite(p []byte) {
 	}
 }
 
-// first returns the first n readable bytes of the model if there should be as many.
+// first returns the first n readable bytes of the model if there must be that many.
 func (m *model) first(n int, may bool) []byte {
 	if !may || n > len(m.readable) {
 		return nil

@@ -148,7 +148,7 @@ func TestReadSizeFollowsTraffic(t *testing.T) {
 	b.Commit(0)
 }
 
-// TestHotPathsDoNotAllocate runs each once before, so that the pools have blocks.
+// TestHotPathsDoNotAllocate first runs each path once, so that the pools have blocks.
 func TestHotPathsDoNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool drop blocks at random")

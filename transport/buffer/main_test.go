@@ -11,8 +11,8 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if n, ok := Outstanding(); ok && n != 0 {
-		// Blocks that tests left to the garbage collector on purpose do not count once
-		// it has found them; its cleanups run on a goroutine of their own.
+		// Blocks that tests leave to the garbage collector on purpose no longer count once it has
+		// found them. Its cleanups run on a goroutine of their own.
 		for range 100 {
 			runtime.GC()
 			runtime.Gosched()

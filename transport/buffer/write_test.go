@@ -31,7 +31,7 @@ func TestMallocStays(t *testing.T) {
 	}
 }
 
-// TestWriteDirectIsLinear counts the blocks looked at.
+// TestWriteDirectIsLinear counts the blocks that the searches look at.
 func TestWriteDirectIsLinear(t *testing.T) {
 	for _, n := range []int{10, 1000, 4000} {
 		counts := defaults
