@@ -17,7 +17,7 @@ import (
 //
 // An OnPrepare, OnConnect or OnRequest that panics, or ends its goroutine (runtime.Goexit), ends
 // its connection, with a *PanicError as the cause, and nothing else. Any other callback that does
-// so counts as returned. OnPanic is told of all of them.
+// so counts as returned. OnPanic is called for all of them.
 type Config struct {
 	// OnPrepare is called before anything can be read, while the goroutine that accepts or dials
 	// waits, and must not block. It may set timeouts and callbacks and may Close the connection.

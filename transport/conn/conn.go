@@ -19,10 +19,11 @@ import (
 // any goroutine while the Reader is not in use; it takes and releases the Reader's bytes. Write may
 // be called while the Writer is not in use. The other methods may be called from any goroutine at
 // any time, unless they say otherwise.
-//
-// Nearly all the memory of an idle connection is its Conn. So its fields are ordered, within and
-// between groups, for little padding, and it fits a size class of the allocator (TestConnSize).
 type Conn struct {
+	// Nearly all the memory of an idle connection is its Conn. So its fields are ordered, within
+	// and between groups, for little padding, and a Conn fits a size class of the allocator
+	// (TestConnSize).
+
 	// immutable after newConn
 	config  *Config
 	clock   clock

@@ -37,10 +37,11 @@
 // poller reports it, a worker takes it from the queue, reads, and runs OnRequest. If few
 // connections are in use and none waits, the worker then lingers: it parks on this socket in Go's
 // own poller, so that the next request needs no goroutine switch. The sweep ends this wait when
-// nothing has come for a tick. A connection without OnRequest is read by its user. When it was
-// unused for a tick the poller watches it, so that the peer's FIN is seen and a callback of
-// SetOnReadable is told of bytes that come. With such a callback a write does not count as use: it
-// leaves the watch in place.
+// nothing has come for a tick.
+//
+// A connection without OnRequest is read by its user. When it was unused for a tick the poller
+// watches it, so that the peer's FIN is seen and a callback of SetOnReadable is told of bytes that
+// come. With such a callback a write does not count as use: it leaves the watch in place.
 //
 // A connection that no poller can watch (any net.Conn other than a plain TCP or Unix socket, and
 // all of them on Windows or with the build tag nopoller) runs the same code and always lingers.
@@ -66,6 +67,28 @@
 // A Conn owns the net.Conn it was made from. Slices from the Reader belong to the connection and
 // are valid until Release, and no longer than OnRequest runs. The creator of a Group, a Server or a
 // connection closes it.
+//
+// # Unix sockets
+//
+// ListenUnix binds its socket under another name of the same length in the same folder, and renames
+// it. The kernel knows only the first name, so that is the RemoteAddr of a client's net.Conn,
+// unless the client uses a Dialer. The new file has the mode of the earlier one and, if this
+// process may set it, its owner, provided that this user or root decided them: one of the two owns
+// the earlier file, or only they may write to the folder. A server whose successor stops first is
+// not reachable again.
+//
+// The listener's Close removes the file only while it is its own. Listeners of this kind keep this
+// promise to each other by locking the folder meanwhile (flock(2)). Another program may remove a
+// file that is no longer its own, as net.UnixListener's Close does. A process that is killed inside
+// ListenUnix may leave a socket with a name of a dot and letters. The next ListenUnix removes it if
+// its address has nine letters or more after the last slash.
+//
+// ListenUnix waits for the lock until ctx ends, and at most a second. Any user who may read the
+// folder can keep it locked, and some file systems have no locks, so ListenUnix then goes on
+// without it. That is no error: a client is still never refused. Only two things are lost:
+// leftovers stay, and a server that stops at that very moment could remove the new file. On
+// Windows, Solaris and AIX an earlier file is removed instead of replaced, and Close removes the
+// file in any case.
 //
 // # Errors
 //

@@ -32,29 +32,10 @@ type UnixListener struct {
 
 // ListenUnix listens with lc on the Unix socket address, in place of any server that has had the
 // name so far. From then on clients reach the new listener, and no client is refused meanwhile.
-// Earlier servers keep the connections that they have accepted, or have in their backlogs. A server
-// whose successor stops first is not reachable again. A socket's file without a listener is
-// replaced as well. The new file has the mode of the earlier one and, if this process may set it,
-// its owner, provided that this user or root decided them: one of the two owns the earlier file, or
-// only they may write to the folder. Any other file is left alone (ErrNotSocket). An abstract name,
-// which begins with "@", changes hands only when its owner has closed it.
-//
-// For this the socket is bound under another name of the same length in the same folder, and
-// renamed. Addr returns the final name. The kernel knows only the first name, so that is the
-// RemoteAddr of a client's net.Conn, unless the client uses a Dialer.
-//
-// Close removes the file only while it is the listener's own. Listeners of this kind keep this
-// promise to each other by locking the folder meanwhile (flock(2)). Another program may remove a
-// file that is no longer its own, as net.UnixListener's Close does. A process that is killed inside
-// ListenUnix may leave a socket with a name of a dot and letters. The next ListenUnix removes it if
-// address has nine letters or more after the last slash.
-//
-// ListenUnix waits for the lock until ctx ends, and at most a second. Any user who may read the
-// folder can keep it locked, and some file systems have no locks, so ListenUnix then goes on
-// without it. That is no error: a client is still never refused. Only two things are lost:
-// leftovers stay, and a server that stops at that very moment could remove the new file. On
-// Windows, Solaris and AIX an earlier file is removed instead of replaced, and Close removes the
-// file in any case.
+// Earlier servers keep the connections that they have accepted, or have in their backlogs. A
+// socket's file without a listener is replaced as well. Any other file is left alone
+// (ErrNotSocket). An abstract name, which begins with "@", changes hands only when its owner has
+// closed it. Addr returns the final name. See Unix sockets in the package documentation.
 func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*UnixListener, error) {
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
 	var err error
@@ -74,8 +55,8 @@ func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*Uni
 
 // InheritUnix returns a listener on the Unix socket that another process has handed over as file.
 // The caller still owns file. address is the name that clients know and that Addr returns; package
-// net's FileListener would return the name that the socket was bound with, see ListenUnix. Close
-// leaves the socket's file alone unless SetUnlinkOnClose says that it belongs to this process now.
+// net's FileListener would return the name that the socket was bound with. Close leaves the
+// socket's file alone unless SetUnlinkOnClose says that it belongs to this process now.
 func InheritUnix(file *os.File, address string) (*UnixListener, error) {
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
 	ln, err := net.FileListener(file)
