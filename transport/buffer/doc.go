@@ -46,12 +46,12 @@
 //
 // # Errors
 //
-//   - ErrClosed: after Close; it is a net.ErrClosed.
-//   - *ShortError: no Source and not enough bytes; it is an io.EOF if there are none, otherwise
-//     an io.ErrUnexpectedEOF.
-//   - *SizeError: a length below zero or too large; it is an fs.ErrInvalid.
-//   - *AppendError: Append of another kind of Writer; it is an errors.ErrUnsupported.
-//   - ErrUnflushed: the Source is needed while written bytes wait in the same buffer.
+//   - ErrClosed: after Close; it matches net.ErrClosed.
+//   - *ShortError: no Source and not enough bytes; it matches io.EOF if there are none, otherwise
+//     io.ErrUnexpectedEOF.
+//   - *SizeError: a length below zero or too large; it matches fs.ErrInvalid.
+//   - *AppendError: Append of another kind of Writer; it matches errors.ErrUnsupported.
+//   - ErrUnflushed: a read needs the Source while written bytes wait in the same buffer.
 //   - Errors of the Source and the Sink are returned as they are. io.ErrNoProgress and
 //     io.ErrShortWrite stand for a Source or a Sink that broke its contract.
 //
