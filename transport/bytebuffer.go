@@ -19,30 +19,28 @@ var (
 	errNotWritable = errors.New("kiteline: buffer is for reading only")
 	errNotOurs     = errors.New("kiteline: append of another transport's buffer")
 
-	// ErrMessageTooLarge is what a message fails with that wants more bytes than WithMaxFrame
-	// allows.
+	// ErrMessageTooLarge is the error of a message longer than WithMaxFrame allows.
 	ErrMessageTooLarge = errors.New("kiteline: message is larger than the limit")
 
-	// ErrForeignConn is what a call fails with if a user's dialer returned a
-	// connection that is not a netpoll.Connection, which Kitex's handlers need.
+	// ErrForeignConn is the error of a call on a connection that is not a netpoll.Connection, from
+	// a dialer other than Kiteline's. Kitex's handlers need one.
 	ErrForeignConn = errors.New("kiteline: connection is not a netpoll.Connection")
 )
 
-// byteBuffer is a connection's Reader or Writer as a remote.ByteBuffer: what a
-// Kitex codec reads one message from or writes one to. It belongs to the
-// goroutine that handles the message, from the extension's New until Release,
-// after which it is reused: no method may be called then.
+// byteBuffer is a connection's Reader or Writer as a remote.ByteBuffer: a Kitex codec reads one
+// message from it or writes one to it. It belongs to the goroutine that handles the message from
+// the extension's New method until Release. Then it is reused, and no method may be called.
 //
-// Memory is the connection's: a slice from Next or Peek is valid until Release,
-// one from Malloc until Flush.
+// Memory is the connection's: a slice from Next or Peek is valid until Release, a slice from Malloc
+// until Flush.
 type byteBuffer struct {
 	conn    *netpollconn.Conn // nil for a buffer in memory
 	reader  buffer.Reader     // nil if it cannot be read
 	writer  buffer.Writer     // nil if it cannot be written
 	readLen int               // bytes taken out since it was made
 	maxRead int               // bytes that may be taken out; zero: any number
-	framed  int               // bytes of the frame that was peeked at; zero: none was, see noteFrame
-	call    *timedCall        // what limits its waits; nil: the connection's own timeouts
+	framed  int               // bytes of the frame that was peeked at; zero: none; see noteFrame
+	call    *timedCall        // limits its waits; nil: the connection's own timeouts do
 }
 
 var (
@@ -71,15 +69,15 @@ func newWriteBuffer(c *netpollconn.Conn) remote.ByteBuffer {
 	return b
 }
 
-// newMemoryBuffer is for a message that is in memory as a whole. One of r and w is nil.
-// Flush makes what was written readable there; Release leaves r empty.
+// newMemoryBuffer returns a buffer for a message that is in memory as a whole. One of r and w is
+// nil. Flush makes what was written to w readable there. Release leaves r empty.
 func newMemoryBuffer(r buffer.Reader, w buffer.Writer) *byteBuffer {
 	b := byteBuffers.Get().(*byteBuffer)
 	b.reader, b.writer = r, w
 	return b
 }
 
-// newForeignReadBuffer is for a connection of another transport.
+// newForeignReadBuffer returns a buffer for a connection of another transport.
 func newForeignReadBuffer(c net.Conn) remote.ByteBuffer {
 	if nc, ok := c.(netpoll.Connection); ok {
 		return knetpoll.NewReaderByteBuffer(nc.Reader())
@@ -87,7 +85,7 @@ func newForeignReadBuffer(c net.Conn) remote.ByteBuffer {
 	return knetpoll.NewReaderByteBuffer(netpoll.NewReader(refusing{}))
 }
 
-// newForeignWriteBuffer is for a connection of another transport.
+// newForeignWriteBuffer returns a buffer for a connection of another transport.
 func newForeignWriteBuffer(c net.Conn) remote.ByteBuffer {
 	if nc, ok := c.(netpoll.Connection); ok {
 		return knetpoll.NewWriterByteBuffer(nc.Writer())
@@ -113,15 +111,15 @@ func (b *byteBuffer) NetpollReader() netpoll.Reader {
 	return limitedReader{Reader: b.conn.Reader(), b: b}
 }
 
-// limitedReader is a connection's reader as Kitex's skip decoder uses it, which asks for
-// Len and Peek alone, several times for each message.
+// limitedReader is a connection's reader for Kitex's skip decoder, which calls only Len and Peek,
+// several times for each message.
 type limitedReader struct {
 	netpoll.Reader
 	b *byteBuffer
 }
 
-// Len implements netpoll.Reader, without asking the socket: bytes beyond the limit are not this
-// message's.
+// Len implements netpoll.Reader. It does not ask the socket, and leaves out bytes beyond the limit,
+// which are not this message's.
 func (r limitedReader) Len() int {
 	if n := r.b.reader.Len(); r.b.maxRead == 0 || n <= r.b.maxRead-r.b.readLen {
 		return n
@@ -137,9 +135,9 @@ func (r limitedReader) Peek(n int) ([]byte, error) {
 	return r.Reader.Peek(n)
 }
 
-// Release implements remote.ByteBuffer. What was read is released, and the
-// buffer is reused. After a failed write, cause being why, what was written and
-// not flushed is dropped: half a message must not go out with the next one.
+// Release implements remote.ByteBuffer. It releases what was read, and the buffer is reused. If
+// cause, the error of a failed write, is not nil, it drops what was written and not flushed: half a
+// message must not go out with the next one.
 func (b *byteBuffer) Release(cause error) error {
 	var err error
 	if b.call != nil {
@@ -166,8 +164,8 @@ func (b *byteBuffer) NewBuffer() remote.ByteBuffer {
 	return n
 }
 
-// AppendBuffer implements remote.ByteBuffer: it moves what was written to
-// another's NewBuffer behind what was written here, without a copy, and releases the other.
+// AppendBuffer implements remote.ByteBuffer: it moves what was written to other, a buffer from
+// NewBuffer, behind what was written here, without a copy, and releases other.
 func (b *byteBuffer) AppendBuffer(other remote.ByteBuffer) error {
 	o, ok := other.(*byteBuffer)
 	switch {

@@ -12,8 +12,8 @@ import (
 
 // The reading half of byteBuffer.
 
-// readError gives a connection's error netpoll's value, by which Kitex classifies it. In
-// memory a message that ends too soon is the message's fault, and no end of a connection.
+// readError gives a connection's error netpoll's value, by which Kitex classifies it. In memory a
+// message that ends too soon is the message's fault, not the end of a connection.
 func (b *byteBuffer) readError(err error) error {
 	if b.conn == nil {
 		return netpollconn.MemoryError(err)
@@ -21,15 +21,15 @@ func (b *byteBuffer) readError(err error) error {
 	return netpollconn.ReadError(err)
 }
 
-// limit has a wait for n bytes, if there is to be one, end with the call.
+// limit makes a wait for n bytes, if one is needed, end with the call.
 func (b *byteBuffer) limit(n int) {
 	if b.call != nil && b.reader.Len() < n {
 		b.call.limitRead(b.conn)
 	}
 }
 
-// allow reports an error if n more bytes are more than a message may have. A codec that believes
-// what a peer announces fails by that before it waits, and before memory is taken.
+// allow returns an error if n more bytes would exceed what a message may have. So a codec that
+// believes the length a peer announces fails before it waits, and before it takes memory.
 func (b *byteBuffer) allow(n int) error {
 	if b.maxRead > 0 && n > b.maxRead-b.readLen {
 		return fmt.Errorf("%w: %d bytes wanted, at most %d", ErrMessageTooLarge, n, b.maxRead-b.readLen)
@@ -73,12 +73,12 @@ func (b *byteBuffer) Peek(n int) ([]byte, error) {
 	return p, nil
 }
 
-// frameStart is how many bytes Kitex's codec looks at before it takes any of a message.
+// frameStart is how many bytes Kitex's codec peeks at before it takes any of a message.
 const frameStart = 8
 
-// noteFrame keeps the length of a frame, given its first bytes. Kitex's codec forgets that of a
-// TTHeader frame once it has seen the length of the payload inside (checkPayload in
-// default_codec.go), and some of its readers do not ask for that of a payload.
+// noteFrame keeps the length of a frame, given its first bytes. Kitex's codec forgets the length of
+// a TTHeader frame once it has seen the length of the payload inside (checkPayload in
+// default_codec.go), and some of its readers do not check a payload's length.
 func (b *byteBuffer) noteFrame(start []byte) {
 	second := binary.BigEndian.Uint32(start[codec.Size32:]) & codec.MagicMask
 	if codec.IsTTHeader(start) || second == codec.ThriftV1Magic || second == codec.ProtobufV1Magic {
@@ -86,8 +86,7 @@ func (b *byteBuffer) noteFrame(start []byte) {
 	}
 }
 
-// checkFrame reports an error unless the payload that comes next, of n bytes, ends where its frame
-// does.
+// checkFrame returns an error unless the next n bytes, the payload, end where the frame does.
 func (b *byteBuffer) checkFrame(n int) error {
 	if end := b.readLen + n; b.framed != 0 && end != b.framed {
 		kind := thrift.TrailingBytes
@@ -118,8 +117,8 @@ func (b *byteBuffer) Skip(n int) error {
 	return nil
 }
 
-// Read implements io.Reader: it waits for at least one byte and takes what
-// there is, up to len(p).
+// Read implements io.Reader: it waits for at least one byte and takes what has arrived, up to
+// len(p).
 func (b *byteBuffer) Read(p []byte) (int, error) {
 	if b.reader == nil {
 		return 0, errNotReadable
@@ -160,8 +159,8 @@ func (b *byteBuffer) ReadBinary(p []byte) (int, error) {
 	return copy(p, next), nil
 }
 
-// ReadFrame implements buffer.FrameReader: the next n bytes as one slice of the
-// caller's own.
+// ReadFrame implements buffer.FrameReader: it returns the next n bytes as one slice that the caller
+// owns.
 func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
 	if b.reader == nil {
 		return nil, errNotReadable
@@ -178,7 +177,7 @@ func (b *byteBuffer) ReadFrame(n int) ([]byte, error) {
 	return p, nil
 }
 
-// ReadableLen implements remote.ByteBuffer: -1 for a buffer that cannot be read.
+// ReadableLen implements remote.ByteBuffer. It returns -1 for a buffer that cannot be read.
 func (b *byteBuffer) ReadableLen() int {
 	if b.reader == nil {
 		return -1
@@ -189,9 +188,9 @@ func (b *byteBuffer) ReadableLen() int {
 // ReadLen implements remote.ByteBuffer.
 func (b *byteBuffer) ReadLen() int { return b.readLen }
 
-// Bytes implements remote.ByteBuffer: what can be read now, without taking it; for a
-// buffer of NewBuffer, what was written to it, which is submitted by that. The
-// slice is valid until Release.
+// Bytes implements remote.ByteBuffer: it returns what can be read now, without taking it. For a
+// buffer from NewBuffer it submits and returns what was written to it. The slice is valid until
+// Release.
 func (b *byteBuffer) Bytes() ([]byte, error) {
 	if b.reader != nil {
 		return b.Peek(b.reader.Len())

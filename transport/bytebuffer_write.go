@@ -25,8 +25,8 @@ func (b *byteBuffer) MallocAck(n int) error {
 	return netpollconn.WriteError(b.writer.MallocAck(n))
 }
 
-// WriteDirect implements remote.NocopyWrite: p goes before the last remainCap
-// malloced bytes, by reference until Flush.
+// WriteDirect implements remote.NocopyWrite: it inserts p, by reference until Flush, before the
+// last remainCap malloced bytes.
 func (b *byteBuffer) WriteDirect(p []byte, remainCap int) error {
 	if b.writer == nil {
 		return errNotWritable
@@ -45,7 +45,7 @@ func (b *byteBuffer) Link(p []byte) error {
 	return netpollconn.WriteError(b.writer.WriteDirect(p, 0))
 }
 
-// MallocLen is WrittenLen, under the name that buffers have for it.
+// MallocLen is WrittenLen under the name that package buffer has for it.
 func (b *byteBuffer) MallocLen() int { return b.WrittenLen() }
 
 // Write implements io.Writer. It copies p.
@@ -66,7 +66,7 @@ func (b *byteBuffer) WriteString(s string) (int, error) {
 	return n, netpollconn.WriteError(err)
 }
 
-// WriteBinary implements remote.ByteBuffer: p may be kept by reference until Flush.
+// WriteBinary implements remote.ByteBuffer. It may keep p by reference until Flush.
 func (b *byteBuffer) WriteBinary(p []byte) (int, error) {
 	if b.writer == nil {
 		return 0, errNotWritable
@@ -75,7 +75,7 @@ func (b *byteBuffer) WriteBinary(p []byte) (int, error) {
 	return n, netpollconn.WriteError(err)
 }
 
-// WrittenLen implements remote.ByteBuffer: -1 for a buffer that cannot be written.
+// WrittenLen implements remote.ByteBuffer. It returns -1 for a buffer that cannot be written.
 func (b *byteBuffer) WrittenLen() int {
 	if b.writer == nil {
 		return -1
@@ -83,8 +83,8 @@ func (b *byteBuffer) WrittenLen() int {
 	return b.writer.MallocLen()
 }
 
-// Flush implements remote.ByteBuffer: it returns when the kernel has taken
-// everything, or the connection has failed and is closed.
+// Flush implements remote.ByteBuffer. It returns when the kernel has taken everything, or when the
+// connection has failed and is closed.
 func (b *byteBuffer) Flush() error {
 	if b.writer == nil {
 		return errNotWritable
@@ -110,7 +110,7 @@ func (b *byteBuffer) writtenBytes() ([]byte, error) {
 	return memory.Peek(memory.Len())
 }
 
-// readFrame takes n bytes as memory of the caller's own, in the cheapest way r has.
+// readFrame takes n bytes as memory that the caller owns, in the cheapest way r has.
 func readFrame(r buffer.Reader, n int) ([]byte, error) {
 	if f, ok := r.(buffer.FrameReader); ok {
 		return f.ReadFrame(n)

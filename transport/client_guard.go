@@ -7,18 +7,19 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// Kitex gives a call's connection back where the call returns (remotecli/client.go). Code of the
-// user's that runs in between may panic, which Kitex makes the call's error, or end its goroutine:
-// then nobody gives the connection back, or the call's place on a shared one. A callGuard does. It
-// is around all such code: bound handlers, meta handlers among them, and the codec.
+// Kitex gives a call's connection back when the call returns (remotecli/client.go). The user's code
+// that runs in between may panic, which Kitex turns into the call's error, or end its goroutine.
+// Then Kitex gives back neither the connection nor the call's place on a shared one, and a
+// callGuard does. It surrounds all such code: bound handlers, meta handlers among them, and the
+// codec.
 
-// callGuard ends what a client's calls leave behind that did not return.
+// callGuard ends what calls of a client that did not return leave behind.
 type callGuard struct {
 	opt *remote.ClientOption // immutable once Kitex has set the client up
 }
 
-// guardBounds has g look after the bound handlers of its client. Kitex makes a pipeline of them
-// when the handler is there, and one more for streams.
+// guardBounds puts g around the bound handlers of its client. Kitex makes a pipeline of them when
+// it has the handler, and one more for streams.
 func (g callGuard) guardBounds() {
 	for i, h := range g.opt.Outbounds {
 		if _, done := h.(guardedOutbound); !done {
@@ -32,7 +33,7 @@ func (g callGuard) guardBounds() {
 	}
 }
 
-// watch calls f and gives c back if f does not return.
+// watch calls f and releases c if f does not return.
 func (g callGuard) watch(c net.Conn, f func() (context.Context, error)) (ctx context.Context, err error) {
 	returned := false
 	defer func() {
@@ -45,10 +46,10 @@ func (g callGuard) watch(c net.Conn, f func() (context.Context, error)) (ctx con
 	return ctx, err
 }
 
-// release ends the call that has c, and c itself unless other calls share it.
+// release ends the call that uses c, and c itself unless other calls share it.
 func (g callGuard) release(c net.Conn) {
 	switch c := c.(type) {
-	case nil: // the call did not get so far, or is none of ours
+	case nil: // the call has no connection yet, or is not ours
 	case *clientCall:
 		c.End()
 	default:
@@ -65,8 +66,8 @@ func (g callGuard) release(c net.Conn) {
 	}
 }
 
-// guardedOutbound is an outbound handler, whose Write has the connection as an argument. A call
-// without a connection fails before it: the handler has nothing to write to.
+// guardedOutbound is an outbound handler. Its Write has the connection as an argument. A call
+// without a connection fails before the handler, which would have nothing to write to.
 type guardedOutbound struct {
 	remote.OutboundHandler
 	guard callGuard
@@ -80,13 +81,13 @@ func (h guardedOutbound) Write(ctx context.Context, c net.Conn, msg remote.Messa
 	return h.guard.watch(c, func() (context.Context, error) { return h.OutboundHandler.Write(ctx, c, msg) })
 }
 
-// guardedInbound is an inbound handler, whose OnMessage finds the connection at the message.
+// guardedInbound is an inbound handler. Its OnMessage finds the connection in the message's tags.
 type guardedInbound struct {
 	remote.InboundHandler
 	guard callGuard
 }
 
-// replyConnKey is the tag of a reply's connection.
+// replyConnKey is the message tag for a reply's connection.
 const replyConnKey = "kiteline-conn"
 
 // OnMessage implements remote.InboundHandler.
@@ -98,7 +99,7 @@ func (h guardedInbound) OnMessage(ctx context.Context, args, result remote.Messa
 	return h.guard.watch(c, func() (context.Context, error) { return h.InboundHandler.OnMessage(ctx, args, result) })
 }
 
-// clientHandler is Kitex's default handler, for calls that have a connection each.
+// clientHandler is Kitex's default handler, for calls that each have a connection of their own.
 type clientHandler struct {
 	remote.ClientTransHandler
 	guard callGuard

@@ -10,22 +10,22 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// connContext is the context of a server's connection, as Kitex's handler has made it: with an
-// rpcinfo of 1.5 KiB for the call that the connection carries. On a multiplexed connection each
-// call has its own, and this one would be kept for nothing, by each connection that is idle: it is
-// there until the first requests have been read, and again when the connection has ended, since
-// handlers of users' may look at it then. What others have made of the context refers to it, so it
-// is what changes.
+// connContext is the context of a server's connection. Kitex's handler makes it with an rpcinfo of
+// 1.5 KiB for the call that the connection carries. On a multiplexed connection each call has its
+// own rpcinfo, and every idle connection would keep this one for nothing. So the context has it
+// only until the first requests have been read, and again when the connection has ended, since
+// users' handlers may look at it then. Contexts derived from this one refer to it, so it changes in
+// place.
 type connContext struct {
 	// immutable
 	handler *serverHandler
-	given   context.Context // what OnActive was given
+	given   context.Context // the argument of OnActive
 
-	now         atomic.Pointer[context.Context] // what it stands for; never nil
-	multiplexed bool                            // owned by the goroutine that handles the connection's requests
+	now         atomic.Pointer[context.Context] // the context in force; never nil
+	multiplexed bool                            // owned by the goroutine that handles requests
 }
 
-// connContextKey finds a connContext in what others have made of it.
+// connContextKey finds a connContext in a context derived from it.
 type connContextKey struct{}
 
 var _ context.Context = (*connContext)(nil)
@@ -41,7 +41,7 @@ func (h *serverHandler) OnActive(ctx context.Context, nc net.Conn) (context.Cont
 	return c, nil
 }
 
-// connContextOf returns the connection's context that ctx was made of; nil if there is none.
+// connContextOf returns the connContext that ctx derives from; nil if there is none.
 func connContextOf(ctx context.Context) *connContext {
 	c, ok := ctx.(*connContext)
 	if !ok {
@@ -50,9 +50,9 @@ func connContextOf(ctx context.Context) *connContext {
 	return c
 }
 
-// noteRead is called when all handlers have returned from reading a connection's requests, other
-// than those that the multiplexing server reads. On a multiplexed one it takes the rpcinfo away, if
-// Kitex makes one for each call in its place. What Kitex's handler adds besides stays.
+// noteRead is called when all handlers have returned from reading a connection's requests, except
+// those that the multiplexing server reads. On a multiplexed connection it removes the rpcinfo if
+// Kitex makes one for each call instead. What else Kitex's handler adds to the context stays.
 func noteRead(ctx context.Context) {
 	c := connContextOf(ctx)
 	if c == nil || !c.multiplexed || !rpcinfo.PoolEnabled() {
@@ -65,8 +65,8 @@ func noteRead(ctx context.Context) {
 	c.now.Store(&bare)
 }
 
-// noteInactive is called before handlers are told that nc, whose context ctx is, has ended. They
-// find an rpcinfo.
+// noteInactive is called before handlers are told that nc has ended. It sees to it that they find
+// an rpcinfo in ctx, nc's context.
 func noteInactive(ctx context.Context, nc net.Conn) {
 	c := connContextOf(ctx)
 	if c == nil || rpcinfo.GetRPCInfo(c) != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// NewDialer returns Kiteline's dialer for client.WithDialer, for those who do not use
-// NewClientSuite. Its connections are *netpollconn.Conn. It panics if an option is not for it.
+// NewDialer returns Kiteline's dialer for client.WithDialer, for clients without NewClientSuite.
+// Its connections are *netpollconn.Conn. NewDialer panics if given an option for something else.
 func NewDialer(opts ...Option) remote.Dialer {
 	s := newSettings(takerDialer, opts)
 	if s.refused != nil {

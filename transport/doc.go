@@ -7,27 +7,25 @@
 //	svr := echoservice.NewServer(handler, server.WithSuite(kiteline.NewServerSuite()))
 //	cli := echoservice.MustNewClient("echo", client.WithSuite(kiteline.NewClientSuite()))
 //
-// Either side works with any stock Kitex peer. Options given after a suite win
-// over it. The parts of a suite are there on their own too:
-// NewTransServerFactory, NewServerTransHandlerFactory, NewDialer,
-// NewClientTransHandlerFactory and NewPool.
+// Either side works with any stock Kitex peer. Options given after a suite win over it. The parts
+// of a suite are also available on their own: NewTransServerFactory, NewServerTransHandlerFactory,
+// NewDialer, NewClientTransHandlerFactory and NewPool.
 //
 // # Shared connections
 //
-// The calls of a client with NewMuxClientSuite share a few connections per address
-// (see package mux), kept in a MuxPool. A server with NewServerSuite needs no option for
-// that; with any other server such a client uses a connection for each call in flight. WithMux
-// configures it, and a server's WithMuxServer is for the calls of such clients.
+// The calls of a client with NewMuxClientSuite share a few connections per address (see package
+// mux), kept in a MuxPool. A server with NewServerSuite needs no option for that. With any other
+// server such a client uses a connection for each call in flight. WithMux configures the client,
+// and WithMuxServer how a server answers such clients.
 //
 // # What runs where
 //
-// On the server a connection of package conn calls Kitex's handlers when a
-// request has arrived: Kitex's detection, then its default handler with this
-// package's extension and buffers for Thrift and Protobuf, or Kitex's own
-// handlers for gRPC and TTHeader streaming. On the client the calling goroutine
-// writes the request and reads the reply itself, on a connection from the Pool
-// that it has to itself meanwhile, also if the call has a timeout or a context
-// that can end; see WithKitexTimeouts.
+// On the server a connection of package conn calls Kitex's handlers when a request has arrived.
+// Kitex's detection comes first. It chooses Kitex's default handler, with this package's extension
+// and buffers, for Thrift and Protobuf, and Kitex's own handlers for gRPC and TTHeader streaming.
+// On the client the calling goroutine writes the request and reads the reply itself, on a
+// connection from the Pool that no other call uses meanwhile. It does so even if the call has a
+// timeout or a context that can end; see WithKitexTimeouts.
 //
 // # Concurrency and ownership
 //
@@ -39,13 +37,13 @@
 // # Errors
 //
 // Errors of connections match both the standard library's values and netpoll's (see package
-// netpollconn), so Kitex classifies them as it does over netpoll. The error of a call that the
-// transport has ended, because its time was up or its context ended, is Kitex's and has a
-// CallError, which says how far the call had come and whether it was sent. Any other error of a
-// shared connection has a mux.Error, which says the same. A call for which there is no room matches
-// mux.ErrOverloaded, or mux.ErrRefused where it is the server that has none and the call's time was
-// over, or it is not to wait: Kitex tries it again only where a retry policy names that, and
-// circuit breakers ignore it.
+// netpollconn), so Kitex classifies them as it does over netpoll. When the transport ends a call
+// because its time is up or its context has ended, the error is Kitex's and wraps a CallError,
+// which says how far the call had come and whether it was sent. Any other error of a shared
+// connection wraps a mux.Error, which says the same. A call for which the client's own limits leave
+// no room, and which may not wait, fails with mux.ErrOverloaded. A call that the server's limits
+// refuse fails with mux.ErrRefused when its time is over, or at once if it may not wait. Kitex
+// retries either only where a retry policy names the error, and circuit breakers ignore both.
 //
 // # Limitations
 //

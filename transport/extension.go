@@ -15,17 +15,17 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// extension is what Kitex's default handlers need to know of a transport. It
-// gives them the connection's own buffers; a connection that is not Kiteline's,
-// from a dialer that a user gave after the suite, is served through its netpoll interface.
+// extension is what Kitex's default handlers need to know of a transport. It gives them the
+// connection's own buffers. A connection that is not Kiteline's, from a dialer that a user gave
+// after the suite, is served through its netpoll interface.
 type extension struct {
 	maxRead int // bytes of a message that is read; zero: any number
 }
 
 var _ trans.Extension = extension{}
 
-// SetReadTimeout implements trans.Extension: on a client the RPC timeout with
-// Kitex's margin, on a server the read timeout.
+// SetReadTimeout implements trans.Extension. It sets the RPC timeout with Kitex's margin on a
+// client, the read timeout on a server.
 func (extension) SetReadTimeout(_ context.Context, c net.Conn, cfg rpcinfo.RPCConfig, role remote.RPCRole) {
 	timeout := cfg.ReadWriteTimeout()
 	if role == remote.Client {
@@ -62,7 +62,7 @@ func (e extension) NewReadByteBuffer(_ context.Context, c net.Conn, _ remote.Mes
 	return newForeignReadBuffer(c)
 }
 
-// clientExtension has the buffers of a timedCall end with it.
+// clientExtension makes buffers whose waits end with their timedCall.
 type clientExtension struct{ extension }
 
 // NewWriteByteBuffer implements trans.Extension.
@@ -75,7 +75,7 @@ func (e clientExtension) NewReadByteBuffer(ctx context.Context, c net.Conn, m re
 	return timed(ctx, e.extension.NewReadByteBuffer(ctx, c, m), m, PhaseReceive)
 }
 
-// timed gives b to the call that m belongs to, which enters phase, until its Release.
+// timed gives b to the call that m belongs to, until b's Release. The call enters phase.
 func timed(ctx context.Context, b remote.ByteBuffer, m remote.Message, phase CallPhase) remote.ByteBuffer {
 	if ours, ok := b.(*byteBuffer); ok {
 		if call := timedCallOf(ctx, m.RPCInfo()); call != nil {
@@ -101,10 +101,10 @@ func (extension) IsTimeoutErr(err error) bool {
 	return err != nil && errors.Is(err, netpoll.ErrReadTimeout)
 }
 
-// IsRemoteClosedErr implements trans.Extension: Kitex does not count, nor log,
-// such an error as the server's. A connection that this side closed is one too,
-// as with netpoll. Only the connection's own errors carry netpoll's value, so
-// a payload that ends too soon inside its frame is not taken for a closed connection.
+// IsRemoteClosedErr implements trans.Extension: Kitex neither counts nor logs such an error as the
+// server's. A connection that this side closed counts too, as with netpoll. Only the connection's
+// own errors carry netpoll's value, so a payload that ends too soon inside its frame is not taken
+// for a closed connection.
 func (extension) IsRemoteClosedErr(err error) bool {
 	return err != nil && (errors.Is(err, netpoll.ErrConnClosed) || errors.Is(err, syscall.EPIPE))
 }

@@ -12,28 +12,28 @@ import (
 )
 
 // frameCodec refuses messages that do not end where their frames do, whatever codecs read the frame
-// and the payload: on a pooled connection the next message would be looked for at the wrong place,
-// and bytes of a payload would be a call.
+// and the payload. On a pooled connection the next message would otherwise be read from the wrong
+// place, and bytes of a payload could be taken for a call.
 //
-// It also removes what peers of package mux tell each other in headers. On a pooled connection only
-// a gateway passes that on, which has copied what it got on another one.
+// It also removes what peers of package mux tell each other in headers. On a pooled connection such
+// a header comes only from a gateway that has copied it from another connection.
 type frameCodec struct{ remote.Codec }
 
-// frameMetaCodec is a frameCodec of one that can also read headers and payload apart, as Kitex's
-// server does.
+// frameMetaCodec is the frameCodec of a codec that can also read headers and payload apart, as
+// Kitex's server does.
 type frameMetaCodec struct {
 	frameCodec
 	meta remote.MetaDecoder
 }
 
-// frameApartCodec is a frameMetaCodec of one whose Decode reads headers and payload apart and does
-// nothing else.
+// frameApartCodec is the frameMetaCodec of a codec whose Decode only reads headers and payload, one
+// after the other.
 type frameApartCodec struct{ frameMetaCodec }
 
 var _ remote.MetaDecoder = frameMetaCodec{}
 
 // framesAsKitex reports whether c is Kitex's default codec, which frames messages as the call's
-// protocol says. What another makes of them is known only to itself.
+// protocol says. How any other codec frames them is unknown.
 func framesAsKitex(c remote.Codec) bool {
 	if whole, ok := c.(frameApartCodec); ok {
 		c = whole.Codec
@@ -41,7 +41,7 @@ func framesAsKitex(c remote.Codec) bool {
 	return reflect.TypeOf(c) == reflect.TypeOf(codec.NewDefaultCodec())
 }
 
-// wholeFrames returns c as one that refuses messages that do not end where their frames do.
+// wholeFrames returns c as a codec that refuses messages that do not end where their frames do.
 func wholeFrames(c remote.Codec) remote.Codec {
 	switch c := c.(type) {
 	case nil, frameCodec, frameMetaCodec, frameApartCodec:
@@ -95,8 +95,8 @@ func (c frameMetaCodec) DecodePayload(ctx context.Context, m remote.Message, in 
 	return checkRead(in)
 }
 
-// checkRead reports an error unless the message that was read has ended where its frame does. Its
-// method is known by now, so that the peer can be told.
+// checkRead returns an error unless the message that was read has ended where its frame does. The
+// method is known by now, so the peer can be told.
 func checkRead(in remote.ByteBuffer) error {
 	if b, ours := in.(*byteBuffer); ours {
 		if err := b.checkFrame(0); err != nil {

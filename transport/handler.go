@@ -9,14 +9,14 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// NewServerTransHandlerFactory returns the factory of the handler that reads
-// and answers Thrift and Protobuf calls on a server's connections, multiplexed or not. For
-// server.WithTransHandlerFactory it has to be wrapped in Kitex's detection, as
-// NewServerSuite does; alone it serves neither gRPC nor TTHeader streaming.
+// NewServerTransHandlerFactory returns the factory of the handler that reads and answers Thrift and
+// Protobuf calls on a server's connections, multiplexed or not. For server.WithTransHandlerFactory,
+// wrap it in Kitex's detection, as NewServerSuite does: alone it serves neither gRPC nor TTHeader
+// streaming.
 //
 // A handler around it should pass remote.GracefulShutdown on. Otherwise clients of shared
-// connections hear of the server's end 100 ms later, and calls that have not begun when its time is
-// over fail as if they had.
+// connections hear of the server's end 100 ms later, and calls that have not begun when the
+// server's time is over fail as if they had.
 func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
 	return serverHandlerFactory{settings: newSettings(takerServerHandlers, opts)}
 }
@@ -39,9 +39,8 @@ func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.
 	return newServerHandler(opt, f.settings)
 }
 
-// NewClientTransHandlerFactory returns the factory of the handler that makes
-// calls over a client's connections, one at a time on each. Time-outs are Kitex's,
-// as with WithKitexTimeouts.
+// NewClientTransHandlerFactory returns the factory of the handler that makes calls over a client's
+// connections, one at a time on each. Timeouts are Kitex's, as with WithKitexTimeouts.
 func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return clientHandlerFactory{} }
 
 type clientHandlerFactory struct {
@@ -50,9 +49,9 @@ type clientHandlerFactory struct {
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 	maxRead       int           // bytes of a reply; zero: any number
 
-	keeper  *timeoutKeeper // keeps them; nil until the client is made, and where Kitex does
+	keeper  *timeoutKeeper // nil until the client is made, and where Kitex keeps the timeouts
 	refused error          // names options of the suite that would do nothing; nil: none
-	pool    *poolChoice    // of the last suite that says how connections are kept; nil: none does
+	pool    *poolChoice    // of the last suite that says how connections are kept; nil: none
 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory. Its error is NewClient's.

@@ -9,9 +9,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// servable returns ln, or what is served in its place. The Accept of netpoll's own listeners does
-// not wait, so their sockets are accepted from without it. Their Close closes a number twice, as
-// under netpoll's own server, and is called once.
+// servable returns ln, or the listener that is served in its place. The Accept of netpoll's own
+// listeners does not wait, so their sockets are accepted from directly. Their Close closes a
+// descriptor number twice, as under netpoll's own server, so it is called only once.
 func servable(ln net.Listener) (net.Listener, error) {
 	if !isNetpolls(ln) {
 		return ln, nil
@@ -19,8 +19,8 @@ func servable(ln net.Listener) (net.Listener, error) {
 	return conn.FromDescriptor(ln.(netpoll.Listener)) //nolint:errcheck // all of them are
 }
 
-// isNetpolls reports whether ln was made by netpoll, and is no wrapper around such a listener: that
-// may have an Accept of its own.
+// isNetpolls reports whether ln was made by netpoll and is not a wrapper around such a listener,
+// which may have an Accept of its own.
 func isNetpolls(ln net.Listener) bool {
 	t := reflect.TypeOf(ln)
 	if t.Kind() == reflect.Pointer {

@@ -13,17 +13,17 @@ import (
 // logInterval is the least time between two log lines of one class.
 const logInterval = time.Second
 
-// logLimiter lets one log line of a class through per logInterval. What comes in between is
-// counted, and told of at the interval's end, with the last of it. The zero value is ready.
+// logLimiter lets one log line of a class through per logInterval. It counts the lines in between,
+// and at the interval's end writes the last of them with that count. The zero value is ready.
 type logLimiter struct {
 	mu   sync.Mutex
 	last time.Time      // guarded by mu: when a line was written last
-	held func(more int) // guarded by mu: writes the line that came last since; nil if there was none
-	more int            // guarded by mu: lines before that one since last, of which nothing is kept
+	held func(more int) // guarded by mu: writes the last line since then; nil: none
+	more int            // guarded by mu: lines since last that were dropped for it
 }
 
 // log calls write, now or soon, unless a later line takes this one's place. more is how many lines
-// were left out since the one before. write must not block.
+// were left out since the previous one. write must not block.
 func (l *logLimiter) log(write func(more int)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

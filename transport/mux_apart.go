@@ -13,14 +13,14 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// This file is how a call of a MuxPool finds its connection: a place on a shared one, else an idle
-// one of those that are not shared, else what there is first: a place, a new connection, which the
-// Set opens, or one that another call gives back. A call that waits is in two queues, the Set's and
-// the pool's.
+// This file is how a call of a MuxPool finds its connection. It takes a place on a shared
+// connection, or else an idle connection that is not shared. Failing both it waits for whichever
+// comes first: a place, a new connection, which the Set opens, or a connection that another call
+// gives back. A call that waits is in two queues, the Set's and the pool's.
 
-// muxLimits returns for how long the call whose context is ctx may wait: until a context is done,
-// and to a deadline, zero for none. A timedCall is asked for its deadline and for its caller's
-// context, which costs neither a timer nor a channel.
+// muxLimits returns how long the call with context ctx may wait: until a context is done, and until
+// a deadline, zero for none. For a timedCall these are its deadline and its caller's context, which
+// cost neither a timer nor a channel.
 func muxLimits(ctx context.Context) (context.Context, time.Time) {
 	if t := timedCallOf(ctx, rpcinfo.GetRPCInfo(ctx)); t != nil {
 		return t.caller, t.deadline
@@ -28,7 +28,7 @@ func muxLimits(ctx context.Context) (context.Context, time.Time) {
 	return ctx, time.Time{}
 }
 
-// isOneway reports whether the call whose context is ctx has no reply.
+// isOneway reports whether the call with context ctx has no reply.
 func isOneway(ctx context.Context) bool {
 	info := rpcinfo.GetRPCInfo(ctx)
 	if info == nil || info.Invocation() == nil {
@@ -38,7 +38,7 @@ func isOneway(ctx context.Context) bool {
 	return method != nil && method.OneWay()
 }
 
-// place finds a connection to addr, which t is for. The error is one of t's, or of the pool's.
+// place finds a connection to addr, which t is for. The error is t's or the pool's.
 func (p *MuxPool) place(ctx context.Context, addr poolAddr, t *muxTarget) (net.Conn, error) {
 	caller, deadline := muxLimits(ctx)
 	if call, ok := t.BeginShared(caller, deadline); ok {
@@ -56,12 +56,12 @@ func (p *MuxPool) place(ctx context.Context, addr poolAddr, t *muxTarget) (net.C
 	}
 }
 
-// placeSlow takes an idle connection of pr, or waits. Without an error it may return nil: then what
-// it was given was of no use, and there may be something else.
+// placeSlow takes an idle connection of pr, or waits. It may return nil without an error: then the
+// connection it got was of no use, and there may be another.
 //
-// A oneway call leaves idle connections alone while another one can be opened. Kitex closes the
-// connection of a oneway, for which an exception may still come; the Set, which can tell whose
-// reply a frame is, keeps it.
+// A oneway call leaves idle connections alone while another one can be opened. An exception may
+// still come for a oneway, so Kitex closes its connection. The Set can tell whose reply a frame is,
+// so it keeps the connection.
 func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (net.Conn, error) {
 	if isOneway(ctx) && t.Opens() {
 		c, err := p.await(ctx, pr, pr.queue(), t.BeginSoon)
@@ -72,8 +72,9 @@ func (p *MuxPool) placeSlow(ctx context.Context, t *muxTarget, pr *poolPeer) (ne
 	return p.await(ctx, pr, pr.claim(), t.BeginUnless)
 }
 
-// await returns what was claimed of pr, or waits for it and for a place of a Set's, which begin is
-// for. What it is given it uses, whatever the Set says meanwhile, unless the call's time is over.
+// await returns what was claimed of pr, or waits for pr and, with begin, for a place in the Set. It
+// uses the connection that it is granted, whatever the Set says meanwhile, unless the call's time
+// is over.
 func (p *MuxPool) await(ctx context.Context, pr *poolPeer, got claim, begin beginFunc) (net.Conn, error) {
 	if got.waiter == nil {
 		return pr.use(got)
@@ -98,8 +99,9 @@ func (p *MuxPool) await(ctx context.Context, pr *poolPeer, got claim, begin begi
 // beginFunc is a method of a Set that begins calls.
 type beginFunc func(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*mux.Call, error)
 
-// keepApart takes a connection of t, which was addr's, that is not shared. It closes the connection
-// if the address was cleaned since: Clean takes t from the targets, and cleans the pool after that.
+// keepApart takes a connection of t that is not shared. t was addr's target. keepApart closes the
+// connection if the address was cleaned since: Clean removes t from the targets, then cleans the
+// pool.
 func (p *MuxPool) keepApart(addr poolAddr, t *muxTarget, c *conn.Conn) {
 	p.apart.adopt(addr, netpollconn.Of(c), func() bool { return p.lookup(addr) == t })
 }

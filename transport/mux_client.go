@@ -24,9 +24,9 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// muxClientHandler makes calls of a MuxPool on shared connections. Any other connection, one that
-// is not shared or from a pool that a user gave after the suite, has one call at a time, made by
-// Kitex's default.
+// muxClientHandler makes calls of a MuxPool on shared connections. Any other connection, unshared
+// or from a pool that a user gave after the suite, carries one call at a time, made by Kitex's
+// default handler.
 type muxClientHandler struct {
 	*clientHandler
 
@@ -41,7 +41,7 @@ func newMuxClientHandler(opt *remote.ClientOption, ext extension) (*muxClientHan
 	return &muxClientHandler{clientHandler: newClientHandler(opt, kitex), opt: opt}, nil
 }
 
-// Write implements remote.TransHandler: it encodes the request and has it sent along
+// Write implements remote.TransHandler: it encodes the request and sends it, possibly in one batch
 // with those of other calls.
 func (h *muxClientHandler) Write(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
 	if refused, ok := c.(*refusedCall); ok {
@@ -74,7 +74,7 @@ func (h *muxClientHandler) send(ctx context.Context, call *clientCall, msg remot
 	return nil
 }
 
-// encode encodes msg into call's request, with the sequence ID that finds the call again.
+// encode encodes msg into call's request, with the sequence ID by which the reply finds the call.
 func (h *muxClientHandler) encode(ctx context.Context, call *clientCall, msg remote.Message) error {
 	invocation, ok := msg.RPCInfo().Invocation().(rpcinfo.InvocationSetter)
 	if !ok {
@@ -90,8 +90,8 @@ func (h *muxClientHandler) encode(ctx context.Context, call *clientCall, msg rem
 	return err
 }
 
-// Read implements remote.TransHandler: it waits for the reply, reading those of other
-// calls meanwhile if nobody else does, and decodes it.
+// Read implements remote.TransHandler: it waits for the reply and decodes it. While it waits it
+// reads the replies of other calls too, if no other call does.
 func (h *muxClientHandler) Read(ctx context.Context, c net.Conn, msg remote.Message) (_ context.Context, err error) {
 	call, ok := c.(*clientCall)
 	if !ok {
@@ -126,23 +126,26 @@ func (h *muxClientHandler) receive(ctx context.Context, call *clientCall, msg re
 	err = h.opt.Codec.Decode(ctx, msg, in)
 	_ = in.Release(err) // of memory: it cannot fail
 	if _, going := msg.TransInfo().TransStrInfo()[transmeta.HeaderConnectionReadyToReset]; going {
-		call.Retire() // which spares a shared connection: Kitex's server asks for this with each request that it cannot read
+		// Kitex's server asks for this with each request that it cannot read. Retire spares a
+		// shared connection.
+		call.Retire()
 	}
 	return err
 }
 
-// attemptError is callError, and says of the attempt at info's call whether others may have been
-// sent. Its class is that of the attempt alone: that decides whether Kitex makes another one.
+// attemptError is callError. It also notes in err whether other attempts at info's call may have
+// been sent. The error's class is that of this attempt alone: it decides whether Kitex makes
+// another one.
 func attemptError(ctx context.Context, info rpcinfo.RPCInfo, err error) error {
 	classified := callError(err)
 	noteSentBefore(ctx, info, err)
 	return classified
 }
 
-// callError returns a call's error as Kitex classifies it (client/middlewares.go). One whose
+// callError returns a call's error as Kitex classifies it (client/middlewares.go). A call whose
 // connection ended before anything was sent counts as one that got no connection: Kitex tries it
-// again, on another instance. One for which a limit leaves no room is retried by nothing that does
-// not ask for mux.ErrOverloaded, and circuit breakers ignore it: the instance is well.
+// again, on another instance. A call for which a limit leaves no room is retried only by a policy
+// that names the error, and circuit breakers ignore it: the instance is well.
 func callError(err error) error {
 	var failed *mux.Error
 	switch {
@@ -158,9 +161,9 @@ func callError(err error) error {
 	return brokenError(err)
 }
 
-// isOver reports whether the call's own time was over, or its caller has gone: a Call fails with
-// these very values then. A dial that took too long, and a connection that ended for want of a
-// heartbeat or of room to write, have errors that match the same ones.
+// isOver reports whether the call's own time was over, or its caller has gone. A Call then fails
+// with exactly these values, so == tells. A dial that took too long, or a connection that ended for
+// lack of a heartbeat or of room to write, has an error that only matches them.
 func isOver(err error) bool {
 	switch err {
 	case os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled, mux.ErrOverdue: //nolint:errorlint // see above
@@ -169,8 +172,8 @@ func isOver(err error) bool {
 	return false
 }
 
-// brokenError gives the error of a connection that has ended netpoll's value, which is
-// never that of a timeout: no call was too slow.
+// brokenError gives the error of an ended connection netpoll's value. That is never the value of a
+// timeout: no call was too slow.
 func brokenError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return &netpollconn.Error{Err: err, Code: netpoll.ErrConnClosed}
@@ -178,31 +181,33 @@ func brokenError(err error) error {
 	return netpollconn.ReadError(err)
 }
 
-// isFrameError reports whether a message is to blame, which no other instance would mend; a
-// peer that sends what is no frame is not.
+// isFrameError reports whether the message itself is to blame, so that another instance would not
+// help. A peer that sends something that is no frame is another matter.
 func isFrameError(err error) bool {
 	var frame *mux.FrameError
 	return errors.As(err, &frame) && (!frame.Received || frame.Limit > 0)
 }
 
-// clientCall is a call of a mux.Set as the connection that Kitex takes from a pool for
-// it, and puts back or discards when the call is over. It carries no bytes by itself. It is not
-// used again for another call, which would be ended if this one is ended twice.
+// clientCall is a call of a mux.Set in the form of the connection that Kitex takes from a pool for
+// it, and puts back or discards when the call is over. It carries no bytes itself. It is not reused
+// for another call: ending this one twice would end that one.
 type clientCall struct {
-	*mux.Call                // LocalAddr and RemoteAddr are its connection's; it must not be used once this call has ended
-	request   remote.Message // what was sent and has no reply; nil: nothing, or a oneway
-	timed     *timedCall     // the call that it is an attempt of; nil: it is not timed
-	counts    bool           // among timed.sent
-	ended     atomic.Bool
+	// LocalAddr and RemoteAddr are the connection's. The Call must not be used once this one has
+	// ended.
+	*mux.Call
+	request remote.Message // what was sent and has no reply; nil: nothing, or a oneway
+	timed   *timedCall     // the call that this is an attempt at; nil: it is not timed
+	counts  bool           // this attempt counts in timed.sent
+	ended   atomic.Bool
 }
 
-// handlesAtATime is how many clientCalls an allocation is for.
+// handlesAtATime is how many clientCalls are allocated together.
 const handlesAtATime = 32
 
-// callHandles are clientCalls that are still to be used, made many at a time.
+// callHandles holds unused clientCalls, which are allocated many at a time.
 type callHandles struct{ left []clientCall }
 
-// take returns one that was never used.
+// take returns a clientCall that was never used.
 func (h *callHandles) take() *clientCall {
 	if len(h.left) == 0 {
 		h.left = make([]clientCall, handlesAtATime)
@@ -214,13 +219,13 @@ func (h *callHandles) take() *clientCall {
 
 var _ net.Conn = (*clientCall)(nil)
 
-// Read implements net.Conn. There is nothing to read but by the call's own methods.
+// Read implements net.Conn. Only the call's own methods read.
 func (c *clientCall) Read([]byte) (int, error) { return 0, ErrForeignConn }
 
-// Write implements net.Conn. There is nothing to write but by the call's own methods.
+// Write implements net.Conn. Only the call's own methods write.
 func (c *clientCall) Write([]byte) (int, error) { return 0, ErrForeignConn }
 
-// send sends the encoded request: as a oneway if no request is kept.
+// send sends the encoded request, as a oneway if no request is kept.
 func (c *clientCall) send() error {
 	if err := c.timed.beginSending(); err != nil {
 		return err
@@ -243,8 +248,7 @@ func (c *clientCall) receive() (buffer.Reader, error) {
 	return reply, err
 }
 
-// noteUnsent takes the attempt back if err, which it has failed with, says that nothing of it has
-// left.
+// noteUnsent takes the attempt back if err, its error, says that nothing of it has left.
 func (c *clientCall) noteUnsent(err error) {
 	if err != nil && c.timed != nil && c.counts && saysNotSent(err) {
 		c.counts = false
@@ -259,13 +263,13 @@ func (c *clientCall) End() {
 	}
 }
 
-// Close implements net.Conn: it ends the call, and not the connection.
+// Close implements net.Conn: it ends the call, not the connection.
 func (c *clientCall) Close() error {
 	c.End()
 	return nil
 }
 
-// SetDeadline implements net.Conn. The call's own is that of its context.
+// SetDeadline implements net.Conn. It does nothing: the call's deadline is that of its context.
 func (c *clientCall) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline implements net.Conn, as SetDeadline does.

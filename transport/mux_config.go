@@ -10,64 +10,63 @@ import (
 )
 
 // MuxConfig says how the calls of a client share connections. Zero values stand for the defaults.
-// What each bounds is said at mux.Config, where MaxPooledConns is MaxUnshared. MaxInFlight,
-// MaxPendingBytes, MaxFrameBytes, ReadTimeout and Heartbeat have no meaning for connections that
-// are not shared, after the first call on each.
+// The fields of mux.Config say more; MaxPooledConns is MaxUnshared there. On connections that are
+// not shared, MaxInFlight, MaxPendingBytes, ReadTimeout and Heartbeat mean nothing after the first
+// call, and MaxFrameBytes limits only replies.
 type MuxConfig struct {
-	MaxConns        int           // connections to an address that multiplexes; default 2
-	MaxPooledConns  int           // connections to one that does not; default 1024
+	MaxConns        int           // shared connections to an address that multiplexes; default 2
+	MaxPooledConns  int           // connections to an address that does not; default 1024
 	MaxInFlight     int           // calls in flight on a connection; default 32768
-	MaxPendingBytes int           // bytes that wait on a connection; default 16 MiB
+	MaxPendingBytes int           // bytes that wait to be written on a connection; default 16 MiB
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
-	Overload        mux.Overload  // what a call does for which there is no room; default: it waits
-	WriteTimeout    time.Duration // for each piece of 4 to 64 KiB that the peer is to take; default 10 s; negative: none
-	ReadTimeout     time.Duration // for each 256 KiB of a reply that has begun to come; default 10 s; negative: none
-	Heartbeat       time.Duration // default 30 s; negative: never
-	IdleTimeout     time.Duration // default a minute; negative: never
-	MaxAge          time.Duration // default never
+	Overload        mux.Overload  // what a call does if there is no room; default: it waits
+	WriteTimeout    time.Duration // for each 4 to 64 KiB written; default 10 s; negative: none
+	ReadTimeout     time.Duration // for each 256 KiB of a reply; default 10 s; negative: none
+	Heartbeat       time.Duration // between looks at a silent peer; default 30 s; negative: never
+	IdleTimeout     time.Duration // without a call; default a minute; negative: never
+	MaxAge          time.Duration // at which a connection is replaced; default never
 }
 
 // MuxServerConfig says how a server answers multiplexed calls. Zero values stand for the defaults.
-// It has nothing to do with calls that have a connection each.
+// It does not affect calls that each have a connection of their own.
 type MuxServerConfig struct {
 	// MaxHandlers limits how many calls are handled at a time, those that wait for a goroutine
-	// included. Further calls of clients of NewMuxClientSuite are refused, and sent again by the
-	// client within their time; connections of other clients are not read until there is room.
-	// Oneways are not refused, and count by themselves besides. Zero or less means no limit.
+	// included. Further calls of clients with NewMuxClientSuite are refused, and the client sends
+	// them again within their time. Connections of other clients are not read until there is room.
+	// Oneways are not refused, and count separately. Zero or less means no limit.
 	MaxHandlers int
 
 	// MaxHandlersPerConn is the same for the calls of one connection. Zero or less means no limit
-	// for clients of NewMuxClientSuite, and 1024 for others.
+	// for clients with NewMuxClientSuite, and 1024 for others.
 	MaxHandlersPerConn int
 
-	// MaxRequestBytes limits the bytes of the requests that the server holds for clients of
-	// NewMuxClientSuite: those that have no reply yet, each counting for 4 KiB more. Further
-	// requests are refused before they have come whole. A request alone is taken, however long it
-	// is; the first 16 KiB of each connection do not count. Oneways are not refused: where they
-	// alone meet the limit their connection is not read until there is room. Zero or less means 256
-	// MiB.
+	// MaxRequestBytes limits the bytes of the requests that the server holds for clients with
+	// NewMuxClientSuite: those without a reply yet, each counting 4 KiB more than its length.
+	// Further requests are refused before they have arrived whole. A request alone is taken,
+	// however long it is. The first 16 KiB of each connection do not count. Oneways are not
+	// refused: if they alone reach the limit, their connection is not read until there is room.
+	// Zero or less means 256 MiB.
 	MaxRequestBytes int64
 
-	// MaxRequestBytesPerConn is the same for the requests of one connection. Clients know it, and
-	// use further connections. Zero or less means 64 MiB.
+	// MaxRequestBytesPerConn is the same for the requests of one connection. Clients are told this
+	// limit, and open further connections when they reach it. Zero or less means 64 MiB.
 	MaxRequestBytesPerConn int64
 
-	// MaxFrameBytes limits how long a request or a reply may be as a whole, its header included. A
-	// longer request fails in the client, which knows the limit, or is answered with an exception;
-	// so is a longer reply of the server's own. Zero or less means 64 MiB, or as much as
+	// MaxFrameBytes limits the length of a request or a reply, its header included. A longer
+	// request fails in a client that knows the limit. Otherwise it is answered with an exception,
+	// and so is a request whose reply is longer. Zero or less means 64 MiB, or as much as
 	// WithMaxFrame needs if that is more.
 	MaxFrameBytes int
 
-	// Heartbeat is how often the server looks after clients of NewMuxClientSuite that send nothing:
-	// one that has gone without a word is found within twice as much, and its connections are
-	// closed. Zero means 30 s, negative never.
+	// Heartbeat is how often the server checks on clients with NewMuxClientSuite that send nothing.
+	// A client that has vanished is found within twice that time, and its connections are closed.
+	// Zero means 30 s, negative never.
 	Heartbeat time.Duration
 
-	// CancelHandlers has the contexts of calls end, with context.Canceled, when their client has
-	// gone, has told that it no longer waits for the reply, or their connection is closed. Kitex's
-	// do not, and by default neither do these: a context that can end costs every call that a
-	// handler makes with it. A client that only closes its writing side has gone if it is one of
-	// NewMuxClientSuite.
+	// CancelHandlers ends the contexts of calls, with context.Canceled, when the client has gone or
+	// no longer waits for the reply, or the connection is closed. Kitex's contexts do not end, and
+	// by default neither do these: a context that can end costs every call that a handler makes
+	// with it. A client with NewMuxClientSuite that closes only its writing side counts as gone.
 	CancelHandlers bool
 }
 
@@ -84,8 +83,8 @@ const (
 	defaultMuxIdle         = time.Minute
 )
 
-// withDefaults returns what is in force. It leaves nothing to the defaults of mux.Config, so that a
-// dump shows it.
+// withDefaults returns the configuration in force. It leaves nothing to the defaults of mux.Config,
+// so that a dump shows every value.
 func (cfg MuxConfig) withDefaults() MuxConfig {
 	for _, field := range []struct {
 		value    *int
@@ -109,8 +108,8 @@ func (cfg MuxConfig) withDefaults() MuxConfig {
 	return cfg
 }
 
-// forgetAfter returns how long an address without connections and calls is remembered, also where
-// idle connections are kept forever.
+// forgetAfter returns how long an address without connections and calls is remembered, even if idle
+// connections are kept forever.
 func (cfg MuxConfig) forgetAfter() time.Duration {
 	if cfg.IdleTimeout <= 0 {
 		return defaultMuxIdle
@@ -119,7 +118,7 @@ func (cfg MuxConfig) forgetAfter() time.Duration {
 }
 
 // apart returns the configuration of the pool of connections that are not shared. The sets limit
-// how many there are.
+// their number.
 func (cfg MuxConfig) apart() PoolConfig {
 	return PoolConfig{
 		MaxIdlePerAddress: cfg.MaxPooledConns,
@@ -129,7 +128,7 @@ func (cfg MuxConfig) apart() PoolConfig {
 	}
 }
 
-// set returns the configuration of an address.
+// set returns the configuration of an address's Set.
 func (cfg MuxConfig) set(dial func(ctx context.Context) (*conn.Conn, error)) mux.Config {
 	return mux.Config{
 		Dial:            dial,

@@ -7,21 +7,22 @@ import (
 )
 
 // This file is how a MuxPool gives addresses up. A target is in targets first. Clean, Close and,
-// when it is no longer of use, expire move it to retired: no new call finds it. When it has no
+// when no call uses it, expire move it to retired, where no new call finds it. When it has no
 // connection left it is closed, and its counts are added to forgotten. All three are changed with
 // mu held, so that each count is in exactly one place.
 
 // now returns the time on the pool's clock.
 func (p *MuxPool) now() instant { return time.Since(p.start) }
 
-// planExpiryLocked has expire run in time for what there is now.
+// planExpiryLocked schedules expire for the targets there are now.
 func (p *MuxPool) planExpiryLocked() {
 	now := p.now()
 	p.expiry.schedule(later(now, p.config.forgetAfter()), now)
 }
 
-// expire forgets the addresses that no call wanted since it last ran and that have no connection,
-// and closes the retired targets that have none left. It runs on the timer's goroutine.
+// expire forgets the addresses that have no connection and that no call has wanted since it last
+// ran. It closes the retired targets that have no connection left. It runs on the timer's
+// goroutine.
 func (p *MuxPool) expire() {
 	p.targets.Range(func(addr, value any) bool {
 		if t, _ := value.(*muxTarget); !t.used.Swap(false) && p.forget(addr, t) {
@@ -44,7 +45,7 @@ func (p *MuxPool) expire() {
 	}
 }
 
-// forget retires t, which is addr's, unless it is in use. It reports whether it has.
+// forget retires t, addr's target, unless it is in use. It reports whether it did.
 func (p *MuxPool) forget(addr any, t *muxTarget) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,15 +56,15 @@ func (p *MuxPool) forget(addr any, t *muxTarget) bool {
 	return true
 }
 
-// retireLocked takes t, which is addr's, from the targets that calls find.
+// retireLocked takes t, addr's target, from the targets that calls find.
 func (p *MuxPool) retireLocked(addr any, t *muxTarget) {
 	p.targets.Delete(addr)
 	p.retired[t] = struct{}{}
 }
 
-// end has the connections of a retired target take no new calls, and closes the target if it has
-// none left. It may have opened a connection since it was retired, for a call that had found it
-// before.
+// end drains the connections of a retired target, which take no new calls, and closes the target if
+// it has no connection left. The target may have opened one since it was retired, for a call that
+// had found it before.
 func (p *MuxPool) end(t *muxTarget) {
 	t.Drain()
 	if t.CloseIfUnused() {
@@ -71,7 +72,7 @@ func (p *MuxPool) end(t *muxTarget) {
 	}
 }
 
-// finish closes a retired target, and keeps what it counted.
+// finish closes a retired target and keeps its counts.
 func (p *MuxPool) finish(t *muxTarget) {
 	_ = t.Close() // always nil
 	p.mu.Lock()
@@ -98,8 +99,8 @@ func (p *MuxPool) Clean(network, address string) {
 	}
 }
 
-// Close implements remote.ConnPool: calls under way fail with mux.ErrClosed, and later
-// ones with ErrPoolClosed. It waits for dials under way. Closing again does nothing.
+// Close implements remote.ConnPool: calls in flight fail with mux.ErrClosed, and later ones with
+// ErrPoolClosed. It waits for dials in progress. Closing again does nothing.
 func (p *MuxPool) Close() error {
 	p.mu.Lock()
 	p.closed = true

@@ -20,22 +20,22 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// MuxPool gives each call of a Kitex client a place on one of the few connections that
-// the calls to an address share: what Get returns is the call, not a connection. With
-// a peer that does not multiplex it is a pool, with a connection for each call
-// under way. NewMuxClientSuite uses one; its methods may be called from any goroutine.
+// MuxPool gives each call of a Kitex client a place on one of the few connections that the calls to
+// an address share: Get returns the call, not a connection. With a peer that does not multiplex it
+// is a pool, with a connection for each call in flight. NewMuxClientSuite uses one. Its methods may
+// be called from any goroutine.
 //
-// A mux.Set opens the connections to an address, and finds out what its peer can. Those that turn
-// out not to be shared go to a Pool after their first call, with all that a Pool knows about idle
-// connections. The Set limits how many there are, since each new one may be shared.
+// A mux.Set opens the connections to an address, and finds out whether the peer shares them.
+// Connections that are not shared go to a Pool after their first call, which treats idle ones as
+// any Pool does. The Set limits their number, since each new connection may turn out to be shared.
 //
-// An address without connections and calls is forgotten when once to twice MuxConfig.IdleTimeout
-// has passed, or a minute where that is forever. What it counted stays in the sums of Stats. A pool
-// has no goroutine of its own, and a timer only while it knows an address.
+// An address without connections and calls is forgotten after once to twice MuxConfig.IdleTimeout,
+// or a minute if that is forever. Its counts stay in the sums of Stats. A pool has no goroutine of
+// its own, and a timer only while it knows an address.
 //
 // # Lock order
 //
-// MuxPool.mu, then a set's locks, or those of a Pool. Nothing of the user's is called with it held.
+// MuxPool.mu, then a Set's locks, or those of a Pool. No user code is called with it held.
 type MuxPool struct {
 	// immutable
 	service string
@@ -52,11 +52,11 @@ type MuxPool struct {
 
 	mu        sync.Mutex
 	closed    bool                    // guarded by mu
-	retired   map[*muxTarget]struct{} // guarded by mu: no longer in targets, and not closed yet
-	forgotten mux.Stats               // guarded by mu: what targets counted that are closed
+	retired   map[*muxTarget]struct{} // guarded by mu: no longer in targets, not yet closed
+	forgotten mux.Stats               // guarded by mu: the counts of closed targets
 }
 
-// muxTarget is the connections to an address.
+// muxTarget holds the connections to an address.
 type muxTarget struct {
 	*mux.Set
 	connectTimeout atomic.Int64 // nanoseconds: the last call's, for the next dial
@@ -81,8 +81,8 @@ var (
 	_ interface{ Dump() any } = (*MuxPool)(nil) // for Kitex's diagnosis
 )
 
-// NewMuxPool makes a pool without connections for calls to service, which is what
-// reports call it. Whoever makes a MuxPool closes it; Kitex does that for a client's.
+// NewMuxPool returns a pool without connections for calls to service. Reports name the pool after
+// it. The caller closes the pool, except that Kitex closes a client's.
 func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
 	p := &MuxPool{
 		service: service,
@@ -96,14 +96,14 @@ func NewMuxPool(service string, cfg MuxConfig) *MuxPool {
 	return p
 }
 
-// Get implements remote.ConnPool: it finds a place for a call on a connection to address,
-// which it opens if need be, with the dialer of the first call to that address and the
-// latest one's timeout. It waits, or fails with mux.ErrOverloaded, as the configuration
-// says, and no longer than ctx.
+// Get implements remote.ConnPool: it finds a place for a call on a connection to address. It opens
+// one if need be, with the dialer of the first call to that address and the connect timeout of the
+// latest. If there is no room it waits until ctx is done, or fails with mux.ErrOverloaded, as the
+// configuration says.
 //
-// The error is one of connecting, or ErrPoolClosed. A call that got no place because of a limit or
-// ctx has a connection all the same, whose Read and Write, and those of the suite's handlers, fail
-// with its error: Kitex takes an error of Get for the instance's.
+// The error is one of connecting, or ErrPoolClosed. If a limit or ctx keeps the call from a place,
+// Get returns a connection all the same. Its Read and Write, and those of the suite's handlers,
+// fail with the call's error: Kitex would blame the instance for an error of Get.
 func (p *MuxPool) Get(ctx context.Context, network, address string, opt remote.ConnOption) (net.Conn, error) {
 	addr := poolAddr{network, address}
 	for {
@@ -137,8 +137,8 @@ func (p *MuxPool) takeCall(call *mux.Call) *clientCall {
 	return c
 }
 
-// reportReuse tells Kitex's reporter of a call that has got a place. One that panics or ends the
-// goroutine leaves nobody to give that back.
+// reportReuse tells Kitex's reporter of a call that has got a place. It ends the call if the
+// reporter panics or ends the goroutine, since the caller then cannot.
 func (p *MuxPool) reportReuse(call *mux.Call) {
 	returned := false
 	defer func() {
@@ -150,22 +150,23 @@ func (p *MuxPool) reportReuse(call *mux.Call) {
 	returned = true
 }
 
-// Put implements remote.ConnPool: it ends a call. A call is ended by the first of Put, Discard and
-// Close, and the others do nothing.
+// Put implements remote.ConnPool: it ends a call. The first of Put, Discard and Close ends it, and
+// the others do nothing.
 func (p *MuxPool) Put(c net.Conn) error { return p.apart.Put(c) }
 
-// Discard implements remote.ConnPool. Kitex discards what carried a call that failed, or a
-// oneway; that is the call here, and a shared connection goes on. Another one is closed.
+// Discard implements remote.ConnPool. Kitex discards the connection of a call that failed, or of a
+// oneway. Here that ends the call, and a shared connection goes on. A connection that is not shared
+// is closed.
 func (p *MuxPool) Discard(c net.Conn) error { return c.Close() }
 
-// lookup returns what there is for addr; nil if there is nothing.
+// lookup returns addr's target; nil if there is none.
 func (p *MuxPool) lookup(addr poolAddr) *muxTarget {
 	t, _ := p.targets.Load(addr)
 	target, _ := t.(*muxTarget)
 	return target
 }
 
-// target returns what there is for addr, and makes it if there is nothing.
+// target returns addr's target, and makes it if there is none.
 func (p *MuxPool) target(addr poolAddr, opt remote.ConnOption) (*muxTarget, error) {
 	t := p.lookup(addr)
 	if t == nil {
@@ -199,9 +200,8 @@ func (p *MuxPool) targetSlow(addr poolAddr, d remote.Dialer) (*muxTarget, error)
 	return t, nil
 }
 
-// isGone reports whether t, which was addr's, failed with err because it was cleaned or forgotten
-// after it was found: then there is another target for addr, or room for one, or the pool is
-// closed.
+// isGone reports whether t, once addr's target, failed with err because it was cleaned or forgotten
+// after it was found. Then addr has another target, or can get one, or the pool is closed.
 func (p *MuxPool) isGone(err error, addr poolAddr, t *muxTarget) bool {
 	if !errors.Is(err, mux.ErrClosed) {
 		return false
@@ -211,7 +211,7 @@ func (p *MuxPool) isGone(err error, addr poolAddr, t *muxTarget) bool {
 	return p.lookup(addr) != t
 }
 
-// dialTo returns what opens connections to addr.
+// dialTo returns the function that opens connections to addr.
 func (p *MuxPool) dialTo(addr poolAddr, t *muxTarget, d remote.Dialer) func(ctx context.Context) (*conn.Conn, error) {
 	return func(ctx context.Context) (*conn.Conn, error) {
 		var raw net.Conn
@@ -238,8 +238,8 @@ func (p *MuxPool) dialTo(addr poolAddr, t *muxTarget, d remote.Dialer) func(ctx 
 	}
 }
 
-// reportDial tells Kitex's reporter of connections. The dial is what it is, however the reporter
-// ends: a failure of that is logged.
+// reportDial tells Kitex's reporter of a dial. A reporter that panics or ends its goroutine does
+// not change the dial's result; the failure is logged.
 func (p *MuxPool) reportDial(addr poolAddr, err error) {
 	if !p.reporting.Load() {
 		return

@@ -15,11 +15,10 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// refusedCall is the connection of a call that got no place on one, through no fault of the
-// instance: all that it does is fail. Kitex makes every error of ConnPool.Get a
-// kerrors.ErrGetConnection (remotecli/conn_wrapper.go), which it tries five times more, with a log
-// line each, and which its circuit breakers count. An error of the handler's Write is the call's
-// alone.
+// refusedCall stands for the connection of a call that got no place, through no fault of the
+// instance. All it does is fail. Kitex makes every error of ConnPool.Get a kerrors.ErrGetConnection
+// (remotecli/conn_wrapper.go). It then tries five times more, with a log line each, and its circuit
+// breakers count the error. An error of the handler's Write concerns the call alone.
 type refusedCall struct {
 	addr poolAddr
 	err  error // as callError returns it
@@ -27,16 +26,16 @@ type refusedCall struct {
 
 var _ net.Conn = (*refusedCall)(nil)
 
-// isRefusal reports whether err is a limit's, of this side's or of the peer's: the call was not
+// isRefusal reports whether err comes from a limit, of this side or of the peer. The call was not
 // begun, and may be made again later.
 func isRefusal(err error) bool {
 	return errors.Is(err, mux.ErrOverloaded) || errors.Is(err, mux.ErrRefused)
 }
 
-// makeAgain sends a call again that the peer has refused, as often as it does, and returns the
-// reply. What it sends are the same bytes, with another sequence ID: Kitex keeps the message, as
-// the handlers of the call have left it, until the call is over. The error is the last refusal's
-// when the call's time is over.
+// makeAgain sends a call that the peer has refused again, until the peer accepts it, and returns
+// the reply. It sends the same bytes with another sequence ID: Kitex keeps the message, as the
+// handlers of the call have left it, until the call is over. When the call's time is over the error
+// is that of the last refusal.
 func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err error) (reply buffer.Reader, _ error) {
 	msg := call.request
 	if msg == nil {
@@ -61,8 +60,8 @@ func (h *muxClientHandler) makeAgain(ctx context.Context, call *clientCall, err 
 	return reply, err
 }
 
-// logRefusal logs that a call was refused for as long as it had time, if that is what err says. It
-// is logged later, so err must not change any more.
+// logRefusal logs that a call was refused for as long as it had time, if err says so. The line may
+// be written later, so err must not change after this.
 func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
 	if p, ok := h.opt.ConnPool.(*MuxPool); ok && isRefusal(err) {
 		to := call.RemoteAddr()
@@ -70,14 +69,14 @@ func (h *muxClientHandler) logRefusal(call *clientCall, err error) {
 	}
 }
 
-// refused returns the connection of a call to addr that failed with err in Begin, or err where that
-// is one of connecting, on which another instance may improve. ctx is the call's.
+// refused returns a refusedCall for a call to addr that failed with err in Begin. If err is one of
+// connecting, which another instance may avoid, it returns err instead. ctx is the call's.
 func (p *MuxPool) refused(ctx context.Context, addr poolAddr, err error) (net.Conn, error) {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {
 		return nil, err
 	}
-	failed.Addr = addr // which a Set does not know
+	failed.Addr = addr // a Set does not know it
 	attempt := callError(err)
 	noteSentBefore(ctx, rpcinfo.GetRPCInfo(ctx), err)
 	switch {
@@ -89,7 +88,7 @@ func (p *MuxPool) refused(ctx context.Context, addr poolAddr, err error) (net.Co
 	return &refusedCall{addr: addr, err: attempt}, nil
 }
 
-// logRefusal logs that a limit was met.
+// logRefusal logs that a limit was reached.
 func (p *MuxPool) logRefusal(addr poolAddr, err error) {
 	p.refusals.log(func(more int) {
 		klog.Warnf("KITELINE: call refused, to_service=%s, remoteAddress=%s, error=%v (%d more not logged)",
@@ -113,13 +112,13 @@ func (c *refusedCall) Write([]byte) (int, error) { return 0, c.err }
 // Close implements net.Conn. There is nothing to close.
 func (c *refusedCall) Close() error { return nil }
 
-// LocalAddr implements net.Conn. It is the zero address of the network: there is no connection.
+// LocalAddr implements net.Conn. It returns the network's zero address: there is no connection.
 func (c *refusedCall) LocalAddr() net.Addr { return poolAddr{network: c.addr.network} }
 
 // RemoteAddr implements net.Conn: it returns the address that the call was for.
 func (c *refusedCall) RemoteAddr() net.Addr { return c.addr }
 
-// SetDeadline implements net.Conn. Nothing waits.
+// SetDeadline implements net.Conn. It does nothing, since nothing waits.
 func (c *refusedCall) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline implements net.Conn, as SetDeadline does.

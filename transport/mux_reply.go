@@ -18,14 +18,14 @@ import (
 	"github.com/kiteline/kiteline/mux/muxserver"
 )
 
-// unknownMethod stands for the method in a reply to a request that was not decoded: a
-// codec wants one, and no client looks at that of an exception.
+// unknownMethod stands for the method in a reply to a request that was not decoded. A codec needs
+// one, and no client looks at the method of an exception.
 const unknownMethod = "unknown"
 
-// replyError writes the reply to a call that failed without one, as one does that a
-// limiter refuses, or whose reply cannot be sent. On a pooled connection its end says that;
-// here that goes on, and the caller has to hear it otherwise. A codec of the user's that
-// does not encode an exception either is not to end the other calls: then it goes without.
+// replyError writes the reply to a call that failed without one, such as a call that a limiter
+// refuses, or whose reply cannot be sent. A pooled connection would end to tell the caller. A
+// shared one goes on, so the caller needs a reply. If the user's codec cannot encode an exception
+// either, replyError does without that codec, so as not to end the other calls.
 func (h *serverHandler) replyError(call *muxserver.Call, cause error) bool {
 	failure := remote.NewTransError(remote.InternalError, cause)
 	if known := new(remote.TransError); errors.As(cause, &known) {
@@ -46,7 +46,7 @@ func (h *serverHandler) replyError(call *muxserver.Call, cause error) bool {
 	return err == nil
 }
 
-// encodeFailure writes failure with the server's codec. If that fails nothing is written.
+// encodeFailure writes failure with the server's codec. If that fails it writes nothing.
 func (h *serverHandler) encodeFailure(call *muxserver.Call, failure *remote.TransError) (err error) {
 	invocation := rpcinfo.NewInvocation("", unknownMethod)
 	invocation.SetSeqID(int32(call.SeqID()))
@@ -60,7 +60,7 @@ func (h *serverHandler) encodeFailure(call *muxserver.Call, failure *remote.Tran
 	msg := remote.NewMessage(failure, info, remote.Exception, remote.Server)
 	defer remote.RecycleMessage(msg)
 
-	_ = call.Reply().MallocAck(0) // of what a codec wrote before it panicked
+	_ = call.Reply().MallocAck(0) // drops what a codec wrote before it panicked
 	out := newMemoryBuffer(nil, call.Reply())
 	if failed := callback.Apart(func() { err = h.opt.Codec.Encode(context.Background(), msg, out) }); failed != nil {
 		err = fmt.Errorf("codec panicked: %v", failed.Value)

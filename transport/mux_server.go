@@ -22,11 +22,10 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// serverHandler is Kitex's default handler, one call at a time on each
-// connection, until a client sends a request whose replies may come in any order:
-// its connection is the multiplexing server's from then on. That gives each call
-// back to Kitex's handler as if it had a connection of its own (servedCall), so
-// that all that Kitex does for a call is the same on either kind.
+// serverHandler is Kitex's default handler, with one call at a time on each connection, until a
+// client sends a request that allows replies in any order. From then on the multiplexing server
+// owns that connection. It gives each call back to Kitex's handler as if the call had a connection
+// of its own (servedCall), so Kitex does the same for calls of either kind.
 type serverHandler struct {
 	remote.ServerTransHandler // Kitex's default
 
@@ -40,7 +39,7 @@ type serverHandler struct {
 	// one for each class of log lines
 	panics, silent, badReplies, failures logLimiter
 
-	calls sync.Pool // of *servedCall, in no use
+	calls sync.Pool // of unused *servedCall
 
 	stop    sync.Once
 	stopErr error // set by stop
@@ -116,11 +115,12 @@ func (h *serverHandler) OnRead(ctx context.Context, c net.Conn) error {
 	return h.ServerTransHandler.OnRead(ctx, c)
 }
 
-// isMultiplexed reports whether the next request allows replies in any order. It
-// waits for its first bytes, as reading it would.
+// isMultiplexed reports whether the next request allows replies in any order. It waits for the
+// request's first bytes, as reading it would.
 func isMultiplexed(c *netpollconn.Conn) bool {
 	r := c.Conn.Reader()
-	// No TTHeader is so long, and messages of other protocols may have fewer than eight bytes.
+	// No TTHeader is so long that its first byte is 0x80 or more. Messages of other protocols may
+	// have fewer than eight bytes.
 	if first, err := r.Peek(1); err != nil || first[0] >= 0x80 {
 		return false
 	}
@@ -129,14 +129,14 @@ func isMultiplexed(c *netpollconn.Conn) bool {
 		!ttheader.IsStreaming(start)
 }
 
-// multiplex gives the connection to the multiplexing server, whose requests are those
-// from now on. ctx, with what handlers have made of it, is the one for all of them.
+// multiplex gives the connection to the multiplexing server, which reads its requests from now on.
+// ctx, as handlers have extended it, is the context of all of them.
 func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) error {
 	served, err := h.mux.Attach(c.Conn)
 	if err != nil {
 		return err
 	}
-	c.EndsItself(served.Drain) // as its client and h.mux agree
+	c.EndsItself(served.Drain) // it ends as its client and h.mux agree
 	if h.cancels {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -152,12 +152,12 @@ func (h *serverHandler) multiplex(ctx context.Context, c *netpollconn.Conn) erro
 	return served.OnRequest(&firstRequests{Context: ctx}, c.Conn)
 }
 
-// firstRequests is the context of what came with a connection's first multiplexed
-// request, until a call has it. Bound handlers, a limiter's among them, have seen one of
-// the requests, when nobody knew yet what it was.
+// firstRequests is the context of the requests that came with a connection's first multiplexed one,
+// until a call takes it. Bound handlers, a limiter's among them, have already seen one of these
+// requests, before it was known to be multiplexed.
 type firstRequests struct {
 	context.Context
-	seen atomic.Bool // a call has taken their answer for its own
+	seen atomic.Bool // a call has taken the bound handlers' answer as its own
 }
 
 // HandleCall implements muxserver.Handler.
@@ -179,7 +179,7 @@ func (h *serverHandler) HandleCall(ctx context.Context, call *muxserver.Call) bo
 	}
 	err := onRead(c.ctx, c)
 	if err != nil {
-		h.pipe.OnError(c.ctx, err, c) // which may leave its mark on the rpcinfo
+		h.pipe.OnError(c.ctx, err, c) // which may change the rpcinfo, so c is not reused
 	} else {
 		c.ctx = shared
 		h.dropCall(c)
@@ -187,8 +187,8 @@ func (h *serverHandler) HandleCall(ctx context.Context, call *muxserver.Call) bo
 	return call.Reply().Len() > 0 || err != nil && h.replyError(call, err)
 }
 
-// onError logs what has become of a connection or a reply. When one client dies its server finds
-// all of its connections silent at the same moment.
+// onError logs the failure of a connection or a reply. When one client dies its server finds all of
+// the client's connections silent at the same moment.
 func (h *serverHandler) onError(c *conn.Conn, err error) {
 	var failed *conn.PanicError
 	class := &h.failures
@@ -207,23 +207,23 @@ func (h *serverHandler) onError(c *conn.Conn, err error) {
 	})
 }
 
-// onPanic answers a call whose panic Kitex's handler, which recovers what services
-// panic with, has let through, or whose handler has ended its goroutine.
+// onPanic answers a call whose panic Kitex's handler has let through (it recovers panics of
+// services), or whose handler has ended its goroutine.
 func (h *serverHandler) onPanic(call *muxserver.Call, value any, stack []byte) bool {
 	h.panics.logPanic("a handler", call.Conn().RemoteAddr(), value, stack)
 	return h.replyError(call, kerrors.ErrPanic.WithCause(fmt.Errorf("%v", value)))
 }
 
-// servedCall is a multiplexed call as the connection that Kitex's handlers believe it
-// came on. What they read of it is the request, and what they write is the reply. Its
-// Close ends the connection that all calls share.
+// servedCall is a multiplexed call in the form of the connection that Kitex's handlers expect. They
+// read the request from it and write the reply to it. Its Close ends the connection that all calls
+// share.
 type servedCall struct {
 	net.Conn // the shared one
 
 	// owned by the goroutine that handles the call
 	call *muxserver.Call
 
-	// kept for the next call that this is used for, which is often of the same connection
+	// kept for the next call that uses this servedCall, often one of the same connection
 	base context.Context // the connection's
 	ctx  context.Context // base, with info
 	info rpcinfo.RPCInfo // nil where Kitex makes one for each call
@@ -232,8 +232,8 @@ type servedCall struct {
 // IsActive implements remote.IsActive.
 func (c *servedCall) IsActive() bool { return c.call.Conn().IsActive() }
 
-// isForeign reports whether ctx is not one of this call's: Kitex's detection passes on
-// the connection's.
+// isForeign reports whether ctx is not this call's: Kitex's detection passes the connection's
+// context on.
 func (c *servedCall) isForeign(ctx context.Context) bool {
 	if c.info != nil {
 		return rpcinfo.GetRPCInfo(ctx) != c.info
@@ -241,8 +241,8 @@ func (c *servedCall) isForeign(ctx context.Context) bool {
 	return ctx.Done() == nil && c.ctx.Done() != nil
 }
 
-// takeCall returns call as a connection with a context of its own: calls of one
-// connection run at the same time, so that the connection's rpcinfo cannot be theirs.
+// takeCall returns call as a connection with a context of its own: calls of one connection run at
+// the same time, so they cannot share the connection's rpcinfo.
 func (h *serverHandler) takeCall(ctx context.Context, call *muxserver.Call) *servedCall {
 	c, ok := h.calls.Get().(*servedCall)
 	if !ok {

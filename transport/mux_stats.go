@@ -9,9 +9,10 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// MuxAddressStats is mux.Stats of one address. InFlight, Deaths, Drains and Aged count calls and
-// connections that are not shared as well; such a connection that was closed for its idle time or
-// age, or by Clean, is one of Drains. Frames, Batches and Writes count what the Set has sent.
+// MuxAddressStats is the mux.Stats of one address. InFlight, Deaths, Drains and Aged also count
+// connections that are not shared and their calls. Drains counts such a connection when it is
+// closed for its idle time or age, by Clean, or because enough are idle. Frames, Batches and Writes
+// count what the Set has sent.
 type MuxAddressStats struct {
 	Network string
 	Address string
@@ -25,7 +26,7 @@ type MuxStats struct {
 	Addresses []MuxAddressStats // by network and address
 }
 
-// Stats returns a snapshot. Its counts never fall, after Close neither. It may be called from any
+// Stats returns a snapshot. Its counts never fall, not even after Close. It may be called from any
 // goroutine and does not block.
 func (p *MuxPool) Stats() MuxStats {
 	p.mu.Lock()
@@ -53,7 +54,7 @@ func (p *MuxPool) Stats() MuxStats {
 }
 
 // statsApart returns what the pool of connections that are not shared adds to the Set's figures,
-// which have the connections already.
+// which already count the connections.
 func statsApart(c PoolCounts) mux.Stats {
 	return mux.Stats{
 		InFlight: c.InUse,
@@ -75,12 +76,12 @@ func (p *MuxPool) Dump() any {
 	return MuxDump{Service: p.service, Config: p.config, MuxStats: p.Stats()}
 }
 
-// DumpText writes the state of each address and each of its connections for a person to read.
+// DumpText writes the state of each address and each of its connections as text for people.
 func (p *MuxPool) DumpText(w io.Writer) error {
 	for _, a := range p.Stats().Addresses {
 		t := p.lookup(poolAddr{a.Network, a.Address})
 		if t == nil {
-			continue // it was given up at this moment
+			continue // it has just been given up
 		}
 		if _, err := fmt.Fprintf(w, "%s: %s %s, ", p.service, a.Network, a.Address); err != nil {
 			return err

@@ -9,10 +9,10 @@ import (
 	"github.com/cloudwego/kitex/pkg/warmup"
 )
 
-// WarmUp implements warmup.Pool: it opens wuo.ConnNum connections to each target, or as
-// many as the calls to an address may share, wuo.Parallel at a time, and blocks until
-// they are open. After a dial that failed it begins no other to that address, and with
-// warmup.FailFast none at all. It returns the first error, or nil with warmup.IgnoreError.
+// WarmUp implements warmup.Pool: it opens wuo.ConnNum connections to each target, but no more than
+// MuxConfig.MaxConns, wuo.Parallel at a time, and blocks until they are open. After a failed dial
+// it begins no other to that address, and with warmup.FailFast no other at all. It returns the
+// first error, or nil with warmup.IgnoreError.
 func (p *MuxPool) WarmUp(eh warmup.ErrorHandling, wuo *warmup.PoolOption, co remote.ConnOption) error {
 	if wuo == nil {
 		return nil
@@ -36,7 +36,7 @@ func (p *MuxPool) WarmUp(eh warmup.ErrorHandling, wuo *warmup.PoolOption, co rem
 	return run.err
 }
 
-// muxWarmUpJob is to see that addr has n connections, one more than the job before it.
+// muxWarmUpJob is the task to bring addr to n connections, one more than the job before it.
 type muxWarmUpJob struct {
 	addr poolAddr
 	n    int
@@ -50,7 +50,7 @@ type muxWarmUp struct {
 	failFast bool
 
 	mu     sync.Mutex
-	jobs   []muxWarmUpJob    // guarded by mu: what is still to be done
+	jobs   []muxWarmUpJob    // guarded by mu: not yet begun
 	failed map[poolAddr]bool // guarded by mu
 	err    error             // guarded by mu: the first
 }

@@ -7,16 +7,16 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Option changes how a suite, or one of its parts, runs its connections. Each says what it is for.
-// One that would do nothing is refused: a client's when it is made, by NewClient's error or a panic
-// as of Kitex's own options, a server's by the error of Run, before it listens, and a dialer's by a
-// panic of NewDialer.
+// Option changes how a suite, or one of its parts, runs its connections. Each option says what it
+// is for. An option that would do nothing is refused: by NewClient's error, or a panic as of
+// Kitex's own options, for a client; by Run's error, before the server listens; and by a panic of
+// NewDialer.
 type Option func(*settings)
 
 // settings is what the options of one suite amount to. Immutable after newSettings.
 type settings struct {
-	given   []option // by name, in the order in which they were
-	refused error    // names those that whoever took them has no use for; nil: none
+	given   []option // by name, in order
+	refused error    // names those without a use where they were given; nil: none
 
 	group         *conn.Group // nil: the process's default group
 	acceptors     int
@@ -32,8 +32,7 @@ type settings struct {
 	lowWatermark  int
 }
 
-// newSettings returns what opts amount to for t, which has refused set if there is none for t among
-// them.
+// newSettings returns what opts amount to for t. Its refused names those that t has no use for.
 func newSettings(t taker, opts []Option) settings {
 	var s settings
 	for _, opt := range opts {
@@ -51,8 +50,8 @@ func setting(name option, set func(*settings)) func(*settings) {
 	}
 }
 
-// WithGroup runs the connections in g instead of the group that all suites of
-// the process share. Whoever made g closes it, after the servers and clients in it.
+// WithGroup runs the connections in g instead of the group that all suites of the process share.
+// The caller closes g, after the servers and clients in it.
 func WithGroup(g *conn.Group) Option {
 	return setting(optionGroup, func(s *settings) { s.group = g })
 }
@@ -64,71 +63,70 @@ func WithAcceptors(n int) Option {
 	return setting(optionAcceptors, func(s *settings) { s.acceptors = n })
 }
 
-// WithWriteTimeout limits how long a message may wait for a peer that does not
-// read; then its connection is closed. The default is the server's
-// ReadWriteTimeout, and none for a client, whose RPC timeout bounds the call, or 10 s for
-// connections that its calls share. A negative d means none.
+// WithWriteTimeout limits how long a message may wait for a peer that does not read; then its
+// connection is closed. The default is ReadWriteTimeout on a server and 10 s on the connections of
+// a MuxPool. Other clients have none, since the RPC timeout bounds the call. A negative d means
+// none.
 func WithWriteTimeout(d time.Duration) Option {
 	return setting(optionWriteTimeout, func(s *settings) { s.writeTimeout = d })
 }
 
-// WithMux has the calls of a client with NewMuxClientSuite share connections in the way that cfg
-// says. It is refused where settings of the client's keep its calls from sharing any: leave it out,
-// or that setting, or give cfg to NewMuxPool where a MuxPool is given. It has no meaning for a
-// server.
+// WithMux has the calls of a client with NewMuxClientSuite share connections as cfg says. It is
+// refused if another setting of the client keeps its calls from sharing connections, or gives it a
+// pool: drop one of the two, or pass cfg to NewMuxPool if the client is given a MuxPool. It has no
+// meaning for a server.
 func WithMux(cfg MuxConfig) Option {
 	return setting(optionMux, func(s *settings) { s.mux = cfg })
 }
 
-// WithMuxServer has a server answer the calls of clients with NewMuxClientSuite, and of other
-// multiplexing ones, in the way that cfg says. Without it they are answered as with a zero cfg. It
-// has no meaning for a client.
+// WithMuxServer has a server answer multiplexed calls, those of clients with NewMuxClientSuite and
+// of other multiplexing clients, as cfg says. Without it the server answers them as with a zero
+// cfg. It has no meaning for a client.
 func WithMuxServer(cfg MuxServerConfig) Option {
 	return setting(optionMuxServer, func(s *settings) { s.muxServer = cfg })
 }
 
-// WithWatermarks has f called when more than high bytes of a connection's
-// message wait for its peer, and again when they have fallen to low; see conn.Config.OnPressure.
+// WithWatermarks has f called when more than high bytes of a connection's message wait for its
+// peer, and again when that number has fallen to low; see conn.Config.OnPressure.
 func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option {
 	return setting(optionWatermarks, func(s *settings) { s.lowWatermark, s.highWatermark, s.onPressure = low, high, f })
 }
 
-// WithPool has the client keep its connections in a pool of this configuration. Without it the pool
-// is configured by Kitex's own WithLongConnection or WithShortConnection, or as Kitex's default is.
-// It is refused where the client has another pool, or none, as with WithShortConnection, gRPC or
-// NewMuxClientSuite. It has no meaning for a server.
+// WithPool has the client keep its connections in a pool of this configuration. Without it Kitex's
+// own WithLongConnection or WithShortConnection configures the pool, or else Kitex's defaults
+// apply. With both, the limits of WithLongConnection win. It is refused if the client has another
+// pool, or none, as with WithShortConnection, gRPC or NewMuxClientSuite. It has no meaning for a
+// server.
 func WithPool(cfg PoolConfig) Option {
 	return setting(optionPool, func(s *settings) { s.pool = &cfg })
 }
 
-// WithKitexTimeouts leaves the timeouts of calls to Kitex, which runs a call
-// that has one, or whose context can end, in a second goroutine and returns when
-// time is up, whatever that goroutine does. It has no meaning for a server.
+// WithKitexTimeouts leaves the timeouts of calls to Kitex. Kitex runs a call that has a timeout, or
+// whose context can end, on a second goroutine and returns when time is up, whatever that goroutine
+// does. It has no meaning for a server.
 //
 // Without this option the transport ends such a call on the goroutine that makes it, which saves
-// the second one, if the suite's dialer, handlers and pool are in use and there is no proxy. Errors
-// are of the same kinds and begin with the same words, and retries, backup requests, circuit
-// breaking and timeout propagation see no difference. The suite tries out, when the client is made,
-// whether Kitex's middleware for timeouts lets it; where it does not, for example because something
-// sets the client's ExtraTimeout last, Kitex keeps the timeouts and a warning says so. What is
-// different without the option:
+// the second one. That needs the suite's dialer, handlers and pool, and no proxy. Errors are of the
+// same kinds and begin with the same words, and retries, backup requests, circuit breaking and
+// timeout propagation see no difference. When the client is made the suite tries out whether
+// Kitex's middleware for timeouts lets it. If not, for example because something sets the client's
+// ExtraTimeout last, Kitex keeps the timeouts and a warning says so. What is different without the
+// option:
 //
-//   - A middleware, resolver or codec that blocks without regard to its context,
-//     which has the call's deadline and ends with it, holds the caller up until
-//     it returns. Then the caller gets the timeout error, and the log says so, at most once
-//     a second, if that was more than 5 ms and a tenth of its time late. A client that has such
-//     middlewares wants this option: only a call on a second goroutine lets its caller go while
-//     the call blocks, and a second goroutine costs 7 to 19 % of a call's CPU time
-//     (BenchmarkHandover), so it is not the default.
-//   - The error of a call that has ended has a CallError: how far it had come, whether it was
-//     sent, and what it had failed with.
-//   - A call that ends closes its connection at once, not at a read timeout 5 ms
-//     later, or never; and nothing of it goes on: a dial is given up, a request
-//     that was not sent yet is not sent.
-//   - A result that comes after the deadline, or after the context has ended, is
-//     always an error; with Kitex either may win.
-//   - A tracer sees how reading, writing and connecting ended; with Kitex it may
-//     be told that the call has finished before they have.
+//   - A middleware, resolver or codec that blocks without regard to its context, which ends at
+//     the call's deadline, holds the caller up until it returns. Then the caller gets the timeout
+//     error. If that is late by more than 5 ms and a tenth of the call's time the log says so, at
+//     most once a second. A client with such middlewares wants this option: only a call on a
+//     second goroutine lets its caller go while the call blocks. A second goroutine costs 7 to
+//     19 % of a call's CPU time (BenchmarkHandover), so it is not the default.
+//   - The error of a call that has ended wraps a CallError, which says how far the call had come,
+//     whether it was sent, and what it had failed with.
+//   - A call that ends closes its connection at once, not at a read timeout 5 ms later, or never.
+//     Nothing of it goes on: a dial is given up, and a request not yet sent is not sent.
+//   - A result that comes after the deadline, or after the context has ended, is always an error;
+//     with Kitex either may win.
+//   - A tracer sees how reading, writing and connecting ended; with Kitex it may be told that the
+//     call has finished before they have.
 func WithKitexTimeouts() Option {
 	return setting(optionKitexTimeouts, func(s *settings) { s.kitexTimeouts = true })
 }
@@ -140,7 +138,7 @@ func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
 	return d
 }
 
-// muxFrameBytes is how long a multiplexed message may be of which said is what the user says.
+// muxFrameBytes returns how long a multiplexed message may be, given the user's setting.
 func (s *settings) muxFrameBytes(said int) int {
 	if said > 0 {
 		return said

@@ -16,10 +16,10 @@ import (
 )
 
 // This file refuses options that would do nothing: those for the other side, and those whose part
-// is not in use because of other options. A client's is the error of NewClient, or a panic of its
-// options where none of this package's handlers is made; a server's is the error of Run, before it
-// listens. A part of the user's own may have the suite's inside: beside it no option for that part
-// is refused.
+// is not in use because of other options. A client reports them as the error of NewClient, or by a
+// panic of its options where none of this package's handlers is made. A server reports them as the
+// error of Run, before it listens. A user's own part may wrap the suite's, so no option for that
+// part is refused beside it.
 
 // taker is a function that takes options.
 type taker uint8
@@ -65,7 +65,7 @@ const (
 	optionKitexTimeouts option = "WithKitexTimeouts"
 )
 
-// takers returns who has a use for an option.
+// takers returns the functions that have a use for an option.
 func (o option) takers() taker {
 	const suites, clients = takerServerSuite | takerClientSuite | takerMuxClientSuite, takerClientSuite | takerMuxClientSuite
 	switch o {
@@ -91,7 +91,7 @@ func (o option) takers() taker {
 	panic("kiteline: BUG: unknown option " + string(o))
 }
 
-// checkTaker returns an error that names each given option of which t makes nothing.
+// checkTaker returns an error that names each given option that t has no use for.
 func (s *settings) checkTaker(t taker) error {
 	var errs []error
 	for _, o := range s.given {
@@ -102,7 +102,8 @@ func (s *settings) checkTaker(t taker) error {
 	return errors.Join(errs...)
 }
 
-// unused returns an error that names those of options that were given, and do nothing with setting.
+// unused returns an error that names those of options that were given. They do nothing with
+// setting.
 func (s *settings) unused(setting string, options ...option) error {
 	var errs []error
 	for _, o := range options {
@@ -113,7 +114,7 @@ func (s *settings) unused(setting string, options ...option) error {
 	return errors.Join(errs...)
 }
 
-// refuse has the client that has options o fail with err, unless that is nil.
+// refuse has the client with options o fail with err, unless err is nil.
 func refuse(o *client.Options, err error) {
 	if err == nil {
 		return
@@ -130,19 +131,19 @@ func refuse(o *client.Options, err error) {
 func isGRPC(o *client.Options) bool { return o.Configs.TransportProtocol()&kitextransport.GRPC != 0 }
 
 // poolChoice is a client suite's say in how connections are kept. Of several suites of one kind the
-// last that has one decides, as the last of one option does: generated code may bring a suite, and
-// its caller another.
+// last with an option for that decides, as the last of one option does: generated code may bring a
+// suite, and its caller another.
 type poolChoice struct {
 	suite taker
 	made  bool // the suite has an option for that
 }
 
-// choosePool returns the choice of a suite of which options are those for its pool.
+// choosePool returns the choice of a suite. options are the ones for its pool.
 func (s *settings) choosePool(suite taker, options ...option) *poolChoice {
 	return &poolChoice{suite, slices.ContainsFunc(options, func(o option) bool { return slices.Contains(s.given, o) })}
 }
 
-// orOf returns c, or without a choice the one that was made before for o's client.
+// orOf returns c, or, if c makes no choice, the one made before for o's client.
 func (c *poolChoice) orOf(o *client.Options) *poolChoice {
 	if before, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory); ours && !c.made {
 		return before.pool
@@ -159,7 +160,7 @@ func (c *poolChoice) isOverridden(o *client.Options) bool {
 	return ours && handlers.pool != nil && handlers.pool != c && handlers.pool.suite == c.suite
 }
 
-// checkDialer returns an error where options of s are for the dialer, and Kitex's is in use.
+// checkDialer returns an error if options of s are for the dialer and Kitex's dialer is in use.
 func (s *settings) checkDialer(o *client.Options, options ...option) error {
 	if !isKitexs(o.RemoteOpt.Dialer) {
 		return nil
@@ -167,8 +168,8 @@ func (s *settings) checkDialer(o *client.Options, options ...option) error {
 	return s.unused("another dialer (WithDialer)", options...)
 }
 
-// checkOptions is called when all options of the client are known, before it has a pool of the
-// suite's.
+// checkOptions is called when all options of the client are known, before the suite gives it a
+// pool.
 func (s clientSuite) checkOptions(o *client.Options) error {
 	return errors.Join(s.settings.refused, s.checkPool(o),
 		s.settings.checkDialer(o, optionGroup, optionWatermarks, optionWriteTimeout))
@@ -193,8 +194,8 @@ func (s clientSuite) checkPool(o *client.Options) error {
 	return s.settings.unused(setting, optionPool)
 }
 
-// checkOptions is called when all options of the client are known, before it has a pool of the
-// suite's.
+// checkOptions is called when all options of the client are known, before the suite gives it a
+// pool.
 func (s muxClientSuite) checkOptions(o *client.Options) error {
 	dialed := []option{optionGroup, optionWatermarks}
 	if !multiplexes(o) {
@@ -207,7 +208,7 @@ func (s muxClientSuite) checkOptions(o *client.Options) error {
 	return err
 }
 
-// withoutMux returns the setting because of which no MuxPool will be made of WithMux, or "".
+// withoutMux returns the setting that keeps WithMux from making a MuxPool, or "".
 func withoutMux(o *client.Options) string {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	switch {
@@ -227,7 +228,7 @@ func withoutMux(o *client.Options) string {
 	return ""
 }
 
-// checkHandlers returns an error where options of s are for handlers, and Kitex's are in use.
+// checkHandlers returns an error if options of s are for handlers and Kitex's handlers are in use.
 func (s *settings) checkHandlers(opt *remote.ServerOption) error {
 	if !isKitexs(opt.SvrHandlerFactory) {
 		return nil
@@ -235,8 +236,8 @@ func (s *settings) checkHandlers(opt *remote.ServerOption) error {
 	return s.unused("other handlers (WithTransHandlerFactory, WithMuxTransport)", optionMuxServer)
 }
 
-// checkTransServer returns an error where options of s are for connections of this package, and
-// Kitex's are in use.
+// checkTransServer returns an error if options of s are for connections of this package and Kitex's
+// transport server is in use.
 func (s *settings) checkTransServer(opt *remote.ServerOption) error {
 	if !isKitexs(opt.TransServerFactory) {
 		return nil

@@ -16,24 +16,25 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift"
 )
 
-// headerRoom is for what precedes a message's payload: the prefixes of frames and a TTHeader of the
-// greatest length. Unframed messages are looked at in chunks of 64 KiB, which may reach beyond
-// their end.
+// headerRoom is room for what precedes a message's payload: the prefixes of frames and a TTHeader
+// of the greatest length. It also covers unframed messages: the codec looks at them in chunks of 64
+// KiB, which may reach beyond their end.
 const headerRoom = 512 << 10
 
-// WithKitexCodec leaves Thrift payloads to Kitex's codec. Without it the suites bring
-// codec/thrift's, unless the program has chosen one: by WithPayloadCodec, before the suite or after
-// it. The limit of WithMaxFrame holds with any codec, that of codec/thrift and its limits inside a
-// message only with that.
+// WithKitexCodec leaves Thrift payloads to Kitex's codec. Without it the suites bring that of
+// codec/thrift, unless the program chooses one with WithPayloadCodec, before the suite or after it.
+// The limit of WithMaxFrame holds with any codec. The limits of codec/thrift inside a message hold
+// only with codec/thrift.
 func WithKitexCodec() Option {
 	return setting(optionKitexCodec, func(s *settings) { s.kitexCodec = true })
 }
 
-// WithMaxFrame limits how many bytes the payload of a request or a reply may have that is read:
-// 16,384,000 by default, no limit but that of MuxConfig if n is negative. With codec/thrift a
-// longer message is a *thrift.Error of the kind TooLarge, with other codecs ErrMessageTooLarge,
-// which counts the message's headers and allows 512 KiB for them. Its connection is closed, and on
-// a server an exception is sent first if the method is known by then. What is sent has no limit.
+// WithMaxFrame limits the payload of each request or reply that is read to n bytes. The default is
+// 16,384,000; if n is negative only the limit of MuxConfig remains. With codec/thrift a longer
+// message fails with a *thrift.Error of the kind TooLarge. With other codecs it fails with
+// ErrMessageTooLarge, and the limit counts the message's headers too but allows 512 KiB for them.
+// The connection is closed; a server first sends an exception if it knows the method by then. Sent
+// messages have no limit.
 func WithMaxFrame(n int) Option {
 	return setting(optionMaxFrame, func(s *settings) { s.maxFrame = n })
 }
@@ -49,7 +50,8 @@ func (s *settings) maxRead() int {
 	return s.maxFrame + headerRoom
 }
 
-// setPayloadCodec sets what Kitex keeps in at, unless the user has. Of two suites the later counts.
+// setPayloadCodec sets *at, the client's or server's payload codec, unless the user has. Of two
+// suites the later one counts.
 func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 	given := *at
 	if ours, ok := given.(suiteCodec); ok {
@@ -71,23 +73,23 @@ func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 }
 
 // readsAnything reports whether c is the payload codec that generic.BinaryThriftGeneric sets,
-// before the suite: it takes memory for what a frame announces, and hands out what it holds unread.
-// The suite's codec checks messages for it.
+// before the suite. That codec takes memory for the length a frame announces, and hands the bytes
+// out unread. The suite's codec checks messages for it.
 func readsAnything(c remote.PayloadCodec) bool {
 	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
 	return ok && reflect.TypeOf(c) == reflect.TypeOf(g.PayloadCodec())
 }
 
-// suiteCodec is the payload codec that a suite brought, as opposed to one of the user's.
+// suiteCodec is a payload codec that a suite brought, as opposed to the user's.
 type suiteCodec struct {
 	remote.PayloadCodec
-	given remote.PayloadCodec // that of a binary generic call, which it checks messages for; nil: none
+	given remote.PayloadCodec // that of binary generic calls, if there is one
 }
 
-// yieldsToKitex reports whether a server with payload codec c uses the one that is registered
-// with Kitex instead. server.WithPayloadCodec registers a codec of Kitex's own for the process, say
-// for Frugal, and leaves the server's as it is. Kitex keeps those codecs in a map without a lock,
-// so this is asked where servers are built, and not when one starts.
+// yieldsToKitex reports whether a server with payload codec c uses the one that is registered with
+// Kitex instead. server.WithPayloadCodec registers a codec of Kitex's own, say for Frugal, for the
+// whole process, and leaves the server's as it is. Kitex keeps those codecs in a map without a
+// lock, so they are looked up when a server is built, not when it starts.
 func yieldsToKitex(c remote.PayloadCodec) bool {
 	if ours, ok := c.(suiteCodec); !ok || ours.given != nil {
 		return false
@@ -96,9 +98,9 @@ func yieldsToKitex(c remote.PayloadCodec) bool {
 	return err == nil && !reflect.DeepEqual(registered, kitexthrift.NewThriftCodec())
 }
 
-// registersThriftCodec reports whether an option of the server's has registered a codec as
-// yieldsToKitex looks for, before the suite or after it. Only Kitex's diagnosis tells which options
-// there were.
+// registersThriftCodec reports whether an option of the server, before the suite or after it, has
+// registered a codec of the kind that yieldsToKitex looks for. Only Kitex's diagnosis tells which
+// options there were.
 func registersThriftCodec(o *server.Options) bool {
 	if o == nil {
 		return false
@@ -109,8 +111,8 @@ func registersThriftCodec(o *server.Options) bool {
 	return strings.Count(options, told) > strings.Count(options, byDefault)
 }
 
-// thriftMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is
-// Thrift, without a codec of its own.
+// thriftMessage is as much of a message as remote.GetPayloadCodec looks at: its payload is Thrift,
+// and it has no codec of its own.
 type thriftMessage struct{ remote.Message }
 
 func (thriftMessage) PayloadCodec() remote.PayloadCodec { return nil }

@@ -14,21 +14,19 @@ import (
 	"github.com/cloudwego/kitex/pkg/warmup"
 )
 
-// ErrPoolClosed is what Get's error wraps once the pool is closed. It matches
-// net.ErrClosed under errors.Is.
+// ErrPoolClosed is wrapped by the error of Get once the pool is closed. It matches net.ErrClosed
+// under errors.Is.
 var ErrPoolClosed = fmt.Errorf("connection pool closed: %w", net.ErrClosed)
 
-// Pool keeps connections between the calls of a Kitex client, each used by one
-// call at a time. NewClientSuite makes one for each client; others make it with
-// NewPool for client.WithConnPool.
+// Pool keeps connections between the calls of a Kitex client. One call at a time uses a connection.
+// NewClientSuite makes a Pool for each client; without the suite NewPool makes one for
+// client.WithConnPool.
 //
-// It differs from Kitex's long pool in that a connection whose peer has gone is
-// closed at once and never handed out, that connections can be limited in
-// number and age, that one is not used around the idle time at which its peer closes others,
-// and that it has Stats. For the first of these it takes the
-// OnDisconnect of Kiteline's connections. Its methods may be called from any
-// goroutine. A pool has no goroutine of its own, and a timer only while a
-// connection is idle or an address is without one.
+// Unlike Kitex's long pool it closes a connection at once when the peer has gone and never hands it
+// out, which takes the OnDisconnect of Kiteline's connections. It can limit the number and age of
+// connections, does not use one around the idle time at which its peer closes others, and has
+// Stats. Its methods may be called from any goroutine. A pool has no goroutine of its own, and a
+// timer only while a connection is idle or an address has none.
 //
 // # Lock order
 //
@@ -39,18 +37,18 @@ type Pool struct {
 	service string
 	config  PoolConfig // normalized
 	start   time.Time  // now counts from here
-	adopts  bool       // it opens no connections, and has those that adopt is given
+	adopts  bool       // it opens no connections, and keeps those given to adopt
 
-	idle     atomic.Int64                      // idle connections of all peers; changed with the peer's mu held
+	idle     atomic.Int64                      // of all peers; changed with the peer's mu held
 	reporter atomic.Pointer[connpool.Reporter] // nil before EnableReporter
 
 	expiry poolExpiry
-	panics logLimiter // of connections that are closed on a goroutine of the pool's
+	panics logLimiter // of connections closed on a goroutine of the pool
 
 	mu        sync.RWMutex
-	peers     map[poolAddr]*poolPeer // guarded by mu; after Close those with connections in use still count
-	mostPeers int                    // guarded by mu: that were in the map, which does not shrink
-	forgotten PoolCounts             // guarded by mu: what peers counted that are no longer there
+	peers     map[poolAddr]*poolPeer // guarded by mu; kept by Close, for Stats
+	mostPeers int                    // guarded by mu: most there were; the map does not shrink
+	forgotten PoolCounts             // guarded by mu: the counts of forgotten peers
 	closed    bool                   // guarded by mu
 }
 
@@ -61,9 +59,8 @@ var (
 	_ interface{ Dump() any } = (*Pool)(nil) // for Kitex's diagnosis
 )
 
-// NewPool returns an empty pool for the client of the service of that name,
-// which reporters are told. Whoever makes it closes it; Kitex does so with a
-// pool that it was given.
+// NewPool returns an empty pool for the client of the service of that name, which reporters are
+// told. The caller closes the pool, except that Kitex closes a pool that it was given.
 func NewPool(serviceName string, cfg PoolConfig) *Pool {
 	p := &Pool{
 		service: serviceName,
@@ -75,14 +72,13 @@ func NewPool(serviceName string, cfg PoolConfig) *Pool {
 	return p
 }
 
-// Get returns a connection to address: the idle one that was used last, if it
-// is fit for use, otherwise one that opt.Dialer opens within
-// opt.ConnectTimeout. With MaxConnsPerAddress in use it waits, first come first
-// served, for as long as ctx allows.
+// Get returns a connection to address. That is the idle one used last, if it is fit for use,
+// otherwise one that opt.Dialer opens within opt.ConnectTimeout. With MaxConnsPerAddress in use Get
+// waits, first come first served, until ctx ends.
 //
-// The connection is the caller's until Put, Discard or its own Close. It has the methods of
-// remote.RawConn and remote.IsActive. An error is the dialer's, or a *net.OpError that wraps
-// ctx's error or ErrPoolClosed.
+// The connection is the caller's until Put, Discard or its own Close. It implements remote.RawConn
+// and remote.IsActive. An error is the dialer's, or a *net.OpError that wraps ctx's error or
+// ErrPoolClosed.
 func (p *Pool) Get(ctx context.Context, network, address string, opt remote.ConnOption) (net.Conn, error) {
 	for {
 		pr, err := p.peer(poolAddr{network, address})
@@ -96,11 +92,10 @@ func (p *Pool) Get(ctx context.Context, network, address string, opt remote.Conn
 	}
 }
 
-// Put takes back a connection that the next call may use; nc must not be used
-// after. It closes the connection if that has ended, is over age, has had its
-// address cleaned, or if enough are idle. A connection that is not from a Pool
-// is closed. It does not block; putting back a second time, or after Discard,
-// does nothing.
+// Put takes back a connection that the next call may use. The caller must not use nc afterwards.
+// Put closes the connection if it has ended or is over age, if its address was cleaned, or if
+// enough are idle. It also closes a connection that is not from a Pool. It does not block. Putting
+// back a second time, or after Discard, does nothing.
 func (p *Pool) Put(nc net.Conn) error {
 	if h, ok := nc.(*checkout); ok {
 		return h.of.peer.put(h)
@@ -126,9 +121,9 @@ func (p *Pool) Clean(network, address string) {
 	}
 }
 
-// Close closes the idle connections, and makes Get fail, waiting ones included.
-// Connections in use are closed when they are put back. It does not wait for
-// them. Closing again does nothing. It always returns nil.
+// Close closes the idle connections and makes Get fail, waiting calls included. Connections in use
+// are closed when they are put back, and Close does not wait for them. Closing again does nothing.
+// It always returns nil.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -144,8 +139,8 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// EnableReporter has Kitex's common reporter of connection pools told about
-// dials and reuses from now on. A later connpool.SetReporter is not seen.
+// EnableReporter reports dials and reuses to Kitex's common reporter of connection pools from now
+// on. A later connpool.SetReporter has no effect.
 func (p *Pool) EnableReporter() {
 	r := connpool.GetCommonReporter()
 	p.reporter.Store(&r)
@@ -178,8 +173,7 @@ func (p *Pool) peerSlow(addr poolAddr) (*poolPeer, error) {
 	return pr, nil
 }
 
-// reserveIdle makes room for one more idle connection, as far as the limit for
-// all peers allows.
+// reserveIdle makes room for one more idle connection, if the limit for all peers allows.
 func (p *Pool) reserveIdle() bool {
 	for {
 		n := p.idle.Load()

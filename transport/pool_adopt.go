@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// This file is a Pool that opens no connections: it has those that a MuxPool gives it. Nor does it
-// limit how many there are. Its queue is of calls that would take one as soon as it is given back,
+// This file is about a Pool that opens no connections and does not limit their number: a MuxPool
+// gives them to it. The calls in its queue would take a connection as soon as one is given back,
 // and may get a place elsewhere meanwhile.
 
-// adopt takes a connection to addr, as one that is put back, if isWanted says so: otherwise it
-// closes it. A Clean that begins after isWanted was asked closes the connection too.
+// adopt takes a connection to addr as if it were put back, or closes it if isWanted returns false.
+// A Clean that begins after the call of isWanted also closes the connection.
 func (p *Pool) adopt(addr poolAddr, raw net.Conn, isWanted func() bool) {
 	for {
 		pr, err := p.peer(addr)
@@ -39,7 +39,7 @@ func (pr *poolPeer) currentEpoch() uint64 {
 	return pr.epoch
 }
 
-// unneeded has the peer forgotten, which may be new, unless it is of use for something else.
+// unneeded has the peer, which may be new, forgotten if it stays empty.
 func (pr *poolPeer) unneeded() {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -48,7 +48,7 @@ func (pr *poolPeer) unneeded() {
 	}
 }
 
-// adopt takes raw as a connection in use, which is of that epoch. It returns nil if the peer is
+// adopt takes raw as a connection in use, dialled in that epoch. It returns nil if the peer is
 // forgotten.
 func (pr *poolPeer) adopt(raw net.Conn, epoch uint64) *pooledConn {
 	c := newPooledConn(pr, raw, epoch)
@@ -75,14 +75,14 @@ func (p *Pool) lookup(addr poolAddr) *poolPeer {
 	return p.peers[addr]
 }
 
-// claim takes the newest idle connection, else a place in the queue.
+// claim takes the idle connection used last, else a place in the queue.
 func (pr *poolPeer) claim() claim {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
 	return pr.claimLocked()
 }
 
-// queue takes a place in the queue, whatever is idle.
+// queue takes a place in the queue even if a connection is idle.
 func (pr *poolPeer) queue() claim {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -92,8 +92,8 @@ func (pr *poolPeer) queue() claim {
 	return pr.queueLocked()
 }
 
-// use hands out the connection that was claimed, if it is fit for use, and otherwise closes it and
-// returns nil. The error is the claim's.
+// use hands out the connection that was claimed if it is fit for use. Otherwise it closes the
+// connection and returns nil. The error is the claim's.
 func (pr *poolPeer) use(got claim) (net.Conn, error) {
 	if got.err != nil {
 		return nil, got.err
@@ -108,7 +108,7 @@ func (pr *poolPeer) use(got claim) (net.Conn, error) {
 	return pr.reuse(got.conn), nil
 }
 
-// leaveQueue ends a wait, and returns what was got.
+// leaveQueue ends a wait and returns what w got.
 func (pr *poolPeer) leaveQueue(w *poolWaiter) claim {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -133,7 +133,7 @@ func (p *Pool) cut() {
 		open := slices.Collect(maps.Keys(pr.open))
 		pr.mu.Unlock()
 		for _, c := range open {
-			_ = c.raw.Close() // and again when it is put back, which does nothing
+			_ = c.raw.Close() // Put closes it again, which does nothing
 		}
 	}
 }

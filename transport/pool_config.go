@@ -5,17 +5,16 @@ import (
 	"time"
 )
 
-// PoolConfig says how many connections a Pool keeps and for how long. The zero
-// value is Kitex's own default: 10 idle connections per address, 100 in all, closed after a minute.
+// PoolConfig says how many connections a Pool keeps and for how long. The zero value is Kitex's own
+// default: 10 idle connections per address, 100 in all, closed after a minute.
 type PoolConfig struct {
-	// MinIdlePerAddress is how many idle connections of an address stay open
-	// although MaxIdleTimeout has passed. MaxAge and the peer close them all the same. Zero or
-	// less keeps none.
+	// MinIdlePerAddress is how many idle connections of an address stay open after MaxIdleTimeout
+	// has passed. MaxAge and the peer still end them. Zero or less keeps none.
 	MinIdlePerAddress int
 
-	// MaxIdlePerAddress is how many idle connections of an address are kept; one
-	// that is put back beyond that is closed. Zero means 10, or MinIdlePerAddress if that is more;
-	// negative keeps none, so that every call has a connection of its own.
+	// MaxIdlePerAddress is how many idle connections of an address are kept. A connection put back
+	// beyond that is closed. Zero means 10, or MinIdlePerAddress if that is more; negative keeps
+	// none, so every call has a connection of its own.
 	MaxIdlePerAddress int
 
 	// MaxIdleGlobal is how many idle connections are kept for all addresses of
@@ -23,20 +22,18 @@ type PoolConfig struct {
 	// negative means no limit.
 	MaxIdleGlobal int
 
-	// MaxConnsPerAddress is how many connections to an address may be open or
-	// being opened. With that many in use a Get waits for its turn. Zero or less means no limit.
+	// MaxConnsPerAddress is how many connections to an address may be open or being opened. With
+	// that many in use Get waits for its turn. Zero or less means no limit.
 	MaxConnsPerAddress int
 
-	// MaxIdleTimeout is how long a connection may be idle; it is closed when
-	// between once and 1.1 times that have passed. Zero means a minute; negative
-	// means for ever. An address without connections is forgotten after the same
-	// time, or a minute where that is for ever.
+	// MaxIdleTimeout is how long a connection may be idle. It is closed after between once and 1.1
+	// times that. Zero means a minute; negative means forever. An address without connections is
+	// forgotten after the same time, or after a minute if that is forever.
 	MaxIdleTimeout time.Duration
 
-	// MaxAge is how long after it was dialled a connection is used, so that the
-	// load follows when there are more servers behind an address. Each
-	// connection has its own age, up to a tenth more or less, lest all end at
-	// once. A call under way is not disturbed: its connection is closed when
+	// MaxAge is how long after its dial a connection is used, so that the load follows when servers
+	// are added behind an address. Each connection has its own age, up to a tenth more or less, so
+	// that not all end at once. A call in flight is not disturbed: its connection is closed when
 	// put back. Zero or less means no limit.
 	MaxAge time.Duration
 }
@@ -82,8 +79,8 @@ func (cfg PoolConfig) normalized() PoolConfig {
 	return cfg
 }
 
-// forgetAfter returns how long an address without connections is remembered, also
-// where idle connections are kept for ever.
+// forgetAfter returns how long an address without connections is remembered, even if idle
+// connections are kept forever.
 func (cfg *PoolConfig) forgetAfter() time.Duration {
 	if cfg.MaxIdleTimeout == forever {
 		return defaultMaxIdleTimeout

@@ -17,32 +17,31 @@ type pooledConn struct {
 	raw    net.Conn        // what the dialer returned
 	ours   *conn.Conn      // raw, if it is Kiteline's; nil otherwise
 	active remote.IsActive // raw, if it can tell; nil otherwise
-	below  remote.IsActive // what is below raw, if that is Kiteline's and this can tell; nil otherwise
+	below  remote.IsActive // what a Kiteline raw wraps, if it can tell; nil otherwise
 	epoch  uint64          // the peer's when it was dialled
 	ageEnd instant         // when it is over age
 
 	// guarded by peer.mu
 	state    pooledState
-	restedAt instant // when it was put back last
+	restedAt instant // when it was last put back
 	idleEnd  instant // when it will have been idle for too long
 	dead     bool    // the peer's FIN was seen
 
-	// turn is the index of the checkout that is valid if state is pooledInUse.
-	// Guarded by peer.mu; who has the connection in use may read it without.
+	// turn is the index of the checkout that is valid if state is pooledInUse. Guarded by peer.mu;
+	// the goroutine that has the connection in use may read it without.
 	turn      uint8
 	checkouts [rememberedCheckouts]checkout
 }
 
-// pooledState says who has a connection.
+// pooledState says where a connection is.
 type pooledState uint8
 
 const (
-	// pooledInUse: handed out, or on its way to a caller of Get, who checks
-	// it. Left by Put, Discard or a failed check.
+	// pooledInUse: handed out, or on its way to a caller of Get, which checks it. Left by Put,
+	// Discard or a failed check.
 	pooledInUse pooledState = iota
 
-	// pooledIdle: in its peer's list. Left when a Get takes it, or when the
-	// pool closes it.
+	// pooledIdle: in its peer's list. Left when Get takes it, or when the pool closes it.
 	pooledIdle
 
 	// pooledClosing: it is being closed, or is closed. Terminal.
@@ -62,14 +61,13 @@ func (s pooledState) String() string {
 	return "invalid"
 }
 
-// rememberedCheckouts is how many checkouts in a row of one connection have
-// values of their own, see checkout.
+// rememberedCheckouts is how many consecutive checkouts of one connection have values of their own;
+// see checkout.
 const rememberedCheckouts = 4
 
-// checkout is what Get returns: a connection from Get to Put or Discard.
-// Consecutive checkouts of a connection are different values, allocated with
-// it, so that whoever puts back what he has put back before does not take it
-// from whoever has it now.
+// checkout is what Get returns: a connection from Get to Put or Discard. Consecutive checkouts of a
+// connection are different values, allocated with it, so that a caller who puts one back twice does
+// not take the connection from its current user.
 type checkout struct {
 	net.Conn // the dialer's
 	of       *pooledConn
@@ -117,8 +115,8 @@ func newPooledConn(pr *poolPeer, raw net.Conn, epoch uint64) *pooledConn {
 	return c
 }
 
-// watch has the peer's FIN end the connection while it is idle. It replaces
-// whatever OnDisconnect the dialer has set.
+// watch closes the connection when the peer's FIN arrives while it is idle. It replaces any
+// OnDisconnect that the dialer has set.
 func (c *pooledConn) watch() {
 	if c.ours != nil {
 		c.ours.SetOnDisconnect(func(context.Context, *conn.Conn) { c.peer.onDisconnect(c) })
@@ -134,19 +132,19 @@ func (c *pooledConn) checkOutLocked() {
 	c.turn = (c.turn + 1) % rememberedCheckouts
 }
 
-// closeLocked says that the caller is about to close the connection.
+// closeLocked notes that the caller is about to close the connection.
 func (c *pooledConn) closeLocked() {
 	c.state = pooledClosing
 	delete(c.peer.open, c)
 }
 
-// isOutLocked reports whether h is the checkout under way.
+// isOutLocked reports whether h is the current checkout.
 func (c *pooledConn) isOutLocked(h *checkout) bool {
 	return c.state == pooledInUse && h == c.current()
 }
 
-// looksOpen reports whether nothing is known to have ended the connection. It
-// makes no system call where the connection is Kiteline's. Not under a lock.
+// looksOpen reports whether nothing is known to have ended the connection. It makes no system call
+// if the connection is Kiteline's. It must not be called under a lock.
 func (c *pooledConn) looksOpen() bool {
 	if c.ours != nil {
 		return c.ours.Err() == nil
@@ -157,8 +155,8 @@ func (c *pooledConn) looksOpen() bool {
 // unfit returns why a connection that comes from the pool must not be used, or
 // notClosed. It may make system calls. The caller has it in use.
 func (c *pooledConn) unfit(now instant, d doubt) closeReason {
-	// One that can tell whether it is active may be kept for longer than its
-	// time; the end of one that cannot is what protects from handing out a dead one.
+	// A connection that can tell whether it is active may be kept beyond its time. For one that
+	// cannot, only that end keeps a dead one from being handed out.
 	kept := c.active != nil && c.peer.pool.config.MinIdlePerAddress > 0
 	switch {
 	case now >= c.ageEnd:

@@ -12,8 +12,8 @@ import (
 
 var errNoConnection = errors.New("dialer returned neither a connection nor an error")
 
-// dial opens a connection in a slot that the caller has. If it fails, the slot
-// goes to the first waiter.
+// dial opens a connection in a slot that the caller holds. If it fails, the slot goes to the first
+// waiter.
 func (pr *poolPeer) dial(ctx context.Context, opt remote.ConnOption) (*pooledConn, error) {
 	pr.mu.Lock()
 	epoch := pr.epoch

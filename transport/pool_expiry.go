@@ -13,7 +13,7 @@ import (
 // instant is a point in time: how long after the pool was made.
 type instant = time.Duration
 
-// forever is an instant, or a duration, that does not come to an end.
+// forever is an instant, or a duration, that is never reached.
 const forever time.Duration = math.MaxInt64
 
 // later returns the instant d after now.
@@ -39,15 +39,14 @@ func (p *Pool) ageEnd() instant {
 	return later(p.now(), age)
 }
 
-// poolExpiry is a pool's only timer. It is set while something can expire,
-// for when the first does and a little more, so that what expires soon after is closed with it.
+// poolExpiry is a pool's only timer. It is set while something can expire, for a little after the
+// first of it does, so that what expires soon after is closed with it.
 type poolExpiry struct {
-	// immutable after init
+	// immutable after start
 	expire func()
-	slack  time.Duration // the little more
+	slack  time.Duration // how little after
 
-	// atomic: when the timer fires, an instant; forever: it is not set.
-	// Changed with mu held.
+	// atomic: the instant at which the timer fires; forever: it is not set. Changed with mu held.
 	at atomic.Int64
 
 	mu      sync.Mutex  // taken last; nothing is called with it held
@@ -55,17 +54,17 @@ type poolExpiry struct {
 	stopped bool        // guarded by mu
 }
 
-// expirySlack is the part of a timeout that may pass beyond it.
+// expirySlack is the divisor of a timeout that gives its slack.
 const expirySlack = 20
 
-// start has expire called for what lasts shortest or longer.
+// start makes the timer call expire. shortest is the shortest time after which something expires.
 func (e *poolExpiry) start(shortest time.Duration, expire func()) {
 	e.expire = expire
 	e.slack = shortest / expirySlack
 	e.at.Store(int64(forever))
 }
 
-// schedule has expire called soon after due, if not earlier. It does not block.
+// schedule has expire called soon after due, or earlier if that is scheduled. It does not block.
 func (e *poolExpiry) schedule(due, now instant) {
 	if due == forever {
 		return
@@ -99,7 +98,7 @@ func (e *poolExpiry) fire() {
 	}
 }
 
-// stop ends the timer for good. An expire under way goes on.
+// stop ends the timer for good. An expire that is running goes on.
 func (e *poolExpiry) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -109,8 +108,8 @@ func (e *poolExpiry) stop() {
 	}
 }
 
-// expire closes what has expired, forgets addresses without connections, and
-// sets the timer for what is left.
+// expire closes connections that have expired, forgets addresses without any, and sets the timer
+// for the rest.
 func (p *Pool) expire() {
 	p.mu.RLock()
 	peers := make([]*poolPeer, 0, len(p.peers))
@@ -131,8 +130,8 @@ func (p *Pool) expire() {
 	p.expiry.schedule(next, now)
 }
 
-// expire closes the idle connections that have expired. It returns when the
-// next does or, if there is none and the peer is empty, when it may be forgotten.
+// expire closes the idle connections that have expired. It returns when the next one expires or, if
+// the peer is empty, when the peer may be forgotten.
 func (pr *poolPeer) expire(now instant) (due instant, empty bool) {
 	pr.mu.Lock()
 	n := 0
@@ -148,7 +147,7 @@ func (pr *poolPeer) expire(now instant) (due instant, empty bool) {
 	return due, empty
 }
 
-// takeAgedLocked takes the idle connections that are over age out, to be closed.
+// takeAgedLocked removes the idle connections that are over age, for the caller to close.
 func (pr *poolPeer) takeAgedLocked(now instant) []*pooledConn {
 	var aged []*pooledConn
 	pr.idle = slices.DeleteFunc(pr.idle, func(c *pooledConn) bool {
@@ -163,7 +162,7 @@ func (pr *poolPeer) takeAgedLocked(now instant) []*pooledConn {
 	return aged
 }
 
-// dueLocked returns when the peer is to be looked at next, and whether it is empty.
+// dueLocked returns when expire must next look at the peer, and whether the peer is empty.
 func (pr *poolPeer) dueLocked() (due instant, empty bool) {
 	if pr.isEmptyLocked() {
 		return later(pr.emptySince, pr.pool.config.forgetAfter()), true
@@ -178,10 +177,10 @@ func (pr *poolPeer) dueLocked() (due instant, empty bool) {
 	return due, false
 }
 
-// isEmptyLocked reports whether nobody has or wants a connection of the peer's.
+// isEmptyLocked reports whether the peer has neither connections nor waiters.
 func (pr *poolPeer) isEmptyLocked() bool { return pr.counts.Open == 0 && pr.waiters.head == nil }
 
-// forget drops a peer that is empty, and keeps what it has counted.
+// forget drops a peer that is empty and keeps its counts.
 func (p *Pool) forget(pr *poolPeer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,30 +2,32 @@ package transport
 
 import "time"
 
-// idleLife is what a pool has learnt about how long an address leaves connections idle. A request
-// that crosses the server's FIN is lost, and nothing on the wire announces the FIN, but an idle
-// timeout ends all connections at the same age. So once two were closed at about the same age, one
-// after the other, the pool hands out none that has been idle for about as long.
+// idleLife is what a pool has learned about how long an address leaves connections idle. A request
+// that crosses the server's FIN is lost, and nothing on the wire announces the FIN. But an idle
+// timeout ends all connections at the same idle age. So once the peer has closed two at about the
+// same age, one after the other, the pool hands out no connection that has been idle for about as
+// long.
 //
-// A server that restarts closes connections of all ages at one moment. If two ages agree by chance
-// the next connection that is idle for longer, and still open, refutes them.
+// A server that restarts closes connections of all ages at one moment. If two ages agree by chance,
+// the next connection that is still open after a longer idle time refutes them.
 //
 // It is guarded by poolPeer.mu.
 type idleLife struct {
-	length time.Duration // the shortest of those that agree; zero: not known
-	until  instant       // when it is forgotten, unless another agrees
-	last   time.Duration // the last one that did not agree with length; zero: none
+	length time.Duration // the shortest of the ages that agree; zero: not known
+	until  instant       // when length is forgotten, unless another age agrees
+	last   time.Duration // the last age that did not agree with length; zero: none
 	lastAt instant       // when that connection was closed
 }
 
 const (
-	// A life that no other confirms is believed for lifeKept, and for livesKept times its length.
+	// A life that no other confirms is believed for the longer of lifeKept and livesKept times its
+	// length.
 	lifeKept  = 10 * time.Minute
 	livesKept = 64
 )
 
-// slack returns by how much a life may be off: what a timer and a busy machine add to it, and
-// what a request takes to the server.
+// slack returns by how much a life may be off: a timer and a busy machine add to it, and so does a
+// request's way to the server.
 func slack(life time.Duration) time.Duration {
 	return min(life/8, 40*time.Millisecond+life/32)
 }
@@ -44,7 +46,7 @@ func (l *idleLife) ended(age time.Duration, now instant) {
 	}
 }
 
-// learn believes in a life of that length from now on.
+// learn takes length for the life from now on.
 func (l *idleLife) learn(length time.Duration, now instant) {
 	l.length, l.until = length, later(now, max(lifeKept, livesKept*min(length, forever/livesKept)))
 }
@@ -52,12 +54,12 @@ func (l *idleLife) learn(length time.Duration, now instant) {
 // agree reports whether two lives are about as long.
 func agree(a, b time.Duration) bool { return (a - b).Abs() <= slack(min(a, b)) }
 
-// doubt is for how long a connection must have been idle not to be used, since its peer may be
-// closing it: at least from and less than to. One that is still open after to refutes the
+// doubt is the span of idle times at which a connection is not used, since its peer may be closing
+// it: at least from and less than to. A connection that is still open after to refutes the
 // idleLife. Both are zero if nothing is known.
 type doubt struct{ from, to time.Duration }
 
-// doubt returns what the life means for connections at the time now.
+// doubt returns the span that the life puts in doubt at the time now.
 func (l *idleLife) doubt(now instant) doubt {
 	if l.length == 0 || now >= l.until {
 		return doubt{}

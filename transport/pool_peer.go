@@ -11,7 +11,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// poolAddr is an address of a pool; a net.Addr for reporters and errors.
+// poolAddr is an address of a pool, as a net.Addr for reporters and errors.
 type poolAddr struct{ network, address string }
 
 // Network implements net.Addr.
@@ -20,14 +20,14 @@ func (a poolAddr) Network() string { return a.network }
 // String implements net.Addr.
 func (a poolAddr) String() string { return a.address }
 
-// poolPeer is the connections to one address.
+// poolPeer holds the connections to one address.
 //
-// A slot is the right to have one connection: as many as MaxConnsPerAddress
-// are counted in counts.Open. Whoever frees one gives it to the first waiter; so while
-// somebody waits no connection is idle and no slot is free, and nobody overtakes.
+// A slot is the right to have one connection. counts.Open counts the slots taken, at most
+// MaxConnsPerAddress. A goroutine that frees a slot gives it to the first waiter. So while a call
+// waits no connection is idle and no slot is free, and no call overtakes another. A pool that
+// adopts connections has no slots, and its waiters may leave idle connections alone; see queue.
 //
-// Nothing of a net.Conn is called with mu held: it may make system calls, or
-// call back.
+// No method of a net.Conn is called with mu held: it may make system calls, or call back.
 type poolPeer struct {
 	// immutable after newPoolPeer
 	pool *Pool
@@ -40,16 +40,16 @@ type poolPeer struct {
 
 	// guarded by mu
 	state      peerState
-	epoch      uint64                   // how often the address was cleaned; connections of an earlier one are closed
+	epoch      uint64                   // counts cleans; connections of an earlier epoch are closed
 	open       map[*pooledConn]struct{} // all that are not pooledClosing
-	idle       []*pooledConn            // in pooledIdle, the one used last at the end, so idleEnd never falls
+	idle       []*pooledConn            // in pooledIdle, by last use: idleEnd never falls
 	waiters    waitQueue
 	counts     PoolCounts // without Reuses
-	emptySince instant    // when Open fell to zero last
+	emptySince instant    // when Open last fell to zero
 	life       idleLife
 }
 
-// peerState says what a peer is there for.
+// peerState says whether a peer gives connections.
 type peerState uint8
 
 const (
@@ -57,11 +57,11 @@ const (
 	// pool's Close.
 	peerServing peerState = iota
 
-	// peerForgotten: it had no connections and is no longer the pool's; a Get
-	// that still found it looks again. Terminal.
+	// peerForgotten: it had no connections and is no longer the pool's. A Get that had found it
+	// before looks again. Terminal.
 	peerForgotten
 
-	// peerClosed: the pool is closed; what comes back is closed. Terminal.
+	// peerClosed: the pool is closed. Connections that are put back are closed. Terminal.
 	peerClosed
 )
 
@@ -90,7 +90,7 @@ func (pr *poolPeer) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: pr.addr.network, Addr: pr.name, Err: err}
 }
 
-// get is Pool.Get for the peer's address. Its error is errForgotten as it is.
+// get is Pool.Get for the peer's address. It may return errForgotten, unwrapped.
 func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, error) {
 	pr.mu.Lock()
 	got := pr.claimLocked()
@@ -116,8 +116,8 @@ func (pr *poolPeer) get(ctx context.Context, opt remote.ConnOption) (net.Conn, e
 	return c.current(), nil
 }
 
-// judge is unfit at this moment, with what was known of life. A connection that is fit may refute
-// that.
+// judge is unfit at this moment, given life as it was when c was claimed. A connection that is fit
+// may refute it.
 func (pr *poolPeer) judge(c *pooledConn, life idleLife) closeReason {
 	now := pr.pool.now()
 	doubt := life.doubt(now)
@@ -134,8 +134,8 @@ func (pr *poolPeer) reuse(c *pooledConn) *checkout {
 	return pr.handOut(c, pr.reportReuse)
 }
 
-// handOut returns c, which the caller has in use, after report was called. A reporter that panics
-// or ends the goroutine leaves nobody to give c back.
+// handOut calls report and returns c, which the caller has in use. It closes c if report panics or
+// ends the goroutine, since the caller then cannot.
 func (pr *poolPeer) handOut(c *pooledConn, report func()) *checkout {
 	returned := false
 	defer pr.discardUnless(&returned, c.current())
@@ -144,7 +144,7 @@ func (pr *poolPeer) handOut(c *pooledConn, report func()) *checkout {
 	return c.current()
 }
 
-// unfit is c.unfit for c that the caller has in use. It calls a method of the user's.
+// unfit is c.unfit for a c that the caller has in use. It calls the user's code.
 func (pr *poolPeer) unfit(c *pooledConn, now instant, d doubt) closeReason {
 	returned := false
 	defer pr.discardUnless(&returned, c.current())
@@ -153,15 +153,15 @@ func (pr *poolPeer) unfit(c *pooledConn, now instant, d doubt) closeReason {
 	return reason
 }
 
-// discardUnless is deferred around a call of the user's code, which may panic or end the goroutine:
-// then it closes h, which would be in use for ever.
+// discardUnless is deferred around a call of the user's code, which may panic or end the goroutine.
+// Then it closes h, which would otherwise be in use forever.
 func (pr *poolPeer) discardUnless(returned *bool, h *checkout) {
 	if !*returned {
 		_ = pr.discardAs(h, closedDead)
 	}
 }
 
-// claimLocked takes the newest idle connection, else a slot, else a place in the queue.
+// claimLocked takes the idle connection used last, else a slot, else a place in the queue.
 func (pr *poolPeer) claimLocked() claim {
 	if err := pr.refusalLocked(); err != nil {
 		return claim{err: err}
@@ -200,14 +200,14 @@ func (pr *poolPeer) queueLocked() claim {
 	return claim{waiter: pr.waiters.pushLocked()}
 }
 
-// replace closes a connection that was claimed and found unfit, and claims
-// another; it never has to wait, since its own slot is free.
+// replace closes a connection that was claimed and found unfit, and claims another. It never waits,
+// since its own slot is free.
 func (pr *poolPeer) replace(c *pooledConn, reason closeReason) (got claim) {
 	pr.mu.Lock()
 	c.closeLocked()
 	pr.mu.Unlock()
 	returned := false
-	defer func() { // also if a connection of the user's does not return from Close
+	defer func() { // also if a user's connection does not return from Close
 		pr.mu.Lock()
 		defer pr.mu.Unlock()
 		pr.counts.InUse--
@@ -232,14 +232,14 @@ func (pr *poolPeer) refuteLife() {
 	pr.life.refute()
 }
 
-// leaveIdleLocked counts n connections as in use that were idle.
+// leaveIdleLocked counts n idle connections as in use.
 func (pr *poolPeer) leaveIdleLocked(n int) {
 	pr.counts.Idle -= n
 	pr.counts.InUse += n
 	pr.pool.idle.Add(-int64(n))
 }
 
-// takeIdleLocked takes the first n of the idle connections out, to be closed.
+// takeIdleLocked removes the first n idle connections, for the caller to close.
 func (pr *poolPeer) takeIdleLocked(n int) []*pooledConn {
 	if n == 0 {
 		return nil
@@ -253,7 +253,7 @@ func (pr *poolPeer) takeIdleLocked(n int) []*pooledConn {
 	return taken
 }
 
-// clean closes what is idle, and what is in use when it comes back.
+// clean closes idle connections, and those in use when they are put back.
 func (pr *poolPeer) clean() {
 	pr.mu.Lock()
 	pr.epoch++
@@ -262,7 +262,7 @@ func (pr *poolPeer) clean() {
 	pr.closeEach(idle, closedCleaned)
 }
 
-// close is clean for good, and sends the waiters away.
+// close cleans the peer for good and fails its waiters.
 func (pr *poolPeer) close() {
 	pr.mu.Lock()
 	pr.state = peerClosed

@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// put takes a connection back: for a waiter, for later, or to close it. A
-// checkout that has ended already is left alone.
+// put takes a connection back. It gives it to a waiter, keeps it, or closes it. It ignores a
+// checkout that has ended already.
 func (pr *poolPeer) put(h *checkout) error {
 	c := h.of
 	open := pr.looksOpen(h)
@@ -36,7 +36,7 @@ func (pr *poolPeer) put(h *checkout) error {
 	return pr.closeOne(c, reason)
 }
 
-// looksOpen is that of h's connection. It calls a method of the user's.
+// looksOpen is looksOpen of h's connection. It calls the user's code.
 func (pr *poolPeer) looksOpen(h *checkout) bool {
 	returned := false
 	defer pr.discardUnless(&returned, h)
@@ -45,7 +45,7 @@ func (pr *poolPeer) looksOpen(h *checkout) bool {
 	return open
 }
 
-// keepLocked returns why a connection that comes back is not used again, or notClosed.
+// keepLocked returns why a connection that is put back is not used again, or notClosed.
 func (pr *poolPeer) keepLocked(c *pooledConn, now instant) closeReason {
 	switch {
 	case pr.state != peerServing || c.epoch != pr.epoch:
@@ -68,7 +68,7 @@ func (pr *poolPeer) grantConnLocked(c *pooledConn, now instant) bool {
 	return pr.grantLocked(claim{conn: c})
 }
 
-// restLocked puts a connection among the idle ones, or returns why it does not.
+// restLocked puts a connection among the idle ones, or returns why not.
 func (pr *poolPeer) restLocked(c *pooledConn, now instant) closeReason {
 	if len(pr.idle) >= pr.pool.config.MaxIdlePerAddress || !pr.pool.reserveIdle() {
 		return closedSurplus
@@ -86,7 +86,7 @@ func (pr *poolPeer) restLocked(c *pooledConn, now instant) closeReason {
 	return notClosed
 }
 
-// discard closes a connection that its user does not want back.
+// discard closes a connection that its user does not put back.
 func (pr *poolPeer) discard(h *checkout) error { return pr.discardAs(h, closedDiscard) }
 
 func (pr *poolPeer) discardAs(h *checkout, reason closeReason) error {
@@ -100,8 +100,9 @@ func (pr *poolPeer) discardAs(h *checkout, reason closeReason) error {
 	return pr.closeOne(h.of, reason)
 }
 
-// abandon is Discard for who has only what the dialer returned. It reports whether the pool has
-// given that out. It looks at all connections, and is for calls that have not returned.
+// abandon is Discard for a caller that has only the connection the dialer returned. It reports
+// whether the pool has handed that out. It searches all connections, and is for calls that did not
+// return.
 func (p *Pool) abandon(raw net.Conn) bool {
 	if !reflect.TypeOf(raw).Comparable() {
 		return false
@@ -118,8 +119,8 @@ func (p *Pool) abandon(raw net.Conn) bool {
 	return false
 }
 
-// checkoutOf returns the checkout under way of the connection that the dialer returned as raw; nil
-// if there is none.
+// checkoutOf returns the current checkout of the connection that the dialer returned as raw; nil if
+// it is not in use.
 func (pr *poolPeer) checkoutOf(raw net.Conn) *checkout {
 	pr.mu.Lock()
 	defer pr.mu.Unlock()
@@ -131,8 +132,8 @@ func (pr *poolPeer) checkoutOf(raw net.Conn) *checkout {
 	return nil
 }
 
-// onDisconnect is told that c's peer has closed. An idle connection is closed;
-// one in use is closed when it comes back.
+// onDisconnect is called when c's peer has closed. It closes an idle connection. One in use is
+// closed when it is put back.
 func (pr *poolPeer) onDisconnect(c *pooledConn) {
 	pr.mu.Lock()
 	c.dead = true
@@ -154,7 +155,7 @@ func (pr *poolPeer) onDisconnect(c *pooledConn) {
 // closeOne closes a connection in pooledClosing and frees its slot, in this
 // order, so that there are never more sockets than slots.
 func (pr *poolPeer) closeOne(c *pooledConn, reason closeReason) error {
-	defer func() { // also if a connection of the user's does not return from Close
+	defer func() { // also if a user's connection does not return from Close
 		pr.mu.Lock()
 		defer pr.mu.Unlock()
 		pr.counts.InUse--
@@ -165,8 +166,9 @@ func (pr *poolPeer) closeOne(c *pooledConn, reason closeReason) error {
 	return c.raw.Close()
 }
 
-// closeEach is closeOne of each of conns: what one of the user's does in its Close keeps none of
-// the others open. It is logged, since the goroutine may be the pool's own.
+// closeEach is closeOne for each of conns. A user's connection that panics or ends the goroutine in
+// its Close keeps none of the others open. That is logged, since the goroutine may be the pool's
+// own.
 func (pr *poolPeer) closeEach(conns []*pooledConn, reason closeReason) {
 	for _, c := range conns {
 		failure := callback.Apart(func() { _ = pr.closeOne(c, reason) })
@@ -176,7 +178,7 @@ func (pr *poolPeer) closeEach(conns []*pooledConn, reason closeReason) {
 	}
 }
 
-// slotFreedLocked gives a slot that has become free to the first waiter.
+// slotFreedLocked gives a freed slot to the first waiter.
 func (pr *poolPeer) slotFreedLocked() {
 	switch {
 	case !pr.pool.adopts && pr.state == peerServing && pr.grantLocked(claim{}):

@@ -5,25 +5,25 @@ import (
 	"slices"
 )
 
-// PoolCounts is what a pool, or one address of it, has and has done. At every
-// moment Idle + InUse + Dialing == Open, and Dials - DialErrors == Idle + InUse
-// + all that were closed or discarded.
+// PoolCounts counts what a pool, or one address of it, has and has done. At every moment Idle +
+// InUse + Dialing == Open, and Dials - DialErrors == Idle + InUse + all that were closed or
+// discarded.
 type PoolCounts struct {
-	Open    int // connections that are open or being opened: what MaxConnsPerAddress limits
+	Open    int // connections open or being opened; limited by MaxConnsPerAddress
 	Idle    int // connections in the pool
-	InUse   int // connections handed out, and those being checked or closed just now
+	InUse   int // connections handed out, or being checked or closed
 	Dialing int // connections being opened
 	Waiting int // calls of Get that wait for a connection
 
 	Dials        uint64 // dials that have ended
-	DialErrors   uint64 // of those, the ones that failed
+	DialErrors   uint64 // dials that failed
 	Reuses       uint64 // calls of Get that got a connection used before
-	Waits        uint64 // calls of Get that had to wait
-	WaitTimeouts uint64 // of those, the ones whose context ended first
+	Waits        uint64 // calls of Get that waited
+	WaitTimeouts uint64 // of those, the calls whose context ended first
 
 	Discarded     uint64 // closed by Discard, or by Close of the connection
-	ClosedDead    uint64 // closed because the peer had closed, or bytes waited that nobody had asked for
-	ClosedExpired uint64 // closed because of MaxIdleTimeout, or since the peer closes what is idle for as long
+	ClosedDead    uint64 // closed because the peer had closed, or sent unexpected bytes
+	ClosedExpired uint64 // closed for MaxIdleTimeout, or near the peer's idle timeout
 	ClosedAge     uint64 // closed because of MaxAge
 	ClosedSurplus uint64 // closed because enough were idle
 	ClosedCleaned uint64 // closed because of Clean or the pool's Close
@@ -36,8 +36,8 @@ type PoolAddressStats struct {
 	PoolCounts
 }
 
-// PoolStats is a snapshot of a pool: the sum of all addresses, those forgotten
-// meanwhile included, and each address that is known now.
+// PoolStats is a snapshot of a pool: the sum of all addresses, forgotten ones included, and each
+// address that is known now.
 type PoolStats struct {
 	PoolCounts
 	Addresses []PoolAddressStats // by network and address
@@ -55,9 +55,9 @@ type closeReason uint8
 
 const (
 	notClosed     closeReason = iota // it is kept
-	closedDiscard                    // whoever used it does not want it back
-	closedDead                       // the peer has gone, or bytes wait that belong to nobody
-	closedExpired                    // it was idle for MaxIdleTimeout, or for as long as its peer allows
+	closedDiscard                    // its user has discarded it
+	closedDead                       // the peer has gone, or has sent unexpected bytes
+	closedExpired                    // idle for MaxIdleTimeout, or near its peer's idle timeout
 	closedAge                        // it is older than its MaxAge
 	closedSurplus                    // enough connections are idle
 	closedCleaned                    // its address was cleaned, or the pool is closed
@@ -112,8 +112,8 @@ func (c *PoolCounts) add(d *PoolCounts) {
 	c.ClosedCleaned += d.ClosedCleaned
 }
 
-// Stats returns a snapshot. Each address is consistent in itself, and so the
-// sums are. It may be called from any goroutine, after Close too, and does not block.
+// Stats returns a snapshot. Each address is consistent in itself, and so are the sums. It may be
+// called from any goroutine, also after Close, and does not block.
 func (p *Pool) Stats() PoolStats {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// claim is what a Get has to go on with: a connection to be checked, a place
-// in the queue, an error, or, with none of them, a slot, in which it dials.
+// claim is what Get goes on with: a connection to check, a place in the queue, an error, or, if all
+// are nil, a slot to dial in.
 type claim struct {
 	conn   *pooledConn
 	waiter *poolWaiter
@@ -22,7 +22,7 @@ type poolWaiter struct {
 	next, prev *poolWaiter
 }
 
-// waitQueue is the calls of Get that wait, first come first. A peer's mu guards it.
+// waitQueue holds the waiting calls of Get in the order of their arrival. A peer's mu guards it.
 type waitQueue struct {
 	head, tail *poolWaiter
 }
@@ -39,7 +39,7 @@ func (q *waitQueue) pushLocked() *poolWaiter {
 	return w
 }
 
-// removeLocked takes w out.
+// removeLocked removes w.
 func (q *waitQueue) removeLocked(w *poolWaiter) {
 	if w.prev == nil {
 		q.head = w.next
@@ -78,7 +78,7 @@ func (pr *poolPeer) await(ctx context.Context, w *poolWaiter) claim {
 	}
 }
 
-// giveUp takes w out of the queue. What w was given meanwhile goes to the next.
+// giveUp removes w from the queue. What w was given meanwhile goes to the next waiter.
 func (pr *poolPeer) giveUp(w *poolWaiter) {
 	pr.mu.Lock()
 	pr.counts.WaitTimeouts++

@@ -12,14 +12,13 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// WarmUp implements warmup.Pool: it opens connections until each target has
-// wuo.ConnNum of them, as far as the pool's limits allow, on wuo.Parallel
-// goroutines, and blocks until all have been dialled. With warmup.FailFast no
-// dial begins after one has failed. It returns the first error, or nil with
-// warmup.IgnoreError.
+// WarmUp implements warmup.Pool: it opens connections until each target has wuo.ConnNum of them, as
+// far as the pool's limits allow. It dials on wuo.Parallel goroutines and blocks until all dials
+// have ended. With warmup.FailFast no dial begins after one has failed. It returns the first error,
+// or nil with warmup.IgnoreError.
 //
-// Kitex's warmup.PoolHelper takes all connections before it puts any back, which would
-// wait for itself where MaxConnsPerAddress is less than ConnNum.
+// It does not use Kitex's warmup.PoolHelper, which takes all connections before it puts any back
+// and would wait for itself if MaxConnsPerAddress were less than ConnNum.
 func (p *Pool) WarmUp(eh warmup.ErrorHandling, wuo *warmup.PoolOption, co remote.ConnOption) error {
 	if wuo == nil {
 		return nil
@@ -85,8 +84,8 @@ func (run *warmUp) next() (addr poolAddr, ok bool) {
 	return addr, true
 }
 
-// open opens one connection to addr. What a dialer panics with is an error here, since the
-// goroutine is not the user's, and so is that it has ended its own.
+// open opens one connection to addr. A dialer that panics, or ends its goroutine, makes an error
+// here, since the goroutine is not the user's.
 func (run *warmUp) open(addr poolAddr) (err error) {
 	failure := callback.Apart(func() { err = run.dial(addr) })
 	if failure != nil {
@@ -107,8 +106,8 @@ func (run *warmUp) dial(addr poolAddr) error {
 	}
 }
 
-// warmUp opens one more connection and lets it be idle, unless the peer has as
-// many as enough already, or the pool has no room for idle ones.
+// warmUp opens one more connection and leaves it idle, unless the peer already has enough of them,
+// or the pool has no room for idle ones.
 func (pr *poolPeer) warmUp(enough int, opt remote.ConnOption) error {
 	pr.mu.Lock()
 	if pr.state != peerServing {

@@ -13,55 +13,53 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// timedCall is a call that ends at a deadline, with its caller's context, or
-// with the first of the two. It is the context of what runs inside it. The
-// calling goroutine makes the call itself and is never waited for by another:
-// whatever it waits in has to end with the call.
+// timedCall is a call that ends at a deadline, with its caller's context, or with the first of the
+// two. It is the context of what runs inside it. The calling goroutine makes the call itself, and
+// no other goroutine waits for it, so each of its waits must end with the call.
 //
 //   - A wait for a connection, and a dial, have the timedCall as their context.
-//   - A wait for the reply has the time that is left as its timeout, and so has
-//     a write that the kernel has no room for. That costs no timer.
-//   - A context that ends closes the connection that the call uses, and so does
-//     the deadline while a message goes out that is too long for one timeout.
-//   - User code gets the timedCall as its context. Code that disregards it is
-//     not interrupted.
+//   - A wait for the reply has the time that is left as its timeout, and so has a write that the
+//     kernel has no room for. That costs no timer.
+//   - A context that ends closes the connection that the call uses. So does the deadline while the
+//     call sends a message that is too long for one timeout.
+//   - User code gets the timedCall as its context. Code that disregards it is not interrupted.
 //
-// A timer, a channel, and the watch over a caller's context that can end, are made when they are
-// needed: by code that asks for Done, or by a connection that has to be closed. Kitex's service
-// discovery, which asks each call once, does not need them; see timeoutKeeper.onlyLooks.
+// A timer, a channel, and a watch over a caller's context that can end, are made only when needed:
+// for code that asks for Done, or for a connection that must be closed. Kitex's service discovery,
+// which asks for Done once in each call, does not need them; see timeoutKeeper.onlyLooks.
 type timedCall struct {
 	// immutable once the call runs
 	caller       context.Context // without the call's own limit
-	info         rpcinfo.RPCInfo // whose call it is: a nested call's context has this one's values too
+	info         rpcinfo.RPCInfo // tells this call from a nested one, whose context has its values
 	start        time.Time
 	timeout      time.Duration  // Kitex's; zero: only the caller's context limits the call
-	deadline     time.Time      // the earlier one of the two; zero: none
+	deadline     time.Time      // the earlier of the two; zero: none
 	writeTimeout time.Duration  // what the connections have otherwise; zero or less: none
 	keeper       *timeoutKeeper // the client's; nil in tests of a timedCall alone
 
-	// atomic: middlewares may go on with a call on a goroutine of their own, and leave it behind
+	// atomic: middlewares may continue a call on a goroutine of their own, and leave it behind
 	phase atomic.Uint32 // a CallPhase
-	sent  sendings      // attempts of which the kernel may have some
+	sent  sendings      // attempts that may have reached the kernel
 
 	mu sync.Mutex // taken before a connection's locks
 
 	// guarded by mu
-	err      error         // why the call has ended; nil until then. It never changes again
-	done     chan struct{} // closed when err is set; nil until it is asked for
+	err      error         // why the call has ended; nil until then, never changed after
+	done     chan struct{} // closed when err is set; nil until Done needs it
 	timer    *time.Timer   // sets err at the deadline; made with done
-	conn     net.Conn      // closed if the call ends before the connection is let go; nil: none in use
-	watching bool          // the end of the caller's context is seen, where it can end
-	unwatch  func() bool   // ends that; nil: not watching, or not yet
+	conn     net.Conn      // closed if the call ends before letGo; nil: none in use
+	watching bool          // watch was called
+	unwatch  func() bool   // ends the watch; nil: not watching, or not yet
 	failed   time.Time     // when the transport failed the call; zero: it did not
-	echo     error         // what it failed with, if that says only that the call has ended
+	echo     error         // that error, if it says only that the call has ended
 }
 
 var _ context.Context = (*timedCall)(nil)
 
-// timedCallKey is the key of a timedCall among its own values.
+// timedCallKey is the key under which a timedCall finds itself among a context's values.
 type timedCallKey struct{}
 
-// timedCallOf returns the call of info that ctx belongs to, nil if it is not timed.
+// timedCallOf returns the timedCall of info that ctx belongs to; nil if the call is not timed.
 func timedCallOf(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
 	if c, ok := ctx.Value(timedCallKey{}).(*timedCall); ok && c.info == info {
 		return c
@@ -69,8 +67,8 @@ func timedCallOf(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
 	return nil
 }
 
-// beginCall starts a call of info that takes at most timeout, unless that is
-// zero; a negative one has passed already. The caller ends it with end.
+// beginCall starts a call of info that takes at most timeout. A zero timeout is no limit, and a
+// negative one has passed already. The caller ends the call with end.
 func beginCall(ctx context.Context, info rpcinfo.RPCInfo, timeout, writeTimeout time.Duration) *timedCall {
 	c := &timedCall{caller: ctx, info: info, start: time.Now(), timeout: timeout, writeTimeout: writeTimeout}
 	if deadline, limited := ctx.Deadline(); limited {
@@ -85,7 +83,7 @@ func beginCall(ctx context.Context, info rpcinfo.RPCInfo, timeout, writeTimeout 
 	return c
 }
 
-// over returns why the call had ended before it began, nil if it had not.
+// over returns why the call had ended before it began; nil if it had not.
 func (c *timedCall) over() error {
 	if err := c.caller.Err(); err != nil {
 		return err
@@ -96,8 +94,8 @@ func (c *timedCall) over() error {
 	return nil
 }
 
-// watch has the call end with its caller's context when that ends, and not only when it is
-// looked at. Done and use call it, so that a call which needs neither has no watch.
+// watch makes the call end at the moment its caller's context ends, and not only when Err is next
+// called. Done and use call it, so a call that needs neither has no watch.
 func (c *timedCall) watch() {
 	if c.caller.Done() == nil {
 		return
@@ -134,19 +132,19 @@ func (c *timedCall) end() {
 	}
 }
 
-// cut ends a call that is still under way if it is time.
+// cut ends a call in flight if its time is up or its caller's context has ended.
 func (c *timedCall) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lookLocked() && c.conn != nil {
-		// Under the lock: once it is let go it may be another call's.
+		// Under the lock: after letGo the connection may be another call's.
 		_ = c.conn.Close()
 		c.conn = nil
 	}
 }
 
-// lookLocked reports whether the call has ended, as it has with its caller's
-// context and at its deadline.
+// lookLocked reports whether the call has ended. It ends the call if its caller's context has ended
+// or its deadline has passed.
 func (c *timedCall) lookLocked() bool {
 	if c.err == nil {
 		switch err := c.caller.Err(); {
@@ -181,8 +179,8 @@ func (c *timedCall) Done() <-chan struct{} {
 	return c.doneOrTimer()
 }
 
-// doneOrTimer returns the channel of Done, which it makes if there is none. Without a watch over
-// the caller's context only the deadline closes it.
+// doneOrTimer returns the channel of Done, and makes it if there is none. Without a watch over the
+// caller's context only the deadline closes it.
 func (c *timedCall) doneOrTimer() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,19 +230,18 @@ func (c *timedCall) letGo() {
 	c.mu.Unlock()
 }
 
-// limitRead gives the next wait for data the time that is left.
+// limitRead limits the next wait for data to the time that is left.
 func (c *timedCall) limitRead(nc *netpollconn.Conn) {
 	if !c.deadline.IsZero() {
 		_ = nc.SetReadTimeout(c.left()) // it only stores the duration
 	}
 }
 
-// timedWriteBytes is how much a connection's write timeout is for.
+// timedWriteBytes is how many bytes one write timeout of a connection covers.
 const timedWriteBytes = 256 << 10
 
-// limitWrite gives a write of n bytes the time that is left. It fails if the
-// call has ended: nothing goes out that nobody waits for. The caller calls
-// unlimitWrite after the write.
+// limitWrite limits a write of n bytes to the time that is left. It fails if the call has ended, so
+// that no request goes out that no caller waits for. The caller calls unlimitWrite after the write.
 func (c *timedCall) limitWrite(nc *netpollconn.Conn, n int) error {
 	limited := !c.deadline.IsZero()
 	left := time.Until(c.deadline)
@@ -277,7 +274,7 @@ func (c *timedCall) unlimitWrite(nc *netpollconn.Conn) {
 	}
 }
 
-// left is how much time is left, and never nothing, which would mean no limit.
+// left returns how much time is left. It is never zero, which would mean no limit.
 func (c *timedCall) left() time.Duration { return max(time.Until(c.deadline), 1) }
 
 // enter notes how far the call is. A nil timedCall is one that is not timed.
@@ -287,14 +284,14 @@ func (c *timedCall) enter(p CallPhase) {
 	}
 }
 
-// sealedCall is a timedCall on its way through Kitex's own middleware for
-// timeouts, which makes a call on the calling goroutine if its context cannot
-// end. It is not the context of anything else.
+// sealedCall is a timedCall on its way through Kitex's own middleware for timeouts, which makes a
+// call on the calling goroutine if its context cannot end. Nothing else gets a sealedCall for its
+// context.
 type sealedCall struct{ *timedCall }
 
 // Done hides that the call can end.
 func (sealedCall) Done() <-chan struct{} { return nil }
 
-// Value hides the call: if anybody else takes a sealedCall for its context, the
-// transport must not limit what Kitex limits.
+// Value hides the call: if other code takes a sealedCall for its context after all, the transport
+// must not limit what Kitex limits.
 func (s sealedCall) Value(key any) any { return s.caller.Value(key) }

@@ -12,31 +12,31 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// Kitex makes each retry of a call, and each backup request beside one, as a call of its own, after
-// the first: all that they have in common is the place of a number in their contexts
-// (retry.PrepareRetryContext). Each may be the one whose error the caller gets, which is to say
-// whether any of them was sent.
+// Kitex makes each retry of a call, and each backup request, as a call of its own. All that these
+// attempts have in common is the address of a number in their contexts (retry.PrepareRetryContext).
+// The caller gets the error of any one of them, and that error must say whether any attempt was
+// sent.
 
-// attempts are the calls of a client of which it matters that several attempts may be made: those
-// of which there was a second one, or one that has failed unsent. The zero value has none.
+// attempts knows the calls of a client that have had a second attempt, or an attempt that failed
+// unsent. The zero value has none.
 type attempts struct {
-	calls sync.Map // weak.Pointer[int32] of sameCall: *attemptsOf; an entry goes with what it points to
+	calls sync.Map // weak.Pointer[int32] of sameCall: *attemptsOf; goes with its call
 }
 
-// attemptsOf is what is known of the attempts at one call. They are bits: 1 is the first one.
+// attemptsOf is what is known of the attempts at one call. Each attempt is a bit: 1 is the first.
 type attemptsOf struct {
-	begun  atomic.Uint64 // except the first
-	unsent atomic.Uint64 // have failed, nothing of them has left, and nothing will
+	begun  atomic.Uint64 // the attempts begun, except the first
+	unsent atomic.Uint64 // those that failed; nothing of them has left or will leave
 }
 
-// sameCall returns what all attempts at the call of ctx have in common; nil if there is no such
-// thing.
+// sameCall returns what all attempts at the call of ctx have in common; nil if Kitex gave the call
+// no such number.
 func sameCall(ctx context.Context) *int32 {
 	same, _ := ctx.Value(retry.CtxReqOp).(*int32)
 	return same
 }
 
-// attemptOf returns which attempt info is that of, from 0.
+// attemptOf returns which attempt info belongs to, counted from 0.
 func attemptOf(info rpcinfo.RPCInfo) int {
 	tag, again := info.To().Tag(rpcinfo.RetryTag)
 	if !again {
@@ -44,7 +44,7 @@ func attemptOf(info rpcinfo.RPCInfo) int {
 	}
 	n, err := strconv.Atoi(tag)
 	if err != nil || n <= 0 || n > 62 {
-		return 63 // of which nothing is known
+		return 63 // stands for an unknown one
 	}
 	return n
 }
@@ -56,7 +56,7 @@ func (a *attempts) find(same *int32) *attemptsOf {
 	return of
 }
 
-// of is find, and begins to know of the call.
+// of is find, but adds the call if it is unknown.
 func (a *attempts) of(same *int32) *attemptsOf {
 	if of := a.find(same); of != nil {
 		return of
@@ -69,7 +69,7 @@ func (a *attempts) of(same *int32) *attemptsOf {
 	return known.(*attemptsOf) //nolint:errcheck // the only type that is stored
 }
 
-// begin notes that an attempt begins at the call of ctx.
+// begin notes that an attempt at the call of ctx begins.
 func (a *attempts) begin(ctx context.Context, info rpcinfo.RPCInfo) {
 	n := attemptOf(info)
 	if n == 0 {
@@ -80,14 +80,15 @@ func (a *attempts) begin(ctx context.Context, info rpcinfo.RPCInfo) {
 	}
 }
 
-// failUnsent notes that it has failed, that nothing of it has left, and that nothing will.
+// failUnsent notes that the attempt of info has failed, and that nothing of it has left or will
+// leave.
 func (a *attempts) failUnsent(ctx context.Context, info rpcinfo.RPCInfo) {
 	if same := sameCall(ctx); same != nil {
 		a.of(same).unsent.Or(1 << attemptOf(info))
 	}
 }
 
-// areOthersUnsent reports whether nothing of the attempts beside this one has left, nor will.
+// areOthersUnsent reports whether nothing of any other attempt has left or will leave.
 func (a *attempts) areOthersUnsent(same *int32, attempt int) bool {
 	earlier := uint64(1)<<attempt - 1
 	if same == nil {

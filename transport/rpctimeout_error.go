@@ -57,7 +57,8 @@ func (p CallPhase) String() string {
 }
 
 // CallError says more about a call that the transport has ended because its time was up or its
-// context ended. It is the cause of the error that Kitex gives such a call, for errors.As:
+// context ended. It is the cause of the error that Kitex returns for such a call, where errors.As
+// finds it:
 //
 //	var ended *transport.CallError
 //	if errors.Is(err, kerrors.ErrRPCTimeout) && errors.As(err, &ended) && ended.NotSent() {
@@ -65,39 +66,39 @@ func (p CallPhase) String() string {
 //	}
 //
 // It matches context.DeadlineExceeded or context.Canceled, and what Err matches, such as
-// *mux.Error. It does not match Kitex's own classes of error, kerrors.ErrGetConnection for example,
-// when Err does: to retries and circuit breakers the call is a timeout and nothing else.
+// *mux.Error. It does not match Kitex's own classes of error, such as kerrors.ErrGetConnection,
+// even if Err does: to retries and circuit breakers the call is a timeout and nothing else.
 //
 // A call has no CallError if Kitex keeps its timeout, as with WithKitexTimeouts.
 type CallError struct {
 	// Phase is how far the call had come.
 	Phase CallPhase
 
-	// Err is what the call itself had failed with, as a rule because it had ended. It is nil if it
-	// had not failed, or only because the call had closed its connection or used up its timeout.
+	// Err is what the call itself failed with, usually because it had ended. It is nil if it did
+	// not fail, or failed only because the call had closed its connection or used up its timeout.
 	Err error
 
-	notSent  bool      // in this attempt of Kitex's, whatever a middleware has made of it
+	notSent  bool      // in this attempt of Kitex, with all that a middleware has made of it
 	attempts *attempts // nil: nothing is known of others
 	same     *int32    // see sameCall
-	attempt  int       // which it is
+	attempt  int       // its number
 	of       weak.Pointer[timedCall]
-	text     string // Kitex's, which Error begins with
+	text     string // Kitex's text; Error begins with it
 	why      error  // context.DeadlineExceeded or context.Canceled
 }
 
-// NotSent reports whether the peer has not begun the call, and will not: nothing of the request
-// was handed to the kernel, or the peer has refused it. It is safe to make the call again then.
-// Otherwise the peer may have run it, may be running it, or may run it later.
+// NotSent reports whether the peer has not begun the call and will not: nothing of the request was
+// handed to the kernel, or the peer refused it. Then it is safe to make the call again. Otherwise
+// the peer may have run it, may be running it, or may run it later.
 //
 // It covers every attempt of a middleware that tries again, and Kitex's own retries and backup
-// requests: it may be false where Err is a *mux.Error of an attempt that was not sent itself. It
+// requests. So it may be false although Err is a *mux.Error of an attempt that was not sent. It
 // becomes false when Kitex begins a backup request beside the call.
 func (e *CallError) NotSent() bool {
 	return e.notSent && (e.attempts == nil && e.attempt == 0 || e.attempts != nil && e.attempts.areOthersUnsent(e.same, e.attempt))
 }
 
-// Error implements error: it begins as Kitex's text does.
+// Error implements error. Its text begins with Kitex's.
 func (e *CallError) Error() string {
 	text := e.text + ", phase=" + e.Phase.String()
 	notSent := e.NotSent()
@@ -150,7 +151,7 @@ func saysNotSent(err error) bool {
 	return errors.As(err, &failed) && failed.NotSent()
 }
 
-// isAttemptNotSent is saysNotSent, whatever became of other attempts at the same call.
+// isAttemptNotSent is saysNotSent without regard to other attempts at the same call.
 func isAttemptNotSent(err error) bool {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {
@@ -161,8 +162,8 @@ func isAttemptNotSent(err error) bool {
 	return alone.NotSent()
 }
 
-// cause returns what the call has failed with, given err as which that has come back: without what
-// Kitex has put around it, and nil if that is only that the call has ended.
+// cause returns what the call failed with, given err, the form in which that came back. It removes
+// what Kitex has put around err, and returns nil if err says only that the call has ended.
 func (c *timedCall) cause(err error) error {
 	var inner *CallError
 	if errors.As(err, &inner) && inner.of == weak.Make(c) {
@@ -181,7 +182,7 @@ func (c *timedCall) cause(err error) error {
 	return err
 }
 
-// withoutKitexs returns err without the kinds that Kitex has put around it.
+// withoutKitexs returns err without the kinds that Kitex has wrapped it in.
 func withoutKitexs(err error) error {
 	for {
 		kitexs, ok := err.(*kerrors.DetailedError) //nolint:errorlint // the layers are taken off one by one
@@ -192,16 +193,16 @@ func withoutKitexs(err error) error {
 	}
 }
 
-// isEcho reports whether err, with which the transport has failed a call that has ended, comes of
-// that alone: the call has closed its connection, or what was left of its time was the connection's
+// isEcho reports whether err, with which the transport failed a call that has ended, comes only
+// from that end: the call closed its connection, or the time it had left was the connection's
 // timeout. A shared connection's error says more.
 func isEcho(err error) bool {
 	return errors.As(err, new(*netpollconn.Error)) && !errors.As(err, new(*mux.Error)) &&
 		(errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded))
 }
 
-// timeoutError returns the error of a call that has ended because of why and has returned err, in
-// Kitex's own kinds and words (client/rpctimeout.go), with a CallError as its cause.
+// timeoutError returns the error of a call that has ended because of why and has returned err. The
+// error has Kitex's own kind and words (client/rpctimeout.go), and a CallError as its cause.
 func (c *timedCall) timeoutError(why, err error) error {
 	fine := rpctimeout.LoadGlobalNeedFineGrainedErrCode()
 	text := c.description()
@@ -228,8 +229,8 @@ func (c *timedCall) timeoutError(why, err error) error {
 	return kerrors.ErrRPCTimeout.WithCause(cause)
 }
 
-// description says which call it was. The location is the one that Kitex's
-// users look for in their logs.
+// description says which call it was. Its location is the text that Kitex's users look for in their
+// logs.
 func (c *timedCall) description() string {
 	to := c.info.To()
 	text := fmt.Sprintf("timeout=%v, to=%s, method=%s, location=kitex.rpcTimeoutMW", c.timeout, to.ServiceName(), to.Method())
@@ -249,7 +250,7 @@ const (
 	// byContext: the deadline of the caller's context is a little earlier.
 	byContext
 
-	// byBusiness: it is earlier by more than Kitex's threshold, so somebody meant it.
+	// byBusiness: it is earlier by more than Kitex's threshold, so the caller meant it.
 	byBusiness
 )
 

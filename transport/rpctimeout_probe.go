@@ -12,19 +12,19 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// timeoutWay is who keeps the timeouts of a client's calls.
+// timeoutWay says what keeps the timeouts of a client's calls.
 type timeoutWay uint8
 
 const (
-	// wayUntried: no probe has been sent. Calls are made as with wayOurs. It is left when
-	// Kitex puts the outer middleware around the inner one.
+	// wayUntried: no probe has been sent. Calls are made as with wayOurs. Left when Kitex puts the
+	// outer middleware around the inner one.
 	wayUntried timeoutWay = iota
 
-	// wayOurs: Kitex's middleware lets a sealed call pass on the goroutine that makes it. It is
-	// never left, as the others below.
+	// wayOurs: Kitex's middleware lets a sealed call pass on the goroutine that makes it. Never
+	// left, and neither are those below.
 	wayOurs
 
-	// wayKitexs: Kitex's middleware limits calls, sealed or not, so it has to itself.
+	// wayKitexs: Kitex's middleware limits calls, sealed or not, so it keeps the timeouts.
 	wayKitexs
 
 	// wayLate: Kitex's middleware neither limits a call nor lets a sealed one pass. The middleware
@@ -47,18 +47,18 @@ func (w timeoutWay) String() string {
 	return "invalid"
 }
 
-// unsealed reports whether calls go through Kitex's middleware as they came.
+// unsealed reports whether calls go through Kitex's middleware unchanged.
 func (w timeoutWay) unsealed() bool { return w == wayKitexs || w == wayLate }
 
-// timeoutProbe is the request of a call that goes no further than the inner middleware.
+// timeoutProbe is the request of a call that the inner middleware ends.
 type timeoutProbe struct {
-	ctx context.Context // what came there; nil: it did not come so far
+	ctx context.Context // what arrived there; nil: the call did not get so far
 }
 
-// probeTimeout is the timeout of a call with a timeoutProbe, which takes no time.
+// probeTimeout is the timeout of a call with a timeoutProbe, which itself takes no time.
 const probeTimeout = time.Hour
 
-// choose finds out how Kitex's middleware, which next begins with, treats the client's calls.
+// choose finds out how Kitex's middleware, the first part of next, treats the client's calls.
 func (k *timeoutKeeper) choose(next endpoint.Endpoint) {
 	if k.letsPass(next) {
 		k.way = wayOurs
@@ -75,8 +75,8 @@ func (k *timeoutKeeper) choose(next endpoint.Endpoint) {
 	k.warn("Kitex's middleware for timeouts is not as it was; calls end only where they wait for connections")
 }
 
-// letsPass reports whether next makes a sealed call with the context that it is given, on the
-// same goroutine therefore, though it has a timeout and can be cancelled.
+// letsPass reports whether next makes a sealed call with the context that it is given, and so on
+// the same goroutine, although the call has a timeout and can be cancelled.
 func (k *timeoutKeeper) letsPass(next endpoint.Endpoint) bool {
 	ctx, cancel := context.WithCancel(k.probeContext())
 	defer cancel()
@@ -86,7 +86,7 @@ func (k *timeoutKeeper) letsPass(next endpoint.Endpoint) bool {
 	return seen == sealed
 }
 
-// kitexLimits reports whether next limits a call that is not sealed, and what it adds to the
+// kitexLimits reports whether next limits a call that is not sealed, and how much it adds to the
 // timeout.
 func (k *timeoutKeeper) kitexLimits(next endpoint.Endpoint) (adds time.Duration, limits bool) {
 	seen := sendProbe(k.probeContext(), next)
@@ -112,8 +112,8 @@ func (k *timeoutKeeper) probeContext() context.Context {
 	))
 }
 
-// sendProbe returns the context with which a call with ctx comes to the inner middleware, nil if it
-// does not. A middleware between the two is none that was expected, and may panic.
+// sendProbe returns the context with which a call with ctx arrives at the inner middleware; nil if
+// it does not. A middleware in between is not expected, and may panic.
 func sendProbe(ctx context.Context, next endpoint.Endpoint) context.Context {
 	p := &timeoutProbe{}
 	func() {
@@ -128,18 +128,18 @@ func (k *timeoutKeeper) warn(why string) {
 	k.warned.Do(func() { klog.Warnf("KITELINE: client of %s: %s", k.service, why) })
 }
 
-// Kitex's service discovery is the middleware of this function in this package
-// (client/middlewares.go). What the compiler puts between the two in its name depends on what it
-// has inlined.
+// Kitex's service discovery is a middleware that this function of this package makes
+// (client/middlewares.go). What the compiler puts between the two in the middleware's name depends
+// on inlining.
 const (
 	discoveryPackage = "github.com/cloudwego/kitex/client."
 	discoveryFunc    = ".newResolveMWBuilder."
 )
 
-// onlyLooks reports whether the caller of its caller, which is Done, is Kitex's service discovery.
-// That asks every call for Done, once, and only to see whether the channel is closed. It
-// does not wait, so it can do with a channel that is never closed. Anybody else may wait, and
-// keep the channel. Where Kitex's code is different, its calls cost a channel and a timer.
+// onlyLooks reports whether Done, its caller, was called by Kitex's service discovery. Service
+// discovery asks every call for Done, once, only to see whether the channel is closed. It does not
+// wait, so a channel that is never closed will do. Any other caller may wait, and keep the channel.
+// If Kitex's code changes, its calls cost a channel and a timer.
 func (k *timeoutKeeper) onlyLooks() bool {
 	if k == nil {
 		return false

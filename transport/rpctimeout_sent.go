@@ -11,15 +11,15 @@ import (
 )
 
 // sendings counts the attempts to send a call's request that the peer may have seen. An attempt
-// counts from its beginning, and forever unless it turns out that nothing of it has left: a
-// middleware may make several, and the error of the last one says nothing of the others.
+// counts from its beginning, and forever unless it turns out that nothing of it has left. A
+// middleware may make several attempts, and the error of the last says nothing about the others.
 type sendings struct{ count atomic.Int32 }
 
-// nothingSent is the count of a call of which nothing was sent, and nothing will be.
+// nothingSent is the count of a call of which nothing was sent or will be.
 const nothingSent = -1
 
-// begin counts one more attempt. It reports false, and the attempt must not be made, if the
-// caller was told that nothing was sent.
+// begin counts one more attempt. It returns false if the caller was told that nothing was sent;
+// then the attempt must not be made.
 func (s *sendings) begin() bool {
 	for {
 		n := s.count.Load()
@@ -32,7 +32,7 @@ func (s *sendings) begin() bool {
 	}
 }
 
-// undo takes back an attempt of which nothing has left and nothing will.
+// undo takes back an attempt of which nothing has left or will leave.
 func (s *sendings) undo() {
 	if s.count.Add(-1) < 0 {
 		panic("kiteline: BUG: more attempts undone than begun")
@@ -44,8 +44,8 @@ func (s *sendings) ruleOut() bool {
 	return s.count.CompareAndSwap(0, nothingSent) || s.count.Load() == nothingSent
 }
 
-// areOthersUnsent reports whether nothing of other attempts of Kitex's at the same call has left,
-// nor will.
+// areOthersUnsent reports whether nothing of Kitex's other attempts at the same call has left or
+// will leave.
 func (c *timedCall) areOthersUnsent() bool {
 	n := attemptOf(c.info)
 	if c.keeper == nil {
@@ -54,18 +54,18 @@ func (c *timedCall) areOthersUnsent() bool {
 	return c.keeper.attempts.areOthersUnsent(sameCall(c.caller), n)
 }
 
-// noteFailedUnsent takes from err, which the call has failed with, that nothing of it was sent, if
-// that is so of each attempt that a middleware has made.
+// noteFailedUnsent notes that nothing of the call was sent, if err, its error, says so and it is
+// true of each attempt that a middleware has made.
 func (c *timedCall) noteFailedUnsent(err error) {
 	if err != nil && c.keeper != nil && isAttemptNotSent(err) && c.sent.ruleOut() {
 		c.keeper.attempts.failUnsent(c.caller, c.info)
 	}
 }
 
-// noteSentBefore has err, with which an attempt of info's call has failed, say that others may have
-// been sent. It says so of the attempt alone, if that is a *mux.Error. Of a call without a
-// timedCall no attempts are counted: a backup request may be under way beside this one, or another
-// that a middleware has made.
+// noteSentBefore notes in err, the error of an attempt at info's call, whether other attempts may
+// have been sent. Only a *mux.Error can say so; by itself it speaks of its own attempt alone. The
+// attempts at a call without a timedCall are not counted, so there may be others: a backup request,
+// or one that a middleware has made.
 func noteSentBefore(ctx context.Context, info rpcinfo.RPCInfo, err error) {
 	var failed *mux.Error
 	if info == nil || !errors.As(err, &failed) {

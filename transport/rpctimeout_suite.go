@@ -18,46 +18,44 @@ import (
 	"github.com/cloudwego/kitex/pkg/streaming"
 )
 
-// Kitex's middleware for timeouts (client/rpctimeout.go) makes a call in a
-// goroutine of its own pool if the call has a timeout or its context can end,
-// so that the caller can go when time is up. The transport can end the call
-// itself, so the suite has that middleware find no reason to.
+// Kitex's middleware for timeouts (client/rpctimeout.go) makes a call on a goroutine of its own
+// pool if the call has a timeout or its context can end, so that the caller can return when time is
+// up. The transport can end the call itself, so the suite hides from that middleware both the
+// timeout and the context's end.
 //
-// It takes two middlewares around it. The outer one begins a timedCall and
-// hides from Kitex's that it can end; the inner one shows it again to all that
-// follows. The place outside is that of the xDS router, the only one Kitex has
-// there: a user's router goes on outside ours. That the timeout is not seen
-// either is the doing of the client's ExtraTimeout, which Kitex's middleware adds
-// to it, and nothing else reads: the configuration stays as it is.
+// This takes two middlewares around Kitex's. The outer one begins a timedCall and hides that it can
+// end. The inner one shows it again to all that follows. The outer one takes the place of the xDS
+// router, the only place that Kitex has there; a user's router goes outside it. The client's
+// ExtraTimeout hides the timeout: Kitex's middleware adds it to the timeout, and nothing else reads
+// it. The configuration stays as it is.
 //
-// All this is Kitex's inside, and options that a user gives late can undo it. So a
-// timeoutKeeper tries it out while Kitex makes the client, with Kitex's own middleware
-// between the two, and goes Kitex's way where it does not hold; see probe.
+// All this depends on Kitex's internals, and options that a user gives late can undo it. So a
+// timeoutKeeper tries it out while Kitex makes the client, with Kitex's own middleware between the
+// two. If it does not work, choose says what keeps the timeouts instead.
 
-// noTimeout makes every positive timeout negative that it is added to.
+// noTimeout, added to a positive timeout, makes it negative.
 const noTimeout = time.Duration(math.MinInt64)
 
 // timeoutKeeper keeps the timeouts of one client's calls.
 type timeoutKeeper struct {
 	service      string        // immutable: the peer's name
 	writeTimeout time.Duration // immutable: what the dialer gives a connection
-	open         chan struct{} // immutable, never closed: Done for somebody who only looks at it
+	open         chan struct{} // immutable, never closed: Done for service discovery, see onlyLooks
 
 	// written while Kitex makes the client, before its first call
 	extra     time.Duration // what the user has added to every timeout
 	surrounds bool          // the inner middleware is in the chain that Kitex is making
 	way       timeoutWay
 
-	discovery atomic.Uintptr // the place in Kitex's code that onlyLooks has found; zero: none so far
-	warned    sync.Once      // that not all is as it should be
+	discovery atomic.Uintptr // the caller in Kitex that onlyLooks has found; zero: none
+	warned    sync.Once      // for warn
 	attempts  attempts
 	overruns  logLimiter
 }
 
-// timeoutBuilder returns the MiddlewareBuilder that gives the timeouts of o's
-// client to the transport, if that can keep them. It adds no middleware by
-// itself. Kitex runs builders when all options are there and before it looks at
-// what this one sets.
+// timeoutBuilder returns the MiddlewareBuilder that gives the timeouts of o's client to the
+// transport, if the transport can keep them. The builder itself adds no middleware. Kitex runs
+// builders when all options are there, and before it reads what this one sets.
 func timeoutBuilder(o *client.Options) endpoint.MiddlewareBuilder {
 	return func(context.Context) endpoint.Middleware {
 		if transportKeepsTimeouts(o) {
@@ -67,8 +65,8 @@ func timeoutBuilder(o *client.Options) endpoint.MiddlewareBuilder {
 	}
 }
 
-// transportKeepsTimeouts reports whether every wait of a call of o's client is
-// one that a timedCall ends. A keeper says that another suite was there first.
+// transportKeepsTimeouts reports whether a timedCall ends every wait of a call of o's client. It
+// returns false if another suite has already installed a keeper.
 func transportKeepsTimeouts(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	pooled := false
@@ -92,8 +90,8 @@ func installTimeouts(o *client.Options) {
 	o.XDSEnabled, o.XDSRouterMiddleware = true, outer
 	o.UnaryOptions.UnaryMiddlewares = slices.Insert(o.UnaryOptions.UnaryMiddlewares, 0, k.unseal)
 	o.IMWBs = slices.Insert(o.IMWBs, 0, func(context.Context) endpoint.Middleware { return sparePeers })
-	// Kitex's middleware for timeouts comes next after the last of these, so all has been said
-	// of ExtraTimeout by then.
+	// Kitex's middleware for timeouts comes next after the last of these, so ExtraTimeout is final
+	// by then.
 	o.IMWBs = append(o.IMWBs, func(context.Context) endpoint.Middleware {
 		k.extra, o.ExtraTimeout = o.ExtraTimeout, noTimeout
 		return k.connect
@@ -113,7 +111,7 @@ func (k *timeoutKeeper) begin(next endpoint.Endpoint) endpoint.Endpoint {
 	}
 }
 
-// limits reports whether a call has a limit. Kitex has none for streams.
+// limits reports whether a call has a limit. Kitex has no limit for streams.
 func (k *timeoutKeeper) limits(ctx context.Context, response any) bool {
 	if _, stream := response.(*streaming.Result); stream {
 		return false
@@ -148,8 +146,8 @@ func (k *timeoutKeeper) newCall(ctx context.Context, info rpcinfo.RPCInfo) *time
 	return c
 }
 
-// run makes the call, whose context is ctx, and returns what its caller gets: the result if it
-// came in time. A panic is an error, as it is in Kitex's goroutine.
+// run makes the call with context ctx and returns the error for its caller, which is nil only if
+// the call came back in time. A panic becomes an error, as on Kitex's goroutine.
 func (c *timedCall) run(ctx context.Context, next endpoint.Endpoint, request, response any) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -162,7 +160,7 @@ func (c *timedCall) run(ctx context.Context, next endpoint.Endpoint, request, re
 	return next(ctx, request, response)
 }
 
-// result returns what a caller gets for err, which the call has returned with.
+// result returns the error that the caller gets when the call has returned err.
 func (c *timedCall) result(err error) error {
 	if why := c.Err(); why != nil {
 		c.noteOverrun(time.Now())
@@ -189,9 +187,9 @@ func (k *timeoutKeeper) unseal(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoi
 	}
 }
 
-// sparePeers keeps a call that has ended while it waited for a connection from
-// being counted against the instance, and from being tried with another. A dial
-// that took all the time there was is the instance's failure.
+// sparePeers handles a call that ended while it waited for a connection: Kitex then neither counts
+// it against the instance nor tries another. A dial that took all of the call's time is the
+// instance's failure.
 func sparePeers(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, request, response any) error {
 		err := next(ctx, request, response)
@@ -210,9 +208,9 @@ func sparePeers(next endpoint.Endpoint) endpoint.Endpoint {
 	}
 }
 
-// connect is the middleware next to the transport. A call that has a limit and comes here
-// without a timedCall gets its own: its waits must end even where Kitex, or an option that was
-// given late, keeps the outer middleware out.
+// connect is the middleware next to the transport. A call that has a limit and arrives without a
+// timedCall gets one here: its waits must end even if Kitex, or an option given late, leaves the
+// outer middleware out.
 func (k *timeoutKeeper) connect(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, request, response any) error {
 		info := rpcinfo.GetRPCInfo(ctx)
@@ -254,12 +252,12 @@ func (c *timedCall) noteFailed(err error) {
 	}
 }
 
-// overrunGrace, and a tenth of its time, is how much later than its deadline a call may come back
-// without a word in the log.
+// overrunGrace, plus a tenth of the call's time, is how much later than its deadline a call may
+// come back without a log line.
 const overrunGrace = 5 * time.Millisecond
 
-// overrun returns how much later than its deadline the call comes back at now for no
-// reason of the transport's.
+// overrun returns how much later than its deadline the call comes back at now, without the delay
+// that is the transport's.
 func (c *timedCall) overrun(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -269,7 +267,7 @@ func (c *timedCall) overrun(now time.Time) time.Duration {
 	return now.Sub(c.deadline)
 }
 
-// noteOverrun logs that the user's code has kept the caller of a call that has ended.
+// noteOverrun logs that the user's code has held up the caller of a call that has ended.
 func (c *timedCall) noteOverrun(now time.Time) {
 	if c.keeper == nil || c.deadline.IsZero() {
 		return

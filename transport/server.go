@@ -21,12 +21,12 @@ import (
 // answered. Kitex's own server grants the same (netpoll/trans_server.go, Shutdown).
 const shutdownGrace = 100 * time.Millisecond
 
-// stopPatience is how long the handlers are told later for the sake of connections in the backlog,
-// which are opened first: a listener's Close, or a handler's OnActive, may take any time.
+// stopPatience is how long Shutdown waits for connections in the accept queue to be opened before
+// it tells the handlers: a listener's Close, or a handler's OnActive, may take any time.
 const stopPatience = 100 * time.Millisecond
 
 // NewTransServerFactory returns the factory of Kiteline's transport server for
-// server.WithTransServerFactory, for those who do not use NewServerSuite.
+// server.WithTransServerFactory, for servers without NewServerSuite.
 func NewTransServerFactory(opts ...Option) remote.TransServerFactory {
 	return &transServerFactory{settings: newSettings(takerTransServer, opts)}
 }
@@ -55,8 +55,8 @@ type transServer struct {
 
 var _ remote.TransServer = (*transServer)(nil)
 
-// CreateListener listens on addr, with SO_REUSEPORT if the server was given
-// WithReusePort. A Unix socket is taken over from whatever server has it, see conn.ListenUnix.
+// CreateListener listens on addr, with SO_REUSEPORT if the server was given WithReusePort. A Unix
+// socket is taken over from the server that has it; see conn.ListenUnix.
 func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	if err := s.checkOptions(); err != nil {
 		return nil, err
@@ -72,8 +72,8 @@ func (s *transServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	return ln, nil
 }
 
-// checkOptions returns what is wrong with the options. The handlers have told already, if they are
-// the suite's.
+// checkOptions returns what is wrong with the options. The suite's handlers, if in use, have
+// reported it already.
 func (s *transServer) checkOptions() error {
 	return errors.Join(s.settings.refused, s.settings.checkHandlers(s.opt))
 }
@@ -136,13 +136,12 @@ func logAcceptError(err error) {
 	klog.Warnf("KITELINE: accept failed and is tried again: %v", err)
 }
 
-// Shutdown stops the server: no new connections, the handlers are told,
-// requests on their way are granted a moment, and each connection is closed
-// when it has nothing left to do, at the latest when ExitWaitTime is over. It
-// returns context.DeadlineExceeded in that case.
+// Shutdown stops the server. It accepts no new connections, tells the handlers, grants requests on
+// their way a moment, and closes each connection when it has nothing left to do, at the latest when
+// ExitWaitTime is over. In that case it returns context.DeadlineExceeded.
 //
-// The suite's handlers end multiplexed connections and gRPC streams meanwhile. Others are waited
-// for first: connections that look idle may be in use by them.
+// The suite's handlers end multiplexed connections and gRPC streams meanwhile. Shutdown first waits
+// for other handlers, since they may use connections that look idle.
 func (s *transServer) Shutdown() error {
 	s.mu.Lock()
 	s.closed = true
@@ -171,9 +170,9 @@ func (s *transServer) Shutdown() error {
 	go func() {
 		defer close(drained)
 		<-told
-		// Handlers that were told have ended their connections by now. Those within a handler that
-		// is no remote.GracefulShutdown were not told: their idle connections end here, and the
-		// clients of shared ones are told to leave them.
+		// Handlers that were told have ended their connections by now. Handlers wrapped in one that
+		// is no remote.GracefulShutdown were not told: their idle connections end here, and clients
+		// are told to leave shared ones.
 		server.DrainAll()
 	}()
 	err := server.Shutdown(ctx)
@@ -181,8 +180,9 @@ func (s *transServer) Shutdown() error {
 	return err
 }
 
-// stopAccepting is server.StopAccepting, which goes on by itself after stopPatience, or if ctx ends
-// first: it waits for the listener's Close, and for what handlers do with new connections.
+// stopAccepting calls server.StopAccepting, which waits for the listener's Close and for what
+// handlers do with new connections. After stopPatience, or when ctx ends, stopAccepting returns and
+// leaves it to go on by itself.
 func stopAccepting(ctx context.Context, server *conn.Server) {
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
@@ -219,8 +219,8 @@ func (s *transServer) ConnCount() utils.AtomicInt {
 	return utils.AtomicInt(s.connCount.Value())
 }
 
-// onPrepare tells Kitex of a new connection. OnInactive is promised first, since
-// Kitex's connection limiter counts before it refuses (limiter/connection_limiter.go).
+// onPrepare tells Kitex of a new connection. It arranges for OnInactive first, since Kitex's
+// connection limiter counts before it refuses (limiter/connection_limiter.go).
 func (s *transServer) onPrepare(c *conn.Conn) context.Context {
 	nc := netpollconn.Of(c)
 	ctx := context.Background()

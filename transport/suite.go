@@ -13,9 +13,9 @@ import (
 	kitextransport "github.com/cloudwego/kitex/transport"
 )
 
-// The suites set Kitex's option structs directly: Kitex's own options for these
-// fields panic when given twice, depending on whether the compiler inlined them
-// (internal/configutil/once.go), which would make a suite clash with a user's option.
+// The suites set Kitex's option structs directly: Kitex's own options for these fields panic when
+// given twice, depending on whether the compiler inlined them (internal/configutil/once.go), so a
+// suite that used them would clash with a user's option.
 
 // NewServerSuite returns the suite that runs a Kitex server on Kiteline, for
 // server.WithSuite. Everything else stays Kitex's: one port serves Thrift and
@@ -43,21 +43,20 @@ func (s serverSuite) Options() []server.Option {
 // String names the suite in Kitex's diagnosis.
 func (s serverSuite) String() string { return "kiteline" }
 
-// NewClientSuite returns the suite that runs a Kitex client on Kiteline with
-// pooled connections, for client.WithSuite. Options given to the client after
-// the suite win over it: a dialer, a handler factory, a connection pool;
-// WithLongConnection and WithShortConnection configure the pool. A gRPC client
-// keeps Kitex's own connection pool and handlers and dials with Kiteline, and
-// so does one with WithMuxConnection, before the suite or after it.
+// NewClientSuite returns the suite that runs a Kitex client on Kiteline with pooled connections,
+// for client.WithSuite. A dialer, a handler factory or a connection pool given to the client after
+// the suite wins over it. WithLongConnection and WithShortConnection configure the pool. A gRPC
+// client, or one with WithMuxConnection before or after the suite, keeps Kitex's own connection
+// pool and handlers and dials with Kiteline.
 func NewClientSuite(opts ...Option) client.Suite {
 	return clientSuite{settings: newSettings(takerClientSuite, opts)}
 }
 
 type clientSuite struct{ settings settings }
 
-// Options implements client.Suite. The pool waits for a TailOption, which runs
-// after the user's: Kitex takes the first pool it is given, and what
-// WithLongConnection says is only known then.
+// Options implements client.Suite. A TailOption, which runs after the user's options, makes the
+// pool: Kitex takes the first pool it is given, and what WithLongConnection says is known only
+// then.
 func (s clientSuite) Options() []client.Option {
 	choice := s.settings.choosePool(takerClientSuite, optionPool)
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
@@ -100,16 +99,15 @@ func (s clientSuite) setPool(o *client.Options, di *utils.Slice) {
 // String names the suite in Kitex's diagnosis.
 func (s clientSuite) String() string { return "kiteline" }
 
-// NewMuxClientSuite returns the suite that runs a Kitex client on Kiteline with
-// connections that its calls share, for client.WithSuite. Servers with NewServerSuite
-// need no option for it; with any other the same client uses its connections one call at a
-// time, as from a pool.
+// NewMuxClientSuite returns the suite that runs a Kitex client on Kiteline with connections that
+// its calls share, for client.WithSuite. Servers with NewServerSuite need no option for it. With
+// any other server each connection carries one call at a time, as from a pool.
 //
-// Calls go over TTHeader, whatever WithTransportProtocol says besides. Of WithLongConnection the
-// MaxIdleTimeout counts, unless WithMux has one: the other limits are those of a pool. A client
-// with WithShortConnection, WithMuxConnection, a pool that is no MuxPool, handlers of its own, or
-// gRPC, gets those. One with WithCodec has pooled connections as with NewClientSuite, unless the
-// codec is Kitex's own: another may write something other than TTHeader.
+// Calls use TTHeader, whatever WithTransportProtocol says. Only MaxIdleTimeout of
+// WithLongConnection is used, and only if WithMux sets no IdleTimeout. WithShortConnection,
+// WithMuxConnection, gRPC, a pool other than a MuxPool and other handlers win over the suite.
+// WithCodec gives the client pooled connections as with NewClientSuite, unless the codec is Kitex's
+// own: any other may write something other than TTHeader.
 func NewMuxClientSuite(opts ...Option) client.Suite {
 	return muxClientSuite{settings: newSettings(takerMuxClientSuite, opts)}
 }
@@ -157,8 +155,8 @@ func (s muxClientSuite) Options() []client.Option {
 	return []client.Option{set, setPool}
 }
 
-// limitApart has connections that are not shared limited as o's MuxPool says: its handlers make the
-// calls on them.
+// limitApart gives o's handlers the limits of its MuxPool: they make the calls on connections that
+// are not shared.
 func limitApart(o *client.Options) {
 	pool, shares := o.RemoteOpt.ConnPool.(*MuxPool)
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
@@ -172,7 +170,8 @@ func limitApart(o *client.Options) {
 	o.RemoteOpt.CliHandlerFactory = handlers
 }
 
-// setFallback gives a client whose codec keeps its calls apart the pool of NewClientSuite.
+// setFallback gives the client the pool of NewClientSuite if its codec keeps calls from sharing
+// connections.
 func (s muxClientSuite) setFallback(o *client.Options, di *utils.Slice) {
 	_, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	if ours && !framesAsKitex(o.RemoteOpt.Codec) {
@@ -180,9 +179,9 @@ func (s muxClientSuite) setFallback(o *client.Options, di *utils.Slice) {
 	}
 }
 
-// multiplexes reports whether the calls of o's client are to share connections, as far as
-// the options say that have been applied: its handlers can do that, and the pool is a
-// MuxPool or, without one so far, can become one.
+// multiplexes reports whether the calls of o's client share connections, as far as the options
+// applied so far say: its handlers can do that, and the pool is a MuxPool, or there is no pool yet
+// and a MuxPool can be made.
 func multiplexes(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	if !ours || !handlers.multiplexes || !framesAsKitex(o.RemoteOpt.Codec) || isGRPC(o) {
@@ -210,8 +209,8 @@ func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) MuxConfig {
 // String names the suite in Kitex's diagnosis.
 func (s muxClientSuite) String() string { return "kiteline-mux" }
 
-// poolConfig returns the pool's configuration, and whether there is to be one.
-// What the user said to Kitex wins over the suite's.
+// poolConfig returns the pool's configuration, and whether the client gets a pool. Kitex's options
+// win over the suite's.
 func (s clientSuite) poolConfig(kitex *connpool.IdleConfig) (cfg PoolConfig, long bool) {
 	if s.settings.pool != nil {
 		cfg = *s.settings.pool

@@ -42,8 +42,8 @@ func (f *keptFactory) NewTransHandler(opt *remote.ServerOption) (remote.ServerTr
 	return h, err
 }
 
-// suiteHandler is Kitex's detection, whose handlers are told of the server's end side by side.
-// Detection tells one after the other, and that of gRPC waits for its streams first.
+// suiteHandler is Kitex's detection, except that it tells the handlers of the server's end side by
+// side. Detection tells them one after the other, and the gRPC handler first waits for its streams.
 type suiteHandler struct {
 	remote.ServerTransHandler // detection
 	own                       remote.ServerTransHandler
