@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// benchTransport is what a call goes over, with a server that runs.
+// benchTransport is a transport for calls, with a running server.
 type benchTransport struct {
 	name    string
 	address string
@@ -36,8 +36,8 @@ func startTransports(b *testing.B) []benchTransport {
 	}
 }
 
-// newDefaultGroup starts a group as suites have it by default, which ends with the benchmark. Each
-// side has its own, as in processes of their own: the limit of what lingers is a group's.
+// newDefaultGroup starts a group as suites have it by default, and ends it with the benchmark. Each
+// side has its own group, as in separate processes: the limit on lingering is per group.
 func newDefaultGroup(b *testing.B) *conn.Group {
 	b.Helper()
 	g, err := conn.NewGroup(conn.GroupConfig{})
@@ -75,9 +75,9 @@ func startStockEcho(b *testing.B) (address string) {
 	return ln.Addr().String()
 }
 
-// BenchmarkCall: what does a pooled Kitex call cost, both sides of it in this process, next to
-// Kitex's default transport, by size, callers, and whether it has an RPC timeout, for which Kitex
-// runs it in a goroutine of its own?
+// BenchmarkCall measures what a pooled Kitex call costs, with both sides in this process, next to
+// Kitex's default transport. It varies the size, the number of callers, and whether the call has an
+// RPC timeout, for which Kitex runs it on a second goroutine.
 func BenchmarkCall(b *testing.B) {
 	captureLogs(b)
 	transports := startTransports(b)
@@ -108,7 +108,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// loopCalls measures calls that so many callers make, after a first one.
+// loopCalls measures calls made by so many callers, after a first call.
 func loopCalls(b *testing.B, c echoservice.Client, request *echo.Payload, callers int) {
 	ctx := context.Background()
 	if _, err := c.EchoPayload(ctx, request); err != nil {

@@ -15,8 +15,9 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// workers is goroutines that make calls for their callers, the last one that came back first: the
-// least that a client pays whose callers can go at the deadline while code of theirs still blocks.
+// workers is a set of goroutines that make calls for their callers. The worker that came back last
+// makes the next call. It is the least that a client pays if its callers can return at the deadline
+// while their code still blocks.
 type workers struct {
 	mu   sync.Mutex
 	idle []*worker // guarded by mu
@@ -24,7 +25,7 @@ type workers struct {
 
 type worker struct{ jobs chan *handedOver }
 
-// handedOver is a call that a worker makes. Its caller has it from a pool.
+// handedOver is a call that a worker makes. Its caller takes it from a pool.
 type handedOver struct {
 	ctx               context.Context
 	request, response any
@@ -59,7 +60,7 @@ func (ws *workers) take(next endpoint.UnaryEndpoint) *worker {
 	return w
 }
 
-// stop ends the goroutines that are idle, as all are when no call is made.
+// stop ends the idle goroutines. All are idle when no call is in flight.
 func (ws *workers) stop() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -69,7 +70,7 @@ func (ws *workers) stop() {
 	ws.idle = nil
 }
 
-// middleware has each call made by a worker, and its caller go 5 ms after the deadline at the
+// middleware has a worker make each call, and its caller return 5 ms after the deadline at the
 // latest.
 func (ws *workers) middleware(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
 	return func(ctx context.Context, request, response any) error {
@@ -90,11 +91,12 @@ func (ws *workers) middleware(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoin
 	}
 }
 
-// BenchmarkHandover: what would it cost if user code that blocks could not hold a caller up? Calls
-// that a worker makes, watched by a timer, against calls that the caller makes, with a timeout
-// either way: CPU time of the whole process, which is client and server, in rounds that take turns.
-// It reports the difference per call with the bounds of its 95 % interval, in percent of a call
-// that the caller makes. One iteration is one round of either kind; 20 are meant (-benchtime=20x).
+// BenchmarkHandover measures what it would cost if user code that blocks could not hold a caller
+// up. It compares calls that a worker makes, watched by a timer, with calls that the caller makes;
+// both have a timeout. It takes the CPU time of the whole process, client and server, in
+// alternating rounds. It reports the difference per call with the bounds of its 95 % interval, in
+// percent of a call that the caller makes. One iteration is one round of each kind; run 20
+// (-benchtime=20x).
 func BenchmarkHandover(b *testing.B) {
 	captureLogs(b)
 	serving, calling := newDefaultGroup(b), newDefaultGroup(b)
@@ -171,8 +173,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// interval returns the mean of samples and half the width of its 95 % interval, for about 20 of
-// them.
+// interval returns the mean of samples, about 20 of them, and half the width of its 95 % interval.
 func interval(samples []float64) (mean, half float64) {
 	n := float64(len(samples))
 	for _, s := range samples {

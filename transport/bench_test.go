@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 )
 
-// sizeName is a size as the names of benchmarks have it: benchstat groups by key=value.
+// sizeName returns a size in the form for names of benchmarks: benchstat groups by key=value.
 func sizeName(n int) string {
 	if n >= 1<<10 && n%(1<<10) == 0 {
 		return fmt.Sprintf("size=%dKiB", n>>10)
@@ -20,8 +20,8 @@ func sizeName(n int) string {
 	return fmt.Sprintf("size=%dB", n)
 }
 
-// BenchmarkByteBuffer: what does a message cost between Kitex's codec and the socket? Encoded and
-// sent to a plain peer that discards it; sent by a plain peer and read; and a buffer alone.
+// BenchmarkByteBuffer measures what a message costs between Kitex's codec and the socket: encoded
+// and sent to a plain peer that discards it; sent by a plain peer and read; and a buffer alone.
 func BenchmarkByteBuffer(b *testing.B) {
 	for _, size := range []int{100, 4 << 10, 64 << 10} {
 		b.Run("op=encode/"+sizeName(size), func(b *testing.B) {

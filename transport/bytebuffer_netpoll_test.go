@@ -10,7 +10,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// A user's dialer may give netpoll's own connections. It has none on Windows.
+// A user's dialer may return netpoll's own connections. On Windows netpoll has none.
 func TestForeignNetpollConnection(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -76,7 +76,7 @@ func TestByteBufferReads(t *testing.T) {
 	}
 }
 
-// What fails counts nothing and takes nothing.
+// A read that fails counts nothing and takes nothing.
 func TestByteBufferFailedReads(t *testing.T) {
 	for name, read := range map[string]func(b *byteBuffer, n int) error{
 		"Next":       func(b *byteBuffer, n int) error { _, err := b.Next(n); return err },
@@ -115,7 +115,7 @@ func TestByteBufferFailedReads(t *testing.T) {
 	}
 }
 
-// A frame is the caller's own: nothing that comes later changes it.
+// The caller owns a frame: nothing that arrives later changes it.
 func TestByteBufferFrameIsOwned(t *testing.T) {
 	b := readable(t, strings.Repeat("a", 8192))
 	frame, err := b.ReadFrame(8192)
@@ -182,8 +182,8 @@ func TestByteBufferWrongDirection(t *testing.T) {
 	}
 }
 
-// writeEveryWay has b written to by every method there is, as codecs do: a length that is filled in
-// later, memory cut down to what was used, and a reference before its last bytes.
+// writeEveryWay writes to b with every method, as codecs do: a length filled in later, memory cut
+// down to what was used, and a reference before the last bytes.
 func writeEveryWay(t testing.TB, b *byteBuffer, large string) (want string) {
 	t.Helper()
 	length, err := b.Malloc(4)
@@ -197,8 +197,8 @@ func writeEveryWay(t testing.TB, b *byteBuffer, large string) (want string) {
 	if n, err := b.WriteBinary([]byte(large)); err != nil || n != len(large) {
 		t.Errorf("WriteBinary: got %d, %v", n, err)
 	}
-	// As codec_fast.go: malloc the struct's size without its large fields,
-	// insert those, keep what was written.
+	// As codec_fast.go does: malloc the struct's size without its large fields, insert those, keep
+	// what was written.
 	before := b.WrittenLen()
 	space, err := b.Malloc(20)
 	must(err)
@@ -336,7 +336,7 @@ func TestByteBufferFlushAfterClose(t *testing.T) {
 	if !errors.Is(err, netpoll.ErrConnClosed) || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
-	_ = b.Release(err) // it may say the same again
+	_ = b.Release(err) // it may return the same error again
 }
 
 func TestByteBufferNetpollReader(t *testing.T) {
@@ -403,10 +403,10 @@ func TestReadFrameOfAnyReader(t *testing.T) {
 	must(memory.Close())
 }
 
-// isEnd reports whether err is the end of a stream, which no error of a connection or a message is.
+// isEnd reports whether err is the end of a stream. No error of a connection or a message is.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// A message in memory that ends too soon is no end of a stream either, and no closed connection.
+// A message in memory that ends too soon is neither the end of a stream nor a closed connection.
 func TestMemoryBufferEnds(t *testing.T) {
 	for _, text := range []string{"", "half"} {
 		memory := new(buffer.LinkBuffer)

@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// newMessage returns an answer of EchoPayload as Kitex's client or server has it.
+// newMessage returns a message of EchoPayload as Kitex's client or server makes it.
 func newMessage(args *echo.EchoServiceEchoPayloadArgs, protocol transport.Protocol, role remote.RPCRole) remote.Message {
 	method := serviceinfo.NewMethodInfo(nil, func() interface{} { return args }, nil, false)
 	invocation := rpcinfo.NewInvocation("EchoService", "EchoPayload")
@@ -50,7 +50,7 @@ var protocols = map[string]transport.Protocol{
 	"TTHeader framed": transport.TTHeaderFramed,
 }
 
-// twoConns returns the ends of a connection, both Kiteline's.
+// twoConns returns the two ends of a connection, both Kiteline's.
 func twoConns(t testing.TB) (a, b *netpollconn.Conn) {
 	t.Helper()
 	g := newTestGroup(t)
@@ -58,8 +58,8 @@ func twoConns(t testing.TB) (a, b *netpollconn.Conn) {
 	return a, wrap(t, g, peer)
 }
 
-// TestCodecRoundTrip sends messages as Kitex's codecs write them: lengths filled
-// in afterwards, and large fields by reference.
+// TestCodecRoundTrip sends messages as Kitex's codecs write them, with lengths filled in afterwards
+// and large fields by reference.
 func TestCodecRoundTrip(t *testing.T) {
 	for name, protocol := range protocols {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 }
 
-// truncatedPayload returns what decoding a frame fails with that is shorter than the struct in it.
+// truncatedPayload returns the error of decoding a frame that is shorter than the struct in it.
 func truncatedPayload(t *testing.T) error {
 	a, b := twoConns(t)
 	ctx := context.Background()

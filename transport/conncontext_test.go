@@ -11,20 +11,20 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// contextsFactory makes the handlers of its factory within one that keeps the contexts of their
+// contextsFactory wraps the handlers of its factory in a handler that keeps the contexts of
 // connections.
 type contextsFactory struct {
 	remote.ServerTransHandlerFactory
 	contexts *connContexts
 }
 
-// connContexts are the contexts of connections.
+// connContexts holds the contexts of connections.
 type connContexts struct {
 	mu     sync.Mutex
 	opened []context.Context // guarded by mu
 	closed []context.Context // guarded by mu
 	looks  int               // guarded by mu
-	bare   int               // of the looks at contexts those that found no rpcinfo; guarded by mu
+	bare   int               // looks that found no rpcinfo; guarded by mu
 }
 
 func (c *connContexts) look(ctx context.Context) {
@@ -56,7 +56,7 @@ func (h contextsHandler) OnActive(ctx context.Context, nc net.Conn) (context.Con
 	return ctx, err
 }
 
-// OnRead looks at the rpcinfo when ours have returned, as those of users' may.
+// OnRead looks at the rpcinfo when our handlers have returned, as users' handlers may.
 func (h contextsHandler) OnRead(ctx context.Context, nc net.Conn) error {
 	err := h.hidingHandler.OnRead(ctx, nc)
 	h.contexts.look(ctx)
@@ -71,9 +71,9 @@ func (h contextsHandler) OnInactive(ctx context.Context, nc net.Conn) {
 	h.contexts.closed = append(h.contexts.closed, ctx)
 }
 
-// TestConnContext: the context of a connection of one call at a time keeps its rpcinfo. That of a
-// multiplexed one is without, once its first requests have been read, and keeps everything else;
-// calls go on. A handler around ours never finds it without.
+// TestConnContext: the context of a connection with one call at a time keeps its rpcinfo. The
+// context of a multiplexed one loses it once the first requests have been read, and keeps
+// everything else; calls go on. A handler around ours always finds an rpcinfo.
 func TestConnContext(t *testing.T) {
 	contexts := &connContexts{}
 	svc := startService(t, newTestGroup(t), &serviceFuncs{},
@@ -110,7 +110,7 @@ func TestConnContext(t *testing.T) {
 	eventuallyTB(t, "the shared connection is closed", func() bool { return len(list(&contexts.closed)) == 1 })
 	contexts.mu.Lock()
 	defer contexts.mu.Unlock()
-	if contexts.looks < 5 || contexts.bare > 0 { // 3 calls of one at a time, the first shared one, and the end
+	if contexts.looks < 5 || contexts.bare > 0 { // 3 single calls, the first shared one, the end
 		t.Errorf("of %d looks of a handler around ours %d found no rpcinfo", contexts.looks, contexts.bare)
 	}
 }

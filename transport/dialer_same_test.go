@@ -15,9 +15,9 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// What dialling comes to is what it comes to with netpoll's dialer, for all that net's errors tell.
-// Netpoll's own values, which an error of its dialer matches where a connection was refused, do
-// not: docs/migration.md says so. It has no dialer on Windows.
+// Dialling has the same outcome as with netpoll's dialer, as far as net's errors tell. They do not
+// match netpoll's own values, which an error of its dialer matches if a connection was refused;
+// docs/migration.md says so. Netpoll has no dialer on Windows.
 func TestDialerSame(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// echoHandler implements what the tests call of the echo service.
+// echoHandler implements the methods of the echo service that the tests call.
 type echoHandler struct{ echo.EchoService }
 
 func (*echoHandler) Repeat(_ context.Context, text string, count int32, separator string) (string, error) {
@@ -53,8 +53,8 @@ func startEcho(t testing.TB, g *conn.Group, opts ...server.Option) (address stri
 	return ln.Addr().String()
 }
 
-// whenRunning returns an option by which running is closed when the server runs: a Stop
-// before that would not reach it, or leave Run without the listener whose address it asks for.
+// whenRunning returns an option that closes running when the server runs. A Stop before that would
+// not reach the server, or leave Run without the listener whose address it asks for.
 func whenRunning() (opt server.Option, running <-chan struct{}) {
 	waits := make(chan struct{})
 	return server.WithExitSignal(func() <-chan error {
@@ -63,16 +63,16 @@ func whenRunning() (opt server.Option, running <-chan struct{}) {
 	}), waits
 }
 
-// clientOptions is what the options before it made of a client.
+// clientOptions is what the options before it have made of a client.
 type clientOptions struct{ o *client.Options }
 
-// option is to be given last.
+// option must be given last.
 func (s *clientOptions) option() client.Option {
 	return client.Option{F: func(o *client.Options, _ *utils.Slice) { s.o = o }}
 }
 
-// newEcho returns a client of the service at address, whose pool ends with the
-// test, and what its options are.
+// newEcho returns a client of the service at address and its options. The client's pool ends with
+// the test.
 func newEcho(t testing.TB, address string, opts ...client.Option) (echoservice.Client, *client.Options) {
 	t.Helper()
 	var seen clientOptions

@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// A listener that systemd, or a parent process, has handed over is served like any other, and its
+// A listener that systemd or a parent process has handed over is served like any other. Its
 // socket's file stays: it belongs to the process that bound it. systemd hands over descriptors from
 // 3 on.
 func ExampleNewServerSuite_inheritedListener() {
@@ -30,7 +30,7 @@ func ExampleNewServerSuite_inheritedListener() {
 	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "echo.sock")
 
-	file := inherited(path) // os.NewFile(3, "echo.sock") in a service of systemd's
+	file := inherited(path) // os.NewFile(3, "echo.sock") in a systemd service
 	ln, err := net.FileListener(file)
 	if err != nil {
 		fmt.Println(err)
@@ -63,7 +63,7 @@ func ExampleNewServerSuite_inheritedListener() {
 }
 
 // inherited returns the descriptor of a socket that listens on path, as systemd leaves it to this
-// process. The listener of another server of this package is better made with conn.InheritUnix.
+// process. To take over from another server of this package, conn.InheritUnix is better.
 func inherited(path string) *os.File {
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

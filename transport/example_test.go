@@ -19,15 +19,15 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// repeater is a service whose other methods the examples do not need.
+// repeater is a service of which the examples need one method.
 type repeater struct{ echo.EchoService }
 
 func (*repeater) Repeat(_ context.Context, text string, count int32, separator string) (string, error) {
 	return strings.TrimSuffix(strings.Repeat(text+separator, int(count)), separator), nil
 }
 
-// A server with the suite is an ordinary Kitex server. WithGroup is only
-// needed by those who want to end everything, as a test does.
+// A server with the suite is an ordinary Kitex server. Only a program that wants to end everything,
+// as a test does, needs WithGroup.
 func ExampleNewServerSuite() {
 	klog.SetLevel(klog.LevelError)
 	defer klog.SetLevel(klog.LevelInfo)
@@ -57,7 +57,7 @@ func ExampleNewServerSuite() {
 	// <nil> <nil>
 }
 
-// call makes one call to the server at addr and ends what it needed for that.
+// call makes one call to the server at addr and ends all that it started for that.
 func call(addr net.Addr, group *conn.Group) {
 	pool := transport.NewPool("echo", transport.PoolConfig{})
 	defer pool.Close()
@@ -73,8 +73,8 @@ func call(addr net.Addr, group *conn.Group) {
 	fmt.Println(cli.Repeat(context.Background(), "ha", 3, " "))
 }
 
-// A client with the suite pools its connections; this one keeps at most 64 to
-// an address, and reuses one for all calls that come one after the other.
+// A client with the suite pools its connections. This one keeps at most 64 to an address, and
+// reuses one for all calls made one after the other.
 func ExampleNewClientSuite() {
 	klog.SetLevel(klog.LevelError)
 	defer klog.SetLevel(klog.LevelInfo)
@@ -121,7 +121,7 @@ func ExampleNewClientSuite() {
 	// <nil> <nil>
 }
 
-// A dialer alone, for client.WithDialer; its connections are a net.Conn too.
+// A dialer alone, for client.WithDialer. Its connections are a net.Conn too.
 func ExampleNewDialer() {
 	group, err := conn.NewGroup(conn.GroupConfig{})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// timeoutConn notes the read timeout that it was given.
+// timeoutConn records the read timeout that it was given.
 type timeoutConn struct {
 	net.Conn
 	timeout time.Duration
@@ -49,7 +49,7 @@ func TestSetReadTimeout(t *testing.T) {
 			}
 		})
 	}
-	// A connection without the method, of some other transport, is left alone.
+	// A connection of another transport, without the method, is left alone.
 	extension{}.SetReadTimeout(t.Context(), struct{ net.Conn }{}, rpcConfig(t, 1, 1), remote.Client)
 }
 
@@ -69,7 +69,7 @@ func TestReleaseBuffer(t *testing.T) {
 	}
 }
 
-// realErrors are what reads and writes of a connection, and of a codec on it, fail with.
+// realErrors are the errors of reads and writes on a connection, and of a codec on it.
 var realErrors = []struct {
 	name           string
 	make           func(t *testing.T) error
@@ -135,7 +135,7 @@ var realErrors = []struct {
 	}, true, false},
 	{"write timeout", func(t *testing.T) error {
 		c, _ := newTestPair(t, newTestGroup(t), WithWriteTimeout(time.Millisecond))
-		_, err := c.Write(make([]byte, 16<<20)) // nobody reads
+		_, err := c.Write(make([]byte, 16<<20)) // the peer does not read
 		return err
 	}, false, false},
 	{"another transport's closed connection", func(*testing.T) error {

@@ -48,8 +48,9 @@ func (c *twoWayCodec) DecodePayload(ctx context.Context, m remote.Message, in re
 	return c.MetaDecoder.DecodePayload(ctx, m, in)
 }
 
-// TestCodecIsCalledAsByKitex: of a codec that can decode in two ways a client calls Decode, and a
-// server DecodeMeta and DecodePayload, once for each message, whatever Decode would have called.
+// TestCodecIsCalledAsByKitex: if a codec can decode in two ways, a client calls Decode, and a
+// server calls DecodeMeta and DecodePayload, once for each message, whatever Decode would have
+// called.
 func TestCodecIsCalledAsByKitex(t *testing.T) {
 	const calls = 5
 	for _, shared := range []bool{false, true} {
@@ -60,7 +61,7 @@ func TestCodecIsCalledAsByKitex(t *testing.T) {
 			wantDecodes := int32(calls)
 			if shared {
 				var pool *MuxPool
-				c, pool = newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}) // whose codec is always Kitex's
+				c, pool = newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}) // Kitex's codec
 				share(t, c, pool)
 				wantDecodes = 0
 			} else {

@@ -20,7 +20,7 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// patience is how long a test waits for what must happen before it fails.
+// patience is how long a test waits for something that must happen before it fails.
 const patience = 30 * time.Second
 
 // newTestGroup starts a group that ends with the test.
@@ -50,7 +50,7 @@ func newTestPair(t testing.TB, g *conn.Group, opts ...Option) (*netpollconn.Conn
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := ln.Accept() // the backlog has it already
+	peer, err := ln.Accept() // it is in the accept queue already
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func newTestPair(t testing.TB, g *conn.Group, opts ...Option) (*netpollconn.Conn
 	return c.(*netpollconn.Conn), peer.(*net.TCPConn)
 }
 
-// reset has the peer of c see a RST.
+// reset sends a RST to the peer of c.
 func reset(t testing.TB, c *net.TCPConn) {
 	t.Helper()
 	if err := c.SetLinger(0); err != nil {
@@ -84,8 +84,8 @@ func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	}
 }
 
-// fakeHandler is a Kitex handler made of functions; nil ones do nothing, and
-// onRead then takes what there is. It notes what was called.
+// fakeHandler is a Kitex handler made of functions. A nil function does nothing, except that a nil
+// onRead takes what has arrived. It records the calls.
 type fakeHandler struct {
 	remote.ServerTransHandler // nil: the rest is not called
 
@@ -129,7 +129,7 @@ func (h *fakeHandler) note(call string) {
 	h.mu.Unlock()
 }
 
-// noted returns what was called so far.
+// noted returns the calls so far.
 func (h *fakeHandler) noted() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -259,7 +259,7 @@ func (s *testServer) dial() *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// exchange sends a message of four bytes and wants it back.
+// exchange sends a message of four bytes and expects it back.
 func exchange(t testing.TB, c net.Conn, message string) {
 	t.Helper()
 	if _, err := io.WriteString(c, message); err != nil {
@@ -294,7 +294,7 @@ func eventuallyTB(t testing.TB, what string, done func() bool) {
 	}
 }
 
-// logs is what Kitex's log was given since captureLogs.
+// logs is what was written to Kitex's log since captureLogs.
 type logs struct {
 	mu  sync.Mutex
 	buf bytes.Buffer // guarded by mu
@@ -313,9 +313,9 @@ func (l *logs) lines(text string) int {
 	return bytes.Count(l.buf.Bytes(), []byte(text))
 }
 
-// captureLogs has Kitex's log go to what it returns until the test ends. Kitex has one logger per
-// process: tests that look at it do not run in parallel, and others use it to keep their output
-// short.
+// captureLogs redirects Kitex's log to the returned logs until the test ends. Kitex has one logger
+// per process, so tests that look at it do not run in parallel. Other tests use captureLogs to keep
+// their output short.
 func captureLogs(t testing.TB) *logs {
 	l := &logs{}
 	klog.SetOutput(l)
@@ -325,7 +325,7 @@ func captureLogs(t testing.TB) *logs {
 
 func socketPath(t testing.TB) string { return filepath.Join(t.TempDir(), "s") }
 
-// wrap makes a Kiteline connection in g of nc.
+// wrap makes nc a Kiteline connection in g.
 func wrap(t testing.TB, g *conn.Group, nc net.Conn) *netpollconn.Conn {
 	t.Helper()
 	c, err := conn.New(nc, conn.Config{}, g)
@@ -336,7 +336,7 @@ func wrap(t testing.TB, g *conn.Group, nc net.Conn) *netpollconn.Conn {
 	return netpollconn.Of(c)
 }
 
-// wantError wants an error with text in it, or none if text is empty.
+// wantError expects an error with text in it, or no error if text is empty.
 func wantError(t testing.TB, what string, err error, text string) {
 	t.Helper()
 	switch {

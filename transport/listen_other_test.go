@@ -4,5 +4,5 @@ package transport
 
 import "syscall"
 
-// listenWithoutQueue has a listener take one connection at most before it is accepted.
+// listenWithoutQueue limits a listener's accept queue to one connection at most.
 func listenWithoutQueue(fd uintptr) error { return syscall.Listen(int(fd), 0) }

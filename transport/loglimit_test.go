@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// TestLogLimiter: one line a second, and at the end of each flood one that counts the others.
+// TestLogLimiter: one line a second, and at the end of each flood a line that counts the others.
 func TestLogLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &logLimiter{}
@@ -50,8 +50,8 @@ func TestLogLimiter(t *testing.T) {
 	})
 }
 
-// TestDyingClientIsLoggedOnce: a client that goes without a word takes all of its connections with
-// it. That is one line, and one more with their number. Other failures have lines of their own.
+// TestDyingClientIsLoggedOnce: when a client vanishes, all of its connections fail. The log has one
+// line for that, and one more with their number. Other failures have lines of their own.
 func TestDyingClientIsLoggedOnce(t *testing.T) {
 	captured := captureLogs(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 // TestMain fails the run if goroutines, descriptors or pooled blocks outlive the tests.
 func TestMain(m *testing.M) {
-	// Tests that run side by side here wait for most of their time: stopping a Kitex server alone
-	// takes 50 ms.
+	// Tests that run in parallel here spend most of their time waiting: stopping a Kitex server
+	// alone takes 50 ms.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}

@@ -28,7 +28,7 @@ import (
 )
 
 // refuser stands in front of a server that multiplexes. It refuses requests as refuse says, and
-// gives the others to the server.
+// passes the others on to the server.
 type refuser struct {
 	address string
 	to      string
@@ -122,7 +122,7 @@ func (r *refuser) serve(near net.Conn) {
 	}
 }
 
-// decide returns the refusal of a request; nil if the server gets it.
+// decide returns the refusal of a request; nil if the request passes.
 func (r *refuser) decide(frame []byte, seqID uint32, first bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,7 +140,8 @@ func (r *refuser) decide(frame []byte, seqID uint32, first bool) []byte {
 	return nil
 }
 
-// refusalFrame is how a server refuses a request for want of room (mux/SPEC.md).
+// refusalFrame returns the frame with which a server refuses a request for lack of room
+// (mux/SPEC.md).
 func refusalFrame(seqID uint32) []byte {
 	value := binary.BigEndian.AppendUint32([]byte{'x', 5, 4}, seqID)
 	value = append(value, 6, 1, 1, 0) // no room, and padding
@@ -156,15 +157,15 @@ func refusalFrame(seqID uint32) []byte {
 	return append(frame, header...)
 }
 
-// seen returns what was refused, and what the server got.
+// seen returns the requests that were refused, and those that the server got.
 func (r *refuser) seen() (refused, passed [][]byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.refused), slices.Clone(r.passed)
 }
 
-// sameRequest returns in what two requests differ besides their sequence IDs; "" if in nothing. The
-// order in which a header has its infos is that of Go's maps.
+// sameRequest returns how two requests differ apart from their sequence IDs; "" if they do not. A
+// header has its infos in the order of Go's maps.
 func sameRequest(a, b []byte) string {
 	var parts [2]struct {
 		param   ttheader.DecodeParam
@@ -189,15 +190,15 @@ func sameRequest(a, b []byte) string {
 	return ""
 }
 
-// TestMuxRefusedCallIsMadeAgain has each call be refused some times before the server gets it: it
-// ends as one that was not, is run once, sends the same each time, and looks like one call to
-// tracers and breakers.
+// TestMuxRefusedCallIsMadeAgain has each call refused some times before the server gets it. The
+// call ends like one that was not refused, is run once, sends the same each time, and looks like
+// one call to tracers and breakers.
 func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 	const refusals, calls = 2, 8
 	for name, opts := range map[string][]Option{"our codec": nil, "Kitex's codec": {WithKitexCodec()}, "Kitex's timeouts": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
 			svc := startService(t, newTestGroup(t), &serviceFuncs{})
-			left := map[string]int{} // by label, how often it is still refused
+			left := map[string]int{} // by label: how often it is still refused
 			r := newRefuser(t, svc.address, func(frame []byte) bool {
 				at := bytes.Index(frame, []byte("label-"))
 				if at < 0 {
@@ -212,7 +213,8 @@ func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 			})
 			events := &eventLog{}
 			breakers := circuitbreak.NewCBSuite(circuitbreak.RPCInfo2Key)
-			opts = append(opts, WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 1})) // one first request
+			// One connection has one first request.
+			opts = append(opts, WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 1}))
 			c, o := newEcho(t, r.address, client.WithSuite(NewMuxClientSuite(opts...)), client.WithTracer(events),
 				client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithMetaHandler(transmeta.MetainfoClientHandler),
 				client.WithCircuitBreaker(breakers), client.WithRPCTimeout(patience))
@@ -243,15 +245,15 @@ func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 	}
 }
 
-// list returns what was written down.
+// list returns the recorded events.
 func (l *eventLog) list() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.calls)
 }
 
-// checkAgain checks that each request was refused as often as it should have been, passed once, and
-// always the same.
+// checkAgain checks that each request was refused as often as it should have been and passed once,
+// always with the same content.
 func checkAgain(t *testing.T, r *refuser, refusals int) {
 	t.Helper()
 	refused, passed := r.seen()
@@ -279,8 +281,9 @@ func checkAgain(t *testing.T, r *refuser, refusals int) {
 	}
 }
 
-// TestMuxRefusedInTime has a server that refuses every call: it fails when its time is over, or at
-// once with FailFast, with an error that says so, and that breakers ignore or take for a timeout.
+// TestMuxRefusedInTime calls a server that refuses every call. The call fails when its time is
+// over, or at once with FailFast. Its error says so, and breakers ignore it or take it for a
+// timeout.
 func TestMuxRefusedInTime(t *testing.T) {
 	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -297,7 +300,7 @@ func TestMuxRefusedInTime(t *testing.T) {
 					t.Fatalf("got %v", err)
 				}
 				if !errors.Is(err, mux.ErrRefused) && !errors.Is(err, mux.ErrOverloaded) && policy == mux.FailFast {
-					t.Errorf("got %v", err) // of the later ones some find that the connection has just refused
+					t.Errorf("got %v", err) // a later call may see an earlier refusal
 				}
 				if late := kerrors.IsTimeoutError(err); late != (policy == mux.WaitForRoom) || errors.Is(err, kerrors.ErrGetConnection) {
 					t.Errorf("got %v", err)
@@ -328,8 +331,8 @@ func TestMuxRefusedInTime(t *testing.T) {
 	}
 }
 
-// TestMuxCancelTravels: a call whose time is over is told of, and its place is free when the server
-// has answered.
+// TestMuxCancelTravels: the server is told of a call whose time is over, and the call's place is
+// free when the server has answered.
 func TestMuxCancelTravels(t *testing.T) {
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service)

@@ -38,7 +38,7 @@ func shortFrame(seqID uint32) []byte {
 }
 
 // exchangeFrames makes a call, on a place in a Set or on a connection of its own, to a peer that
-// sends back what it gets.
+// echoes.
 func exchangeFrames(c net.Conn) error {
 	if call, ok := c.(*clientCall); ok {
 		if _, err := call.Request().WriteBinary(shortFrame(call.SeqID())); err != nil {
@@ -63,7 +63,7 @@ func exchangeFrames(c net.Conn) error {
 	return err
 }
 
-// newApartPool makes a pool with connections to one address that are not shared and idle.
+// newApartPool makes a pool with idle connections to one address that are not shared.
 func newApartPool(t *testing.T, d *silentDialer, cfg MuxConfig, conns int) *MuxPool {
 	t.Helper()
 	pool := NewMuxPool("test", cfg)
@@ -88,9 +88,9 @@ func newApartPool(t *testing.T, d *silentDialer, cfg MuxConfig, conns int) *MuxP
 	return pool
 }
 
-// TestApartLimit: MaxPooledConns limits the connections that are not shared; calls that find none
-// wait in the order in which they came, or fail, as the configuration says, and those whose time is
-// over leave.
+// TestApartLimit: MaxPooledConns limits the connections that are not shared. Calls that find none
+// wait in the order of their arrival, or fail, as the configuration says. Calls whose time is over
+// leave.
 func TestApartLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -176,8 +176,8 @@ func TestApartAllocations(t *testing.T) {
 	})
 }
 
-// TestApartWaitsForDial: a call that waits for a connection has the one that is opened when there
-// is room again.
+// TestApartWaitsForDial: a call that waits gets the connection that is opened when there is room
+// again.
 func TestApartWaitsForDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -209,8 +209,8 @@ func TestApartWaitsForDial(t *testing.T) {
 	})
 }
 
-// TestApartFailFast: with FailFast a call fails at once where all connections are taken, and is
-// served where one is not.
+// TestApartFailFast: with FailFast a call fails at once if all connections are taken, and is served
+// if one is free.
 func TestApartFailFast(t *testing.T) {
 	captureLogs(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -243,8 +243,8 @@ func TestApartFailFast(t *testing.T) {
 	})
 }
 
-// TestApartAge: connections that are not shared are closed when they are idle for too long or too
-// old, and their address is forgotten after that; their figures stay in the sums.
+// TestApartAge: connections that are not shared are closed when they have been idle for too long or
+// are too old. Then their address is forgotten, and their figures stay in the sums.
 func TestApartAge(t *testing.T) {
 	for name, cfg := range map[string]MuxConfig{
 		"idle": {IdleTimeout: 10 * time.Second},
@@ -273,8 +273,8 @@ func TestApartAge(t *testing.T) {
 	}
 }
 
-// TestApartEnds: Clean closes idle connections that are not shared at once and others when they are
-// put back; Close closes all of them.
+// TestApartEnds: Clean closes unshared connections at once if they are idle, and otherwise when
+// they are put back. Close closes all of them.
 func TestApartEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -325,8 +325,8 @@ func TestApartEnds(t *testing.T) {
 	})
 }
 
-// TestApartIdleLife: a server that closes idle connections is learned from as in a Pool, so that no
-// call begins on a connection that it is about to close.
+// TestApartIdleLife: as a Pool does, a MuxPool learns when a server closes idle connections, so
+// that no call begins on a connection that the server is about to close.
 func TestApartIdleLife(t *testing.T) {
 	t.Parallel()
 	const life = 200 * time.Millisecond
@@ -368,7 +368,7 @@ func TestApartIdleLife(t *testing.T) {
 	address := ln.Addr().String()
 	opt := remote.ConnOption{Dialer: NewDialer(WithGroup(group)), ConnectTimeout: patience}
 	learned := time.Duration(0)
-	for range 20 { // a busy machine adds to some of them
+	for range 20 { // a busy machine makes some of them longer
 		c, err := pool.Get(t.Context(), "tcp", address, opt)
 		if err != nil {
 			t.Fatal(err)
@@ -394,9 +394,9 @@ func TestApartIdleLife(t *testing.T) {
 	}
 }
 
-// TestApartUpgrade has servers that share connections, and such that do not, take each other's
-// place at an address: calls soon share connections again, or have some of their own, and no other
-// way is left behind.
+// TestApartUpgrade has servers that share connections, and servers that do not, take turns at an
+// address. Calls soon share connections again, or have their own, and no connection of the other
+// kind is left.
 func TestApartUpgrade(t *testing.T) {
 	captureLogs(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -418,7 +418,7 @@ func TestApartUpgrade(t *testing.T) {
 		}
 		svc := startService(t, newTestGroup(t), &serviceFuncs{}, append(opts, server.WithListener(ln))...)
 		ln = nil
-		eventually(t, "a call", func() bool { // the first ones may meet what the last server has left
+		eventually(t, "a call", func() bool { // the first may meet the last server's connections
 			_, err := c.Find(t.Context(), "x")
 			return err == nil
 		})
@@ -440,15 +440,16 @@ func TestApartUpgrade(t *testing.T) {
 		if !shares { // gonet waits for idle connections
 			pool.Clean("tcp", address)
 		}
-		// gonet looks for the last time when its time is over, or has just not.
+		// gonet polls for the end of its connections, and its time may be over before it looks
+		// again.
 		if err := svc.stop(); err != nil && (shares || !errors.Is(err, context.DeadlineExceeded)) {
 			t.Error(err)
 		}
 	}
 }
 
-// TestApartOneways makes oneway calls beside others to a server that does not share connections:
-// they need few.
+// TestApartOneways makes oneway calls among others to a server that does not share connections.
+// They need few connections.
 func TestApartOneways(t *testing.T) {
 	captureLogs(t)
 	var got atomic.Int64
@@ -475,7 +476,7 @@ func TestApartOneways(t *testing.T) {
 	}
 }
 
-// TestApartPanics: a call whose codec panics leaves no connection that is not shared in use.
+// TestApartPanics: a call whose codec panics leaves no unshared connection in use.
 func TestApartPanics(t *testing.T) {
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, gonetOptions()...)
@@ -493,8 +494,8 @@ func TestApartPanics(t *testing.T) {
 	}
 }
 
-// TestApartLimits: the limits of a client's configuration hold on connections that are not shared
-// too.
+// TestApartLimits: the limits of a client's configuration also hold on connections that are not
+// shared.
 func TestApartLimits(t *testing.T) {
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, gonetOptions()...)
@@ -523,8 +524,8 @@ func TestApartLimits(t *testing.T) {
 	}
 }
 
-// TestApartForeignDialer: a connection that no poller of Kiteline's watches is not used when what
-// is below it says that it has ended.
+// TestApartForeignDialer: a connection that no poller of Kiteline's watches is not used once the
+// connection below it says that it has ended.
 func TestApartForeignDialer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far := new(sync.WaitGroup)
@@ -572,7 +573,7 @@ type dialFunc func() (net.Conn, error)
 // DialTimeout implements remote.Dialer.
 func (f dialFunc) DialTimeout(string, string, time.Duration) (net.Conn, error) { return f() }
 
-// TestApartAfterClean: a connection of an address that was cleaned is closed and not kept.
+// TestApartAfterClean: a connection of an address that was cleaned is closed, not kept.
 func TestApartAfterClean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{echoes: true}
@@ -597,8 +598,8 @@ func TestApartAfterClean(t *testing.T) {
 	})
 }
 
-// TestApartCleanBeside: nor is one kept where the address is cleaned while the pool takes the
-// connection, whether or not another one is in use.
+// TestApartCleanBeside: a connection is also closed if the address is cleaned while the pool takes
+// it, whether or not another connection is in use.
 func TestApartCleanBeside(t *testing.T) {
 	for _, used := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -640,8 +641,8 @@ func onewayContext(ctx context.Context) context.Context {
 	return rpcinfo.NewCtxWithRPCInfo(ctx, rpcinfo.NewRPCInfo(nil, to, call, nil, nil))
 }
 
-// TestApartOnewayUndialled: a oneway, which leaves idle connections alone while another one can be
-// opened, has one of them at once where that fails, or where other calls have what is opened.
+// TestApartOnewayUndialled: a oneway leaves idle connections alone while another one can be opened.
+// If the dial fails, or other calls take the new connection, it uses an idle one at once.
 func TestApartOnewayUndialled(t *testing.T) {
 	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
 		synctest.Test(t, func(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// BenchmarkMuxCall: what does a Kitex call cost over shared connections, both sides of it
-// in this process, next to pooled ones?
+// BenchmarkMuxCall measures what a Kitex call costs over shared connections, with both sides in
+// this process, next to pooled ones.
 func BenchmarkMuxCall(b *testing.B) {
 	captureLogs(b)
 	address := startEcho(b, newDefaultGroup(b))
@@ -36,8 +36,8 @@ func BenchmarkMuxCall(b *testing.B) {
 	}
 }
 
-// TestMuxAllocations holds a call over a shared connection, both sides of it together, to
-// what one over a pooled connection allocates.
+// TestMuxAllocations: a call over a shared connection, both sides together, allocates no more than
+// a call over a pooled one.
 func TestMuxAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools drop what they are given")
@@ -48,7 +48,7 @@ func TestMuxAllocations(t *testing.T) {
 		request := payload(1 << 10).Payload
 		var before, after runtime.MemStats
 		for i := range 2 * calls {
-			if i == calls { // the rest was for pools to fill
+			if i == calls { // until here pools were filling
 				runtime.ReadMemStats(&before)
 			}
 			if _, err := c.EchoPayload(context.Background(), request); err != nil {
@@ -67,8 +67,8 @@ func TestMuxAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkMuxPool: what does a place cost where the pool knows few or many addresses, and what
-// does an address that it does not know?
+// BenchmarkMuxPool measures what a place costs when the pool knows few or many addresses, and what
+// a new address costs.
 func BenchmarkMuxPool(b *testing.B) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel() // so that nothing is dialled

@@ -85,11 +85,11 @@ func (w *wire) cut() {
 	w.conns = nil
 }
 
-// refusedAddress is one at which nothing listens.
+// refusedAddress returns an address at which nothing listens.
 func refusedAddress(t testing.TB) string { return refusedAddresses(t, 1)[0] }
 
-// refusedAddresses are n different ones: their ports are held until all are known, since a system
-// may give a port that was just closed again.
+// refusedAddresses returns n different such addresses. It holds the ports until all are known,
+// since a system may reuse a port that was just closed.
 func refusedAddresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
 	for range n {
@@ -111,7 +111,7 @@ func (garblingCodec) Marshal(_ context.Context, _ remote.Message, out remote.Byt
 	return err
 }
 
-// heldService has calls of Find wait until they are released.
+// heldService makes calls of Find wait until they are released.
 type heldService struct {
 	serviceFuncs
 	began   chan struct{}
@@ -120,7 +120,7 @@ type heldService struct {
 	once    sync.Once
 }
 
-// letGo releases all calls, those to come included.
+// letGo releases all calls, later ones included.
 func (s *heldService) letGo() { s.once.Do(func() { close(s.release) }) }
 
 func newHeldService() *heldService {
@@ -143,10 +143,10 @@ type muxFailure struct {
 	is   []error
 	not  []error
 	text string
-	runs int64 // how often Find's handler has been called
+	runs int64 // how often Find's handler must have been called
 }
 
-// muxFixture is what a muxFailure's call has.
+// muxFixture is what a muxFailure's call works with.
 type muxFixture struct {
 	client  echoservice.Client
 	pool    *MuxPool
@@ -233,7 +233,7 @@ func muxFailures() []muxFailure {
 	}
 }
 
-// TestMuxErrors says what Kitex's users see of each failure, and how often a call was made.
+// TestMuxErrors checks what Kitex's users see of each failure, and how often the call was made.
 func TestMuxErrors(t *testing.T) {
 	captureLogs(t)
 	for _, tc := range muxFailures() {
@@ -282,8 +282,8 @@ func TestMuxErrors(t *testing.T) {
 	}
 }
 
-// textProblem says what the text of an error does not tell a person, who sees neither its Op nor
-// its NotSent; empty if all is well.
+// textProblem returns what is missing in an error's text for a reader who sees neither its Op nor
+// its NotSent; "" if nothing is.
 func textProblem(err error) string {
 	var failed *mux.Error
 	if !errors.As(err, &failed) {
@@ -307,7 +307,7 @@ func textProblem(err error) string {
 	return ""
 }
 
-// TestMuxRetriesUnsent has calls that no connection took go to another instance.
+// TestMuxRetriesUnsent: calls that got no connection go to another instance.
 func TestMuxRetriesUnsent(t *testing.T) {
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
@@ -324,7 +324,7 @@ func TestMuxRetriesUnsent(t *testing.T) {
 	failed := 0
 	for range 100 {
 		if _, err := both.Repeat(context.Background(), "x", 1, ""); err != nil {
-			failed++ // six times the one that refuses
+			failed++ // six tries at the instance that refuses
 		}
 	}
 	if failed > 20 || len(pool.Stats().Addresses) != 2 {
@@ -333,7 +333,8 @@ func TestMuxRetriesUnsent(t *testing.T) {
 }
 
 // TestFrameErrorBlame: a message is to blame for its length, and for what this side made of it. A
-// peer that sends what is no frame is to blame itself, and another instance may do better.
+// peer that sends something that is no frame is to blame itself, and another instance may do
+// better.
 func TestFrameErrorBlame(t *testing.T) {
 	for err, want := range map[mux.FrameError]bool{
 		{Reason: "too large", Bytes: 2, Limit: 1}:                 true,

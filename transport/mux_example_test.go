@@ -16,8 +16,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// A client with this suite shares a few connections among its calls, however many are
-// under way. The server has nothing to know of it.
+// A client with this suite shares a few connections among its calls, however many are in flight.
+// The server needs no option for that.
 func ExampleNewMuxClientSuite() {
 	klog.SetLevel(klog.LevelError)
 	defer klog.SetLevel(klog.LevelInfo)
@@ -39,7 +39,7 @@ func ExampleNewMuxClientSuite() {
 	done := make(chan error, 1)
 	go func() { done <- srv.Run() }()
 
-	pool := transport.NewMuxPool("echo", transport.MuxConfig{MaxConns: 2}) // as WithMux says it
+	pool := transport.NewMuxPool("echo", transport.MuxConfig{MaxConns: 2}) // WithMux says the same
 	cli, err := echoservice.NewClient("echo",
 		client.WithSuite(transport.NewMuxClientSuite(transport.WithGroup(group))),
 		client.WithConnPool(pool),

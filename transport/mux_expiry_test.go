@@ -22,12 +22,12 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// silentDialer makes connections, without sockets, to peers that read and say nothing, or send
+// silentDialer makes connections, without sockets, to peers that read and send nothing, or send
 // everything back.
 type silentDialer struct {
 	echoes bool
 	delay  func() time.Duration // how long a dial takes; nil: no time
-	fail   func() error         // asked at the end of each dial; nil: none fails
+	fail   func() error         // called at the end of each dial; nil: none fails
 	dials  atomic.Int64
 	open   atomic.Int64 // connections that this side has not closed
 	peers  sync.WaitGroup
@@ -77,13 +77,13 @@ func (d *silentDialer) option() remote.ConnOption {
 	return remote.ConnOption{Dialer: d, ConnectTimeout: time.Second}
 }
 
-// TestMuxPoolManyAddresses has a hundred thousand addresses called, each once: the last ones cost
-// what the first ones did, and when all are forgotten nothing of them is left.
+// TestMuxPoolManyAddresses calls a hundred thousand addresses once each. The last ones cost what
+// the first ones did, and when all are forgotten nothing of them is left.
 func TestMuxPoolManyAddresses(t *testing.T) {
 	const parts = 10
 	each := uint64(10_000)
 	if raceEnabled {
-		each = 1000 // which is slow
+		each = 1000 // the race detector is slow
 	}
 	synctest.Test(t, func(t *testing.T) {
 		pool := NewMuxPool("test", MuxConfig{})
@@ -125,7 +125,7 @@ func TestMuxPoolManyAddresses(t *testing.T) {
 			t.Errorf("%d addresses known, and %d dials, want none", len(st.Addresses), st.Dials)
 		}
 		var left int64
-		for range 10 { // what is in a sync.Pool goes with the second collection, and what a goroutine on its way out has later
+		for range 10 { // a sync.Pool, or an ending goroutine, frees later
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			if left = (int64(after.HeapAlloc) - int64(empty)) / int64(parts*each); left <= 50 {
@@ -142,8 +142,8 @@ func TestMuxPoolManyAddresses(t *testing.T) {
 	})
 }
 
-// TestMuxPoolForgets follows an address: it stays known while it has a connection, a call or a
-// dial, is forgotten then, and what it counted stays.
+// TestMuxPoolForgets follows an address. It stays known while it has a connection, a call or a
+// dial. Then it is forgotten, and its counts stay.
 func TestMuxPoolForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{}
@@ -177,7 +177,7 @@ func TestMuxPoolForgets(t *testing.T) {
 			t.Errorf("got %+v, want no address, and the counts of both times", st)
 		}
 		d.delay, d.fail = nil, func() error { return errFakeDial }
-		for range 20 { // of use to a call, though it has no connection
+		for range 20 { // a call uses it, though it has no connection
 			if _, err := pool.Get(t.Context(), "tcp", fakeAddress, d.option()); !errors.Is(err, errFakeDial) {
 				t.Errorf("got %v, want a failed dial", err)
 			}
@@ -203,13 +203,13 @@ type muxPoolModel struct {
 	pool *MuxPool
 	d    *silentDialer
 	rnd  *rand.Rand
-	last mux.Stats            // the sums when they were looked at last
-	used map[string]time.Time // when an address was wanted, or seen in use, last
+	last mux.Stats            // the sums at the last check
+	used map[string]time.Time // when an address was last wanted or in use
 	kill bool                 // peers may close connections
 
 	mu      sync.Mutex
 	held    []net.Conn                 // guarded by mu
-	cancels map[int]context.CancelFunc // guarded by mu: of calls of Get under way
+	cancels map[int]context.CancelFunc // guarded by mu: of calls of Get in progress
 	closed  bool                       // guarded by mu
 	calls   int                        // guarded by mu: how many there were
 }
@@ -232,7 +232,7 @@ func (m *muxPoolModel) get() {
 			m.held = append(m.held, c)
 			return
 		}
-		if err == nil { // it got no place, and its connection tells why
+		if err == nil { // it got no place, and its connection says why
 			_, err = c.Write(nil)
 		}
 		switch {
@@ -302,7 +302,7 @@ func (m *muxPoolModel) step() {
 	}
 }
 
-// check compares the pool with what the model knows, when nothing moves.
+// check compares the pool with the model while nothing runs.
 func (m *muxPoolModel) check() {
 	st := m.pool.Stats()
 	m.mu.Lock()
@@ -313,7 +313,7 @@ func (m *muxPoolModel) check() {
 	case int64(st.Dials) != m.d.dials.Load():
 		m.t.Fatalf("%d dials counted, want %d", st.Dials, m.d.dials.Load())
 	case int64(st.Connections) < m.d.open.Load(), !m.kill && int64(st.Connections) != m.d.open.Load():
-		// One that its peer closed counts until somebody reads it.
+		// A connection that its peer closed counts until it is read.
 		m.t.Fatalf("%d connections counted, want %d", st.Connections, m.d.open.Load())
 	}
 	wantNoFall(m.t, &m.last, &st.Stats)
@@ -321,15 +321,15 @@ func (m *muxPoolModel) check() {
 		if a.Connections+a.Dialling+a.Waiting > 0 {
 			m.used[a.Address] = time.Now()
 		}
-		// Its connections were closed within 1.5 times the idle time, and it is forgotten in 2.1
-		// more.
+		// Its connections are closed within 1.5 times the idle time, and it is forgotten within
+		// another 2.1 times that.
 		if age := time.Since(m.used[a.Address]); age > 4*m.pool.config.IdleTimeout {
 			m.t.Fatalf("%s is known, and of no use since %v", a.Address, age)
 		}
 	}
 }
 
-// wantNoFall fails unless no count of now is below that of last, which becomes now's.
+// wantNoFall fails if a count in now is below the one in last. Then it copies now to last.
 func wantNoFall(t *testing.T, last, now *mux.Stats) {
 	t.Helper()
 	before, after := reflect.ValueOf(last).Elem(), reflect.ValueOf(now).Elem()
@@ -393,7 +393,7 @@ func TestMuxPoolModel(t *testing.T) {
 	}
 }
 
-// TestMuxPoolForgetRace forgets and cleans an address while calls to it begin: none fails.
+// TestMuxPoolForgetRace forgets and cleans an address while calls to it begin. No call fails.
 func TestMuxPoolForgetRace(t *testing.T) {
 	t.Parallel()
 	d := &silentDialer{}

@@ -30,8 +30,7 @@ import (
 	"github.com/kiteline/kiteline/internal/stock"
 )
 
-// stockOptions run a server without anything of Kiteline's, on the transport that is Kitex's own
-// choice.
+// stockOptions returns options for a server without Kiteline, on the transport that Kitex chooses.
 func stockOptions() []server.Option {
 	if runtime.GOOS == "windows" {
 		return gonetOptions()
@@ -47,12 +46,12 @@ func gonetOptions() []server.Option {
 	return []server.Option{
 		server.WithTransServerFactory(gonet.NewTransServerFactory()),
 		server.WithTransHandlerFactory(gonet.NewSvrTransHandlerFactory()),
-		server.WithExitWaitTime(100 * time.Millisecond), // it always takes it all
+		server.WithExitWaitTime(100 * time.Millisecond), // Kitex always takes all of it
 	}
 }
 
-// needNetpoll skips a test that a part of netpoll's takes part in, where there is none: every
-// function of netpoll's returns nil on Windows.
+// needNetpoll skips a test that needs netpoll on Windows, where every function of netpoll returns
+// nil.
 func needNetpoll(t testing.TB) {
 	if runtime.GOOS == "windows" {
 		t.Helper()
@@ -122,7 +121,7 @@ func TestMuxProtobuf(t *testing.T) {
 			served++
 		case err != nil && strings.Contains(err.Error(), "too frequent"):
 			refused++
-		case err != nil && i == 0: // the connection's first, which ends it
+		case err != nil && i == 0: // the first call on the connection, which ends it
 		default:
 			t.Errorf("got %v, %v", reply, err)
 		}
@@ -229,8 +228,8 @@ func (c markingCodec) Decode(ctx context.Context, m remote.Message, in remote.By
 	return c.Codec.Decode(ctx, m, in)
 }
 
-// TestMuxSuiteOptions says what comes of NewMuxClientSuite together with other options, and
-// that calls succeed with it.
+// TestMuxSuiteOptions checks what NewMuxClientSuite does together with other options, and that
+// calls succeed.
 func TestMuxSuiteOptions(t *testing.T) {
 	captureLogs(t)
 	g := newTestGroup(t)

@@ -24,7 +24,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// wildCodec panics, or fails, in the middle of a message, while it is told to.
+// wildCodec panics or fails in the middle of a message while it is told to.
 type wildCodec struct {
 	remote.Codec
 	panics, fails atomic.Bool
@@ -37,7 +37,7 @@ func (c *wildCodec) Encode(ctx context.Context, m remote.Message, out remote.Byt
 	return c.Codec.Encode(ctx, m, out)
 }
 
-// wildPayload is a wildCodec of payloads.
+// wildPayload is a wildCodec for payloads.
 type wildPayload struct {
 	remote.PayloadCodec
 	panics, fails atomic.Bool
@@ -66,8 +66,8 @@ func wild(panics, fails *atomic.Bool, out remote.ByteBuffer) error {
 	return errors.New("wild codec fails")
 }
 
-// TestMuxServerCodecFails has a server's codec panic or fail over replies, those to say so
-// included: each caller is told, and the connection with its other calls goes on.
+// TestMuxServerCodecFails has a server's codec panic or fail on replies, error replies included.
+// Each caller gets an error, and the connection goes on with its other calls.
 func TestMuxServerCodecFails(t *testing.T) {
 	logged := captureLogs(t)
 	whole := &wildCodec{Codec: codec.NewDefaultCodec()}
@@ -114,7 +114,7 @@ func TestMuxServerCodecFails(t *testing.T) {
 	}
 }
 
-// TestMuxReplyTooLong has a reply that is longer than the server allows cost its call and no other.
+// TestMuxReplyTooLong: a reply that is longer than the server allows fails its call and no other.
 func TestMuxReplyTooLong(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -146,7 +146,7 @@ func TestMuxReplyTooLong(t *testing.T) {
 	}
 }
 
-// TestMuxFrameLimits says what the options amount to.
+// TestMuxFrameLimits checks what the options amount to.
 func TestMuxFrameLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -173,8 +173,8 @@ func TestMuxFrameLimits(t *testing.T) {
 	}
 }
 
-// TestMuxCancelledHandlers has handlers' contexts end with their client where that is asked
-// for, whichever way it goes, and go on otherwise, as Kitex's do.
+// TestMuxCancelledHandlers: with CancelHandlers, handlers' contexts end when their client goes, in
+// whichever way. Without it they go on, as Kitex's do.
 func TestMuxCancelledHandlers(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -226,8 +226,8 @@ func TestMuxCancelledHandlers(t *testing.T) {
 	}
 }
 
-// TestMuxCancelledCall: where that is asked for, the context of a handler ends when its caller has
-// left, and no other's does; the connection goes on.
+// TestMuxCancelledCall: with CancelHandlers, the context of a handler ends when its caller has
+// left. No other context ends, and the connection goes on.
 func TestMuxCancelledCall(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -279,8 +279,8 @@ func TestMuxCancelledCall(t *testing.T) {
 	})
 }
 
-// TestStockMuxOversized: a request of Kitex's own multiplexing client that is longer than the
-// server takes is answered with an exception, and the calls that share its connection go on.
+// TestStockMuxOversized: the server answers a request of Kitex's own multiplexing client that is
+// too long with an exception, and the calls that share its connection go on.
 func TestStockMuxOversized(t *testing.T) {
 	needNetpoll(t)
 	t.Parallel()
@@ -309,7 +309,7 @@ func TestStockMuxOversized(t *testing.T) {
 	}
 }
 
-// slowDialer counts how many dials are under way at a time.
+// slowDialer records the most dials in progress at a time.
 type slowDialer struct {
 	remote.Dialer
 	mu       sync.Mutex
@@ -321,7 +321,7 @@ func (d *slowDialer) DialTimeout(network, address string, timeout time.Duration)
 	d.now++
 	d.max = max(d.max, d.now)
 	d.mu.Unlock()
-	<-time.After(5 * time.Millisecond) // others have the time to begin
+	<-time.After(5 * time.Millisecond) // gives others time to begin
 	defer func() {
 		d.mu.Lock()
 		d.now--
@@ -330,7 +330,7 @@ func (d *slowDialer) DialTimeout(network, address string, timeout time.Duration)
 	return d.Dialer.DialTimeout(network, address, timeout)
 }
 
-// TestMuxPoolWarmUpParallel opens as many connections at a time as it is told to.
+// TestMuxPoolWarmUpParallel: WarmUp opens as many connections at a time as it is told to.
 func TestMuxPoolWarmUpParallel(t *testing.T) {
 	t.Parallel()
 	const conns = 8
@@ -358,8 +358,8 @@ func TestMuxPoolWarmUpParallel(t *testing.T) {
 	}
 }
 
-// TestMuxPoolWarmUpFails does not go on with an address that refuses, nor, if it is to fail
-// fast, with any.
+// TestMuxPoolWarmUpFails: WarmUp does not go on with an address that refuses or, with FailFast,
+// with any address.
 func TestMuxPoolWarmUpFails(t *testing.T) {
 	refused := refusedAddresses(t, 2)
 	for _, tc := range []struct {

@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// serviceFuncs is an echo service made of functions; a nil one echoes.
+// serviceFuncs is an echo service made of functions. A nil function echoes.
 type serviceFuncs struct {
 	echoHandler
 	find    func(ctx context.Context, key string) (*echo.Message, error)
@@ -44,13 +44,13 @@ func (s *serviceFuncs) Notify(ctx context.Context, m *echo.Message) error {
 	return s.notify(ctx, m)
 }
 
-// runningService is a server that runs until the test ends, or stop.
+// runningService is a server that runs until the test ends or calls stop.
 type runningService struct {
 	address string
 	stop    func() error
 }
 
-// startService serves handler. Options given after win over g's suite.
+// startService serves handler in g. opts win over the suite.
 func startService(t testing.TB, g *conn.Group, handler echo.EchoService, opts ...server.Option) runningService {
 	t.Helper()
 	return startServer(t, g, func(opts ...server.Option) server.Server { return echoservice.NewServer(handler, opts...) }, opts...)
@@ -83,14 +83,14 @@ func startServer(t testing.TB, g *conn.Group, newServer func(...server.Option) s
 	return runningService{address: ln.Addr().String(), stop: stop}
 }
 
-// newPooledClient makes a client with pooled connections and otherwise the same.
+// newPooledClient makes a client with NewClientSuite, and so with pooled connections.
 func newPooledClient(t testing.TB, address string, opts ...client.Option) echoservice.Client {
 	t.Helper()
 	c, _ := newEcho(t, address, append([]client.Option{client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t))))}, opts...)...)
 	return c
 }
 
-// newSharedClient makes a client with NewMuxClientSuite alone, and returns its pool.
+// newSharedClient makes a client with NewMuxClientSuite alone, and returns it with its pool.
 func newSharedClient(t testing.TB, address string, cfg MuxConfig, opts ...client.Option) (echoservice.Client, *MuxPool) {
 	t.Helper()
 	c, o := newEcho(t, address, append([]client.Option{
@@ -119,7 +119,7 @@ func newBalancedClient(t testing.TB, addresses ...string) (echoservice.Client, *
 	return c, pool
 }
 
-// keep has a client's finalizer, which closes its pool, not run before the test's end.
+// keep keeps c alive until the test's end: a client's finalizer closes its pool.
 func keep(t testing.TB, c any) {
 	t.Cleanup(func() { runtime.KeepAlive(c) })
 }
@@ -145,7 +145,7 @@ func share(t testing.TB, c echoservice.Client, pool *MuxPool) {
 	}
 }
 
-// labelOf returns what a reply is known by; there may be none.
+// labelOf returns the label of a reply, which may be nil.
 func labelOf(p *echo.Payload) string {
 	if p == nil {
 		return "(no reply)"

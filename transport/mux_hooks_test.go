@@ -25,14 +25,14 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// callProfiler is a profiler that counts, and whose contexts know which call they are of.
+// callProfiler is a profiler that counts. Its contexts know which call they belong to.
 type callProfiler struct {
 	profiler.Profiler              // nil: Kitex calls no other method for a call
-	foreign           atomic.Int64 // contexts that were of no call, or of one that is over
+	foreign           atomic.Int64 // contexts of no call, or of one that is over
 
 	mu     sync.Mutex
 	counts map[string]int     // guarded by mu
-	open   map[*[]string]bool // guarded by mu: calls under way, as their tags
+	open   map[*[]string]bool // guarded by mu: the calls in flight, by their tags
 }
 
 type callProfilerKey struct{}
@@ -70,7 +70,7 @@ func (p *callProfiler) Untag(ctx context.Context) {
 	p.counts[fmt.Sprint("Untag ", *of)]++
 }
 
-// TestMuxProfiler has the profiler's hooks come once for each call, in its own context, as on
+// TestMuxProfiler: the profiler's hooks are called once for each call, in its own context, as on
 // pooled connections.
 func TestMuxProfiler(t *testing.T) {
 	t.Parallel()
@@ -101,7 +101,7 @@ func TestMuxProfiler(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		if err := svc.stop(); err != nil { // whose calls are over then
+		if err := svc.stop(); err != nil { // its calls are over then
 			t.Error(err)
 		}
 		if p.foreign.Load() > 0 || len(p.open) > 1 {
@@ -117,7 +117,7 @@ func TestMuxProfiler(t *testing.T) {
 	}
 }
 
-// flagging gives each request flags of the user's.
+// flagging gives each request the user's flags.
 type flagging struct{ remote.MetaHandler }
 
 func (flagging) WriteMeta(ctx context.Context, m remote.Message) (context.Context, error) {
@@ -144,8 +144,8 @@ func flagsOf(frame []byte) ttheader.HeaderFlags {
 	return ttheader.HeaderFlags(binary.BigEndian.Uint16(frame[6:]))
 }
 
-// TestMuxHeaderFlags has a request keep the flags that its user gave it, besides the one that
-// allows replies in any order; a reply has none, whatever the request's, as Kitex's.
+// TestMuxHeaderFlags: a request keeps the flags that its user gave it, besides the one that allows
+// replies in any order. A reply has none, whatever the request's flags, as with Kitex.
 func TestMuxHeaderFlags(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
@@ -156,7 +156,7 @@ func TestMuxHeaderFlags(t *testing.T) {
 	defer ln.Close()
 	type seen struct{ request, reply ttheader.HeaderFlags }
 	exchanges := make(chan seen, 10)
-	go func() { // a server that asks another
+	go func() { // a server that passes requests on
 		near, err := ln.Accept()
 		if err != nil {
 			return
@@ -174,7 +174,8 @@ func TestMuxHeaderFlags(t *testing.T) {
 			}
 			_, _ = far.Write(request)
 			reply, err := readTTHeaderFrame(far)
-			for err == nil && binary.BigEndian.Uint32(reply[8:]) == 0 { // a control frame, such as the hello
+			// A control frame, such as the hello, comes first.
+			for err == nil && binary.BigEndian.Uint32(reply[8:]) == 0 {
 				_, _ = near.Write(reply)
 				reply, err = readTTHeaderFrame(far)
 			}
@@ -197,8 +198,8 @@ func TestMuxHeaderFlags(t *testing.T) {
 	}
 }
 
-// TestMuxTimeoutTraced has a client's tracer see of a call that ran out of time what it sees on a
-// pooled connection, and a server's see a call that succeeded.
+// TestMuxTimeoutTraced: for a call that runs out of time, a client's tracer sees the same as on a
+// pooled connection, and a server's tracer sees a call that succeeded.
 func TestMuxTimeoutTraced(t *testing.T) {
 	captureLogs(t)
 	run := func(shared bool) (outcomes, ours, theirs string) {

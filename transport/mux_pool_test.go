@@ -17,7 +17,7 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// countingDialer counts dials and notes the last one's timeout.
+// countingDialer counts dials and records the last one's timeout.
 type countingDialer struct {
 	remote.Dialer
 	dials   atomic.Int64
@@ -30,8 +30,8 @@ func (d *countingDialer) DialTimeout(network, address string, timeout time.Durat
 	return d.Dialer.DialTimeout(network, address, timeout)
 }
 
-// TestMuxPoolClean has an address removed from discovery while a call is in flight: the
-// call goes on, and then its connection is closed.
+// TestMuxPoolClean removes an address from discovery while a call is in flight. The call goes on,
+// and then its connection is closed.
 func TestMuxPoolClean(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
@@ -69,8 +69,8 @@ func TestMuxPoolClean(t *testing.T) {
 	}
 }
 
-// TestMuxPoolCleanRace removes an address while calls to it begin: none fails, and
-// nothing is left when the pool is closed.
+// TestMuxPoolCleanRace removes an address while calls to it begin. No call fails, and nothing is
+// left when the pool is closed.
 func TestMuxPoolCleanRace(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -102,7 +102,7 @@ func TestMuxPoolCleanRace(t *testing.T) {
 	}
 }
 
-// TestMuxPoolCloseCleaned fails the calls of an address that was removed before.
+// TestMuxPoolCloseCleaned: Close fails the calls of an address that was removed before.
 func TestMuxPoolCloseCleaned(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
@@ -121,7 +121,7 @@ func TestMuxPoolCloseCleaned(t *testing.T) {
 	}
 }
 
-// TestMuxPoolConnectTimeout dials with the timeout of the latest call.
+// TestMuxPoolConnectTimeout: a dial has the connect timeout of the latest call.
 func TestMuxPoolConnectTimeout(t *testing.T) {
 	t.Parallel()
 	pool := NewMuxPool("echo", MuxConfig{})
@@ -140,7 +140,7 @@ func TestMuxPoolConnectTimeout(t *testing.T) {
 	}
 }
 
-// TestMuxPoolWarmUp opens connections before the first call, and as many as are shared.
+// TestMuxPoolWarmUp: WarmUp opens connections before the first call, and no more than MaxConns.
 func TestMuxPoolWarmUp(t *testing.T) {
 	t.Parallel()
 	pool := NewMuxPool("echo", MuxConfig{MaxConns: 3})
@@ -166,7 +166,7 @@ func TestMuxPoolWarmUp(t *testing.T) {
 	}
 }
 
-// TestMuxPoolReporter reports dials and calls, once that is enabled.
+// TestMuxPoolReporter: the pool reports dials and calls once that is enabled.
 func TestMuxPoolReporter(t *testing.T) {
 	t.Parallel()
 	svc, refused := startService(t, newTestGroup(t), &serviceFuncs{}), refusedAddress(t)
@@ -194,7 +194,7 @@ func TestMuxPoolReporter(t *testing.T) {
 	}
 }
 
-// TestMuxPoolDump shows what is going on, to programs and to people.
+// TestMuxPoolDump: Dump and DumpText show the state to programs and to people.
 func TestMuxPoolDump(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// TestEndedTwice: what a pool gave out is ended by the first of Put, Discard and Close. Later ones
-// do nothing, whatever has become of its place since.
+// TestEndedTwice: the first of Put, Discard and Close ends what a pool gave out. Later ones do
+// nothing, whatever has become of its place since.
 func TestEndedTwice(t *testing.T) {
 	t.Parallel()
 	address := startEcho(t, newTestGroup(t))
@@ -62,8 +62,8 @@ func TestEndedTwice(t *testing.T) {
 	}
 }
 
-// TestMuxPoolNeedsItsSuite: a MuxPool whose calls no handler could make is found when the client is
-// made.
+// TestMuxPoolNeedsItsSuite: a client with a MuxPool and without handlers for its calls fails when
+// it is made.
 func TestMuxPoolNeedsItsSuite(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
@@ -87,8 +87,7 @@ func TestMuxPoolNeedsItsSuite(t *testing.T) {
 	}
 }
 
-// TestMuxDumpConfig: the configuration that is shown is the one in force, with no zero that stands
-// for a default.
+// TestMuxDumpConfig: Dump shows the configuration in force, with no zero that stands for a default.
 func TestMuxDumpConfig(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ given, want MuxConfig }{

@@ -2,5 +2,5 @@
 
 package transport
 
-// raceEnabled says that the race detector is on, with which pools forget.
+// raceEnabled reports whether the race detector is on, which makes a sync.Pool drop items.
 const raceEnabled = true

@@ -26,7 +26,8 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// fullFixture is a client whose only place a held call has, and what Kitex makes of the others.
+// fullFixture is a client whose only place is taken by a held call, and what Kitex makes of other
+// calls.
 type fullFixture struct {
 	*muxFixture
 	held     <-chan error
@@ -51,7 +52,7 @@ func (f *fullFixture) Finish(ctx context.Context) {
 	}
 }
 
-// noting returns f, and has what it returns counted in the map that types points to.
+// noting wraps kind so that its results are counted in the map that types points to.
 func (f *fullFixture) noting(types *map[circuitbreak.ErrorType]int, kind circuitbreak.GetErrorTypeFunc) circuitbreak.GetErrorTypeFunc {
 	return func(ctx context.Context, request, response any, err error) circuitbreak.ErrorType {
 		result := kind(ctx, request, response, err)
@@ -104,19 +105,19 @@ func (f *fullFixture) forget() {
 	f.method, f.instance = map[circuitbreak.ErrorType]int{}, map[circuitbreak.ErrorType]int{}
 }
 
-// told returns what the breakers were told.
+// told returns how often the breakers were told kind.
 func (f *fullFixture) told(kind circuitbreak.ErrorType) (method, instance int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.method[kind], f.instance[kind]
 }
 
-// kitexLines returns how many log lines of Kitex's there are about calls that failed.
+// kitexLines returns how many log lines Kitex has written about calls that failed.
 func (f *fullFixture) kitexLines() int {
 	return f.logs.lines("KITEX: auto retry") + f.logs.lines("KITEX: to_service=")
 }
 
-// release ends the held call, and fails unless the next one is made: no breaker is open.
+// release ends the held call, and fails unless the next call succeeds: no breaker is open.
 func (f *fullFixture) release(t *testing.T) {
 	t.Helper()
 	f.free()
@@ -149,12 +150,12 @@ func wantRefused(t *testing.T, err error) {
 	}
 }
 
-// mostLines is how many log lines a thousand calls may cause: one a second of each class, and no
-// machine takes several seconds for calls that nothing is sent of.
+// mostLines is how many log lines a thousand calls may cause. Each class has one a second, and no
+// machine takes several seconds for calls that send nothing.
 const mostLines = 10
 
-// TestMuxRefusedCalls has a thousand calls refused by FailFast: that says nothing about the server,
-// so nothing is tried again and no breaker opens.
+// TestMuxRefusedCalls has a thousand calls refused by FailFast. That says nothing about the server,
+// so Kitex retries no call and no breaker opens.
 func TestMuxRefusedCalls(t *testing.T) {
 	const calls = 1000
 	for name, suite := range map[string][]Option{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
@@ -189,18 +190,17 @@ func TestMuxRefusedCalls(t *testing.T) {
 	}
 }
 
-// TestMuxRefusedOneway refuses a call that has no reply: its caller is told.
+// TestMuxRefusedOneway: the caller of a oneway call that is refused gets an error.
 func TestMuxRefusedOneway(t *testing.T) {
 	f := newFullFixture(t, mux.FailFast, nil)
 	wantRefused(t, f.client.Notify(context.Background(), &echo.Message{Text: "x"}))
 	f.release(t)
 }
 
-// TestMuxRefusedRetry has a retry policy name the error: then it is asked, and the call is tried
-// again.
+// TestMuxRefusedRetry: a retry policy that names the error is asked, and the call is tried again.
 func TestMuxRefusedRetry(t *testing.T) {
-	// Kitex makes the container at the first call with a policy of its own, beside calls that look
-	// for it.
+	// Otherwise Kitex makes the container at the first call with a policy of its own, while other
+	// calls look for it.
 	f := newFullFixture(t, mux.FailFast, nil, client.WithRetryContainer(retry.NewRetryContainer()), client.WithRPCTimeout(patience))
 	var asked atomic.Int64
 	policy := retry.NewFailurePolicyWithResultRetry(&retry.ShouldResultRetry{
@@ -217,7 +217,7 @@ func TestMuxRefusedRetry(t *testing.T) {
 	f.release(t)
 }
 
-// TestMuxRefusedBounds refuses a call before a bound handler sees its connection.
+// TestMuxRefusedBounds: a call is refused before a bound handler sees its connection.
 func TestMuxRefusedBounds(t *testing.T) {
 	var writes atomic.Int64
 	f := newFullFixture(t, mux.FailFast, nil, client.WithBoundHandler(countingOutbound{&writes}))
@@ -240,7 +240,7 @@ func (h countingOutbound) Write(ctx context.Context, c net.Conn, _ remote.Messag
 	return ctx, nil
 }
 
-// TestMuxWaitedInVain has calls wait for a place until their time is over, or their caller goes: no
+// TestMuxWaitedInVain has calls wait for a place until their time is over or their caller goes. No
 // instance is to blame for that, and nothing is logged.
 func TestMuxWaitedInVain(t *testing.T) {
 	const calls = 20
@@ -264,7 +264,7 @@ func TestMuxWaitedInVain(t *testing.T) {
 					if !errors.Is(err, kerrors.ErrRPCTimeout) || errors.Is(err, kerrors.ErrGetConnection) {
 						t.Fatalf("got %v, want a timeout", err)
 					}
-					var failed *mux.Error // which Kitex's own timeout does not have
+					var failed *mux.Error // Kitex's own timeout has none
 					if suite == nil && (!errors.As(err, &failed) || failed.Op != "begin" || textProblem(err) != "") {
 						t.Fatalf("got %v, which does not say that the call waited for a place", err)
 					}
@@ -286,13 +286,13 @@ func TestMuxWaitedInVain(t *testing.T) {
 	}
 }
 
-// TestMuxGetErrors: only what an instance is to blame for is an error of Get.
+// TestMuxGetErrors: Get returns an error only for what the instance is to blame for.
 func TestMuxGetErrors(t *testing.T) {
 	t.Parallel()
 	slow := &net.OpError{Op: "dial", Net: "tcp", Err: fakeTimeout{}}
 	for name, tc := range map[string]struct {
 		dial  error
-		over  bool // the caller's context is
+		over  bool // the caller's context has ended
 		blame bool
 	}{
 		"refused":            {dial: errFakeDial, blame: true},
@@ -329,7 +329,7 @@ func (fakeTimeout) Error() string        { return "i/o timeout" }
 func (fakeTimeout) Timeout() bool        { return true }
 func (fakeTimeout) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// TestMuxCallErrors says what Kitex makes of a call's error.
+// TestMuxCallErrors checks what Kitex makes of a call's error.
 func TestMuxCallErrors(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -40,7 +40,7 @@ func newRawClient(t *testing.T, address string, cfg MuxConfig, opts ...client.Op
 	return rawClient{c, pool}
 }
 
-// call calls method with args, cut short by cut bytes.
+// call calls method with args, of which the last cut bytes are missing.
 func (c rawClient) call(method string, args thrift.FastCodec, cut int) error {
 	request, err := thrift.MarshalFastMsg(method, thrift.CALL, 1, args)
 	if err != nil {
@@ -55,7 +55,7 @@ func (c rawClient) call(method string, args thrift.FastCodec, cut int) error {
 	return err
 }
 
-// resetCounter counts the replies that ask for their connection's reset.
+// resetCounter counts the replies that ask the client to reset the connection.
 type resetCounter struct {
 	remote.MetaHandler
 	count atomic.Int64
@@ -72,9 +72,9 @@ func (c *resetCounter) ReadMeta(ctx context.Context, msg remote.Message) (contex
 	return ctx, nil
 }
 
-// TestFailedCallsSpareTheirNeighbours: where a server says with the reply to a request that it
-// could not read that the connection is to be reset, as Kitex's meta handler does, that concerns
-// none of the calls that share it.
+// TestFailedCallsSpareTheirNeighbours: a server's reply to a request that it could not read may ask
+// for the connection's reset, as Kitex's meta handler does. That affects none of the calls that
+// share the connection.
 func TestFailedCallsSpareTheirNeighbours(t *testing.T) {
 	captureLogs(t)
 	args := &echo.EchoServiceEchoPayloadArgs{Payload: &echo.Payload{Label: "neighbour", Data: make([]byte, 100)}}

@@ -46,7 +46,7 @@ func moodyService() *serviceFuncs {
 	}}
 }
 
-// eventLog is a tracer that writes down what Kitex recorded of each call.
+// eventLog is a tracer that keeps what Kitex recorded of each call.
 type eventLog struct {
 	mu    sync.Mutex
 	calls []string // guarded by mu
@@ -95,8 +95,8 @@ func outcome(m *echo.Message, err error, back string) string {
 	return fmt.Sprintf("%v network=%v trans=%v", err, errors.Is(err, kerrors.ErrRemoteOrNetwork), errors.As(err, &remoteErr))
 }
 
-// TestMuxSameAsPooled has all kinds of calls made over pooled and over shared connections:
-// callers and tracers of both sides see the same.
+// TestMuxSameAsPooled makes all kinds of calls over pooled and over shared connections. Callers,
+// and tracers on both sides, see the same.
 func TestMuxSameAsPooled(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -132,7 +132,7 @@ func TestMuxSameAsPooled(t *testing.T) {
 			back, _ := metainfo.RecvBackwardValue(ctx, "B")
 			s.outcomes = append(s.outcomes, key+": "+outcome(m, err, back))
 		}
-		if err := svc.stop(); err != nil { // whose tracers have finished then
+		if err := svc.stop(); err != nil { // its tracers have finished then
 			t.Error(err)
 		}
 		s.client, s.server = ours.String(), theirs.String()
@@ -145,7 +145,7 @@ func TestMuxSameAsPooled(t *testing.T) {
 	if pooled.client != shared.client {
 		t.Errorf("clients' tracers see\n%s\nwhere pooled ones see\n%s", shared.client, pooled.client)
 	}
-	// Only the shared connection's server ends without a read that failed.
+	// Only a pooled connection's server ends with a read that fails.
 	if p := callsOf(pooled.server); p != callsOf(shared.server) {
 		t.Errorf("servers' tracers see\n%s\nwhere pooled ones see\n%s", callsOf(shared.server), p)
 	}
@@ -156,8 +156,8 @@ func TestMuxSameAsPooled(t *testing.T) {
 	}
 }
 
-// callsOf returns the lines of a server's log that are of calls, not of connections that
-// came and went, in no particular order: a caller has its reply before the tracer is told.
+// callsOf returns the lines of a server's log about calls, without those about connections that
+// came and went. Their order means nothing: a caller has its reply before the tracer is told.
 func callsOf(log string) string {
 	var calls []string
 	for line := range strings.Lines(log) {
@@ -169,7 +169,7 @@ func callsOf(log string) string {
 	return strings.Join(calls, "\n")
 }
 
-// TestMuxOneway delivers oneway calls and keeps their connection.
+// TestMuxOneway: oneway calls arrive, and their connection stays.
 func TestMuxOneway(t *testing.T) {
 	t.Parallel()
 	const calls = 50
@@ -200,7 +200,7 @@ func TestMuxOneway(t *testing.T) {
 	}
 }
 
-// TestMuxSizes sends payloads from nothing to 8 MiB both ways, several at a time.
+// TestMuxSizes sends payloads of 0 bytes to 8 MiB both ways, several at a time.
 func TestMuxSizes(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
@@ -224,7 +224,7 @@ func TestMuxSizes(t *testing.T) {
 	callers.Wait()
 }
 
-// TestMuxPanicInEncoding has the call of a request that cannot be encoded give its place back.
+// TestMuxPanicInEncoding: a call whose request cannot be encoded gives its place back.
 func TestMuxPanicInEncoding(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -240,7 +240,7 @@ func TestMuxPanicInEncoding(t *testing.T) {
 	}
 }
 
-// panickyCodec panics over every message.
+// panickyCodec panics on every message.
 type panickyCodec struct{ remote.PayloadCodec }
 
 func (panickyCodec) Marshal(context.Context, remote.Message, remote.ByteBuffer) error {

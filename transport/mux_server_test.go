@@ -24,8 +24,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// TestMuxServerRPCInfo has 100 callers on one connection: each handler finds what is
-// said of its own call, and keeps it while others come and go.
+// TestMuxServerRPCInfo has 100 callers on one connection. Each handler finds the rpcinfo of its own
+// call, and keeps it while others come and go.
 func TestMuxServerRPCInfo(t *testing.T) {
 	t.Parallel()
 	check := func(ctx context.Context, label, method string) error {
@@ -46,7 +46,8 @@ func TestMuxServerRPCInfo(t *testing.T) {
 	tagging := func(next endpoint.Endpoint) endpoint.Endpoint {
 		return func(ctx context.Context, request, response any) error {
 			label, _ := metainfo.GetValue(ctx, "LABEL")
-			_ = rpcinfo.AsMutableEndpointInfo(rpcinfo.GetRPCInfo(ctx).To()).SetTag("label", label) // checked by the handler
+			// The handler checks it.
+			_ = rpcinfo.AsMutableEndpointInfo(rpcinfo.GetRPCInfo(ctx).To()).SetTag("label", label)
 			return next(ctx, request, response)
 		}
 	}
@@ -74,7 +75,7 @@ func TestMuxServerRPCInfo(t *testing.T) {
 				if i == 10 && caller%10 == 0 {
 					label += "-held"
 					if held.Load() == 9 {
-						close(release) // the last of them waits for nothing
+						close(release) // the last of them does not wait
 					}
 				}
 				ctx := metainfo.WithValue(context.Background(), "LABEL", label)
@@ -109,7 +110,7 @@ func TestMuxServerRPCInfo(t *testing.T) {
 	}
 }
 
-// TestMuxHandlersApart has a slow and a panicking handler, which hold nobody up.
+// TestMuxHandlersApart has a slow and a panicking handler. They hold up no other call.
 func TestMuxHandlersApart(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -158,7 +159,7 @@ func (*everyOther) Status(context.Context) (maximum, current int, _ time.Duratio
 
 // inbound is a bound handler that sees each request before it is decoded.
 type inbound struct {
-	remote.InboundHandler // Kitex's limiter, for what is not said here
+	remote.InboundHandler // Kitex's limiter, for the other methods
 	onRead                func(ctx context.Context)
 }
 
@@ -172,8 +173,8 @@ func noLimits() remote.InboundHandler {
 	return bound.NewServerLimiterHandler(&limiter.DummyConcurrencyLimiter{}, &limiter.DummyRateLimiter{}, nil, false)
 }
 
-// TestMuxQPSLimit refuses calls after and before their requests were decoded: each of
-// them gets an error, the others go on, on one connection.
+// TestMuxQPSLimit refuses calls after and before their requests are decoded. Each of them gets an
+// error, and the others go on, on one connection.
 func TestMuxQPSLimit(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -212,7 +213,7 @@ func TestMuxQPSLimit(t *testing.T) {
 	}
 }
 
-// TestMuxConnectionLimit refuses a second connection, and nothing on the first.
+// TestMuxConnectionLimit: a second connection is refused, and no call on the first.
 func TestMuxConnectionLimit(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -220,7 +221,7 @@ func TestMuxConnectionLimit(t *testing.T) {
 	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	eventuallyTB(t, "the first connection is taken", func() bool {
 		_, err := c.Repeat(context.Background(), "x", 1, "")
-		return err == nil // the one that waited for the server to run may not be gone yet
+		return err == nil // the test's first connection may not be gone yet
 	})
 	other, _ := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	if _, err := other.Repeat(context.Background(), "x", 1, ""); err == nil {
@@ -236,8 +237,8 @@ func TestMuxConnectionLimit(t *testing.T) {
 	}
 }
 
-// TestMuxInboundContext gives bound handlers the rpcinfo of the call, and not one that the
-// calls of the connection share, before its request is decoded.
+// TestMuxInboundContext: bound handlers get the rpcinfo of the call before its request is decoded,
+// and not one that the calls of the connection share.
 func TestMuxInboundContext(t *testing.T) {
 	t.Parallel()
 	const callers, calls = 20, 20
@@ -248,7 +249,7 @@ func TestMuxInboundContext(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if requests++; !known {
-			return // it is the connection's rpcinfo, since it may not be multiplexed
+			return // the connection's rpcinfo: it may not be multiplexed
 		}
 		info := rpcinfo.GetRPCInfo(ctx)
 		if inside[info] {
@@ -291,13 +292,13 @@ func TestMuxInboundContext(t *testing.T) {
 	}
 }
 
-// TestMuxInboundOnce has bound handlers see a connection's first request once.
+// TestMuxInboundOnce: bound handlers see a connection's first request once.
 func TestMuxInboundOnce(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
 	var requests atomic.Int64
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithBoundHandler(&inbound{noLimits(), func(context.Context) { requests.Add(1) }}))
-	before := requests.Load() // of what waited for the server to run
+	before := requests.Load() // of the connection that waited for the server to run
 	c, _ := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
 	const calls = 5
 	for range calls {

@@ -21,8 +21,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// TestMuxShutdown stops a server with calls in flight on shared and on pooled
-// connections: none fails, and the server is gone soon after the last reply.
+// TestMuxShutdown stops a server with calls in flight on shared and on pooled connections. No call
+// fails, and the server is gone soon after the last reply.
 func TestMuxShutdown(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
@@ -66,7 +66,7 @@ func TestMuxShutdown(t *testing.T) {
 	}
 }
 
-// TestMuxShutdownUnderLoad stops one of two servers while calls are made: none fails.
+// TestMuxShutdownUnderLoad stops one of two servers while calls are made. No call fails.
 func TestMuxShutdownUnderLoad(t *testing.T) {
 	captureLogs(t)
 	lasting := startService(t, newTestGroup(t), &serviceFuncs{})
@@ -85,7 +85,7 @@ func TestMuxShutdownUnderLoad(t *testing.T) {
 				label := fmt.Sprint(caller, "/", i)
 				p, err := c.EchoPayload(context.Background(), &echo.Payload{Label: label})
 				if err != nil && isRefused(err) {
-					continue // six times the one that is gone, by chance
+					continue // six tries at the server that is gone, by chance
 				}
 				if err != nil || p.Label != label {
 					t.Errorf("%s: got %v, %v", label, labelOf(p), err)
@@ -105,13 +105,13 @@ func TestMuxShutdownUnderLoad(t *testing.T) {
 	callers.Wait()
 }
 
-// isRefused reports whether nobody listened.
+// isRefused reports whether nothing listened.
 func isRefused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// TestMuxExitWaitTime ends a call that takes longer than the server waits for.
+// TestMuxExitWaitTime: a call that takes longer than the server waits is ended.
 func TestMuxExitWaitTime(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
@@ -137,7 +137,7 @@ func TestMuxExitWaitTime(t *testing.T) {
 	}
 }
 
-// hidingFactory makes the handlers of its factory within one that has no GracefulShutdown.
+// hidingFactory wraps the handlers of its factory in a handler that has no GracefulShutdown.
 type hidingFactory struct {
 	remote.ServerTransHandlerFactory
 }
@@ -154,7 +154,7 @@ func (h hidingHandler) SetInvokeHandleFunc(f endpoint.Endpoint) {
 }
 
 // TestMuxShutdownUntold: a server's end does not wait for idle shared connections whose handler was
-// not told of it: their clients are, and a call on one of them is still answered.
+// not told of it. Their clients are told, and a call on such a connection is still answered.
 func TestMuxShutdownUntold(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
@@ -185,7 +185,7 @@ func TestMuxShutdownUntold(t *testing.T) {
 	}
 }
 
-// resetting has every reply say that its connection is about to be closed.
+// resetting makes every reply say that its connection is about to be closed.
 type resetting struct{ remote.MetaHandler }
 
 func (resetting) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
@@ -197,8 +197,8 @@ func (resetting) ReadMeta(ctx context.Context, _ remote.Message) (context.Contex
 	return ctx, nil
 }
 
-// TestMuxRetires has a client leave a connection whose server, one that does not
-// multiplex, says that it is about to go, as Kitex's do that shut down.
+// TestMuxRetires: a client leaves a connection to a server that does not multiplex when the server
+// says that it is about to close, as Kitex's servers do in their shutdown.
 func TestMuxRetires(t *testing.T) {
 	opts := append(stockOptions(), server.WithMetaHandler(resetting{}), server.WithMetaHandler(kitextransmeta.ServerTTHeaderHandler))
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, opts...)

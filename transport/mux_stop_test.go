@@ -19,7 +19,7 @@ import (
 )
 
 // TestStopSideBySide stops a server with a slow call on a shared connection, a slow one on a pooled
-// connection and quick ones on both. The connections of either kind end as if the others were not
+// connection and quick ones on both. Connections of either kind end as if the other kind were not
 // there: none waits for another's calls, and no call is lost.
 func TestStopSideBySide(t *testing.T) {
 	captureLogs(t)
@@ -66,15 +66,16 @@ func TestStopSideBySide(t *testing.T) {
 			quick.Go(func() { callUntilRefused(t, c, connected.Done) })
 		}
 	}
-	connected.Wait() // a kernel resets what connects while the listener closes
+	connected.Wait() // a kernel resets connections that come while the listener closes
 	stopped := make(chan error, 1)
 	go func() { stopped <- svc.stop() }()
 
-	if !errors.Is(idleGroup.Resize(1), errors.ErrUnsupported) { // without a poller a pool sees that at the next use
+	// Without a poller a pool sees that only at the next use.
+	if !errors.Is(idleGroup.Resize(1), errors.ErrUnsupported) {
 		eventuallyTB(t, "the idle pooled connection is closed while a shared one has a call", func() bool { return idlePool.Stats().Idle == 0 })
 	}
 	quick.Wait()
-	for _, kind := range []string{"pooled", "shared"} { // each while nothing else goes on
+	for _, kind := range []string{"pooled", "shared"} { // one after the other
 		select {
 		case err := <-stopped:
 			t.Errorf("stopped with a %s call in flight: %v", kind, err)
@@ -90,8 +91,8 @@ func TestStopSideBySide(t *testing.T) {
 	}
 }
 
-// callUntilRefused makes calls until the server accepts no more connections: none fails otherwise.
-// It calls connected after the first, or when it returns.
+// callUntilRefused makes calls until the server accepts no more connections. No call may fail in
+// another way. It calls connected after the first call, or when it returns.
 func callUntilRefused(t *testing.T, c echoservice.Client, connected func()) {
 	once := sync.OnceFunc(connected)
 	defer once()
@@ -109,7 +110,7 @@ func callUntilRefused(t *testing.T, c echoservice.Client, connected func()) {
 	}
 }
 
-// heldEcho has calls wait that say so.
+// heldEcho makes calls with the text "held" wait.
 type heldEcho struct{ *heldService }
 
 // Echo implements echopb.EchoService.
@@ -121,8 +122,8 @@ func (s *heldEcho) Echo(_ context.Context, r *echopb.Request) (*echopb.Response,
 	return &echopb.Response{Text: r.Text}, nil
 }
 
-// TestStopTellsClientsBesideStreams: a gRPC call that takes its time keeps no client of shared
-// connections from being told that the server stops.
+// TestStopTellsClientsBesideStreams: a slow gRPC call does not keep clients of shared connections
+// from being told that the server stops.
 func TestStopTellsClientsBesideStreams(t *testing.T) {
 	captureLogs(t)
 	service := &heldEcho{newHeldService()}

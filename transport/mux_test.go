@@ -37,8 +37,8 @@ func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoserv
 	return c, pool
 }
 
-// TestMuxEcho makes concurrent calls of many sizes: each gets its own reply, over no
-// more connections than calls may share.
+// TestMuxEcho makes concurrent calls of many sizes. Each gets its own reply, over no more
+// connections than calls may share.
 func TestMuxEcho(t *testing.T) {
 	t.Parallel()
 	address := startEcho(t, newTestGroup(t))

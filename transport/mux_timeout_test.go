@@ -23,14 +23,14 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// dawdle answers after about a millisecond, with what it was asked.
+// dawdle echoes after about a millisecond.
 func dawdle(_ context.Context, p *echo.Payload) (*echo.Payload, error) {
 	<-time.After(time.Duration(rand.Int64N(int64(2 * time.Millisecond))))
 	return p, nil
 }
 
-// TestMuxLateReplies has calls end about when their replies come: each gets its own
-// reply or an error, and none that of a call before it.
+// TestMuxLateReplies has calls end at about the time their replies come. Each gets its own reply or
+// an error, never the reply of an earlier call.
 func TestMuxLateReplies(t *testing.T) {
 	for name, opts := range map[string][]Option{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestMuxLateReplies(t *testing.T) {
 	}
 }
 
-// callInTime has 50 callers make calls that time out within limit, and returns how many did not
-// and how many did.
+// callInTime has 50 callers make calls with timeouts up to limit, and returns how many were
+// answered and how many timed out.
 func callInTime(t *testing.T, c echoservice.Client, limit time.Duration) (answered, late int64) {
 	t.Helper()
 	var counts [2]atomic.Int64
@@ -87,7 +87,7 @@ func callInTime(t *testing.T, c echoservice.Client, limit time.Duration) (answer
 	return counts[0].Load(), counts[1].Load()
 }
 
-// TestMuxTimeoutOnCaller has no call run on a goroutine of its own.
+// TestMuxTimeoutOnCaller: no call runs on a goroutine of its own.
 func TestMuxTimeoutOnCaller(t *testing.T) {
 	service := newHeldService()
 	defer close(service.release)
@@ -111,7 +111,8 @@ func TestMuxTimeoutOnCaller(t *testing.T) {
 	}
 	memory := make([]byte, 4<<20)
 	var stacks []byte
-	eventuallyTB(t, "each caller waits for its reply", func() bool { // a handler may begin before its caller waits
+	// A handler may begin before its caller waits.
+	eventuallyTB(t, "each caller waits for its reply", func() bool {
 		stacks = memory[:runtime.Stack(memory, true)]
 		return bytes.Count(stacks, []byte("transport.(*muxClientHandler).Read(")) == calls
 	})
@@ -122,7 +123,7 @@ func TestMuxTimeoutOnCaller(t *testing.T) {
 	callers.Wait()
 }
 
-// TestMuxRetries has failure retry and backup requests make up for slow answers.
+// TestMuxRetries: failure retry and backup requests make up for slow replies.
 func TestMuxRetries(t *testing.T) {
 	captureLogs(t)
 	for name, tc := range map[string]struct {
@@ -156,9 +157,8 @@ func TestMuxRetries(t *testing.T) {
 	}
 }
 
-// TestMuxAbandonedRequest has a call end while its request is half written: what the
-// caller does to its memory afterwards, as one does that got it from a pool, must not reach
-// the peer.
+// TestMuxAbandonedRequest has a call end while its request is half written. What the caller then
+// does to the request's memory, which may come from a pool, must not reach the peer.
 func TestMuxAbandonedRequest(t *testing.T) {
 	service := newHeldService()
 	changed := make(chan int, 1)

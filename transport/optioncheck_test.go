@@ -29,7 +29,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// everyOption is one Option of each kind.
+// everyOption returns one Option of each kind.
 func everyOption(t *testing.T) map[option]Option {
 	return map[option]Option{
 		optionGroup:         WithGroup(newTestGroup(t)),
@@ -45,7 +45,7 @@ func everyOption(t *testing.T) map[option]Option {
 	}
 }
 
-// caught returns what f returns, or panics with.
+// caught returns what f returns or panics with.
 func caught(f func() error) (err error) {
 	defer func() {
 		switch v := recover().(type) {
@@ -67,10 +67,10 @@ func makeClient(opts ...client.Option) error {
 	})
 }
 
-// errListens is the end of a server whose options are right.
+// errListens ends a server whose options are right.
 var errListens = errors.New("it listens")
 
-// runServer returns the error of Run of a server, which must not listen unless its options are
+// runServer returns the error of a server's Run. The server must not listen unless its options are
 // right.
 func runServer(opts ...server.Option) error {
 	srv := echoservice.NewServer(&echoHandler{}, append(opts,
@@ -102,7 +102,8 @@ func (l *refusedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// everyTaker gives an option to each function that takes some, and returns what comes of it.
+// everyTaker returns, for each function that takes options, a function that gives it one and
+// returns the outcome.
 func everyTaker(t *testing.T) map[taker]func(opt Option) error {
 	group := WithGroup(newTestGroup(t))
 	return map[taker]func(opt Option) error{
@@ -125,8 +126,8 @@ func everyTaker(t *testing.T) map[taker]func(opt Option) error {
 	}
 }
 
-// TestOptionsForTheOtherSide gives each option to each function that takes some. One that would do
-// nothing is refused by name, and one that does something is not.
+// TestOptionsForTheOtherSide gives each option to each function that takes options. An option that
+// would do nothing is refused by name, and no other is.
 func TestOptionsForTheOtherSide(t *testing.T) {
 	captureLogs(t)
 	const all = "server client mux transserver handlers dialer"
@@ -158,7 +159,7 @@ func TestOptionsForTheOtherSide(t *testing.T) {
 	}
 }
 
-// TestEveryOption: the tests of options know all there are.
+// TestEveryOption: the tests of options cover every option that is declared.
 func TestEveryOption(t *testing.T) {
 	declared := make(map[string]bool)
 	files, err := os.ReadDir(".")
@@ -195,7 +196,7 @@ func TestOptionsWithoutUse(t *testing.T) {
 	defer shared.Close()
 	stockDialer := client.WithDialer(gonet.NewDialer())
 	netpollsDialer := netpoll.NewDialer()
-	if netpollsDialer == nil { // there is none on Windows
+	if netpollsDialer == nil { // netpoll has none on Windows
 		netpollsDialer = gonet.NewDialer()
 	}
 	for _, tc := range []struct {
@@ -280,7 +281,7 @@ func TestServerOptionsWithoutUse(t *testing.T) {
 			if !strings.Contains(tc.refused, "WithGroup") {
 				suite = append(suite, opts[optionGroup])
 			} else if want == "" {
-				continue // a stock server that stops this soon leaves its listener open
+				continue // a stock server that stops this early leaves its listener open
 			}
 			err := runServer(server.WithSuite(NewServerSuite(suite...)), tc.opt)
 			wantError(t, tc.setting+": "+string(name), err, want)
@@ -313,15 +314,15 @@ func TestRefusedServerServesNothing(t *testing.T) {
 		if ln.accepts > 0 {
 			t.Errorf("%s: it was served", name)
 		}
-		if name != "the handlers say so" && ln.closes != 1 { // Kitex does not get as far as the listener
+		if name != "the handlers say so" && ln.closes != 1 { // Kitex does not reach the listener
 			t.Errorf("%s: closed %d times", name, ln.closes)
 		}
 		inner.Close()
 	}
 }
 
-// TestLaterMuxSuite: of two suites, one of generated code's perhaps, the later one's options for
-// connections count.
+// TestLaterMuxSuite: of two suites, of which generated code may bring one, the later one's options
+// for connections count.
 func TestLaterMuxSuite(t *testing.T) {
 	with := func(opts ...Option) client.Option { return client.WithSuite(NewMuxClientSuite(opts...)) }
 	mine := []Option{WithMux(MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}

@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// keeper keeps parts of what it is given, as handlers and callers may, and copies of them.
+// keeper keeps parts of what it is given, as handlers and callers may, together with copies.
 type keeper struct {
 	mu     sync.Mutex
 	labels []string
@@ -31,7 +31,7 @@ func (k *keeper) keep(p *echo.Payload) {
 	k.copies = append(k.copies, strings.Clone(p.Label)+string(p.Data))
 }
 
-// check reports what has changed since it was kept.
+// check reports every kept part that has changed since.
 func (k *keeper) check(t *testing.T, who string) {
 	t.Helper()
 	k.mu.Lock()
@@ -43,9 +43,9 @@ func (k *keeper) check(t *testing.T, who string) {
 	}
 }
 
-// TestKeptValues has handlers and callers keep what they were given, and change the binaries in it
-// before: what is kept stays as it is while the connections go on, and the caller's request is free
-// once the call is over.
+// TestKeptValues has handlers and callers change the binaries in what they were given, and then
+// keep it. What is kept stays unchanged while the connections go on, and the caller may reuse its
+// request once the call is over.
 func TestKeptValues(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for name, protocol := range map[string]transport.Protocol{"unframed": transport.PurePayload, "framed": transport.Framed, "multiplexed": transport.TTHeader} {

@@ -37,8 +37,8 @@ func (c *countingCodec) Unmarshal(ctx context.Context, m remote.Message, in remo
 	return c.PayloadCodec.Unmarshal(ctx, m, in)
 }
 
-// TestPayloadCodecOfSuites has the suites bring codec/thrift's codec, and keep to one that the user
-// chose, before or after.
+// TestPayloadCodecOfSuites: the suites bring codec/thrift's codec, but keep one that the user chose
+// before or after.
 func TestPayloadCodecOfSuites(t *testing.T) {
 	user := &countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}
 	servers := func(opts ...server.Option) remote.PayloadCodec {
@@ -97,7 +97,7 @@ func TestPayloadCodecOfSuites(t *testing.T) {
 	}
 }
 
-// TestRegisteredCodec has a server yield to a codec of Kitex's that the user has registered in
+// TestRegisteredCodec: a server yields to a codec of Kitex's own that the user has registered in
 // place of Kitex's default.
 func TestRegisteredCodec(t *testing.T) {
 	if yieldsToKitex(suiteCodec{}) {
@@ -114,8 +114,8 @@ func TestRegisteredCodec(t *testing.T) {
 	}
 }
 
-// TestRegisteredCodecOfServer has a server find out whether its own options register a codec,
-// whatever their order, and a default that is registered again make no difference.
+// TestRegisteredCodecOfServer: a server finds out whether its own options register a codec,
+// whatever their order. Registering the default again makes no difference.
 func TestRegisteredCodecOfServer(t *testing.T) {
 	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
 	frugal := func() server.Option {
@@ -143,7 +143,7 @@ func TestRegisteredCodecOfServer(t *testing.T) {
 	}
 }
 
-// applied returns a server's options with those given applied.
+// applied returns a server's options after opts.
 func applied(opts ...server.Option) *server.Options {
 	o := new(server.Options)
 	o.RemoteOpt = new(remote.ServerOption)
@@ -153,13 +153,13 @@ func applied(opts ...server.Option) *server.Options {
 	return o
 }
 
-// optionsSuite is a suite of a user's.
+// optionsSuite is a user's suite.
 type optionsSuite []server.Option
 
 func (s optionsSuite) Options() []server.Option { return s }
 
-// TestServerStartsBesideAnother has servers start while others are built that register a codec: the
-// race detector sees that starting looks at nothing that building changes.
+// TestServerStartsBesideAnother starts servers while others that register a codec are built. The
+// race detector checks that starting reads nothing that building changes.
 func TestServerStartsBesideAnother(t *testing.T) {
 	var options []*server.Options
 	for range 10 {
@@ -182,7 +182,7 @@ func TestServerStartsBesideAnother(t *testing.T) {
 	building.Wait()
 }
 
-// TestMaxFrame sends payloads of the greatest length and a byte more, in each direction.
+// TestMaxFrame sends payloads of the greatest length, and one byte more, in each direction.
 func TestMaxFrame(t *testing.T) {
 	t.Parallel()
 	const limit = 100_000
@@ -247,7 +247,7 @@ func encoded(t testing.TB, args *echo.EchoServiceEchoPayloadArgs) []byte {
 	return bytes.Clone(p)
 }
 
-// TestMaxRead takes as many bytes as allowed by each method, and no more.
+// TestMaxRead: each method takes as many bytes as allowed, and no more.
 func TestMaxRead(t *testing.T) {
 	for name, take := range map[string]func(b *byteBuffer, n int) error{
 		"Next":       func(b *byteBuffer, n int) error { _, err := b.Next(n); return err },
@@ -277,10 +277,9 @@ func TestMaxRead(t *testing.T) {
 	}
 }
 
-// TestFrameLength changes the length of a TTHeader frame, or of the frame inside it, or puts a
-// message more into it: where the lengths do not agree the message is refused whatever codec reads
-// the payload, and the connection is closed, on which the next message would be looked for at the
-// wrong place.
+// TestFrameLength changes the length of a TTHeader frame or of the frame inside it, or puts another
+// message into it. If the lengths do not agree the message is refused, whatever codec reads the
+// payload. The connection is closed, since the next message would be read from the wrong place.
 func TestFrameLength(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
@@ -302,7 +301,7 @@ func TestFrameLength(t *testing.T) {
 			name     string
 			protocol transport.Protocol
 			outer    int // added to the frame's length
-			inner    int // added to that of the frame inside
+			inner    int // added to the inner frame's length
 			want     thrift.Kind
 		}{
 			{"both right", transport.TTHeaderFramed, 0, 0, 0},
@@ -327,7 +326,7 @@ func TestFrameLength(t *testing.T) {
 	}
 }
 
-// twice returns a TTHeader frame with its payload, which is framed, two times inside.
+// twice returns a TTHeader frame that contains its framed payload twice.
 func twice(frame []byte) []byte {
 	start := 14 + 4*int(binary.BigEndian.Uint16(frame[12:]))
 	frame = append(frame, frame[start:]...)
@@ -359,7 +358,7 @@ func checkFrameLength(t *testing.T, payload remote.PayloadCodec, frame []byte, w
 	}
 }
 
-// checkServerFrameLength sends frame, which is a reply's, to a server, as a call's.
+// checkServerFrameLength sends frame, a reply's, to a server as a call's.
 func checkServerFrameLength(t *testing.T, address string, frame []byte, want thrift.Kind) {
 	t.Helper()
 	nc, err := net.Dial("tcp", address)
@@ -379,7 +378,8 @@ func checkServerFrameLength(t *testing.T, address string, frame []byte, want thr
 	}
 }
 
-// framedReply returns EchoPayload's arguments as a reply whose lengths are off by so many bytes.
+// framedReply returns EchoPayload's arguments as a reply whose lengths are off by outer and inner
+// bytes.
 func framedReply(t *testing.T, protocol transport.Protocol, outer, inner int) []byte {
 	t.Helper()
 	memory := (&byteBuffer{}).NewBuffer()
@@ -399,13 +399,14 @@ func framedReply(t *testing.T, protocol transport.Protocol, outer, inner int) []
 	}
 	add(0, outer)
 	if inner != 0 {
-		add(14+4*int(binary.BigEndian.Uint16(frame[12:])), inner) // behind the header, whose length is in words
+		// After the header, whose length is in words.
+		add(14+4*int(binary.BigEndian.Uint16(frame[12:])), inner)
 	}
 	return frame
 }
 
-// BenchmarkPayloadCodec takes a message out of a buffer whose bytes have arrived, or writes one to
-// a buffer, with either codec.
+// BenchmarkPayloadCodec reads a message from a buffer whose bytes have arrived, or writes one to a
+// buffer, with either codec.
 func BenchmarkPayloadCodec(b *testing.B) {
 	codecs := []struct {
 		name string
@@ -434,7 +435,7 @@ func benchmarkDecode(b *testing.B, pc remote.PayloadCodec, wire []byte) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var memory buffer.LinkBuffer
-		for rest := wire; len(rest) > 0; { // as it arrives: in blocks
+		for rest := wire; len(rest) > 0; { // in blocks, as it would arrive
 			n := min(len(rest), 8<<10)
 			p, err := memory.Malloc(n)
 			if err != nil {

@@ -62,8 +62,9 @@ func benchGet(b *testing.B, p remote.ConnPool, address string) net.Conn {
 	return c
 }
 
-// BenchmarkPoolReuse: what does a call pay for taking an idle connection and putting it back, and
-// do callers get into each other's way, with one address and with several? No socket is asked.
+// BenchmarkPoolReuse measures what a call pays to take an idle connection and put it back, and
+// whether callers get into each other's way, with one address and with several. No socket is
+// involved.
 func BenchmarkPoolReuse(b *testing.B) {
 	addresses := []string{fakeAddress, "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"}
 	b.Run("mode=serial/addresses=1", func(b *testing.B) {
@@ -90,8 +91,8 @@ func BenchmarkPoolReuse(b *testing.B) {
 	}
 }
 
-// BenchmarkPoolWait: what does a call pay that has to wait for its turn, since so many connections
-// are the limit and each processor has eight callers?
+// BenchmarkPoolWait measures what a call pays that waits for its turn: connections are limited, and
+// each processor has eight callers.
 func BenchmarkPoolWait(b *testing.B) {
 	for _, limit := range []int{1, 4} {
 		b.Run(fmt.Sprintf("conns=%d", limit), func(b *testing.B) {
@@ -102,7 +103,7 @@ func BenchmarkPoolWait(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					c := benchGet(b, p, fakeAddress)
-					runtime.Gosched() // the call: others come meanwhile
+					runtime.Gosched() // stands for the call: others come meanwhile
 					_ = p.Put(c)
 				}
 			})
@@ -111,7 +112,7 @@ func BenchmarkPoolWait(b *testing.B) {
 	}
 }
 
-// BenchmarkPoolDial: what does the pool add to a connection that is dialled and not kept?
+// BenchmarkPoolDial measures what the pool adds to a connection that is dialled and not kept.
 func BenchmarkPoolDial(b *testing.B) {
 	benchmarkPools(b, func(b *testing.B, p remote.ConnPool) {
 		b.ReportAllocs()
@@ -121,9 +122,9 @@ func BenchmarkPoolDial(b *testing.B) {
 	})
 }
 
-// BenchmarkPoolReuseSocket: what does a reuse cost over a loopback socket, with the system calls
-// that tell whether the connection is fit for use? Kitex's pool asks IsActive alone, which relies
-// on the poller for a connection that was not used for a while, as here.
+// BenchmarkPoolReuseSocket measures a reuse over a loopback socket, with the system calls that tell
+// whether the connection is fit for use. Kitex's pool asks only IsActive, which relies on the
+// poller for a connection that was not used for a while, as here.
 func BenchmarkPoolReuseSocket(b *testing.B) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

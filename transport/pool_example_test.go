@@ -11,8 +11,7 @@ import (
 	"github.com/kiteline/kiteline/transport"
 )
 
-// A Kitex client does this by itself, with the pool that client.WithConnPool or
-// the suite gave it.
+// A Kitex client makes these calls itself, on the pool from client.WithConnPool or the suite.
 func ExampleNewPool() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

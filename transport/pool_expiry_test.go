@@ -63,8 +63,8 @@ func TestPoolClosesWhatIsIdleInTime(t *testing.T) {
 	})
 }
 
-// TestPoolForgetsAddresses does not keep what it knew of addresses without
-// connections, even where idle connections are kept for ever.
+// TestPoolForgetsAddresses: a pool forgets addresses without connections, even if idle connections
+// are kept forever.
 func TestPoolForgetsAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool("test", PoolConfig{MaxIdleTimeout: -1})
@@ -102,7 +102,7 @@ func TestPoolKeepsMinIdle(t *testing.T) {
 		} else {
 			must(p.Put(c))
 		}
-		// A third makes the one that was idle for an hour surplus.
+		// A third connection makes the one that was idle for an hour surplus.
 		a, b, c := mustGet(t, p, d), mustGet(t, p, d), mustGet(t, p, d)
 		must(p.Put(b))
 		time.Sleep(time.Hour)
@@ -162,7 +162,7 @@ func TestPoolMaxAge(t *testing.T) {
 	})
 }
 
-// Where a connection cannot tell whether it is alive, it is not used once its time is over.
+// A connection that cannot tell whether it is alive is not used once its time is over.
 func TestPoolWithoutIsActiveTrustsTimeOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakePoolDialer{plain: true}
@@ -182,7 +182,7 @@ func TestPoolWithoutIsActiveTrustsTimeOnly(t *testing.T) {
 	})
 }
 
-// What the timer has not come round to yet is not handed out.
+// An expired connection is not handed out even if the timer has not fired yet.
 func TestPoolChecksAgeBeforeUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakePoolDialer{}
@@ -198,8 +198,8 @@ func TestPoolChecksAgeBeforeUse(t *testing.T) {
 	})
 }
 
-// TestPoolForgetsMemory has many addresses called, each once: when all are forgotten nothing of
-// them is left.
+// TestPoolForgetsMemory calls many addresses once each. When all are forgotten nothing of them is
+// left.
 func TestPoolForgetsMemory(t *testing.T) {
 	const addresses = 20_000
 	synctest.Test(t, func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestPoolForgetsMemory(t *testing.T) {
 			t.Errorf("%d addresses known", n)
 		}
 		left := int64(0)
-		for range 10 { // what is in a sync.Pool goes with the second collection
+		for range 10 { // a sync.Pool is empty after the second collection
 			if left = (heap() - before) / addresses; left <= 20 {
 				break
 			}

@@ -15,13 +15,13 @@ import (
 // fakePoolDialer makes connections without sockets.
 type fakePoolDialer struct {
 	delay func() time.Duration // how long a dial takes; nil: no time
-	fail  func() error         // asked at the end of each dial; nil: none fails
+	fail  func() error         // called at the end of each dial; nil: none fails
 	plain bool                 // connections cannot tell whether they are active
 
 	mu    sync.Mutex
 	dials int
-	open  map[string]int // by address: connections that were not closed
-	peak  int            // the most of one address there were
+	open  map[string]int // by address: connections not closed
+	peak  int            // the most to one address at a time
 }
 
 var errFakeDial = errors.New("fake dial failed")
@@ -62,7 +62,7 @@ func (d *fakePoolDialer) dialed() int {
 	return d.dials
 }
 
-// most returns how many connections to one address there were at a time.
+// most returns the most connections to one address that were open at a time.
 func (d *fakePoolDialer) most() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +73,7 @@ func (d *fakePoolDialer) option() remote.ConnOption {
 	return remote.ConnOption{Dialer: d, ConnectTimeout: time.Second}
 }
 
-// fakePoolConn is a connection that is only there or closed.
+// fakePoolConn is a connection that only knows whether it is open.
 type fakePoolConn struct {
 	net.Conn
 	dialer  *fakePoolDialer
@@ -116,7 +116,7 @@ func fakeOf(c net.Conn) *fakePoolConn {
 	return fake
 }
 
-// checkoutOf returns c as the pool's.
+// checkoutOf returns c as the pool's type.
 func checkoutOf(c net.Conn) *checkout {
 	h, ok := c.(*checkout)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// leavingServer closes connections that are idle for its timeout. Whatever goes to it or comes
-// from it takes delay.
+// leavingServer closes connections that are idle for its timeout. Everything to or from it takes
+// delay.
 type leavingServer struct {
 	fakePoolDialer
 	pool  *Pool
@@ -45,7 +45,7 @@ func (s *leavingServer) call(t *testing.T) bool {
 	return true
 }
 
-// serve handles a request on the server's side, unless it has closed.
+// serve handles a request on the server's side, unless that has closed.
 func (s *leavingServer) serve(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *leavingServer) serve(c net.Conn) bool {
 	return !side.closed
 }
 
-// close closes a connection. The client hears of it after the delay.
+// close closes a connection. The client sees that after the delay.
 func (s *leavingServer) close(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,9 +102,8 @@ func newLeavingServer(t *testing.T, timeout, delay time.Duration, cfg PoolConfig
 	return s
 }
 
-// TestPoolLearnsIdleLife: calls that come around the time at which the server closes idle
-// connections fail at most until the pool has learnt that time, whatever it is, and again if it
-// changes.
+// TestPoolLearnsIdleLife: calls at about the time when the server closes idle connections fail at
+// most until the pool has learned that time, whatever it is, and again if it changes.
 func TestPoolLearnsIdleLife(t *testing.T) {
 	for _, timeout := range []time.Duration{100 * time.Millisecond, time.Second, 20 * time.Second, 10 * time.Minute} {
 		for _, minIdle := range []int{0, 2} {
@@ -128,8 +127,8 @@ func TestPoolLearnsIdleLife(t *testing.T) {
 	}
 }
 
-// TestPoolNotMisledByRestarts: restarts of a server close connections of all ages. Two that agree
-// by chance cost at most one call in twenty a dial.
+// TestPoolNotMisledByRestarts: restarts of a server close connections of all ages. If two ages
+// agree by chance, at most one call in twenty pays with a dial.
 func TestPoolNotMisledByRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const restarts = 200
@@ -148,7 +147,7 @@ func TestPoolNotMisledByRestarts(t *testing.T) {
 			t.Errorf("%d connections were given up in %d calls", n, 10*restarts)
 		}
 		before := s.pool.Stats()
-		for range 1000 { // and now no more restarts
+		for range 1000 { // without restarts from here on
 			s.call(t)
 			pause()
 		}
@@ -159,7 +158,8 @@ func TestPoolNotMisledByRestarts(t *testing.T) {
 	})
 }
 
-// TestIdleLife has ages at which a peer closes connections, and what is learnt from them.
+// TestIdleLife lists ages at which a peer closes connections, and what an idleLife learns from
+// them.
 func TestIdleLife(t *testing.T) {
 	const second = time.Second
 	type end struct{ age, at time.Duration }

@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// loopback is a real listener, whose accepted connections the test has in hand.
+// loopback is a real listener. The test holds its accepted connections.
 type loopback struct {
 	net.Listener
 	accepted chan net.Conn
@@ -44,7 +44,7 @@ func newLoopback(t *testing.T) *loopback {
 	return l
 }
 
-// groupDialer dials Kiteline's connections in a group of the test's.
+// groupDialer dials Kiteline's connections in the test's group.
 type groupDialer struct{ inner conn.Dialer }
 
 func newGroupDialer(t *testing.T) *groupDialer {
@@ -91,7 +91,7 @@ func (p *loopbackPool) get() net.Conn {
 	return c
 }
 
-// eventually waits until done, and fails the test if that takes long.
+// eventually waits until done returns true, and fails the test if that takes too long.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	deadline := time.After(5 * time.Second)
@@ -106,8 +106,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// needPoller skips what only a poller can see: the FIN on a connection that
-// nobody uses.
+// needPoller skips tests of what only a poller can see: the FIN on an unused connection.
 func (p *loopbackPool) needPoller() {
 	p.t.Helper()
 	if errors.Is(p.group.Resize(1), errors.ErrUnsupported) {
@@ -177,7 +176,7 @@ func TestPoolClosesWhatDiesWhileIdle(t *testing.T) {
 	}
 }
 
-// The peer's FIN comes while the connection is in use; it is not kept.
+// A connection whose peer's FIN comes while it is in use is not kept.
 func TestPoolClosesWhatDiesInUse(t *testing.T) {
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
@@ -197,8 +196,8 @@ func TestPoolClosesWhatDiesInUse(t *testing.T) {
 	}
 }
 
-// A connection is put back and taken at once, so that no sweep can have looked
-// at it, after the peer has closed it.
+// A connection whose peer has closed it is put back and taken at once, so that no sweep can have
+// looked at it.
 func TestPoolNeverHandsOutStale(t *testing.T) {
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
@@ -213,7 +212,7 @@ func TestPoolNeverHandsOutStale(t *testing.T) {
 		}
 		must(p.Put(c))
 		server.Close()
-		// Loopback: the FIN is there when Close has returned.
+		// On loopback the FIN has arrived when Close has returned.
 		next := p.get()
 		if checkoutOf(next).RawConn() == checkoutOf(c).RawConn() {
 			t.Fatal("a connection was handed out whose peer has closed")
@@ -224,7 +223,7 @@ func TestPoolNeverHandsOutStale(t *testing.T) {
 	checkCounts(t, p.Pool)
 }
 
-// The same for a connection that the poller watches and may not have reported yet.
+// The same for a connection that the poller watches but may not have reported yet.
 func TestPoolNeverHandsOutStaleWatched(t *testing.T) {
 	t.Parallel()
 	l := newLoopback(t)
@@ -279,7 +278,7 @@ func TestPoolDoesNotReuseWithUnreadBytes(t *testing.T) {
 	}
 }
 
-// A dialer may return a conn.Conn as it is.
+// A dialer may return a bare conn.Conn.
 func TestPoolWatchesBareConn(t *testing.T) {
 	l := newLoopback(t)
 	p := newLoopbackPool(t, l, PoolConfig{})
@@ -324,7 +323,7 @@ func TestPoolUnderLoadWithAServerThatCloses(t *testing.T) {
 				if _, err = c.Write(msg); err == nil {
 					_, err = c.Read(reply)
 				}
-				if err != nil { // the server closed after Get had looked
+				if err != nil { // the server closed it after Get's check
 					must(p.Discard(c))
 					continue
 				}

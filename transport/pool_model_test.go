@@ -23,7 +23,7 @@ type poolModel struct {
 	held    []net.Conn
 	former  []net.Conn // checkouts that have ended
 	cancels []context.CancelFunc
-	calls   int // Gets under way
+	calls   int // calls of Get in progress
 }
 
 var modelAddresses = []string{"a", "b", "c"}
@@ -65,7 +65,7 @@ func (m *poolModel) take() net.Conn {
 	c := m.held[i]
 	m.held = slices.Delete(m.held, i, i+1)
 	fakeOf(c).users.Add(-1)
-	if m.former = append(m.former, c); len(m.former) > 2 { // no further back than a connection remembers
+	if m.former = append(m.former, c); len(m.former) > 2 { // as many as a connection remembers
 		m.former = m.former[1:]
 	}
 	return c
@@ -88,11 +88,11 @@ func (m *poolModel) step() {
 			fakeOf(c).dead.Store(true)
 			must(m.pool.Put(c))
 		}
-	case n < 80: // dies while idle, and nobody says so
+	case n < 80: // dies while idle, unreported
 		m.killIdle(func(c *pooledConn) { fakeOf(c.current()).dead.Store(true) })
 	case n < 84: // dies while idle, and is reported
 		m.killIdle(func(c *pooledConn) { fakeOf(c.current()).dead.Store(true); c.peer.onDisconnect(c) })
-	case n < 88 && len(m.former) > 0: // a second time
+	case n < 88 && len(m.former) > 0: // ended a second time
 		must(m.pool.Put(m.former[m.rnd.IntN(len(m.former))]))
 		must(m.pool.Discard(m.former[m.rnd.IntN(len(m.former))]))
 	case n < 92 && len(m.cancels) > 0:
@@ -124,7 +124,7 @@ func (m *poolModel) killIdle(kill func(c *pooledConn)) {
 	}
 }
 
-// check compares the pool with what the model knows, when nothing moves.
+// check compares the pool with the model while nothing runs.
 func (m *poolModel) check() {
 	s := checkCounts(m.t, m.pool)
 	m.mu.Lock()

@@ -69,7 +69,7 @@ func TestPoolSecondReleaseDoesNothing(t *testing.T) {
 	if fakeOf(second) != fakeOf(first) {
 		t.Fatal("not the same connection")
 	}
-	must(p.Put(first)) // it is somebody else's now
+	must(p.Put(first)) // another caller has the connection now
 	must(p.Discard(first))
 	first.Close()
 	if s := checkCounts(t, p); s.InUse != 1 || !checkoutOf(second).IsActive() {
@@ -216,7 +216,7 @@ func TestPoolWarmUp(t *testing.T) {
 				d := &fakePoolDialer{delay: func() time.Duration { return time.Millisecond }}
 				p := NewPool("test", tc.cfg)
 				option := &warmup.PoolOption{Targets: targets, ConnNum: tc.num, Parallel: tc.parallel}
-				for range 2 { // the second finds all there
+				for range 2 { // the second finds all open
 					if err := p.WarmUp(warmup.FailFast, option, d.option()); err != nil {
 						t.Fatal(err)
 					}

@@ -55,9 +55,8 @@ func (d *unrulyDialer) DialTimeout(network, address string, timeout time.Duratio
 	return d.last, nil
 }
 
-// TestPoolCountsUnrulyConns: a connection of the user's dialer that panics, or ends the goroutine,
-// in whatever the pool calls it for is closed and counted as gone, and its place is free for the
-// next.
+// TestPoolCountsUnrulyConns: if a connection of the user's dialer panics, or ends the goroutine, in
+// any call from the pool, it is closed and counted as gone, and its place is free for the next.
 func TestPoolCountsUnrulyConns(t *testing.T) {
 	endings := map[string]func(){"panic": func() { panic("unruly") }, "Goexit": runtime.Goexit}
 	get := func(_ *Pool, _ net.Conn, get func() (net.Conn, error)) error {
@@ -87,7 +86,8 @@ func TestPoolCountsUnrulyConns(t *testing.T) {
 				defer p.Close()
 				d := &unrulyDialer{}
 				get := func() (net.Conn, error) {
-					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // if the place is not free
+					// The timeout is for a place that is not free.
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 					defer cancel()
 					return p.Get(ctx, "tcp", fakeAddress, remote.ConnOption{Dialer: d, ConnectTimeout: time.Second})
 				}
@@ -120,8 +120,8 @@ func TestPoolCountsUnrulyConns(t *testing.T) {
 	}
 }
 
-// TestPoolClosesBesideUnrulyConns: what one idle connection's Close does keeps the pool from
-// closing no other.
+// TestPoolClosesBesideUnrulyConns: whatever one idle connection's Close does, the pool closes all
+// others.
 func TestPoolClosesBesideUnrulyConns(t *testing.T) {
 	logged := captureLogs(t)
 	for _, end := range []func(){func() { panic("unruly") }, runtime.Goexit} {

@@ -89,8 +89,8 @@ func TestPoolWaitEndsWithContext(t *testing.T) {
 	}
 }
 
-// A waiter that is given something while it gives up passes it on: the two
-// events are put into this order by hand.
+// A waiter that is given something while it gives up passes it on. The test puts the two events in
+// this order by hand.
 func TestPoolWaiterThatGaveUpPassesOn(t *testing.T) {
 	for name, give := range map[string]func(*Pool, net.Conn) error{
 		"connection": (*Pool).Put, "slot": (*Pool).Discard,

@@ -7,7 +7,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/connpool"
 )
 
-// poolReport counts what Kitex's reporter was told about one address.
+// poolReport counts the reports about one address to Kitex's reporter.
 type poolReport struct{ dials, failures, reuses int }
 
 // noteReporter counts by service and address.
@@ -16,14 +16,14 @@ type noteReporter struct {
 	reports map[string]poolReport // guarded by mu
 }
 
-// poolReports is the reporter of this process: Kitex takes only the first that is set.
+// poolReports returns the reporter of this process: Kitex takes only the first that is set.
 var poolReports = sync.OnceValue(func() *noteReporter {
 	r := &noteReporter{reports: make(map[string]poolReport)}
 	connpool.SetReporter(r)
 	return r
 })
 
-// take returns what was reported of a service at an address since the last take.
+// take returns what was reported about a service at an address since the last take.
 func (r *noteReporter) take(service, address string) poolReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()

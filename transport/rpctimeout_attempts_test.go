@@ -15,14 +15,14 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// besideBackup has Kitex make a backup request beside calls of some methods at once.
+// besideBackup has Kitex make a backup request at once beside calls of some methods.
 func besideBackup() client.Option {
 	policy := retry.BuildBackupRequest(retry.NewBackupPolicy(1))
 	return client.WithRetryMethodPolicies(map[string]retry.Policy{"Find": policy, "EchoPayload": policy})
 }
 
-// TestNotSentBesideBackup: a call ends before anything of it is sent, while the backup request that
-// Kitex has made beside it is on its way. That is not a call which was not sent.
+// TestNotSentBesideBackup: a call ends before anything of it is sent, while Kitex's backup request
+// beside it is on its way. Such a call does not count as not sent.
 func TestNotSentBesideBackup(t *testing.T) {
 	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestNotSentBesideBackup(t *testing.T) {
 				client.WithRPCTimeout(patience), besideBackup(), replacing(func(ctx context.Context, next func() error) error {
 					if <-attempts == 2 {
 						err := next()
-						<-over // so that the first one's error is what the caller gets
+						<-over // so the caller gets the first one's error
 						return err
 					}
 					<-arrived
@@ -56,9 +56,8 @@ func TestNotSentBesideBackup(t *testing.T) {
 	}
 }
 
-// TestAttemptOfSeveral has an attempt fail for which there is no place, since another one at the
-// same call is in its handler. What the caller gets does not say that it is safe to make the call
-// again.
+// TestAttemptOfSeveral has an attempt fail for lack of a place while another attempt at the same
+// call is in its handler. The caller's error does not say that it is safe to make the call again.
 func TestAttemptOfSeveral(t *testing.T) {
 	inHandler := func(s *heldService, next func() error) error {
 		go func() { _ = next() }() // ends with the handler
@@ -131,7 +130,7 @@ func TestAttemptOfSeveral(t *testing.T) {
 	}
 }
 
-// TestAttempts: no attempt at a call was sent only if each has failed unsent that has begun.
+// TestAttempts: a call counts as not sent only if every attempt that began has failed unsent.
 func TestAttempts(t *testing.T) {
 	of := func(tag string) rpcinfo.RPCInfo {
 		tags := map[string]string{}
@@ -168,7 +167,7 @@ func TestAttempts(t *testing.T) {
 	}
 	runtime.KeepAlive(ctx)
 	runtime.KeepAlive(other)
-	eventually(t, "the contexts' end", func() bool { // what is known of a call goes with its context
+	eventually(t, "the contexts' end", func() bool { // entries go with their contexts
 		runtime.GC()
 		known := 0
 		a.calls.Range(func(any, any) bool { known++; return true })

@@ -15,8 +15,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/utils"
 )
 
-// whenBuilt has f change o when Kitex builds the middlewares of a client: after all options, and,
-// given after a suite, after what that does then.
+// whenBuilt has f change o when Kitex builds the middlewares of a client: after all options and, if
+// it is given after a suite, after what the suite does then.
 func whenBuilt(f func(o *client.Options)) client.Option {
 	return client.TailOption(client.Option{F: func(o *client.Options, _ *utils.Slice) {
 		o.MWBs = append(o.MWBs, func(context.Context) endpoint.Middleware {
@@ -32,8 +32,8 @@ func extraBuilder(d time.Duration) func(o *client.Options) {
 	return func(o *client.Options) { o.IMWBs = append(o.IMWBs, rpctimeout.MiddlewareBuilder(d)) }
 }
 
-// TestExtraTimeout: what is added to a client's timeouts counts, once, wherever it was given; and
-// where the suite cannot hide that there is a timeout, Kitex keeps it and the log says so.
+// TestExtraTimeout: an addition to a client's timeouts counts once, wherever it was given. If the
+// suite cannot hide that there is a timeout, Kitex keeps it and the log says so.
 func TestExtraTimeout(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g)
@@ -85,8 +85,8 @@ func TestExtraTimeout(t *testing.T) {
 	}
 }
 
-// TestLateRouter: a call ends in time, and the log says what is wrong, also where something has
-// taken the place of the suite's middleware for timeouts.
+// TestLateRouter: if something has taken the place of the suite's middleware for timeouts, a call
+// still ends in time and the log says what is wrong.
 func TestLateRouter(t *testing.T) {
 	log := captureLogs(t)
 	address := silent(t, func() {})

@@ -19,8 +19,8 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// untilEnd returns a middleware that waits for the end of its call before or after that is made,
-// and returns what f makes of the result.
+// untilEnd returns a middleware that waits for the end of its call, before or after it makes the
+// call, and returns what f makes of the result.
 func untilEnd(before bool, f func(err error) error) client.Option {
 	return replacing(func(ctx context.Context, next func() error) error {
 		if before {
@@ -42,7 +42,7 @@ type phaseCase struct {
 	request int
 	phase   CallPhase
 	notSent bool
-	cause   any // as for errors.As; nil: it does not matter
+	cause   any // target of errors.As; nil: any
 }
 
 var phaseCases = []phaseCase{
@@ -75,7 +75,7 @@ var phaseCases = []phaseCase{
 func echoes(t *testing.T, _ func()) string { return startEcho(t, newTestGroup(t)) }
 
 // TestPhaseOfEndedCall: a timeout says how far its call had come, whether it was sent, and what it
-// had failed with, and is for all else a timeout as Kitex's are.
+// had failed with. In all else it is like Kitex's timeouts.
 func TestPhaseOfEndedCall(t *testing.T) {
 	captureLogs(t)
 	for _, tc := range phaseCases {
@@ -162,8 +162,8 @@ func wantEnded(t *testing.T, err error, tc *phaseCase) {
 	}
 }
 
-// TestCallErrorIsCanceled: a call that its caller has cancelled says so, and no more than Kitex
-// does otherwise.
+// TestCallErrorIsCanceled: the error of a call that its caller has cancelled says so, and apart
+// from that no more than Kitex's.
 func TestCallErrorIsCanceled(t *testing.T) {
 	captureLogs(t)
 	address := silent(t, func() {})
@@ -178,8 +178,8 @@ func TestCallErrorIsCanceled(t *testing.T) {
 	}
 }
 
-// TestTimeoutAllocations: that a call has a timeout costs one allocation, and no channel and no
-// timer for Kitex's service discovery, which asks each call for Done.
+// TestTimeoutAllocations: a timeout costs a call one allocation. Kitex's service discovery, which
+// asks each call for Done, costs neither a channel nor a timer.
 func TestTimeoutAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")
@@ -199,7 +199,7 @@ func TestTimeoutAllocations(t *testing.T) {
 			for range 100 { // connects, fills pools
 				call()
 			}
-			least := math.Inf(1) // pools that a garbage collection has emptied count as well
+			least := math.Inf(1) // a garbage collection may have emptied pools
 			for range 3 {
 				least = min(least, testing.AllocsPerRun(500, call))
 			}
@@ -212,14 +212,15 @@ func TestTimeoutAllocations(t *testing.T) {
 	}
 }
 
-// TestDoneForOthers: what Kitex's service discovery is given for Done is for that alone.
+// TestDoneForOthers: only Kitex's service discovery gets the channel that is never closed.
 func TestDoneForOthers(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g)
 	var asked context.Context
 	var done <-chan struct{}
 	c, o := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(g))), client.WithRPCTimeout(time.Hour),
-		client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint { // after service discovery
+		// This middleware runs after service discovery.
+		client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint {
 			return func(ctx context.Context, request, response any) error {
 				asked, done = ctx, ctx.Done()
 				return next(ctx, request, response)

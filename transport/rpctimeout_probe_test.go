@@ -11,7 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// TestTimeoutWays: what a keeper makes of a middleware for timeouts, Kitex's or what may come.
+// TestTimeoutWays checks what a keeper makes of a middleware for timeouts: Kitex's, and possible
+// later ones.
 func TestTimeoutWays(t *testing.T) {
 	limit := func(ctx context.Context, extra time.Duration, next endpoint.Endpoint, request any) error {
 		timeout := rpcinfo.GetRPCInfo(ctx).Config().RPCTimeout() + extra
@@ -69,8 +70,7 @@ func TestTimeoutWays(t *testing.T) {
 	}
 }
 
-// TestProbeStaysInside: what finds out how Kitex behaves is seen by no middleware, and is sent
-// once.
+// TestProbeStaysInside: no middleware sees the call that probes Kitex, and it is sent once.
 func TestProbeStaysInside(t *testing.T) {
 	calls := 0
 	unary := func(next endpoint.UnaryEndpoint) endpoint.UnaryEndpoint {
@@ -95,8 +95,8 @@ func TestProbeStaysInside(t *testing.T) {
 	}
 }
 
-// TestOverrun: a call that user code holds up past its deadline is logged, and one that comes back
-// late because the transport's wait ended late is not.
+// TestOverrun: a call that user code holds up past its deadline is logged. One that comes back late
+// because the transport's wait ended late is not.
 func TestOverrun(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	most := timeout + overrunGrace + timeout/10
@@ -129,8 +129,7 @@ func TestOverrun(t *testing.T) {
 	}
 }
 
-// TestBlockingMiddlewareIsLogged: a client whose middleware blocks past a deadline is named in the
-// log.
+// TestBlockingMiddlewareIsLogged: the log names a client whose middleware blocks past a deadline.
 func TestBlockingMiddlewareIsLogged(t *testing.T) {
 	log := captureLogs(t)
 	c, _ := newEcho(t, "127.0.0.1:1", client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))), client.WithRPCTimeout(time.Millisecond),

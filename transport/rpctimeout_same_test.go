@@ -26,8 +26,8 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// timeoutWays are the ways in which a call can be ended, which have to agree.
-// Stock Kitex says what is right.
+// timeoutWays are the ways in which a call can be ended. They must agree, and stock Kitex says what
+// is right.
 var timeoutWays = []struct {
 	name    string
 	racy    bool
@@ -42,8 +42,8 @@ var timeoutWays = []struct {
 	}},
 }
 
-// ended is what a caller, and who stands between, can tell of a call that failed, without
-// what a CallError adds to it.
+// ended is what a caller, and what stands between, can tell of a call that failed, without what a
+// CallError adds.
 type ended struct {
 	text string
 
@@ -62,7 +62,7 @@ type ended struct {
 
 var errOwn = errors.New("a middleware's own")
 
-// theActual is how much later than its start a call's deadline was; Kitex rounds nothing.
+// theActual matches how much later than its start a call's deadline was; Kitex rounds nothing.
 var theActual = regexp.MustCompile(`actual=-?[0-9.]+[mµn]?s`)
 
 func textOf(err error) string {
@@ -126,8 +126,8 @@ func (tr *finishTracer) last() (panicked bool, err error) {
 	return tr.panicked, tr.err
 }
 
-// peerOf listens until the test ends and hands each connection to serve, which
-// may return at once: connections stay open until then.
+// peerOf listens until the test ends and hands each connection to serve. serve may return at once:
+// connections stay open until the test ends.
 func peerOf(t testing.TB, serve func(c net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -177,7 +177,7 @@ func silent(t *testing.T, arrived func()) string {
 // deaf takes connections and never reads.
 func deaf(t *testing.T, arrived func()) string { return peerOf(t, func(net.Conn) { arrived() }) }
 
-// unanswered neither takes connections nor refuses them: its queue is full.
+// unanswered neither accepts connections nor refuses them: its accept queue is full.
 func unanswered(t *testing.T, _ func()) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -203,14 +203,13 @@ func unanswered(t *testing.T, _ func()) string {
 	return ""
 }
 
-// limits of the calls: one that ends a call, in the time of a test, and one
-// that nothing waits for.
+// limits of the calls: one that ends a call within a test, and one that is never reached.
 const (
 	soon  = 60 * time.Millisecond
 	never = 100 * time.Second
 
-	// longDial is how long a dial may go on that stock Kitex's call has left
-	// behind, and more than any call takes.
+	// longDial limits a dial that stock Kitex's call may leave behind. It is more than any call
+	// takes.
 	longDial = 3 * time.Second
 )
 
@@ -224,7 +223,7 @@ type failing struct {
 	request int // bytes
 	fine    bool
 	suites  bool   // only the suites agree
-	text    string // part of what stock Kitex says
+	text    string // part of stock Kitex's text
 }
 
 func rpcTimeout(d time.Duration) []client.Option { return []client.Option{client.WithRPCTimeout(d)} }
@@ -260,7 +259,7 @@ func canceledBefore(ctx context.Context, _ <-chan struct{}) context.Context {
 	return ctx
 }
 
-// replacing returns a middleware that returns what f makes of the call.
+// replacing returns a middleware that runs f around the call.
 func replacing(f func(ctx context.Context, next func() error) error) client.Option {
 	return client.WithMiddleware(func(next endpoint.Endpoint) endpoint.Endpoint {
 		return func(ctx context.Context, request, response any) error {
@@ -290,14 +289,14 @@ var failingCalls = []failing{
 	{name: "deadline passed before", options: rpcTimeout(soon), ctx: within(-soon), text: "timeout=60ms"},
 	{name: "dial takes too long", peer: unanswered, options: append(rpcTimeout(soon), client.WithConnectTimeout(longDial)), text: "timeout=60ms"},
 	{name: "canceled while dialling", peer: unanswered, options: []client.Option{client.WithConnectTimeout(longDial)}, ctx: canceledSoon, text: "canceled by business"},
-	// What netpoll says of a dial that takes too long is no net.Error, and what package net says is
-	// not always the same.
+	// Netpoll's error for a dial that takes too long is no net.Error, and package net's is not
+	// always the same.
 	{name: "dial gives up first", suites: true, peer: unanswered, options: append(rpcTimeout(never), client.WithConnectTimeout(soon/6)), text: "get connection error"},
 	{name: "peer does not read", peer: deaf, request: 32 << 20, options: rpcTimeout(soon), text: "timeout=60ms"},
 	{name: "canceled while writing", peer: deaf, request: 32 << 20, ctx: canceledOnArrival, text: "canceled by business"},
 	{name: "middleware hides the error", options: append(rpcTimeout(soon), replacing(func(ctx context.Context, next func() error) error {
 		_ = next()
-		<-ctx.Done() // Kitex's read timeout is a little later, and may be first where all are late
+		<-ctx.Done() // Kitex's read timeout, a little later, may come first on a busy machine
 		return nil
 	})), text: "timeout=60ms"},
 	{name: "middleware fails by itself", options: append(rpcTimeout(never), replacing(func(context.Context, func() error) error {
@@ -315,12 +314,12 @@ var failingCalls = []failing{
 	})), text: "error=boom"},
 }
 
-// TestTimeoutsAreKitexs says that nobody can tell from a failed call who has ended it.
+// TestTimeoutsAreKitexs: a failed call does not show whether Kitex or the transport has ended it.
 func TestTimeoutsAreKitexs(t *testing.T) {
 	captureLogs(t)
 	for _, tc := range failingCalls {
 		t.Run(tc.name, func(t *testing.T) {
-			if !tc.fine { // which is a switch of the process's
+			if !tc.fine { // fine is a switch of the process
 				t.Parallel()
 			}
 			arrived := make(chan struct{}, 1000)
@@ -372,17 +371,17 @@ func (tc *failing) endsCall() bool {
 	return true
 }
 
-// isLate reports whether Kitex's goroutine, which times out 5 ms later than its
-// waiter, was first, as it may be on a busy machine: then its own error, or a
-// cancellation that nobody has asked for, is what the caller gets.
-// So may be its choice of an instance, of a call that has ended before it began.
+// isLate reports whether Kitex's goroutine, which times out 5 ms later than its waiter, was first,
+// as it may be on a busy machine. Then the caller gets the goroutine's own error, or a cancellation
+// that the caller did not ask for. The goroutine may also be first to choose an instance, for a
+// call that has ended before it began.
 func (tc *failing) isLate(got ended) bool {
 	return !strings.Contains(got.text, tc.text) || got.canceled && !strings.Contains(tc.name, "cancel") ||
 		strings.HasSuffix(tc.name, " before") && strings.Contains(got.text, "remote=")
 }
 
-// isEarly reports whether a call was over before it had an instance to go to, though its limit
-// leaves time for that: the machine was busy.
+// isEarly reports whether a call was over before it had an instance, although its limit leaves time
+// for that: the machine was busy.
 func (tc *failing) isEarly(got ended) bool {
 	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "peer"}, func(kind string) bool {
 		return strings.HasPrefix(tc.name, kind)
@@ -393,7 +392,7 @@ func (tc *failing) isEarly(got ended) bool {
 func (tc *failing) make(t *testing.T, address string, arrived chan struct{}, opts []client.Option) ended {
 	t.Helper()
 	for len(arrived) > 0 {
-		<-arrived // of the way before
+		<-arrived // of the previous way
 	}
 	tr := &finishTracer{}
 	c, _ := newEcho(t, address, append(append(opts, client.WithTracer(tr)), withConnectTimeoutLast(tc.options)...)...)
@@ -409,7 +408,7 @@ func (tc *failing) make(t *testing.T, address string, arrived chan struct{}, opt
 	return endedWith(err, tr)
 }
 
-// withConnectTimeoutLast has a connect timeout among opts win over newEcho's.
+// withConnectTimeoutLast makes a connect timeout among opts win over newEcho's.
 func withConnectTimeoutLast(opts []client.Option) []client.Option {
 	late := make([]client.Option, 0, len(opts))
 	for _, opt := range opts {

@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// hangsUp reads a request and ends its connection. It takes no other.
+// hangsUp reads one request and ends its connection. It accepts no other.
 func hangsUp(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +52,7 @@ func hangsUp(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// anyError has Kitex try again after every error.
+// anyError makes Kitex try again after every error.
 func anyError() client.Option {
 	policy := retry.NewFailurePolicyWithResultRetry(&retry.ShouldResultRetry{
 		ErrorRetryWithCtx: func(context.Context, error, rpcinfo.RPCInfo) bool { return true },
@@ -61,13 +61,15 @@ func anyError() client.Option {
 	return client.WithFailureRetry(policy)
 }
 
-// TestNotSentCoversEveryAttempt: the peer has read a call's request before the call ends. That is
-// not a call which was not sent, whatever becomes of later attempts, and whatever error comes back.
+// TestNotSentCoversEveryAttempt: the peer has read a call's request before the call ends. Such a
+// call does not count as not sent, whatever becomes of later attempts and whatever error comes
+// back.
 func TestNotSentCoversEveryAttempt(t *testing.T) {
 	foreign := &CallError{Err: errOwn, notSent: true, why: context.DeadlineExceeded}
 	cases := []struct {
-		name    string
-		attempt func(n int, end func(), next func() error) error // the middleware; n counts its calls from 1
+		name string
+		// attempt is the middleware. n counts its calls from 1.
+		attempt func(n int, end func(), next func() error) error
 		option  client.Option
 		cause   error
 	}{
@@ -128,8 +130,8 @@ func TestNotSentCoversEveryAttempt(t *testing.T) {
 	}
 }
 
-// TestNotSentIsKept: a middleware leaves a call behind that is about to be sent, and the caller is
-// told that it was not sent. Nothing is sent for it afterwards.
+// TestNotSentIsKept: a middleware leaves behind a call that is about to be sent, and the caller is
+// told that it was not sent. Nothing of it is sent afterwards.
 func TestNotSentIsKept(t *testing.T) {
 	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
@@ -144,7 +146,8 @@ func TestNotSentIsKept(t *testing.T) {
 					<-reached
 					return context.Canceled
 				}),
-				client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint { // after Kitex looks whether the call has ended
+				// This middleware runs after Kitex has looked whether the call has ended.
+				client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint {
 					return func(ctx context.Context, request, response any) error {
 						close(reached)
 						<-returned
@@ -187,8 +190,7 @@ func TestNotSentOneway(t *testing.T) {
 	}
 }
 
-// TestSendings: what has counted stays until it is undone, and nothing begins after it was ruled
-// out.
+// TestSendings: an attempt counts until it is undone, and none begins after ruleOut has succeeded.
 func TestSendings(t *testing.T) {
 	var s sendings
 	if first, second := s.begin(), s.begin(); !first || !second || s.ruleOut() {

@@ -29,7 +29,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// slowHandler answers Repeat after a delay that it is asked for with count, in microseconds.
+// slowHandler answers Repeat after count microseconds.
 type slowHandler struct {
 	echo.EchoService
 	release chan struct{} // if not nil, the first call waits for it
@@ -67,8 +67,8 @@ func startSlow(t testing.TB, h *slowHandler) (address string) {
 	return ln.Addr().String()
 }
 
-// inKitexGoroutine returns a middleware that notes whether Kitex's pool of
-// goroutines for timeouts runs the call.
+// inKitexGoroutine returns a middleware that records whether Kitex's pool of goroutines for
+// timeouts runs the call.
 func inKitexGoroutine(seen *atomic.Bool) client.Option {
 	return replacing(func(_ context.Context, next func() error) error {
 		seen.Store(strings.Contains(string(debug.Stack()), "timeoutTask"))
@@ -81,7 +81,7 @@ type plainProxy struct{}
 func (plainProxy) Configure(*proxy.Config) error              { return nil }
 func (plainProxy) ResolveProxyInstance(context.Context) error { return nil }
 
-// TestWhoKeepsTimeouts says which clients' calls stay on the calling goroutine.
+// TestWhoKeepsTimeouts checks which clients' calls stay on the calling goroutine.
 func TestWhoKeepsTimeouts(t *testing.T) {
 	captureLogs(t)
 	g := newTestGroup(t)
@@ -112,7 +112,7 @@ func TestWhoKeepsTimeouts(t *testing.T) {
 			c, _ := newEcho(t, address, append(tc.opts, client.WithRPCTimeout(patience), inKitexGoroutine(&kitex))...)
 			_, err := c.Repeat(t.Context(), "x", 1, "") // its context can end
 			if tc.name == "proxy" {
-				return // which finds no instance
+				return // the proxy finds no instance
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +124,7 @@ func TestWhoKeepsTimeouts(t *testing.T) {
 	}
 }
 
-// A user's xDS router may change the timeout, as Kitex has it, and sees every call once.
+// A user's xDS router may change the timeout, as in Kitex, and sees every call once.
 func TestTimeoutsBehindRouter(t *testing.T) {
 	g := newTestGroup(t)
 	address := silent(t, func() {})
@@ -148,8 +148,8 @@ func TestTimeoutsBehindRouter(t *testing.T) {
 	}
 }
 
-// What runs inside a call gets a context that has its deadline, its caller's
-// values, and ends when it returns; the configuration says what the user said.
+// Code inside a call gets a context with the call's deadline and its caller's values, which ends
+// when the call returns. The configuration stays as the user set it.
 func TestTimedContext(t *testing.T) {
 	g := newTestGroup(t)
 	address := startEcho(t, g)
@@ -180,16 +180,18 @@ func TestTimedContext(t *testing.T) {
 	}
 }
 
-// Every way retries as often.
+// Every way of keeping timeouts retries equally often.
 func TestTimeoutsWithRetries(t *testing.T) {
 	captureLogs(t)
 	fail := retry.NewFailurePolicy()
 	fail.StopPolicy.MaxRetryTimes = 2
 	backup := retry.NewBackupPolicy(10)
 	for _, tc := range []struct {
-		name    string
-		option  client.Option
-		timeout time.Duration // of the attempt that is not answered, and more than another takes on a busy machine
+		name   string
+		option client.Option
+		// timeout is that of the attempt that is not answered. It is more than another attempt
+		// takes on a busy machine.
+		timeout time.Duration
 	}{
 		{"failure retry", client.WithFailureRetry(fail), 400 * time.Millisecond},
 		{"backup request", client.WithBackupRequest(backup), patience},
@@ -208,8 +210,8 @@ func TestTimeoutsWithRetries(t *testing.T) {
 	}
 }
 
-// TestLateReplies makes many calls whose replies come at about the time at which they end, by a
-// timeout or by their context. None may get another's, and nothing may be left over.
+// TestLateReplies makes many calls that end, by a timeout or by their context, at about the time
+// their replies come. No call may get another's reply, and nothing may be left over.
 func TestLateReplies(t *testing.T) {
 	captureLogs(t)
 	h := &slowHandler{}
@@ -225,8 +227,8 @@ func TestLateReplies(t *testing.T) {
 	}
 }
 
-// callLate makes calls that take up to twice as long as they may, limit, and returns how many of
-// them ended how.
+// callLate makes calls that would take up to twice limit, the time they have, and returns how many
+// ended in which way.
 func callLate(t *testing.T, address string, limit time.Duration) (answered, timedOut, canceled int64) {
 	t.Helper()
 	pool := NewPool("echo", PoolConfig{MaxConnsPerAddress: 12})
@@ -267,7 +269,7 @@ func callLate(t *testing.T, address string, limit time.Duration) (answered, time
 	return counts[0].Load(), counts[1].Load(), counts[2].Load()
 }
 
-// A call that has ended leaves no connection, and its peer's comes to an end at once.
+// A call that has ended leaves no connection, and the peer's end of it ends at once.
 func TestEndedCallClosesConnection(t *testing.T) {
 	captureLogs(t)
 	for name, ctx := range map[string]func(context.Context, <-chan struct{}) context.Context{"deadline": within(soon), "canceled": canceledOnArrival} {
@@ -332,7 +334,7 @@ func TestWaitForConnectionEndsWithCall(t *testing.T) {
 	}
 }
 
-// begun returns a timed call that has used c.
+// begun returns a timed call that has begun and watches its caller's context.
 func begun(ctx context.Context, t *testing.T, timeout, writeTimeout time.Duration) *timedCall {
 	t.Helper()
 	info := rpcinfo.NewRPCInfo(nil, rpcinfo.NewEndpointInfo("echo", "Repeat", nil, nil), nil, nil, nil)
@@ -342,7 +344,7 @@ func begun(ctx context.Context, t *testing.T, timeout, writeTimeout time.Duratio
 	return call
 }
 
-// The second wait for a reply has what the first one left of the time.
+// The second wait for a reply has only the time that the first one left.
 func TestEveryWaitIsLimited(t *testing.T) {
 	for name, wait := range map[string]func(b *byteBuffer) error{
 		"Next":       func(b *byteBuffer) error { _, err := b.Next(2); return err },
@@ -371,11 +373,11 @@ func TestEveryWaitIsLimited(t *testing.T) {
 	}
 }
 
-// A write has the connection's own timeout again after a timed call, nothing
-// is sent for a call that has ended, and the shorter of the two limits holds.
+// After a timed call writes have the connection's own timeout again. Nothing is sent for a call
+// that has ended, and the shorter of the two limits holds.
 func TestTimedWrites(t *testing.T) {
 	const own = 30 * time.Millisecond
-	// The call begins when its bytes are there: to make 32 MiB takes longer than some calls have.
+	// The call begins when its bytes exist: making 32 MiB takes longer than some calls have.
 	flushIn := func(begin func() *timedCall, nc *byteBuffer, bytes int) error {
 		_, err := nc.WriteBinary(make([]byte, bytes))
 		nc.call = begin()
@@ -446,7 +448,7 @@ func TestTimedWrites(t *testing.T) {
 	})
 }
 
-// A nested call is not limited by what the call around it belongs to.
+// The limit of the call around it does not limit a nested call.
 func TestTimedCallOf(t *testing.T) {
 	call := begun(context.Background(), t, never, 0)
 	other := begun(call, t, never, 0)
@@ -461,17 +463,17 @@ func TestTimedCallOf(t *testing.T) {
 	}
 }
 
-// watchedContext counts who wants to know when it ends.
+// watchedContext counts the watches for its end.
 type watchedContext struct {
 	context.Context
 	done     chan struct{}
 	watchers atomic.Int64
 }
 
-// Done hides whose context it is: package context would watch that one.
+// Done hides the context inside: package context would watch that one.
 func (c *watchedContext) Done() <-chan struct{} { return c.done }
 
-// AfterFunc is what package context looks for.
+// AfterFunc is the method that package context looks for.
 func (c *watchedContext) AfterFunc(func()) (stop func() bool) {
 	c.watchers.Add(1)
 	return func() bool { c.watchers.Add(-1); return true }
@@ -490,8 +492,8 @@ func TestEndedCallIsForgotten(t *testing.T) {
 	}
 }
 
-// TestEndedCallRaces: all that ask a call for Done while it ends are told, and nothing watches its
-// caller afterwards.
+// TestEndedCallRaces: every goroutine that asks a call for Done while it ends is told, and nothing
+// watches its caller afterwards.
 func TestEndedCallRaces(t *testing.T) {
 	for range 500 {
 		caller := &watchedContext{Context: context.Background(), done: make(chan struct{})}
@@ -513,7 +515,7 @@ func TestEndedCallRaces(t *testing.T) {
 	}
 }
 
-// A connection that a call has let go of is not closed by it, however late.
+// A call never closes a connection after letGo, however late it ends.
 func TestLetGo(t *testing.T) {
 	c, _ := newTestPair(t, newTestGroup(t))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -532,7 +534,7 @@ func TestLetGo(t *testing.T) {
 	}
 }
 
-// TestTimedDeadlineIsSteady: a call's deadline has a monotonic reading also where its context's has
+// TestTimedDeadlineIsSteady: a call's deadline has a monotonic reading even if its context's has
 // none, so that no step of the wall clock ends the call.
 func TestTimedDeadlineIsSteady(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour).Round(0))

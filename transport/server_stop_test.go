@@ -21,7 +21,7 @@ func (l *slowListener) Close() error {
 }
 
 // TestShutdownTellsHandlersBesideClose: the handlers are told of the end while a listener's Close
-// goes on.
+// is still running.
 func TestShutdownTellsHandlersBesideClose(t *testing.T) {
 	free, told := make(chan struct{}), make(chan struct{}, 1)
 	h := &toldHandler{fakeHandler: &fakeHandler{}, told: told}
@@ -50,7 +50,7 @@ func TestShutdownTellsHandlersBesideClose(t *testing.T) {
 	}
 }
 
-// toldHandler says when it is told of the server's end.
+// toldHandler reports when it is told of the server's end.
 type toldHandler struct {
 	*fakeHandler
 	told chan<- struct{}
@@ -61,8 +61,8 @@ func (h *toldHandler) GracefulShutdown(context.Context) error {
 	return nil
 }
 
-// TestShutdownWaitsForOtherHandlers: connections that look idle may be in use by handlers that are
-// not the suite's, so none is closed before those have returned from their shutdown.
+// TestShutdownWaitsForOtherHandlers: handlers that are not the suite's may use connections that
+// look idle, so none is closed before they have returned from their shutdown.
 func TestShutdownWaitsForOtherHandlers(t *testing.T) {
 	began, free := make(chan struct{}), make(chan struct{})
 	h := onRead(echoLine)

@@ -69,7 +69,7 @@ func TestServerCallsHandlerInOrder(t *testing.T) {
 	}
 }
 
-// Oneway calls depend on it: the client closes right after the request.
+// Oneway calls depend on this: the client closes right after the request.
 func TestServerReadsWhatCameBeforeTheClose(t *testing.T) {
 	g := newTestGroup(t)
 	h := &fakeHandler{}
@@ -94,7 +94,7 @@ func TestServerReadsWhatCameBeforeTheClose(t *testing.T) {
 	}
 }
 
-// OnInactive is promised to Kitex's connection limiter whatever happens.
+// Kitex's connection limiter relies on OnInactive, whatever happens.
 func TestServerBalancesOnActive(t *testing.T) {
 	refused := errors.New("refused")
 	for _, tc := range []struct {
@@ -162,7 +162,7 @@ func TestServerBalancesOnActive(t *testing.T) {
 	}
 }
 
-// OnError comes before the connection is closed, so that Kitex can say to whom.
+// OnError comes before the connection is closed, so that Kitex can log the peer.
 func TestServerTellsOnErrorThenCloses(t *testing.T) {
 	h := onRead(func(context.Context, net.Conn) error { return errors.New("bad") })
 	s := startTransServer(t, &remote.ServerOption{}, h, WithGroup(newTestGroup(t)))
@@ -334,7 +334,7 @@ func TestShutdownFirst(t *testing.T) {
 	}
 }
 
-// A listener that fails ends BootstrapServer with its error, and Shutdown works all the same.
+// A listener that fails ends BootstrapServer with its error, and Shutdown still works.
 func TestBootstrapListenerFails(t *testing.T) {
 	s := newTransServer(&remote.ServerOption{ExitWaitTime: patience}, &fakeHandler{}, WithGroup(newTestGroup(t)))
 	ln, err := s.CreateListener(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -364,7 +364,7 @@ func TestDialInClosedGroup(t *testing.T) {
 	}
 }
 
-// A server whose group is closed refuses its connections and ends all the same.
+// A server whose group is closed refuses its connections and can still be stopped.
 func TestServerInClosedGroup(t *testing.T) {
 	g, err := conn.NewGroup(conn.GroupConfig{})
 	if err != nil {
@@ -404,7 +404,7 @@ func TestShutdownServesALateRequest(t *testing.T) {
 	var told context.Context
 	h.onShutdown = func(ctx context.Context) error {
 		told = ctx
-		return errors.New("handlers' own trouble") // which is logged and stops nothing
+		return errors.New("handlers' own trouble") // it is logged and stops nothing
 	}
 	captured := captureLogs(t)
 	s := startTransServer(t, &remote.ServerOption{}, h, WithGroup(newTestGroup(t)))
@@ -450,7 +450,7 @@ func TestShutdownWithoutConnectionsIsQuick(t *testing.T) {
 	}
 }
 
-// A request that runs is waited for; one that outlives ExitWaitTime is cut off.
+// Shutdown waits for a running request; one that outlives ExitWaitTime is cut off.
 func TestShutdownWaitsForRequests(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -518,7 +518,7 @@ func TestWriteTimeoutOr(t *testing.T) {
 	}
 }
 
-// flood has a handler write more than the kernel takes, and returns what the write ended with.
+// flood has a handler write more than the kernel takes, and sends the write's error to the channel.
 func flood(t *testing.T, opt *remote.ServerOption, opts ...Option) (*fakeHandler, *testServer, chan error) {
 	wrote := make(chan error, 1)
 	h := onRead(func(_ context.Context, c net.Conn) error {

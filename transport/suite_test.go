@@ -16,7 +16,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 )
 
-// TestClientSuitePool says which pool comes of Kitex's options and the suite's, in either order.
+// TestClientSuitePool checks which pool Kitex's options and the suite's result in, in either order.
 func TestClientSuitePool(t *testing.T) {
 	g := newTestGroup(t)
 	suite := func(opts ...Option) client.Option {
@@ -79,14 +79,14 @@ func TestClientSuitePool(t *testing.T) {
 	}
 }
 
-// plainDialer is a user's.
+// plainDialer is a user's dialer.
 type plainDialer struct{ remote.Dialer }
 
 type plainHandlers struct {
 	remote.ClientTransHandlerFactory
 }
 
-// What is given after the suite wins over it.
+// Options given after the suite win over it.
 func TestClientSuiteOrder(t *testing.T) {
 	g := newTestGroup(t)
 	suite := client.WithSuite(NewClientSuite(WithGroup(g)))
@@ -164,7 +164,7 @@ func TestSuitesTogether(t *testing.T) {
 	}
 }
 
-// A user's dialer that gives plain connections makes calls fail and nothing else.
+// A user's dialer that returns plain connections makes calls fail, and nothing else.
 func TestClientWithForeignDialer(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
