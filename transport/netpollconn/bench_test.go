@@ -12,7 +12,8 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// benchReader and benchWriter are what a bare connection's sides and netpoll's have in common.
+// benchReader and benchWriter are what the readers and writers of a bare connection and of netpoll
+// have in common.
 type benchReader interface {
 	Next(n int) ([]byte, error)
 	Peek(n int) ([]byte, error)
@@ -32,8 +33,7 @@ type side struct {
 	peer io.ReadWriter
 }
 
-// benchmarkSides runs run on a bare connection, on the same seen as netpoll's, and on netpoll's
-// own.
+// benchmarkSides runs run on a bare connection, on one seen as netpoll's, and on netpoll's own.
 func benchmarkSides(b *testing.B, run func(b *testing.B, s side)) {
 	b.Run("conn=bare", func(b *testing.B) {
 		c, peer := ours(b)
@@ -49,7 +49,7 @@ func benchmarkSides(b *testing.B, run func(b *testing.B, s side)) {
 	})
 }
 
-// BenchmarkPeek: what does the adapter add to a read of bytes that are there?
+// BenchmarkPeek measures what the adapter adds to a read of bytes that have arrived.
 func BenchmarkPeek(b *testing.B) {
 	benchmarkSides(b, func(b *testing.B, s side) {
 		if _, err := s.peer.Write(make([]byte, 64)); err != nil {
@@ -67,7 +67,7 @@ func BenchmarkPeek(b *testing.B) {
 	})
 }
 
-// BenchmarkMalloc: what does the adapter add to a write that no system call follows?
+// BenchmarkMalloc measures what the adapter adds to a write without a system call.
 func BenchmarkMalloc(b *testing.B) {
 	benchmarkSides(b, func(b *testing.B, s side) {
 		if _, err := s.out.Malloc(1); err != nil { // so that a block stays
@@ -85,8 +85,8 @@ func BenchmarkMalloc(b *testing.B) {
 	})
 }
 
-// BenchmarkRoundTrip: does the adapter show in an exchange, system calls included, and what is
-// the same one over netpoll's own connection?
+// BenchmarkRoundTrip measures whether the adapter shows in an exchange, system calls included, and
+// what the same exchange costs over netpoll's own connection.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, kib := range []int{1, 16} {
 		b.Run(fmt.Sprintf("size=%dKiB", kib), func(b *testing.B) {
@@ -95,7 +95,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// loopRoundTrips sends size bytes to the peer and has it send them back, all on this goroutine.
+// loopRoundTrips sends size bytes to the peer and back, all on this goroutine.
 func loopRoundTrips(b *testing.B, s side, size int) {
 	data := make([]byte, size)
 	b.SetBytes(2 * int64(size))
@@ -124,7 +124,7 @@ func loopRoundTrips(b *testing.B, s side, size int) {
 	}
 }
 
-// BenchmarkAppend: what does sending a LinkBuffer of netpoll's cost, which is taken by reference?
+// BenchmarkAppend measures what it costs to send a netpoll LinkBuffer, which is taken by reference.
 func BenchmarkAppend(b *testing.B) {
 	for _, kib := range []int{1, 16} {
 		for i, name := range []string{"netpoll", "adapter"} {
@@ -147,7 +147,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkOf: what does asking again for the adapter of a connection cost, as each callback does?
+// BenchmarkOf measures what it costs to ask again for a connection's adapter, as each callback
+// does.
 func BenchmarkOf(b *testing.B) {
 	c, _ := ours(b)
 	b.ReportAllocs()

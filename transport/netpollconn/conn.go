@@ -13,13 +13,13 @@ import (
 
 // Conn is a conn.Conn with netpoll's methods. Make one with Of.
 type Conn struct {
-	*conn.Conn // net.Conn's addresses and Close, IsActive, Err and the rest of conn's own
+	*conn.Conn // the addresses, Close, IsActive, Err and the rest of conn's methods
 
 	reader reader
 	writer writer
 }
 
-// disconnectSetter is what Kitex's TTHeader streaming asserts, beyond netpoll.Connection.
+// disconnectSetter is what Kitex's TTHeader streaming asserts besides netpoll.Connection.
 type disconnectSetter interface {
 	SetOnDisconnect(f netpoll.OnDisconnect) error
 }
@@ -29,9 +29,9 @@ var (
 	_ disconnectSetter   = (*Conn)(nil)
 )
 
-// Of returns c as a netpoll.Connection: always the same for the same c. The
-// first call takes c's attachment, so nobody else may use it, and must have
-// returned before c's callbacks or other goroutines ask.
+// Of returns c as a netpoll.Connection, always the same one for the same c. It uses c's attachment,
+// so no other code may set that. The first call must have returned before c's callbacks or other
+// goroutines call Of.
 func Of(c *conn.Conn) *Conn {
 	if nc, ok := c.Attachment().(*Conn); ok {
 		return nc
@@ -43,14 +43,15 @@ func Of(c *conn.Conn) *Conn {
 	return nc
 }
 
-// Reader implements netpoll.Connection. See conn.Conn.Reader for what its
-// methods wait for and until when slices are valid.
+// Reader implements netpoll.Connection. conn.Conn.Reader says what its methods wait for and how
+// long slices are valid.
 func (c *Conn) Reader() netpoll.Reader { return &c.reader }
 
 // Writer implements netpoll.Connection. See conn.Conn.Writer.
 func (c *Conn) Writer() netpoll.Writer { return &c.writer }
 
-// Read implements net.Conn, except that the end of the stream is an *Error, as all others are.
+// Read implements net.Conn, except that the end of the stream is an *Error, as all other errors
+// are.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -59,15 +60,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, ReadError(err)
 }
 
-// Write implements net.Conn. It returns when the kernel has taken all of p, and
-// does not keep it.
+// Write implements net.Conn. It returns when the kernel has taken all of p, and does not keep p.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	return n, WriteError(err)
 }
 
-// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout. As with netpoll's,
-// zero or less changes nothing.
+// SetIdleTimeout implements netpoll.Connection; see conn.Conn.SetIdleTimeout. As in netpoll, zero
+// or less changes nothing.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	if d <= 0 {
 		return nil
@@ -75,8 +75,8 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 	return WriteError(c.Conn.SetIdleTimeout(d))
 }
 
-// SetReadTimeout implements netpoll.Connection. As netpoll's it removes the read deadline, and
-// leaves the timeout as it is if d is negative; otherwise see conn.Conn.SetReadTimeout. It always
+// SetReadTimeout implements netpoll.Connection. As in netpoll it removes the read deadline, and a
+// negative d leaves the timeout unchanged; otherwise see conn.Conn.SetReadTimeout. It always
 // returns nil.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	_ = c.Conn.SetReadDeadline(time.Time{}) // fails on a closed connection, as the next read does
@@ -86,8 +86,8 @@ func (c *Conn) SetReadTimeout(d time.Duration) error {
 	return c.Conn.SetReadTimeout(d)
 }
 
-// SetWriteTimeout implements netpoll.Connection. As netpoll's it removes the write deadline, and
-// leaves the timeout as it is if d is negative; otherwise see conn.Conn.SetWriteTimeout. It always
+// SetWriteTimeout implements netpoll.Connection. As in netpoll it removes the write deadline, and a
+// negative d leaves the timeout unchanged; otherwise see conn.Conn.SetWriteTimeout. It always
 // returns nil.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	_ = c.Conn.SetWriteDeadline(time.Time{}) // fails on a closed connection, as the next write does
@@ -97,8 +97,8 @@ func (c *Conn) SetWriteTimeout(d time.Duration) error {
 	return c.Conn.SetWriteTimeout(d)
 }
 
-// SetReadDeadline implements net.Conn, except that it succeeds on a closed connection, as netpoll's
-// does.
+// SetReadDeadline implements net.Conn, except that it succeeds on a closed connection, as in
+// netpoll.
 func (c *Conn) SetReadDeadline(t time.Time) error { return unlessClosed(c.Conn.SetReadDeadline(t)) }
 
 // SetWriteDeadline implements net.Conn, as SetReadDeadline does.
@@ -109,7 +109,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// unlessClosed is WriteError, but nil if this side has closed the connection.
+// unlessClosed is WriteError, except that it returns nil if this side has closed the connection.
 func unlessClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -117,9 +117,9 @@ func unlessClosed(err error) error {
 	return WriteError(err)
 }
 
-// SetOnRequest implements netpoll.Connection: it sets or replaces the request
-// handler, which is called at once if bytes wait. Nil changes nothing. As in netpoll, an error
-// that the handler returns has no effect. It fails with ErrConnClosed after Close.
+// SetOnRequest implements netpoll.Connection: it sets or replaces the request handler, which is
+// called at once if bytes wait. A nil handler changes nothing. As in netpoll, an error that the
+// handler returns has no effect. SetOnRequest fails with ErrConnClosed after Close.
 func (c *Conn) SetOnRequest(on netpoll.OnRequest) error {
 	if on == nil {
 		return nil
@@ -130,8 +130,8 @@ func (c *Conn) SetOnRequest(on netpoll.OnRequest) error {
 	}))
 }
 
-// SetOnDisconnect sets what is called, once, when the peer has closed, even
-// while the request handler runs. Nil changes nothing.
+// SetOnDisconnect sets a function that is called, once, when the peer has closed, even while the
+// request handler runs. Nil changes nothing.
 func (c *Conn) SetOnDisconnect(on netpoll.OnDisconnect) error {
 	if on != nil {
 		c.Conn.SetOnDisconnect(func(ctx context.Context, _ *conn.Conn) { on(ctx, c) })
@@ -139,9 +139,9 @@ func (c *Conn) SetOnDisconnect(on netpoll.OnDisconnect) error {
 	return nil
 }
 
-// AddCloseCallback implements netpoll.Connection: f is called once, last added
-// first, when the connection has ended and no request handler runs. Its error
-// is ignored. It fails with ErrConnClosed when that has happened already.
+// AddCloseCallback implements netpoll.Connection: f is called once, last added first, when the
+// connection has ended and no request handler runs. Its error is ignored. AddCloseCallback fails
+// with ErrConnClosed if the callbacks have been called already.
 func (c *Conn) AddCloseCallback(f netpoll.CloseCallback) error {
 	if f == nil {
 		return nil

@@ -263,7 +263,7 @@ var contract = []struct {
 		got := make(chan string, 10)
 		noError(t, c.SetOnRequest(nil))
 		noError(t, c.SetOnRequest(func(_ context.Context, handled netpoll.Connection) error {
-			// netpoll gives what its TCPConnection wraps.
+			// Netpoll passes the connection inside its TCPConnection.
 			if _, own := c.(*netpollconn.Conn); own && handled != c {
 				t.Errorf("got connection %p, want %p", handled, c)
 			}
@@ -294,7 +294,7 @@ var contract = []struct {
 			t.Errorf("got %q", s)
 		}
 		noError(t, c.SetOnRequest(handler("second: ", errors.New("failed"))))
-		// The first one has what comes until it has returned, which is not seen.
+		// The first handler gets what comes until it has returned, which the test cannot see.
 		send(t, peer, "pong")
 		s := receive(t, "OnRequest", got)
 		for ; s == "first: pong"; s = receive(t, "OnRequest", got) {
@@ -350,7 +350,7 @@ var contract = []struct {
 
 type unknownWriter struct{ netpoll.Writer }
 
-// checkAppend appends netpoll's buffers of every size, some of many nodes.
+// checkAppend appends netpoll's buffers of every size, some with many nodes.
 func checkAppend(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 	w := c.Writer()
 	sent := make(chan error, 1)
@@ -414,7 +414,7 @@ func TestOfIsIdempotent(t *testing.T) {
 	}
 }
 
-// What another connection's Writer was given moves, netpoll's buffers included.
+// What was written to another connection's Writer moves, netpoll's buffers included.
 func TestAppendOfOurWriter(t *testing.T) {
 	from, fromPeer := ours(t)
 	to, peer := ours(t)
@@ -520,7 +520,7 @@ func TestCallbacksAfterClose(t *testing.T) {
 	}
 }
 
-// SetIdleTimeout closes, which netpoll's does not: doc.go says so.
+// SetIdleTimeout closes an idle connection, unlike netpoll's; doc.go says so.
 func TestIdleTimeout(t *testing.T) {
 	c, peer := ours(t)
 	noError(t, c.SetIdleTimeout(10*time.Millisecond))
@@ -532,7 +532,8 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// The connection's own reader may be closed like a slice: its memory goes, the connection stays.
+// The connection's own reader may be closed like a slice: its memory is released, and the
+// connection stays.
 func TestReaderClose(t *testing.T) {
 	c, peer := ours(t)
 	send(t, peer, "pingpong")

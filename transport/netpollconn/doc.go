@@ -1,27 +1,26 @@
 // Package netpollconn shows a conn.Conn as a netpoll.Connection.
 //
-// Kitex's handlers, its gRPC and its TTHeader streaming ask for a
-// netpoll.Connection and never for a concrete type of netpoll's, so whatever
-// runs over netpoll runs over a Conn of this package too. It imports no Kitex,
-// so that Kitex's own tests can use it without an import cycle; netpoll is
-// imported for its interfaces and error values, and starts nothing.
+// Kitex's handlers, its gRPC and its TTHeader streaming ask for a netpoll.Connection and never for
+// a concrete type of netpoll, so whatever runs over netpoll also runs over a Conn of this package.
+// The package does not import Kitex, so that Kitex's own tests can use it without an import cycle.
+// It imports netpoll for its interfaces and error values, and starts nothing of it.
 //
 // # Concurrency and ownership
 //
-// As for conn.Conn: the methods of net.Conn from anywhere, the Reader and the
-// Writer by one goroutine each. A Conn has no state of its own besides what its
-// Writer was given by Append; it lives as long as the conn.Conn below.
+// The rules are those of conn.Conn: any goroutine may call the methods of net.Conn, and one
+// goroutine each may use the Reader and the Writer. A Conn has no state of its own except what
+// Append has given to its Writer. It lives as long as the conn.Conn below.
 //
 // # Errors
 //
-// An error of this package matches, under errors.Is, both what conn returned
-// (net.ErrClosed, os.ErrDeadlineExceeded, the kernel's) and netpoll's value for
-// the same: ErrEOF and ErrConnClosed when the peer has closed, ErrConnClosed when
-// this side has, ErrReadTimeout or ErrWriteTimeout when time was up.
+// An error of this package matches, under errors.Is, both what conn returned (net.ErrClosed,
+// os.ErrDeadlineExceeded, the kernel's) and netpoll's value for the same: ErrEOF and ErrConnClosed
+// when the peer has closed, ErrConnClosed when this side has, ErrReadTimeout or ErrWriteTimeout
+// when time was up.
 //
-// No error matches io.EOF or io.ErrUnexpectedEOF, Read's at the end of the stream
-// included: netpoll's do not, and Kitex passes the connection's error on to the
-// handlers of streams, which take io.EOF for a stream that was sent as a whole.
+// No error matches io.EOF or io.ErrUnexpectedEOF, not even Read's at the end of the stream.
+// Netpoll's errors do not either, and Kitex passes the connection's error on to the handlers of
+// streams, which take io.EOF for a stream that was sent as a whole.
 //
 // # Differences from netpoll
 //
@@ -30,19 +29,19 @@
 //   - SetIdleTimeout closes a connection that is idle, as its name says; netpoll's sets the
 //     interval of TCP keep-alives.
 //   - A Flush or Write that fails closes the connection, since the peer has a part of a message
-//     that nothing can follow. Write returns how many bytes were sent, not len(p). Two at a time
-//     follow one another instead of failing with ErrConcurrentAccess.
+//     that nothing can follow. Write returns how many bytes were sent, not len(p). Two calls at a
+//     time run one after the other instead of failing with ErrConcurrentAccess.
 //   - Writing after the peer has closed its side fails when the kernel refuses it, since the peer
 //     may still read; netpoll closes its side too. The kernel's error, such as syscall.EPIPE,
 //     always matches ErrConnClosed as well, which netpoll's does only where its poller was first.
 //   - Bytes that have arrived stay in the socket until they are read, so that no peer fills the
-//     memory. After Close they are gone, and a read whose time is over fails although they are
-//     there, as with net.Conn; netpoll's looks at the time only when it must wait.
+//     memory. After Close they are gone. A read whose time is over fails even if bytes are there,
+//     as with net.Conn; netpoll's looks at the time only when it must wait.
 //   - After Close every read fails with ErrConnClosed; netpoll's says ErrReadTimeout where a read
 //     deadline has passed too. SetOnRequest and AddCloseCallback fail with ErrConnClosed as well,
 //     so that their caller learns that no call will come.
-//   - A request handler that takes nothing is called again when more has arrived, not at once and
-//     forever.
+//   - A request handler that takes nothing is called again when more bytes have arrived, not at
+//     once and forever.
 //   - Writer.Append also takes another connection's Writer of this package. MallocLen counts all
 //     bytes of a LinkBuffer that was appended; netpoll's leaves out those that had been flushed in
 //     it.
@@ -52,6 +51,6 @@
 //   - Dialling, by package transport, fails with the errors of package net: a refused connection
 //     matches syscall.ECONNREFUSED and not ErrConnClosed, because no connection was there to be
 //     closed and nothing can have been sent.
-//   - Reader.Len asks the socket. Where there is none to ask, as with TLS, it tells what is
+//   - Reader.Len asks the socket. If there is none to ask, as with TLS, it returns what is
 //     buffered.
 package netpollconn

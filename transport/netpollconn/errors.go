@@ -10,19 +10,19 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// Error is an error of conn's or mux's together with netpoll's value for it.
+// Error is an error of package conn or mux together with netpoll's value for it.
 //
 // Under errors.Is and errors.As it matches what Err matches, and netpoll's value, but never io.EOF
-// or io.ErrUnexpectedEOF: to a user of streams those say that the peer has sent everything, and
-// Kitex keeps a connection's error as the cause of those that it gives to its users.
+// or io.ErrUnexpectedEOF. To a user of streams those say that the peer has sent everything, and
+// Kitex keeps a connection's error as the cause of the errors that it gives to its users.
 type Error struct {
 	Err  error         // why the operation failed; never nil
-	Code syscall.Errno // netpoll.ErrEOF, ErrConnClosed, ErrReadTimeout or ErrWriteTimeout; zero if there is none
+	Code syscall.Errno // netpoll.ErrEOF, ErrConnClosed, ErrReadTimeout, ErrWriteTimeout or zero
 }
 
 var _ net.Error = (*Error)(nil)
 
-// Error implements error, with netpoll's text first, as its users know it from their logs.
+// Error implements error. Netpoll's text, which its users know from their logs, comes first.
 func (e *Error) Error() string {
 	if e.Code == 0 {
 		return e.Err.Error()
@@ -38,8 +38,8 @@ func (e *Error) Unwrap() error {
 	return e.Code
 }
 
-// Is reports whether e matches target, as errors.Is asks. As in netpoll, the end of the stream is
-// also a closed connection.
+// Is reports whether e matches target, for errors.Is. As in netpoll, the end of the stream is also
+// a closed connection.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case io.EOF, io.ErrUnexpectedEOF:
@@ -52,8 +52,9 @@ func (e *Error) Is(target error) bool {
 	return errors.Is(e.Err, target)
 }
 
-// As finds the first error in Err that matches target, as errors.As asks. A *syscall.Errno gets
-// netpoll's value, unless a write failed with one of the kernel's: netpoll's gives those too.
+// As finds the first error in Err that matches target, for errors.As. A *syscall.Errno target gets
+// netpoll's value, unless a write failed with an error number of the kernel: then it gets that, as
+// in netpoll.
 func (e *Error) As(target any) bool {
 	errno, ok := target.(*syscall.Errno)
 	if !ok {
@@ -73,8 +74,8 @@ func (e *Error) Timeout() bool {
 // Temporary implements net.Error. It is always false.
 func (e *Error) Temporary() bool { return false }
 
-// ReadError returns a read's error of conn's with its netpoll value: an *Error,
-// nil for nil, and err itself if netpoll has no value for it.
+// ReadError returns an error of a read, from package conn, with netpoll's value: an *Error, or err
+// itself if netpoll has no value for it. It returns nil for nil.
 func ReadError(err error) error { return withCode(err, netpoll.ErrEOF, netpoll.ErrReadTimeout) }
 
 // WriteError is ReadError for an error of a write.
@@ -83,8 +84,8 @@ func WriteError(err error) error {
 }
 
 // MemoryError returns the error of a read from memory, where the bytes end with a message and not
-// with a connection: an *Error without a Code in place of one that matches io.EOF or
-// io.ErrUnexpectedEOF, and any other as it is.
+// with a connection. It replaces an error that matches io.EOF or io.ErrUnexpectedEOF by an *Error
+// without a Code, and returns any other as it is.
 func MemoryError(err error) error {
 	if err != nil && isEnd(err) {
 		return &Error{Err: err}
@@ -97,11 +98,11 @@ func isEnd(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// withCode wraps err if netpoll has a value for it; peerGone and timeout are
-// those for the two causes whose value depends on the direction.
+// withCode wraps err if netpoll has a value for it. peerGone and timeout are the values for the two
+// causes that depend on the direction.
 func withCode(err error, peerGone, timeout syscall.Errno) error {
 	if err == nil {
-		return nil // before own, which errors.As has allocated where it is declared
+		return nil // before own: errors.As makes its declaration allocate
 	}
 	var own *Error
 	switch {
@@ -114,8 +115,8 @@ func withCode(err error, peerGone, timeout syscall.Errno) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Err: err, Code: timeout}
 	}
-	// Whatever the kernel says of a socket that was used ends the connection, as it
-	// does in netpoll (connection_reactor.go).
+	// Any error of the kernel for a socket in use ends the connection, as in netpoll
+	// (connection_reactor.go).
 	var kernel syscall.Errno
 	if errors.As(err, &kernel) {
 		return &Error{Err: err, Code: peerGone}

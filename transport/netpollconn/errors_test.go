@@ -62,7 +62,8 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 		if !isEnd(cause) && !errors.Is(wrapped, cause) || !errors.Is(wrapped, code) {
 			t.Errorf("%s %v: %v is not both it and %v", direction, cause, wrapped, code)
 		}
-		// As with netpoll, the end of the stream is a closed connection too, and nothing else is.
+		// As in netpoll, the end of the stream also matches a closed connection, and nothing else
+		// does.
 		for _, value := range []error{netpoll.ErrConnClosed, netpoll.ErrEOF, netpoll.ErrReadTimeout, netpoll.ErrWriteTimeout, netpoll.ErrDialTimeout} {
 			if is, want := errors.Is(wrapped, value), errors.Is(netpoll.Exception(code, ""), value); is != want {
 				t.Errorf("%s %v: Is(%v): got %v, want netpoll's %v", direction, cause, value, is, want)
@@ -88,7 +89,7 @@ func checkError(t *testing.T, direction string, cause, got error, code syscall.E
 }
 
 // checkAs checks that errors.As finds in got what it finds in its cause, and an error number as in
-// netpoll's.
+// netpoll's errors.
 func checkAs(t *testing.T, direction string, cause, got error, code syscall.Errno) {
 	t.Helper()
 	var op, wantOp *conn.OpError
@@ -112,7 +113,7 @@ func checkAs(t *testing.T, direction string, cause, got error, code syscall.Errn
 // isEnd reports whether err is the end of a stream.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// What ends too soon in memory is neither the end of a stream nor that of a connection.
+// Memory that ends too soon is neither the end of a stream nor that of a connection.
 func TestMemoryError(t *testing.T) {
 	for _, short := range []error{&buffer.ShortError{Need: 1}, &buffer.ShortError{Need: 2, Have: 1}, io.EOF, io.ErrUnexpectedEOF} {
 		err := netpollconn.MemoryError(short)
@@ -132,7 +133,7 @@ func TestMemoryError(t *testing.T) {
 	}
 }
 
-// TestErrorsAgree has either kind of connection meet the same ends.
+// TestErrorsAgree ends both kinds of connection in the same ways.
 func TestErrorsAgree(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -212,7 +213,7 @@ func TestErrorsAgree(t *testing.T) {
 	}
 }
 
-// The end of the stream is netpoll's for Read too.
+// The end of the stream is netpoll's error for Read too.
 func TestReadAtTheEnd(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -226,7 +227,7 @@ func TestReadAtTheEnd(t *testing.T) {
 	}
 }
 
-// What does not fail, as each write of a message, costs no memory.
+// An operation that does not fail, such as each write of a message, costs no memory.
 func TestNoErrorCostsNothing(t *testing.T) {
 	for name, f := range map[string]func(error) error{"ReadError": netpollconn.ReadError, "WriteError": netpollconn.WriteError} {
 		if got := testing.AllocsPerRun(100, func() { _ = f(nil) }); got != 0 {

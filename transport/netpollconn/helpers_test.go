@@ -13,7 +13,7 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// patience is how long a test waits for what must happen before it fails.
+// patience is how long a test waits for something that must happen before it fails.
 const patience = 10 * time.Second
 
 // newGroup starts a group that ends with the test.
@@ -52,7 +52,7 @@ var kinds = []kind{
 	}},
 }
 
-// pair returns a connection of the kind and its peer, a plain one.
+// pair returns a connection of the kind and its plain peer.
 func (k kind) pair(t testing.TB) (netpoll.Connection, *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,7 +76,7 @@ func (k kind) pair(t testing.TB) (netpoll.Connection, *net.TCPConn) {
 	return c, peer.(*net.TCPConn)
 }
 
-// ours returns a connection of this package's and its peer.
+// ours returns a connection of this package and its peer.
 func ours(t testing.TB) (*netpollconn.Conn, *net.TCPConn) {
 	t.Helper()
 	c, peer := kinds[1].pair(t)

@@ -8,12 +8,12 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// reader is a buffer.Reader with netpoll's errors. As in netpoll, its methods succeed, and do
-// nothing, if they are asked for a negative number of bytes.
+// reader is a buffer.Reader with netpoll's errors. As in netpoll, its methods succeed and do
+// nothing for a negative number of bytes.
 type reader struct {
 	from    buffer.Reader
 	fails   func(error) error // ReadError, or MemoryError for a slice
-	arrived func() int        // what could be read without waiting, in the socket included; nil for a slice
+	arrived func() int        // what can be read without waiting, socket included; nil for a slice
 }
 
 var (
@@ -66,8 +66,8 @@ func (r *reader) ReadByte() (byte, error) {
 	return b, r.fails(err)
 }
 
-// Slice returns a reader over the next n bytes, usable on another goroutine
-// after this one has moved on. Close it.
+// Slice returns a reader over the next n bytes. Another goroutine may use it while this reader goes
+// on. The caller must close it.
 func (r *reader) Slice(n int) (netpoll.Reader, error) {
 	s, err := r.from.Slice(max(n, 0))
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *reader) Slice(n int) (netpoll.Reader, error) {
 // Release implements netpoll.Reader.
 func (r *reader) Release() error { return r.from.Release() }
 
-// Len returns how many bytes have arrived and were not read. Of a connection it asks the socket.
+// Len returns how many bytes have arrived and were not read. For a connection it asks the socket.
 func (r *reader) Len() int {
 	if r.arrived != nil {
 		return r.arrived()
@@ -87,8 +87,8 @@ func (r *reader) Len() int {
 	return r.from.Len()
 }
 
-// Close gives back the memory of a reader that came from Slice; Kitex asserts
-// io.Closer on those. The connection's own reader ends with the connection.
+// Close gives back the memory of a reader from Slice, on which Kitex asserts io.Closer. On the
+// connection's own reader, which ends with the connection, it only releases what was read.
 func (r *reader) Close() error {
 	if c, ok := r.from.(io.Closer); ok && r.arrived == nil {
 		return c.Close()

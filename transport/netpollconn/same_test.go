@@ -21,21 +21,21 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// netpollValues are netpoll's own error values, of which ours must match exactly those that
-// netpoll's error matches.
+// netpollValues are netpoll's own error values. Our error must match exactly those that netpoll's
+// error matches.
 var netpollValues = []error{
 	netpoll.ErrConnClosed, netpoll.ErrReadTimeout, netpoll.ErrDialTimeout, netpoll.ErrDialNoDeadline,
 	netpoll.ErrUnsupported, netpoll.ErrEOF, netpoll.ErrWriteTimeout, netpoll.ErrConcurrentAccess,
 }
 
-// standardValues are those of the standard library, of which ours must match at least those that
-// netpoll's error does.
+// standardValues are error values of the standard library. Our error must match at least those that
+// netpoll's error matches.
 var standardValues = []error{
 	os.ErrDeadlineExceeded, net.ErrClosed, os.ErrInvalid, errors.ErrUnsupported, context.DeadlineExceeded, context.Canceled,
 	syscall.EPIPE, syscall.ECONNRESET, syscall.EBADF, syscall.EINVAL,
 }
 
-// sameError returns how ours differs from netpoll's error; empty if a user cannot tell them apart.
+// sameError returns how ours differs from netpoll's error; "" if a user cannot tell them apart.
 func sameError(theirs, ours error) string {
 	if (theirs == nil) != (ours == nil) {
 		return fmt.Sprintf("got %v, netpoll's %v", ours, theirs)
@@ -64,13 +64,13 @@ func sameError(theirs, ours error) string {
 	return ""
 }
 
-// twin is one of two connections that the same is done to.
+// twin is one of two connections that get the same calls.
 type twin struct {
 	c    netpoll.Connection
 	peer *net.TCPConn
 }
 
-// twins are a connection of netpoll's and one of ours, and what is known of both.
+// twins is a netpoll connection, one of ours, and what is known of both.
 type twins struct {
 	t            *testing.T
 	rnd          *rand.Rand
@@ -89,7 +89,7 @@ type twins struct {
 	closes   [2]int // calls of each one's close callbacks
 }
 
-// do does one thing to both connections and compares what comes of it: a text and an error.
+// do does one thing to both connections and compares the outcomes, a text and an error.
 func (w *twins) do(what string, op func(s twin) (string, error)) {
 	w.t.Helper()
 	w.log = append(w.log, what)
@@ -133,8 +133,8 @@ func (w *twins) blocks(n int) bool {
 	return n > w.unread && !w.closed && !w.peerClosed && w.timeout == 0 && w.deadline.IsZero()
 }
 
-// expires reports whether a read may find that its time is over, or will soon: then ours ends one
-// even of what has arrived.
+// expires reports whether a read may find, now or soon, that its time is over. Then our connection
+// fails even a read of what has arrived.
 func (w *twins) expires() bool { return !w.deadline.IsZero() || w.timeout > 0 }
 
 // read calls a method of the Reader.
@@ -214,7 +214,7 @@ func (w *twins) readMore() {
 		})
 		w.unread = left
 	case 3:
-		if !w.closed { // netpoll's may meet another connection then
+		if !w.closed { // netpoll's may then affect another connection
 			w.do("Release", func(s twin) (string, error) { return "", s.c.Reader().Release() })
 		}
 	}
@@ -252,13 +252,13 @@ func (w *twins) write() {
 	if !w.closed {
 		w.unflushed += added
 	}
-	if !w.appended { // netpoll's leaves out what was flushed in the buffer that was appended
+	if !w.appended { // netpoll's leaves out what was flushed in the appended buffer
 		w.do("MallocLen", func(s twin) (string, error) { return fmt.Sprint(s.c.Writer().MallocLen()), nil })
 	}
 }
 
-// writeDirect inserts p into what it has reserved, as netpoll asks for, and returns how many bytes
-// that adds.
+// writeDirect inserts p into memory that it has reserved, as netpoll requires, and returns how many
+// bytes that adds.
 func (w *twins) writeDirect(p []byte) int {
 	const reserved = 10
 	remain := w.rnd.IntN(reserved+2) - 1
@@ -274,8 +274,8 @@ func (w *twins) writeDirect(p []byte) int {
 	return reserved + len(p)
 }
 
-// appendAndClose appends a LinkBuffer with p, half of it flushed, closes it, as whoever has it may,
-// and uses the memory that this gives back.
+// appendAndClose appends a LinkBuffer with p, half of it flushed. Then it closes the LinkBuffer, as
+// its owner may, and uses the memory that this gives back.
 func appendAndClose(to netpoll.Writer, p []byte) error {
 	b := netpoll.NewLinkBuffer()
 	for i, half := range [][]byte{p[:len(p)/2], p[len(p)/2:]} {
@@ -371,8 +371,8 @@ func (w *twins) limit() {
 	}
 }
 
-// setDeadline notes the read deadline. One an hour ahead is taken back: a wait for it takes too
-// long.
+// setDeadline records the read deadline. It drops a deadline an hour ahead, since a wait for it
+// takes too long.
 func (w *twins) setDeadline(at time.Time) {
 	w.deadline = at
 	if time.Until(at) > time.Minute {
@@ -381,7 +381,7 @@ func (w *twins) setDeadline(at time.Time) {
 	}
 }
 
-// end closes one side, seldom.
+// end rarely closes one side.
 func (w *twins) end() {
 	switch w.rnd.IntN(8) {
 	case 0:
@@ -412,8 +412,8 @@ func newTwins(t *testing.T, seed uint64) *twins {
 	return w
 }
 
-// TestSame does random things to a connection of netpoll's and to one of ours. A difference that is
-// not in doc.go fails it.
+// TestSame does random things to a netpoll connection and to one of ours. A difference that is not
+// in doc.go fails it.
 func TestSame(t *testing.T) {
 	seeds, steps := uint64(150), 60
 	if testing.Short() {
@@ -434,7 +434,7 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// Polling for what has arrived ends.
+// A loop that polls Len for bytes that arrive ends.
 func TestLenIsWhatHasArrived(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -462,7 +462,7 @@ func TestLenIsWhatHasArrived(t *testing.T) {
 	}
 }
 
-// What an Append that fails was given stays where it is.
+// The buffer given to an Append that fails keeps its bytes.
 func TestAppendThatFails(t *testing.T) {
 	from, peer := ours(t)
 	to, _ := ours(t)
@@ -477,7 +477,7 @@ func TestAppendThatFails(t *testing.T) {
 	if err := from.Writer().Append(from.Writer()); !errors.Is(err, netpoll.ErrUnsupported) {
 		t.Errorf("to itself: got %v, want ErrUnsupported", err)
 	}
-	_ = to.Writer().Flush() // which closes the buffers that it was given
+	_ = to.Writer().Flush() // it closes the appended buffers
 	q := netpoll.NewLinkBuffer()
 	p, err := q.Malloc(2000)
 	noError(t, err)

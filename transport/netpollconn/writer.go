@@ -9,21 +9,21 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// writer is a buffer.Writer with netpoll's errors, which also takes what was
-// written into a LinkBuffer of netpoll's. As in netpoll, all methods that write fail once this
-// side has closed the connection, and negative lengths are ignored.
+// writer is a buffer.Writer with netpoll's errors. It also takes what was written into a netpoll
+// LinkBuffer. As in netpoll, all methods that write fail once this side has closed the connection,
+// and negative lengths are ignored.
 type writer struct {
 	to buffer.Writer
 	of *conn.Conn // immutable
 
-	// Buffers of netpoll's whose bytes to refers to and has not flushed yet, and which no one else
-	// knows. Owned by the writing side.
+	// Private netpoll buffers whose bytes to refers to and has not flushed yet. Owned by the
+	// writing side.
 	appended []*netpoll.LinkBuffer
 }
 
 var _ netpoll.Writer = (*writer)(nil)
 
-// closedError returns the error of writing after Close, nil before.
+// closedError returns the error of a write after Close; nil before Close.
 func (w *writer) closedError() error {
 	if !w.of.IsClosed() {
 		return nil
@@ -94,7 +94,7 @@ func (w *writer) WriteDirect(p []byte, remainCap int) error {
 }
 
 // Append takes the bytes of a *netpoll.LinkBuffer, or of another connection's Writer of this
-// package, which is empty then. Of any other Writer, and of the connection's own, it is
+// package, and leaves it empty. For any other Writer, and for the connection's own, it fails with
 // netpoll.ErrUnsupported. If it fails nothing was moved.
 func (w *writer) Append(other netpoll.Writer) error {
 	if err := w.closedError(); err != nil {
@@ -122,9 +122,9 @@ func (w *writer) appendWriter(o *writer) error {
 	return nil
 }
 
-// appendLinkBuffer links the buffer's bytes by reference. They move to a buffer of its own first,
-// which is closed after the flush: as with netpoll's Append, whoever has b may close it, or release
-// it, before that.
+// appendLinkBuffer links b's bytes by reference. It first moves them to a private buffer, which is
+// closed after the flush: as with netpoll's Append, the owner of b may close or release b before
+// that.
 func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
 	if b == nil || b.Len()+b.MallocLen() == 0 {
 		return nil
@@ -140,8 +140,8 @@ func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
 		return err
 	}
 	w.appended = append(w.appended, own)
-	// GetBytes(nil) leaves out the last node in netpoll v0.7.3, and a slice
-	// given to it limits how many it returns, so it has to be asked in turns.
+	// GetBytes(nil) leaves out the last node in netpoll v0.7.3, and a slice given to it limits how
+	// many it returns, so this asks several times.
 	for own.Len() > 0 {
 		if err := w.linkSome(own); err != nil {
 			return WriteError(err)
@@ -150,7 +150,7 @@ func (w *writer) appendLinkBuffer(b *netpoll.LinkBuffer) error {
 	return nil
 }
 
-// linkSome links up to a few of b's slices and takes them out of it.
+// linkSome links a few of b's slices and takes them out of b.
 func (w *writer) linkSome(b *netpoll.LinkBuffer) error {
 	linker, ok := w.to.(buffer.Linker)
 	var scratch [16][]byte
@@ -173,7 +173,7 @@ func (w *writer) linkSome(b *netpoll.LinkBuffer) error {
 // Flush implements netpoll.Writer; see conn.Conn.Writer.
 func (w *writer) Flush() error {
 	closed := w.closedError()
-	err := w.to.Flush() // which drops everything if it fails
+	err := w.to.Flush() // it drops everything if it fails
 	if len(w.appended) > 0 {
 		w.closeAppended()
 	}
