@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The ways in which a function can end, and what is told of each.
+// The ways in which a function can end, and what a Failure says of each.
 var endings = []struct {
 	name  string
 	f     func()
@@ -50,7 +50,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// TestNested: what after does may end in any way itself.
+// TestNested: a function that after calls may itself end in any way.
 func TestNested(t *testing.T) {
 	var order []string
 	note := func(name string) func(*Failure) {
