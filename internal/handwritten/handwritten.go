@@ -1,5 +1,5 @@
 // Package handwritten holds types that read the arguments and the result of idl/echo.thrift's Echo
-// by code of their own, for tests of what such code is given.
+// with handwritten code. Tests use them to see what such code is given.
 package handwritten
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 // FastArgs and FastResult have the generator's tags and read as its code does, but write another
-// message, so that codec/thrift leaves them to their own code.
+// message. So codec/thrift leaves them to their own code.
 type (
 	// FastArgs are the arguments.
 	FastArgs struct {
@@ -49,8 +49,8 @@ func (r *FastResult) FastRead(b []byte) (int, error) {
 	return n, err
 }
 
-// Args and Result have no tags. Their code looks at the message's types, and believes its counts.
-// Their fields are exported, so that codec/thrift knows what a message makes of them.
+// Args and Result have no tags. Their code checks the message's types and believes its counts.
+// Their fields are exported, so that codec/thrift knows what a message fills in.
 type (
 	// Args are the arguments.
 	Args struct{ carrier }
@@ -183,7 +183,7 @@ func (m *message) readAttributes(b []byte) (off int, err error) {
 	return off, nil
 }
 
-// Text returns the text of the message that was read, empty if there was none.
+// Text returns the text of the message that was read; "" if there was none.
 func (s *carrier) Text() string {
 	if s.Message == nil {
 		return ""
