@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OnceListening has a server whose transport is netpoll close its listener once, be it the one that
-// it was given or the one that it makes. It goes after server.WithListener.
+// OnceListening makes a server whose transport is netpoll close its listener once, whether it was
+// given that listener or makes it. It must come after server.WithListener.
 func OnceListening() server.Option {
 	return server.Option{F: func(o *server.Options, _ *utils.Slice) {
 		if o.RemoteOpt.Listener == nil {
@@ -49,14 +49,14 @@ func (s onceServer) CreateListener(addr net.Addr) (net.Listener, error) {
 	return newListener(ln)
 }
 
-// newListener returns ln as a netpoll.Listener whose number nobody else gets while netpoll may
-// still use it.
+// newListener returns ln as a netpoll.Listener whose descriptor number is not reused while netpoll
+// may still use it.
 //
 // netpoll's own Close closes the same number twice, and Kitex's Shutdown calls it twice, 100 ms
-// apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3 netpoll/trans_server.go): whoever got that
-// number meanwhile loses a socket. The second time netpoll takes the number out of its poller, too:
-// a connection of netpoll's that got it is never heard of again. In a process with other servers
-// and clients that fails tests that have nothing to do with it.
+// apart (netpoll v0.7.3 net_listener.go, kitex v0.16.3 netpoll/trans_server.go). A socket that got
+// that number meanwhile is lost. The second time netpoll also takes the number out of its poller: a
+// netpoll connection that got it gets no more events. In a process with other servers and clients
+// that makes unrelated tests fail.
 func newListener(ln net.Listener) (net.Listener, error) {
 	converted, err := netpoll.ConvertListener(ln)
 	if err != nil {
@@ -71,23 +71,22 @@ type onceListener struct {
 	once     sync.Once
 }
 
-// numberKept is for how long a closed listener's number is kept: longer than any server takes to
-// stop.
+// numberKept is how long a closed listener's number is kept: longer than any server takes to stop.
 const numberKept = time.Minute
 
-// closedListener is a listener of netpoll's that has been closed.
+// closedListener is a netpoll listener that has been closed.
 type closedListener struct {
 	netpoll.Listener
 	at time.Time
 }
 
-// closedListeners keeps netpoll's listeners from the collector, which would
-// close their numbers too.
+// closedListeners keeps netpoll's listeners from the garbage collector, which would close their
+// numbers too.
 //
 //nolint:gochecknoglobals // what they refer to is the process's
 var closedListeners struct {
 	mu      sync.Mutex
-	numbers []closedListener   // guarded by mu: those whose numbers are kept, the oldest first
+	numbers []closedListener   // guarded by mu: those whose numbers are kept, oldest first
 	kept    []netpoll.Listener // guarded by mu: the others
 }
 
@@ -109,7 +108,7 @@ func (l *onceListener) Close() error {
 	return err
 }
 
-// occupy closes what a number refers to and has it refer to the null device.
+// occupy closes what number refers to and makes number refer to the null device.
 func occupy(number int) {
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
