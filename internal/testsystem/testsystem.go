@@ -1,5 +1,5 @@
-// Package testsystem tells tests what the system that runs them lacks, and how to run themselves
-// there: on other systems, and in emulators such as qemu and wine, which .ci/emulated uses.
+// Package testsystem tells tests what the system that runs them lacks and how to run themselves
+// there, on other systems and in emulators such as qemu and wine, which .ci/emulated uses.
 package testsystem
 
 import (
@@ -16,8 +16,9 @@ import (
 	"testing"
 )
 
-// Command returns a command that runs the binary of the running test once more, in the emulator
-// that KITELINE_TEST_EXEC names, if it does: the kernel itself cannot run the binary then.
+// Command returns a command that runs the binary of the running test once more. If
+// KITELINE_TEST_EXEC names an emulator it runs in that, since the kernel itself cannot run the
+// binary then.
 func Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -36,7 +37,7 @@ func SkipWithoutNetwork(t testing.TB, network string) {
 	}
 }
 
-// wsaEAFNOSUPPORT is what Windows before 10, and wine, say of Unix sockets.
+// wsaEAFNOSUPPORT is the error of Windows before 10, and of wine, for Unix sockets.
 const wsaEAFNOSUPPORT syscall.Errno = 10047
 
 func lacksNetwork(err error) bool {
@@ -46,7 +47,7 @@ func lacksNetwork(err error) bool {
 	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// Networks returns those of networks ("tcp", "tcp6", "unix", or anything that is no socket) that
+// Networks returns those of networks ("tcp", "tcp6", "unix", or a name that is no socket's) that
 // the system has.
 func Networks(networks ...string) []string {
 	return slices.DeleteFunc(networks, func(network string) bool {
@@ -75,8 +76,8 @@ func tryListen(network string) error {
 	return ln.Close()
 }
 
-// IsReset reports whether err says that the peer has reset a connection, or that it had closed one
-// that was written to. Windows has numbers of its own for the errors of sockets.
+// IsReset reports whether err says that the peer has reset a connection, or had closed it before a
+// write. Windows has its own numbers for the errors of sockets.
 func IsReset(err error) bool {
 	const wsaECONNABORTED, wsaECONNRESET, wsaESHUTDOWN = 10053, 10054, 10058
 	var errno syscall.Errno
@@ -89,7 +90,7 @@ func IsReset(err error) bool {
 	return errno == syscall.ECONNRESET || errno == syscall.EPIPE
 }
 
-// Refused is what a system says of a connection to an address at which nothing listens.
+// Refused returns the system's error for a connection to an address at which nothing listens.
 func Refused() syscall.Errno {
 	if runtime.GOOS == "windows" {
 		return 10061 // WSAECONNREFUSED
