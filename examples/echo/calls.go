@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// callEveryMethod calls each method of the service once and checks the answer.
+// callEveryMethod calls each method of the service once and checks the reply.
 func callEveryMethod(cli echoservice.Client, out io.Writer) error {
 	ctx := context.Background()
 	calls := []struct {
@@ -66,7 +66,7 @@ func callEcho(ctx context.Context, cli echoservice.Client) error {
 	if err != nil {
 		return err
 	}
-	// Encoded, since a nil list comes back as an empty one.
+	// Compare the encoded messages, since a nil list comes back as an empty one.
 	if !bytes.Equal(thrift.FastMarshal(response.Message), thrift.FastMarshal(sent)) {
 		return errors.New("the answer differs from what was sent")
 	}

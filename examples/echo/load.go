@@ -15,13 +15,13 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// load is a number of callers, each of which calls again as soon as it has its answer.
+// load is a number of callers, each of which calls again as soon as it has its reply.
 type load struct {
 	callers  int
 	duration time.Duration
 }
 
-// run makes the calls, shows its progress and prints what was measured.
+// run makes the calls, shows the progress and prints what it measured.
 func (l load) run(cli echoservice.Client, open func() int, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.duration)
 	defer cancel()
@@ -66,7 +66,7 @@ func callUntil(ctx context.Context, cli echoservice.Client, calls *atomic.Int64)
 	request := &echo.EchoRequest{Message: sampleMessage()}
 	for ctx.Err() == nil {
 		sent := time.Now()
-		// The call in flight when time is up is let finish: it has its own context.
+		// A call in flight when time is up may finish: it has its own context.
 		if _, err := cli.Echo(context.Background(), request); err != nil {
 			result.err = err
 			return result

@@ -7,8 +7,8 @@
 //
 // With -mux the client's calls share a few connections; the server needs no flag for that.
 //
-// The two halves are ordinary Kitex programs: either also talks to a peer that
-// runs on Kitex's own transport (idl/echo.thrift is the service).
+// The two halves are ordinary Kitex programs: either also talks to a peer that runs on Kitex's own
+// transport. The service is idl/echo.thrift.
 package main
 
 import (
@@ -134,8 +134,8 @@ func runClient(cfg config, addr string, out io.Writer) error {
 	return errors.Join(err, pool.Close())
 }
 
-// connections returns the suite, a pool of our own, and what counts its open connections.
-// Without a pool the suite makes one.
+// connections returns the suite, a pool for it, and a function that counts the pool's open
+// connections. Without a pool the suite makes its own.
 func connections(cfg config) (client.Suite, remote.ConnPool, func() int) {
 	if !cfg.mux {
 		callers := cfg.load.callers

@@ -16,8 +16,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// TestMain fails on goroutines that outlive the tests, but for the ones that are
-// the process's: Kitex's tickers and the group that all suites share.
+// TestMain fails on goroutines that outlive the tests, except those that belong to the process:
+// Kitex's tickers and the group that all suites share.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/kiteline/kiteline/transport/conn.(*dispatcher).work"),
@@ -49,7 +49,7 @@ func TestBoth(t *testing.T) {
 	}
 }
 
-// TestHalvesExclude refuses to run both halves alone.
+// TestHalvesExclude: -server and -client together are refused.
 func TestHalvesExclude(t *testing.T) {
 	if err := run(config{server: true, client: true}, new(bytes.Buffer)); err == nil {
 		t.Error("got no error")
@@ -66,8 +66,7 @@ func TestClientOfStockServer(t *testing.T) {
 	}
 }
 
-// TestServerOfStockClient has a client on Kitex's own transport call every
-// method of the server.
+// TestServerOfStockClient calls every method of the server from a client on Kitex's own transport.
 func TestServerOfStockClient(t *testing.T) {
 	ln := listen(t)
 	serve(t, newServer(ln))

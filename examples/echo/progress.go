@@ -14,12 +14,12 @@ import (
 type display struct {
 	every time.Duration
 	begin string // before each count
-	end   string // behind it
-	after string // at the end
+	end   string // after each count
+	after string // once, at the end
 }
 
-// displayOn returns what suits out: a line that is written again and again on a terminal, and
-// a line each second elsewhere, where a carriage return would join them.
+// displayOn returns the display that suits out: one line that is overwritten on a terminal, and a
+// new line each second elsewhere, where carriage returns would join the lines.
 func displayOn(out io.Writer) display {
 	if isTerminal(out) {
 		return display{every: time.Second / 10, begin: "\r", after: "\r"}
@@ -27,8 +27,7 @@ func displayOn(out io.Writer) display {
 	return display{every: time.Second, end: "\n"}
 }
 
-// isTerminal reports whether what is written to out is seen on a terminal. The null device counts
-// as one.
+// isTerminal reports whether out is a terminal. The null device counts as one.
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {

@@ -47,7 +47,7 @@ func TestProgress(t *testing.T) {
 const childEnv = "ECHO_EXAMPLE_CHILD"
 
 // TestOutputOfPipe runs the example in a process of its own whose output goes into a pipe, as into
-// a log: every line is text, with readable figures, and none is joined to the next.
+// a log. Every line is text with readable figures, and none is joined to the next.
 func TestOutputOfPipe(t *testing.T) {
 	if os.Getenv(childEnv) != "" {
 		cfg := config{addr: "127.0.0.1:0", load: load{callers: 5, duration: 1200 * time.Millisecond}}
@@ -83,7 +83,7 @@ func TestOutputOfPipe(t *testing.T) {
 	}
 }
 
-// TestFigures are such as a person reads at once.
+// TestFigures: people can read the figures at once.
 func TestFigures(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 160963: "160,963", 1234567: "1,234,567", -1000: "-1,000", -100: "-100"} {
 		if got := thousands(n); got != want {
@@ -99,7 +99,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestTerminal: neither a pipe nor memory nor a file is one.
+// TestTerminal: neither a pipe nor memory nor a file is a terminal.
 func TestTerminal(t *testing.T) {
 	file, err := os.Create(t.TempDir() + "/log")
 	if err != nil {

@@ -23,7 +23,7 @@ var _ echo.EchoService = (*service)(nil)
 
 func newService() *service { return &service{messages: make(map[string]*echo.Message)} }
 
-// Echo answers with the message of the request.
+// Echo answers with the request's message, after its delay.
 func (s *service) Echo(ctx context.Context, request *echo.EchoRequest) (*echo.EchoResponse, error) {
 	if delay := time.Duration(request.DelayMillis) * time.Millisecond; delay > 0 {
 		timer := time.NewTimer(delay)
@@ -74,7 +74,7 @@ func (s *service) Repeat(_ context.Context, text string, count int32, separator 
 	return strings.Join(copies, separator), nil
 }
 
-// Notify counts the message; nobody waits for an answer.
+// Notify counts the message. It is a oneway: the client does not wait for a reply.
 func (s *service) Notify(context.Context, *echo.Message) error {
 	s.notified.Add(1)
 	return nil
