@@ -10,10 +10,10 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 )
 
-// unmarshalByKitex has Kitex's codec, or the fallback, read the message, once it is there as a
-// whole and was walked: those readers take memory for what a message announces and follow its
-// nesting without bound. They get the message alone, so that they cannot read into the next one,
-// nor leave a part of this one to it.
+// unmarshalByKitex lets Kitex's codec, or the fallback, read the message once it is complete and
+// checked: those readers take memory for what a message announces and follow its nesting without
+// bound. They get the message alone, so that they can neither read into the next message nor leave
+// a part of this one to it.
 func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.Message, h header, in remote.ByteBuffer) error {
 	if n := m.PayloadLen(); n > c.limits.MaxFrame {
 		return refuse(errFrame(n, c.limits.MaxFrame))
@@ -36,7 +36,7 @@ func (c *payloadCodec) unmarshalByKitex(ctx context.Context, p *plan, m remote.M
 	return err
 }
 
-// check returns how many bytes the struct takes that body begins with, if m's reader may get it.
+// check returns how many bytes the struct at the start of body takes, if m's reader may get it.
 func (c *payloadCodec) check(p *plan, m remote.Message, h header, body []byte) (int, error) {
 	if !p.generic || p == c.raw {
 		return p.validate(body, &c.limits)
@@ -48,9 +48,9 @@ func (c *payloadCodec) check(p *plan, m remote.Message, h header, body []byte) (
 	return r.Walk(body, &c.limits)
 }
 
-// recovered has Kitex's codec read the message, and refuses it if that panics: Kitex's readers do
-// at some values that are well-formed. A stack that overflows ends the process all the same, which
-// is why messages are walked first.
+// recovered lets Kitex's codec read the message, and refuses the message if that panics: Kitex's
+// readers panic at some well-formed values. A stack overflow would still end the process, which is
+// why messages are checked first.
 func (c *payloadCodec) recovered(ctx context.Context, m remote.Message, in remote.ByteBuffer) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -10,70 +10,70 @@
 //	svr := echoservice.NewServer(handler, server.WithPayloadCodec(codec))
 //	cli, err := echoservice.NewClient("echo", client.WithPayloadCodec(codec))
 //
-// Unmarshal, Marshal and Validate do the same for single values. A server that compiles its types
-// before it starts, so that the first calls are as fast as later ones, calls PrepareService.
+// Unmarshal, Marshal and Validate do the same for single values. A server calls PrepareService to
+// compile its types before it starts, so that the first calls are as fast as later ones.
 //
 // # What it reads and writes
 //
-// The structs that Kitex's generator makes, unframed, framed and in TTHeader, with the values and
-// the bytes that their own FastRead and FastWrite have. Generic calls, exceptions that are sent,
-// and types it does not know go to Kitex's codec, payloads of Protobuf too; WithFamily teaches it
-// other types.
+// The codec reads and writes the structs that Kitex's generator makes, unframed, framed and in
+// TTHeader, with the values and the bytes of their own FastRead and FastWrite. Kitex's codec
+// handles generic calls, exceptions that are sent, payloads of Protobuf, and types that this codec
+// does not know. WithFamily teaches it other types.
 //
 // # What it withstands
 //
 // A message that breaks the protocol or a limit is an *Error, found before memory is taken for what
-// the message merely announces. Kitex answers it with an exception, where the method is known by
-// then, and closes the connection. Limits says what the limits are. A frame must end where its
-// message does.
+// the message merely announces. Kitex answers it with an exception, if the method is known by then,
+// and closes the connection. Limits says what the limits are. A frame must end where its message
+// does.
 //
 // A message is checked against the types that the struct's frugal or thrift tags declare; elements
 // of other types are an error. A message that breaks the protocol, a limit or, for generic calls,
-// its declared types, takes at most four times its bytes and 64 KiB of memory. One that only its
-// reader refuses, as without a required field, may have taken what MaxElementBytes allows by then.
+// its declared types, takes at most four times its bytes and 64 KiB of memory. A message that only
+// its reader refuses, for example because a required field is missing, may have taken what
+// MaxElementBytes allows by then.
 //
-// What other code reads is checked before that code gets it: types with FastRead or frugal tags
-// alone, generic calls, families, and what goes to WithFallback. The message is taken whole, and
-// the reader gets it from memory that holds nothing else. MaxElementBytes bounds what the reader
-// allocates, within a quarter: by a generic call's IDL and what Kitex's readers were measured to
-// take for each value; for code without tags by the largest struct and element that its type's
-// exported fields lead to. Without tags and without an IDL the walk knows the types that the
-// message gives: code that reads something else, whatever these are, must look after itself.
-// Annotations of a program's own that turn a generic call's values into others are not in the
-// account.
+// The codec checks what other code reads before that code gets it: types with FastRead or frugal
+// tags alone, generic calls, families, and what goes to WithFallback. It takes the message whole,
+// and the reader gets it in memory that holds nothing else. MaxElementBytes bounds what the reader
+// allocates, within a quarter. For a generic call the bound follows the IDL and what Kitex's
+// readers were measured to take for each value; for code without tags it follows the largest struct
+// and element that its type's exported fields lead to. Without tags and without an IDL the check
+// knows only the types that the message gives: code that reads other types must protect itself. A
+// program's own annotations that turn a generic call's values into others are not counted.
 //
-// A generic call's field of another type than the IDL declares is an error. A panic of Kitex's
-// reader is an error of the message. A reader that a later Kitex may have gets nothing:
-// UnknownReaderError.
+// A generic call's field of a type other than the IDL declares is an error. A panic of Kitex's
+// reader is an error of the message. A reader that a later Kitex may have gets no message: the
+// error is an UnknownReaderError.
 //
 // Fields that a type does not know and keeps, with keep_unknown_fields, count as six times their
-// bytes where generated code keeps them: it appends one after the other. A compiled type takes less
-// than four times, which does not count.
+// bytes where generated code keeps them, because it appends one after the other. A compiled type
+// takes less than four times their bytes, which does not count.
 //
-// Types that Kitex would have Frugal read are read by this package if they have a map with structs
-// in place: Frugal 0.3.1 reads those into memory that it does not clear, so that a field that a
-// message leaves out may have another message's value. Frugal still reads them where a struct in
-// place is a map's key or a field, where a struct has more than 64 required fields, where the tags
-// cannot be read or the type's own code reads otherwise, and with WithFallback. Explain tells of
-// such a type.
+// Some types that Kitex would leave to Frugal have a map that holds structs by value. This package
+// reads them itself: Frugal 0.3.1 reads such structs into memory that it does not clear, so that a
+// field that a message leaves out may have another message's value. Frugal still reads such a type
+// where a struct by value is a map's key or a field, where a struct has more than 64 required
+// fields, where the tags cannot be read or the type's own code reads differently, and with
+// WithFallback. Explain reports such a type.
 //
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.
 //
 // # Ownership
 //
-// A message is taken out of the transport as one slice of its length that belongs to the collector.
-// Strings and binaries of a value may be parts of it. The value may be kept and changed as any
-// other.
+// The codec takes a message out of the transport as one slice of its length that belongs to the
+// collector. Strings and binaries of a value may be parts of it. The value may be kept and changed
+// like any other.
 //
 // What is written by reference must not change until the message has been sent: binaries, lists of
 // bytes and of bools, and kept unknown fields, each of 4 KiB and more. Kitex's codec has the same
-// rule for binaries. With the transports of this module a request has been sent, or is not referred
-// to any more, when its call returns, except where Kitex lets it return before an attempt has
+// rule for binaries. With the transports of this module a request has been sent, or is no longer
+// referred to, when its call returns, except where Kitex lets the call return before an attempt has
 // ended: for a backup request, and with transport.WithKitexTimeouts. A reply has been sent when the
-// server's tracers hear of the call's end, unless its connection is multiplexed: then nobody is
-// told, and what a reply refers to has to be left to the collector.
+// server's tracers hear of the call's end, unless its connection is multiplexed: then no event
+// tells the end, and what a reply refers to must be left to the collector.
 //
 // # Concurrency
 //
-// Everything here may be used by any number of goroutines.
+// All functions and codecs may be used by any number of goroutines at a time.
 package thrift

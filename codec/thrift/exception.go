@@ -33,7 +33,7 @@ func (c *payloadCodec) unmarshalException(m remote.Message, h header, in remote.
 	return remote.NewTransError(number, thrift.NewApplicationException(number, text))
 }
 
-// readException reads the application exception that b is.
+// readException reads the application exception in b.
 func readException(b []byte, l *wire.Limits) (number int32, text string, err error) {
 	number = thrift.UNKNOWN_APPLICATION_EXCEPTION
 	off := 0

@@ -8,16 +8,16 @@ import (
 )
 
 // A message's bytes are taken as memory that belongs to the collector, because the values that are
-// read from it point into it, and live as long as the user wants. None is reserved for bytes that a
-// peer has merely announced, except for trustBytes, or twice of what has come, of a message of
-// which a start has come.
+// read from it point into it and live as long as the user wants. No memory is reserved for bytes
+// that a peer has merely announced, except trustBytes or twice what has come, once the start of the
+// message has come.
 
 const (
-	trustBytes = 1 << 20  // reserved at most beyond what has arrived, or twice of that
-	startBytes = 4 << 10  // must have come before more than as much again is reserved, or a frame above smallFrame
-	smallFrame = 64 << 10 // of a frame: read in one go, whatever has come of it
-	chunkBytes = 64 << 10 // looked at together where the end is not known
-	endBytes   = 4 << 10  // room for what follows the large part of a message whose end is not known
+	trustBytes = 1 << 20  // reserved at most beyond what has come, or twice that
+	startBytes = 4 << 10  // until these have come, only twice as much or a small frame is reserved
+	smallFrame = 64 << 10 // a frame up to this length is read in one go
+	chunkBytes = 64 << 10 // scanned together if the end is not known
+	endBytes   = 4 << 10  // room for what follows the large part, if the end is not known
 )
 
 // takeFrame takes the next n bytes as one slice, of exactly that capacity.
@@ -30,7 +30,7 @@ func takeFrame(in remote.ByteBuffer, n int) ([]byte, error) {
 	if f, ok := in.(buffer.FrameReader); ok {
 		return f.ReadFrame(n)
 	}
-	var parts [][]byte // what comes before memory for the frame may be taken
+	var parts [][]byte // what comes before memory for the whole frame may be taken
 	arrived := 0
 	for size := startBytes; n-arrived > trusted(arrived, 0); size = chunkBytes {
 		part := make([]byte, min(size, n-arrived))
@@ -53,7 +53,7 @@ func takeFrame(in remote.ByteBuffer, n int) ([]byte, error) {
 	return frame, nil
 }
 
-// trusted returns how many bytes may be reserved where n have come after had others.
+// trusted returns how many bytes may be reserved when n bytes have come after had earlier ones.
 func trusted(had, n int) int {
 	if had+n < startBytes {
 		return 2 * startBytes
@@ -61,7 +61,7 @@ func trusted(had, n int) int {
 	return max(trustBytes, 2*had)
 }
 
-// takeStruct takes a struct whose length nothing announces. It takes no byte more than that.
+// takeStruct takes a struct of unknown length. It takes no byte after its end.
 func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	chunk, err := peekSome(in, 1)
 	if err != nil {
@@ -76,8 +76,8 @@ func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	}
 	var taken pieces
 	for {
-		// What the scanner has stepped over belongs to the struct. The start of a header that is
-		// not all there is looked at again.
+		// The bytes that the scanner has stepped over belong to the struct. An incomplete header is
+		// scanned again.
 		n := min(s.Offset(), len(chunk))
 		taken.add(chunk[:n], need)
 		if err := in.Skip(n); err != nil {
@@ -101,15 +101,15 @@ func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
 	}
 }
 
-// pieces are the bytes of a struct whose end has not come yet. They are copied together once, when
-// it has: a piece that grew with them would be copied again and again.
+// pieces are the bytes of a struct whose end has not come yet. They are joined once, when it has
+// come: a single slice that grew with them would be copied again and again.
 type pieces struct {
 	full [][]byte
-	last []byte // the one that has room, after those that are full
-	size int    // of all
+	last []byte // has room, and follows the full ones
+	size int    // of all pieces
 }
 
-// add appends p, with which need bytes begin that belong to the struct.
+// add appends p. The struct has at least need more bytes, which begin with p.
 func (t *pieces) add(p []byte, need int) {
 	if cap(t.last)-len(t.last) < len(p) {
 		t.grow(len(p), need)
@@ -119,10 +119,10 @@ func (t *pieces) add(p []byte, need int) {
 }
 
 // grow begins a piece for n bytes, which have come, and for as many of need bytes as may be
-// reserved on the strength of what has come. It takes up the others if they are small beside it.
+// reserved for what has come. It absorbs the other pieces if they are small beside it.
 func (t *pieces) grow(n, need int) {
 	room := max(n, min(need, trusted(t.size, n))+endBytes)
-	const small = 8 // times as large is the other
+	const small = 8 // at most this part of the new piece counts as small
 	if t.size == 0 || t.size > room/small {
 		if len(t.last) > 0 {
 			t.full = append(t.full, t.last)
@@ -142,7 +142,7 @@ func (t *pieces) copyTo(p []byte) {
 	copy(p, t.last)
 }
 
-// join returns all bytes as one slice, of memory that is hardly larger.
+// join returns all bytes as one slice, whose memory is hardly larger.
 func (t *pieces) join() []byte {
 	if len(t.full) == 0 && cap(t.last)-len(t.last) <= len(t.last)/8 {
 		return t.last[:len(t.last):len(t.last)]
@@ -152,8 +152,8 @@ func (t *pieces) join() []byte {
 	return joined
 }
 
-// peekSome returns the bytes that are there, n at least, for which it waits, and not many at a
-// time.
+// peekSome waits for n bytes and returns what has come, at least n bytes and otherwise at most
+// chunkBytes.
 func peekSome(in remote.ByteBuffer, n int) ([]byte, error) {
 	return in.Peek(max(n, min(in.ReadableLen(), chunkBytes)))
 }

@@ -44,8 +44,8 @@ func (c *payloadCodec) Marshal(ctx context.Context, m remote.Message, out remote
 	return writeThrough(out, write)
 }
 
-// writeThrough has write fill a buffer in memory, whose bytes then go to out: another transport's
-// buffer, which may lack what a Writer has.
+// writeThrough lets write fill a buffer in memory and copies the bytes to out: another transport's
+// buffer, which may lack methods of Writer.
 func writeThrough(out remote.ByteBuffer, write func(w Writer) error) error {
 	var memory buffer.LinkBuffer
 	defer memory.Close() //nolint:errcheck // it gives memory back and cannot fail
@@ -85,14 +85,15 @@ func (p *plan) encode(w Writer, v any) error {
 	return &ValueError{Type: reflect.TypeOf(v)}
 }
 
-// fastWrite has v write itself to w.
+// fastWrite lets v write itself to w.
 func fastWrite(w Writer, v any) error {
 	msg := v.(thrift.FastCodec) //nolint:errcheck // planned so because it is one
 	space, err := w.Malloc(msg.BLength())
 	if err != nil {
 		return err
 	}
-	// The space is for all of v. What v links goes before the rest of it, and as much stays unused.
+	// The space is for all of v. What v links goes before the rest, and that many bytes stay
+	// unused.
 	n := w.MallocLen()
 	msg.FastWriteNocopy(space, w)
 	return w.MallocAck(n)

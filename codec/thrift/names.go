@@ -6,16 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// What is kept is bounded: a generic service may have methods of any name.
+// The number of kept names is bounded: a generic service may have methods of any name.
 const (
 	maxNames    = 1024
 	maxKeptName = 256 // bytes
 )
 
-// names has the names of methods that were called, so that the name in a message needs no memory.
+// names has the names of methods that were called, so that a name in a message needs no memory.
 type names struct {
 	known atomic.Pointer[map[string]string] // never changed, only replaced
-	mu    sync.Mutex                        // held by who replaces it
+	mu    sync.Mutex                        // held while the map is replaced
 }
 
 // of returns name as a string, and whether it was known.

@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
-// DefaultPinRatio is how many times a string's length the frame may be that the string is a part
+// DefaultPinRatio is how many times longer than a string the frame may be that the string is a part
 // of.
 const DefaultPinRatio = compiled.DefaultPinRatio
 
@@ -39,8 +39,8 @@ func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
 	return c
 }
 
-// rawCodec returns the type of the payload codec that generic.BinaryThriftGeneric sets. It reads no
-// more of a message than the method's name.
+// rawCodec returns the type of the payload codec that generic.BinaryThriftGeneric sets. That codec
+// reads only the method's name of a message.
 func rawCodec() reflect.Type {
 	g, ok := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec })
 	if !ok {
@@ -54,11 +54,11 @@ type payloadCodec struct {
 	// immutable after NewPayloadCodec
 	limits   binary.Limits
 	options  compiled.Options
-	fallback remote.PayloadCodec // for Thrift, of the user's; nil: kitex
-	kitex    remote.PayloadCodec // for Thrift: what was registered with Kitex, or Kitex's own
-	protobuf remote.PayloadCodec // what was registered with Kitex; nil: nothing
+	fallback remote.PayloadCodec // the user's, for Thrift; nil: kitex
+	kitex    remote.PayloadCodec // for Thrift: the codec registered with Kitex, or Kitex's own
+	protobuf remote.PayloadCodec // the codec registered with Kitex; nil: none
 	families []Family
-	raw      *plan // of all messages, whose bytes the fallback passes on; nil: it does not
+	raw      *plan // of all messages if the fallback passes their bytes on; else nil
 
 	methods  names
 	plans    plans
@@ -73,9 +73,10 @@ func (c *payloadCodec) String() string {
 	return fmt.Sprintf("kiteline/codec/thrift(%+v)", c.limits)
 }
 
-// kitexCodec returns the codec for what this one does not read or write. Kitex keeps what is
-// registered with it in a map without a lock, which servers that are built meanwhile write to: what
-// they can register was looked up by NewPayloadCodec, and is the same for all messages.
+// kitexCodec returns the codec for what this one does not read or write. Kitex keeps registered
+// codecs in a map without a lock, and servers that are built meanwhile write to it. So
+// NewPayloadCodec looked up the codecs that servers can register; they are the same for all
+// messages.
 func (c *payloadCodec) kitexCodec(m remote.Message) (remote.PayloadCodec, error) {
 	switch kind := m.RPCInfo().Config().PayloadCodec(); {
 	case kind == serviceinfo.Thrift && c.fallback != nil:
@@ -109,5 +110,5 @@ func (c *payloadCodec) kitexMarshal(ctx context.Context, m remote.Message, out r
 	return k.Marshal(ctx, m, out)
 }
 
-// planFor returns how values of v's type are read and written.
+// planFor returns the plan for values of v's type.
 func (c *payloadCodec) planFor(v any) *plan { return c.plans.of(reflect.TypeOf(v), c.families) }

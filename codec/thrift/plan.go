@@ -25,22 +25,22 @@ const (
 	viaFamily              // one of the families that the codec was given
 )
 
-// plan is how values of one type are read and written. Immutable.
+// plan says how values of one type are read and written. Immutable.
 type plan struct {
 	read, write way
 	compiled    *compiled.Struct // of viaCompiled
 	shape       *shape.Struct    // nil: the type has no tags
 	family      Family           // of viaFamily
-	generic     bool             // of viaKitex: the value knows how it is read
-	forFrugal   bool             // of viaCompiled: Frugal would read it, or the type's own code by Frugal; see readsForFrugal
-	costs       *charge.Costs    // what reading it may allocate, where neither shape nor the value tells
+	generic     bool             // of viaKitex: the value itself knows its reader
+	forFrugal   bool             // of viaCompiled: Frugal would read it, see readsForFrugal
+	costs       *charge.Costs    // what reading may allocate, if neither shape nor the value tells
 }
 
 // plans has the plans of types that were asked for.
 type plans struct{ found sync.Map } // reflect.Type to *plan
 
-// of returns the plan for values of type t, nil for none. While another goroutine compiles the
-// type, a plan that needs a compiled type does without, and is not kept.
+// of returns the plan for values of type t. While another goroutine compiles the type, of returns a
+// plan without a compiled type, and does not keep it.
 func (p *plans) of(t reflect.Type, families []Family) *plan {
 	if found, ok := p.found.Load(t); ok {
 		return found.(*plan) //nolint:errcheck // the only type that is stored
@@ -84,10 +84,10 @@ func newPlan(t reflect.Type, families []Family) (p *plan, final bool) {
 	return p, known
 }
 
-// readsForFrugal plans to read values of type t without Frugal if it has maps of structs in place.
-// Frugal 0.3.1 reads those structs into a variable that it keeps in a pool and does not clear:
-// where a message leaves out a field, the struct has that of another message. It reports whether
-// the plan is final.
+// readsForFrugal plans to read values of type t without Frugal if t has maps that hold structs by
+// value. Frugal 0.3.1 reads those structs into a variable that it keeps in a pool and does not
+// clear: if a message leaves out a field, the struct gets that of another message. readsForFrugal
+// reports whether the plan is final.
 func (p *plan) readsForFrugal(t reflect.Type) (final bool) {
 	if p.shape == nil || !p.shape.HasStructsInMaps() {
 		return true
@@ -99,9 +99,9 @@ func (p *plan) readsForFrugal(t reflect.Type) (final bool) {
 	return !errors.Is(err, typecache.ErrBusy)
 }
 
-// untagged returns what code may take that reads a message into a value of type t, of which no tags
-// tell what is declared. It may not look at what the message says about elements, as generated code
-// does not: each is charged as a struct, too.
+// untagged returns what code may take to read a message into a value of type t, which has no tags.
+// Such code may ignore what the message says about elements, as generated code does, so each
+// element is also charged as a struct.
 func untagged(t reflect.Type) *charge.Costs {
 	c := charge.Typed(t)
 	c.Element += c.Struct
@@ -109,8 +109,8 @@ func untagged(t reflect.Type) *charge.Costs {
 	return c
 }
 
-// validate returns how many bytes the struct takes that b begins with, if code other than this
-// module's may read it.
+// validate returns how many bytes the struct at the start of b takes, if code outside this module
+// may read it.
 func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
 	if p.shape != nil {
 		return p.shape.Validate(b, l)
@@ -118,7 +118,7 @@ func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
 	return charge.Reader{Costs: p.costs}.Walk(b, l)
 }
 
-// decode reads the struct that frame begins with into v and returns how many bytes it took.
+// decode reads the struct at the start of frame into v and returns how many bytes it took.
 func (p *plan) decode(frame []byte, v any, o *compiled.Options) (int, error) {
 	if p.read == viaKitex || isNil(v) {
 		return 0, &ValueError{Type: reflect.TypeOf(v)}
@@ -142,7 +142,7 @@ func isNil(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// fastRead has v read itself from frame, which was validated.
+// fastRead lets v read itself from frame, which was validated.
 func fastRead(frame []byte, v any) (int, error) {
 	n, err := v.(thrift.FastCodec).FastRead(frame) //nolint:errcheck // planned so because it is one
 	if err == nil {
@@ -151,7 +151,7 @@ func fastRead(frame []byte, v any) (int, error) {
 	return n, &Error{Kind: kindOf(err), Offset: n, Err: err}
 }
 
-// kindOf returns the kind of what a type's own code found.
+// kindOf returns the kind of an error that a type's own code returned.
 func kindOf(err error) Kind {
 	var p *thrift.ProtocolException
 	if !errors.As(err, &p) {

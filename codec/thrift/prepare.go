@@ -13,12 +13,12 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
 )
 
-// Prepare compiles types, given as structs or as pointers to them, and all types below them, so
-// that no call has to. Without it the first call for a type does, which takes it some tens of
+// Prepare compiles types, given as structs or as pointers to structs, and all types below them,
+// before the first call. Otherwise the first call for a type compiles it, which takes some tens of
 // microseconds for each type; calls that come meanwhile use the types' own code.
 //
-// The error says for each type that cannot be compiled why, as Explain does. Such a type works all
-// the same, only slower: a program may log the error and go on.
+// The error says for each type that cannot be compiled why, as Explain does. Such a type still
+// works, only slower: a program may log the error and go on.
 func Prepare(types ...reflect.Type) error {
 	var failed []error
 	for _, t := range types {
@@ -29,9 +29,9 @@ func Prepare(types ...reflect.Type) error {
 	return errors.Join(failed...)
 }
 
-// PrepareService is Prepare for the arguments and results of all methods of services whose payload
-// is Thrift, except streaming ones, whose messages Kitex's own codec reads. The generated package
-// of a service has its ServiceInfo: echoservice.NewServiceInfo().
+// PrepareService calls Prepare for the arguments and results of all methods of services whose
+// payload is Thrift, except streaming methods, whose messages Kitex's own codec reads. The
+// generated package of a service has its ServiceInfo: echoservice.NewServiceInfo().
 func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 	var types []reflect.Type
 	for _, s := range services {
@@ -53,10 +53,10 @@ func PrepareService(services ...*serviceinfo.ServiceInfo) error {
 }
 
 // Explain returns nil if values of type t, a struct or a pointer to one, are read and written by a
-// program that was compiled from its tags, which is the fastest way. Otherwise the error says why
-// its own code or Kitex's codec does that, and whether Frugal may leave fields of another message
-// in a value, as the package's documentation says. It compiles the type if that has not been done.
-// Types of a Family are the family's, whatever Explain says.
+// program compiled from its tags, which is the fastest way. Otherwise the error says why the type's
+// own code or Kitex's codec reads them, and whether Frugal may leave fields of another message in a
+// value, as the package's documentation says. Explain compiles the type if that has not been done.
+// A Family reads and writes its types, whatever Explain says.
 func Explain(t reflect.Type) error {
 	_, err := compiled.Of(t)
 	if err == nil {
@@ -71,5 +71,5 @@ func Explain(t reflect.Type) error {
 	return err
 }
 
-// errFrugalMaps is told of types that plan.readsForFrugal cannot help.
+// errFrugalMaps is the warning for types that plan.readsForFrugal cannot help.
 var errFrugalMaps = errors.New("thrift: if Frugal reads it, structs in its maps may have fields of another message")

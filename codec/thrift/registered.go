@@ -6,7 +6,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 )
 
-// registeredCodec returns what is registered with Kitex for a kind of payload; nil if nothing is.
+// registeredCodec returns the codec registered with Kitex for a kind of payload, or nil.
 func registeredCodec(kind serviceinfo.PayloadCodec) remote.PayloadCodec {
 	registered, err := remote.GetPayloadCodec(kindMessage{kind: kind})
 	if err != nil {
@@ -15,8 +15,8 @@ func registeredCodec(kind serviceinfo.PayloadCodec) remote.PayloadCodec {
 	return registered
 }
 
-// kindMessage is as much of a message as remote.GetPayloadCodec asks for: one whose payload is of
-// a kind, without a codec of its own.
+// kindMessage has what remote.GetPayloadCodec asks of a message: a kind of payload, and no codec of
+// its own.
 type kindMessage struct {
 	remote.Message
 	kind serviceinfo.PayloadCodec

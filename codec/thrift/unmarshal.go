@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	headerBytes = 12 // of a message, besides the method's name
+	headerBytes = 12 // of a message, without the method's name
 	nameOffset  = 8
 
-	// maxNameBytes bounds the name of a method, which is looked at before the message is there.
+	// maxNameBytes bounds the name of a method, which is read before the message is complete.
 	maxNameBytes = 64 << 10
 )
 
-// header is what a message begins with.
+// header is the beginning of a message.
 type header struct {
 	name     string
 	known    bool // the name is a method's
 	kind     int32
 	sequence int32
-	size     int // bytes it takes; not consumed yet
+	size     int // its length; not consumed yet
 }
 
-// Unmarshal implements remote.PayloadCodec. Nothing of the message is consumed before it is
-// certain that it is one of the call or of the service.
+// Unmarshal implements remote.PayloadCodec. It consumes nothing of a message before it is certain
+// that the message belongs to the call or the service.
 func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
 	if m.RPCInfo().Config().PayloadCodec() != serviceinfo.Thrift {
 		return c.kitexUnmarshal(ctx, m, in)
@@ -70,8 +70,8 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 	return err
 }
 
-// checkFraming refuses a message whose headers say that it has no payload, or less than none: Kitex
-// would read it as one without a length.
+// checkFraming refuses a message whose headers announce an empty payload, or one of negative
+// length: Kitex would read it as a message of unknown length.
 func checkFraming(m remote.Message) error {
 	framed := m.RPCInfo().Config().TransportProtocol()&transport.TTHeaderFramed != 0
 	if n := m.PayloadLen(); n < 0 || framed && n == 0 {
@@ -80,7 +80,7 @@ func checkFraming(m remote.Message) error {
 	return nil
 }
 
-// peekHeader waits for the message's header. payload is how long the message is, 0 if that is not
+// peekHeader waits for the message's header. payload is the length of the message, 0 if it is not
 // known.
 func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, err error) {
 	if 0 < payload && payload < headerBytes {
@@ -113,8 +113,8 @@ func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, 
 	return h, nil
 }
 
-// accept tells m what it is a message of, and checks that it is one of the call or of the
-// service. What follows in this order does in Kitex's codec, so that the errors are the same.
+// accept checks that m is a message of the call or of the service, and prepares its data. The order
+// of its steps is that of Kitex's codec, so that the errors are the same.
 func (c *payloadCodec) accept(ctx context.Context, m remote.Message, h header) error {
 	if err := codec.SetOrCheckSeqID(h.sequence, m); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (c *payloadCodec) unmarshalData(p *plan, m remote.Message, h header, in rem
 	return nil
 }
 
-// takeBody takes what follows the header. payload is as for peekHeader.
+// takeBody takes the bytes after the header. payload is as for peekHeader.
 func (c *payloadCodec) takeBody(payload int, h header, in remote.ByteBuffer) ([]byte, error) {
 	if err := in.Skip(h.size); err != nil {
 		return nil, err
@@ -169,8 +169,8 @@ func checkEnd(n, size int) error {
 	return wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
 }
 
-// refuseUnlessLost refuses a message that was not received whole. It returns the error of a
-// connection that ended inside a message of unknown length as it is, as Kitex's codec does.
+// refuseUnlessLost refuses a message that was not received whole. If the connection ended inside a
+// message of unknown length, it returns that error as it is, as Kitex's codec does.
 func refuseUnlessLost(err error, m remote.Message) error {
 	if m.PayloadLen() == 0 && !errors.As(err, new(*Error)) {
 		return err
@@ -178,7 +178,7 @@ func refuseUnlessLost(err error, m remote.Message) error {
 	return refuse(err)
 }
 
-// refuse returns err as one that Kitex reports to the peer before it closes the connection.
+// refuse returns err as an error that Kitex reports to the peer before it closes the connection.
 func refuse(err error) error {
 	var already *remote.TransError
 	if errors.As(err, &already) {

@@ -9,15 +9,15 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 )
 
-// Unmarshal reads the struct that frame begins with into v, a pointer to a struct that Kitex's
-// generator made, and returns how many bytes it took. l may be nil, for the defaults; more bytes
-// than its MaxFrame are refused.
+// Unmarshal reads the struct at the start of frame into v, a pointer to a struct that Kitex's
+// generator made, and returns how many bytes it took. A nil l stands for the defaults; a frame
+// longer than its MaxFrame is refused.
 //
 // frame must not change afterwards: strings and binaries of v may be parts of it. After an error v
 // holds what was read until then, and must not be used.
 //
-// The error is a *ValueError if v is none such, and an *Error if frame does not begin with a struct
-// of its type.
+// The error is a *ValueError if v is not such a pointer, and an *Error if frame does not begin with
+// a struct of its type.
 func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
 	o := &defaultOptions
 	if l != nil {
@@ -32,8 +32,8 @@ func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
 
 // Marshal appends v, a pointer to a struct that Kitex's generator made, to w. It does not flush.
 // Strings, binaries, lists of bytes and of bools, and kept unknown fields of 4 KiB and more are
-// appended by reference: they must not change until Flush has returned. The error is a *ValueError
-// if v is none such, and nothing is appended.
+// appended by reference: they must not change until Flush has returned. If v is not such a pointer,
+// the error is a *ValueError and nothing is appended.
 func Marshal(w Writer, v any) error {
 	if isNil(v) {
 		return &ValueError{Type: reflect.TypeOf(v)}
@@ -41,8 +41,8 @@ func Marshal(w Writer, v any) error {
 	return valuePlans.of(reflect.TypeOf(v), nil).encode(w, v)
 }
 
-// ValueError is the error of Unmarshal and Marshal for a value that is no pointer to a generated
-// struct, or a nil one.
+// ValueError is the error of Unmarshal and Marshal for a value that is not a pointer to a generated
+// struct, or is a nil one.
 type ValueError struct {
 	Type reflect.Type // of the value; nil for a nil interface
 }
@@ -58,7 +58,7 @@ func (e *ValueError) Error() string {
 	return "thrift: " + e.Type.String() + " is no pointer to a generated struct"
 }
 
-// valuePlans and defaultOptions are those of values that no codec reads or writes.
+// valuePlans and defaultOptions serve values that no codec reads or writes.
 //
 //nolint:gochecknoglobals // results of pure functions, and a constant
 var (
@@ -67,9 +67,10 @@ var (
 	defaultOptions = compiled.Options{Limits: &defaultLimits}
 )
 
-// Validate returns how many bytes the struct takes that b begins with, or why it is none within the
-// limits. It knows the types that the message gives, not those that a reader expects: code
-// that reads what was declared, whatever the message says, can still be misled by it. l may be nil.
+// Validate returns how many bytes the struct at the start of b takes, or why it is not a struct
+// within the limits. It checks by the types that the message gives, not those that a reader
+// expects: a message may still mislead code that reads the declared types, whatever the message
+// says. l may be nil.
 func Validate(b []byte, l *Limits) (n int, err error) {
 	limits := resolve(l)
 	if len(b) > limits.MaxFrame {
