@@ -1,10 +1,9 @@
-// Package binary is the wire format of Thrift's binary protocol: its type bytes, headers and sizes,
-// what is wrong with a message that breaks it, and a walk over a value that cannot be made to
-// read outside the message, recurse without bound or believe a count that the bytes do not
-// bear out.
+// Package binary has the wire format of Thrift's binary protocol: its type bytes, headers and
+// sizes, the errors of messages that break it, and a walk over a value. No value can make the walk
+// read outside the message, recurse without bound, or believe a count that exceeds the bytes.
 //
-// All functions are pure: they keep nothing, allocate nothing but an Error, and may be called
-// by any number of goroutines. Slices that they return are parts of the slice they were given.
+// All functions are pure: they keep nothing, allocate nothing except an Error, and may be called by
+// any number of goroutines. Slices that they return are parts of the slice that they were given.
 //
-// What they report is always an *Error.
+// Their errors are always of type *Error.
 package binary

@@ -12,13 +12,13 @@ type Kind uint8
 const (
 	Truncated       Kind = iota + 1 // a value ends after the message
 	NegativeLength                  // a length or count is below zero
-	TooLarge                        // a length, count or frame is above its limit, or above what the bytes left can hold
-	TooDeep                         // more structs and containers inside one another than the limit
-	BadType                         // a type byte that no value has, or not the declared one
-	BadHeader                       // the message does not begin as one of the binary protocol
+	TooLarge                        // a length, count or frame above a limit or what is left
+	TooDeep                         // structs and containers nested deeper than the limit
+	BadType                         // an unknown type byte, or not the declared type
+	BadHeader                       // the message does not begin like the binary protocol
 	TrailingBytes                   // the frame goes on after the message's end
 	MissingRequired                 // a struct without one of its required fields
-	BadValue                        // the parts are well-formed, and together no value of the declared type
+	BadValue                        // well-formed parts, but no value of the declared type
 	numKinds
 )
 
@@ -54,15 +54,15 @@ func (k Kind) String() string {
 	return kinds[k].name
 }
 
-// Error is a message that breaks the protocol or a limit.
+// Error is the error of a message that breaks the protocol or a limit.
 type Error struct {
 	Kind   Kind
-	Offset int    // where in the slice that was read, in bytes; -1 if that is not known
-	Detail string // more about it, may be empty
-	Err    error  // what was found by other code, nil if nothing
+	Offset int    // in the slice that was read, in bytes; -1 if it is not known
+	Detail string // more about the error, may be empty
+	Err    error  // the error of other code, or nil
 }
 
-// NewError returns an Error of this kind found at offset.
+// NewError returns an Error of this kind at offset.
 func NewError(kind Kind, offset int, detail string) *Error {
 	return &Error{Kind: kind, Offset: offset, Detail: detail}
 }
@@ -82,11 +82,11 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns what other code found.
+// Unwrap returns the error of other code.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is an Error of the same kind that says no more than that, as
-// &Error{Kind: TooDeep} does.
+// Is reports whether target is an Error of the same kind that has nothing but its kind, such as
+// &Error{Kind: TooDeep}.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Offset <= 0 && t.Detail == "" && t.Err == nil

@@ -2,8 +2,8 @@ package binary
 
 import "encoding/binary"
 
-// FieldHeader reads what precedes a field's value at offset off of b. It returns the field's type,
-// for Stop without an ID, and the offset behind. Types that no value has are errors.
+// FieldHeader reads the header of a field at offset off of b. It returns the field's type, its ID,
+// which Stop lacks, and the offset after the header. Types that no value has are errors.
 func FieldHeader(b []byte, off int) (t Type, id int16, next int, err error) {
 	if uint(off) >= uint(len(b)) {
 		return 0, 0, off, truncated(off)
@@ -20,8 +20,8 @@ func FieldHeader(b []byte, off int) (t Type, id int16, next int, err error) {
 	return t, int16(binary.BigEndian.Uint16(b[off+1:])), off + fieldHeaderSize, nil
 }
 
-// Length reads the length of a string at offset off of b. It returns the offset of the string's
-// first byte and its length; that many bytes are there.
+// Length reads the length of a string at offset off of b. It returns the length and the offset of
+// the string's first byte; b holds all of the string.
 func Length(b []byte, off int, l *Limits) (n, next int, err error) {
 	if uint(off) > uint(len(b)) || len(b)-off < lengthSize {
 		return 0, off, truncated(off)
@@ -35,8 +35,8 @@ func Length(b []byte, off int, l *Limits) (n, next int, err error) {
 }
 
 // ListHeader reads the header of a list or set at offset off of b. It returns the type and number
-// of its elements and the offset of the first. The bytes left suffice for as many smallest values
-// of that type. The type of no elements may be any up to MaxPlainType.
+// of its elements and the offset of the first. The bytes left suffice for that many smallest values
+// of the type. The element type of an empty list may be any up to MaxPlainType.
 func ListHeader(b []byte, off int, l *Limits) (elem Type, n, next int, err error) {
 	if uint(off) > uint(len(b)) || len(b)-off < listHeaderSize {
 		return 0, 0, off, truncated(off)
@@ -53,7 +53,7 @@ func ListHeader(b []byte, off int, l *Limits) (elem Type, n, next int, err error
 	return elem, n, next, nil
 }
 
-// MapHeader reads the header of a map as ListHeader does one of a list.
+// MapHeader reads the header of a map as ListHeader reads that of a list.
 func MapHeader(b []byte, off int, l *Limits) (key, value Type, n, next int, err error) {
 	if uint(off) > uint(len(b)) || len(b)-off < mapHeaderSize {
 		return 0, 0, 0, off, truncated(off)
@@ -73,9 +73,9 @@ func MapHeader(b []byte, off int, l *Limits) (key, value Type, n, next int, err 
 	return key, value, n, next, nil
 }
 
-// checkCount reports an error unless n elements of size bytes and more can be in the bytes left.
+// checkCount reports an error unless the bytes left can hold n elements of at least size bytes.
 func checkCount(left, off, n, size int, l *Limits) error {
-	// A size of zero is a type that no element has: its caller refuses it.
+	// A size of zero is a type that no element has: the caller refuses it.
 	limit := min(left/max(size, 1), l.MaxContainer)
 	if n < 0 || n > limit {
 		return badCount(off, n, limit)

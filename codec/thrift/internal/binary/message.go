@@ -8,18 +8,18 @@ import (
 const (
 	versionMask     = 0xffff0000
 	version         = 0x80010000
-	messageTypeMask = 0x0000ffff // what is left of the first word for the message's type
+	messageTypeMask = 0x0000ffff // the message's type, in the first word
 )
 
-// Message is what precedes the arguments or the result in a message.
+// Message is the header of a message, before its arguments or result.
 type Message struct {
 	Name     []byte // of the method; a part of the slice that was read
 	Type     int32  // call, reply, exception or oneway; not checked
 	Sequence int32
 }
 
-// MessageHeader reads the header that b begins with and returns the offset behind. The
-// bytes left alone bound the name.
+// MessageHeader reads the header at the start of b and returns the offset after it. Only the bytes
+// left bound the name.
 func MessageHeader(b []byte) (m Message, next int, err error) {
 	if len(b) < lengthSize {
 		return m, 0, truncated(0)

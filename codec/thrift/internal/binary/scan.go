@@ -3,12 +3,12 @@ package binary
 import "encoding/binary"
 
 // Scanner finds the end of a struct in bytes that arrive bit by bit. It looks at each byte of a
-// header once, however the bytes are cut, and at those of a string not at all. The zero Scanner is
-// not usable: see Reset.
+// header once, however the bytes are cut, and never at those of a string. The zero Scanner is not
+// usable: see Reset.
 type Scanner struct {
 	limits *Limits
-	max    int  // offset at which the struct ends at the latest
-	off    int  // of what comes next
+	max    int  // offset at which the struct must have ended
+	off    int  // where the scan goes on
 	voids  bool // a field may be of type Void
 	open   []level
 	first  [DefaultMaxDepth]level // open's memory, unless the limit is higher
@@ -17,34 +17,34 @@ type Scanner struct {
 // level is a struct or container whose end has not come yet.
 type level struct {
 	struc bool // fields up to Stop; left and the types have no meaning
-	left  int  // elements to come; keys and values count one each
+	left  int  // elements to come; each key and each value counts as one
 	next  Type // of the next element
-	other Type // of the one after that, which they take turns with
+	other Type // of the one after that; next and other take turns
 }
 
-// Reset begins a new struct at offset off of the bytes, which may end at offset end at the latest.
+// Reset begins a new struct at offset off of the bytes, which must end at offset end or before.
 func (s *Scanner) Reset(l *Limits, off, end int) {
 	s.limits, s.max, s.off, s.voids = l, max(end, off), off, false
 	s.open = append(s.first[:0], level{struc: true})
 }
 
-// AcceptVoid has the scanner take a field of type Void for a struct until the next Reset. Kitex's
-// generic services write one as the result of a method that has none.
+// AcceptVoid makes the scanner take a field of type Void for a struct until the next Reset. Kitex's
+// generic services write such a field as the result of a method without a result.
 func (s *Scanner) AcceptVoid() { s.voids = true }
 
-// Offset returns where the scanner goes on: all before it belongs to the struct. It may be behind
-// the end of the bytes that were scanned.
+// Offset returns where the scanner goes on: all bytes before it belong to the struct. It may be
+// after the end of the scanned bytes.
 func (s *Scanner) Offset() int { return s.off }
 
-// Drop has the bytes begin n later from now on, at most at Offset.
+// Drop says that from now on the bytes begin n later. n is at most Offset.
 func (s *Scanner) Drop(n int) {
 	s.off -= n
 	s.max -= n
 }
 
-// Scan goes on in b, which holds all bytes so far, those before the struct included and those
-// dropped left out. If the struct ends there, done is true and size is the offset of its end;
-// otherwise it ends at size or later, which is more than len(b).
+// Scan goes on in b, which holds all bytes so far, including those before the struct and excluding
+// those dropped. If the struct ends in b, done is true and size is the offset of its end. Otherwise
+// it ends at size or later, and size is more than len(b).
 func (s *Scanner) Scan(b []byte) (size int, done bool, err error) {
 	for len(s.open) > 0 {
 		top := &s.open[len(s.open)-1]
@@ -84,7 +84,7 @@ func (s *Scanner) Scan(b []byte) (size int, done bool, err error) {
 	return s.off, true, nil
 }
 
-// more reports that n bytes from s.off on are not all there.
+// more reports that the n bytes from s.off on are not all in b.
 func (s *Scanner) more(n int) (size int, done bool, err error) {
 	if size = s.off + n; size > s.max {
 		return 0, false, badCount(s.off, size, s.max)
@@ -92,8 +92,9 @@ func (s *Scanner) more(n int) (size int, done bool, err error) {
 	return size, false, nil
 }
 
-// value steps over header bytes and the value of type t behind, or into it if it has parts. If that
-// takes more bytes than there are, it returns how many from s.off on, and nothing has changed.
+// value steps over header bytes and the value of type t after them, or into the value if it has
+// parts. If b lacks bytes for that, value returns how many it needs from s.off on, and changes
+// nothing.
 func (s *Scanner) value(b []byte, t Type, header int, top *level) (need int, err error) {
 	at := s.off + header
 	inner := level{}
@@ -136,7 +137,7 @@ func (s *Scanner) value(b []byte, t Type, header int, top *level) (need int, err
 		if size == 0 {
 			return 0, badType(s.off, t)
 		}
-		at += size // more asks for them
+		at += size // b may lack these bytes: more asks for them
 	}
 	return 0, s.step(t, at, top, inner)
 }
@@ -160,7 +161,7 @@ func (s *Scanner) count(b []byte, at int, key, value Type, skip int) (int, error
 	return n, nil
 }
 
-// step makes off the place to go on: one element of top is behind it or, as inner, is next.
+// step moves the scanner to off: it has passed one element of top, or enters that element as inner.
 func (s *Scanner) step(t Type, off int, top *level, inner level) error {
 	s.off = off
 	if !top.struc {

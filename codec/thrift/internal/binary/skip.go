@@ -1,7 +1,7 @@
 package binary
 
-// Skip returns how many bytes the value of type t takes that b begins with. The value may have
-// depth structs and containers inside one another.
+// Skip returns how many bytes the value of type t at the start of b takes. At most depth structs
+// and containers may be inside one another.
 func Skip(b []byte, t Type, depth int, l *Limits) (n int, err error) {
 	return SkipAt(b, 0, t, depth, l)
 }
@@ -11,8 +11,8 @@ func SkipStruct(b []byte, depth int, l *Limits) (n int, err error) {
 	return skipStruct(b, 0, depth, l)
 }
 
-// SkipAt is Skip for the value at offset off of b: it returns the offset behind, and so
-// counts the offsets of errors.
+// SkipAt is Skip for the value at offset off of b: it returns the offset after the value, and the
+// offsets of errors count from the start of b.
 func SkipAt(b []byte, off int, t Type, depth int, l *Limits) (next int, err error) {
 	if size := int(fixedSizes[t]); size > 0 {
 		if len(b)-off < size {

@@ -2,6 +2,6 @@
 
 package charge
 
-// dynamicText is what dynamicgo takes for a byte of JSON where it has no native code, or on
-// Windows: its buffer grows as append lets it.
+// dynamicText is what dynamicgo takes for a byte of JSON without native code, or on Windows: its
+// buffer grows like append's.
 const dynamicText = 4

@@ -13,12 +13,12 @@ func IsGeneric(t reflect.Type) bool {
 	return t == reflect.TypeFor[*generic.Args]() || t == reflect.TypeFor[*generic.Result]()
 }
 
-// UnknownReaderError is what a message is refused with because its reader is not known well enough
-// to check the message for it: a part of Kitex that this module reads by name is not there, or is
-// another than this module knows. It is no fault of the message's.
+// UnknownReaderError is the error of a message whose reader is not known well enough to check the
+// message: a part of Kitex that this module reads by name is missing or different. The message is
+// not at fault.
 type UnknownReaderError struct {
 	Reader reflect.Type // Kitex's type
-	Field  string       // that Reader lacks, or has with another type; empty: all of it is unknown
+	Field  string       // missing in Reader, or of another type; empty: Reader is unknown
 }
 
 // Error implements error.
@@ -31,13 +31,13 @@ func (e *UnknownReaderError) Error() string {
 }
 
 // Generic returns the reader of v, the arguments or the result of a generic call of method. payload
-// is how long the message is, 0 if that is not known: some readers then go another way.
+// is the length of the message, 0 if it is not known: some readers then read in another way.
 //
-// Nothing exported tells how Kitex reads the call, so that Generic reads unexported fields by name.
-// If one is not there, or Kitex has a reader that is new, the error is an *UnknownReaderError:
-// without the declared types nothing keeps dynamicgo from taking a value for one of another type. A
-// reader that is not Kitex's is treated as other code without an IDL is: by the message's own
-// types, and as the costliest.
+// No exported API tells how Kitex reads the call, so Generic reads unexported fields by name. If
+// one is missing, or Kitex has a new reader, the error is an *UnknownReaderError: without the
+// declared types nothing keeps dynamicgo from taking a value for one of another type. A reader that
+// is not Kitex's is treated like other code without an IDL: by the message's own types, and as the
+// costliest.
 func Generic(v any, method string, payload int) (Reader, error) {
 	inner := fields{of: v}
 	reader := get[any](&inner, "inner")
@@ -65,7 +65,7 @@ func Generic(v any, method string, payload int) (Reader, error) {
 	return Reader{Costs: &Any}, nil
 }
 
-// isKitex reports whether Kitex's package of readers has the type t, or the type that it points to.
+// isKitex reports whether t, or the type that it points to, is in Kitex's package of readers.
 func isKitex(t reflect.Type) bool {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -73,8 +73,8 @@ func isKitex(t reflect.Type) bool {
 	return t.PkgPath() == reflect.TypeFor[genericthrift.ReadJSON]().PkgPath()
 }
 
-// reader returns r with the type that the method is declared to take, or to return. A method that
-// is not declared has none, and Kitex's readers refuse it before they read.
+// reader returns r with the declared type of the method's arguments or result. An undeclared method
+// has none, and Kitex's readers refuse it before they read.
 func (f *fields) reader(r Reader, method string, result bool) (Reader, error) {
 	service := get[*descriptor.ServiceDescriptor](f, "svc")
 	if f.err != nil {
@@ -107,7 +107,7 @@ func structReader(f *fields, method string, result bool) (Reader, error) {
 	return f.reader(r, method, result)
 }
 
-// httpReader returns the reader of HTTP responses, which reads a method's result always.
+// httpReader returns the reader of HTTP responses, which always reads a method's result.
 func httpReader(f *fields, method string, payload int) (Reader, error) {
 	if get[bool](f, "dynamicgoEnabled") && payload > 0 {
 		return f.reader(Reader{Costs: &DynamicHTTP, Fills: FillsAll, Takes: TakesSetsForLists}, method, true)

@@ -12,19 +12,19 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// How long the JSON of a message's parts is, in bytes.
+// Lengths of the JSON of a message's parts, in bytes.
 const (
 	bracketText  = 2
 	commaText    = 1
-	pairText     = 4  // quotes of a key that is none itself, colon and comma
-	maxEmptyText = 5  // of a value that is not there: false
-	doubleText   = 24 // of a float at most
+	pairText     = 4  // quotes of a key that is not a string, colon and comma
+	maxEmptyText = 5  // false, as a missing value
+	doubleText   = 24 // a float, at most
 	escapeText   = 6  // \u0000
 )
 
 func nameText(f *descriptor.FieldDescriptor) int { return len(f.FieldName()) + pairText }
 
-// numberText returns how long the number that b begins with is as text.
+// numberText returns the length of the number at the start of b as text.
 func numberText(t binary.Type, b []byte) int {
 	var v int64
 	switch t {
@@ -47,7 +47,7 @@ func numberText(t binary.Type, b []byte) int {
 	return digits(uint64(v))
 }
 
-// decimalText returns how long a double of these bits is as text without an exponent, at most:
+// decimalText returns the greatest length of a double with these bits as text without an exponent:
 // 0.000… for the smallest, and 309 digits for the largest.
 func decimalText(b uint64) int {
 	exponent := int(b>>doubleMantissaBits&doubleExponentMask) - doubleExponentBias
@@ -61,10 +61,10 @@ const (
 	doubleExponentBias = 1023
 )
 
-// digits returns how many digits v has, or one more.
+// digits returns the number of digits of v, or one more.
 func digits(v uint64) int { return bits.Len64(v)*3/10 + 1 }
 
-// stringText returns how long a string or binary is as text.
+// stringText returns the length of a string or binary as text.
 func stringText(d *descriptor.TypeDescriptor, b []byte) int {
 	encoded := base64.StdEncoding.EncodedLen(len(b)) + 2
 	if d != nil && d.Name == "binary" {
@@ -73,7 +73,7 @@ func stringText(d *descriptor.TypeDescriptor, b []byte) int {
 	return escaped(b)
 }
 
-// escaped returns how long b is as a string of JSON, at most.
+// escaped returns the greatest length of b as a JSON string.
 func escaped(b []byte) int {
 	n := 2
 	for len(b) > 0 {
@@ -95,7 +95,7 @@ func escaped(b []byte) int {
 	return n
 }
 
-// valueText returns how long a default is as text.
+// valueText returns the length of a default as text.
 func valueText(v any) int {
 	switch v := v.(type) {
 	case string:

@@ -2,13 +2,13 @@ package charge
 
 import "reflect"
 
-// Typed returns the costs of code that reads a message into a value of type t by its own lights: a
-// type that Kitex's generator did not make, or without its tags. Every struct costs as much as the
-// largest that t leads to, and so does every element and every pair.
+// Typed returns the costs of code that reads a message into a value of type t in its own way: a
+// type that Kitex's generator did not make, or one without its tags. Every struct costs as much as
+// the largest struct that t leads to, and so do every element and every pair.
 //
-// Only exported fields lead anywhere, those of embedded structs included: what else a hand-written
-// type refers to, a client or a logger, no message is read into. A type that keeps what it has read
-// in unexported fields is charged the least that a struct, an element and a pair may cost.
+// Only exported fields count, including those of embedded structs: no message is read into what
+// else a hand-written type refers to, such as a client or a logger. A type that keeps what it has
+// read in unexported fields is charged the least that a struct, an element and a pair may cost.
 func Typed(t reflect.Type) *Costs {
 	s := sizes{structure: minStruct, element: boxed, pair: 2 * boxed, seen: make(map[reflect.Type]bool)}
 	s.add(t)
@@ -19,20 +19,20 @@ func Typed(t reflect.Type) *Costs {
 	}
 }
 
-// A map's table has eight slots at least, and up to 16/7 for each pair.
+// A map's table has at least eight slots, and up to 16/7 slots for each pair.
 const (
 	groupSlots          = 8
 	maxSlotsNumerator   = 16
 	maxSlotsDenominator = 7
 )
 
-// minStruct is what a struct is charged at least.
+// minStruct is the least that a struct is charged.
 const minStruct = 64
 
-// rounded returns how many bytes an allocation of n takes at most.
+// rounded returns the most bytes that an allocation of n takes.
 func rounded(n int) int { return n + n/8 + boxed }
 
-// sizes has the largest sizes of what a type leads to.
+// sizes has the largest sizes of the types that a type leads to.
 type sizes struct {
 	structure, element, pair int
 	seen                     map[reflect.Type]bool

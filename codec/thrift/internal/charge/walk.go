@@ -10,45 +10,45 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// Reader is what is known of the code that will read a message. The zero value charges nothing.
+// Reader says how other code will read a message. The zero value charges nothing.
 type Reader struct {
-	Costs    *Costs                     // nil: none
-	Declared *descriptor.TypeDescriptor // what the message is declared to be; nil: not known
+	Costs    *Costs                     // nil: no costs
+	Declared *descriptor.TypeDescriptor // the message's declared type; nil: unknown
 	Fills    Fills
 	Takes    Takes
 }
 
-// Takes is a set of what a reader makes of values besides what their declaration says.
+// Takes is a set of ways in which a reader departs from the declaration of values.
 type Takes uint8
 
 const (
 	// TakesSetsForLists is set for a reader that reads a field's set where a list is declared, and
 	// the reverse: both have the same bytes.
 	TakesSetsForLists Takes = 1 << iota
-	// TakesStructsAlone is set for a reader that panics if the result is no struct.
+	// TakesStructsAlone is set for a reader that panics if the result is not a struct.
 	TakesStructsAlone
-	// TakesByteSlices is set for a reader whose binaries are slices of bytes, which are no keys.
+	// TakesByteSlices is set for a reader whose binaries are slices of bytes, which cannot be keys.
 	TakesByteSlices
 )
 
-// Fills says which fields a reader sets in a struct that has none of them in the message.
+// Fills says which fields a reader sets in a struct if the message does not.
 type Fills uint8
 
-// The values of Fills. Kitex's readers always set those with a default.
+// The values of Fills. Kitex's readers always set the fields with a default.
 const (
-	FillsDefaults Fills = iota // no others
-	FillsRequired              // all that are not optional
+	FillsDefaults Fills = iota // no other fields
+	FillsRequired              // all fields that are not optional
 	FillsAll
 )
 
-// Walk returns how many bytes the struct takes that b begins with, or why it is none within the
-// limits, or not one that the reader may get.
+// Walk returns how many bytes the struct at the start of b takes, or why it breaks the limits or
+// the reader may not get it.
 func (r Reader) Walk(b []byte, l *binary.Limits) (n int, err error) {
 	n, _, err = r.Measure(b, l)
 	return n, err
 }
 
-// Measure is Walk, and returns how many bytes the reader is charged besides.
+// Measure is Walk, and also returns how many bytes the reader is charged.
 func (r Reader) Measure(b []byte, l *binary.Limits) (n int, memory int64, err error) {
 	costs := r.Costs
 	if costs == nil {
@@ -64,20 +64,20 @@ func (r Reader) Measure(b []byte, l *binary.Limits) (n int, memory int64, err er
 	return n, int64(l.MaxElementBytes) - w.left, err
 }
 
-// walk is one Walk. A descriptor that is nil stands for whatever the message says.
+// walk is the state of one Walk. A nil descriptor stands for the types that the message gives.
 type walk struct {
 	b      []byte
 	limits *binary.Limits
 	costs  *Costs
 	fills  Fills
 	takes  Takes
-	left   int64 // bytes that the reader may allocate yet
+	left   int64 // bytes that the reader may still allocate
 
-	filled map[filledKey]int // what filledIn found, of structs that have any
-	inBody reflect.Type      // of the mapping of fields that a response's body has; nil if Header is 0
+	filled map[filledKey]int // results of filledIn, for structs that have any
+	inBody reflect.Type      // type of the mapping to a response's body; nil if Header is 0
 }
 
-// filledKey is a struct, and the costs that it is charged by.
+// filledKey is a struct and the costs that it is charged by.
 type filledKey struct {
 	of    *descriptor.StructDescriptor
 	costs *Costs
@@ -99,7 +99,7 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 	if err := w.charge(off, 1, w.costs.Struct+w.filledIn(d)); err != nil {
 		return off, err
 	}
-	bare := d != nil && d.Struct == nil // Kitex's readers panic at a field of it
+	bare := d != nil && d.Struct == nil // Kitex's readers panic at any field of it
 	for {
 		t, id, next, err := w.fieldHeader(off)
 		if err != nil {
@@ -117,8 +117,8 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 	}
 }
 
-// fieldHeader is binary.FieldHeader, and takes the type of a result that is none, as Kitex's
-// generic services write it: a struct without fields.
+// fieldHeader is binary.FieldHeader, and also accepts the type that Kitex's generic services write
+// for a result of a method without a result: a struct without fields.
 func (w *walk) fieldHeader(off int) (t binary.Type, id int16, next int, err error) {
 	if len(w.b)-off > voidHeaderSize && binary.Type(w.b[off]) == binary.Void {
 		return binary.Void, int16(bigendian.BigEndian.Uint16(w.b[off+1:])), off + voidHeaderSize, nil
@@ -128,7 +128,7 @@ func (w *walk) fieldHeader(off int) (t binary.Type, id int16, next int, err erro
 
 const voidHeaderSize = 3 // type and ID
 
-// filledIn returns what the fields cost that the reader sets in every struct of type d.
+// filledIn returns the cost of the fields that the reader sets in every struct of type d.
 func (w *walk) filledIn(d *descriptor.TypeDescriptor) (cost int) {
 	if d == nil || d.Struct == nil || w.fills == FillsDefaults && len(d.Struct.DefaultFields) == 0 {
 		return 0
@@ -150,16 +150,16 @@ func (w *walk) filledIn(d *descriptor.TypeDescriptor) (cost int) {
 	return cost
 }
 
-// defaultOf returns what the field f costs whose default is filled in.
+// defaultOf returns the cost of the field f, whose default is filled in.
 func (w *walk) defaultOf(f *descriptor.FieldDescriptor) int {
 	cost := w.costs.Field + w.costs.Text*(nameText(f)+valueText(f.DefaultValue))
 	if f.ValueMapping != nil && w.costs.Mapped != nil {
-		cost += w.costs.Map + text*valueText(f.DefaultValue) // a text for a digit at most
+		cost += w.costs.Map + text*valueText(f.DefaultValue) // at most a text for each digit
 	}
 	return cost
 }
 
-// unset returns what the field f costs that the message does not set.
+// unset returns the cost of the field f, which the message does not set.
 func (w *walk) unset(f *descriptor.FieldDescriptor) int {
 	if w.fills == FillsDefaults || w.fills == FillsRequired && f.Optional {
 		return 0
@@ -167,7 +167,7 @@ func (w *walk) unset(f *descriptor.FieldDescriptor) int {
 	return w.costs.Empty + w.costs.Text*(nameText(f)+maxEmptyText) + w.header(f)
 }
 
-// field walks over the value at offset off of the field id of a struct of type d.
+// field walks over the value at offset off, of the field id of a struct of type d.
 func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off, depth int) (int, error) {
 	if d == nil {
 		if err := w.charge(off, 1, w.costs.Field); err != nil {
@@ -194,7 +194,7 @@ func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off,
 	return w.fieldValue(f, t, off, depth)
 }
 
-// fieldValue walks over the value of a field, which is charged as the reader treats the field.
+// fieldValue walks over the value of a field and charges it as the reader treats the field.
 func (w *walk) fieldValue(f *descriptor.FieldDescriptor, t binary.Type, off, depth int) (int, error) {
 	usual := w.costs
 	if f.IsException && w.costs.Thrown != nil {
@@ -208,7 +208,7 @@ func (w *walk) fieldValue(f *descriptor.FieldDescriptor, t binary.Type, off, dep
 	return next, err
 }
 
-// header returns what the field f costs if its annotation may put it elsewhere than into a
+// header returns the cost of the field f if its annotation may put it elsewhere than into a
 // response's body.
 func (w *walk) header(f *descriptor.FieldDescriptor) int {
 	if w.costs.Header == 0 || f.HTTPMapping == nil || reflect.TypeOf(f.HTTPMapping) == w.inBody {
@@ -217,8 +217,8 @@ func (w *walk) header(f *descriptor.FieldDescriptor) int {
 	return w.costs.Header
 }
 
-// fits refuses a value of type t at offset off unless it is of the declared type. A reader that
-// does not compare them would take the value's bytes for something else: for structs that nest
+// fits refuses a value of type t at offset off unless it has the declared type. A reader that does
+// not compare the types would take the value's bytes for something else: for structs that nest
 // without bound, or for a count that the walk has not seen.
 func (w *walk) fits(d *descriptor.TypeDescriptor, t binary.Type, off int, inField bool) error {
 	if d == nil || d.Type == descriptor.Type(t) {
@@ -259,7 +259,7 @@ func (w *walk) value(d *descriptor.TypeDescriptor, t binary.Type, off, depth int
 	return next, w.numbers(t, off, 1)
 }
 
-// numbers charges for n values of type t, all of one size, from offset off on.
+// numbers charges for n values of type t, all of one size, at offset off.
 func (w *walk) numbers(t binary.Type, off, n int) error {
 	if err := w.charge(off, n, w.costs.Number); err != nil || w.costs.Text == 0 {
 		return err
@@ -316,7 +316,7 @@ func (w *walk) list(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 		return off, err
 	}
 	if size := elem.FixedSize(); size > 0 {
-		return next + n*size, w.numbers(elem, next, n) // ListHeader has looked at the bytes left
+		return next + n*size, w.numbers(elem, next, n) // ListHeader has checked the bytes left
 	}
 	for range n {
 		if next, err = w.value(d, elem, next, depth-1); err != nil {
@@ -367,8 +367,8 @@ func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) 
 	return next, nil
 }
 
-// hashable reports whether the reader's map can have keys of type t, declared as d: Kitex's panics
-// at others.
+// hashable reports whether the reader's map can have keys of type t, declared as d: Kitex's maps
+// panic at others.
 func (w *walk) hashable(d *descriptor.TypeDescriptor, t binary.Type) bool {
 	if t == binary.String {
 		return w.takes&TakesByteSlices == 0 || d == nil || d.Name != "binary"

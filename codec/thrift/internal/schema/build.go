@@ -11,7 +11,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
-// unknownField is the name of the field in which generated structs keep what they do not know.
+// unknownField is the name of the field in which generated structs keep unknown fields.
 const unknownField = "_unknownFields"
 
 // builder makes the schemas of a type and of those below it.
@@ -20,7 +20,7 @@ type builder struct {
 	types typecache.Graph[Struct]
 }
 
-// node is a type that is being looked at.
+// node is a type in progress.
 type node = typecache.Node[Struct]
 
 // build looks at t and all types below it.
@@ -55,7 +55,7 @@ func (b *builder) nodeOf(t reflect.Type, user *node) *node {
 	return b.types.Node(t, user, func() *Struct { return &Struct{Type: t, byID: map[int16]*Field{}} })
 }
 
-// structOf returns the schema of t, of which a value is in user.
+// structOf returns the schema of t. A value of t is in user.
 func (b *builder) structOf(t reflect.Type, user *node) (*Struct, error) {
 	if s, err, ok := b.cache.Lookup(t); ok {
 		return s, err
@@ -77,7 +77,7 @@ func (b *builder) readFields(n *node) error {
 		}
 		tag, err := tagOf(f.Tag)
 		if errors.Is(err, errNoTag) && !generated {
-			foreign = f.Name // which Frugal does not touch
+			foreign = f.Name // Frugal ignores it
 			continue
 		}
 		if err == nil && !f.IsExported() {
@@ -111,7 +111,7 @@ func (b *builder) addField(n *node, i int, f reflect.StructField, tag fieldTag) 
 	return nil
 }
 
-// index makes the fields be found by their IDs.
+// index makes the fields available by their IDs.
 func (s *Struct) index() error {
 	for i := range s.Fields {
 		f := &s.Fields[i]
@@ -130,7 +130,7 @@ func (s *Struct) index() error {
 	return nil
 }
 
-// valueOf returns what is declared of values of a Go type that the tag of a field of n calls typ.
+// valueOf returns the declaration of values of Go type t, which the tag of a field of n calls typ.
 func (b *builder) valueOf(t reflect.Type, typ *tagType, n *node) (v *Value, err error) {
 	v = &Value{Type: t}
 	switch t.Kind() {
@@ -204,8 +204,8 @@ func (b *builder) setMap(v *Value, typ *tagType, n *node) (err error) {
 // enumName stands for the name that the IDL gives to an enum.
 const enumName = "an enum's name"
 
-// scalars are the types without parts. Where the tag has no type the first that fits the Go type
-// holds.
+// scalars are the types without parts. If the tag has no type, the first entry that fits the Go
+// type holds.
 var scalars = [...]struct {
 	name string
 	kind reflect.Kind

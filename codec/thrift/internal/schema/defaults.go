@@ -12,8 +12,7 @@ func (s *Struct) measure() {
 }
 
 // measureDefaults returns how many bytes the default values of a struct type take, without the
-// struct itself. What two instances have in common, such as a constant, is not allocated for
-// either.
+// struct itself. Memory that two instances share, such as a constant, is not counted.
 func measureDefaults(t reflect.Type) int64 {
 	one, other := withDefaults(t), withDefaults(t)
 	if !one.IsValid() || !other.IsValid() {
@@ -26,8 +25,8 @@ func measureDefaults(t reflect.Type) int64 {
 	return m.total
 }
 
-// withDefaults returns a new struct with its default values, and no value if it has none or its
-// code panics.
+// withDefaults returns a new struct with its default values, or no value if the type has none or
+// its code panics.
 func withDefaults(t reflect.Type) (v reflect.Value) {
 	p := reflect.New(t)
 	d, ok := p.Interface().(Defaulter)
@@ -43,13 +42,13 @@ func withDefaults(t reflect.Type) (v reflect.Value) {
 	return p.Elem()
 }
 
-// meter adds up what values point to, each place in memory once.
+// meter adds up what values point to, and counts each place in memory once.
 type meter struct {
-	seen  map[uintptr]bool // addresses that are counted already
+	seen  map[uintptr]bool // addresses that are already counted
 	total int64
 }
 
-// first counts size bytes at an address, and reports whether it is the first time.
+// first counts size bytes at an address if it was not counted before, and reports whether it did.
 func (m *meter) first(at uintptr, size int64) bool {
 	if size == 0 || m.seen[at] {
 		return false

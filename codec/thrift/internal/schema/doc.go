@@ -1,4 +1,4 @@
-// Package schema knows what a generated struct declares: the IDs, requiredness and types of its
+// Package schema reads what a generated struct declares: the IDs, requiredness and types of its
 // fields, and how much memory a value of each type takes.
 //
 // What is declared comes from the tags that Kitex's generator gives to fields. There are two
@@ -7,12 +7,12 @@
 //	frugal:"ID,requiredness,type"
 //	thrift:"name,ID[,requiredness[,type]]"
 //
-// The second leaves out the type where the Go type says the same. Older generators leave it out
-// also where the Go type does not tell a list from a set, or an i64 from an enum. There the
-// struct's own code says which it is: it writes a sample, and the type stands in what it wrote.
+// The second leaves out the type if the Go type says the same. Older generators leave it out also
+// where the Go type does not tell a list from a set, or an i64 from an enum. There the struct's own
+// code decides: Of lets it write a sample and reads the type from that.
 //
 // Decoding and encoding (package compiled), checking (package shape) and accounting all use the
-// Struct that Of returns, so that they agree on every type.
+// Struct that Of returns, so they agree on every type.
 //
 // # Memory
 //

@@ -5,25 +5,25 @@ import (
 	"reflect"
 )
 
-// What the runtime's maps are made of.
+// The parts of the runtime's maps.
 const (
 	mapBytes     = 48   // the map itself
-	groupSlots   = 8    // pairs of a group, beside a word that controls them
-	maxTable     = 1024 // pairs for which a table has room; larger maps have several tables
-	maxInline    = 128  // a longer key or element stands elsewhere, and the map has its address
+	groupSlots   = 8    // pairs of a group, besides its control word
+	maxTable     = 1024 // pairs that a table has room for; larger maps have several
+	maxInline    = 128  // a longer key or element is stored elsewhere, by its address
 	pointerBytes = bits.UintSize / 8
 )
 
-// sizes is what the elements of a container take.
+// sizes is what the elements of a container take, in bytes.
 type sizes struct {
-	wire     int   // bytes of the smallest on the wire; of the smallest pair of a map
-	slot     int64 // bytes in the slice's array; in the map's table, of a pair
-	object   int64 // bytes of the struct that an element, or the key and the element of a pair, are or point to
-	defaults int64 // bytes that the default values of such structs take
-	scratch  int64 // bytes for a key and an element on their way into a map
+	wire     int   // the smallest element on the wire; the smallest pair of a map
+	slot     int64 // an element in the slice's array; a pair in the map's table
+	object   int64 // the structs that an element or a pair is or points to
+	defaults int64 // the default values of such structs
+	scratch  int64 // a key and an element on their way into a map
 }
 
-// setSizes sets what the accounting needs, of v and its parts. All structs are measured.
+// setSizes sets what the accounting needs, for v and its parts. All structs are already measured.
 func (v *Value) setSizes() {
 	if v.Elem == nil {
 		return
@@ -34,7 +34,7 @@ func (v *Value) setSizes() {
 		v.Key.setSizes()
 		v.sizes.wire += v.Key.MinWire()
 		v.sizes.slot = inline(v.Key.Type) + inline(v.Elem.Type)
-		v.sizes.slot += v.sizes.slot / groupSlots // of the word of a group, and of padding
+		v.sizes.slot += v.sizes.slot / groupSlots // a group's control word, and padding
 		v.sizes.scratch = Allocated(int64(v.Key.Type.Size())) + Allocated(int64(v.Elem.Type.Size()))
 		v.sizes.object = beside(v.Key.Type) + beside(v.Elem.Type)
 		v.Key.addObject(&v.sizes)
@@ -42,8 +42,8 @@ func (v *Value) setSizes() {
 	v.Elem.addObject(&v.sizes)
 }
 
-// addObject adds the struct that an element or key points to, or that it is: generated code reads
-// it elsewhere first, and copies it.
+// addObject adds the struct that an element or key points to or is: generated code first reads it
+// into other memory, and then copies it.
 func (v *Value) addObject(to *sizes) {
 	if v.Fields != nil {
 		to.defaults += v.Fields.defaults
@@ -51,8 +51,8 @@ func (v *Value) addObject(to *sizes) {
 	}
 }
 
-// inline returns how many bytes a key or element takes in a map's table, and beside how many
-// elsewhere.
+// inline returns how many bytes a key or element takes in a map's table, and beside how many it
+// takes elsewhere.
 func inline(t reflect.Type) int64 {
 	if t.Size() > maxInline {
 		return pointerBytes
@@ -67,8 +67,8 @@ func beside(t reflect.Type) int64 {
 	return 0
 }
 
-// Memory returns how many bytes a list, set or map of n elements takes, with the structs that they
-// point to.
+// Memory returns how many bytes a list, set or map of n elements takes, including the structs that
+// they point to.
 func (v *Value) Memory(n int) int64 {
 	count := int64(n)
 	switch {
@@ -86,13 +86,13 @@ func (v *Value) Memory(n int) int64 {
 	return m
 }
 
-// tables returns how many bytes the tables of a map of n pairs take, n > 0.
+// tables returns how many bytes the tables of a map of n pairs take. n is positive.
 func (v *Value) tables(n int) int64 {
 	if n <= groupSlots {
 		return Allocated(groupSlots*v.sizes.slot + groupSlots)
 	}
-	// A table is at most seven eighths full. Of the tables of a map that has several, some fill up
-	// before the others, and are replaced by two.
+	// A table is at most seven eighths full. If a map has several tables, some fill up before the
+	// others and are replaced by two.
 	slots := int64(1) << bits.Len(uint(n*8/7-1))
 	if n*8/7 > maxTable/2 {
 		slots *= 2
@@ -101,7 +101,7 @@ func (v *Value) tables(n int) int64 {
 }
 
 // Allocated returns how many bytes the allocator takes for n: its sizes are up to an eighth apart,
-// and values above 512 bytes have a word in front of them.
+// and values above 512 bytes have a word in front.
 func Allocated(n int64) int64 {
 	if n > 512 {
 		n += 8
@@ -114,7 +114,7 @@ func Allocated(n int64) int64 {
 }
 
 // Memory returns how many bytes the field's value takes besides the struct that has the field,
-// except for the arrays and tables of containers.
+// without the arrays and tables of containers.
 func (f *Field) Memory() int64 {
 	switch {
 	case f.Boxed:

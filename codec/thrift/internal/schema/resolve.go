@@ -12,8 +12,8 @@ import (
 
 var errUntold = errors.New("tag does not tell a list from a set")
 
-// resolve finds the types that the tags do not tell, in what the struct's own code writes. Where
-// there is no such code, what reads the struct takes a list for a list and a set for a set, and so
+// resolve finds the types that the tags do not give, in what the struct's own code writes. Where
+// there is no such code, the reader of the struct takes a list for a list and a set for a set. So
 // do the fields here: they accept both.
 func (s *Struct) resolve() error {
 	for i := range s.Fields {
@@ -40,9 +40,9 @@ func (v *Value) hasUntold() bool {
 	return v != nil && (v.Other != 0 || v.Key.hasUntold() || v.Elem.hasUntold())
 }
 
-// settleParts decides what elements and keys of an untold type are. Code that reads a container
-// does not look at the type that the message gives them, so that there must be one. The compilers
-// give methods to enums and none to typedefs.
+// settleParts decides the type of elements and keys that neither tag nor code gives. Code that
+// reads a container does not look at the type that the message gives them, so there must be one
+// type. The compilers give methods to enums and none to typedefs.
 func (v *Value) settleParts() {
 	for _, part := range []*Value{v.Key, v.Elem} {
 		if part == nil {
@@ -51,13 +51,13 @@ func (v *Value) settleParts() {
 		if part.Other == binary.I32 && part.Type.Implements(reflect.TypeFor[fmt.Stringer]()) {
 			part.Wire, part.Enum = binary.I32, true
 		}
-		part.Other = 0 // lists and sets are laid out alike
+		part.Other = 0 // lists and sets have the same layout
 		part.settleParts()
 	}
 }
 
-// written returns what the struct's own code writes if only f is set, nil if the struct has no such
-// code.
+// written returns what the struct's own code writes if only f is set, or nil if the struct has no
+// such code.
 func (s *Struct) written(f *Field) (b []byte, err error) {
 	object := reflect.New(s.Type)
 	fast, ok := object.Interface().(thrift.FastCodec)
@@ -78,7 +78,7 @@ func (s *Struct) written(f *Field) (b []byte, err error) {
 	return thrift.FastMarshal(fast), nil
 }
 
-// sample gives the variable to, of which the zero value may not be written, a value. Containers get
+// sample gives a value to the variable to, because code may not write a zero value. Containers get
 // one element, and pointers to structs stay nil, which is written as an empty struct.
 func (v *Value) sample(to reflect.Value) {
 	switch {
@@ -96,7 +96,7 @@ func (v *Value) sample(to reflect.Value) {
 	}
 }
 
-// learn takes the types of f from a struct that begins b.
+// learn takes the types of f from the struct at the start of b.
 func (s *Struct) learn(f *Field, b []byte) error {
 	limits := binary.DefaultLimits()
 	for off := 0; ; {
@@ -116,8 +116,8 @@ func (s *Struct) learn(f *Field, b []byte) error {
 	}
 }
 
-// learn takes the types of v from its sample at offset off of b, which is written as a value of
-// type t. It returns the offset behind.
+// learn takes the types of v from its sample at offset off of b, written as a value of type t. It
+// returns the offset after the sample.
 func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next int, err error) {
 	if v.Other != 0 {
 		v.learnType(t)

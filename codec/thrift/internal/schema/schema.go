@@ -15,8 +15,7 @@ type Struct struct {
 	Type   reflect.Type
 	Fields []Field // in the order of the Go type
 
-	// KeepsUnknown says that the struct has a field, at UnknownOffset, for the fields it does not
-	// know.
+	// KeepsUnknown says that the struct has a field, at UnknownOffset, that keeps unknown fields.
 	KeepsUnknown  bool
 	UnknownOffset uintptr
 
@@ -25,20 +24,20 @@ type Struct struct {
 	MinWire int
 	// Memory is how many bytes a new struct takes, with its default values.
 	Memory int64
-	// Required has a bit for each of the first RequiredBits required fields, of which there are
-	// NumRequired.
+	// Required has a bit for each of the first RequiredBits required fields. NumRequired is the
+	// number of all required fields.
 	Required    uint64
 	NumRequired int
 
-	defaults int64 // what of Memory the default values take
+	defaults int64 // the part of Memory that the default values take
 	low      [lowIDs]*Field
 	byID     map[int16]*Field
 }
 
-// lowIDs is up to which ID a field is found without a map.
+// lowIDs is the ID below which a field is found without a map.
 const lowIDs = 32
 
-// Field is what is declared of one field.
+// Field is the declaration of one field.
 type Field struct {
 	Value
 	ID           int16
@@ -47,17 +46,17 @@ type Field struct {
 	Offset       uintptr
 	Requiredness Requiredness
 	Boxed        bool   // a scalar or string held by pointer
-	Number       int    // among the required fields, from zero on; -1 for one that is not required
-	Bit          uint64 // in Struct.Required, 0 for a field that has none there
+	Number       int    // among the required fields, from zero; -1 if it is not required
+	Bit          uint64 // in Struct.Required; 0 if it has none there
 }
 
-// Value is what is declared of the values of a field, or of a container's elements or keys.
+// Value is the declaration of the values of a field, or of a container's elements or keys.
 type Value struct {
 	Type   reflect.Type // without the pointer of a boxed field
 	Wire   binary.Type
-	Other  binary.Type // a second type on the wire, where neither the tag nor any code tells which; 0: none
-	Enum   bool        // an integer of four bytes on the wire that the IDL declares as an enum
-	Fields *Struct     // of a struct, in place or by pointer
+	Other  binary.Type // a second possible type, if neither tag nor code decides; 0: none
+	Enum   bool        // four bytes on the wire, declared as an enum
+	Fields *Struct     // of a struct, held by value or by pointer
 	Key    *Value      // of a map
 	Elem   *Value      // of a list, set or map
 
@@ -72,8 +71,8 @@ func (s *Struct) Field(id int16) *Field {
 	return s.byID[id]
 }
 
-// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as
-// keys or elements.
+// HasStructsInMaps reports whether a map, of the struct or of one below it, holds structs by value
+// as keys or elements.
 func (s *Struct) HasStructsInMaps() bool {
 	seen := map[*Struct]bool{}
 	var inStruct func(s *Struct) bool
@@ -99,7 +98,8 @@ func (s *Struct) HasStructsInMaps() bool {
 	return inStruct(s)
 }
 
-// Accepts reports whether a field is read from a value of type t. Generated code skips others.
+// Accepts reports whether a field is read from a value of type t. Generated code skips other
+// values.
 func (v *Value) Accepts(t binary.Type) bool { return t == v.Wire || v.Other != 0 && t == v.Other }
 
 // MinWire returns how many bytes the smallest value takes on the wire.
@@ -117,8 +117,8 @@ func (v *Value) MinWire() int {
 // smallest pair of a map.
 func (v *Value) MinElement() int { return v.sizes.wire }
 
-// SameLayout reports whether values of the two types have the same parts, so that generated code,
-// which does not look at the message's type, reads one as the other.
+// SameLayout reports whether values of the two types have the same parts. Generated code, which
+// does not look at the message's type, then reads one as the other.
 func SameLayout(a, b binary.Type) bool {
 	if a == b {
 		return true
@@ -129,19 +129,19 @@ func SameLayout(a, b binary.Type) bool {
 	return a.FixedSize() > 0 && a.FixedSize() == b.FixedSize()
 }
 
-// cache has what Of found.
+// cache keeps the results of Of.
 type cache = typecache.Cache[Struct]
 
-// known has results that depend on the type alone, so that it makes no difference who asked first.
+// known has results that depend on the type alone, so the order of calls makes no difference.
 //
 //nolint:gochecknoglobals // a cache of a pure function's results
 var known cache
 
-// Of returns what t, a struct or a pointer to one, declares. The error says why that is not known:
-// a field without a tag of the generator's, or one whose tag does not fit its type.
+// Of returns what t, a struct or a pointer to one, declares. It fails for a field without one of
+// the generator's tags, and for a tag that does not fit its field's type.
 //
-// The first call for a type takes a few microseconds for each type below it, later ones look it up.
-// It runs code of the types. If that code asks for the same type, it gets typecache.ErrBusy.
+// The first call for a type takes a few microseconds for each type below it; later calls look it
+// up. Of runs code of the types. If that code asks for the same type, it gets typecache.ErrBusy.
 func Of(t reflect.Type) (*Struct, error) {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -173,8 +173,8 @@ func (s *Struct) addRequired(f *Field) {
 	}
 }
 
-// setMinWire sets MinWire. The types of all fields are known, and no struct's size is: each counts
-// as its stop byte.
+// setMinWire sets MinWire. At this point the types of all fields are known, but the size of no
+// struct: each counts as its stop byte.
 func (s *Struct) setMinWire() {
 	s.MinWire = 1
 	for i := range s.Fields {

@@ -13,12 +13,12 @@ type Requiredness uint8
 
 // The values of Requiredness.
 const (
-	Default  Requiredness = iota + 1 // written always, read if it is there
-	Required                         // written always, an error if it is not there
+	Default  Requiredness = iota + 1 // always written, read if it is there
+	Required                         // always written, an error if it is not there
 	Optional                         // written if it is set
 )
 
-// String returns the word that tags have.
+// String returns the word that tags use.
 func (r Requiredness) String() string {
 	return [...]string{"requiredness unknown", Default: "default", Required: "required", Optional: "optional"}[r]
 }
@@ -27,10 +27,10 @@ func (r Requiredness) String() string {
 type fieldTag struct {
 	id           int16
 	requiredness Requiredness
-	typ          *tagType // nil: the Go type is to tell
+	typ          *tagType // nil: the Go type decides
 }
 
-// tagType is a type as a tag has it.
+// tagType is a type in a tag.
 type tagType struct {
 	name      string   // "i32", "list", the name of a struct or an enum
 	key, elem *tagType // of a container
@@ -49,8 +49,8 @@ func tagOf(tag reflect.StructTag) (fieldTag, error) {
 	return fieldTag{}, errNoTag
 }
 
-// parseFrugal reads a tag like "1,required,list<string>". What may follow says how Frugal is to
-// read the value.
+// parseFrugal reads a tag like "1,required,list<string>". More parts may follow that tell Frugal
+// how to read the value.
 func parseFrugal(tag string) (fieldTag, error) {
 	parts := strings.SplitN(tag, ",", 4)
 	if len(parts) < 3 {
@@ -68,7 +68,7 @@ func parseThrift(tag string) (fieldTag, error) {
 	return parseParts(tag, parts[1:])
 }
 
-// parseParts reads an ID, a requiredness and a type, of which only the ID must be there.
+// parseParts reads an ID, a requiredness and a type. Only the ID must be there.
 func parseParts(tag string, parts []string) (f fieldTag, err error) {
 	id, err := strconv.ParseInt(parts[0], 10, 16)
 	if err != nil {
@@ -98,7 +98,7 @@ func parseParts(tag string, parts []string) (f fieldTag, err error) {
 	return f, nil
 }
 
-// parseType reads a type, and returns what comes behind it.
+// parseType reads a type, and returns the rest of s.
 func parseType(s string) (t *tagType, rest string, err error) {
 	end := strings.IndexAny(s, "<>:")
 	if end < 0 {
@@ -138,7 +138,7 @@ func expect(s, prefix string) (string, error) {
 	return rest, nil
 }
 
-// isReserved reports whether the name is Thrift's own, so that neither a struct nor an enum has it.
+// isReserved reports whether the name is Thrift's own, so that no struct or enum can have it.
 func (t *tagType) isReserved() bool {
 	switch t.name {
 	case "bool", "byte", "i8", "i16", "i32", "i64", "double", "string", "binary", "uuid", "list", "set", "map", "void":
@@ -147,8 +147,7 @@ func (t *tagType) isReserved() bool {
 	return false
 }
 
-// parts returns the types of a container's keys and elements, nil where the tag says nothing about
-// them.
+// parts returns the types of a container's keys and elements, nil if the tag does not give them.
 func (t *tagType) parts() (key, elem *tagType) {
 	if t == nil {
 		return nil, nil

@@ -1,9 +1,9 @@
-// Package shape knows from the tags of a generated struct what it expects on the wire, and
-// checks a message against that before the struct's own code reads it.
+// Package shape checks a message against the tags of a generated struct before the struct's own
+// code reads the message.
 //
-// Generated code believes what it declares, not what the message says: the elements of a
-// container are read as the declared type whatever type the message gives them, and memory is
-// reserved for as many as it counts. A walk that knows the message's types alone can therefore be
-// passed by bytes that mean something else to the code behind it. This one follows the
-// declaration, so that the generated code reads what was checked.
+// Generated code follows its declaration, not what the message says: it reads the elements of a
+// container as the declared type whatever type the message gives them, and reserves memory for as
+// many as the message counts. So a walk that knows only the message's types can accept bytes that
+// mean something else to the generated code. This walk follows the declaration, so that the
+// generated code reads what was checked.
 package shape

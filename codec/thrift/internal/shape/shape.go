@@ -9,14 +9,14 @@ import (
 // Struct checks the messages of one generated type. It does not change.
 type Struct schema.Struct
 
-// Of returns the shape of t, a struct or a pointer to one. The error says why there is none: a
-// field without a tag of the generator's, or one whose tag does not fit its type. The type needs no
-// generated methods.
+// Of returns the shape of t, a struct or a pointer to one. It fails for a field without one of the
+// generator's tags, and for a tag that does not fit its field's type. The type needs no generated
+// methods.
 func Of(t reflect.Type) (*Struct, error) {
 	s, err := schema.Of(t)
 	return (*Struct)(s), err
 }
 
-// HasStructsInMaps reports whether a map, of the struct or of one below it, has structs in place as
-// keys or elements.
+// HasStructsInMaps reports whether a map, of the struct or of one below it, holds structs by value
+// as keys or elements.
 func (s *Struct) HasStructsInMaps() bool { return (*schema.Struct)(s).HasStructsInMaps() }

@@ -7,16 +7,16 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// Validate checks the struct that b begins with against the declaration and the limits, and returns
-// how many bytes it takes. Fields that are not declared, or have another type than declared, are
-// skipped by generated code, and here.
+// Validate checks the struct at the start of b against the declaration and the limits, and returns
+// how many bytes it takes. Like generated code, it skips fields that are not declared or have a
+// type other than declared.
 func (s *Struct) Validate(b []byte, l *binary.Limits) (n int, err error) {
 	n, _, err = s.Measure(b, l)
 	return n, err
 }
 
-// Measure is Validate, and returns also how much of Limits.MaxElementBytes reading the struct
-// takes.
+// Measure is Validate, and also returns how much of Limits.MaxElementBytes the reading of the
+// struct takes.
 func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes)}
 	n, err = w.structure((*schema.Struct)(s), 0, l.MaxDepth)
@@ -24,28 +24,28 @@ func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err e
 }
 
 // ValidateForPlan is Validate for a reader that keeps unknown fields in as much memory as strings
-// take, which is not accounted for. Generated code does not: it appends them one by one.
+// take, which is not counted. Generated code needs more: it appends them one by one.
 func (s *Struct) ValidateForPlan(b []byte, l *binary.Limits) (n int, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes), forPlan: true}
 	return w.structure((*schema.Struct)(s), 0, l.MaxDepth)
 }
 
-// appended is how many bytes appending takes for each byte in the end, those of the arrays before
+// appended is how many bytes generated code allocates for each byte that it appends, earlier arrays
 // included.
 const appended = 6
 
-// walk is one Validate.
+// walk is the state of one Validate.
 type walk struct {
 	b      []byte
 	limits *binary.Limits
-	memory int64 // bytes that values may take yet
+	memory int64 // bytes that values may still take
 
 	forPlan bool // see ValidateForPlan
 
-	// more has, for each struct around here with more required fields than seen has bits, a bit for
-	// each of the others.
+	// more has bits for the required fields beyond those that seen has bits for, of each struct
+	// around the current offset.
 	more    []uint64
-	headers int // of fields that were looked at, for tests
+	headers int // number of fields visited, for tests
 }
 
 const wordBits = 64 // of walk.more
@@ -87,8 +87,8 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	}
 }
 
-// unknown walks over the field at off whose value, of type t, is at first. Its ID is unknown, or it
-// has another type than f.
+// unknown walks over the field at off, whose value of type t is at first. The field's ID is
+// unknown, or its type is not that of f.
 func (w *walk) unknown(s *schema.Struct, f *schema.Field, t binary.Type, off, first, depth int) (int, error) {
 	next, err := binary.SkipAt(w.b, first, t, depth, w.limits)
 	if err == nil && f == nil && s.KeepsUnknown && !w.forPlan {
@@ -137,7 +137,7 @@ func (w *walk) list(v *schema.Value, off, depth int) (int, error) {
 		return off, err
 	}
 	if size := elem.FixedSize(); size > 0 {
-		return next + n*size, nil // ListHeader has looked at the bytes left
+		return next + n*size, nil // ListHeader has checked the bytes left
 	}
 	for range n {
 		if next, err = w.value(v.Elem, next, depth-1); err != nil {
@@ -179,7 +179,7 @@ func (w *walk) pairs(v *schema.Value, off, depth int) (int, error) {
 	return next, nil
 }
 
-// elements accounts for the n elements or pairs of the container at off, the first of which is at
+// elements accounts for the n elements or pairs of the container at off. The first of them is at
 // first.
 func (w *walk) elements(v *schema.Value, n, off, first int) error {
 	if n > 0 && n > (len(w.b)-first)/v.MinElement() {
@@ -197,8 +197,8 @@ func (w *walk) reserve(off int, size int64) error {
 	return nil
 }
 
-// required reports an error unless a struct that ends at off has all its required fields. Of the
-// first of them it has those in seen, of the others those in more.
+// required reports an error unless a struct that ends at off has all its required fields. seen has
+// the bits of the first RequiredBits of them, more those of the others.
 func required(s *schema.Struct, seen uint64, more []uint64, off int) error {
 	for i := range s.Fields {
 		f := &s.Fields[i]

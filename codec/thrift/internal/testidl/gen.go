@@ -1,5 +1,5 @@
 // Package testidl holds the IDL of the types that the tests of codec/thrift use, and below
-// kitex_gen the code Kitex generates from it. After a change run
+// kitex_gen the code that Kitex generates from it. After a change run
 //
 //	go generate ./codec/thrift/internal/testidl
 //

@@ -1,10 +1,10 @@
 // Package testtypes holds the IDL of the types that the tests of packages schema and compiled use,
-// and below kitex_gen the code Kitex generates from it, of variants.thrift with several options.
-// After a change run
+// and below kitex_gen the code that Kitex generates from it, from variants.thrift with several
+// options. After a change run
 //
 //	go generate ./codec/thrift/internal/testtypes
 //
-// and commit both. The code that keeps unknown fields is given a type for them that does without
+// and commit both. The variant that keeps unknown fields uses a type for them that needs none of
 // the generator's own packages.
 package testtypes
 

@@ -8,20 +8,20 @@ import (
 	"sync"
 )
 
-// ErrBusy is the error for a type that is asked about by code that runs because of it, such as its
-// own. It says nothing about the type: a later call may find it out.
+// ErrBusy is the error for a type that is asked for by code that runs because of that type, such as
+// the type's own code. It says nothing about the type: a later call may succeed.
 var ErrBusy = errors.New("asked for by code that runs while a type is found out about")
 
-// Cache has a *T, or an error, for each type that was asked for.
+// Cache has a *T or an error for each type that was asked for.
 type Cache[T any] struct {
 	found sync.Map // reflect.Type to *T, or to error
 
 	mu sync.Mutex
 	// guarded by mu
-	busy map[reflect.Type]int // how many goroutines find out about a type
+	busy map[reflect.Type]int // number of goroutines that examine a type
 }
 
-// Lookup returns what was found for t, if it was asked for before.
+// Lookup returns what was found for t, if anything was.
 func (c *Cache[T]) Lookup(t reflect.Type) (v *T, err error, ok bool) { //nolint:revive // ok says whether the two others hold
 	switch found, _ := c.found.Load(t); found := found.(type) {
 	case *T:
@@ -32,7 +32,7 @@ func (c *Cache[T]) Lookup(t reflect.Type) (v *T, err error, ok bool) { //nolint:
 	return nil, nil, false
 }
 
-// Forget makes t, and all other types if t is nil, be found out again.
+// Forget drops what is known of t, or of all types if t is nil.
 func (c *Cache[T]) Forget(t reflect.Type) {
 	if t == nil {
 		c.found.Clear()
@@ -41,8 +41,8 @@ func (c *Cache[T]) Forget(t reflect.Type) {
 	c.found.Delete(t)
 }
 
-// Of returns what is known of t. If that is nothing, find finds it out, and may call publish for
-// other types too.
+// Of returns what is known of t. If nothing is known, find must find it out and publish it; find
+// may publish other types too.
 func (c *Cache[T]) Of(t reflect.Type, find func()) (*T, error) {
 	if v, err, ok := c.Lookup(t); ok {
 		return v, err
@@ -61,7 +61,7 @@ func (c *Cache[T]) Of(t reflect.Type, find func()) (*T, error) {
 }
 
 // TryOf is Of for a caller that has another way meanwhile: if another goroutine, or the code that
-// runs because of t, finds out about t already, ready is false.
+// runs because of t, already examines t, ready is false.
 func (c *Cache[T]) TryOf(t reflect.Type, find func()) (v *T, ready bool, err error) {
 	if v, err, ok := c.Lookup(t); ok {
 		return v, true, err
@@ -76,8 +76,8 @@ func (c *Cache[T]) TryOf(t reflect.Type, find func()) (v *T, ready bool, err err
 	return v, ready, err
 }
 
-// Publish makes v, or err if it is not nil, what is known of t, unless something is known already.
-// ErrBusy is not kept.
+// Publish makes v, or err if it is not nil, the result for t, unless there is one already. ErrBusy
+// is not kept.
 func (c *Cache[T]) Publish(t reflect.Type, v *T, err error) {
 	switch {
 	case errors.Is(err, ErrBusy):
@@ -88,7 +88,7 @@ func (c *Cache[T]) Publish(t reflect.Type, v *T, err error) {
 	}
 }
 
-// enter reports whether no other call finds out about t.
+// enter reports whether no other call examines t.
 func (c *Cache[T]) enter(t reflect.Type) (alone bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,15 +107,15 @@ func (c *Cache[T]) leave(t reflect.Type) {
 	}
 }
 
-// findOut calls find. isInside looks for it by its name among the callers.
+// findOut calls find. isInside looks for findOut by its name among the callers.
 //
 //go:noinline
 func findOut(find func()) { find() }
 
-// findOutName ends the name of findOut.
+// findOutName is the end of findOut's full name.
 const findOutName = "internal/typecache.findOut"
 
-// isInside reports whether the caller runs because of findOut.
+// isInside reports whether its caller runs inside findOut.
 func isInside() bool {
 	pcs := make([]uintptr, 64)
 	for skip := 0; ; skip += len(pcs) {

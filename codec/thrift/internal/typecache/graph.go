@@ -5,25 +5,25 @@ import (
 	"reflect"
 )
 
-// Graph has the types that are found out about together, which may contain each other.
+// Graph has the types that are examined together, which may contain each other.
 type Graph[T any] struct {
-	Order []*Node[T] // as they were found; it grows while the first ones are looked at
+	Order []*Node[T] // in the order of discovery; it grows while it is examined
 
 	nodes map[reflect.Type]*Node[T]
 }
 
-// Node is a type that is being looked at.
+// Node is a type that is being examined.
 type Node[T any] struct {
 	Type  reflect.Type
 	Value *T
 	Err   error // why there is no value
 
-	users  []*Node[T] // the types with a value of this one
-	spread bool       // the users have Err
+	users  []*Node[T] // the types that hold a value of this one
+	spread bool       // Err was passed on to the users
 }
 
-// Node returns the node of t, with the value that newValue returns if it is a new one. A value of t
-// is in user, which is nil for none.
+// Node returns the node of t. If it is new, it gets the value that newValue returns. user, unless
+// it is nil, holds a value of t.
 func (g *Graph[T]) Node(t reflect.Type, user *Node[T], newValue func() *T) *Node[T] {
 	n := g.nodes[t]
 	if n == nil {
@@ -40,8 +40,8 @@ func (g *Graph[T]) Node(t reflect.Type, user *Node[T], newValue func() *T) *Node
 	return n
 }
 
-// Spread gives the errors that were set since the last Spread to all types that have values of
-// those with one.
+// Spread passes the errors that were set since the last Spread on to all types that hold values of
+// the failed types.
 func (g *Graph[T]) Spread() {
 	var failed []*Node[T]
 	for _, n := range g.Order {
@@ -60,7 +60,7 @@ func (g *Graph[T]) Spread() {
 	}
 }
 
-// Publish has c know what was found out.
+// Publish publishes the results of all nodes in c.
 func (g *Graph[T]) Publish(c *Cache[T]) {
 	for _, n := range g.Order {
 		c.Publish(n.Type, n.Value, n.Err)
