@@ -4,44 +4,44 @@ import "math"
 
 const (
 	// chunkSize bounds the memory that copied values share, and so how much one of them can keep
-	// from the collector. Frames no longer than that are as good to point into.
+	// from the collector. Values may as well point into frames no longer than that.
 	chunkSize = 4 << 10
 	// windowSize is the size of that memory. The runtime hands out eight pieces of this size
-	// between two of its slow paths, but only two of 4 KiB, which takes it twice as long.
+	// between two of its slow paths, but only two of 4 KiB, which take it twice as long.
 	windowSize = 3 << 10
 	// loneSize is the length from which a copied value gets memory of its own.
 	loneSize = windowSize / 4
-	// maxSparse is how many times longer a copied part of the frame may be than the values in it,
-	// before values are copied one by one.
+	// maxSparse is how many times longer a copied part of the frame may be than its values. Above
+	// it values are copied one by one.
 	maxSparse = 8
 	// maxBoxes is the largest number of optional numbers that share memory.
 	maxBoxes = 32
 )
 
-// arena hands out memory for small values of one message. Its values share chunks, and keep a chunk
+// arena hands out memory for small values of one message. The values share chunks, and keep a chunk
 // from the collector until the last of them is gone.
 //
-// Where many small values follow one another the part of the frame in which they are is copied in
-// one go, and they point into the copy: the chunk is the frame's bytes from offset from on. Once
-// such a part was mostly something else, the values themselves are copied, one behind the other,
-// and from is nowhere.
+// If many small values follow one another, the arena copies their part of the frame in one go, and
+// they point into the copy: the chunk then holds the frame's bytes from offset from on. Once such a
+// part was mostly something else, the arena copies the values themselves, one after the other, and
+// from is nowhere.
 type arena struct {
 	chunk []byte   // the current chunk
-	from  int      // where in the frame its bytes are from, or nowhere
-	used  int      // so many of its bytes are in use
+	from  int      // the offset of its bytes in the frame, or nowhere
+	used  int      // how many of its bytes are in use
 	boxes []uint64 // boxes that are not yet in use
 	texts []string // as boxes
-	// grown is how many boxes were made the last time.
+	// The numbers of boxes and texts made last time.
 	grownBoxes, grownTexts int
 }
 
 // nowhere is beyond all offsets.
 const nowhere = math.MaxInt
 
-// copied returns a copy of the n bytes at offset pos of the frame, n > 0. Calls come in the order
-// of the offsets.
+// copied returns a copy of the n bytes at offset pos of the frame, n > 0. The offsets of calls
+// increase.
 func (a *arena) copied(frame []byte, pos, n int) []byte {
-	// Before the chunk, which is nowhere, counts as beyond it.
+	// A negative end counts as beyond the chunk; nowhere makes it negative.
 	if end := pos - a.from + n; uint(end) <= uint(len(a.chunk)) {
 		a.used += n
 		return a.chunk[end-n : end : end]
@@ -86,8 +86,8 @@ func (a *arena) box() slot {
 	return p
 }
 
-// text returns the address of an empty string. Strings that do not share memory do not keep one
-// another's bytes from the collector.
+// text returns the address of an empty string. Strings that are not shared do not keep each other's
+// bytes from the collector.
 func (a *arena) text(shared bool) slot {
 	if !shared {
 		return addr(new(string))

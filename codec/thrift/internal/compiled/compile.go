@@ -11,18 +11,18 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
-// cache has what was found for each struct type. An error says why the type must be left to its own
+// cache has the result for each struct type. An error says why the type must be left to its own
 // code.
 type cache = typecache.Cache[Struct]
 
-// plans and readers have results that depend on the type alone, so that it makes no difference who
-// asked first.
+// plans and readers have results that depend on the type alone, so the order of calls makes no
+// difference.
 //
 //nolint:gochecknoglobals // caches of pure functions' results
 var plans, readers cache
 
-// Of returns the plan for a struct type, given as such or as a pointer to it. An error says why the
-// type must be left to its generated code.
+// Of returns the plan for a struct type, given as such or as a pointer to it. The error says why
+// the type must be left to its generated code.
 //
 // The first call for a type compiles it and all types below it, which takes tens of microseconds
 // for each type. It runs code of the types. If that code asks for the same type, it gets
@@ -42,9 +42,9 @@ func Of(t reflect.Type) (*Struct, error) {
 	return plans.Of(t, func() { compile(&plans, declared) })
 }
 
-// ReaderOf returns a plan that decodes and does not encode, for a type that Frugal would read: the
-// type needs no code by Kitex's generator, and what it has is compared with the plan in reading
-// alone. A type without any is taken at its tags' word, as Frugal takes it. The error is as for Of.
+// ReaderOf returns a plan that decodes and does not encode, for a type that Frugal would read. The
+// type needs no code by Kitex's generator; if it has some, only its reading is compared with the
+// plan. For a type without any ReaderOf trusts the tags, as Frugal does. The error is as for Of.
 func ReaderOf(t reflect.Type) (*Struct, error) {
 	t, err := structType(t)
 	if err != nil {
@@ -63,7 +63,7 @@ func ReaderOf(t reflect.Type) (*Struct, error) {
 }
 
 // TryOf is Of for a caller that has another way meanwhile: while another goroutine, or the code
-// that asks, compiles t TryOf returns at once, and ready is false.
+// that asks, compiles t, TryOf returns at once and ready is false.
 func TryOf(t reflect.Type) (s *Struct, ready bool, err error) {
 	if t, err = structType(t); err != nil {
 		return nil, true, err
@@ -88,7 +88,7 @@ func structType(t reflect.Type) (reflect.Type, error) {
 	return t, nil
 }
 
-// compile compiles a type and those below it, and has c know what it finds for each of them.
+// compile compiles a type and those below it, and publishes the results in c.
 func compile(c *cache, declared *schema.Struct) {
 	b := newCompiler(c)
 	b.compile(declared)
@@ -116,7 +116,7 @@ func (c *compiler) compile(declared *schema.Struct) {
 		n := c.types.Order[i]
 		n.Err = c.fill(n)
 	}
-	c.types.Spread()             // so that no type is tried out with a part whose plan is not complete
+	c.types.Spread()             // so that no type is tried out with an incomplete part
 	defer c.verifier.out.Close() //nolint:errcheck // it gives memory back and cannot fail
 	for _, n := range c.types.Order {
 		if n.Err == nil {
@@ -126,8 +126,7 @@ func (c *compiler) compile(declared *schema.Struct) {
 	c.types.Spread()
 }
 
-// verify says where a plan and the type's own code differ, if the plan is used for what the code
-// does.
+// verify says where a plan and the type's own code differ, in what the plan is used for.
 func (c *compiler) verify(s *Struct) error {
 	switch {
 	case !c.readOnly:
@@ -147,7 +146,7 @@ func (c *compiler) nodeOf(declared *schema.Struct, user *node) *node {
 	})
 }
 
-// structOf returns the plan for a type of which a value is in user.
+// structOf returns the plan for a type. A value of the type is in user.
 func (c *compiler) structOf(declared *schema.Struct, user *node) (*Struct, error) {
 	if s, err, ok := c.cache.Lookup(declared.Type); ok {
 		return s, err
@@ -174,7 +173,7 @@ func (c *compiler) fill(n *node) (err error) {
 	s.prototype = address(prototype)
 	s.keepsUnknown, s.unknownOffset = d.KeepsUnknown, d.UnknownOffset
 	if c.readOnly {
-		s.callsInit = hasDefaults // which may set fields without a tag, too
+		s.callsInit = hasDefaults // InitDefault may also set fields without a tag
 	} else {
 		s.union = panics(reflect.New(s.goType)) || panics(prototype)
 	}
@@ -190,9 +189,9 @@ func (c *compiler) fill(n *node) (err error) {
 	return s.setFields(fields)
 }
 
-// panics reports whether the generated code refuses to write a struct in which nothing is set,
-// which is how that of a union differs from that of a struct. Its method that counts could be found
-// by name, but a program that looks up methods by name is linked with all methods of all types.
+// panics reports whether the generated code refuses to write a struct in which nothing is set: that
+// of a union does. A union's counting method could be found by name, but a program that looks up
+// methods by name is linked with all methods of all types.
 func panics(v reflect.Value) (refused bool) {
 	defer func() { refused = recover() != nil }()
 	v.Interface().(thrift.FastCodec).BLength() //nolint:errcheck // looked at by the caller

@@ -8,7 +8,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// maxDenseIDs is up to which ID a field is found without a map.
+// maxDenseIDs is the ID below which a field is found without a map.
 const maxDenseIDs = 512
 
 var errNoCode = errors.New("no code by Kitex's generator")
@@ -38,7 +38,7 @@ func (c *compiler) fieldOf(d *schema.Field, n *node, initial reflect.Value) (f f
 	return f, nil
 }
 
-// setPresence sets what follows from the requiredness. Initial is the field's default value.
+// setPresence sets what follows from the requiredness. initial is the field's default value.
 func (f *field) setPresence(r schema.Requiredness, initial reflect.Value) {
 	f.counts = r == schema.Optional || f.kind == kindObject
 	switch {
@@ -50,8 +50,7 @@ func (f *field) setPresence(r schema.Requiredness, initial reflect.Value) {
 	}
 }
 
-// setFields puts the fields into the order of FastWrite: those of a fixed size first, enums not
-// among them.
+// setFields puts the fields into the order of FastWrite: first those of a fixed size, except enums.
 func (s *Struct) setFields(fields []field) error {
 	for _, first := range []bool{true, false} {
 		for _, f := range fields {
@@ -78,8 +77,7 @@ func (s *Struct) setFields(fields []field) error {
 	return nil
 }
 
-// firstWritten reports whether FastWrite writes the field before those for which this does not
-// hold.
+// firstWritten reports whether the field is among those that FastWrite writes first.
 func (f *field) firstWritten() bool {
 	return f.kind.fixed() && !f.value.enum
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// valueOf returns the plan for values in n of which d is declared.
+// valueOf returns the plan for values in n that d declares.
 func (c *compiler) valueOf(d *schema.Value, n *node) (v *value, err error) {
 	v = &value{goType: d.Type, wire: d.Wire, enum: d.Enum, declared: d}
 	switch d.Type.Kind() {
@@ -44,7 +44,7 @@ func (c *compiler) valueOf(d *schema.Value, n *node) (v *value, err error) {
 	return v, c.setParts(v, n)
 }
 
-// setParts sets the plans of what v is made of.
+// setParts sets the plans of v's parts.
 func (c *compiler) setParts(v *value, n *node) (err error) {
 	d := v.declared
 	if d.Fields != nil {

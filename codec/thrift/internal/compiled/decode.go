@@ -11,13 +11,13 @@ import (
 // decoder is the state of one Decode.
 type decoder struct {
 	frame  []byte
-	root   *Struct // what the frame begins with
+	root   *Struct // the plan of the struct at the start of the frame
 	limits *binary.Limits
-	depth  int   // how many more structs and containers may be inside the current one
+	depth  int   // how many more levels may be inside the current one
 	err    error // why a method returned failed
 
-	memory  int64 // how many more bytes values may take, before the frame is checked or at all
-	checked bool  // the frame was checked to its end, or need not be
+	memory  int64 // bytes that values may still take, at all or before the check
+	checked bool  // the frame was checked to its end, or needs no check
 	whole   bool  // the struct must end where the frame does
 
 	aliasMin  int // strings and binaries shorter than this are copied
@@ -27,18 +27,18 @@ type decoder struct {
 	header *sliceHeader // on the heap, for newArray; nil until it is needed
 }
 
-// failed is what methods return in place of an offset if err is set.
+// failed is returned in place of an offset if err is set.
 const failed = -1
 
 //nolint:gochecknoglobals // a constant, never changed
 var defaultLimits = binary.DefaultLimits()
 
-// Decode reads a struct that frame begins with into v, a pointer to a struct of the type that the
-// plan is for. It returns the number of bytes read. Fields that are not in the message keep what v
-// has in them, so v should come from the generated constructor, which sets the default values.
-// After an error, which is a *binary.Error, v holds the fields read by then.
+// Decode reads the struct at the start of frame into v, a pointer to a struct of the plan's type.
+// It returns the number of bytes read. Fields that are not in the message keep their values, so v
+// should come from the generated constructor, which sets the default values. After an error, which
+// is a *binary.Error, v holds the fields read by then.
 //
-// The frame belongs to the collector: unless options say otherwise v points into it.
+// The frame belongs to the collector: unless the options say otherwise, v points into it.
 func (s *Struct) Decode(frame []byte, v any, o *Options) (n int, err error) {
 	if reflect.TypeOf(v) != s.pointerType || reflect.ValueOf(v).IsNil() {
 		panic(fmt.Sprintf("compiled: BUG: decode of a %T by the plan for %v", v, s.goType))
@@ -77,7 +77,7 @@ func (d *decoder) start(s *Struct, frame []byte, o *Options) {
 	}
 }
 
-// structAt reads the struct at offset pos of the frame into the one at p.
+// structAt reads the struct at offset pos of the frame into the struct at p.
 func (d *decoder) structAt(s *Struct, p slot, pos int) int { //nolint:cyclop // a call per field costs as much as reading it
 	if d.depth <= 0 {
 		return d.fail(binary.TooDeep, pos, "")
@@ -103,7 +103,7 @@ func (d *decoder) structAt(s *Struct, p slot, pos int) int { //nolint:cyclop // 
 			}
 			continue
 		}
-		// What most fields are is read here, anything else by field.
+		// The most frequent kinds of fields are read here, the others by field.
 		switch q := at(p, f.offset); f.direct {
 		case kindString:
 			pos = d.text(q, pos+3)
@@ -148,8 +148,8 @@ func (d *decoder) field(f *field, p slot, pos int) int {
 	return d.value(f.value, p, pos)
 }
 
-// unknown skips the field at pos, whose ID is unknown or whose type is not that of f, and keeps it
-// if its ID is unknown and the struct keeps such.
+// unknown skips the field at pos, whose ID is unknown or whose type is not that of f. If its ID is
+// unknown and the struct keeps unknown fields, unknown keeps it.
 func (d *decoder) unknown(s *Struct, f *field, p slot, pos int) int {
 	t := binary.Type(d.frame[pos])
 	next, err := binary.SkipAt(d.frame, pos+3, t, d.depth, d.limits)
@@ -163,8 +163,8 @@ func (d *decoder) unknown(s *Struct, f *field, p slot, pos int) int {
 	return next
 }
 
-// value reads the value at pos into the variable at p. A struct in place must have its default
-// values already.
+// value reads the value at pos into the variable at p. A struct by value must already have its
+// default values.
 func (d *decoder) value(v *value, p slot, pos int) int { //nolint:cyclop // one case per kind
 	frame := d.frame
 	switch v.kind {
@@ -222,7 +222,7 @@ func (d *decoder) value(v *value, p slot, pos int) int { //nolint:cyclop // one 
 	return d.fail(binary.Truncated, pos, "")
 }
 
-// boxed reads the value at pos into a new variable, and its address into the one at p.
+// boxed reads the value at pos into a new variable, and stores the variable's address at p.
 func (d *decoder) boxed(f *field, p slot, pos int) int {
 	var box slot
 	if f.kind == kindString {
@@ -235,7 +235,7 @@ func (d *decoder) boxed(f *field, p slot, pos int) int {
 	return pos
 }
 
-// bytes returns the bytes of the binary at pos, and the offset behind.
+// bytes returns the bytes of the binary at pos, and the offset after it.
 func (d *decoder) bytes(pos int) (b []byte, next int) {
 	if len(d.frame)-pos < 4 {
 		return nil, d.fail(binary.Truncated, pos, "")
@@ -248,7 +248,7 @@ func (d *decoder) bytes(pos int) (b []byte, next int) {
 	return d.frame[pos : pos+n : pos+n], pos + n
 }
 
-// text reads the string at pos into the one at p.
+// text reads the string at pos into the string at p.
 func (d *decoder) text(p slot, pos int) int {
 	if len(d.frame)-pos < 4 {
 		return d.fail(binary.Truncated, pos, "")
@@ -269,10 +269,10 @@ func (d *decoder) text(p slot, pos int) int {
 	return pos + n
 }
 
-// binary returns b, which ends before next, as memory of its own or of the frame's.
+// binary returns b, which ends before next, either copied or as a part of the frame.
 func (d *decoder) binary(b []byte, next int) []byte {
 	if len(b) == 0 {
-		return []byte{} // not a part of the frame, which it would keep
+		return []byte{} // not a part of the frame: that would keep the frame
 	}
 	if len(b) < d.aliasMin {
 		b = d.arena.copied(d.frame, next-len(b), len(b))

@@ -12,14 +12,13 @@ func (d *decoder) fail(k binary.Kind, pos int, detail string) int {
 	return failed
 }
 
-// lengthFailed says what is wrong with the length at pos.
+// lengthFailed sets err to what is wrong with the length at pos.
 func (d *decoder) lengthFailed(pos int) int {
 	_, _, d.err = binary.Length(d.frame, pos, d.limits)
 	return failed
 }
 
-// headerFailed says what is wrong with a field whose header is there, with less than a byte of
-// value, or not.
+// headerFailed sets err for a field with an incomplete header or no byte of value.
 func (d *decoder) headerFailed(t binary.Type, pos int) int {
 	if t.MinSize() == 0 {
 		return d.fail(binary.BadType, pos, t.String())
@@ -27,7 +26,7 @@ func (d *decoder) headerFailed(t binary.Type, pos int) int {
 	return d.fail(binary.Truncated, pos, "")
 }
 
-// missing says which required field of the struct that ends at pos is missing.
+// missing sets err to the missing required field of the struct that ends at pos.
 func (d *decoder) missing(s *Struct, seen uint64, pos int) int {
 	for i := range s.fields {
 		if f := &s.fields[i]; f.required&^seen != 0 {

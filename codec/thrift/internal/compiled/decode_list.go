@@ -29,8 +29,8 @@ func (d *decoder) list(v *value, p slot, pos int) int {
 	return pos
 }
 
-// reserve accounts for the n elements or pairs of the container at pos, the first of which is at
-// first. It reports whether as many may follow; if not it sets err.
+// reserve accounts for the n elements or pairs of the container at pos. The first of them is at
+// first. It reports whether that many may follow; if not it sets err.
 func (d *decoder) reserve(v *value, n, pos, first int) bool {
 	if n > 0 && n > (len(d.frame)-first)/v.declared.MinElement() {
 		d.fail(binary.TooLarge, pos, "more elements than the message has bytes for")
@@ -39,7 +39,7 @@ func (d *decoder) reserve(v *value, n, pos, first int) bool {
 	return d.take(v.declared.Memory(n), pos)
 }
 
-// elements reads n elements at pos. That many smallest ones fit into the rest of the frame.
+// elements reads n elements at pos. That many of the smallest fit into the rest of the frame.
 func (d *decoder) elements(v *value, p slot, n, pos int) int { //nolint:cyclop // one case per kind
 	b := d.frame[pos:]
 	switch v.elem.kind {
@@ -95,7 +95,7 @@ func (d *decoder) elements(v *value, p slot, n, pos int) int { //nolint:cyclop /
 	return d.structs(v, p, n, pos)
 }
 
-// elementsOf is elements for those with the layout of T.
+// elementsOf is elements for elements with the layout of T.
 func elementsOf[T any](d *decoder, v *value, p slot, n, pos int) int {
 	s := make([]T, n)
 	for i := range s {
@@ -107,8 +107,8 @@ func elementsOf[T any](d *decoder, v *value, p slot, n, pos int) int {
 	return pos
 }
 
-// objects is elements for pointers to structs. The structs are made together, which takes one
-// allocation, and keeps all of them from the collector while one is in use, as generated code does.
+// objects is elements for pointers to structs. It makes the structs together, as generated code
+// does: that takes one allocation, and one struct in use keeps all of them from the collector.
 func (d *decoder) objects(v *value, p slot, n, pos int) int {
 	s := make([]slot, n)
 	plan := v.elem.object
@@ -126,8 +126,8 @@ func (d *decoder) objects(v *value, p slot, n, pos int) int {
 	return pos
 }
 
-// newArray returns the address of the first of n new structs with their default values, which
-// reserve has accounted for.
+// newArray returns the address of the first of n new structs with their default values. reserve has
+// accounted for them.
 func (d *decoder) newArray(s *Struct, n int) slot {
 	switch n {
 	case 0:
@@ -150,7 +150,7 @@ func (d *decoder) newArray(s *Struct, n int) slot {
 	return p
 }
 
-// structs is elements for structs in place.
+// structs is elements for structs by value.
 func (d *decoder) structs(v *value, p slot, n, pos int) int {
 	plan := v.elem.object
 	s := sliceHeader{data: d.newArray(plan, n), len: n, cap: n}

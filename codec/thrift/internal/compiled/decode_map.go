@@ -7,11 +7,11 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// mapKind is the layout of a map's keys and elements, or rather the types as whose a map is
-// accessed.
+// mapKind is the layout of a map's keys and elements, or more exactly the types that the map is
+// accessed by.
 type mapKind uint8
 
-// The kinds of maps. The names are those of key and element.
+// The kinds of maps, named by key and element.
 const (
 	mapOther mapKind = iota // any; accessed by reflection, which is slower
 	mapStringString
@@ -37,8 +37,8 @@ const (
 	map8Pointer
 )
 
-// mapKindOf returns the kind of maps from key to elem. Doubles as keys are not hashed as integers
-// are.
+// mapKindOf returns the kind of maps from key to elem. Doubles as keys have no kind: they are not
+// hashed like integers.
 func mapKindOf(key, elem *value) mapKind {
 	var first mapKind
 	switch key.kind {
@@ -70,7 +70,7 @@ func mapKindOf(key, elem *value) mapKind {
 	return mapOther
 }
 
-// mapping reads the map at pos into the one at p.
+// mapping reads the map at pos into the map at p.
 func (d *decoder) mapping(v *value, p slot, pos int) int {
 	if d.depth <= 0 {
 		return d.fail(binary.TooDeep, pos, "")
@@ -93,7 +93,7 @@ func (d *decoder) mapping(v *value, p slot, pos int) int {
 	return pos
 }
 
-// pairs reads n pairs at pos. That many smallest ones fit into the rest of the frame.
+// pairs reads n pairs at pos. That many of the smallest fit into the rest of the frame.
 func (d *decoder) pairs(v *value, p slot, n, pos int) int { //nolint:cyclop // one case per kind
 	switch v.mapKind {
 	case mapStringString:
@@ -146,7 +146,7 @@ func (d *decoder) pairs(v *value, p slot, n, pos int) int { //nolint:cyclop // o
 func pairsOf[K comparable, E any](d *decoder, v *value, p slot, n, pos int) int {
 	m := make(map[K]E, n)
 	plan := v.elem.object
-	var object slot // of the next element, if that is a struct
+	var object slot // of the next element, if it is a struct
 	if plan != nil {
 		object = d.newArray(plan, n)
 	}

@@ -9,14 +9,14 @@ import (
 
 // Until a message is known to be well-formed to its end, its values may take uncheckedRatio times
 // its bytes, and uncheckedBytes. With copies of strings, and with what the allocator adds, that is
-// less than four times its bytes and 64 KiB. Most messages never take as much, and are read in one
-// pass.
+// less than four times its bytes and 64 KiB. Most messages never take that much, and are read in
+// one pass.
 const (
 	uncheckedRatio = 2
 	uncheckedBytes = 32 << 10
 )
 
-// take accounts for size bytes of memory for what is at pos. It reports whether they may be
+// take accounts for size bytes of memory for the value at pos. It reports whether they may be
 // allocated; if not it sets err.
 func (d *decoder) take(size int64, pos int) bool {
 	if d.memory -= size; d.memory >= 0 {
@@ -49,7 +49,7 @@ func (d *decoder) takeSlow(size int64, pos int) bool {
 }
 
 // keep appends the unknown field from pos to next to those that a struct keeps. Their memory
-// doubles, up to what the frame can still bring.
+// doubles, but does not exceed what the frame can still bring.
 func (d *decoder) keep(kept *[]byte, pos, next int) {
 	if need := len(*kept) + next - pos; need > cap(*kept) {
 		room := min(max(need, 2*cap(*kept)), len(*kept)+len(d.frame)-pos)

@@ -12,17 +12,16 @@ import (
 )
 
 const (
-	// linkMin is the length from which bytes are linked. That of the transport's buffers and of
-	// Kitex's generated code is the same.
+	// linkMin is the length from which bytes are linked. The transport's buffers and Kitex's
+	// generated code use the same length.
 	linkMin = 4 << 10
-	// firstSpace is the space asked for when nothing is known about the size of what comes.
+	// firstSpace is the space asked for if the size of the message cannot be guessed.
 	firstSpace = 512
-	// maxSpace bounds the space asked for at a time. Above minBlock powers of two are asked for:
-	// the blocks that buffers are made of have such sizes, and what is left of one is lost.
+	// maxSpace bounds the space asked for at a time. Above minBlock the encoder asks for powers of
+	// two: buffers are made of blocks of such sizes, and the rest of a block is lost.
 	maxSpace = 32 << 10
 	minBlock = 4 << 10
-	// shrinkOdds is how many messages that are much smaller than expected it takes, on average, to
-	// expect less.
+	// shrinkOdds is the average number of much smaller messages until the hint shrinks.
 	shrinkOdds = 64
 	// maxElementSpace bounds the space that elements of a fixed size are written into at a time.
 	maxElementSpace = 8 << 10
@@ -30,21 +29,22 @@ const (
 
 // encoder is the state of one Encode.
 //
-// Methods that write take and return n, how many bytes of space are written, or failed.
+// Methods that write take and return n, how many bytes of space are written. On failure they return
+// failed.
 type encoder struct {
 	w     Writer
-	base  int    // bytes before space, and those linked inside it
-	space []byte // what Malloc returned last
+	base  int    // bytes before space, including those linked inside it
+	space []byte // the result of the last Malloc
 	next  int    // how much to ask for
-	total int    // bytes written before space, but for linked ones
-	err   error  // why a method returned failed
+	total int    // bytes written before space, without linked ones
+	err   error  // set if a method returned failed
 }
 
-// Encode writes the struct that v, a pointer to one of the type that the plan is for, points to; a
-// nil pointer is written as a struct without fields. It writes in one pass, and links what lies in
-// memory as it goes out and is 4 KiB and more: strings, binaries, lists of bytes or bools, unknown
-// fields. They must not change until w has been flushed. If it returns an error, which is w's or
-// about a union in v, it has asked w to drop what it had written.
+// Encode writes the struct that v points to. v must be a pointer to a struct of the plan's type; a
+// nil pointer is written as a struct without fields. Encode writes in one pass. It links values of
+// 4 KiB and more whose memory has the bytes of the wire: strings, binaries, lists of bytes or
+// bools, unknown fields. They must not change until w has been flushed. An error is w's, or about a
+// union in v; Encode has then asked w to drop what it had written.
 func (s *Struct) Encode(w Writer, v any) error {
 	if reflect.TypeOf(v) != s.pointerType {
 		panic(fmt.Sprintf("compiled: BUG: encode of a %T by the plan for %v", v, s.goType))
@@ -72,10 +72,10 @@ func (s *Struct) Encode(w Writer, v any) error {
 	return nil
 }
 
-// learnSize makes a better hint of the size of what was encoded with a hint. Messages of one type
-// that differ much in size, encoded on many processors at a time, must not have all of these write
-// to one cache line: a hint that was too small is replaced, and one that was too large in one case
-// of shrinkOdds.
+// learnSize improves the hint after a message of total bytes was encoded with it. Messages of one
+// type that differ much in size, encoded on many processors at a time, must not make all of these
+// write to one cache line. So a hint that was too small is always replaced, and a hint that was too
+// large in one of shrinkOdds cases.
 func (s *Struct) learnSize(hint, total int) {
 	if total <= hint && total >= hint/4 {
 		return
@@ -86,7 +86,7 @@ func (s *Struct) learnSize(hint, total int) {
 	}
 }
 
-// spaceFor returns how much to ask for where size bytes are expected.
+// spaceFor returns how much space to ask for if size bytes are expected.
 func spaceFor(size int) int {
 	switch {
 	case size <= minBlock:
@@ -120,7 +120,7 @@ func (e *encoder) moreRoom(n, size int) int {
 	return 0
 }
 
-// settle gives back the space that is not used, and leaves none.
+// settle gives unused space back, and leaves none.
 func (e *encoder) settle(n int) int {
 	if e.space == nil {
 		return 0
@@ -155,7 +155,7 @@ func (e *encoder) structAt(s *Struct, p slot, n int) int { //nolint:cyclop // a 
 		q := at(p, f.offset)
 		if f.presence != always {
 			if f.presence == unlessNil && *as[slot](q) == nil || f.presence == unlessDefault && !s.isSet(f, p) {
-				continue // the former is what isSet finds too
+				continue // isSet would find the first case too
 			}
 			if f.boxed {
 				q = *as[slot](q)
@@ -192,7 +192,7 @@ func (e *encoder) structAt(s *Struct, p slot, n int) int { //nolint:cyclop // a 
 	return n + 1
 }
 
-// fixed writes a field of a fixed size, for which there is room.
+// fixed writes a field of a fixed size. The caller has made room.
 func (e *encoder) fixed(f *field, p slot, n int) int {
 	b := e.space[n:]
 	wire.BigEndian.PutUint32(b, f.head)
@@ -252,7 +252,7 @@ func (e *encoder) value(v *value, p slot, n int) int {
 	return n + 8
 }
 
-// bytes writes a field that is a string.
+// bytes writes a string field.
 func (e *encoder) bytes(head uint32, s string, n int) int {
 	if len(s) >= linkMin {
 		if n = e.room(n, 3+4); n < 0 {
@@ -286,7 +286,7 @@ func (e *encoder) text(s string, n int) int {
 	return n + 4 + copy(b[4:], s)
 }
 
-// linked writes a long string by reference. There is room for its length.
+// linked writes a long string by reference. The caller has made room for its length.
 func (e *encoder) linked(s string, n int) int {
 	wire.BigEndian.PutUint32(e.space[n:], uint32(len(s)))
 	return e.link(s, n+4)
@@ -311,8 +311,8 @@ func (e *encoder) raw(b []byte, n int) int {
 	return n + copy(e.space[n:], b)
 }
 
-// textOrEmpty is textOf for a slice that may be empty. The string is gone before the caller's
-// caller gets its slice back.
+// textOrEmpty is textOf for a slice that may be empty. No string is left when the user gets the
+// slice back.
 func textOrEmpty(b []byte) string {
 	if len(b) == 0 {
 		return ""

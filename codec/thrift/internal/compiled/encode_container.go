@@ -66,7 +66,7 @@ func (e *encoder) list(v *value, p slot, n int) int { //nolint:cyclop // one cas
 	return n
 }
 
-// numbers writes those of s, each in size bytes, by put, some at a time.
+// numbers writes the elements of s by put, each in size bytes, a part at a time.
 func numbers[T any](e *encoder, s []T, n, size int, put func(b []byte, s []T)) int {
 	for len(s) > 0 {
 		part := s[:min(len(s), maxElementSpace/size)]
@@ -133,7 +133,7 @@ func (e *encoder) mapping(v *value, p slot, n int) int { //nolint:cyclop // one 
 func writePairs[K comparable, E any](e *encoder, v *value, p slot, n int) int {
 	m := *as[map[K]E](p)
 	n = e.mapHeader(v, len(m), n)
-	// Outside of the loop, since variables of a loop whose address is taken would be on the heap.
+	// Outside the loop: a loop's variables whose address is taken would be on the heap.
 	var key K
 	var elem E
 	for key, elem = range m {
@@ -169,7 +169,7 @@ func (e *encoder) mapHeader(v *value, count, n int) int {
 
 // writePairsByReflection is mapping for any map.
 func (e *encoder) writePairsByReflection(v *value, p slot, n int) int {
-	pairs := *as[slot](p) // a copy, or p would be kept on the heap by all callers
+	pairs := *as[slot](p) // a copy: otherwise p would escape to the heap in all callers
 	m := valueAt(v.goType, addr(&pairs))
 	if n = e.mapHeader(v, m.Len(), n); n < 0 || m.Len() == 0 {
 		return n

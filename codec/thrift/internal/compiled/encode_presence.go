@@ -2,12 +2,11 @@ package compiled
 
 import "fmt"
 
-// isSet reports whether the generated code would take the optional field of the struct at p for
-// set.
+// isSet reports whether generated code would regard the optional field of the struct at p as set.
 func (s *Struct) isSet(f *field, p slot) bool {
 	q := at(p, f.offset)
 	if f.presence != unlessDefault {
-		return *as[slot](q) != nil // of pointers, maps and slices: it is the first word
+		return *as[slot](q) != nil // the first word of pointers, maps and slices
 	}
 	byDefault := at(s.prototype, f.offset)
 	switch f.kind {

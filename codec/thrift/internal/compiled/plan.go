@@ -8,7 +8,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 )
 
-// kind is how a value lies in memory and how that becomes bytes.
+// kind is how a value is laid out in memory, and how that becomes bytes.
 type kind uint8
 
 // The kinds of values.
@@ -20,9 +20,9 @@ const (
 	kindInt64                  // eight bytes; i64
 	kindDouble                 // eight bytes
 	kindEnum                   // an int64, four bytes on the wire
-	kindString                 // a string; string, and binary where it is a map's key
+	kindString                 // a string; string, and binary as a map's key
 	kindBytes                  // a []byte
-	kindStruct                 // a struct in place, as elements of containers can be
+	kindStruct                 // a struct by value, as elements of containers can be
 	kindObject                 // a pointer to a struct
 	kindList                   // a slice; list and set
 	kindMap                    // a map
@@ -37,11 +37,11 @@ type value struct {
 	wire     binary.Type
 	enum     bool
 	mapKind  mapKind       // of kindMap: how the map is accessed
-	goType   reflect.Type  // as the struct has it, without the pointer of an optional scalar
+	goType   reflect.Type  // in the struct, without the pointer of an optional scalar
 	key      *value        // of kindMap
 	elem     *value        // of kindMap and kindList
 	object   *Struct       // of kindStruct and kindObject
-	declared *schema.Value // what this is the plan for
+	declared *schema.Value // what this plan is for
 }
 
 // presence says when a field is written.
@@ -51,7 +51,7 @@ type presence uint8
 const (
 	always        presence = iota // required and default fields
 	unlessNil                     // optional fields that can be nil
-	unlessDefault                 // optional fields that hold a default value while they are not set
+	unlessDefault                 // optional fields that hold a default value while unset
 )
 
 // field is the plan for a field of a struct. It does not change once compiled.
@@ -66,8 +66,8 @@ type field struct {
 	direct   kind   // kind, kindInt64 for doubles, or 0 if the field is boxed
 	boxed    bool   // an optional scalar or string, held by pointer
 	required uint64 // the field's bit in Struct.required, 0 if it is not required
-	counts   bool   // its being set counts for the check of a union
-	memory   int64  // bytes that a boxed value takes, or a struct that is pointed to
+	counts   bool   // the check of a union counts it when it is set
+	memory   int64  // bytes of a boxed value, or of a struct by pointer
 	name     string
 }
 
@@ -75,28 +75,28 @@ type field struct {
 type Struct struct {
 	// Immutable once compiled.
 
-	declared    *schema.Struct // what this is the plan for
+	declared    *schema.Struct // what this plan is for
 	goType      reflect.Type
 	pointerType reflect.Type
 	sliceType   reflect.Type
 	size        int
 
-	fields   []field          // in the order in which FastWrite writes them
-	leading  int              // so many of the fields are fixed in size and always written
-	prefix   int              // and take so many bytes
+	fields   []field          // in the order of FastWrite
+	leading  int              // how many first fields are of fixed size and always written
+	prefix   int              // bytes of these on the wire
 	byID     []*field         // by ID, nil where no field has it
-	sparse   map[int16]*field // those whose ID is beyond byID
+	sparse   map[int16]*field // the fields whose ID is beyond byID
 	required uint64           // a bit for each required field
 	union    bool             // exactly one field must be set to be written
 
-	keepsUnknown  bool // the struct has a field for the fields it does not know
+	keepsUnknown  bool // the struct has a field that keeps unknown fields
 	unknownOffset uintptr
 
-	prototype slot     // a struct as InitDefault leaves it, never handed out
-	defaults  []*field // fields that are copied from it into a new struct
+	prototype slot     // a struct after InitDefault, never handed out
+	defaults  []*field // the fields to copy from prototype into a new struct
 	callsInit bool     // copying is not enough: InitDefault must be called
 
-	// Atomic: how many bytes the last ones encoded took, as a first guess for the next.
+	// Atomic: the size of recently encoded structs, as a first guess for the next.
 	hint atomic.Int64
 }
 

@@ -12,29 +12,29 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// maxSample bounds the smallest message of a type, in bytes. A type for which it is larger has
-// required structs many levels deep, whose number multiplies from one level to the next.
+// maxSample bounds the smallest message of a type, in bytes. A type with a larger one has required
+// structs many levels deep, whose number multiplies from level to level.
 const maxSample = 4 << 10
 
 var errLargeSample = errors.New("its smallest message is too large to try out")
 
 // verifier compares plans with generated code on a few values.
 //
-// The tags do not say everything about the generated code: a struct written by hand may have them,
-// sets may be checked for duplicates, another version of the generator may order fields otherwise.
-// So nothing is taken on trust that can be seen.
+// The tags do not say everything about the generated code: a handwritten struct may have them, sets
+// may be checked for duplicates, another version of the generator may order fields differently. So
+// the verifier tests everything that it can.
 //
-// Each struct is tried out by itself: the structs in its samples are the smallest there are, since
-// they are tried out on their own. So what it takes grows with the number of types, not with that
-// of the ways through them.
+// The verifier tries each struct out by itself. The structs inside its samples are the smallest
+// possible, because they are tried out on their own. So the cost grows with the number of types,
+// not with the number of paths through them.
 type verifier struct {
 	smallest map[*Struct]*smallest
 	out      buffer.LinkBuffer
-	seed     int // counts up, so that values differ
+	seed     int // increases, so that values differ
 	structs  int // structs that were written or read, for tests
 }
 
-// smallest is what samples have in place of any value of a struct type.
+// smallest is the value of a struct type that all samples use.
 type smallest struct {
 	message []byte        // only the required fields; nil while it is being made
 	object  reflect.Value // a pointer to a struct that can be written, or nil
@@ -122,8 +122,8 @@ func (v *verifier) compareRead(s *Struct, message []byte) error {
 	return nil
 }
 
-// equal is reflect.DeepEqual, except that doubles are compared by their bits, and keys of maps that
-// are pointers by what they point to.
+// equal is reflect.DeepEqual, except that it compares doubles by their bits, and pointers as keys
+// of maps by what they point to.
 func equal(a, b reflect.Value) bool {
 	switch a.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -141,7 +141,7 @@ func equal(a, b reflect.Value) bool {
 	return a.Equal(b)
 }
 
-// equalContents is equal for what is not nil.
+// equalContents is equal for values that are not nil.
 func equalContents(a, b reflect.Value) bool {
 	if a.Kind() == reflect.Pointer {
 		return a.Pointer() == b.Pointer() || equal(a.Elem(), b.Elem())
@@ -160,7 +160,7 @@ func equalContents(a, b reflect.Value) bool {
 	return true
 }
 
-// equalPairs reports whether each pair of a has an equal one in b, which has as many.
+// equalPairs reports whether b, which has as many pairs as a, has an equal one for each pair of a.
 func equalPairs(a, b reflect.Value) bool {
 	for pairs := a.MapRange(); pairs.Next(); {
 		if found := b.MapIndex(pairs.Key()); found.IsValid() && equal(pairs.Value(), found) {

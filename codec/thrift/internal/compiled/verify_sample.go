@@ -10,12 +10,12 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// maxTwice is how many containers inside one another get two elements; those further in get one.
+// maxTwice is how many nested containers get two elements; deeper ones get one.
 const maxTwice = 4
 
-// samples returns pointers to structs to be written: one of zeros, one with default values, one in
-// which all is set and one in which all that can be is empty and not nil; of a union one for each
-// field.
+// samples returns pointers to structs to be written: one of zeros, one with default values, one
+// with all fields set, and one in which each field that can be is empty but not nil. For a union it
+// returns one sample for each field.
 func (v *verifier) samples(s *Struct) (samples []reflect.Value) {
 	if s.union {
 		for i := range s.fields {
@@ -31,8 +31,8 @@ func (v *verifier) samples(s *Struct) (samples []reflect.Value) {
 	return []reflect.Value{reflect.New(s.goType), onePair(byDefault), v.filled(s, s.fields), empty}
 }
 
-// onePair returns a copy of p in which no map has more than one pair: in which order more of them
-// are written changes from one time to the next.
+// onePair returns a copy of p in which no map has more than one pair, because the order in which
+// more pairs are written varies.
 func onePair(p reflect.Value) reflect.Value {
 	c := reflect.New(p.Type()).Elem()
 	copyOnePair(c, p)
@@ -48,7 +48,7 @@ func copyOnePair(to, from reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range from.NumField() {
-			if to.Field(i).CanSet() { // others hold unknown fields, of which there are none
+			if to.Field(i).CanSet() { // the others hold unknown fields, and there are none
 				copyOnePair(to.Field(i), from.Field(i))
 			}
 		}
@@ -88,7 +88,7 @@ func setEmpty(f *field, to reflect.Value) {
 	}
 }
 
-// filled returns a pointer to a struct in which the fields are set.
+// filled returns a pointer to a struct with the given fields set.
 func (v *verifier) filled(s *Struct, fields []field) reflect.Value {
 	object := reflect.New(s.goType)
 	for i := range fields {
@@ -105,7 +105,7 @@ func (v *verifier) filled(s *Struct, fields []field) reflect.Value {
 	return object
 }
 
-// set gives the variable to a value. It is inside of depth containers.
+// set gives the variable to a value. The variable is inside depth containers.
 func (v *verifier) set(p *value, to reflect.Value, depth int) {
 	v.seed++
 	switch p.kind {
@@ -126,7 +126,7 @@ func (v *verifier) set(p *value, to reflect.Value, depth int) {
 			to.Set(object.Elem())
 		}
 	case kindList:
-		n := 2 // the same twice, which sets that are checked refuse
+		n := 2 // the same twice: sets that are checked refuse that
 		if depth >= maxTwice {
 			n = 1
 		}
@@ -142,13 +142,13 @@ func (v *verifier) set(p *value, to reflect.Value, depth int) {
 	}
 }
 
-// smallestOf returns what samples have in place of any value of type s.
+// smallestOf returns the value of type s that all samples use.
 func (v *verifier) smallestOf(s *Struct) *smallest {
 	if m := v.smallest[s]; m != nil {
 		return m
 	}
 	m := &smallest{object: reflect.Zero(s.pointerType)}
-	v.smallest[s] = m // if it is inside itself, it is nil there
+	v.smallest[s] = m // if it contains itself, it is nil there
 	if s.union {
 		m.object = v.smallestUnion(s)
 	} else {
@@ -163,8 +163,7 @@ func (v *verifier) smallestOf(s *Struct) *smallest {
 	return m
 }
 
-// smallestUnion returns a pointer to a union of which one field is set, a scalar if there is one,
-// or nil.
+// smallestUnion returns a pointer to a union with one field set, a scalar if possible, or nil.
 func (v *verifier) smallestUnion(s *Struct) reflect.Value {
 	for _, suits := range []func(kind) bool{
 		func(k kind) bool { return k < kindStruct },
@@ -182,8 +181,8 @@ func (v *verifier) smallestUnion(s *Struct) reflect.Value {
 	return reflect.Zero(s.pointerType)
 }
 
-// messages returns messages to be read: with nothing in it, with all fields, and the latter with
-// fields behind them that are unknown, or have other types than declared.
+// messages returns messages to be read: an empty one, one with all fields, and the latter followed
+// by fields that are unknown or have types other than declared.
 func (v *verifier) messages(s *Struct) (messages [][]byte, err error) {
 	if len(v.smallestOf(s).message) > maxSample {
 		return nil, errLargeSample
@@ -218,7 +217,7 @@ func (v *verifier) appendField(b []byte, f *field) []byte {
 	return v.appendValue(appendHeader(b, f.wire, f.id), f.value, 0)
 }
 
-// appendValue appends a value as it stands on the wire. It is inside of depth containers.
+// appendValue appends a value as on the wire. The value is inside depth containers.
 func (v *verifier) appendValue(b []byte, p *value, depth int) []byte {
 	v.seed++
 	n := 2

@@ -1,10 +1,10 @@
 package compiled
 
-// Writer is what Encode writes to. It is called on the goroutine that called Encode.
-// *buffer.LinkBuffer is one.
+// Writer is where Encode writes. Encode calls it on the goroutine of its caller. *buffer.LinkBuffer
+// is one.
 type Writer interface {
-	// Malloc appends n bytes, n > 0, and returns them to be filled in. They stay where they are
-	// until they are flushed or dropped by MallocAck.
+	// Malloc appends n bytes, n > 0, and returns them to be filled in. They stay in place until
+	// they are flushed, or dropped by MallocAck.
 	Malloc(n int) ([]byte, error)
 
 	// MallocLen returns the number of bytes appended since the last flush, inserted ones included.
