@@ -28,7 +28,7 @@ func NewCodec(opts ...Option) remote.Codec {
 // codec implements remote.Codec. Immutable after NewCodec.
 type codec struct {
 	kitex   remote.Codec
-	meta    remote.MetaDecoder // kitex, nil if that decodes in one go
+	meta    remote.MetaDecoder // kitex, or nil if it decodes in one go
 	limits  binary.Limits      // for requests
 	replies binary.Limits
 }
@@ -54,7 +54,7 @@ func (c *codec) Decode(ctx context.Context, m remote.Message, in remote.ByteBuff
 	return c.DecodePayload(ctx, m, in)
 }
 
-// DecodeMeta implements remote.MetaDecoder: it reads what precedes the message proper.
+// DecodeMeta implements remote.MetaDecoder: it reads what precedes the message itself.
 func (c *codec) DecodeMeta(ctx context.Context, m remote.Message, in remote.ByteBuffer) error {
 	if m.RPCRole() == remote.Server {
 		start, err := in.Peek(sniffBytes)
@@ -99,21 +99,21 @@ func (c *codec) Encode(ctx context.Context, m remote.Message, out remote.ByteBuf
 	return err
 }
 
-// form is what a message looks like from outside.
+// form is the outer form of a message.
 type form uint8
 
 const (
-	formKitex   form = iota // for Kitex's codec to know
+	formKitex   form = iota // left to Kitex's codec
 	formBare                // compact, without a frame
 	formFramed              // compact, in a frame
 	formTHeader             // THeader
 )
 
-// sniffBytes is how many bytes tell the forms apart, and the length of the shortest message.
+// sniffBytes is how many bytes tell the forms apart. It is also the length of the shortest message.
 const sniffBytes = 6
 
-// sniff returns the form of the message that begins with b. What has a length in its first bytes
-// has the highest bit clear there, which Kitex's other forms have not.
+// sniff returns the form of the message that begins with b. If the first bytes are a length, their
+// highest bit is clear, which is not so in Kitex's other forms.
 func sniff(b []byte) form {
 	switch {
 	case compact.IsMessage(b):
@@ -128,12 +128,12 @@ func sniff(b []byte) form {
 	return formKitex
 }
 
-// statsOf returns where the sizes of messages are noted, nil if nowhere.
+// statsOf returns where the sizes of messages are recorded, or nil.
 func statsOf(m remote.Message) rpcinfo.MutableRPCStats {
 	return rpcinfo.AsMutableRPCStats(m.RPCInfo().Stats())
 }
 
-// readFailed describes an error of the connection, as Kitex's codec does: Kitex looks for the error
+// readFailed wraps an error of the connection as Kitex's codec does: Kitex looks for the error
 // inside.
 func readFailed(err error) error {
 	return perrors.NewProtocolErrorWithErrMsg(err, fmt.Sprintf("kiteline: reading a message failed: %s", err))

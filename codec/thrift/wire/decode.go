@@ -21,16 +21,16 @@ import (
 const (
 	lengthBytes = 4 // of a frame's length
 
-	// windowBytes is how much of a message is looked at in one piece.
+	// windowBytes is how much of a message is expanded in one piece.
 	windowBytes = 8 << 10
 
-	// A binary message without a name and without fields.
+	// minMessageBytes is the length of a binary message without a name and without fields.
 	minMessageBytes = 13
 
 	maxNameBytes = 4 << 10
 )
 
-// begin takes what precedes a message proper of form f, and notes what is to come.
+// begin reads what precedes a message of form f, and notes what is to come.
 func (c *codec) begin(f form, m remote.Message, in remote.ByteBuffer) error {
 	x := &exchange{form: f, bytes: c.limits.MaxFrame}
 	protocol := transport.PurePayload
@@ -98,7 +98,7 @@ func (c *codec) beginTHeader(x *exchange, m remote.Message, in remote.ByteBuffer
 	return nil
 }
 
-// decode reads the message proper.
+// decode reads the message itself.
 func (c *codec) decode(ctx context.Context, x *exchange, m remote.Message, in remote.ByteBuffer) error {
 	if x.isPlain() {
 		return decodePlain(ctx, x, m, in)
@@ -137,7 +137,7 @@ func (c *codec) decode(ctx context.Context, x *exchange, m remote.Message, in re
 	return c.decodeExpanded(ctx, e, m)
 }
 
-// decodePlain has the payload codec read a binary message from the connection, as from any frame.
+// decodePlain lets the payload codec read a binary message from the connection, as from any frame.
 func decodePlain(ctx context.Context, x *exchange, m remote.Message, in remote.ByteBuffer) error {
 	if x.bytes < minMessageBytes {
 		return &thrift.Error{Kind: thrift.Truncated, Offset: x.bytes}
@@ -150,7 +150,7 @@ func decodePlain(ctx context.Context, x *exchange, m remote.Message, in remote.B
 		return err
 	}
 	if _, ours := in.(buffer.FrameReader); !ours {
-		// netpoll's buffer does not count what is skipped, so that nothing would tell what was
+		// netpoll's buffer does not count skipped bytes, so it could not tell how many bytes were
 		// taken.
 		message, err := next(in, x.bytes)
 		if err != nil {
@@ -168,8 +168,8 @@ func decodePlain(ctx context.Context, x *exchange, m remote.Message, in remote.B
 	return nil
 }
 
-// checkMessage reports an error unless b begins a binary message whose name ends in its n bytes:
-// not all payload codecs hold the name's length against the frame's.
+// checkMessage reports an error unless b begins a binary message whose name ends within its n
+// bytes: not all payload codecs check the name's length against the frame's.
 func checkMessage(b []byte, n int) error {
 	if n < minMessageBytes {
 		return &thrift.Error{Kind: thrift.Truncated, Offset: n}
@@ -184,7 +184,7 @@ func checkMessage(b []byte, n int) error {
 	return nil
 }
 
-// decodeExpanded has the payload codec read what e has made of the request.
+// decodeExpanded lets the payload codec read the binary message that e has made of the request.
 func (c *codec) decodeExpanded(ctx context.Context, e *compact.Expander, m remote.Message) error {
 	h, _ := e.Header()
 	if t := remote.MessageType(h.Type); t != remote.Call && t != remote.Oneway {
@@ -194,8 +194,8 @@ func (c *codec) decodeExpanded(ctx context.Context, e *compact.Expander, m remot
 	return unmarshal(ctx, m, e.Message())
 }
 
-// next takes the next n bytes as one slice. It waits for them in growing pieces, so that what a
-// connection reserves for them is in proportion to what has come.
+// next takes the next n bytes as one slice. It waits for them in growing pieces, so that the memory
+// that a connection reserves for them is in proportion to what has come.
 func next(in remote.ByteBuffer, n int) ([]byte, error) {
 	for piece := windowBytes; piece < n; piece *= 2 {
 		if _, err := in.Peek(piece); err != nil {
@@ -205,7 +205,7 @@ func next(in remote.ByteBuffer, n int) ([]byte, error) {
 	return in.Next(n)
 }
 
-// unmarshal has the payload codec read a binary message in memory, which it must not keep.
+// unmarshal lets the payload codec read a binary message in memory, which the codec must not keep.
 func unmarshal(ctx context.Context, m remote.Message, message []byte) error {
 	b := newMemory(message)
 	defer b.recycle()
@@ -218,7 +218,7 @@ func unmarshal(ctx context.Context, m remote.Message, message []byte) error {
 	return nil
 }
 
-// unmarshalFrom has the payload codec read a binary message of n bytes.
+// unmarshalFrom lets the payload codec read a binary message of n bytes.
 func unmarshalFrom(ctx context.Context, m remote.Message, in remote.ByteBuffer, n int) error {
 	codec, err := remote.GetPayloadCodec(m)
 	if err != nil {
@@ -228,7 +228,7 @@ func unmarshalFrom(ctx context.Context, m remote.Message, in remote.ByteBuffer, 
 	return codec.Unmarshal(ctx, m, in)
 }
 
-// expandFrom gives e a compact message from in. With framed the message has to be as long as e
+// expandFrom gives e a compact message from in. If framed, the message must be as long as e
 // expects.
 func expandFrom(in remote.ByteBuffer, e *compact.Expander, framed bool) error {
 	need := 1
@@ -258,7 +258,7 @@ func expandFrom(in remote.ByteBuffer, e *compact.Expander, framed bool) error {
 	return nil
 }
 
-// expand gives e the compact message that b is.
+// expand gives e the compact message in b.
 func expand(e *compact.Expander, b []byte) error {
 	if _, err := e.Expand(b); err != nil {
 		return err
@@ -272,8 +272,8 @@ func expand(e *compact.Expander, b []byte) error {
 	return nil
 }
 
-// failed returns what decoding a request ends with that e could not expand. If the request is at
-// fault, and its method is known, and its client waits, Kitex shall reply before it closes the
+// failed returns the error for a request that e could not expand. If the request is at fault, its
+// method is known and its client waits, the error makes Kitex reply before it closes the
 // connection.
 func failed(err error, e *compact.Expander, m remote.Message) error {
 	h, known := e.Header()
@@ -283,10 +283,10 @@ func failed(err error, e *compact.Expander, m remote.Message) error {
 	return errorReply(remote.NewTransError(remote.ProtocolError, err), h, m)
 }
 
-// errorReply tells Kitex whom to reply to with err, and returns what makes it do so.
+// errorReply tells Kitex where to send a reply with err, and returns the error that makes it do so.
 func errorReply(err *remote.TransError, h wire.Message, m remote.Message) error {
 	if remote.MessageType(h.Type) == remote.Oneway {
-		return fmt.Errorf("oneway call: %w", err) // a TransError itself would be replied with
+		return fmt.Errorf("oneway call: %w", err) // Kitex would reply to a TransError itself
 	}
 	call, missing := setterOf(m)
 	if missing != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
 )
 
-// encode writes a reply the way its request came.
+// encode writes a reply in the form of its request.
 func (c *codec) encode(ctx context.Context, x *exchange, m remote.Message, out remote.ByteBuffer) error {
 	h := x.theader
 	h.Info = m.TransInfo().TransStrInfo()
@@ -53,7 +53,7 @@ func (c *codec) encode(ctx context.Context, x *exchange, m remote.Message, out r
 	return writeTHeader(&h, message, out)
 }
 
-// encodePlain has the payload codec write a binary message behind the header.
+// encodePlain writes the header, and lets the payload codec write a binary message after it.
 func encodePlain(ctx context.Context, h *theader.Header, codec remote.PayloadCodec, m remote.Message, out remote.ByteBuffer) error {
 	s := getScratch()
 	defer s.put()
@@ -74,11 +74,11 @@ func encodePlain(ctx context.Context, h *theader.Header, codec remote.PayloadCod
 	if frame > maxFrameBytes {
 		return &thrift.Error{Kind: thrift.TooLarge, Offset: -1, Detail: fmt.Sprintf("frame of %d bytes, at most %d", frame, maxFrameBytes)}
 	}
-	binary.BigEndian.PutUint32(head, uint32(frame)) // it has not moved: out keeps memory in place until Flush
+	binary.BigEndian.PutUint32(head, uint32(frame)) // out keeps it in place until Flush
 	return nil
 }
 
-// write writes a compact message, with its length before it in a frame.
+// write writes a compact message, in a frame with its length first.
 func write(f form, message []byte, out remote.ByteBuffer) error {
 	head := 0
 	if f == formFramed {
@@ -95,7 +95,7 @@ func write(f form, message []byte, out remote.ByteBuffer) error {
 	return nil
 }
 
-// writeTHeader writes a message, compressed if h says so, behind the header.
+// writeTHeader writes the header, and after it a message, compressed if h says so.
 func writeTHeader(h *theader.Header, message []byte, out remote.ByteBuffer) error {
 	if h.Zlib {
 		packed := getScratch()

@@ -11,18 +11,18 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
 )
 
-// exchange is what one call's reply has to know of its request. It is made where the request begins
-// and lives in the call's Invocation. One goroutine at a time has the call, and so the exchange.
+// exchange is what a call's reply must know of its request. It is made when the request begins and
+// lives in the call's Invocation. One goroutine at a time has the call, and so the exchange.
 type exchange struct {
 	form    form
-	bytes   int            // of the message proper; the most it may have if nothing announces its end
+	bytes   int            // of the message itself; its limit if nothing announces the end
 	theader theader.Header // of the request
 }
 
-// exchangeKey is where the Invocation has the exchange.
+// exchangeKey is the key of the exchange in the Invocation.
 const exchangeKey = "kiteline.wire"
 
-// exchangeOf returns the exchange that m, request or reply, belongs to; nil if it is Kitex's own.
+// exchangeOf returns the exchange of m, a request or reply, or nil if Kitex's codec handles m.
 func exchangeOf(m remote.Message) *exchange {
 	if m.RPCRole() != remote.Server {
 		return nil
@@ -51,16 +51,16 @@ func setterOf(m remote.Message) (rpcinfo.InvocationSetter, error) {
 	return call, nil
 }
 
-// isCompact reports whether the message proper is in the compact protocol.
+// isCompact reports whether the message itself is in the compact protocol.
 func (x *exchange) isCompact() bool {
 	return x.form != formTHeader || x.theader.Protocol == theader.Compact
 }
 
-// isPlain reports whether the message proper is one as the payload codec reads and writes it.
+// isPlain reports whether the payload codec can read and write the message itself as it is.
 func (x *exchange) isPlain() bool { return !x.isCompact() && !x.theader.Zlib }
 
-// Expanders and scratch memory are used while one message is decoded or encoded. What they hold
-// beyond keptBytes is left to the collector.
+// Expanders and scratch memory are used while one message is decoded or encoded. Memory beyond
+// keptBytes is left to the collector.
 const keptBytes = 256 << 10
 
 var (
@@ -72,7 +72,7 @@ type scratch struct{ b []byte }
 
 func getScratch() *scratch { return scratches.Get().(*scratch) }
 
-// put gives s, and what it holds, to the next user.
+// put gives s and its memory to the next user.
 func (s *scratch) put() {
 	if cap(s.b) > keptBytes {
 		s.b = nil

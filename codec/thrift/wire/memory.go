@@ -13,7 +13,7 @@ import (
 // memory is a remote.ByteBuffer for a message in memory: a payload codec reads a request from it,
 // or writes a reply to it. It has one owner, and is reused after recycle.
 type memory struct {
-	in   []byte            // the message that is read
+	in   []byte            // the message to be read
 	read int               // bytes of in that were taken
 	out  buffer.LinkBuffer // what was written
 }
@@ -27,14 +27,14 @@ var (
 
 var memories = sync.Pool{New: func() any { return new(memory) }}
 
-// newMemory returns a buffer to read message from, or to write to.
+// newMemory returns a buffer from which message can be read, or for writing.
 func newMemory(message []byte) *memory {
 	m := memories.Get().(*memory)
 	m.in = message
 	return m
 }
 
-// recycle gives m up. Slices from it become invalid, but those of ReadFrame.
+// recycle gives m up. Slices from it become invalid, except those of ReadFrame.
 func (m *memory) recycle() {
 	_ = m.out.MallocAck(0) // it fails for a number out of range
 	_ = m.out.Skip(m.out.Len())
@@ -90,7 +90,7 @@ func (m *memory) ReadString(n int) (string, error) {
 	return string(p), err
 }
 
-// ReadFrame implements buffer.FrameReader: the next n bytes in memory of the caller's own.
+// ReadFrame implements buffer.FrameReader: it returns the next n bytes in memory of their own.
 func (m *memory) ReadFrame(n int) ([]byte, error) {
 	p, err := m.Next(n)
 	if err != nil {
@@ -134,12 +134,11 @@ func (m *memory) WriteBinary(p []byte) (int, error) { return m.out.WriteBinary(p
 // WrittenLen implements remote.ByteBuffer.
 func (m *memory) WrittenLen() int { return m.out.MallocLen() }
 
-// Flush implements remote.ByteBuffer. What was written is read with Bytes alone, so there is
-// nothing to do.
+// Flush implements remote.ByteBuffer. Only Bytes reads what was written, so there is nothing to do.
 func (m *memory) Flush() error { return nil }
 
-// Bytes implements remote.ByteBuffer: what was written, in one piece, which ends the writing. The
-// slice is valid until recycle.
+// Bytes implements remote.ByteBuffer: it ends the writing and returns what was written in one
+// piece. The slice is valid until recycle.
 func (m *memory) Bytes() ([]byte, error) {
 	if err := m.out.Flush(); err != nil {
 		return nil, err
@@ -147,11 +146,11 @@ func (m *memory) Bytes() ([]byte, error) {
 	return m.out.Peek(m.out.Len())
 }
 
-// NewBuffer implements remote.ByteBuffer: a buffer for AppendBuffer.
+// NewBuffer implements remote.ByteBuffer: it returns a buffer for AppendBuffer.
 func (m *memory) NewBuffer() remote.ByteBuffer { return newMemory(nil) }
 
-// AppendBuffer implements remote.ByteBuffer: it moves what was written to another's NewBuffer
-// behind what was written here, and recycles the other.
+// AppendBuffer implements remote.ByteBuffer: it moves what was written to another's NewBuffer after
+// what was written here, and recycles the other.
 func (m *memory) AppendBuffer(other remote.ByteBuffer) error {
 	o, ok := other.(*memory)
 	if !ok {
@@ -161,5 +160,5 @@ func (m *memory) AppendBuffer(other remote.ByteBuffer) error {
 	return m.out.Append(&o.out)
 }
 
-// Release implements remote.ByteBuffer. Whoever made m recycles it.
+// Release implements remote.ByteBuffer. The maker of m recycles it.
 func (m *memory) Release(error) error { return nil }

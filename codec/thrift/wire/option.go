@@ -12,23 +12,23 @@ import (
 // Option changes a codec.
 type Option func(*codec)
 
-// WithKitexCodec has c encode and decode what is neither compact nor THeader. The default is
-// Kitex's default codec, without a limit for messages.
+// WithKitexCodec makes c encode and decode messages that are neither compact nor THeader. The
+// default is Kitex's default codec, without a limit for messages.
 func WithKitexCodec(c remote.Codec) Option {
 	return func(w *codec) { w.setKitex(c) }
 }
 
-// WithLimits sets what a compact message or a THeader frame may ask of the codec; see thrift.Limits
-// for the defaults. MaxElementBytes has no meaning here.
+// WithLimits sets the limits of a compact message or a THeader frame; see thrift.Limits for the
+// defaults. MaxElementBytes has no meaning here.
 func WithLimits(l thrift.Limits) Option {
 	return func(w *codec) { w.limits = resolved(l) }
 }
 
-// maxFrameBytes is the longest frame that THeader allows, so that HTTP is told from it. It keeps
-// sums of lengths within an int of 32 bits, too.
+// maxFrameBytes is the longest frame that THeader allows, so that it differs from HTTP. It also
+// keeps sums of lengths within a 32-bit int.
 const maxFrameBytes = 0x3fffffff
 
-// resolved puts the defaults into l.
+// resolved returns l with the defaults filled in.
 func resolved(l thrift.Limits) binary.Limits {
 	r := binary.DefaultLimits()
 	if l.MaxFrame > 0 {
@@ -46,11 +46,11 @@ func resolved(l thrift.Limits) binary.Limits {
 	return r
 }
 
-// maxReplyDepth bounds the stack that a reply takes. Readers in general refuse what is nested less
-// than that.
+// maxReplyDepth bounds the stack that a reply takes. Most readers refuse messages that are nested
+// less deeply.
 const maxReplyDepth = 1024
 
-// replyLimits returns what holds for replies, which this side has made.
+// replyLimits returns the limits for replies, which come from this side.
 func replyLimits() binary.Limits {
 	r := binary.DefaultLimits()
 	r.MaxFrame, r.MaxDepth = maxFrameBytes, maxReplyDepth

@@ -1,11 +1,11 @@
 //go:build ignore
 
-// Golden writes golden.txt: messages as Apache's Go library has them in its protocols, one per
+// Golden writes golden.txt: messages as Apache's Go library writes them in its protocols, one per
 // line,
 //
 //	name form hexadecimal
 //
-// The repository does not depend on that library. In a directory of its own:
+// The repository does not depend on that library. In another directory:
 //
 //	go mod init golden && go get github.com/apache/thrift@v0.25.0
 //	cp .../codec/thrift/wire/testdata/golden.go . && go run golden.go >.../codec/thrift/wire/testdata/golden.txt
@@ -30,7 +30,7 @@ type message struct {
 	body   func(w *writer)
 }
 
-// writer writes values with a protocol, and gives up on errors.
+// writer writes values with a protocol, and panics on errors.
 type writer struct{ p thrift.TProtocol }
 
 func must(err error) {
@@ -124,7 +124,7 @@ func echoed(w *writer) {
 	})
 }
 
-// types has what the echo service does not: headers of all lengths, and every type in every place.
+// types has what the echo service lacks: headers of all lengths, and every type in every place.
 func types(w *writer) {
 	w.structure(func() {
 		w.boolean(1, false)

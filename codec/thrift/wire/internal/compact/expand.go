@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// maxNameBytes limits a method's name, which errors repeat.
+	// maxNameBytes limits a method's name, because errors repeat it.
 	maxNameBytes = 4 << 10
 
 	// keptBytes is the capacity up to which an Expander keeps its memory for the next message.
 	keptBytes = 256 << 10
 )
 
-// stage is how far an Expander is with its message.
+// stage is the progress of an Expander in its message.
 type stage uint8
 
 const (
@@ -25,8 +25,8 @@ const (
 	stageDone                // all of the message was read
 )
 
-// Expander makes a message of the binary protocol of one of the compact protocol, piece by piece
-// as that arrives. The zero value has to be Reset.
+// Expander turns a message of the compact protocol into one of the binary protocol, piece by piece
+// as it arrives. The zero value must be Reset.
 type Expander struct {
 	// set by Reset
 	limits *wire.Limits
@@ -43,8 +43,8 @@ type Expander struct {
 	messageType uint8
 	sequence    int32
 	nameEnd     int     // in out
-	text        int     // bytes of a string that are still to be copied
-	pending     nibble  // type of the value that comes next, nibbleStop: the innermost of open says it
+	text        int     // bytes of a string that are not copied yet
+	pending     nibble  // type of the next value; nibbleStop: the innermost of open says it
 	open        []level // structs and containers that have not ended, the innermost last
 }
 
@@ -54,11 +54,11 @@ type level struct {
 	key       nibble // of a map
 	value     nibble // of a map, and the elements' of a list or set
 	lastID    int16  // of a struct's last field
-	left      int    // elements to come; keys and values of a map count each
+	left      int    // elements to come; each key and each value counts as one
 }
 
-// Reset prepares x for a message of at most left bytes. l must not change while x is used.
-// Slices from Message and Name become invalid.
+// Reset prepares x for a message of at most left bytes. l must not change while x is used. Slices
+// from Message and Header become invalid.
 func (x *Expander) Reset(l *wire.Limits, left int) {
 	out, open := x.out, x.open
 	if cap(out) > keptBytes {
@@ -67,9 +67,9 @@ func (x *Expander) Reset(l *wire.Limits, left int) {
 	*x = Expander{limits: l, left: left, out: out[:0], open: open[:0]}
 }
 
-// Expand takes bytes from the front of window and returns how many. It takes all of them unless
-// the message ends before, or a value is not in the window as a whole: then the rest is
-// to be given again, with what follows it. No such rest is longer than 16 bytes.
+// Expand takes bytes from the front of window and returns how many. It takes all of them unless the
+// message ends before, or the window ends inside a value. Then the caller must give the rest again,
+// with the bytes after it. Such a rest has at most 16 bytes.
 func (x *Expander) Expand(window []byte) (n int, err error) {
 	x.window, x.at = window[:min(len(window), x.left)], 0
 	for went := true; went && err == nil && x.stage != stageDone; {
@@ -96,8 +96,8 @@ func (x *Expander) Offset() int { return x.offset }
 // Message returns the message in binary, as far as it was read. The slice is valid until Reset.
 func (x *Expander) Message() []byte { return x.out }
 
-// Header returns what precedes the message's arguments, and whether that was read yet. The
-// name is valid until Reset.
+// Header returns the header before the message's arguments, and whether it was read yet. The name
+// is valid until Reset.
 func (x *Expander) Header() (m wire.Message, known bool) {
 	if x.stage < stageBody {
 		return m, false
@@ -105,7 +105,7 @@ func (x *Expander) Header() (m wire.Message, known bool) {
 	return wire.Message{Name: x.out[8:x.nameEnd], Type: int32(x.messageType), Sequence: x.sequence}, true
 }
 
-// step takes what comes next, or reports that it is not in the window as a whole.
+// step takes the next part, or reports that the window does not hold all of it.
 func (x *Expander) step() (went bool, err error) {
 	switch {
 	case x.text > 0:
@@ -132,7 +132,7 @@ func (x *Expander) step() (went bool, err error) {
 	return x.elements(top)
 }
 
-// copyText copies what is in the window of a string.
+// copyText copies the part of a string that is in the window.
 func (x *Expander) copyText() bool {
 	part := x.window[x.at:]
 	part = part[:min(len(part), x.text)]
@@ -142,7 +142,7 @@ func (x *Expander) copyText() bool {
 	return len(part) > 0
 }
 
-// header takes what precedes the name of the method.
+// header takes the bytes before the method's name.
 func (x *Expander) header() (bool, error) {
 	b := x.window[x.at:]
 	if len(b) < 2 {
@@ -213,8 +213,8 @@ func (x *Expander) field(top *level) (bool, error) {
 	return true, nil
 }
 
-// elements takes as many elements of a list, set or map as have neither elements nor a string in
-// them, or one that has, or the container's end.
+// elements takes elements of a list, set or map up to the first string, struct or container, which
+// then is pending. If no element is left, it takes the container's end.
 func (x *Expander) elements(top *level) (bool, error) {
 	if top.left == 0 {
 		x.pop()

@@ -9,8 +9,7 @@ import (
 	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// value takes a value of type t. Of a string or container it takes what precedes the bytes or
-// elements.
+// value takes a value of type t. Of a string or container it takes only the header.
 func (x *Expander) value(t nibble) (went bool, err error) {
 	b := x.window[x.at:]
 	if size := int(minSizes[t]); len(b) < size {
@@ -45,7 +44,7 @@ func (x *Expander) value(t nibble) (went bool, err error) {
 	return true, nil
 }
 
-// boolean takes a bool that is an element. Some write false as 0, and everybody reads that.
+// boolean takes a bool that is an element. Some peers write false as 0, and all accept that.
 func (x *Expander) boolean(c byte) (bool, error) {
 	switch nibble(c) {
 	case nibbleTrue:
@@ -155,7 +154,7 @@ func (x *Expander) mapHead(b []byte) (bool, error) {
 	return err == nil, err
 }
 
-// checkLength reports an error unless a string of size bytes may follow, and its bytes can.
+// checkLength reports an error unless a string of size bytes is allowed and fits.
 func (x *Expander) checkLength(size uint32, limit int) error {
 	limit = min(limit, x.left-x.at, x.room())
 	if size > math.MaxInt32 {
@@ -167,8 +166,8 @@ func (x *Expander) checkLength(size uint32, limit int) error {
 	return nil
 }
 
-// checkCount reports an error unless count elements of at least size bytes, and wide in binary, can
-// follow.
+// checkCount reports an error unless count elements can follow, each of at least size bytes, and
+// wide bytes in binary.
 func (x *Expander) checkCount(count uint32, size, wide int) error {
 	limit := min(x.limits.MaxContainer, (x.left-x.at)/max(size, 1), x.room()/wide)
 	if count > math.MaxInt32 {
@@ -191,8 +190,8 @@ func (x *Expander) tooLarge(size, limit int) error {
 	return x.wrong(wire.TooLarge, fmt.Sprintf("%d, at most %d", size, limit))
 }
 
-// varintError returns what is wrong with a varint of which n bytes were read: nothing if it goes on
-// after the window.
+// varintError returns the error of a varint of which n bytes were read, or nil if it goes on after
+// the window.
 func (x *Expander) varintError(n int) error {
 	if n == 0 {
 		return nil

@@ -7,8 +7,8 @@ import (
 	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// Shrink appends to dst, in the compact protocol, the message of the binary protocol that b is, and
-// returns the longer slice. With an error what it returns has no meaning. The result is hardly ever
+// Shrink appends the message in b, in the binary protocol, to dst in the compact protocol, and
+// returns the longer slice. After an error the slice has no meaning. The result is hardly ever
 // longer than b, and at most by half.
 func Shrink(dst, b []byte, l *wire.Limits) ([]byte, error) {
 	m, off, err := wire.MessageHeader(b)
@@ -33,19 +33,19 @@ func Shrink(dst, b []byte, l *wire.Limits) ([]byte, error) {
 	return s.out, nil
 }
 
-// maxMessageType is the largest that the three bits in a message's header can hold.
+// maxMessageType is the largest type that the three bits in a message's header can hold.
 const maxMessageType = 7
 
-// shrinker makes the values of one message shorter. Its methods take the offset in b of what they
-// shrink and return the one behind.
+// shrinker converts the values of one message. Its methods take a value's offset in b and return
+// the offset after it.
 type shrinker struct {
 	b      []byte
 	out    []byte
 	limits *wire.Limits
 }
 
-// structure shrinks a struct that may have depth structs and containers inside one another, itself
-// included.
+// structure shrinks a struct. At most depth structs and containers may be inside one another,
+// itself included.
 func (s *shrinker) structure(off, depth int) (int, error) {
 	if depth <= 0 {
 		return off, wire.NewError(wire.TooDeep, off, "")
@@ -79,8 +79,8 @@ func (s *shrinker) structure(off, depth int) (int, error) {
 	}
 }
 
-// fieldHead writes the header of a field, whose ID takes no byte of its own if it is little above
-// the last one's.
+// fieldHead writes the header of a field. If the ID is little above the last one's, it takes no
+// byte of its own.
 func (s *shrinker) fieldHead(head nibble, id, last int16) {
 	if delta := int(id) - int(last); delta > 0 && delta <= nibbleMask {
 		s.out = append(s.out, byte(delta)<<4|byte(head))
@@ -90,7 +90,7 @@ func (s *shrinker) fieldHead(head nibble, id, last int16) {
 	s.out = appendVarint(s.out, zigzag(int64(id)))
 }
 
-// truth returns the type that says what a bool is.
+// truth returns the nibble for a bool's value.
 func truth(c byte) nibble {
 	if c == 1 {
 		return nibbleTrue
@@ -98,7 +98,7 @@ func truth(c byte) nibble {
 	return nibbleFalse
 }
 
-// value shrinks a value of type t, which wire knows.
+// value shrinks a value of type t, which must be a valid type.
 func (s *shrinker) value(off int, t wire.Type, depth int) (int, error) {
 	if size := t.FixedSize(); size > 0 {
 		if len(s.b)-off < size {
@@ -156,7 +156,7 @@ func (s *shrinker) list(off, depth int) (int, error) {
 	}
 	head := shrunkTypes[elem]
 	if head == nibbleStop {
-		head = untypedNibble // of an empty list, else its header would be wrong
+		head = untypedNibble // of an empty list; otherwise its header would be wrong
 	}
 	if n < nibbleMask {
 		s.out = append(s.out, byte(n)<<4|byte(head))

@@ -10,18 +10,18 @@ const (
 	typeShift   = 5 // the message's type, above the version
 )
 
-// IsMessage reports whether a message of the compact protocol can begin with b, of which it
-// looks at two bytes.
+// IsMessage reports whether a message of the compact protocol can begin with b. It looks at two
+// bytes.
 func IsMessage(b []byte) bool {
 	return len(b) >= 2 && b[0] == protocolID && b[1]&versionMask == version
 }
 
-// nibble is the type of a value in the compact protocol: four bits that share a byte with something
-// else.
+// nibble is the type of a value in the compact protocol: four bits that share a byte with other
+// bits.
 type nibble uint8
 
-// The types. A field of type bool has its value in the place of a type; in containers either
-// stands for bool, and the value is a byte of the same two numbers.
+// The types. The type of a bool field is its value. In containers either type stands for bool, and
+// the value is a byte with one of the two numbers.
 const (
 	nibbleStop   nibble = 0
 	nibbleTrue   nibble = 1
@@ -42,7 +42,7 @@ const (
 	nibbles    = nibbleMask + 1
 )
 
-// expandedTypes has the binary protocol's type for each nibble, Stop where there is none.
+// expandedTypes has the binary protocol's type for each nibble, or Stop.
 var expandedTypes = [nibbles]wire.Type{
 	nibbleTrue: wire.Bool, nibbleFalse: wire.Bool, nibbleByte: wire.Byte, nibbleI16: wire.I16,
 	nibbleI32: wire.I32, nibbleI64: wire.I64, nibbleDouble: wire.Double, nibbleString: wire.String,
@@ -50,21 +50,20 @@ var expandedTypes = [nibbles]wire.Type{
 	nibbleUUID: wire.UUID,
 }
 
-// minSizes has the bytes of the smallest value of a type in the compact protocol.
+// minSizes has the size of a type's smallest value in the compact protocol.
 var minSizes = [nibbles]uint8{
 	nibbleTrue: 1, nibbleFalse: 1, nibbleByte: 1, nibbleI16: 1, nibbleI32: 1, nibbleI64: 1, nibbleDouble: 8,
 	nibbleString: 1, nibbleList: 1, nibbleSet: 1, nibbleMap: 1, nibbleStruct: 1, nibbleUUID: 16,
 }
 
-// shrunkTypes has the nibble for each type of the binary protocol, nibbleStop where there is none.
+// shrunkTypes has the nibble for each type of the binary protocol, or nibbleStop.
 var shrunkTypes = [256]nibble{
 	wire.Bool: nibbleTrue, wire.Byte: nibbleByte, wire.I16: nibbleI16, wire.I32: nibbleI32,
 	wire.I64: nibbleI64, wire.Double: nibbleDouble, wire.String: nibbleString, wire.List: nibbleList,
 	wire.Set: nibbleSet, wire.Map: nibbleMap, wire.Struct: nibbleStruct, wire.UUID: nibbleUUID,
 }
 
-// untyped is written as the type of the elements of an empty container when nothing says what it
-// is.
+// untyped is written as the element type of an empty container if its type is not known.
 const (
 	untyped       = wire.String
 	untypedNibble = nibbleString

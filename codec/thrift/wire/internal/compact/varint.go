@@ -5,9 +5,9 @@ const (
 	maxVarint64Bytes = 10
 )
 
-// varint64 reads the varint that b begins with. n is its length, 0 if b ends before it does, and
-// negative if no integer of 64 bits is written so. More bytes than needed are accepted, up to the
-// ten of the largest.
+// varint64 reads the varint at the start of b. n is its length, 0 if b ends inside it, and negative
+// if it is not an integer of 64 bits. Longer forms than needed are accepted, up to the ten bytes of
+// the largest.
 func varint64(b []byte) (v uint64, n int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1

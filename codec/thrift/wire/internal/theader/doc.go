@@ -9,8 +9,10 @@
 //	...      protocol, transforms, info; varints; padded with zeros
 //	...      the message, transformed
 //
-// (doc/specs/HeaderFormat.md of Apache Thrift.) Of the transforms it knows zlib, and of the info
-// blocks the one of keys and values; those of later kinds are skipped, as the format wants it.
+// (doc/specs/HeaderFormat.md of Apache Thrift.) Of the transforms the package knows zlib, and of
+// the info blocks the one of keys and values. It skips info blocks of later kinds, as the format
+// requires.
 //
-// Nothing is kept: functions may be called by any number of goroutines. Errors are *binary.Error.
+// The package keeps nothing: functions may be called by any number of goroutines. Errors are of
+// type *binary.Error.
 package theader

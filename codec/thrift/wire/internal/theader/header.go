@@ -14,20 +14,20 @@ const (
 	// LengthBytes is the size of the length before a frame, which does not count itself.
 	LengthBytes = 4
 
-	// FixedBytes is the size of what every frame begins with, its length included.
+	// FixedBytes is the size of the fixed beginning of every frame, its length included.
 	FixedBytes = 14
 
 	magic     = 0x0fff
 	wordBytes = 4
 
-	maxTransforms = 8    // a list of more is no honest client's
+	maxTransforms = 8    // no honest client has more
 	maxInfo       = 1024 // keys; each costs far more memory than its bytes
 )
 
-// Protocol is what the message inside is written in.
+// Protocol is the protocol of the message inside.
 type Protocol uint8
 
-// The protocols. Their numbers are the format's.
+// The protocols, with the format's numbers.
 const (
 	Binary  Protocol = 0 // Thrift's binary protocol, strict
 	Compact Protocol = 2 // Thrift's compact protocol
@@ -44,7 +44,7 @@ func (p Protocol) String() string {
 	return "protocol " + strconv.Itoa(int(p))
 }
 
-// The transforms and the info blocks by their numbers.
+// The transforms and the info blocks by number.
 const (
 	transformNone = 0
 	transformZlib = 1
@@ -52,22 +52,22 @@ const (
 	infoKeyValue = 1
 )
 
-// Header is what a frame says of its message.
+// Header is the header of a frame.
 type Header struct {
 	Flags    uint16
 	Sequence uint32
 	Protocol Protocol
 	Zlib     bool              // the message is compressed
-	Info     map[string]string // nil if there is none
+	Info     map[string]string // nil: none
 }
 
-// IsFrame reports whether b, six bytes or more, begins a THeader frame.
+// IsFrame reports whether b, at least six bytes long, begins a THeader frame.
 func IsFrame(b []byte) bool {
 	return b[0] < 0x80 && binary.BigEndian.Uint16(b[LengthBytes:]) == magic
 }
 
-// ParseFixed reads the first FixedBytes of a frame. It returns what it knows of the Header, the
-// size of the variable part, which Parse reads, and of the message behind that.
+// ParseFixed reads the first FixedBytes of a frame. It returns their part of the Header, the size
+// of the variable part, which Parse reads, and the size of the message after that.
 func ParseFixed(b []byte, maxFrame int) (h Header, variable, message int, err error) {
 	frame := int(int32(binary.BigEndian.Uint32(b)))
 	if frame < 0 {
@@ -89,7 +89,7 @@ func ParseFixed(b []byte, maxFrame int) (h Header, variable, message int, err er
 	return h, variable, message, nil
 }
 
-// Parse reads the variable part of the header, which b is.
+// Parse reads the variable part of the header from b.
 func (h *Header) Parse(b []byte) error {
 	r := reader{b: b}
 	switch p := r.varint(); p {
@@ -118,7 +118,7 @@ func (h *Header) parseTransforms(r *reader) {
 	}
 }
 
-// parseInfo reads the info blocks up to the first that is unknown, which may be the padding.
+// parseInfo reads the info blocks up to the first unknown one, which may be the padding.
 func (h *Header) parseInfo(r *reader) {
 	for r.err == nil && r.at < len(r.b) && r.varint() == infoKeyValue {
 		count := r.count(2, maxInfo-len(h.Info))
@@ -133,8 +133,8 @@ func (h *Header) parseInfo(r *reader) {
 	}
 }
 
-// Append appends to dst a frame's beginning for a message of the given size, and returns the longer
-// slice.
+// Append appends to dst the beginning of a frame for a message of the given size, and returns the
+// longer slice.
 func (h *Header) Append(dst []byte, message, maxFrame int) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, make([]byte, FixedBytes)...)
@@ -165,7 +165,7 @@ func (h *Header) Append(dst []byte, message, maxFrame int) ([]byte, error) {
 	return dst, nil
 }
 
-// appendInfo writes the keys in order, so that equal headers are equal bytes.
+// appendInfo writes the keys in order, so that equal headers give equal bytes.
 func (h *Header) appendInfo(dst []byte) []byte {
 	if len(h.Info) == 0 {
 		return dst
@@ -188,7 +188,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// reader takes values from the front of b. After an error, which it keeps, they are zero.
+// reader takes values from the front of b. It keeps an error, and values after it are zero.
 type reader struct {
 	b   []byte
 	at  int
@@ -218,7 +218,7 @@ func (r *reader) varint() uint32 {
 	return uint32(v)
 }
 
-// count takes how many things follow, each of at least size bytes, at most limit.
+// count takes the number of elements that follow, each of at least size bytes. It is at most limit.
 func (r *reader) count(size, limit int) int {
 	n := r.varint()
 	limit = min(limit, (len(r.b)-r.at)/size)

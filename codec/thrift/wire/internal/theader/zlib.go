@@ -10,11 +10,10 @@ import (
 	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// inflateStep is how much room is made at a time for what b inflates to, while little is known of
-// that.
+// inflateStep is how much room is made at a time for inflated bytes while dst is small.
 const inflateStep = 4 << 10
 
-// The pools spare the tables of an inflater, 40 KiB, and of a deflater, more than 1 MiB.
+// The pools save the tables of an inflater, 40 KiB, and of a deflater, more than 1 MiB.
 var (
 	inflaters = sync.Pool{New: func() any { return new(inflater) }}
 	deflaters = sync.Pool{New: func() any { return zlib.NewWriter(io.Discard) }}
@@ -25,9 +24,8 @@ type inflater struct {
 	out io.ReadCloser // nil before the first use; also a zlib.Resetter
 }
 
-// Inflate appends to dst what b was before its compression and returns the longer slice. More than
-// limit bytes are an error, found before they are made, and so are bytes behind the compressed
-// ones.
+// Inflate appends the decompressed form of b to dst and returns the longer slice. More than limit
+// bytes are an error, found before they are made. Bytes after the compressed ones are an error too.
 func Inflate(dst, b []byte, limit int) ([]byte, error) {
 	z := inflaters.Get().(*inflater)
 	defer func() {
@@ -81,7 +79,7 @@ func badZlib(err error) error {
 	return &wire.Error{Kind: kind, Offset: -1, Detail: "zlib", Err: err}
 }
 
-// Deflate appends to dst what b is compressed to, and returns the longer slice.
+// Deflate appends the compressed form of b to dst, and returns the longer slice.
 func Deflate(dst, b []byte) []byte {
 	out := bytes.NewBuffer(dst)
 	z := deflaters.Get().(*zlib.Writer)
