@@ -30,7 +30,7 @@ func NewBinaryProtocol(t *Transport, conf *thrift.TConfiguration) thrift.TProtoc
 	return p
 }
 
-// NewBinaryProtocolFactory returns a factory for NewBinaryProtocol. For a transport that is no
+// NewBinaryProtocolFactory returns a factory for NewBinaryProtocol. For a transport other than a
 // *Transport it returns Apache's own protocol.
 func NewBinaryProtocolFactory(conf *thrift.TConfiguration) thrift.TProtocolFactory {
 	return &factory{
@@ -42,7 +42,7 @@ func NewBinaryProtocolFactory(conf *thrift.TConfiguration) thrift.TProtocolFacto
 	}
 }
 
-// NewCompactProtocolFactory returns a factory for NewCompactProtocol. For a transport that is no
+// NewCompactProtocolFactory returns a factory for NewCompactProtocol. For a transport other than a
 // *Transport it returns Apache's own protocol.
 func NewCompactProtocolFactory(conf *thrift.TConfiguration) thrift.TProtocolFactory {
 	return &factory{

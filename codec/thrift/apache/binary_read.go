@@ -157,7 +157,7 @@ func (p *binaryProtocol) readStringBody(n int) (string, error) {
 	return p.in.readString(n)
 }
 
-// ReadBinary returns bytes of the caller's own, which may be a part of the message's frame.
+// ReadBinary returns bytes that the caller owns, which may be a part of the message's frame.
 func (p *binaryProtocol) ReadBinary(ctx context.Context) ([]byte, error) {
 	n, err := p.ReadI32(ctx)
 	if err != nil {
@@ -204,14 +204,13 @@ func (p *binaryProtocol) skip(ctx context.Context, t thrift.TType, depth int) er
 	return invalidData("unknown type %d", t)
 }
 
-// skipper is a protocol that skips a value inside of which there may be values depth deep, itself
-// included.
+// skipper is a protocol that can skip a value that is at most depth deep, itself included.
 type skipper interface {
 	thrift.TProtocol
 	skip(ctx context.Context, t thrift.TType, depth int) error
 }
 
-// skipNested skips a struct or container, whose parts may be as deep as depth.
+// skipNested skips a struct or container whose parts are at most depth deep.
 func skipNested(ctx context.Context, p skipper, t thrift.TType, depth int) error {
 	var key, elem thrift.TType
 	var n int
@@ -270,7 +269,7 @@ func binaryFixedSize(t thrift.TType) int {
 	return 0
 }
 
-// binarySize returns how many bytes a value of type t takes at least.
+// binarySize returns how many bytes the smallest value of type t takes.
 func binarySize(t thrift.TType) int {
 	if size := binaryFixedSize(t); size > 0 {
 		return size

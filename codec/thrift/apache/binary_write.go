@@ -8,7 +8,7 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 )
 
-// checkWritable returns why nothing can be written; it is asked once per message.
+// checkWritable returns why writing is impossible, or nil; it is called once per message.
 func (p *binaryProtocol) checkWritable() error { return p.trans.beforeWrite() }
 
 func (p *binaryProtocol) WriteMessageBegin(ctx context.Context, name string, kind thrift.TMessageType, seqID int32) error {
@@ -137,7 +137,7 @@ func (p *binaryProtocol) WriteUUID(_ context.Context, value thrift.Tuuid) error 
 	return p.out.copyBytes(value[:])
 }
 
-// checkWrite returns an error for a length that the wire has no room for.
+// checkWrite returns an error for a length that the wire cannot hold.
 func checkWrite(n int) error {
 	if n > math.MaxInt32 {
 		return sizeLimit("string of %d bytes, at most %d", n, math.MaxInt32)
@@ -145,7 +145,7 @@ func checkWrite(n int) error {
 	return nil
 }
 
-// There is nothing on the wire for these.
+// These write nothing.
 
 func (p *binaryProtocol) WriteMessageEnd(context.Context) error          { return nil }
 func (p *binaryProtocol) WriteStructBegin(context.Context, string) error { return nil }

@@ -7,15 +7,15 @@ import (
 )
 
 // byteValues has the two methods of a thrift.TProtocol whose names belong, with other parameters,
-// to package io: go vet lets nobody declare them, so they are promoted from Apache's protocol.
-// Those that embed byteValues have all other methods themselves.
+// to package io. go vet lets no package declare them, so they are promoted from Apache's protocol.
+// The types that embed byteValues declare all other methods themselves.
 type byteValues struct{ *thrift.TBinaryProtocol }
 
 func newByteValues(t *Transport) byteValues {
 	return byteValues{thrift.NewTBinaryProtocolConf((*byteTransport)(t), nil)}
 }
 
-// byteTransport is a Transport as byteValues sees it: one byte at a time, within the frame.
+// byteTransport is the Transport of byteValues: one byte at a time, within the frame.
 type byteTransport Transport
 
 var (
@@ -27,7 +27,7 @@ func (t *byteTransport) ReadByte() (byte, error) { return t.in.readByte() }
 
 func (t *byteTransport) WriteByte(c byte) error { return t.out.writeByte(c) }
 
-// The rest is never called.
+// The other methods are never called.
 
 func (t *byteTransport) Read([]byte) (int, error)        { panic(errNotAByte) }
 func (t *byteTransport) Write([]byte) (int, error)       { panic(errNotAByte) }

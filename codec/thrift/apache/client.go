@@ -9,31 +9,32 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// ClientConfig says where a client calls and how. It is copied where it is given.
+// ClientConfig says where and how a client calls. Functions that take it copy it.
 type ClientConfig struct {
 	// Network is "tcp", "tcp4", "tcp6" or "unix"; empty means "tcp".
 	Network string
 
-	// Address is what the Dialer dials.
+	// Address is the address to dial.
 	Address string
 
-	// Wire is what the server speaks; WireDetect, the zero value, stands for WireFramedBinary.
-	// THeader's protocol and transforms are the Configuration's.
+	// Wire is the server's wire; WireDetect, the zero value, stands for WireFramedBinary. THeader's
+	// protocol and transforms are the Configuration's.
 	Wire Wire
 
-	// Configuration has the limits and what the protocols need to know. ConnectTimeout limits
-	// dialling. SocketTimeout is how long a reply may take from the request's last byte to its
-	// own, and a peer to take the next 256 KiB of a request. Zero means for ever; nil, defaults.
+	// Configuration has the limits and the protocols' settings. ConnectTimeout limits dialling.
+	// SocketTimeout limits the time from the request's last byte to the reply's, and the time for a
+	// peer to take the next 256 KiB of a request. Zero means forever. A nil Configuration means
+	// defaults.
 	Configuration *thrift.TConfiguration
 
-	// Dialer opens the connections. Of its Config the callbacks must be nil; timeouts that are
-	// set there count instead of SocketTimeout. Its Group watches connections that
-	// lie idle; without one IsOpen asks the socket.
+	// Dialer opens the connections. The callbacks of its Config must be nil; timeouts that are set
+	// there replace SocketTimeout. Its Group watches idle connections; without a Group IsOpen asks
+	// the socket.
 	Dialer conn.Dialer
 }
 
-// NewClientTransport returns a Transport whose Open dials, to be used where a thrift.TSocket was,
-// or a thrift.TFramedTransport over one. Of cfg.Wire the framing counts.
+// NewClientTransport returns a Transport whose Open dials. It replaces a thrift.TSocket, or a
+// thrift.TFramedTransport over one. Of cfg.Wire only the framing is used.
 func NewClientTransport(cfg ClientConfig) *Transport {
 	if cfg.Network == "" {
 		cfg.Network = "tcp"
@@ -62,18 +63,18 @@ func NewClientTransport(cfg ClientConfig) *Transport {
 
 // Client is a thrift.TClient with one connection, for the clients that the Apache compiler
 // generates (NewEchoServiceClient(client)). Unlike thrift.TStandardClient it may be used by any
-// number of goroutines, whose calls take turns, and a call ends when its context does. A generated
-// client keeps what its last call has got and is for one goroutine; make one for each over the same
-// Client.
+// number of goroutines. Their calls take turns, and a call ends when its context does. A generated
+// client keeps the result of its last call and is for one goroutine; make one for each over the
+// same Client.
 //
-// A call that failed in any other way than with an exception of the server's closes the
-// connection: its reply might still come, and would be taken for the next one's. Calls after that
-// fail with NOT_OPEN.
+// If a call fails with anything other than an exception from the server, the connection is closed:
+// its reply might still come, and would be taken for that of the next call. Later calls fail with
+// NOT_OPEN.
 type Client struct {
 	trans *Transport
-	turn  chan struct{} // has an element while nobody has the turn
+	turn  chan struct{} // has an element while the turn is free
 
-	// owned by whoever has the turn
+	// owned by the goroutine that has the turn
 	proto  thrift.TProtocol
 	header *thrift.THeaderProtocol // proto, if it is one
 	seqID  int32
@@ -81,8 +82,8 @@ type Client struct {
 
 var _ thrift.TClient = (*Client)(nil)
 
-// Dial returns a Client whose connection is open. It fails with a thrift.TTransportException when
-// ctx ends, cfg's ConnectTimeout passes, or the server cannot be reached.
+// Dial returns a Client whose connection is open. It fails with a thrift.TTransportException if ctx
+// ends, cfg's ConnectTimeout passes, or the server cannot be reached.
 func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Wire == WireDetect {
 		cfg.Wire = WireFramedBinary
@@ -101,8 +102,9 @@ func Dial(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Call implements thrift.TClient. It waits for its turn, the reply, or ctx's end, which is a
-// TTransportException, TIMED_OUT for a deadline, that unwraps to the cause of the end.
+// Call implements thrift.TClient. It waits for its turn and for the reply. If ctx ends first, the
+// error is a TTransportException that unwraps to the cause of the end; for a deadline its type is
+// TIMED_OUT.
 func (c *Client) Call(ctx context.Context, method string, args, result thrift.TStruct) (thrift.ResponseMeta, error) {
 	select {
 	case <-c.turn:
@@ -127,18 +129,18 @@ func (c *Client) Call(ctx context.Context, method string, args, result thrift.TS
 	return meta, err
 }
 
-// call makes the call, and closes the connection unless it is fit for another.
+// call makes the call, and closes the connection unless the connection can be used again.
 func (c *Client) call(ctx context.Context, method string, args, result thrift.TStruct) (meta thrift.ResponseMeta, err error) {
 	fit := false
 	defer func() {
 		if !fit {
-			_ = c.trans.Close() // also where generated code panics
+			_ = c.trans.Close() // also if generated code panics
 		}
 	}()
 	c.seqID++
 	kind := thrift.CALL
 	if result == nil {
-		kind = thrift.ONEWAY // thrift.TStandardClient says CALL, from which a server cannot tell
+		kind = thrift.ONEWAY // thrift.TStandardClient sends CALL, and the server cannot know
 	}
 	if err := c.send(ctx, kind, method, args); err != nil {
 		return meta, err
@@ -180,7 +182,7 @@ func (c *Client) send(ctx context.Context, kind thrift.TMessageType, method stri
 	return c.proto.Flush(ctx)
 }
 
-// receive reads the reply: the result, or the exception that the server answers with.
+// receive reads the reply: the result, or the server's exception.
 func (c *Client) receive(ctx context.Context, method string, result thrift.TStruct) (answer thrift.TApplicationException, err error) {
 	name, kind, seqID, err := c.proto.ReadMessageBegin(ctx)
 	switch {
@@ -204,8 +206,8 @@ func (c *Client) receive(ctx context.Context, method string, result thrift.TStru
 	return answer, c.proto.ReadMessageEnd(ctx)
 }
 
-// IsOpen reports whether neither side has closed the connection. It may be called at any time.
+// IsOpen reports whether the connection is open on both sides. It may be called at any time.
 func (c *Client) IsOpen() bool { return c.trans.IsOpen() }
 
-// Close closes the connection; a call under way ends with NOT_OPEN. Closing again does nothing.
+// Close closes the connection; a call in flight ends with NOT_OPEN. A second Close does nothing.
 func (c *Client) Close() error { return c.trans.Close() }

@@ -9,10 +9,10 @@ import (
 const (
 	compactID        = 0x82
 	compactVersion   = 1
-	compactVersions  = 0x1f // bits of the version in a message's second byte
-	compactTypeShift = 5    // of the message's type in it
+	compactVersions  = 0x1f // the version's bits in a message's second byte
+	compactTypeShift = 5    // position of the message's type in it
 	longList         = 15   // stands for a count that follows
-	maxVarint        = 10   // bytes of 64 bits
+	maxVarint        = 10   // bytes of a varint of 64 bits
 )
 
 // compactType is a type on the wire of the compact protocol.
@@ -27,7 +27,7 @@ const (
 	compactI32                       // a zigzag varint
 	compactI64                       // a zigzag varint
 	compactDouble                    // eight bytes, little-endian
-	compactBinary                    // a varint, then so many bytes
+	compactBinary                    // a varint, then that many bytes
 	compactList                      // size and type, then the elements
 	compactSet                       // as compactList
 	compactMap                       // size, two types, then keys and values
@@ -44,7 +44,7 @@ func (t compactType) String() string {
 	return thriftTypes[t].String()
 }
 
-// thriftTypes has the type that values of a compactType have.
+// thriftTypes has the type of the values of a compactType.
 var thriftTypes = [numCompactTypes]thrift.TType{
 	compactStop: thrift.STOP, compactTrue: thrift.BOOL, compactFalse: thrift.BOOL, compactByte: thrift.BYTE,
 	compactI16: thrift.I16, compactI32: thrift.I32, compactI64: thrift.I64, compactDouble: thrift.DOUBLE,
@@ -54,14 +54,14 @@ var thriftTypes = [numCompactTypes]thrift.TType{
 
 const numThriftTypes = thrift.UUID + 1
 
-// compactTypes is the inverse of thriftTypes; 0 for what has no compact type.
+// compactTypes is the inverse of thriftTypes; 0 for types without a compact type.
 var compactTypes = [numThriftTypes]compactType{
 	thrift.BOOL: compactTrue, thrift.BYTE: compactByte, thrift.I16: compactI16, thrift.I32: compactI32,
 	thrift.I64: compactI64, thrift.DOUBLE: compactDouble, thrift.STRING: compactBinary, thrift.LIST: compactList,
 	thrift.SET: compactSet, thrift.MAP: compactMap, thrift.STRUCT: compactStruct, thrift.UUID: compactUUID,
 }
 
-// compactTypeOf returns the compact type of t, compactStop if there is none.
+// compactTypeOf returns the compact type of t, or compactStop.
 func compactTypeOf(t thrift.TType) compactType {
 	if int(t) >= len(compactTypes) {
 		return compactStop
@@ -78,13 +78,13 @@ type compactProtocol struct {
 	trans *Transport
 
 	// reading
-	readIDs  [maxDepth + 1]int16 // the last field's ID in each struct that has begun; in.depth is the innermost
+	readIDs  [maxDepth + 1]int16 // last field ID of each open struct; in.depth is the innermost
 	readBool boolField           // of the field that begins
 
 	// writing
-	writeIDs    []int16 // the last field's ID in each struct around the innermost
-	lastID      int16   // in the innermost
-	boolPending bool    // a bool field has begun whose header takes the value
+	writeIDs    []int16 // last field ID of each struct around the innermost
+	lastID      int16   // of the innermost struct
+	boolPending bool    // a bool field has begun, and its header waits for the value
 	boolID      int16   // its ID
 }
 

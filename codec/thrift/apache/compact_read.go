@@ -56,7 +56,7 @@ func (p *compactProtocol) ReadFieldBegin(context.Context) (string, thrift.TType,
 	case t >= numCompactTypes:
 		return "", thrift.STOP, 0, invalidData("unknown compact type %d", byte(t))
 	}
-	last := &p.readIDs[min(p.in.depth, maxDepth)] // deeper ones were refused
+	last := &p.readIDs[min(p.in.depth, maxDepth)] // deeper structs were refused
 	if delta := head >> 4; delta != 0 {
 		*last += int16(delta)
 	} else {
@@ -118,7 +118,7 @@ func (p *compactProtocol) ReadListBegin(context.Context) (thrift.TType, int, err
 		size = int(int32(v))
 	}
 	if size == 0 && head&0x0f < byte(numCompactTypes) {
-		return thriftTypes[head&0x0f], 0, nil // of no element is the type of interest
+		return thriftTypes[head&0x0f], 0, nil // the type of no elements does not matter
 	}
 	elem, err := elementType(head & 0x0f)
 	if err != nil {
@@ -180,7 +180,7 @@ func (p *compactProtocol) ReadString(context.Context) (string, error) {
 	return p.in.readString(n)
 }
 
-// ReadBinary returns bytes of the caller's own, which may be a part of the message's frame.
+// ReadBinary returns bytes that the caller owns, which may be a part of the message's frame.
 func (p *compactProtocol) ReadBinary(context.Context) ([]byte, error) {
 	n, err := p.readLength()
 	if err != nil {
@@ -238,8 +238,8 @@ func (p *compactProtocol) skip(ctx context.Context, t thrift.TType, depth int) e
 	return err
 }
 
-// readVarint returns the next varint: up to ten bytes, and of the last as much as there is room
-// for.
+// readVarint returns the next varint: up to ten bytes, of which the last counts as far as there is
+// room.
 func (p *compactProtocol) readVarint() (uint64, error) {
 	var v uint64
 	for shift := 0; shift < 7*maxVarint; shift += 7 {
@@ -260,7 +260,7 @@ func unzigzag32(v uint64) int32 {
 	return int32(u>>1) ^ -int32(u&1)
 }
 
-// elementType returns the type of elements announced as t.
+// elementType returns the Thrift type for the compact type t of elements.
 func elementType(t byte) (thrift.TType, error) {
 	if t == byte(compactStop) || t >= byte(numCompactTypes) {
 		return thrift.STOP, invalidData("unknown compact type %d", t)
@@ -268,7 +268,7 @@ func elementType(t byte) (thrift.TType, error) {
 	return thriftTypes[t], nil
 }
 
-// compactSize returns how many bytes a value of type t takes at least.
+// compactSize returns how many bytes the smallest value of type t takes.
 func compactSize(t thrift.TType) int {
 	switch t {
 	case thrift.DOUBLE:

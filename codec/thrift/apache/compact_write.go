@@ -40,7 +40,7 @@ func (p *compactProtocol) WriteStructEnd(context.Context) error {
 	return nil
 }
 
-// WriteFieldBegin leaves the header of a bool to WriteBool, since the value is a part of it.
+// WriteFieldBegin leaves the header of a bool to WriteBool, because the value is a part of it.
 func (p *compactProtocol) WriteFieldBegin(_ context.Context, _ string, t thrift.TType, id int16) error {
 	if t == thrift.BOOL {
 		p.boolPending, p.boolID = true, id
@@ -176,10 +176,10 @@ func varintSize(v uint64) int {
 	return n
 }
 
-// zigzag32 makes small numbers of small absolute values.
+// zigzag32 maps numbers of small absolute value to small numbers.
 func zigzag32(v int32) uint64 { return uint64(uint32(v<<1 ^ v>>31)) }
 
-// There is nothing on the wire for these.
+// These write nothing.
 
 func (p *compactProtocol) WriteMessageEnd(context.Context) error { return nil }
 func (p *compactProtocol) WriteFieldEnd(context.Context) error   { return nil }

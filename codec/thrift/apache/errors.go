@@ -11,7 +11,7 @@ import (
 )
 
 // transportError is a failed operation of a connection, as a thrift.TTransportException. Unlike the
-// library's own it can say NOT_OPEN and keep what happened.
+// library's own it can be of type NOT_OPEN and keep its cause.
 type transportError struct {
 	kind int // one of the library's numbers
 	err  error
@@ -19,7 +19,7 @@ type transportError struct {
 
 var _ thrift.TTransportException = (*transportError)(nil)
 
-// transportFailure wraps what a connection or a buffer returned; nil for nil.
+// transportFailure wraps the error of a connection or a buffer; it returns nil for nil.
 func transportFailure(err error) error {
 	if err == nil {
 		return nil
@@ -52,7 +52,7 @@ func callEnded(ctx context.Context) error {
 
 func (e *transportError) Error() string { return "apache: " + e.err.Error() }
 
-// Unwrap returns what happened.
+// Unwrap returns the cause.
 func (e *transportError) Unwrap() error { return e.err }
 
 // Err implements thrift.TTransportException.
@@ -66,12 +66,12 @@ func (e *transportError) TExceptionType() thrift.TExceptionType {
 	return thrift.TExceptionTypeTransport
 }
 
-// Timeout reports whether it was a deadline or a timeout that ended the operation.
+// Timeout reports whether a deadline or a timeout ended the operation.
 func (e *transportError) Timeout() bool { return e.kind == thrift.TIMED_OUT }
 
-// What is wrong with a message is a thrift.TProtocolException, made by the functions below.
+// The functions below make the thrift.TProtocolException of a malformed message.
 
-// errTruncated is unwrapped by the error of a value that ends after its message.
+// errTruncated is the cause of the error of a value that ends after its message.
 var errTruncated = fmt.Errorf("apache: the message ends inside a value: %w", io.ErrUnexpectedEOF)
 
 func truncated() error {

@@ -78,10 +78,10 @@ func structOf(v any) (thrift.TStruct, error) {
 
 var errNoStruct = errors.New("apache: no struct of the Apache compiler")
 
-// clamp returns a limit as a TConfiguration has it, where zero stands for the default.
+// clamp returns a limit for a TConfiguration, where zero stands for the default.
 func clamp(n int) int32 { return int32(min(max(n, 0), 1<<31-1)) }
 
-// codecError returns err as the codec's own kind of error, found at offset.
+// codecError returns err, found at offset, as the codec's own kind of error.
 func codecError(err error, offset int) error {
 	var p thrift.TProtocolException
 	if !errors.As(err, &p) {

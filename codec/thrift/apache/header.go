@@ -7,9 +7,9 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 )
 
-// headerTransport is a Transport as a server's THeaderTransport sees it. That reads through
-// a buffer of its own, where the bytes of the next request would be lost to the connection,
-// so a read never goes past the end of the frame in which it begins.
+// headerTransport is the Transport of a server's THeaderTransport. That reads through a buffer of
+// its own, where the connection would lose the bytes of the next request, so a read never goes past
+// the end of the frame in which it begins.
 type headerTransport struct {
 	*Transport
 	left int // bytes of the current frame, its length included
@@ -29,7 +29,7 @@ func (t *headerTransport) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// beginFrame looks at the next frame's length.
+// beginFrame reads the next frame's length and leaves it for the reader.
 func (t *headerTransport) beginFrame() error {
 	head, err := t.in.next(frameHead)
 	if err != nil {
@@ -44,7 +44,7 @@ func (t *headerTransport) beginFrame() error {
 	return nil
 }
 
-// headerInput is a THeaderProtocol that tells of the type of the message it reads.
+// headerInput is a THeaderProtocol that records the type of the message that it reads.
 type headerInput struct {
 	*thrift.THeaderProtocol
 	request *requestContext // of the message to be read

@@ -6,7 +6,7 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 )
 
-// source is the part of a buffer.Reader that an input takes its bytes from.
+// source is the part of a buffer.Reader that an input needs.
 type source interface {
 	Peek(n int) ([]byte, error)
 	Skip(n int) error
@@ -15,23 +15,23 @@ type source interface {
 	Len() int
 }
 
-// frameSource is the capability to give a frame as memory of one's own (buffer.FrameReader).
+// frameSource can return a frame in memory of its own (buffer.FrameReader).
 type frameSource interface {
 	ReadFrame(n int) ([]byte, error)
 }
 
-// streamWindow is how much of a stream is looked at in one piece.
+// streamWindow is how much of a stream is read in one piece.
 const streamWindow = 32 << 10
 
-// Of a frame above smallFrame its first frameStart bytes have to be there before memory is taken
+// The first frameStart bytes of a frame above smallFrame must have arrived before memory is taken
 // for it.
 const (
 	smallFrame = 64 << 10
 	frameStart = 4 << 10
 )
 
-// input is a window onto the bytes that can be read: the rest of the current frame, which nobody
-// else refers to, or a part of a stream's buffer. Its fast path is a comparison and a slice.
+// input is a window onto the bytes that can be read: the rest of the current frame, which no other
+// code refers to, or a part of a stream's buffer. Its fast path is a comparison and a slice.
 type input struct {
 	src    source      // nil: buf is all there is
 	frames frameSource // src, if it has that capability
@@ -40,23 +40,23 @@ type input struct {
 
 	buf   []byte // buf[off:] can be read
 	off   int
-	owned bool // buf is a frame of the message's own, and not the source's memory
+	owned bool // buf is a frame in memory of its own, not the source's
 
 	maxDepth  int    // structs inside one another
 	inMessage bool   // between begin and end of a message
 	depth     int    // structs that have begun and not ended
-	budget    int    // of a stream: how many bytes behind buf the message may have
+	budget    int    // of a stream: bytes after buf that the message may have
 	arena     []byte // room for short strings of a large frame
 }
 
-// reset forgets what was read and takes bytes from src from then on.
+// reset drops the state and makes src the source of the bytes.
 func (in *input) reset(src source) {
 	in.src, in.buf, in.off, in.owned = src, nil, 0, false
 	in.inMessage, in.depth, in.arena, in.maxDepth = false, 0, nil, maxDepth
 	in.frames, _ = src.(frameSource)
 }
 
-// setFrame makes b all that there is to read, to be owned by the values read from it.
+// setFrame makes b the only bytes to read. The values read from it own it.
 func (in *input) setFrame(b []byte) {
 	in.reset(nil)
 	in.frames, in.framed = nil, true
@@ -65,7 +65,7 @@ func (in *input) setFrame(b []byte) {
 
 func (in *input) rest() int { return len(in.buf) - in.off }
 
-// remaining returns how many bytes the frame still has, as thrift.ReadSizeProvider wants it.
+// remaining returns how many bytes the frame still has, in the form of thrift.ReadSizeProvider.
 func (in *input) remaining() uint64 {
 	if !in.framed {
 		return thrift.UnknownRemainingBytes
@@ -90,7 +90,7 @@ func (in *input) begin() error {
 	return in.load()
 }
 
-// end gives back what a message had. It returns an error if its frame goes on.
+// end releases what a message had. It returns an error if the message's frame goes on.
 func (in *input) end() error {
 	if in.framed {
 		return in.checkEnd()
@@ -99,7 +99,7 @@ func (in *input) end() error {
 	return in.consume()
 }
 
-// checkEnd reports bytes of the frame that belong to no value.
+// checkEnd returns an error if bytes of the frame belong to no value.
 func (in *input) checkEnd() error {
 	if rest := in.rest(); in.framed && in.src != nil && rest > 0 {
 		return invalidData("%d bytes behind the message in its frame", rest)
@@ -108,7 +108,7 @@ func (in *input) checkEnd() error {
 	return nil
 }
 
-// load takes the next frame whole.
+// load takes the whole next frame.
 func (in *input) load() error {
 	head, err := in.src.Peek(4)
 	if err != nil {
@@ -138,7 +138,7 @@ func (in *input) load() error {
 	return transportFailure(in.src.Release())
 }
 
-// readOwned takes n bytes of the source as memory of one's own.
+// readOwned takes n bytes of the source in memory of their own.
 func (in *input) readOwned(n int) ([]byte, error) {
 	if in.frames != nil {
 		return in.frames.ReadFrame(n)
@@ -147,7 +147,7 @@ func (in *input) readOwned(n int) ([]byte, error) {
 }
 
 // next returns the next n bytes, n >= 0. The returned slice is valid until the next call of a
-// method that reads; in an owned frame for ever.
+// method that reads; in an owned frame it stays valid.
 func (in *input) next(n int) ([]byte, error) {
 	if n > len(in.buf)-in.off {
 		if err := in.more(n); err != nil {
@@ -159,7 +159,7 @@ func (in *input) next(n int) ([]byte, error) {
 	return in.buf[at:in.off:in.off], nil
 }
 
-// more moves the window on so that n bytes can be read.
+// more moves the window so that n bytes can be read.
 func (in *input) more(n int) error {
 	if in.framed || in.src == nil {
 		return truncated()
@@ -185,7 +185,7 @@ func (in *input) more(n int) error {
 	return nil
 }
 
-// consume gives back what was read of a stream's window.
+// consume gives the read part of a stream's window back to the source.
 func (in *input) consume() error {
 	if in.src == nil || in.framed {
 		return nil
@@ -230,9 +230,9 @@ func (in *input) checkLength(n int) error {
 	return nil
 }
 
-// checkCount checks the number of a container's elements, each of which takes at least size bytes,
-// against the limits and the bytes left. Where those are not known, it waits for the bytes that a
-// count above trustedCount promises.
+// checkCount checks the number of a container's elements, each of at least size bytes, against the
+// limits and the bytes left. If the bytes left are not known, it waits for the bytes that a count
+// above trustedCount announces.
 func (in *input) checkCount(n, size int) error {
 	switch {
 	case n < 0:
@@ -254,7 +254,7 @@ func (in *input) checkCount(n, size int) error {
 	return nil
 }
 
-// beginStruct counts a struct in, whose generated code may not count.
+// beginStruct counts the beginning of a struct, because generated code may not count.
 func (in *input) beginStruct() error {
 	if in.depth++; in.depth > in.maxDepth {
 		return tooDeep()
@@ -262,8 +262,8 @@ func (in *input) beginStruct() error {
 	return nil
 }
 
-// endStruct counts a struct out. The end of a message's only value is where its frame has to
-// end too: generated code looks at this error, and not at that of ReadMessageEnd.
+// endStruct counts the end of a struct. Where a message's only value ends, its frame must end too:
+// generated code checks this error, but not that of ReadMessageEnd.
 func (in *input) endStruct() error {
 	if in.depth == 0 {
 		return invalidData("end of a struct that has not begun")
@@ -276,7 +276,7 @@ func (in *input) endStruct() error {
 	return nil
 }
 
-// skipLength takes a string of n bytes without looking at it. n was checked.
+// skipLength skips a string of n bytes. n was checked.
 func (in *input) skipLength(n int) error {
 	for {
 		step := min(n, max(in.rest(), streamWindow))

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	// firstChunk and largestChunk are how much room is taken from the writer at once.
+	// firstChunk and largestChunk are the least and the most room taken from the writer at once.
 	firstChunk   = 1 << 10
 	largestChunk = 16 << 10
 
-	// linkedSize is the length from which a string is handed to the writer, which keeps a
-	// reference to it, instead of being copied.
+	// linkedSize is the length from which a string is handed to the writer by reference instead of
+	// being copied.
 	linkedSize = 4 << 10
 
 	frameHead = 4 // bytes of a frame's length
@@ -29,7 +29,7 @@ type room interface {
 // linker makes room of a Writer that cannot link.
 type linker struct{ buffer.Writer }
 
-// Link appends p in the way that the Writer thinks best.
+// Link appends p in the way that the Writer prefers.
 func (l linker) Link(p []byte) error {
 	_, err := l.WriteBinary(p)
 	return err
@@ -50,7 +50,7 @@ type output struct {
 	framed bool
 	limits limits
 
-	chunk []byte // chunk[used:] is room; what is left of it is given back by settle
+	chunk []byte // chunk[used:] is room; settle gives back what is left of it
 	used  int
 	size  int // of the next chunk
 
@@ -59,7 +59,7 @@ type output struct {
 	base    int    // bytes that were in w when the frame began
 }
 
-// reset forgets what was written and writes to w from then on.
+// reset drops the state and makes w the writer.
 func (o *output) reset(w room) {
 	o.w, o.chunk, o.used, o.size, o.started, o.head = w, nil, 0, firstChunk, false, nil
 }
@@ -116,7 +116,7 @@ func (o *output) start() error {
 	return nil
 }
 
-// settle gives the room back that is left of the chunk.
+// settle gives back the rest of the chunk.
 func (o *output) settle() error {
 	unused := len(o.chunk) - o.used
 	o.chunk, o.used = nil, 0
@@ -135,7 +135,7 @@ func (o *output) writeByte(b byte) error {
 	return nil
 }
 
-// writeString appends s: by reference if it is long.
+// writeString appends s, by reference if it is long.
 func (o *output) writeString(s string) error {
 	if len(s) < linkedSize {
 		p, err := o.space(len(s))
@@ -145,7 +145,7 @@ func (o *output) writeString(s string) error {
 	return o.link(bytesOf(s))
 }
 
-// writeBytes appends b: by reference if it is long, so that b must not change before flush.
+// writeBytes appends b, by reference if it is long, so b must not change before flush.
 func (o *output) writeBytes(b []byte) error {
 	if len(b) < linkedSize {
 		return o.copyBytes(b)
@@ -177,7 +177,7 @@ func (o *output) copyBytes(b []byte) error {
 	return nil
 }
 
-// finish ends the frame. One above the limit is dropped.
+// finish ends the frame. A frame above the limit is dropped.
 func (o *output) finish() error {
 	err := o.settle()
 	head := o.head

@@ -15,13 +15,14 @@ import (
 var ErrRegistered = errors.New("apache: Kitex has a codec for Apache's structs already; " +
 	"kitex/pkg/protocol/bthrift and this package exclude each other")
 
-// Register makes Kitex's own payload codec, and by it Kiteline's default one, read and write the
-// structs of the Apache compiler. It is for the whole process: call it once, from main, before the
-// first server or client of Kitex is made; Kitex remembers for each type whether it can be read. It
-// returns ErrRegistered if kitex/pkg/protocol/bthrift was first, or Register itself.
+// Register makes Kitex's own payload codec, and through it Kiteline's default one, read and write
+// the structs of the Apache compiler. It holds for the whole process: call it once, from main,
+// before the first server or client of Kitex is made, because Kitex remembers for each type whether
+// it can be read. It returns ErrRegistered if kitex/pkg/protocol/bthrift or Register itself was
+// first.
 //
-// Where each codec is made by the program anyway, thrift.WithFamily(Family()) is faster and
-// touches nothing global.
+// If the program makes each codec anyway, thrift.WithFamily(Family()) is faster and changes nothing
+// global.
 func Register() error {
 	if isRegistered() {
 		return ErrRegistered
@@ -35,14 +36,14 @@ func Register() error {
 	return nil
 }
 
-// isRegistered reports whether somebody has registered functions. The package tells only by the
-// text of its error.
+// isRegistered reports whether any functions are registered. Only the text of the package's error
+// tells.
 func isRegistered() bool {
 	err := hooks.CheckTStruct(nil)
 	return err == nil || !strings.Contains(err.Error(), "RegisterCheckTStruct")
 }
 
-// readStruct reads a struct whose length nobody has told.
+// readStruct reads a struct of unknown length.
 func readStruct(r bufiox.Reader, v any) error {
 	s, err := structOf(v)
 	if err != nil {
@@ -79,8 +80,8 @@ func writeStruct(w bufiox.Writer, v any) error {
 	return err
 }
 
-// bufioxSource is a bufiox.Reader as an input sees it. How many bytes are there it does not know,
-// so that no more is taken than the struct has.
+// bufioxSource is a bufiox.Reader as the source of an input. It does not know how many bytes are
+// there, so no more is taken than the struct has.
 type bufioxSource struct{ bufiox.Reader }
 
 var _ source = bufioxSource{}
@@ -88,13 +89,13 @@ var _ source = bufioxSource{}
 // Len implements source.
 func (bufioxSource) Len() int { return 0 }
 
-// Release implements source: the memory is Kitex's to release.
+// Release implements source. Kitex releases the memory.
 func (bufioxSource) Release() error { return nil }
 
 // growth is how much of a string is read at once.
 const growth = 64 << 10
 
-// ReadBinary implements source. It takes memory in step with the bytes that arrive.
+// ReadBinary implements source. It takes memory only as bytes arrive.
 func (s bufioxSource) ReadBinary(n int) ([]byte, error) {
 	p := make([]byte, 0, min(n, growth))
 	for len(p) < n {

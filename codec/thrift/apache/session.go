@@ -9,15 +9,15 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// session is one connection of a Server. It is its context as well, so that a request finds both
-// without a search.
+// session is one connection of a Server. It is also the connection's context, so that a request
+// finds both without a search.
 type session struct {
 	context.Context // cancelled when the connection ends; its cause is thrift.ErrAbandonRequest
 
 	server *Server           // immutable
 	conn   *conn.Conn        // immutable
 	cancel func(cause error) // immutable
-	oneway context.Context   // immutable: the context of requests that go on when the client has gone
+	oneway context.Context   // immutable: for requests that go on after the client has gone
 	proc   thrift.TProcessor // immutable after the first request
 	wire   Wire              // WireDetect until the first bytes are known
 
@@ -25,15 +25,14 @@ type session struct {
 	trans  *Transport
 	in     thrift.TProtocol
 	out    thrift.TProtocol
-	header *headerInput // of a THeader client; nil otherwise
+	header *headerInput // of a THeader client; otherwise nil
 }
 
-// connKey is the key under which a handler's context has its connection.
+// connKey is the key of the connection in a handler's context.
 type connKey struct{}
 
-// ConnFromContext returns the connection that a handler's request came on: for its addresses, or
-// to Close it. The request has the reading and the writing side. It is nil outside of
-// a Server's handlers.
+// ConnFromContext returns the connection of a handler's request: for its addresses, or to Close it.
+// The request owns the reading and the writing side. Outside a Server's handlers it returns nil.
 func ConnFromContext(ctx context.Context) *conn.Conn {
 	c, _ := ctx.Value(connKey{}).(*conn.Conn)
 	return c
@@ -47,11 +46,11 @@ func newSession(s *Server, c *conn.Conn) *session {
 	return n
 }
 
-// abandon cancels the running request: nobody waits for its answer.
+// abandon cancels the running request: its answer is no longer awaited.
 func (n *session) abandon() { n.cancel(thrift.ErrAbandonRequest) }
 
-// serve handles the request that the connection's unread bytes begin. It returns nil if more have
-// to come first, and an error if the connection has to end.
+// serve handles the request at the start of the connection's unread bytes. It returns nil if more
+// bytes must come first, and an error if the connection must end.
 func (n *session) serve() error {
 	head, err := n.peek()
 	if err != nil {
@@ -72,20 +71,20 @@ func (n *session) serve() error {
 	return n.end()
 }
 
-// end gives back what the request had of the connection's buffer.
+// end releases what the request had of the connection's buffer.
 func (n *session) end() error {
 	if n.header == nil {
 		return n.trans.in.end()
 	}
-	// Unknown stands for a frame that was read to its end, and for one that was inflated.
+	// A frame that was read to its end has an unknown rest, and so has one that was inflated.
 	if left := n.header.Transport().RemainingBytes(); left != thrift.UnknownRemainingBytes && left > 0 {
 		return invalidData("%d bytes behind the message in its frame", left)
 	}
 	return n.trans.in.end()
 }
 
-// headNeeded returns how many bytes have to be there before a request is looked at. No message of
-// the wires is shorter.
+// headNeeded returns how many bytes must have come before the session looks at a request. No
+// message of the wires is shorter.
 func (n *session) headNeeded() int {
 	switch {
 	case n.server.config.Protocol != nil:
@@ -96,14 +95,14 @@ func (n *session) headNeeded() int {
 	return framedHead
 }
 
-// peek returns the first bytes, as far as they are there and say what they begin.
+// peek returns the first bytes that have come, at most as many as identify a wire.
 func (n *session) peek() ([]byte, error) {
 	r := n.conn.Reader()
 	return r.Peek(min(r.Len(), framedHead))
 }
 
-// begin makes the protocols of a connection whose first bytes are head. It reports false if those
-// are too few to tell.
+// begin makes the protocols of a connection whose first bytes are head. It reports false if these
+// are too few.
 func (n *session) begin(head []byte) (ready bool, err error) {
 	if n.wire == WireDetect && n.server.config.Protocol == nil {
 		w, ok, err := detect(head)
@@ -146,7 +145,7 @@ func (n *session) process(head []byte) (bool, thrift.TException) {
 	return n.proc.Process(ctx, n.in, n.out)
 }
 
-// processHeader is process for a THeader client, whose headers the handler's context has.
+// processHeader is process for a THeader client. The handler's context has the request's headers.
 func (n *session) processHeader() (bool, thrift.TException) {
 	n.header.request = &requestContext{Context: n.Context}
 	var ctx context.Context = n.header.request
@@ -161,8 +160,8 @@ func (n *session) processHeader() (bool, thrift.TException) {
 	return n.proc.Process(ctx, n.in, n.out)
 }
 
-// outcome returns why the connection has to end after a request, nil if it goes on. A failed
-// handler was answered and is no reason, nor is an unknown method.
+// outcome returns why the connection must end after a request, or nil if it goes on. A failed
+// handler or an unknown method was answered, and is no reason.
 func (n *session) outcome(ok bool, err thrift.TException) error {
 	var application thrift.TApplicationException
 	var transport thrift.TTransportException
@@ -181,5 +180,5 @@ func (n *session) outcome(ok bool, err thrift.TException) error {
 	return nil
 }
 
-// errRefused ends a connection whose processor wants it ended and does not say why.
+// errRefused ends a connection if the processor asks for that and gives no reason.
 var errRefused = errors.New("apache: the processor has ended the connection")

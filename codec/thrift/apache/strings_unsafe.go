@@ -2,24 +2,24 @@ package apache
 
 import "unsafe"
 
-// arenaSize is how much room is taken at once for short strings of a large frame: a string
-// that is kept keeps that much.
+// arenaSize is how much room is taken at once for short strings of a large frame. A string that is
+// kept keeps that much in memory.
 const arenaSize = 1 << 10
 
-// arenaMax is the length up to which a string is put there.
+// arenaMax is the length up to which a string goes into an arena.
 const arenaMax = arenaSize / 4
 
 // readString returns the next n bytes as a string. n was checked by checkLength.
 func (in *input) readString(n int) (string, error) {
 	p, err := in.readBytes(n)
-	// SAFETY: the bytes belong to the message alone (readBytes), nobody writes to them again,
-	// and p is the only slice that covers them.
+	// SAFETY: the bytes belong to the message alone (readBytes), no code writes to them again, and
+	// p is the only slice that covers them.
 	return unsafe.String(unsafe.SliceData(p), len(p)), err
 }
 
-// readBytes returns the next n bytes, which the caller owns: a part of the message's frame
-// where that keeps little more alive than them, otherwise a copy. The slice has no room
-// behind it. n was checked by checkLength.
+// readBytes returns the next n bytes, which the caller owns: a part of the message's frame if that
+// keeps little more than them in memory, otherwise a copy. The slice has no spare capacity. n was
+// checked by checkLength.
 func (in *input) readBytes(n int) ([]byte, error) {
 	if n == 0 {
 		return []byte{}, nil
@@ -39,7 +39,7 @@ func (in *input) readBytes(n int) ([]byte, error) {
 	return append(make([]byte, 0, n), p...), nil
 }
 
-// copyToArena copies p to where other short strings of this message are.
+// copyToArena copies p into the arena with other short strings of this message.
 func (in *input) copyToArena(p []byte) []byte {
 	if len(in.arena) < len(p) {
 		in.arena = make([]byte, arenaSize)
@@ -50,7 +50,7 @@ func (in *input) copyToArena(p []byte) []byte {
 	return own
 }
 
-// readLong takes n bytes of a stream as memory of one's own, which grows as they arrive.
+// readLong takes n bytes of a stream in memory of their own, which grows as they arrive.
 func (in *input) readLong(n int) ([]byte, error) {
 	before := in.rest()
 	if err := in.consume(); err != nil {

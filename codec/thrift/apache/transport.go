@@ -12,13 +12,13 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// Framing says how messages follow one another on a connection.
+// Framing says how messages are separated on a connection.
 type Framing uint8
 
 const (
-	// Framed: each message has its length in front, as with thrift.TFramedTransport.
+	// Framed puts the length of each message in front of it, as thrift.TFramedTransport does.
 	Framed Framing = iota
-	// Unframed: messages follow each other directly, as with thrift.TBufferedTransport.
+	// Unframed puts messages directly after each other, as thrift.TBufferedTransport does.
 	Unframed
 )
 
@@ -30,8 +30,8 @@ func (f Framing) String() string {
 	return "framed"
 }
 
-// Stream is what a Transport reads and writes: a *conn.Conn, or what wraps one. The Transport
-// owns its reading and its writing side; IsActive and Close are called from any goroutine.
+// Stream is the connection of a Transport: a *conn.Conn, or a wrapper of one. The Transport owns
+// its reading and its writing side; IsActive and Close are called from any goroutine.
 type Stream interface {
 	Reader() buffer.Reader
 	Writer() buffer.Writer
@@ -40,19 +40,19 @@ type Stream interface {
 }
 
 // Transport is a thrift.TTransport and thrift.TRichTransport over a connection's nocopy reader and
-// writer. The protocols of this package read and write its buffers directly; any other
-// TProtocol finds an ordinary transport.
+// writer. The protocols of this package read and write its buffers directly; any other TProtocol
+// finds an ordinary transport.
 //
-// IsOpen and Close may be called from any goroutine. Everything else belongs to one goroutine at a
-// time. Errors are thrift.TTransportException, and unwrap to those of the connection.
+// IsOpen and Close may be called from any goroutine. All other methods belong to one goroutine at a
+// time. Errors are of type thrift.TTransportException, and unwrap to those of the connection.
 type Transport struct {
-	open func(ctx context.Context) (Stream, error) // immutable; nil if Open cannot do anything
+	open func(ctx context.Context) (Stream, error) // immutable; nil if Open cannot open
 
 	stream atomic.Pointer[Stream] // nil: never opened
 	closed atomic.Bool            // by Close
-	memory bool                   // immutable: there is no connection, and the buffers are set
+	memory bool                   // immutable: without a connection, with buffers already set
 
-	// owned by whoever uses the transport
+	// owned by the user of the transport
 	in  input
 	out output
 }
@@ -63,8 +63,8 @@ var (
 	_ thrift.TConfigurationSetter = (*Transport)(nil)
 )
 
-// NewTransport returns a Transport over s, which is open and which Close closes. conf may be nil;
-// of it the limits are used.
+// NewTransport returns a Transport over s, which must be open. Close closes s. conf may be nil;
+// only its limits are used.
 func NewTransport(s Stream, framing Framing, conf *thrift.TConfiguration) *Transport {
 	t := newTransport(framing, conf)
 	t.use(s)
@@ -79,7 +79,7 @@ func newTransport(framing Framing, conf *thrift.TConfiguration) *Transport {
 	return t
 }
 
-// use makes s what is read and written.
+// use makes s the connection to read and write.
 func (t *Transport) use(s Stream) {
 	t.in.reset(s.Reader())
 	t.out.reset(roomOf(s.Writer()))
@@ -94,8 +94,8 @@ func (t *Transport) SetTConfiguration(conf *thrift.TConfiguration) {
 }
 
 // Open connects a transport of NewClientTransport, within the configuration's ConnectTimeout. It
-// fails with ALREADY_OPEN on one that is open, and with NOT_OPEN on a closed one that was made of
-// a connection.
+// fails with ALREADY_OPEN on an open transport, and with NOT_OPEN on a closed one that NewTransport
+// made.
 func (t *Transport) Open() error { return t.openContext(context.Background()) }
 
 func (t *Transport) openContext(ctx context.Context) error {
@@ -118,17 +118,17 @@ func (t *Transport) openContext(ctx context.Context) error {
 	return nil
 }
 
-// IsOpen reports whether neither side has closed the connection, as far as this side knows.
+// IsOpen reports whether the connection is open on both sides, as far as this side knows.
 func (t *Transport) IsOpen() bool {
 	s := t.stream.Load()
 	return s != nil && (*s).IsActive()
 }
 
-// isUsable reports whether this side has not closed the connection. It asks no socket.
+// isUsable reports whether this side has not closed the connection. It does not ask the socket.
 func (t *Transport) isUsable() bool { return t.stream.Load() != nil && !t.closed.Load() }
 
-// Close closes the connection; a read or write under way ends. Closing again does nothing. What
-// was written and not flushed is lost.
+// Close closes the connection; a read or write in progress ends. A second Close does nothing.
+// Written bytes that were not flushed are lost.
 func (t *Transport) Close() error {
 	s := t.stream.Load()
 	if s == nil {
@@ -138,7 +138,7 @@ func (t *Transport) Close() error {
 	return transportFailure((*s).Close())
 }
 
-// ready returns why there is nothing to read or write.
+// ready returns why reading and writing are impossible, or nil.
 func (t *Transport) ready() error {
 	if !t.memory && !t.isUsable() {
 		return &transportError{kind: thrift.NOT_OPEN, err: net.ErrClosed}
@@ -146,8 +146,8 @@ func (t *Transport) ready() error {
 	return nil
 }
 
-// Read implements io.Reader. It waits for one byte at least. At the end of a frame it goes on
-// with the next.
+// Read implements io.Reader. It waits for at least one byte. At the end of a frame it goes on with
+// the next.
 func (t *Transport) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -174,7 +174,7 @@ func (t *Transport) beforeRead() error {
 	return bareEOF(t.in.more(1))
 }
 
-// bareEOF returns the end of the stream as readers of an io.Reader know it.
+// bareEOF returns the end of the stream as io.EOF, which readers of an io.Reader expect.
 func bareEOF(err error) error {
 	if err == nil {
 		return nil // before failed, which errors.As has allocated where it is declared
@@ -213,7 +213,7 @@ func (t *Transport) WriteByte(c byte) error {
 	return t.out.writeByte(c)
 }
 
-// WriteString is Write for a string. From 4 KiB on it is kept by reference until Flush.
+// WriteString is Write for a string. A string of 4 KiB or more is kept by reference until Flush.
 func (t *Transport) WriteString(s string) (int, error) {
 	if err := t.beforeWrite(); err != nil {
 		return 0, err
@@ -239,9 +239,9 @@ func (t *Transport) beforeWrite() error {
 	return t.ready()
 }
 
-// Flush sends what was written, as one frame if the transport is framed. It waits until the
-// kernel has taken it, or the connection's write timeout; ctx is not looked at. A frame above
-// the configuration's MaxFrameSize is a SIZE_LIMIT and dropped, and the connection goes on.
+// Flush sends what was written, as one frame if the transport is framed. It waits until the kernel
+// has taken it, or for the connection's write timeout; it ignores ctx. A frame above the
+// configuration's MaxFrameSize is dropped with a SIZE_LIMIT error, and the connection goes on.
 func (t *Transport) Flush(context.Context) error {
 	if !t.out.started {
 		return nil
@@ -252,6 +252,6 @@ func (t *Transport) Flush(context.Context) error {
 	return transportFailure((*t.stream.Load()).Writer().Flush())
 }
 
-// RemainingBytes returns how many bytes the current frame has left, and UnknownRemainingBytes for
+// RemainingBytes returns how many bytes are left of the current frame, or UnknownRemainingBytes for
 // an unframed transport.
 func (t *Transport) RemainingBytes() uint64 { return t.in.remaining() }

@@ -6,21 +6,21 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 )
 
-// Wire is what a client and a server speak: a protocol and a framing.
+// Wire is the protocol and the framing between a client and a server.
 type Wire uint8
 
 const (
-	// WireDetect: a server finds out which of the others its client speaks. No client has it.
+	// WireDetect makes a server detect the wire of each client. Clients cannot use it.
 	WireDetect Wire = iota
-	// WireFramedBinary: the binary protocol in frames.
+	// WireFramedBinary is the binary protocol in frames.
 	WireFramedBinary
-	// WireFramedCompact: the compact protocol in frames.
+	// WireFramedCompact is the compact protocol in frames.
 	WireFramedCompact
-	// WireUnframedBinary: the binary protocol without frames, which Thrift calls buffered.
+	// WireUnframedBinary is the binary protocol without frames, which Thrift calls buffered.
 	WireUnframedBinary
-	// WireUnframedCompact: the compact protocol without frames.
+	// WireUnframedCompact is the compact protocol without frames.
 	WireUnframedCompact
-	// WireHeader: THeader, with the protocol of TConfiguration.THeaderProtocolID for a client.
+	// WireHeader is THeader. For a client TConfiguration.THeaderProtocolID sets the protocol.
 	WireHeader
 
 	numWires
@@ -40,7 +40,7 @@ func (w Wire) framing() Framing {
 	if w == WireFramedBinary || w == WireFramedCompact {
 		return Framed
 	}
-	return Unframed // THeader makes its frames itself
+	return Unframed // THeader makes its own frames
 }
 
 func (w Wire) isCompact() bool { return w == WireFramedCompact || w == WireUnframedCompact }
@@ -57,14 +57,14 @@ func (w Wire) protocol(t *Transport, conf *thrift.TConfiguration) thrift.TProtoc
 }
 
 const (
-	unframedHead = 4 // bytes by which messages without a frame are known
-	framedHead   = 8 // and with one: the length, and the message's first four
+	unframedHead = 4 // bytes that identify a message without a frame
+	framedHead   = 8 // and one with a frame: the length and the message's first four
 
 	headerMagic = thrift.THeaderHeaderMagic >> 16
 )
 
-// detect returns what the client speaks whose first bytes are head, framedHead of them; four
-// are enough if the message has no frame. ok is false where more bytes are needed.
+// detect returns the wire of a client whose first framedHead bytes are head. Four bytes are enough
+// if the message has no frame. If more bytes are needed, ok is false.
 func detect(head []byte) (w Wire, ok bool, err error) {
 	if len(head) < unframedHead {
 		return WireDetect, false, nil
@@ -98,8 +98,8 @@ func isCompact(message []byte) bool {
 	return message[0] == compactID && message[1]&compactVersions == compactVersion
 }
 
-// isOneway reports whether the message that begins with head wants no answer. It is false where
-// that cannot be told from so few bytes.
+// isOneway reports whether the message that begins with head wants no answer. It returns false if
+// so few bytes cannot tell.
 func (w Wire) isOneway(head []byte) bool {
 	if w.framing() == Framed {
 		head = head[min(frameHead, len(head)):]
