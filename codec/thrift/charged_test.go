@@ -48,7 +48,7 @@ func echoReply(fields body) []byte {
 	return append(body{}.field(thrift.STRUCT, 0, inner...), 0)
 }
 
-// zoo returns messages, by name, that have n of one construct each.
+// zoo returns messages by name, each with n parts of one kind.
 func zoo(n int) map[string]body {
 	short := append(body{}.field(thrift.STRING, 1, text("t")...), 0)
 	author := func(int) []byte { return append(body{}.field(thrift.STRING, 1, text("a")...), 0) }
@@ -94,7 +94,7 @@ func unknownFields(n int) (b body) {
 	return b
 }
 
-// everyField returns n replies that have all fields, empty.
+// everyField returns n replies with all fields, which are empty.
 func everyField(n int) body {
 	reply := body{}.field(thrift.STRING, 1, text("")...)
 	reply = reply.field(thrift.STRUCT, 2, append(body{}.field(thrift.STRING, 1, text("")...), 0)...)
@@ -107,7 +107,7 @@ func everyField(n int) body {
 	return body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, n, func(int) []byte { return reply })...)
 }
 
-// inDepths returns lists of two replies inside one another, n deep at most.
+// inDepths returns nested lists of two replies, at most n deep.
 func inDepths(n int) body {
 	reply := append(body{}.field(thrift.STRING, 1, text("t")...), 0)
 	for range min(n, 10) {
@@ -117,7 +117,7 @@ func inDepths(n int) body {
 	return body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, 1, func(int) []byte { return reply })...)
 }
 
-// charged returns how many bytes a message's reader is charged for it.
+// charged returns how many bytes the reader of a message is charged.
 func charged(t *testing.T, method string, data any, b []byte) int {
 	t.Helper()
 	account, ok := accountOf(method, data, b)
@@ -127,8 +127,8 @@ func charged(t *testing.T, method string, data any, b []byte) int {
 	return account
 }
 
-// accountOf returns how many bytes the reader of b into data is charged, and whether b is a message
-// at all.
+// accountOf returns how many bytes the reader of b into data is charged, and whether b is a
+// message.
 func accountOf(method string, data any, b []byte) (account int, ok bool) {
 	limits := Limits{MaxElementBytes: 1 << 50}.resolved()
 	p := new(payloadCodec).planFor(data)
@@ -149,11 +149,11 @@ func accountOf(method string, data any, b []byte) (account int, ok bool) {
 	return int(memory), err == nil
 }
 
-// allocates returns how many bytes f allocates, and whether it is at most limit. What others of the
-// process allocate meanwhile makes it try again.
+// allocates returns how many bytes f allocates, and whether that is at most limit. It tries again
+// if other parts of the process may have allocated meanwhile.
 func allocates(limit int, f func()) (took int, ok bool) { return tryAllocating(limit, func() {}, f) }
 
-// allocatesAtFirst is allocates for an f that finds nothing in any pool.
+// allocatesAtFirst is allocates for an f that finds all pools empty.
 func allocatesAtFirst(limit int, f func()) (took int, ok bool) {
 	return tryAllocating(limit, func() { runtime.GC(); runtime.GC() }, f)
 }
@@ -175,15 +175,15 @@ func tryAllocating(limit int, prepare, f func()) (took int, ok bool) {
 }
 
 // TestCharged measures what Kitex's readers allocate for messages of every construct: at most 1.25
-// times what they are charged, the message's own bytes included. What a reader takes for one of
-// many parts rises and falls with their number, since tables and buffers double: several numbers
-// between one and its double are measured, so that a doubling is among them wherever it is. The
-// readers take turns at those; with -long each is measured with all of them.
+// times what they are charged, the message's own bytes included. What a reader takes for each of
+// many parts rises and falls with their number, because tables and buffers double. So the test
+// measures several numbers between one and its double, to have each doubling among them. The
+// readers take turns at the numbers; with -long each is measured with all of them.
 func TestCharged(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
 	}
-	const perCall = 24 << 10 // of Kitex's own, and what pools have their first memory for
+	const perCall = 24 << 10 // of Kitex's own, and first memory for the pools
 	doubling := []int{900, 1250, 1700}
 	for turn, r := range readers(t) {
 		if r.name == "compiled" {
@@ -218,8 +218,8 @@ func TestCharged(t *testing.T) {
 	}
 }
 
-// TestReadersAreKnown has each reader of Kitex's be the one that it is, with its declared types:
-// what the codec reads of them by name is as it expects in this version of Kitex.
+// TestReadersAreKnown checks that each of Kitex's readers is recognised, with its declared types:
+// what the codec reads of them by name is as expected in this version of Kitex.
 func TestReadersAreKnown(t *testing.T) {
 	lists := charge.TakesSetsForLists
 	want := map[string]charge.Reader{

@@ -9,8 +9,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// costlyIDL has what idl/echo.thrift does not: the types and annotations whose values cost Kitex's
-// generic readers the most for a byte of a message.
+// costlyIDL has what idl/echo.thrift lacks: the types and annotations whose values cost Kitex's
+// generic readers the most for each byte of a message.
 const costlyIDL = `
 struct Key { 1: string name }
 struct Costly {
@@ -45,7 +45,7 @@ service Costs {
 	i64 Number(1: Costly costly) (api.get = "/number")
 }`
 
-// costlyReaders returns Kitex's generic readers of costlyIDL, which the tests close.
+// costlyReaders returns Kitex's generic readers of costlyIDL. The tests close them.
 func costlyReaders(t testing.TB) []reader {
 	type content = map[string]string
 	plain := func() (generic.DescriptorProvider, error) {
@@ -97,7 +97,7 @@ func costlyReaders(t testing.TB) []reader {
 	return all
 }
 
-// costly returns fields of a Costly, by name, that have n of one construct each.
+// costly returns fields of a Costly by name, each with n parts of one kind.
 func costly(n int) map[string]body {
 	repeat := func(f func(b body, i int) body) (b body) {
 		for i := range n {
@@ -133,11 +133,11 @@ func costly(n int) map[string]body {
 	}
 }
 
-// costlyInNumbers has the constructs whose elements cost more the more there are of them.
+// costlyInNumbers has the constructs whose elements cost more as their number grows.
 var costlyInNumbers = map[string]bool{"equal keys": true, "flags": true, "bytes": true}
 
-// TestChargedWhateverTheIDL is TestCharged for what costs the most of all that an IDL may declare:
-// as the result of a method, and in an exception that a client's reader makes an error of.
+// TestChargedWhateverTheIDL is TestCharged for the costliest constructs that an IDL may declare: as
+// the result of a method, and in an exception that a client's reader turns into an error.
 func TestChargedWhateverTheIDL(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
@@ -187,7 +187,7 @@ func TestChargedWhateverTheIDL(t *testing.T) {
 	}
 }
 
-// readAnyway has Kitex's codec read a reply, which dynamicgo panics at where a struct inside
+// readAnyway lets Kitex's codec read a reply. dynamicgo panics at a reply in which a struct inside
 // another has a field for a header.
 func readAnyway(r reader, method string, message []byte) {
 	defer func() { _ = recover() }()

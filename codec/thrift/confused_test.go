@@ -12,15 +12,15 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// readsByIDL has the readers that know a message's declared types and do not skip fields of others,
-// as generated code does.
+// readsByIDL has the readers that know a message's declared types and, like generated code, do not
+// skip fields of other types.
 var readsByIDL = map[string]bool{
 	"JSON": true, "JSON with dynamicgo": true, "map": true, "map with all fields": true, "map for JSON": true,
 	"HTTP": true, "HTTP with dynamicgo": true,
 }
 
-// confused returns a list of bools as field id whose bytes, read as a struct, have the struct inner
-// as field 1, behind a field that is of no account.
+// confused returns a list of bools as field id. Its bytes, read as a struct, have the struct inner
+// as field 1, after a field that does not matter.
 func confused(id int16, inner []byte) body {
 	rest := append([]byte{0, 1}, inner...)
 	for len(rest)&0xff != int(thrift.STRUCT) { // the count's last byte, read as a type
@@ -30,8 +30,8 @@ func confused(id int16, inner []byte) body {
 	return body{}.field(thrift.LIST, id, append(b, rest...)...)
 }
 
-// TestConfusedStruct has no reader take a list's bytes for the struct that is declared: what is in
-// them, in depths or in large numbers, was never walked.
+// TestConfusedStruct checks that no reader takes a list's bytes for the declared struct: the check
+// has not seen how deep or how numerous the parts in them are.
 func TestConfusedStruct(t *testing.T) {
 	const n = 200_000
 	many := body{}.field(thrift.LIST, 15, sequence(thrift.STRUCT, n, func(int) []byte { return append(body{}.field(thrift.STRING, 1, text("")...), 0) })...)
@@ -70,8 +70,7 @@ func isBadType(err error) bool {
 	return errors.As(err, &e) && e.Kind == BadType
 }
 
-// wellFormed has a value of every type, which no reader has a reason to refuse besides its
-// declaration.
+// wellFormed has a value of every type. A reader can refuse it only for its declaration.
 var wellFormed = map[thrift.TType][]byte{
 	thrift.BOOL: {1}, thrift.BYTE: {1}, thrift.I16: {0, 1}, thrift.I32: {0, 0, 0, 1}, thrift.I64: make([]byte, 8),
 	thrift.DOUBLE: make([]byte, 8), thrift.STRING: {0, 0, 0, 1, 'x'}, thrift.STRUCT: {0},
@@ -79,9 +78,9 @@ var wellFormed = map[thrift.TType][]byte{
 	thrift.MAP: {byte(thrift.BYTE), byte(thrift.BYTE), 0, 0, 0, 1, 1, 1},
 }
 
-// TestOtherTypesThanDeclared gives each field of a Message a value of each type that it is not
-// declared to have, and each container elements, keys and values of such: the readers that know the
-// declaration and do not skip such fields never get them, and what Kitex's codec reads is read.
+// TestOtherTypesThanDeclared gives each field of a Message a value of each type other than
+// declared, and each container such elements, keys and values. The readers that know the
+// declaration and do not skip such fields never get them. What Kitex's codec reads is read.
 func TestOtherTypesThanDeclared(t *testing.T) {
 	declared := []thrift.TType{
 		1: thrift.STRING, 2: thrift.STRUCT, 3: thrift.I32, 4: thrift.LIST, 5: thrift.SET, 6: thrift.MAP, 7: thrift.STRING,
@@ -118,7 +117,7 @@ func TestOtherTypesThanDeclared(t *testing.T) {
 				t.Errorf("%s, %s: got %v", r.name, name, err)
 			}
 			if err == nil || !readsByIDL[r.name] || strings.HasSuffix(r.name, "with dynamicgo") {
-				continue // dynamicgo takes bytes for what they are not, and must not get them
+				continue // dynamicgo misreads such bytes, and must not get them
 			}
 			if decodeAs(nil, remote.Reply, "Echo", b, r.newReply("Echo")) == nil {
 				t.Errorf("%s, %s: got %v, and Kitex's codec reads it", r.name, name, err)
@@ -127,8 +126,8 @@ func TestOtherTypesThanDeclared(t *testing.T) {
 	}
 }
 
-// TestSetsForLists has dynamicgo still be given a set where a list is declared, whose bytes are the
-// same.
+// TestSetsForLists checks that dynamicgo still gets a set where a list is declared: the bytes are
+// the same.
 func TestSetsForLists(t *testing.T) {
 	b := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(body{}.field(thrift.SET, 4, sequence(thrift.STRING, 1, func(int) []byte { return text("tag") })...))))
 	for _, r := range readers(t) {

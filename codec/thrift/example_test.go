@@ -33,7 +33,7 @@ func ExampleUnmarshal() {
 	// Output: 3 4 true <nil>
 }
 
-// Messages that lie are errors that say how.
+// Malformed messages are errors that say what is wrong.
 func ExampleError() {
 	listOf2Billion := []byte{15, 0, 2, 12, 0x7f, 0xff, 0xff, 0xff, 0}
 	_, err := thrift.Unmarshal(listOf2Billion, types.NewTree(), nil)
@@ -44,7 +44,7 @@ func ExampleError() {
 	// Output: length above the limit
 }
 
-// Limits are the codec's, one by one.
+// Each codec has its own limits.
 func ExampleNewPayloadCodec() {
 	codec := thrift.NewPayloadCodec(
 		thrift.WithLimits(thrift.Limits{MaxFrame: 1 << 20}),
@@ -54,7 +54,7 @@ func ExampleNewPayloadCodec() {
 	// Output: Thrift
 }
 
-// Validate looks at a message whose type is not known here.
+// Validate checks a message whose type is not known here.
 func ExampleValidate() {
 	n, err := thrift.Validate([]byte{8, 0, 1, 0, 0, 0, 7, 0}, nil)
 	fmt.Println(n, err)
@@ -68,12 +68,13 @@ func ExampleValidate() {
 // Types are compiled before the first message comes.
 func ExamplePrepare() {
 	if err := thrift.Prepare(reflect.TypeFor[types.Everything]()); err != nil {
-		fmt.Println(err) // the type works all the same, by its own code
+		fmt.Println(err) // the type still works, by its own code
 	}
 	// Output:
 }
 
-// So are all that a service's methods use. The generated package of the service describes them.
+// PrepareService compiles all types that a service's methods use. The generated package of the
+// service describes them.
 func ExamplePrepareService() {
 	fmt.Println(thrift.PrepareService(echoservice.NewServiceInfo()))
 	// Output: <nil>

@@ -22,7 +22,7 @@ type trickle struct {
 	all     []byte
 	read    int // taken
 	arrived int
-	more    func() int // pieces beyond what was asked for
+	more    func() int // bytes beyond those asked for
 }
 
 func (b *trickle) ReadableLen() int { return b.arrived - b.read }
@@ -54,8 +54,8 @@ func (b *trickle) ReadBinary(p []byte) (int, error) {
 	return copy(p, next), nil
 }
 
-// TestTakeStruct takes structs that arrive in pieces of any size, to the byte and into memory of
-// their size.
+// TestTakeStruct takes structs that arrive in pieces of any size: no byte too many, and into memory
+// of their size.
 func TestTakeStruct(t *testing.T) {
 	limits := binary.DefaultLimits()
 	var s binary.Scanner
@@ -83,8 +83,8 @@ func TestTakeStruct(t *testing.T) {
 	}
 }
 
-// TestTakeStructOnce has a struct whose length shows bit by bit be copied once or twice, not with
-// every piece that comes.
+// TestTakeStructOnce checks that a struct whose length shows bit by bit is copied once or twice,
+// not with every piece that comes.
 func TestTakeStructOnce(t *testing.T) {
 	const n = 4 << 20
 	limits := binary.DefaultLimits()
@@ -110,7 +110,7 @@ func TestTakeStructOnce(t *testing.T) {
 	}
 }
 
-// TestTakeFrame takes frames from a buffer that has no way of its own for that.
+// TestTakeFrame takes frames from a buffer without a ReadFrame of its own.
 func TestTakeFrame(t *testing.T) {
 	for _, n := range []int{0, 1, 100, smallFrame, smallFrame + 1, trustBytes, trustBytes + 1, 5 << 20} {
 		want := bytes.Repeat([]byte{7}, n)
@@ -125,8 +125,8 @@ func TestTakeFrame(t *testing.T) {
 	}
 }
 
-// TestLargeFrameTakesLittle has a large frame take its own memory, and that for a third of it that
-// is copied once.
+// TestLargeFrameTakesLittle checks that a large frame takes its own memory, and that of the third
+// of it that is copied once.
 func TestLargeFrameTakesLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -142,7 +142,7 @@ func TestLargeFrameTakesLittle(t *testing.T) {
 	}
 }
 
-// TestFrameThatDoesNotCome has a frame that is only announced take little memory.
+// TestFrameThatDoesNotCome checks that a frame that is only announced takes little memory.
 func TestFrameThatDoesNotCome(t *testing.T) {
 	for _, arrived := range []int{10, startBytes, 100 << 10} {
 		var before, after runtime.MemStats
@@ -165,8 +165,8 @@ func TestFrameThatDoesNotCome(t *testing.T) {
 	}
 }
 
-// TestStructThatDoesNotCome has a struct of which only a start comes take little memory, whatever
-// that announces.
+// TestStructThatDoesNotCome checks that a struct of which only the start comes takes little memory,
+// whatever the start announces.
 func TestStructThatDoesNotCome(t *testing.T) {
 	limits := binary.DefaultLimits()
 	for _, arrived := range []int{10, startBytes, 100 << 10} {

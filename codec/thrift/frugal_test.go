@@ -11,15 +11,15 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// note is what the types of this file have maps of. All of its fields may be absent.
+// note is the type that this file's types have in maps. All of its fields may be absent.
 type note struct {
 	Text   string   `frugal:"1,default,string"`
 	Number *int32   `frugal:"2,optional,i32"`
 	Words  []string `frugal:"3,default,list<string>"`
 }
 
-// notes is as kitex -no-fast-api -thrift value_type_in_container makes it: Frugal is what can read
-// it.
+// notes is a type as kitex -no-fast-api -thrift value_type_in_container makes it: only Frugal can
+// read it.
 type notes struct {
 	Notes map[string]note `frugal:"1,default,map<string:note>"`
 }
@@ -29,7 +29,8 @@ type deepNotes struct {
 	Lists []map[int32]*notes `frugal:"1,default,list<map<i32:notes>>"`
 }
 
-// fastNotes is as -frugal-struct makes it: its code calls Frugal, in whose order it is written.
+// fastNotes is a type as -frugal-struct makes it: its code calls Frugal, and is written in Frugal's
+// order.
 type fastNotes struct {
 	Title string          `frugal:"2,default,string"`
 	Notes map[string]note `frugal:"1,default,map<string:note>"`
@@ -46,8 +47,8 @@ func (n *fastNotes) FastWriteNocopy(b []byte, w thrift.NocopyWriter) int {
 	return size
 }
 
-// TestNothingOfAnotherMessage has a message without any field be read after one with all: the value
-// has nothing of the earlier message, of types that Kitex would have Frugal read.
+// TestNothingOfAnotherMessage reads a message without fields after one with all fields, for types
+// that Kitex would leave to Frugal: the value has nothing of the earlier message.
 func TestNothingOfAnotherMessage(t *testing.T) {
 	full := append(body{}.field(thrift.STRING, 1, text("SECRET")...).field(thrift.I32, 2, 0, 0, 0, 7).
 		field(thrift.LIST, 3, sequence(thrift.STRING, 2, func(int) []byte { return text("SECRET") })...), 0)
@@ -68,7 +69,7 @@ func TestNothingOfAnotherMessage(t *testing.T) {
 		{&deepNotes{}, &deepNotes{Lists: []map[int32]*notes{{1: {Notes: map[string]note{"k": {}}}}}}, listOf},
 	} {
 		c := NewPayloadCodec()
-		for range 20 { // pools lose what they are given now and then
+		for range 20 { // pools sometimes lose what they are given
 			got := reflect.New(reflect.TypeOf(test.newValue).Elem()).Interface()
 			for _, data := range []struct {
 				v    any
@@ -94,8 +95,8 @@ type noteKey struct {
 	Text string `frugal:"1,default,string"`
 }
 
-// TestExplainWarnsOfFrugal says of a type that is left to Frugal that it may get something of
-// another message.
+// TestExplainWarnsOfFrugal checks that Explain warns of a type that is left to Frugal: it may get
+// something of another message.
 func TestExplainWarnsOfFrugal(t *testing.T) {
 	for v, want := range map[any]bool{&keyed{}: true, &notes{}: false, &note{}: false} {
 		err := Explain(reflect.TypeOf(v))

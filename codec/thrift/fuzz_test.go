@@ -11,8 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 )
 
-// FuzzUnmarshal compares with generated code. What Unmarshal accepts FastRead accepts, with the
-// same value and the same length, and what that is written as is the same again. FastRead is given
+// FuzzUnmarshal compares with generated code. FastRead accepts what Unmarshal accepts, with the
+// same value and the same length, and both values are written as the same bytes. FastRead gets
 // nothing else: it may end the process.
 func FuzzUnmarshal(f *testing.F) {
 	kinds := slices.Sorted(maps.Keys(newValues))
@@ -53,15 +53,15 @@ func FuzzUnmarshal(f *testing.F) {
 	})
 }
 
-// unmarshalFast is Unmarshal by the type's own code, as for types that cannot be compiled.
+// unmarshalFast is Unmarshal through the type's own code, as for types that cannot be compiled.
 func unmarshalFast(b []byte, v any) (int, error) {
 	p := *valuePlans.of(reflect.TypeOf(v), nil)
 	p.read = viaFast
 	return p.decode(b, v, &defaultOptions)
 }
 
-// FuzzReaders has every kind of reader get what the codec lets pass, in every form: none panics, or
-// takes more memory than it is charged, and what is refused takes little.
+// FuzzReaders gives every kind of reader the messages that the codec lets pass, in every form. No
+// reader panics or takes more memory than it is charged, and what is refused takes little.
 func FuzzReaders(f *testing.F) {
 	all := readers(f)
 	for i := range all {

@@ -27,7 +27,7 @@ const (
 )
 
 // TestGoldenMessages compares with the messages that Kitex v0.16.3 wrote when the file was made:
-// what is read of them is what Kitex reads, and is written as they are. Their maps have one
+// the codec reads from them what Kitex reads, and writes them as they are. Their maps have one
 // element.
 func TestGoldenMessages(t *testing.T) {
 	if *update {
@@ -78,8 +78,8 @@ func writeGoldenMessages(t *testing.T) {
 			if len(message) > 1500 {
 				continue
 			}
-			// As it is read: a nil struct is written as one without fields, and its default values
-			// come with it.
+			// In the form in which it is read: a nil struct is written as one without fields, and
+			// gets its default values.
 			result := new(types.TypesMirrorResult)
 			if _, err := decode(nil, message, result); err != nil {
 				t.Fatal(err)

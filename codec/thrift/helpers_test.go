@@ -21,7 +21,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// newValues make an empty value of each type that is tested.
+// newValues makes an empty value of each tested type.
 var newValues = map[string]func() thrift.FastCodec{
 	"Everything": func() thrift.FastCodec { return types.NewEverything() },
 	"Tree":       func() thrift.FastCodec { return types.NewTree() },
@@ -32,7 +32,7 @@ var newValues = map[string]func() thrift.FastCodec{
 	"result":     func() thrift.FastCodec { return &types.TypesMirrorResult{} },
 }
 
-// fill gives v, and what is in it, random values. Containers have up to size elements.
+// fill gives v and its parts random values. Containers have up to size elements.
 func fill(v reflect.Value, r *rand.Rand, size, depth int) {
 	switch v.Kind() {
 	case reflect.Bool:
@@ -93,7 +93,7 @@ func fillStruct(v reflect.Value, r *rand.Rand, size, depth int) {
 		f := v.Field(i)
 		leaveOut := f.Kind() == reflect.Pointer && (depth <= 0 || r.IntN(3) == 0)
 		if f.Type() == reflect.TypeFor[*types.Point]() && strings.Contains(string(v.Type().Field(i).Tag), ",default,") {
-			leaveOut = false // without it there is a struct without its required fields in the message
+			leaveOut = false // otherwise a struct in the message lacks required fields
 		}
 		if leaveOut && f.Type().Elem().Kind() == reflect.Struct || leaveOut && r.IntN(2) == 0 {
 			continue
@@ -114,15 +114,15 @@ func randomBytes(r *rand.Rand) []byte {
 	return b
 }
 
-// random returns a value of a type whose containers have up to size elements.
+// random returns a value of a type. Its containers have up to size elements.
 func random(newValue func() thrift.FastCodec, seed uint64, size int) thrift.FastCodec {
 	v := newValue()
 	fill(reflect.ValueOf(v).Elem(), rand.New(rand.NewPCG(seed, 5)), size, 5)
 	return v
 }
 
-// same is reflect.DeepEqual, but that keys that are pointers are compared by what they point to,
-// and floats by their bits.
+// same is reflect.DeepEqual, except that it compares pointers as keys by what they point to, and
+// floats by their bits.
 func same(a, b reflect.Value) bool {
 	if a.Kind() != b.Kind() || a.Type() != b.Type() {
 		return false
@@ -187,8 +187,8 @@ var protocols = map[string]transport.Protocol{
 
 const method = "Mirror"
 
-// newMessage returns a message of a call of Mirror, with data or, if that is nil, with what newData
-// makes.
+// newMessage returns a message of a call of Mirror, with data or, if that is nil, with the result
+// of newData.
 func newMessage(kind remote.MessageType, role remote.RPCRole, p transport.Protocol, data any, newData func() any) remote.Message {
 	info := serviceinfo.NewMethodInfo(nil, func() any { return newData() }, func() any { return newData() }, false)
 	invocation := rpcinfo.NewInvocation("Types", method)
@@ -208,13 +208,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// encode returns the message with data that a server sends whose payload codec is pc; nil stands
-// for Kitex's.
+// encode returns the message with data that a server with payload codec pc sends; nil stands for
+// Kitex's codec.
 func encode(t testing.TB, pc remote.PayloadCodec, p transport.Protocol, kind remote.MessageType, data any) []byte {
 	t.Helper()
 	m := newMessage(kind, remote.Server, p, data, nil)
 	m.SetPayloadCodec(pc)
-	out := remote.NewReaderWriterBuffer(1 << 20) // it moves when it grows, and Kitex fills in lengths afterwards
+	out := remote.NewReaderWriterBuffer(1 << 20) // must not grow and move: Kitex sets lengths later
 	if err := codec.NewDefaultCodec().Encode(context.Background(), m, out); err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +225,7 @@ func encode(t testing.TB, pc remote.PayloadCodec, p transport.Protocol, kind rem
 	return append([]byte(nil), b...)
 }
 
-// decode reads as a client whose payload codec is pc into data and returns how many bytes were
-// read.
+// decode reads into data as a client with payload codec pc and returns how many bytes were read.
 func decode(pc remote.PayloadCodec, b []byte, data any) (int, error) {
 	in := remote.NewReaderBuffer(b)
 	m := newMessage(remote.Reply, remote.Client, transport.PurePayload, data, nil)

@@ -23,19 +23,18 @@ func announcePairs(key, value thrift.TType, n int) []byte {
 	return thrift.Binary.AppendMapBegin(nil, key, value, n)
 }
 
-// deep returns n structs, each in field id of the one before.
+// deep returns n nested structs, each in field id of the one around it.
 func deep(id int16, n int) body {
 	return append(bytes.Repeat(body{}.field(thrift.STRUCT, id), n), make([]byte, n)...)
 }
 
-// deepReplies returns n messages, each in the list of replies of the one before.
+// deepReplies returns n nested messages, each in the list of replies of the one around it.
 func deepReplies(n int) body {
 	open := body{}.field(thrift.STRING, 1, text("t")...).field(thrift.LIST, 15, announce(thrift.STRUCT, 1)...)
 	return append(bytes.Repeat(open, n)[len(open)-8:], make([]byte, n)...)
 }
 
-// hostile is what every reader of a Message must be kept from. The whole list stands in
-// tests/hostile.
+// hostile has messages that no reader of a Message may get. The whole list is in tests/hostile.
 var hostile = []struct {
 	name   string
 	fields body
@@ -56,14 +55,14 @@ var hostile = []struct {
 	{"type below zero", body{byte(0x90), 0, 99, 0}},
 }
 
-// refused reports whether err is a message's fault. Where nothing tells how long the message is its
-// end may be missed first.
+// refused reports whether err says that the message is at fault. If the message's length is not
+// known, its missing end may be found first.
 func refused(err error, form string) bool {
 	return errors.As(err, new(*Error)) || form == "unframed" && err != nil
 }
 
-// TestHostileMessages has every reader be given no message that announces what it does not hold, in
-// whatever form it comes: it is refused, and takes little memory.
+// TestHostileMessages checks that no reader gets a message that announces more than it has, in any
+// form: it is refused, and takes little memory.
 func TestHostileMessages(t *testing.T) {
 	c := NewPayloadCodec()
 	for _, r := range readers(t) {
@@ -86,8 +85,8 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
-// TestTrailingMessage has no reader leave bytes of its message to the next: a message behind its
-// end is refused.
+// TestTrailingMessage checks that no reader leaves bytes of its message to the next: a frame with a
+// message after the end of the first is refused.
 func TestTrailingMessage(t *testing.T) {
 	c := NewPayloadCodec()
 	message := messageOf(thrift.REPLY, "Echo", echoReply(nil))
@@ -104,8 +103,8 @@ func TestTrailingMessage(t *testing.T) {
 	}
 }
 
-// TestUnknownFields has a message whose fields no reader knows take little memory, however much it
-// has of them.
+// TestUnknownFields checks that a message whose fields no reader knows takes little memory, however
+// many fields it has.
 func TestUnknownFields(t *testing.T) {
 	const n = 20_000
 	c := NewPayloadCodec()
@@ -128,7 +127,7 @@ func TestUnknownFields(t *testing.T) {
 	}
 }
 
-// TestElementMemory has the limit of what values take hold for every reader.
+// TestElementMemory checks that the limit of the values' memory holds for every reader.
 func TestElementMemory(t *testing.T) {
 	const n = 20_000
 	small := append(body{}.field(thrift.STRING, 1, text("")...), 0)
@@ -136,7 +135,7 @@ func TestElementMemory(t *testing.T) {
 	b := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(fields)))
 	for _, r := range readers(t) {
 		if r.name == "binary" {
-			continue // which keeps the message as it is
+			continue // it keeps the message as it is
 		}
 		c := NewPayloadCodec(WithLimits(Limits{MaxElementBytes: 100 << 10}))
 		err := decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo"))
@@ -149,8 +148,8 @@ func TestElementMemory(t *testing.T) {
 	}
 }
 
-// TestDeclaredException has generic clients be charged for what they make of a declared exception:
-// an error's text.
+// TestDeclaredException checks that generic clients are charged for the error text that they make
+// of a declared exception.
 func TestDeclaredException(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
@@ -173,8 +172,8 @@ func TestDeclaredException(t *testing.T) {
 	}
 }
 
-// TestVoidReply has generic clients take what Kitex's generic services answer with where a method
-// has no result.
+// TestVoidReply checks that generic clients accept the answer of Kitex's generic services for a
+// method without a result.
 func TestVoidReply(t *testing.T) {
 	c := NewPayloadCodec()
 	for _, r := range readers(t)[4:] {
@@ -194,8 +193,7 @@ func TestVoidReply(t *testing.T) {
 	}
 }
 
-// TestReadersThatPanic has messages be refused that Kitex's readers, well-formed as they are, panic
-// at.
+// TestReadersThatPanic checks that well-formed messages at which Kitex's readers panic are refused.
 func TestReadersThatPanic(t *testing.T) {
 	one := func(value []byte) func(int) []byte { return func(int) []byte { return value } }
 	result := func(fields body) body { return append(body{}.field(thrift.STRUCT, 0, append(fields, 0)...), 0) }
@@ -227,7 +225,7 @@ func TestReadersThatPanic(t *testing.T) {
 	}
 	binary := inFrame(messageOf(thrift.REPLY, "Get", binaries))
 	for _, r := range costlyReaders(t) {
-		if r.name == "map" || r.name == "map for JSON" { // whose binaries are strings
+		if r.name == "map" || r.name == "map for JSON" { // their binaries are strings
 			if err := decodeAs(NewPayloadCodec(), remote.Reply, "Get", binary, r.newReply("Get")); err != nil {
 				t.Errorf("%s: got %v", r.name, err)
 			}
@@ -243,7 +241,7 @@ type panicking struct {
 
 func (p panicking) Unmarshal(context.Context, remote.Message, remote.ByteBuffer) error { panic(p.with) }
 
-// TestPanicIsAnError has what a reader panics with be found in the error.
+// TestPanicIsAnError checks that the error contains what a reader panicked with.
 func TestPanicIsAnError(t *testing.T) {
 	cause := errors.New("cause")
 	message := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil)))
@@ -259,10 +257,11 @@ func TestPanicIsAnError(t *testing.T) {
 	}
 }
 
-// another is a reader of generic calls that a later version of Kitex may have.
+// another is a generic reader that a later version of Kitex may have.
 type another = genericthrift.ReadJSON
 
-// TestUnknownReader has no reader of Kitex's get a message that cannot be checked for it.
+// TestUnknownReader checks that none of Kitex's readers gets a message that cannot be checked for
+// it.
 func TestUnknownReader(t *testing.T) {
 	result := new(generic.Result)
 	result.SetCodec(new(another))
@@ -272,8 +271,8 @@ func TestUnknownReader(t *testing.T) {
 	}
 }
 
-// TestRawFallback has the payload codec of binary generic calls be given whole messages only, all
-// kinds and any sequence ID of them, and no memory be taken for a frame that is only announced.
+// TestRawFallback checks that the payload codec of binary generic calls gets whole messages only,
+// of all kinds and with any sequence ID, and that a frame that is only announced takes no memory.
 func TestRawFallback(t *testing.T) {
 	raw := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec }).PayloadCodec()
 	c := NewPayloadCodec(WithFallback(raw))

@@ -8,7 +8,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 )
 
-// contents is what is in a value that memory could be shared through.
+// contents is the memory of a value that could be shared.
 type contents struct {
 	binaries []reflect.Value // slices of bytes
 	texts    []string
@@ -44,8 +44,8 @@ func (c *contents) collect(v reflect.Value) {
 	}
 }
 
-// TestBinariesAreTheReaders has each binary of a value written to and appended to, as a handler
-// may: nothing else of the value changes, though all of it may be parts of one frame.
+// TestBinariesAreTheReaders writes to and appends to each binary of a value, as a handler may:
+// nothing else of the value changes, although all of it may be parts of one frame.
 func TestBinariesAreTheReaders(t *testing.T) {
 	binaries := 0
 	for name, newValue := range newValues {

@@ -24,7 +24,7 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestSameAsKitex has either codec read what the other wrote, in every form: same bytes, same
+// TestSameAsKitex lets each codec read what the other wrote, in every form: same bytes, same
 // values, same length.
 func TestSameAsKitex(t *testing.T) {
 	ours := NewPayloadCodec()
@@ -49,7 +49,7 @@ func TestSameAsKitex(t *testing.T) {
 	}
 }
 
-// TestExceptions has an exception be the error that Kitex's codec makes of it.
+// TestExceptions checks that an exception becomes the error that Kitex's codec makes of it.
 func TestExceptions(t *testing.T) {
 	ours := NewPayloadCodec()
 	for name, p := range protocols {
@@ -67,8 +67,8 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestRefusals has messages that do not belong to the call be the errors that Kitex's codec makes
-// of them.
+// TestRefusals checks that messages that do not belong to the call become the errors that Kitex's
+// codec makes of them.
 func TestRefusals(t *testing.T) {
 	message := func(kind thrift.TMessageType, name string, sequence int32) []byte {
 		b, err := thrift.MarshalFastMsg(name, kind, sequence, new(types.TypesMirrorResult))
@@ -153,7 +153,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestTrailingBytes has a frame that goes on after its message be refused.
+// TestTrailingBytes checks that a frame that goes on after its message is refused.
 func TestTrailingBytes(t *testing.T) {
 	_, err := decode(NewPayloadCodec(), frameOf([]byte{0, 1}), new(types.TypesMirrorResult))
 	var refused *Error
@@ -215,7 +215,7 @@ func (v *bare) FastRead(b []byte) (int, error) {
 	return 3 + n + 1, err
 }
 
-// TestWithoutTags has a type that knows its own code only be read and written by that.
+// TestWithoutTags checks that a type without tags is read and written only by its own code.
 func TestWithoutTags(t *testing.T) {
 	for _, size := range []int{0, 10, 5000} {
 		sent := &bare{text: string(make([]byte, size))}
@@ -253,7 +253,7 @@ func (texts) Marshal(w Writer, v any) error {
 	return err
 }
 
-// TestFamily has a family read and write its types, once a message was checked.
+// TestFamily checks that a family reads and writes its types, after the message was checked.
 func TestFamily(t *testing.T) {
 	c := NewPayloadCodec(WithFamily(texts{}), WithLimits(Limits{MaxDepth: 9}))
 	sent, got := string(append(body{}.field(thrift.STRING, 1, text("text")...), 0)), ""
@@ -272,7 +272,7 @@ func TestFamily(t *testing.T) {
 	}
 }
 
-// generic is a value that Kitex's codec has read itself from the transport.
+// generic is a value that Kitex's codec lets read itself from the transport.
 type genericValue struct{ got []byte }
 
 func (g *genericValue) Read(_ context.Context, _ string, n int, in bufiox.Reader) (err error) {
@@ -286,7 +286,7 @@ func (g *genericValue) Write(_ context.Context, _ string, out bufiox.Writer) err
 	return err
 }
 
-// counted counts what goes to it.
+// counted counts the messages that it gets.
 type counted struct {
 	remote.PayloadCodec
 	calls int
@@ -297,7 +297,7 @@ func (c *counted) Unmarshal(ctx context.Context, m remote.Message, in remote.Byt
 	return c.PayloadCodec.Unmarshal(ctx, m, in)
 }
 
-// TestFallback has what the codec does not know go to Kitex's, whole.
+// TestFallback checks that Kitex's codec gets what the codec does not know, whole.
 func TestFallback(t *testing.T) {
 	for _, c := range []remote.PayloadCodec{NewPayloadCodec(), NewPayloadCodec(WithFallback(&counted{PayloadCodec: kitexthrift.NewThriftCodec()}))} {
 		sent, got := &genericValue{got: []byte{11, 0, 1, 0, 0, 0, 3, 'a', 'n', 'y', 0}}, new(genericValue)
@@ -311,7 +311,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// TestOtherPayload has a payload that is not Thrift go to the codec that is registered for it.
+// TestOtherPayload checks that a payload other than Thrift goes to the codec that is registered for
+// it.
 func TestOtherPayload(t *testing.T) {
 	registered := &counted{PayloadCodec: kitexthrift.NewThriftCodec()}
 	const kind serviceinfo.PayloadCodec = 99
@@ -329,7 +330,8 @@ func TestOtherPayload(t *testing.T) {
 	}
 }
 
-// TestMethodNames has a server know a method by its name, and the name not be part of the message.
+// TestMethodNames checks that a server knows a method by its name, and that the name is not part of
+// the message.
 func TestMethodNames(t *testing.T) {
 	var n names
 	if s, known := n.of([]byte("Echo")); s != "Echo" || known {
@@ -369,7 +371,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestLongMethodNames has a peer that makes names up keep little memory.
+// TestLongMethodNames checks that a peer that invents names makes the codec keep little memory.
 func TestLongMethodNames(t *testing.T) {
 	var n names
 	for i := range 4 {
@@ -384,8 +386,8 @@ func TestLongMethodNames(t *testing.T) {
 	}
 }
 
-// TestRegistered has the codec not be its own fallback where the program has registered it with
-// Kitex.
+// TestRegistered checks that the codec is not its own fallback if the program has registered it
+// with Kitex.
 func TestRegistered(t *testing.T) {
 	c := NewPayloadCodec()
 	remote.PutPayloadCode(serviceinfo.Thrift, c)
@@ -399,8 +401,8 @@ func TestRegistered(t *testing.T) {
 	}
 }
 
-// TestCallsBesideRegistration has calls not look at Kitex's map of codecs, which servers that are
-// built meanwhile write to; that is for the race detector to see.
+// TestCallsBesideRegistration makes calls while servers are built, which write to Kitex's map of
+// codecs: the race detector must find that calls do not read the map.
 func TestCallsBesideRegistration(t *testing.T) {
 	c := NewPayloadCodec().(*payloadCodec)
 	var building sync.WaitGroup
@@ -419,7 +421,7 @@ func TestCallsBesideRegistration(t *testing.T) {
 	building.Wait()
 }
 
-// TestShortStrings has the limit for strings be none for a method's name.
+// TestShortStrings checks that the limit for strings does not hold for a method's name.
 func TestShortStrings(t *testing.T) {
 	c := NewPayloadCodec(WithLimits(Limits{MaxString: 1}))
 	if _, err := decode(c, frameOf(thrift.FastMarshal(new(types.TypesMirrorResult))), new(types.TypesMirrorResult)); err != nil {
@@ -427,8 +429,8 @@ func TestShortStrings(t *testing.T) {
 	}
 }
 
-// TestForeignBufferAllocations has what is gathered for another transport's buffer go back to its
-// pool.
+// TestForeignBufferAllocations checks that memory gathered for another transport's buffer goes back
+// to its pool.
 func TestForeignBufferAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
@@ -450,8 +452,8 @@ func TestForeignBufferAllocations(t *testing.T) {
 	}
 }
 
-// TestMaxFrameOfEveryForm has the limit hold for the message with its header, however that comes:
-// all at once too.
+// TestMaxFrameOfEveryForm checks that the limit holds for the message with its header, in pieces or
+// all at once.
 func TestMaxFrameOfEveryForm(t *testing.T) {
 	everything := types.NewEverything()
 	everything.Numbers, everything.Point = make([]int32, 100), new(types.Point)
@@ -478,8 +480,8 @@ func TestMaxFrameOfEveryForm(t *testing.T) {
 	}
 }
 
-// TestChecksums has Kitex add a checksum to what either codec writes, and check it before either
-// reads.
+// TestChecksums checks that Kitex adds a checksum to what either codec writes, and verifies it
+// before either reads.
 func TestChecksums(t *testing.T) {
 	kitex := codec.NewDefaultCodecWithConfig(codec.CodecConfig{CRC32Check: true})
 	result := &types.TypesMirrorResult{Success: random(newValues["Everything"], 3, 1).(*types.Everything)}

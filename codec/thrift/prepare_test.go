@@ -16,7 +16,7 @@ import (
 	frugalservice "github.com/kiteline/kiteline/idl/kitex_gen/frugal/echo/echoservice"
 )
 
-// handWritten is a type that its own code alone knows.
+// handWritten is a type that only its own code knows.
 type handWritten struct{ text string }
 
 func (h *handWritten) BLength() int { return 1 + len(h.text) }
@@ -43,8 +43,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestPrepareService prepares what the calls of a service use, so that the first of them finds its
-// plan.
+// TestPrepareService prepares the types that the calls of a service use: the first of them finds
+// its plan.
 func TestPrepareService(t *testing.T) {
 	info := echoservice.NewServiceInfo()
 	if err := PrepareService(info); err != nil {
@@ -69,7 +69,7 @@ func TestPrepareService(t *testing.T) {
 	}
 }
 
-// blocking is a type whose code does not go on while it is compiled, until it may.
+// blocking is a type whose code blocks while it is compiled, until it may go on.
 type blocking struct {
 	Number int32 `thrift:"number,1"`
 }
@@ -100,8 +100,8 @@ func (b *blocking) FastWriteNocopy(p []byte, _ thrift.NocopyWriter) int {
 	return copy(p, []byte{8, 0, 1, 0, 0, 0, byte(b.Number), 0})
 }
 
-// TestCallsGoOnWhileTypesAreCompiled has calls use their type's own code while another goroutine
-// compiles it, and the compiled way afterwards. Other types are compiled meanwhile.
+// TestCallsGoOnWhileTypesAreCompiled checks that calls use their type's own code while another
+// goroutine compiles it, and the compiled plan afterwards. Other types are compiled meanwhile.
 func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	if _, compiled := valuePlans.found.Load(reflect.TypeFor[*blocking]()); compiled {
 		t.Skip("a process compiles a type once")
@@ -141,8 +141,8 @@ func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	}
 }
 
-// curious asks the codec about itself and about other types, and reads one of its own, whenever its
-// code runs.
+// curious asks the codec about itself and other types, and reads one of its own, whenever its code
+// runs.
 type curious struct {
 	Next *curious `thrift:"next,1,optional"`
 	Name string   `thrift:"name,2"`
@@ -211,7 +211,7 @@ func (*asked) BLength() int                                        { return 1 }
 func (*asked) FastRead(b []byte) (int, error)                      { return thrift.Binary.Skip(b, thrift.STRUCT) }
 func (*asked) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { return copy(b, "\x00") }
 
-// untyped leaves its types to its code, which asks too.
+// untyped leaves its types to its code, which also asks.
 type untyped struct {
 	Curious []*curious `thrift:"curious,1"`
 }
@@ -227,8 +227,8 @@ func (u *untyped) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return len(b)
 }
 
-// TestTypesMayAskForTypes compiles a type whose own code asks the codec for types, for those that
-// are being compiled too: the calls return, and the type is compiled.
+// TestTypesMayAskForTypes compiles a type whose own code asks the codec for types, also for those
+// that are being compiled: the calls return, and the type is compiled.
 func TestTypesMayAskForTypes(t *testing.T) {
 	done := make(chan error, 2)
 	for range cap(done) { // at the same time
@@ -249,8 +249,8 @@ func TestTypesMayAskForTypes(t *testing.T) {
 	}
 }
 
-// plainPart has no default values of its own, which the generator's structs do; whole is as
-// generated but for that part.
+// plainPart lacks the default values of its own that the generator's structs have. Except for that
+// part, whole is as generated.
 type (
 	plainPart struct {
 		Name string `frugal:"1,default,string"`
@@ -275,8 +275,8 @@ func (*whole) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return thrift.Binary.WriteFieldBegin(b, thrift.STRUCT, 1) + copy(b[3:], "\x00\x00")
 }
 
-// TestExplainNamesTheCause names the type because of which another one is not compiled, not what
-// comes of it.
+// TestExplainNamesTheCause checks that Explain names the type that prevents the compilation of
+// another one, not the consequences.
 func TestExplainNamesTheCause(t *testing.T) {
 	err := Explain(reflect.TypeFor[whole]())
 	if want := "whole has a thrift.plainPart: no code by Kitex's generator"; err == nil || !strings.Contains(err.Error(), want) {

@@ -22,13 +22,13 @@ import (
 // reader is code that reads the messages of idl/echo.thrift.
 type reader struct {
 	name              string
-	newArgs, newReply func(method string) any // of Echo or Find; nil if there is none
+	newArgs, newReply func(method string) any // of Echo or Find; nil: none
 }
 
 // echoIDL is where the IDL of the generic readers is.
 const echoIDL = "../../idl/echo.thrift"
 
-// readers returns every kind of code that reads messages, this module's and Kitex's.
+// readers returns all code that reads messages, this module's and Kitex's.
 func readers(t testing.TB) []reader {
 	all := []reader{
 		{"compiled", func(string) any { return &echo.EchoServiceEchoArgs{} }, func(method string) any {
@@ -129,7 +129,7 @@ var forms = []struct {
 }
 
 // decodeAs reads b as the arguments or the reply of a call of method into data, with payload codec
-// pc; nil stands for Kitex's.
+// pc; nil stands for Kitex's codec.
 func decodeAs(pc remote.PayloadCodec, kind remote.MessageType, method string, b []byte, data any) error {
 	invocation := rpcinfo.NewInvocation("EchoService", method)
 	newData := func() any { return data }

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// TestValuesThatAreNone has every value that cannot be read into or written be a *ValueError, and
-// nothing written.
+// TestValuesThatAreNone checks that every value that cannot be read into or written is a
+// *ValueError, and that nothing is written.
 func TestValuesThatAreNone(t *testing.T) {
 	number := 1
 	for _, test := range []struct {
@@ -58,8 +58,8 @@ func checkValueError(t *testing.T, what string, err error, v any, want string) {
 	}
 }
 
-// TestValuesAllocateNothing has reading and writing of values without strings take no memory, and
-// own limits one piece of it.
+// TestValuesAllocateNothing checks that values without strings are read and written without
+// allocation, and with at most two with limits of the caller's own.
 func TestValuesAllocateNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// decodeReply reads body as the reply of a call into data, in a frame, as a Kitex client with a
+// decodeReply reads body as the reply of a call into data, in a frame, as a Kitex client with this
 // payload codec does.
 func decodeReply(t *testing.T, payload remote.PayloadCodec, body []byte, data any) error {
 	t.Helper()
@@ -41,8 +41,8 @@ func decodeReply(t *testing.T, payload remote.PayloadCodec, body []byte, data an
 	return kitexcodec.NewDefaultCodec().Decode(t.Context(), m, remote.NewReaderBuffer(b))
 }
 
-// readFields reads a struct as the Apache compiler's code does: fields that read does not take are
-// skipped.
+// readFields reads a struct as the Apache compiler's code does: it skips fields that read does not
+// take.
 func readFields(ctx context.Context, p thrift.TProtocol, read func(t thrift.TType, id int16) (took bool, err error)) error {
 	if _, err := p.ReadStructBegin(ctx); err != nil {
 		return err
@@ -80,8 +80,8 @@ func readList[T any](ctx context.Context, p thrift.TProtocol, read func(*T) erro
 	return list, nil
 }
 
-// fat is large in memory and a byte on the wire. fats has a list of them; bareFat and bareFats are
-// the same without tags of which a declaration can be made.
+// fat is large in memory and one byte on the wire. fats has a list of them; bareFat and bareFats
+// are the same without tags that make a declaration.
 type (
 	fat struct {
 		A, B, C, D, E, F, G, H *string `thrift:"-"`
@@ -132,7 +132,7 @@ func (p *fats) Read(ctx context.Context, iprot thrift.TProtocol) error {
 }
 
 // TestAnnouncedTypes announces elements of every type where the code reads structs: reading takes
-// no more than MaxElementBytes allow, with tags of the Apache compiler and without.
+// no more than MaxElementBytes allows, with tags of the Apache compiler and without.
 func TestAnnouncedTypes(t *testing.T) {
 	const (
 		n      = 40_000
@@ -159,10 +159,10 @@ func TestAnnouncedTypes(t *testing.T) {
 	}
 }
 
-// priority is an enum without the methods of one, so that nothing tells that it is no typedef.
+// priority is an enum without the methods of one, so nothing shows that it is not a typedef.
 type priority int64
 
-// enums has what the tags of the Apache compiler do not tell.
+// enums has what the tags of the Apache compiler do not give.
 type enums struct {
 	Priority priority                 `thrift:"priority,1,required" db:"priority" json:"priority"`
 	Set      []string                 `thrift:"set,2,required" db:"set" json:"set"`
@@ -183,8 +183,8 @@ func (p *enums) Read(ctx context.Context, iprot thrift.TProtocol) error {
 	})
 }
 
-// TestUntoldTypes reads what the tags do not tell as the struct's own code does: an enum, and a
-// set.
+// TestUntoldTypes checks that types that the tags do not give are read as the struct's own code
+// reads them: an enum, and a set.
 func TestUntoldTypes(t *testing.T) {
 	payload := codec.NewPayloadCodec(codec.WithFamily(apache.Family()))
 	set, list := []byte{thrift.SET, 0, 2, thrift.STRING, 0, 0, 0, 0}, []byte{thrift.LIST, 0, 3, thrift.STRING, 0, 0, 0, 0}

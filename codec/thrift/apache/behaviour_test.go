@@ -21,7 +21,7 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// request returns a call as bytes of a wire that is not THeader.
+// request returns the bytes of a call on a wire other than THeader.
 func request(t testing.TB, w apache.Wire, kind thrift.TMessageType, method string, args thrift.TStruct) []byte {
 	t.Helper()
 	memory := thrift.NewTMemoryBuffer()
@@ -54,7 +54,7 @@ func readRepeat(t testing.TB, w apache.Wire, c net.Conn) string {
 	return result.GetSuccess()
 }
 
-// wait waits for what is sent to or closes c.
+// wait waits for c to get an element or to be closed.
 func wait[T any](t testing.TB, what string, c <-chan T) (v T) {
 	t.Helper()
 	select {
@@ -102,8 +102,8 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// TestHangUpCancels ends the client of a running handler: its context ends, and the connection with
-// it.
+// TestHangUpCancels makes the client of a running handler hang up: the handler's context ends, and
+// so does the connection.
 func TestHangUpCancels(t *testing.T) {
 	entered, cause := make(chan struct{}), make(chan error, 1)
 	h := &service{hold: func(ctx context.Context) error {
@@ -142,7 +142,7 @@ func TestHangUpCancels(t *testing.T) {
 	}
 }
 
-// TestOnewayGoesOn ends the client of a oneway call, which is not cancelled.
+// TestOnewayGoesOn makes the client of a oneway call hang up: the call is not cancelled.
 func TestOnewayGoesOn(t *testing.T) {
 	for _, w := range wires {
 		t.Run(w.String(), func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestOnewayGoesOn(t *testing.T) {
 	}
 }
 
-// TestPanic has a handler panic: its connection ends, and no other.
+// TestPanic makes a handler panic: its connection ends, and no other.
 func TestPanic(t *testing.T) {
 	s := start(t, &service{}, nil)
 	for _, w := range wires {
@@ -200,8 +200,8 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestBadMessages sends what no client may: the connection ends, with an exception before where the
-// method was known, and others go on.
+// TestBadMessages sends messages that no client may send: the connection ends, after an exception
+// if the method was known, and others go on.
 func TestBadMessages(t *testing.T) {
 	s := start(t, &service{}, nil)
 	good, _ := s.dial(apache.WireFramedBinary)
@@ -246,7 +246,7 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
-// TestUnknownMethod is answered, and the connection goes on.
+// TestUnknownMethod checks that an unknown method is answered, and that the connection goes on.
 func TestUnknownMethod(t *testing.T) {
 	s := start(t, &service{}, nil)
 	for _, w := range wires {
@@ -262,7 +262,7 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-// TestShutdown waits for a handler that runs, and lets idle connections go.
+// TestShutdown checks that Shutdown waits for a running handler, and closes idle connections.
 func TestShutdown(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, &service{hold: func(context.Context) error {
@@ -297,7 +297,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownExpires cancels the handlers that still run.
+// TestShutdownExpires checks that handlers that still run are cancelled.
 func TestShutdownExpires(t *testing.T) {
 	for _, how := range []string{"Shutdown", "Close"} {
 		t.Run(how, func(t *testing.T) {
@@ -332,8 +332,8 @@ func TestShutdownExpires(t *testing.T) {
 	}
 }
 
-// TestNoGoroutines has many connections, idle and in a call: those idle have no goroutine, those in
-// a call one, and not the two more of Apache's generated processors.
+// TestNoGoroutines has many connections, idle and in a call: an idle one has no goroutine, one in a
+// call has one, and not the two more of Apache's generated processors.
 func TestNoGoroutines(t *testing.T) {
 	const clients = 50
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -429,7 +429,7 @@ func TestMultiplexedProcessor(t *testing.T) {
 	}
 }
 
-// TestOtherProtocol serves a protocol that is not this package's.
+// TestOtherProtocol serves a protocol from outside this package.
 func TestOtherProtocol(t *testing.T) {
 	s := start(t, &service{}, func(cfg *apache.ServerConfig) {
 		cfg.Protocol, cfg.Framing = thrift.NewTJSONProtocolFactory(), apache.Framed
@@ -449,7 +449,7 @@ func TestOtherProtocol(t *testing.T) {
 	}
 }
 
-// TestConfig refuses what cannot be.
+// TestConfig checks that invalid configurations are refused.
 func TestConfig(t *testing.T) {
 	if _, err := apache.NewServer(apache.ServerConfig{}); err == nil {
 		t.Error("a server without a processor")
@@ -504,7 +504,7 @@ func TestCallsTakeTurns(t *testing.T) {
 	calls.Wait()
 }
 
-// TestTurnEnds has a call wait for its turn until its context ends.
+// TestTurnEnds makes a call wait for its turn until its context ends.
 func TestTurnEnds(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	s := start(t, &service{hold: func(context.Context) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// benchSizes are how many bytes a message's attachment has.
+// benchSizes are the sizes of a message's attachment in bytes.
 var benchSizes = []struct {
 	name  string
 	bytes int
@@ -42,7 +42,7 @@ func benchMessage(attachment int) *echo.Message {
 	return m
 }
 
-// loop gives the same bytes for ever.
+// loop returns the same bytes forever.
 type loop struct {
 	b   []byte
 	off int
@@ -119,7 +119,7 @@ func benchWrite(b *testing.B, p thrift.TProtocol, args thrift.TStruct) {
 	}
 }
 
-// BenchmarkCall has one client call each server, over loopback; client and server count.
+// BenchmarkCall lets one client call each server over loopback; client and server count.
 func BenchmarkCall(b *testing.B) {
 	for _, size := range benchSizes {
 		payload := &echo.Payload{Data: bytes.Repeat([]byte("x"), size.bytes)}

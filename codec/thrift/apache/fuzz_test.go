@@ -17,8 +17,8 @@ import (
 // maxFuzzed keeps an execution short.
 const maxFuzzed = 4 << 10
 
-// FuzzRead gives a message to our protocols and to Apache's: what ours accept, they accept, with an
-// equal value. Nothing panics, and what is refused is so with an exception of the library's.
+// FuzzRead gives a message to our protocols and to Apache's: Apache's accept what ours accept, with
+// an equal value. Nothing panics, and what is refused fails with an exception of the library's.
 func FuzzRead(f *testing.F) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for i, p := range protocols {
@@ -55,7 +55,7 @@ type (
 	stockProtocolFunc = func(t thrift.TTransport, conf *thrift.TConfiguration) thrift.TProtocol
 )
 
-// compareNotes reads b as a message of values of any type.
+// compareNotes reads b as a message of values of any type, and compares what was read.
 func compareNotes(t *testing.T, ours ourProtocol, stock stockProtocolFunc, b []byte) {
 	t.Helper()
 	for _, cut := range []int{len(b) + 1, 3} {
@@ -77,7 +77,7 @@ func compareNotes(t *testing.T, ours ourProtocol, stock stockProtocolFunc, b []b
 	}
 }
 
-// notesOf reads a message and returns notes of it, its name and type included.
+// notesOf reads a message and returns a record of it, including its name and type.
 func notesOf(ctx context.Context, p thrift.TProtocol) (notes string, seqID int32, err error) {
 	name, kind, seqID, err := p.ReadMessageBegin(ctx)
 	if err != nil {
@@ -144,7 +144,7 @@ func containsNaN(m *echo.Message) bool {
 	return m.Rating != m.Rating
 }
 
-// checkTyped fails for an error that is none of the library's.
+// checkTyped fails for an error that is not one of the library's.
 func checkTyped(t *testing.T, err error) {
 	t.Helper()
 	var broken thrift.TTransportException

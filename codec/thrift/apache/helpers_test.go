@@ -20,7 +20,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// patience is how long anything may take on a busy machine.
+// patience is how long any step may take on a busy machine.
 const patience = 20 * time.Second
 
 // TestMain fails the run if goroutines outlive the tests.
@@ -177,7 +177,7 @@ func (s *server) closed(_ *conn.Conn, reason error) {
 	s.ended <- struct{}{}
 }
 
-// reason waits until a connection has ended and returns why the last one has.
+// reason waits until a connection has ended and returns the reason of the last one.
 func (s *server) reason() error {
 	s.t.Helper()
 	select {
@@ -190,7 +190,7 @@ func (s *server) reason() error {
 	return s.reasons[len(s.reasons)-1]
 }
 
-// dial returns a client that speaks w.
+// dial returns a client of wire w.
 func (s *server) dial(w apache.Wire) (*echo.EchoServiceClient, *apache.Client) {
 	s.t.Helper()
 	c, err := apache.Dial(s.t.Context(), apache.ClientConfig{Address: s.addr, Wire: w})
@@ -213,7 +213,7 @@ func (s *server) connect() net.Conn {
 	return c
 }
 
-// wires are those that a client can speak.
+// wires are the wires of clients.
 var wires = []apache.Wire{
 	apache.WireFramedBinary, apache.WireFramedCompact, apache.WireUnframedBinary, apache.WireUnframedCompact, apache.WireHeader,
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// header returns the begin of a call of "Echo".
+// header returns the beginning of a call of "Echo".
 func header(compact bool) []byte {
 	if compact {
 		return []byte("\x82\x21\x01\x04Echo")
@@ -27,18 +27,18 @@ func frame(b []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
 }
 
-// deep returns n times open.
+// deep returns open repeated n times.
 func deep(open string, n int) []byte { return bytes.Repeat([]byte(open), n) }
 
-// hostile are arguments of a call that no honest client sends. want is the exception's type where
-// the bytes are a frame.
+// hostile are arguments of a call that no honest client sends. want is the exception's type if the
+// bytes are a frame.
 var hostile = []struct {
 	name    string
 	compact bool
 	body    []byte
 	want    int
 }{
-	// Request (struct 1), its message (struct 1), and there the field.
+	// Request (struct 1), its message (struct 1), and in it the field.
 	{"list of 2^31-1 structs", false, []byte("\x0c\x00\x01\x0c\x00\x01\x0f\x00\x0f\x0c\x7f\xff\xff\xff"), thrift.SIZE_LIMIT},
 	{"list of 2^31-1 strings", false, []byte("\x0c\x00\x01\x0c\x00\x01\x0f\x00\x04\x0b\x7f\xff\xff\xff"), thrift.SIZE_LIMIT},
 	{"list of -1 strings", false, []byte("\x0c\x00\x01\x0c\x00\x01\x0f\x00\x04\x0b\xff\xff\xff\xff"), thrift.NEGATIVE_SIZE},
@@ -91,8 +91,8 @@ var hostile = []struct {
 	{"empty", true, nil, thrift.INVALID_DATA},
 }
 
-// TestHostile reads every hostile message, in a frame and without: an exception of the right type,
-// and no memory for what is announced.
+// TestHostile reads every hostile message, in a frame and without: the exception has the right
+// type, and no memory is taken for what is announced.
 func TestHostile(t *testing.T) {
 	for _, h := range hostile {
 		p := protocols[0]
@@ -113,7 +113,7 @@ func TestHostile(t *testing.T) {
 				var bad thrift.TProtocolException
 				switch isProtocol := errors.As(err, &bad); {
 				case err == nil && framing == apache.Unframed && h.name == "bytes behind the end":
-					// They are the begin of the next message.
+					// They are the beginning of the next message.
 				case framing == apache.Framed && (!isProtocol || bad.TypeId() != h.want):
 					t.Errorf("%v: got %v (%T), want type %d", framing, err, err, h.want)
 				case err == nil:
@@ -147,7 +147,7 @@ func readCall(t *testing.T, p thrift.TProtocol) error {
 	return p.ReadMessageEnd(t.Context())
 }
 
-// TestLimits holds messages to what a TConfiguration says.
+// TestLimits checks messages against the limits of a TConfiguration.
 func TestLimits(t *testing.T) {
 	list := func(n int) value {
 		v := value{kind: thrift.STRUCT, ids: []int16{1}, elems: []value{{kind: thrift.LIST, elem: thrift.BYTE}}}
@@ -196,7 +196,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestFrameTooLargeToSend drops the frame, and goes on.
+// TestFrameTooLargeToSend checks that the frame is dropped, and that the connection goes on.
 func TestFrameTooLargeToSend(t *testing.T) {
 	conf := &thrift.TConfiguration{MaxFrameSize: 1000}
 	s := new(stream)

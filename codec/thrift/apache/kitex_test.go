@@ -22,8 +22,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// serviceInfo describes two methods to Kitex in the way that its generator does, with Apache's
-// structs.
+// serviceInfo describes two methods to Kitex as its generator does, with Apache's structs.
 func serviceInfo() *serviceinfo.ServiceInfo {
 	return &serviceinfo.ServiceInfo{
 		ServiceName:  "EchoService",
@@ -56,8 +55,8 @@ func serviceInfo() *serviceinfo.ServiceInfo {
 // register registers once, however often the tests run.
 var register = sync.OnceValue(apache.Register)
 
-// TestKitex has a Kitex service and client with Apache's structs, through the default codec after
-// Register, and through one with Family; and an Apache client call it.
+// TestKitex uses Apache's structs in a Kitex service and client, through the default codec after
+// Register, and through one with Family. An Apache client calls the service too.
 func TestKitex(t *testing.T) {
 	if err := register(); err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache"
 )
 
-// TestValuesAreOwned keeps, changes and extends the values of messages of several sizes, while
-// others are read from the same transport.
+// TestValuesAreOwned keeps, changes and extends the values of messages of several sizes, while more
+// messages are read from the same transport.
 func TestValuesAreOwned(t *testing.T) {
 	type pair struct {
 		text   string

@@ -28,7 +28,7 @@ func (s *stream) Writer() buffer.Writer { return &s.out }
 func (s *stream) IsActive() bool        { return !s.closed }
 func (s *stream) Close() error          { s.closed = true; return nil }
 
-// received returns a stream whose reader has b, in blocks as cut says.
+// received returns a stream whose reader has b, in blocks that cut determines.
 func received(b []byte, cut func() int) *stream {
 	s := new(stream)
 	for len(b) > 0 {
@@ -61,7 +61,7 @@ func (s source) Fill(b *buffer.LinkBuffer, need int) error {
 	return nil
 }
 
-// protocols are the two of this package with Apache's.
+// protocols are the two of this package beside Apache's.
 var protocols = []struct {
 	name    string
 	compact bool
@@ -76,7 +76,7 @@ var protocols = []struct {
 	}},
 }
 
-// writeStock returns a message with one struct as Apache's protocol writes it.
+// writeStock returns a message with one struct that Apache's protocol writes.
 func writeStock(ctx context.Context, p func(t thrift.TTransport, c *thrift.TConfiguration) thrift.TProtocol, v *value, framed bool) []byte {
 	memory := thrift.NewTMemoryBuffer()
 	var t thrift.TTransport = memory
@@ -160,7 +160,7 @@ func stockReader(p func(t thrift.TTransport, c *thrift.TConfiguration) thrift.TP
 	return p(memory, nil)
 }
 
-// readMessage reads a message and returns notes of what it was.
+// readMessage reads a message and returns a record of it.
 func readMessage(t *testing.T, p thrift.TProtocol) string {
 	t.Helper()
 	ctx := t.Context()
@@ -178,8 +178,8 @@ func readMessage(t *testing.T, p thrift.TProtocol) string {
 	return r.notes.String()
 }
 
-// TestCutShort cuts a message at every byte: a connection that ends is the transport's error, a
-// frame that ends the protocol's.
+// TestCutShort cuts a message at every byte: the end of a connection is the transport's error, the
+// end of a frame the protocol's.
 func TestCutShort(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, p := range protocols {
@@ -242,7 +242,8 @@ func TestNonStrict(t *testing.T) {
 	}
 }
 
-// TestFactory returns our protocol over our transport, and Apache's over any other.
+// TestFactory checks that a factory returns our protocol over our transport, and Apache's over any
+// other.
 func TestFactory(t *testing.T) {
 	for name, f := range map[string]thrift.TProtocolFactory{
 		"binary": apache.NewBinaryProtocolFactory(nil), "compact": apache.NewCompactProtocolFactory(nil),
@@ -255,7 +256,7 @@ func TestFactory(t *testing.T) {
 	}
 }
 
-// discard is a Sink that takes everything.
+// discard is a Sink that accepts everything.
 type discard struct{}
 
 // Drain implements buffer.Sink.

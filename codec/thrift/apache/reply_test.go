@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 )
 
-// TestWrongReplies answers a call with what is no reply to it: the call fails and the connection is
-// closed.
+// TestWrongReplies answers a call with a message that is not its reply: the call fails and the
+// connection is closed.
 func TestWrongReplies(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -50,7 +50,7 @@ func TestWrongReplies(t *testing.T) {
 	}
 }
 
-// TestHostileReply answers a call with a count that nothing bears out.
+// TestHostileReply answers a call with a count that exceeds the bytes.
 func TestHostileReply(t *testing.T) {
 	addr := answer(t, func(p thrift.TProtocol) {
 		ctx := context.Background()
@@ -72,7 +72,7 @@ func TestHostileReply(t *testing.T) {
 	}
 }
 
-// answer accepts one connection and has write answer its first call of the framed binary protocol.
+// answer accepts one connection and lets write answer its first call of the framed binary protocol.
 func answer(t *testing.T, write func(p thrift.TProtocol)) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -126,7 +126,7 @@ func TestSetConfiguration(t *testing.T) {
 	}
 }
 
-// TestMessageLeftUnread begins a message before the one before was read to its end.
+// TestMessageLeftUnread begins a message before the previous one was read to its end.
 func TestMessageLeftUnread(t *testing.T) {
 	wire := frame(append(header(false), 0))
 	p := apache.NewBinaryProtocol(apache.NewTransport(received(append(wire, wire...), func() int { return 100 }), apache.Framed, nil), nil)
@@ -140,7 +140,7 @@ func TestMessageLeftUnread(t *testing.T) {
 	}
 }
 
-// TestWires names them.
+// TestWires checks the names of all wires.
 func TestWires(t *testing.T) {
 	for w, want := range map[apache.Wire]string{
 		apache.WireDetect: "detect", apache.WireFramedCompact: "framed compact", apache.WireHeader: "THeader", 99: "unknown",

@@ -67,7 +67,7 @@ func TestEveryWire(t *testing.T) {
 	}
 }
 
-// TestStockClient has Apache's own transports and protocols call.
+// TestStockClient calls with Apache's own transports and protocols.
 func TestStockClient(t *testing.T) {
 	h := &service{notified: make(chan string, 1)}
 	s := start(t, h, nil)
@@ -89,7 +89,7 @@ func TestStockClient(t *testing.T) {
 	}
 }
 
-// TestStockServer has our clients call Apache's own server.
+// TestStockServer lets our clients call Apache's own server.
 func TestStockServer(t *testing.T) {
 	for _, w := range wires {
 		t.Run(w.String(), func(t *testing.T) {

@@ -25,7 +25,7 @@ func checkTransportError(t *testing.T, what string, err error, want int) {
 	}
 }
 
-// TestPlainTransport uses a Transport as any io.Reader and io.Writer.
+// TestPlainTransport uses a Transport like any io.Reader and io.Writer.
 func TestPlainTransport(t *testing.T) {
 	for _, framing := range []apache.Framing{apache.Framed, apache.Unframed} {
 		t.Run(framing.String(), func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestPlainTransport(t *testing.T) {
 	}
 }
 
-// TestFlushOfNothing sends nothing.
+// TestFlushOfNothing checks that an empty Flush sends nothing.
 func TestFlushOfNothing(t *testing.T) {
 	s := new(stream)
 	if err := apache.NewTransport(s, apache.Framed, nil).Flush(t.Context()); err != nil || s.out.Len() != 0 {
@@ -130,7 +130,7 @@ func TestStates(t *testing.T) {
 	checkTransportError(t, "Open of one made of a connection", made.Open(), thrift.NOT_OPEN)
 }
 
-// TestOpenFails cannot reach anything.
+// TestOpenFails dials addresses that cannot be reached.
 func TestOpenFails(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +146,7 @@ func TestOpenFails(t *testing.T) {
 	checkTransportError(t, "Dial too late", err, thrift.TIMED_OUT)
 }
 
-// TestSocketTimeout ends a call whose reply does not come.
+// TestSocketTimeout checks that a call ends if its reply does not come.
 func TestSocketTimeout(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -174,8 +174,8 @@ func (emptyStruct) Write(ctx context.Context, p thrift.TProtocol) error {
 	return p.WriteFieldStop(ctx)
 }
 
-// TestIsOpenAnywhere asks and closes from other goroutines, while the transport is used; the race
-// detector looks on.
+// TestIsOpenAnywhere calls IsOpen and Close from other goroutines while the transport is in use,
+// under the race detector.
 func TestIsOpenAnywhere(t *testing.T) {
 	s := start(t, &service{}, nil)
 	c, transport := s.dial(apache.WireFramedBinary)
@@ -208,7 +208,7 @@ func TestIsOpenAnywhere(t *testing.T) {
 	}
 }
 
-// TestPeerGone sees that the server has closed the connection.
+// TestPeerGone checks that the client notices that the server has closed the connection.
 func TestPeerGone(t *testing.T) {
 	s := start(t, &service{}, nil)
 	_, transport := s.dial(apache.WireFramedBinary)

@@ -37,7 +37,7 @@ func randomType(r *rand.Rand, depth int) thrift.TType {
 	return scalars[r.IntN(len(scalars))]
 }
 
-// randomValue returns a value of type t that nests up to depth.
+// randomValue returns a value of type t that is nested at most depth deep.
 func randomValue(r *rand.Rand, t thrift.TType, depth int) value {
 	v := value{kind: t}
 	switch t {
@@ -167,19 +167,19 @@ func check(err error) {
 	}
 }
 
-// errReader is a value that a reader does not want to read.
+// errReader is the error for a value that a reader refuses to read.
 var errReader = errors.New("no type, or more values than are wanted")
 
-// reader reads values of any type, strings in turns as string and as binary, and notes what it
+// reader reads values of any type, strings alternately as string and as binary, and records what it
 // reads, so that two readers can be compared.
 type reader struct {
 	p     thrift.TProtocol
 	notes bytes.Buffer
 	turns int
-	spare int // how many values may be read yet
+	spare int // how many values may still be read
 }
 
-// read reads a value of type t that nests up to depth.
+// read reads a value of type t that is nested at most depth deep.
 func (r *reader) read(ctx context.Context, t thrift.TType, depth int) (err error) {
 	if r.spare--; r.spare < 0 || depth < 0 {
 		return errReader

@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// BenchmarkServe decodes a request and encodes its reply, in each form. "framed-binary" is Kitex's,
-// through the codec; "framed-binary, without" goes to Kitex's codec directly.
+// BenchmarkServe decodes a request and encodes its reply, in each form. "framed-binary" is Kitex's
+// form, through the codec; "framed-binary, without" goes to Kitex's codec directly.
 func BenchmarkServe(b *testing.B) {
 	message := request("Echo", 1, 7, &echo.EchoServiceEchoArgs{Request: &echo.EchoRequest{Message: fullMessage()}})
 	framed := append([]byte{0, 0, byte(len(message) >> 8), byte(len(message))}, message...)

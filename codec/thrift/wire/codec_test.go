@@ -49,7 +49,7 @@ func TestSniff(t *testing.T) {
 
 var errNoted = errors.New("noted")
 
-// notes is a codec that notes its calls.
+// notes is a codec that records its calls.
 type notes struct{ calls []string }
 
 func (n *notes) Encode(context.Context, remote.Message, remote.ByteBuffer) error {
@@ -64,7 +64,7 @@ func (n *notes) Decode(context.Context, remote.Message, remote.ByteBuffer) error
 
 func (n *notes) Name() string { return "notes" }
 
-// metaNotes is one that decodes in two steps.
+// metaNotes is a notes that decodes in two steps.
 type metaNotes struct{ notes }
 
 func (n *metaNotes) DecodeMeta(context.Context, remote.Message, remote.ByteBuffer) error {
@@ -77,21 +77,22 @@ func (n *metaNotes) DecodePayload(context.Context, remote.Message, remote.ByteBu
 	return errNoted
 }
 
-// newMessage returns a message as Kitex's handlers make one.
+// newMessage returns a message as Kitex's handlers make it.
 func newMessage(role remote.RPCRole, kind remote.MessageType) remote.Message {
 	info := rpcinfo.NewRPCInfo(rpcinfo.EmptyEndpointInfo(), rpcinfo.EmptyEndpointInfo(),
 		rpcinfo.NewServerInvocation(), rpcinfo.NewRPCConfig(), rpcinfo.NewRPCStats())
 	return remote.NewMessage(nil, info, kind, role)
 }
 
-// TestKitexCodec has a codec of the user's own get all that it knows, and nothing else.
+// TestKitexCodec checks that a codec of the user's own gets every message that it knows, and no
+// other.
 func TestKitexCodec(t *testing.T) {
 	const framed, bare = "\x00\x00\x00\x11\x80\x01\x00\x01", "\x82\x21\x07\x08Nonesuch\x00"
 	for _, tc := range []struct {
 		what  string
 		role  remote.RPCRole
 		bytes string
-		want  []string // of a codec that decodes in two steps; nil: it is not asked
+		want  []string // of a codec that decodes in two steps; nil: not asked
 	}{
 		{"framed binary on a server", remote.Server, framed, []string{"DecodeMeta", "DecodePayload", "Encode"}},
 		{"framed binary on a client", remote.Client, framed, []string{"DecodeMeta", "DecodePayload", "Encode"}},
@@ -115,7 +116,7 @@ func TestKitexCodec(t *testing.T) {
 	}
 }
 
-// useCodec has c decode and encode, with errors, of which none may be lost.
+// useCodec lets c decode and encode, with errors, none of which may be lost.
 func useCodec(t *testing.T, c remote.Codec, role remote.RPCRole, b string) {
 	t.Helper()
 	m := newMessage(role, remote.Call)
@@ -134,7 +135,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-// TestConfig looks at what handlers are told of the request.
+// TestConfig checks what handlers learn of the request.
 func TestConfig(t *testing.T) {
 	for d, want := range map[dialect]transport.Protocol{
 		"compact": transport.PurePayload, "framed-compact": transport.Framed, "theader-binary": transport.TTHeader,
@@ -150,7 +151,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestServiceName has a THeader name the service, for servers of several.
+// TestServiceName lets a THeader name the service, for servers with several.
 func TestServiceName(t *testing.T) {
 	m := newMessage(remote.Server, remote.Call)
 	d := dialect("theader-compact")
@@ -170,8 +171,8 @@ func (lazy) Unmarshal(_ context.Context, m remote.Message, in remote.ByteBuffer)
 	return in.Skip(m.PayloadLen() - 1)
 }
 
-// TestTrailingBytes has a payload codec not take all: the next message would begin in the middle of
-// this one.
+// TestTrailingBytes uses a payload codec that does not take all: the next message would begin in
+// the middle of this one.
 func TestTrailingBytes(t *testing.T) {
 	for _, d := range dialects {
 		m := newMessage(remote.Server, remote.Call)
@@ -184,7 +185,7 @@ func TestTrailingBytes(t *testing.T) {
 	}
 }
 
-// TestExpand has compact messages in memory that end too early or too late.
+// TestExpand uses compact messages in memory that end too early or too late.
 func TestExpand(t *testing.T) {
 	limits := resolved(thrift.Limits{})
 	b := golden(t)["repeat"]["compact"]
@@ -201,7 +202,7 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// TestStats looks at the sizes that are noted for tracers.
+// TestStats checks the sizes that tracers get.
 func TestStats(t *testing.T) {
 	ctx := remote.WithServiceSearcher(context.Background(), oneService{echoservice.NewServiceInfo()})
 	for _, d := range dialects {
@@ -224,13 +225,13 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// resetInfo makes info as good as new for the next call, as Kitex does on a connection.
+// resetInfo resets info for the next call, as Kitex does on a connection.
 func resetInfo(info rpcinfo.RPCInfo) {
 	info.Invocation().(rpcinfo.InvocationSetter).Reset()
 	rpcinfo.AsMutableRPCConfig(info.Config()).CopyFrom(rpcinfo.NewRPCConfig())
 }
 
-// TestCheckMessage has the shortest and the longest names that a binary message in THeader may
+// TestCheckMessage uses the shortest and the longest names that a binary message in THeader may
 // have.
 func TestCheckMessage(t *testing.T) {
 	for _, tc := range []struct {
@@ -247,7 +248,7 @@ func TestCheckMessage(t *testing.T) {
 	}
 }
 
-// TestScratchKeepsLittle puts memory back that was used for a message of the largest.
+// TestScratchKeepsLittle puts memory back that was used for a message of the greatest length.
 func TestScratchKeepsLittle(t *testing.T) {
 	s := &scratch{b: make([]byte, keptBytes+1)}
 	s.put()

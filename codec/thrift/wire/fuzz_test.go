@@ -11,8 +11,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// FuzzDecode gives anything to the codec, on a server with the echo service. What it accepts it
-// took from the buffer as a whole, and the reply to that can be encoded.
+// FuzzDecode gives any bytes to the codec, on a server with the echo service. The codec takes an
+// accepted message from the buffer as a whole, and the reply to it can be encoded.
 func FuzzDecode(f *testing.F) {
 	for _, forms := range golden(f) {
 		for _, b := range forms {
@@ -56,7 +56,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// oneService finds its service whatever is looked for, if it has the method.
+// oneService finds its service under any name, if it has the method.
 type oneService struct{ info *serviceinfo.ServiceInfo }
 
 func (s oneService) SearchService(_, method string, _ bool, _ serviceinfo.PayloadCodec) *serviceinfo.ServiceInfo {

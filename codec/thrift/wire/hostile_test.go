@@ -24,13 +24,13 @@ import (
 type hostile struct {
 	what  string
 	bytes string
-	reply bool // the method is known by then, so that an exception comes
+	reply bool // the method is known by then: an exception comes
 }
 
 // head is the beginning of a compact call of Repeat.
 const head = "\x82\x21\x07\x06Repeat"
 
-// compactHostile are bare compact messages. Each ends where the reader is to give up, or has the
+// compactHostile are bare compact messages. Each ends where the reader must give up, or makes the
 // client half-close.
 func compactHostile() []hostile {
 	return []hostile{
@@ -66,13 +66,13 @@ func compactHostile() []hostile {
 	}
 }
 
-// bomb is a THeader frame with a string that is above the limit when it is inflated.
+// bomb is a THeader frame with a string that exceeds the limit when it is inflated.
 var bomb = sync.OnceValue(func() string {
 	message := append([]byte(head+"\x18\x80\x80\x80\x08"), make([]byte, 16<<20)...)
 	return string(dialect("theader-zlib-compact").theader(message, 0, nil))
 })
 
-// framedHostile are what only frames can have.
+// framedHostile are messages that need a frame.
 func framedHostile() []hostile {
 	frame := func(b string) string {
 		return string(binary.BigEndian.AppendUint32(nil, uint32(len(b)))) + b
@@ -110,8 +110,8 @@ func framedHostile() []hostile {
 	return list
 }
 
-// TestHostile sends what must not be believed: an exception, if the method is known by then, and
-// the end of the connection; other connections go on.
+// TestHostile sends messages that must not be believed: an exception comes, if the method is known
+// by then, and the connection ends; other connections go on.
 func TestHostile(t *testing.T) {
 	for name, opts := range payloadCodecs {
 		t.Run(name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func attack(t *testing.T, address string, tc hostile) {
 	p := dial(t, address)
 	defer p.Close()
 	p.begin()
-	_, _ = io.WriteString(p, tc.bytes) // the server may have closed it before it has all
+	_, _ = io.WriteString(p, tc.bytes) // the server may have closed it before it has all bytes
 	d := dialect("compact")
 	switch {
 	case strings.HasPrefix(tc.what, "a compressed"):
@@ -157,8 +157,8 @@ func attack(t *testing.T, address string, tc hostile) {
 	p.wantEnd(tc.what)
 }
 
-// TestHostileMemory sends each hostile message often, and has the heap not grow by more than 64 KiB
-// for each.
+// TestHostileMemory sends each hostile message many times, and checks that the heap grows by at
+// most 64 KiB for each.
 func TestHostileMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends many messages")
@@ -186,7 +186,7 @@ func TestHostileMemory(t *testing.T) {
 	}
 }
 
-// asked is a buffer that notes the most it was asked for beyond what it has.
+// asked is a buffer that records the most bytes that it was asked for beyond those it has.
 type asked struct {
 	*memory
 	ahead int
@@ -209,9 +209,9 @@ func (a *asked) ReadFrame(n int) ([]byte, error) {
 	return a.memory.ReadFrame(n)
 }
 
-// TestNothingReservedAhead has frames end early that announce 1 MiB. A buffer reserves what it is
-// asked for, so that may be little, or as much as has come. Plain binary is left out: the payload
-// codec asks for that.
+// TestNothingReservedAhead sends frames that announce 1 MiB and end early. A buffer reserves what
+// it is asked for, so that may be little, or as much as has come. Plain binary is left out: there
+// the payload codec asks.
 func TestNothingReservedAhead(t *testing.T) {
 	noise := make([]byte, 1<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
@@ -238,7 +238,7 @@ func TestNothingReservedAhead(t *testing.T) {
 	}
 }
 
-// TestLimits has limits of one's own hold.
+// TestLimits checks that the user's own limits hold.
 func TestLimits(t *testing.T) {
 	address := startEcho(t, newHandler(), server.WithCodec(NewCodec(WithLimits(kitelinethrift.Limits{
 		MaxFrame: 10_000, MaxDepth: 4, MaxContainer: 3, MaxString: 8_000,
@@ -261,7 +261,7 @@ func TestLimits(t *testing.T) {
 			}, false},
 		} {
 			if !d.isCompact() && !strings.HasPrefix(what, "a frame") {
-				continue // the payload codec's business
+				continue // left to the payload codec
 			}
 			m := echo.NewMessage()
 			tc.change(m)
@@ -269,7 +269,7 @@ func TestLimits(t *testing.T) {
 			p.begin()
 			b := d.frame(request("Notify", 1, 3, &echo.EchoServiceNotifyArgs{Message: m}), 3, nil)
 			b = append(b, d.frame(request("Find", 1, 4, &echo.EchoServiceFindArgs{}), 3, nil)...)
-			_, _ = p.Write(b) // the server may have closed it before it has all
+			_, _ = p.Write(b) // the server may have closed it before it has all bytes
 			r, err := d.read(p.r)
 			if answered := err == nil && r.head.Sequence == 4; answered != tc.ok {
 				t.Errorf("%s: %s: got %+v, %v", d, what, r, err)
@@ -279,7 +279,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestPeerGone has clients hang up at each byte of a request: that is no protocol error.
+// TestPeerGone makes clients hang up at each byte of a request: that is not a protocol error.
 func TestPeerGone(t *testing.T) {
 	var mine errorsSeen
 	address := startEcho(t, newHandler(), server.WithTracer(&mine))
@@ -291,8 +291,8 @@ func TestPeerGone(t *testing.T) {
 			p.Close()
 		}
 	}
-	// The server has seen them all when it has seen one that came later on the same listener, but
-	// for those that are being read right now.
+	// The server has seen them all when it has seen one that came later on the same listener,
+	// except those that it is just reading.
 	p := dial(t, address)
 	if _, err := p.call("compact", "Repeat", &echo.EchoServiceRepeatArgs{}, &echo.EchoServiceRepeatResult{}, nil); err != nil {
 		t.Fatal(err)

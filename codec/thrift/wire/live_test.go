@@ -17,13 +17,13 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// payloadCodecs are what a server can have besides the codec.
+// payloadCodecs are the payload codecs that a server can have besides the codec.
 var payloadCodecs = map[string][]server.Option{
 	"Kitex's payload codec":    nil,
 	"Kiteline's payload codec": {server.WithPayloadCodec(kitelinethrift.NewPayloadCodec())},
 }
 
-// TestGoldenCalls sends what Apache's library writes; the replies are what it would write.
+// TestGoldenCalls sends what Apache's library writes; the replies are as it would write them.
 func TestGoldenCalls(t *testing.T) {
 	messages := golden(t)
 	for name, opts := range payloadCodecs {
@@ -90,7 +90,7 @@ func TestAllTypes(t *testing.T) {
 	}
 }
 
-// TestSizes has messages around the sizes of buffers.
+// TestSizes uses messages around the sizes of buffers.
 func TestSizes(t *testing.T) {
 	p := dial(t, startEcho(t, newHandler()))
 	for _, d := range dialects {
@@ -105,7 +105,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestFailingHandlers has errors that leave the connection open.
+// TestFailingHandlers returns errors that leave the connection open.
 func TestFailingHandlers(t *testing.T) {
 	address := startEcho(t, newHandler(), server.WithMetaHandler(transmeta.ServerTTHeaderHandler))
 	for _, d := range dialects {
@@ -169,7 +169,7 @@ func TestPipelined(t *testing.T) {
 	}
 }
 
-// TestByteByByte has a request arrive in pieces of one byte.
+// TestByteByByte sends a request in pieces of one byte.
 func TestByteByByte(t *testing.T) {
 	address := startEcho(t, newHandler())
 	messages := golden(t)
@@ -184,7 +184,8 @@ func TestByteByByte(t *testing.T) {
 	}
 }
 
-// TestInfo has metainfo go both ways in THeader's keys, and no trace of it in the next call.
+// TestInfo sends metainfo both ways in THeader's keys, and checks that the next call has no trace
+// of it.
 func TestInfo(t *testing.T) {
 	h := newHandler()
 	p := dial(t, startEcho(t, h))

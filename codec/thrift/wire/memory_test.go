@@ -95,7 +95,7 @@ func TestMemoryWrites(t *testing.T) {
 
 type foreign struct{ *memory }
 
-// TestMemoryIsReused has nothing of one message in the next.
+// TestMemoryIsReused checks that nothing of one message is in the next.
 func TestMemoryIsReused(t *testing.T) {
 	for range 10 {
 		m := newMemory([]byte("in"))

@@ -22,7 +22,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// TestOnePort has clients of all kinds call the same port at the same time.
+// TestOnePort lets clients of all kinds call the same port at the same time.
 func TestOnePort(t *testing.T) {
 	for name, opts := range payloadCodecs {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func (streams) EchoOnce(_ context.Context, r *echostream.Request) (*echostream.R
 	return &echostream.Response{Text: r.Text, Data: r.Data}, nil
 }
 
-// TestStreams has gRPC and TTHeader streaming go past the codec.
+// TestStreams checks that gRPC and TTHeader streaming bypass the codec.
 func TestStreams(t *testing.T) {
 	address := start(t, newGroup(t), func(opts ...server.Option) server.Server {
 		return echostreamservice.NewServer(new(streams), opts...)

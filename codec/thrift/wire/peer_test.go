@@ -43,7 +43,7 @@ func golden(t testing.TB) map[string]map[string][]byte {
 	return messages
 }
 
-// dialect is how a test's client writes messages, and has replies. Names are those of the golden
+// dialect is how a test's client writes messages and gets replies. Names are those of the golden
 // forms.
 type dialect string
 
@@ -74,7 +74,7 @@ func (d dialect) frame(b []byte, sequence uint32, info map[string]string) []byte
 	return b
 }
 
-// theader returns message b, compact or binary, in a frame.
+// theader returns message b, compact or binary, in a THeader frame.
 func (d dialect) theader(b []byte, sequence uint32, info map[string]string) []byte {
 	h := theader.Header{Sequence: sequence, Flags: 0x8001, Zlib: d.isZlib(), Info: info}
 	if d.isCompact() {
@@ -90,7 +90,7 @@ func (d dialect) theader(b []byte, sequence uint32, info map[string]string) []by
 	return append(head, b...)
 }
 
-// reply is what came back.
+// reply is the message that came back.
 type reply struct {
 	binary  []byte // the message, in binary
 	head    wire.Message
@@ -98,7 +98,7 @@ type reply struct {
 	theader theader.Header
 }
 
-// read takes the next reply, which has to be in this dialect.
+// read takes the next reply, which must be in this dialect.
 func (d dialect) read(r *bufio.Reader) (*reply, error) {
 	var p reply
 	message, err := d.readFrame(r, &p)
@@ -126,7 +126,7 @@ func (d dialect) read(r *bufio.Reader) (*reply, error) {
 	return &p, nil
 }
 
-// readFrame returns the message proper. Of a bare one it returns the binary form already.
+// readFrame returns the message itself, for a bare one already in binary.
 func (d dialect) readFrame(r *bufio.Reader, p *reply) ([]byte, error) {
 	switch {
 	case d.isTHeader():
@@ -203,7 +203,7 @@ func dial(t testing.TB, address string) *peer {
 	return &peer{t: t, Conn: c, r: bufio.NewReaderSize(c, 64<<10)}
 }
 
-// begin gives what p does next its time.
+// begin restarts the time limit for p's next step.
 func (p *peer) begin() { _ = p.SetDeadline(time.Now().Add(patience)) }
 
 func (p *peer) send(b []byte) {
@@ -261,7 +261,7 @@ func (r *reply) into(result thrift.FastCodec) error {
 	return fmt.Errorf("message type %d", r.head.Type)
 }
 
-// wantEnd reads until the server closes the connection, which it has to.
+// wantEnd reads until the server closes the connection, as it must.
 func (p *peer) wantEnd(what string) {
 	p.t.Helper()
 	p.begin()

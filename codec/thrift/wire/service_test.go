@@ -22,7 +22,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// patience is how long a test waits for what must happen before it fails.
+// patience is how long a test waits for an expected event before it fails.
 const patience = 20 * time.Second
 
 // handler implements the echo service.
@@ -41,7 +41,7 @@ func (*handler) Echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse
 
 func (*handler) EchoPayload(_ context.Context, p *echo.Payload) (*echo.Payload, error) { return p, nil }
 
-// Store fails in the way that its key names.
+// Store fails in the way that the key names.
 func (*handler) Store(_ context.Context, key string, _ *echo.Message) error {
 	switch key {
 	case "biz":
@@ -73,7 +73,7 @@ func (h *handler) Notify(_ context.Context, m *echo.Message) error {
 	return nil
 }
 
-// newGroup starts a group that ends with the test, or at the call of stop.
+// newGroup starts a group that ends with the test, or when stop is called.
 func newGroup(t testing.TB) *conn.Group {
 	t.Helper()
 	g, err := conn.NewGroup(conn.GroupConfig{})
@@ -88,9 +88,9 @@ func newGroup(t testing.TB) *conn.Group {
 	return g
 }
 
-// start runs a server on Kiteline until the test ends and returns its address, where it listens
-// already. Its test has to call it: a Stop before it runs would not reach it. The options given win
-// over those that start gives.
+// start runs a server on Kiteline until the test ends and returns its address. It is already
+// listening. The test must call it: a Stop before the server runs would have no effect. The options
+// given win over those that start sets.
 func start(t testing.TB, g *conn.Group, create func(opts ...server.Option) server.Server, opts ...server.Option) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

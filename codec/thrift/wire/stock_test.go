@@ -10,7 +10,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// TestStockServer has the codec work on Kitex's own transport.
+// TestStockServer uses the codec on Kitex's own transport.
 func TestStockServer(t *testing.T) {
 	p := dial(t, startEcho(t, newHandler(),
 		server.WithTransServerFactory(netpoll.NewTransServerFactory()),

@@ -9,7 +9,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 )
 
-// errorsSeen is a Kitex tracer that notes how calls ended. The zero value is ready.
+// errorsSeen is a Kitex tracer that records how calls ended. The zero value is ready.
 type errorsSeen struct {
 	mu   sync.Mutex
 	errs []error // guarded by mu
@@ -42,7 +42,7 @@ func (e *errorsSeen) forget() {
 	e.mu.Unlock()
 }
 
-// wait returns the first error, when there is one.
+// wait waits for the first error and returns it.
 func (e *errorsSeen) wait(t testing.TB) error {
 	t.Helper()
 	deadline := time.After(patience)

@@ -10,7 +10,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 )
 
-// randomStruct appends a struct with depth levels at most, and returns how deep it is.
+// randomStruct appends a struct with at most depth levels, and returns how deep it is.
 func randomStruct(b []byte, r *rand.Rand, depth int) ([]byte, int) {
 	deepest := 0
 	for range r.IntN(4) {
@@ -65,8 +65,8 @@ func randomValue(b []byte, r *rand.Rand, t Type, depth int) ([]byte, int) {
 	return b, 0
 }
 
-// TestSkip has every struct be as long as it is, within its depth and no less, and every part of it
-// be too short.
+// TestSkip checks that every struct has its length, fits its depth and no smaller one, and that
+// every part of it is too short.
 func TestSkip(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -86,7 +86,7 @@ func TestSkip(t *testing.T) {
 	}
 }
 
-// TestScanner has the scanner find the end that Skip finds, whatever the pieces are.
+// TestScanner checks that the scanner finds the same end as Skip, whatever the pieces are.
 func TestScanner(t *testing.T) {
 	l := DefaultLimits()
 	var s Scanner
@@ -117,8 +117,8 @@ func TestScanner(t *testing.T) {
 	}
 }
 
-// FuzzSkip compares with the skipper that Kitex uses where that one does not panic, and the
-// scanner with both.
+// FuzzSkip compares with the skipper that Kitex uses, where that one does not panic, and compares
+// the scanner with both.
 func FuzzSkip(f *testing.F) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 3))
@@ -138,7 +138,7 @@ func FuzzSkip(f *testing.F) {
 			return
 		}
 		if hasUUID(b[:n]) {
-			return // gopkg does not know it
+			return // gopkg does not know the type
 		}
 		want, err := thrift.Binary.Skip(b[:n], thrift.STRUCT)
 		if err != nil || want != n {
@@ -147,11 +147,11 @@ func FuzzSkip(f *testing.F) {
 	})
 }
 
-// hasUUID is true if a type of b may be uuid.
+// hasUUID reports whether a type of b may be uuid.
 func hasUUID(b []byte) bool { return strings.IndexByte(string(b), byte(UUID)) >= 0 }
 
-// checkScan compares the scanner's result on b, given byte by byte, with that of Skip. Of what
-// cannot be complete the scanner waits for more, since it does not know where the frame ends.
+// checkScan compares the scanner's result on b, given byte by byte, with that of Skip. If a value
+// cannot be complete, the scanner waits for more, because it does not know where the frame ends.
 func checkScan(t *testing.T, b []byte, n int, skipped error) {
 	t.Helper()
 	l := DefaultLimits()

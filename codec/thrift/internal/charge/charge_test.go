@@ -17,7 +17,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 )
 
-// TestFields has a field be read only under its own name and type.
+// TestFields checks that a field is read only under its own name and type.
 func TestFields(t *testing.T) {
 	v := &struct {
 		svc  string
@@ -26,7 +26,7 @@ func TestFields(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		read func(f *fields)
-		want string // the field that is reported
+		want string // the reported field
 	}{
 		{"as expected", func(f *fields) {
 			if get[string](f, "svc") != "service" || !get[bool](f, "flag") {
@@ -49,7 +49,8 @@ func TestFields(t *testing.T) {
 	}
 }
 
-// newKitex and ours are readers that this package does not know, one as if a later Kitex had it.
+// newKitex and ours are readers that this package does not know. newKitex looks like one of a later
+// Kitex.
 type (
 	newKitex = genericthrift.ReadJSON
 	ours     struct{}
@@ -57,8 +58,8 @@ type (
 
 func (*ours) Read(context.Context, string, bool, int, bufiox.Reader) (any, error) { return nil, nil }
 
-// TestUnknownReader has a reader of Kitex's that is not known be reported, and one of the program's
-// be the costliest.
+// TestUnknownReader checks that an unknown reader of Kitex's is reported, and that one of the
+// program's own is charged as the costliest.
 func TestUnknownReader(t *testing.T) {
 	args := new(generic.Args)
 	args.SetCodec(new(newKitex))
@@ -75,8 +76,8 @@ func TestUnknownReader(t *testing.T) {
 	}
 }
 
-// TestTyped has what a type refers to in unexported fields not be charged, and what it has in
-// exported ones be.
+// TestTyped checks that types in exported fields are charged, and types in unexported fields are
+// not.
 func TestTyped(t *testing.T) {
 	type large struct{ Bytes [4096]byte }
 	type embedded struct{ Large []large }
@@ -107,7 +108,7 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestDecimalText has no double be longer as text than it is charged.
+// TestDecimalText checks that no double is longer as text than it is charged.
 func TestDecimalText(t *testing.T) {
 	for sign := range uint64(2) {
 		for exponent := range uint64(doubleExponentMask) {
@@ -121,8 +122,8 @@ func TestDecimalText(t *testing.T) {
 	}
 }
 
-// TestStructWithoutFields has a field of a struct whose declaration has no fields at all be
-// refused.
+// TestStructWithoutFields checks that a field is refused in a struct that is declared without any
+// fields.
 func TestStructWithoutFields(t *testing.T) {
 	l := binary.DefaultLimits()
 	r := Reader{Costs: &Maps, Declared: &descriptor.TypeDescriptor{Type: descriptor.STRUCT}}

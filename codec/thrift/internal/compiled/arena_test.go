@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// TestArenaCopies copies values of all densities out of a frame: each is equal and nobody else's
-// memory, and the memory for all is in proportion to them.
+// TestArenaCopies copies values of all densities out of a frame: each is equal and has memory that
+// no other value uses, and the memory for all is in proportion to them.
 func TestArenaCopies(t *testing.T) {
 	for _, gap := range []int{1, 4, 30, 200, 3000} {
 		for seed := range uint64(20) {
@@ -41,7 +41,7 @@ func TestArenaCopies(t *testing.T) {
 				if !bytes.Equal(copies[i], values[i]) {
 					t.Fatalf("gap %d, seed %d: value %d differs", gap, seed, i)
 				}
-				clear(copies[i]) // which must not show in the others
+				clear(copies[i]) // must not show in the others
 			}
 			if most := maxSparse*bytesCopied + 2*windowSize; taken > most {
 				t.Errorf("gap %d, seed %d: chunks of %d bytes for values of %d", gap, seed, taken, bytesCopied)

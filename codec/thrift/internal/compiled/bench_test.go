@@ -26,15 +26,15 @@ var benchmarkMessages = []struct {
 	{"short1000", func() thrift.FastCodec { return newTexts(1000, 40) }, func() thrift.FastCodec { return &zoo.Texts{} }},
 }
 
-// ballast makes the heap as large as that of a small server, so that collections are no more
+// ballast makes the heap as large as that of a small server, so that collections are not more
 // frequent than there.
 func ballast(b *testing.B) {
 	memory := make([]byte, 64<<20)
 	b.Cleanup(func() { runtime.KeepAlive(memory) })
 }
 
-// BenchmarkDecode compares with generated code on the same bytes. The row "owned" includes what it
-// costs to have a frame of one's own: one allocation and a copy.
+// BenchmarkDecode compares with generated code on the same bytes. The row "owned" includes the cost
+// of a frame of its own: one allocation and a copy.
 func BenchmarkDecode(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {
@@ -102,7 +102,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// fastEncode is what Kitex does with a message and a writer that links.
+// fastEncode does what Kitex does with a message and a writer that links.
 //
 //go:noinline
 func fastEncode(b *testing.B, out Writer, message thrift.FastCodec) {
@@ -129,7 +129,7 @@ func discard(b *testing.B, out *buffer.LinkBuffer) {
 	}
 }
 
-// BenchmarkOf is what the first call for a type costs, the types below it included.
+// BenchmarkOf measures the first call for a type, including the types below it.
 func BenchmarkOf(b *testing.B) {
 	for _, v := range []any{&zoo.Leaf{}, &zoo.Mid{}, &zoo.Everything{}} {
 		b.Run(reflect.TypeOf(v).Elem().Name(), func(b *testing.B) {

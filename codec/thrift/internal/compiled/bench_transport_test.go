@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// arriving is a Source from which a message comes as from a socket, and which takes the buffer's
-// word for how much is read at a time, as package conn's does. The copy stands for the kernel's.
+// arriving is a Source from which a message comes as from a socket. Like package conn's, it lets
+// the buffer decide how much is read at a time. The copy stands for the kernel's.
 type arriving struct{ left []byte }
 
 func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
@@ -25,10 +25,10 @@ func (a *arriving) Fill(b *buffer.LinkBuffer, n int) error {
 // netpollNode is what netpoll reads at a time from a new connection (v0.7.3, connection_impl.go).
 const netpollNode = 8 << 10
 
-// BenchmarkReceive compares what it takes to get a message out of a transport and decoded: with
-// netpoll's buffer and generated code, and with ours. In the row "netpoll" the message comes in
-// nodes of the first size, as that of a new connection, in "netpoll-grown" in one node, as after
-// messages as large, which spares a copy.
+// BenchmarkReceive compares receiving a message from a transport and decoding it: with netpoll's
+// buffer and generated code, and with ours. In the row "netpoll" the message comes in nodes of the
+// first size, as on a new connection. In "netpoll-grown" it comes in one node, as after messages of
+// that length, which saves a copy.
 func BenchmarkReceive(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {
@@ -44,7 +44,7 @@ func BenchmarkReceive(b *testing.B) {
 			in.Bind(source, nil)
 			for b.Loop() {
 				source.left = wire
-				if _, err := in.Peek(4); err != nil { // as whoever looks at the header does
+				if _, err := in.Peek(4); err != nil { // as the reader of a header does
 					b.Fatal(err)
 				}
 				frame, err := in.ReadFrame(len(wire))
@@ -62,7 +62,7 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
-// receiveByNetpoll receives and decodes the message wire, which comes in nodes of so many bytes.
+// receiveByNetpoll receives and decodes the message wire, which comes in nodes of the given size.
 func receiveByNetpoll(b *testing.B, wire []byte, node int, into func() thrift.FastCodec) {
 	b.SetBytes(int64(len(wire)))
 	b.ReportAllocs()
@@ -91,8 +91,8 @@ func receiveByNetpoll(b *testing.B, wire []byte, node int, into func() thrift.Fa
 	}
 }
 
-// BenchmarkSend compares what it takes to encode a message into a transport's buffer, up to where
-// the kernel would get it: generated code and netpoll's buffer, and ours.
+// BenchmarkSend compares encoding a message into a transport's buffer, up to where the kernel would
+// get it: with generated code and netpoll's buffer, and with ours.
 func BenchmarkSend(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {
@@ -103,7 +103,7 @@ func BenchmarkSend(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				out := netpoll.NewLinkBuffer()
-				space, err := out.Malloc(message.BLength()) // which Kitex has to know beforehand
+				space, err := out.Malloc(message.BLength()) // Kitex must know it beforehand
 				if err != nil {
 					b.Fatal(err)
 				}

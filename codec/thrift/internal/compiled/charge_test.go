@@ -24,8 +24,8 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
-// messageOf returns a message with the required fields and, times over, f with containers of n
-// elements.
+// messageOf returns a message with the required fields and with f several times, whose containers
+// have n elements.
 func messageOf(s *schema.Struct, f *schema.Field, n, times int) []byte {
 	var b []byte
 	for i := range s.Fields {
@@ -43,8 +43,8 @@ func appendFieldOf(b []byte, f *schema.Field, n int) []byte {
 	return appendOf(appendHeader(b, f.Wire, f.ID), &f.Value, n, 0)
 }
 
-// appendOf appends the number-th value, with n elements if it is a container. Those inside have one
-// element.
+// appendOf appends the value of the given number, with n elements if it is a container. Inner
+// containers have one element.
 func appendOf(b []byte, v *schema.Value, n, number int) []byte {
 	switch v.Wire {
 	case binary.String:
@@ -86,9 +86,9 @@ func bytesFor(f func() error) (int64, error) {
 	return int64(after.TotalAlloc - before.TotalAlloc), err
 }
 
-// TestAllocatedIsCharged has what reading a message allocates be at most a quarter more than the
-// accounting says, besides copies of its strings, of each field of each type with few and many
-// elements: with plans, with generated code and with Frugal.
+// TestAllocatedIsCharged checks that reading a message allocates at most a quarter more than the
+// accounting says, besides copies of its strings. It does so for each field of each type with few
+// and many elements, with plans, with generated code and with Frugal.
 func TestAllocatedIsCharged(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -130,11 +130,11 @@ func TestAllocatedIsCharged(t *testing.T) {
 				}
 				for name, way := range ways {
 					if size.n <= 1 && size.times == 1 {
-						_ = way(newValue()) // Frugal looks at each type once, and has pools
+						_ = way(newValue()) // Frugal compiles each type once, and has pools
 					}
 					var took int64
 					var err error
-					for range 5 { // others of the process may allocate meanwhile
+					for range 5 { // other goroutines may allocate meanwhile
 						v := newValue()
 						if took, err = bytesFor(func() error { return way(v) }); took <= most {
 							break
@@ -150,7 +150,7 @@ func TestAllocatedIsCharged(t *testing.T) {
 	}
 }
 
-// hopeless are endings that make a message be refused after all of its values.
+// hopeless are endings for which a message is refused after all of its values.
 var hopeless = map[string][]byte{
 	"cut off":             nil,
 	"a type that is none": {0x7e, 0, 1},
@@ -158,8 +158,8 @@ var hopeless = map[string][]byte{
 	"too long a string":   {byte(binary.String), 0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff},
 }
 
-// TestRefusedMessagesTakeLittle has a message that is refused take at most four times its bytes and
-// 64 KiB, also if what is wrong with it comes last; and one of unknown fields.
+// TestRefusedMessagesTakeLittle checks that a refused message takes at most four times its bytes
+// and 64 KiB, even if its fault comes last. It also tries a message of unknown fields.
 func TestRefusedMessagesTakeLittle(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -192,7 +192,7 @@ func TestRefusedMessagesTakeLittle(t *testing.T) {
 	}
 }
 
-// TestUnknownFieldsTakeLittle has a message without a field that is known do so, whether they are
+// TestUnknownFieldsTakeLittle checks the same for a message without known fields, whether they are
 // kept or not. What generated code takes to keep them is charged.
 func TestUnknownFieldsTakeLittle(t *testing.T) {
 	if raceEnabled {

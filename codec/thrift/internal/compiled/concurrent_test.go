@@ -8,8 +8,8 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 )
 
-// TestConcurrentUse has types compiled, and values of them decoded and encoded, by many goroutines
-// at a time.
+// TestConcurrentUse lets many goroutines at a time compile types, and decode and encode values of
+// them.
 func TestConcurrentUse(t *testing.T) {
 	messages := make([][]byte, len(types))
 	for i, newValue := range types {

@@ -45,8 +45,7 @@ func random(newValue func() thrift.FastCodec, seed uint64, size int) thrift.Fast
 	return v
 }
 
-// seeds returns how many random values a test looks at: fewer under the race detector, which is
-// slow.
+// seeds returns how many random values a test tries: fewer under the race detector, which is slow.
 func seeds(n uint64) uint64 {
 	if raceEnabled {
 		return n / 5
@@ -54,8 +53,8 @@ func seeds(n uint64) uint64 {
 	return n
 }
 
-// TestSameBytes compares what is written, of values whose maps have one element, since the order of
-// more is random.
+// TestSameBytes compares the written bytes of values whose maps have one element, because the order
+// of more is random.
 func TestSameBytes(t *testing.T) {
 	for _, newValue := range types {
 		for seed := range seeds(200) {
@@ -68,7 +67,7 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// TestSameValues compares what is read of what either writes.
+// TestSameValues compares the values that both read from what either writes.
 func TestSameValues(t *testing.T) {
 	for _, newValue := range types {
 		for seed := range seeds(100) {
@@ -85,8 +84,8 @@ func TestSameValues(t *testing.T) {
 
 // compareRead reads a message with a plan and with the generated code, and compares.
 //
-// Generated code reads only what the plan accepted, or what is certain not to harm it: it takes a
-// hostile count for what it says.
+// Generated code reads only what the plan accepted, or what is certain not to harm it: it believes
+// hostile counts.
 func compareRead(t testing.TB, newValue func() thrift.FastCodec, message []byte) {
 	t.Helper()
 	got := newValue()
@@ -99,7 +98,7 @@ func compareRead(t testing.TB, newValue func() thrift.FastCodec, message []byte)
 		}
 		_, skipErr := binary.SkipStruct(message, limits.MaxDepth, &limits)
 		if broken.Kind == binary.BadType || skipErr != nil {
-			return // of another layout than declared, or not well-formed
+			return // of a layout other than declared, or malformed
 		}
 	}
 	want := newValue()
@@ -179,8 +178,8 @@ func TestZeroDefault(t *testing.T) {
 	}
 }
 
-// TestKeysAreFound looks for the keys of maps that were read, which fails if they were hashed as
-// another type.
+// TestKeysAreFound looks up the keys of decoded maps, which fails if they were hashed as another
+// type.
 func TestKeysAreFound(t *testing.T) {
 	v := zoo.NewMaps()
 	v.DoubleStr, v.ColourStr = map[float64]string{}, map[zoo.Colour]string{}
@@ -205,7 +204,7 @@ func TestKeysAreFound(t *testing.T) {
 	}
 }
 
-// TestTruncated cuts a message at every byte: none of the pieces is one.
+// TestTruncated cuts a message at every byte: none of the pieces is accepted.
 func TestTruncated(t *testing.T) {
 	for _, newValue := range types {
 		v := random(newValue, 5, 2)
@@ -231,8 +230,8 @@ func FuzzDecode(f *testing.F) {
 		newValue := types[int(input[0])%len(types)]
 		compareRead(t, newValue, input[1:])
 
-		// What was read and written comes back the same from then on. The first time nil becomes
-		// empty.
+		// From then on, values that are read and written again stay the same. The first time nil
+		// becomes empty.
 		first := newValue()
 		if _, err := planOf(t, first).Decode(input[1:], first, nil); err != nil || refusedUnion(first) {
 			return

@@ -18,13 +18,13 @@ var update = flag.Bool("update", false, "have the generated code write the golde
 
 const goldenFile = "testdata/golden.txt"
 
-// goldenValue returns the value of a type whose bytes are in the golden file. Its maps have one
-// element.
+// goldenValue returns the value whose bytes are in the golden file. Its maps have one element.
 func goldenValue(newValue func() thrift.FastCodec) thrift.FastCodec { return random(newValue, 11, 1) }
 
 func goldenName(i int) string { return fmt.Sprintf("%d %v", i, reflect.TypeOf(types[i]())) }
 
-// TestGolden compares with what the generated code of Kitex v0.16.3 wrote when the file was made.
+// TestGolden compares with the bytes that the generated code of Kitex v0.16.3 wrote when the file
+// was made.
 func TestGolden(t *testing.T) {
 	if *update {
 		writeGolden(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
-// wireBytes puts a message together: bytes, int32s and []bytes as they are.
+// wireBytes builds a message from its arguments: bytes, int32s and []bytes as they are.
 func wireBytes(parts ...any) []byte {
 	var b []byte
 	for _, part := range parts {
@@ -160,7 +160,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestGrowth reads containers far larger than what is taken ahead.
+// TestGrowth reads containers far larger than the memory reserved in advance.
 func TestGrowth(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	leaves := func(n int) (l []*zoo.Leaf) {
@@ -190,8 +190,8 @@ func TestGrowth(t *testing.T) {
 	compareRead(t, func() thrift.FastCodec { return zoo.NewMaps() }, thrift.FastMarshal(m))
 }
 
-// TestElementTypes announces other types for elements than the declared ones. Generated code does
-// not look; where the two are laid out alike it makes sense of them, and so must the plan.
+// TestElementTypes announces element types other than those declared. Generated code does not check
+// them. If the two types have the same layout it reads the elements, and so must the plan.
 func TestElementTypes(t *testing.T) {
 	newContainers := func() thrift.FastCodec { return zoo.NewContainers() }
 	newMaps := func() thrift.FastCodec { return zoo.NewMaps() }

@@ -41,7 +41,7 @@ func TestWhatPointsIntoTheFrame(t *testing.T) {
 		name        string
 		body        int
 		options     *Options
-		short, long bool // whether it shall point into the frame
+		short, long bool // whether it must point into the frame
 	}{
 		{"small frame", 0, nil, true, true},
 		{"large frame", 100 << 10, nil, false, true},
@@ -68,7 +68,7 @@ func TestWhatPointsIntoTheFrame(t *testing.T) {
 		if copied := test.options != nil && test.options.CopyStrings; copied && pointsInto(v.Body, frame) {
 			t.Errorf("%s: binary points into the frame", test.name)
 		}
-		// Binaries are the reader's to change and to append to.
+		// The reader may change binaries and append to them.
 		if cap(v.Body) != len(v.Body) {
 			t.Errorf("%s: binary of %d bytes has room for %d", test.name, len(v.Body), cap(v.Body))
 		}
@@ -81,8 +81,8 @@ func TestWhatPointsIntoTheFrame(t *testing.T) {
 	}
 }
 
-// TestCopiesAreApart decodes many short binaries, copied into shared memory, and writes to and
-// behind each.
+// TestCopiesAreApart decodes many short binaries, copied into shared memory, and writes to each and
+// after each.
 func TestCopiesAreApart(t *testing.T) {
 	m := zoo.NewContainers()
 	for i := range 500 {
@@ -116,8 +116,8 @@ func TestEmptyValuesKeepNothing(t *testing.T) {
 	}
 }
 
-// TestOptionalStringsAreAlone checks that optional strings share memory in small frames only: in
-// others one would keep what the others point to.
+// TestOptionalStringsAreAlone checks that optional strings share memory only in small frames:
+// elsewhere each would keep what the others point to.
 func TestOptionalStringsAreAlone(t *testing.T) {
 	for _, body := range []int{0, chunkSize} {
 		text := "text"
@@ -134,7 +134,7 @@ func TestOptionalStringsAreAlone(t *testing.T) {
 	}
 }
 
-// TestCollected decodes while the collector runs all the time, and then looks at what was decoded.
+// TestCollected decodes while the collector runs all the time, and then checks the decoded values.
 func TestCollected(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	for _, newValue := range types {
@@ -203,7 +203,7 @@ func TestEncodeAllocatesNothing(t *testing.T) {
 	}
 }
 
-// writer counts what is written to a LinkBuffer, and fails when told to.
+// writer counts the calls that write to a LinkBuffer, and fails when told to.
 type writer struct {
 	buffer.LinkBuffer
 	mallocs, links int
@@ -233,7 +233,8 @@ func (w *writer) WriteDirect(p []byte, remainCap int) error {
 	return w.LinkBuffer.WriteDirect(p, remainCap)
 }
 
-// TestLongValuesAreLinked checks that exactly the strings and binaries of 4 KiB and more are.
+// TestLongValuesAreLinked checks that exactly the strings and binaries of 4 KiB and more are
+// linked.
 func TestLongValuesAreLinked(t *testing.T) {
 	for _, size := range []int{linkMin - 1, linkMin, 3 * linkMin} {
 		text := strings.Repeat("s", size)
@@ -263,7 +264,7 @@ func TestLongValuesAreLinked(t *testing.T) {
 	}
 }
 
-// TestFirstGuess checks that the second message of a kind is written into space asked for once.
+// TestFirstGuess checks that the encoder asks for space once for the second message of a kind.
 func TestFirstGuess(t *testing.T) {
 	plans.Forget(nil)
 	v := newMid(0)
@@ -278,8 +279,8 @@ func TestFirstGuess(t *testing.T) {
 	}
 }
 
-// TestHintIsLeftAlone has the hint not be written to where it is as good as can be, nor each time
-// where sizes differ much: a write makes all other processors fetch it anew.
+// TestHintIsLeftAlone checks that the hint is not written if it is good, nor each time if sizes
+// differ much: a write makes all other processors fetch it again.
 func TestHintIsLeftAlone(t *testing.T) {
 	const sentinel, times = -1, 10_000
 	for _, test := range []struct {

@@ -29,8 +29,8 @@ func TestOfCompilesGeneratedTypes(t *testing.T) {
 	}
 }
 
-// plain has what Of needs of generated code, written by hand. Embedding it makes a type look
-// generated.
+// plain has the methods that Of requires of generated code, written by hand. A type that embeds it
+// looks generated.
 type plain struct{}
 
 func (plain) InitDefault()                                        {}
@@ -38,7 +38,7 @@ func (plain) BLength() int                                        { return 1 }
 func (plain) FastRead([]byte) (int, error)                        { return 1, nil }
 func (plain) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int { b[0] = 0; return 1 }
 
-// backwards is generated code but for the order of its bytes.
+// backwards is like generated code except for the order of its bytes.
 type backwards struct{ zoo.Leaf }
 
 func TestOfRefuses(t *testing.T) {
@@ -77,7 +77,7 @@ func TestOfRefuses(t *testing.T) {
 	}
 }
 
-// outer has a field of a type that is refused, and would be fine without.
+// outer has a field of a refused type, and would be accepted without it.
 type outer struct {
 	Deaf *deaf `frugal:"1,optional,deaf"`
 }

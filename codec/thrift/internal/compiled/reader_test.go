@@ -27,7 +27,7 @@ func TestReaderReadsAsFrugal(t *testing.T) {
 			continue
 		}
 		if s.declared.HasStructsInMaps() {
-			continue // which Frugal does not always read alike
+			continue // Frugal does not always read it the same
 		}
 		for seed := range seeds(40) {
 			v := random(newValue, seed, 4)

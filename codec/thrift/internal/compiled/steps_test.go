@@ -43,7 +43,7 @@ func (b *bushy) FastWriteNocopy(p []byte, _ thrift.NocopyWriter) int {
 	return copy(p, appendStructs(nil, reflect.ValueOf(b)))
 }
 
-// appendStructs writes a struct of which all fields are optional structs, with the IDs from one on.
+// appendStructs writes a struct whose fields are all optional structs, with the IDs from one on.
 func appendStructs(b []byte, p reflect.Value) []byte {
 	for i := 0; !p.IsNil() && i < p.Elem().NumField(); i++ {
 		if f := p.Elem().Field(i); !f.IsNil() {
@@ -74,8 +74,8 @@ func readStructs(b []byte, off int, to reflect.Value) (int, error) {
 	}
 }
 
-// TestCompilingIsLinear counts the structs that trying types out writes and reads: a few for each
-// type and for each field, whatever the types have inside them and however often.
+// TestCompilingIsLinear counts the structs that are written and read to try types out: a few for
+// each type and each field, whatever the types contain and however often.
 func TestCompilingIsLinear(t *testing.T) {
 	values := []any{&bushy{}}
 	for _, newValue := range types {
@@ -95,15 +95,15 @@ func TestCompilingIsLinear(t *testing.T) {
 				t.Errorf("%T: %v", v, n.Err)
 			}
 		}
-		const perType, perField = 8, 16 // a field of lists inside one another may have a few structs
+		const perType, perField = 8, 16 // a field of nested lists may have a few structs
 		if got, most := c.verifier.structs, perType*len(c.types.Order)+perField*fields; got > most {
 			t.Errorf("%T: %d structs for %d types with %d fields, want at most %d", v, got, len(c.types.Order), fields, most)
 		}
 	}
 }
 
-// TestCompilingTakesLittle has a struct with twenty fields of its own type take little memory to
-// compile, and each of eight goroutines that ask at once no more than one.
+// TestCompilingTakesLittle checks that a struct with twenty fields of its own type takes little
+// memory to compile, and no more in each of eight goroutines that ask at once.
 func TestCompilingTakesLittle(t *testing.T) {
 	most := uint64(1 << 20)
 	if _, err := schema.Of(reflect.TypeFor[bushy]()); err != nil {

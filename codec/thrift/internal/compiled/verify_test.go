@@ -13,8 +13,8 @@ import (
 	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 )
 
-// TestVerdictIsTheSame compiles types whose default maps have several pairs many times: whether
-// they are written in the same order twice is chance, and must not matter.
+// TestVerdictIsTheSame compiles types whose default maps have several pairs many times: their order
+// of writing varies by chance, which must not matter.
 func TestVerdictIsTheSame(t *testing.T) {
 	for _, v := range []any{&byvalue.Many{}, &keep.Many{}, &thrifttags.Many{}} {
 		for i := range 50 {
@@ -36,8 +36,8 @@ func compileAlone(v any) error {
 	return err
 }
 
-// TestFrugalStructs refuses types whose methods call Frugal where that writes something else than
-// Kitex's generated code does.
+// TestFrugalStructs refuses types whose methods call Frugal if that writes other bytes than Kitex's
+// generated code.
 func TestFrugalStructs(t *testing.T) {
 	for v, want := range map[any]string{
 		&frugalstruct.Absent{}:  "generated code writes",

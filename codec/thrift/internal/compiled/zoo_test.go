@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
-// types are the generated types that the tests compare on: constructors, so that defaults are set
-// as Kitex sets them.
+// types are the generated types that the tests compare: constructors, so that defaults are set as
+// Kitex sets them.
 var types = []func() thrift.FastCodec{
 	func() thrift.FastCodec { return zoo.NewEmpty() },
 	func() thrift.FastCodec { return zoo.NewLeaf() },
@@ -58,11 +58,11 @@ func planOf(t testing.TB, v any) *Struct {
 // filler makes random values of generated types.
 type filler struct {
 	random *rand.Rand
-	size   int // containers get up to so many elements
+	size   int // containers get up to that many elements
 }
 
-// fill sets the variable to which v leads. It leaves out some of what may be left out, and all of
-// it from some depth on.
+// fill sets the variable that v leads to. It leaves out some of the optional parts, and all of them
+// from some depth on.
 func (f *filler) fill(v reflect.Value, depth int) {
 	switch v.Kind() {
 	case reflect.Bool:
@@ -165,7 +165,7 @@ func (f *filler) text() string {
 	return string(b)
 }
 
-// newMid returns the message of the benchmarks, with a body of so many bytes.
+// newMid returns the message of the benchmarks, with a body of the given size.
 func newMid(body int) *zoo.Mid {
 	item := func(i int) *zoo.Item {
 		return &zoo.Item{

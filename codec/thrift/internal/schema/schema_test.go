@@ -74,13 +74,13 @@ func TestTypesWithoutSchema(t *testing.T) {
 	}
 }
 
-// level is an enum as the compilers make it, and moment a typedef.
+// level is an enum as the compilers make it; moment is a typedef.
 type level int64
 
 func (level) String() string { return "" }
 
-// TestUntoldWithoutCode takes fields of types that neither a tag nor code tells for either. Their
-// elements, which no reader looks at the type of, are what the compilers make of such a Go type.
+// TestUntoldWithoutCode takes fields of types that neither a tag nor code tells. Their elements,
+// whose type no reader looks at, are what the compilers make of such a Go type.
 func TestUntoldWithoutCode(t *testing.T) {
 	s := mustOf(t, &struct {
 		Texts   []string           `thrift:"texts,1,required"`
@@ -125,8 +125,8 @@ func (*oldEnum) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return copy(b, []byte{byte(binary.I32), 0, 1, 0, 0, 0, 1, 0})
 }
 
-// TestSmallestMessageIsLearnt counts a required field of a type that was learnt from the struct's
-// code as what it is.
+// TestSmallestMessageIsLearnt checks that a required field counts with the type that was learnt
+// from the struct's code.
 func TestSmallestMessageIsLearnt(t *testing.T) {
 	if got, want := mustOf(t, &oldEnum{}).MinWire, 3+4+1; got != want {
 		t.Errorf("got %d bytes, want %d", got, want)
@@ -166,7 +166,8 @@ func TestParseTag(t *testing.T) {
 	}
 }
 
-// compareStructs reports where two types declare something else. Names of Go types may differ.
+// compareStructs reports differences between the declarations of two types. Names of Go types may
+// differ.
 func compareStructs(t *testing.T, a, b *Struct, seen map[*Struct]bool) {
 	t.Helper()
 	if seen[a] {
@@ -214,8 +215,8 @@ func mustOf(t *testing.T, v any) *Struct {
 	return s
 }
 
-// TestDialects has the tags of both dialects mean the same, and what older generators leave out be
-// found by what the type's own code writes.
+// TestDialects checks that the tags of both dialects mean the same, and that types that older
+// generators leave out are found in what the type's own code writes.
 func TestDialects(t *testing.T) {
 	want := mustOf(t, &keepless{})
 	for _, v := range []any{&thrifttags.Node{}, &oldNode{}} {
@@ -305,7 +306,7 @@ func (*oldTypedefs) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	return len(b)
 }
 
-// TestDefaultsAreMeasured measures default values on an instance: those that all instances share
+// TestDefaultsAreMeasured measures default values on an instance: values that all instances share
 // take nothing.
 func TestDefaultsAreMeasured(t *testing.T) {
 	plain, fat := mustOf(t, &plainDefault{}), mustOf(t, &fatDefault{})
@@ -351,7 +352,7 @@ type panicking struct {
 
 func (*panicking) InitDefault() { panic("no defaults") }
 
-// TestUnknownFields tells the field for unknown fields from others that no tag speaks of.
+// TestUnknownFields tells the field for unknown fields from other fields without a tag.
 func TestUnknownFields(t *testing.T) {
 	if s := mustOf(t, &keep.Node{}); !s.KeepsUnknown {
 		t.Error("the field for unknown fields is not seen")

@@ -30,7 +30,8 @@ func everything() *types.Everything {
 	return v
 }
 
-// TestValidate has what generated code wrote be valid to its length, and no part of it.
+// TestValidate checks that what generated code wrote is valid to its length, and that no part of it
+// is.
 func TestValidate(t *testing.T) {
 	s, err := Of(reflect.TypeFor[*types.Everything]())
 	if err != nil {
@@ -56,8 +57,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestMismatch has containers of other elements than declared be refused, which the walk without a
-// declaration takes for good, and fields of another type be skipped.
+// TestMismatch checks that containers of elements other than declared are refused, which the walk
+// without a declaration accepts, and that fields of another type are skipped.
 func TestMismatch(t *testing.T) {
 	s, err := Of(reflect.TypeFor[types.Everything]())
 	if err != nil {
@@ -91,7 +92,7 @@ func isKind(err error, k binary.Kind) bool {
 	return errors.As(err, &e) && e.Kind == k
 }
 
-// TestMemory counts what elements take, those that pointers point to included.
+// TestMemory counts the memory of elements, and of what pointers point to.
 func TestMemory(t *testing.T) {
 	s, err := Of(reflect.TypeFor[types.Everything]())
 	if err != nil {
@@ -116,8 +117,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestRequired refuses a struct without a required field, so that generated code does not do so
-// later, when it has read the rest.
+// TestRequired refuses a struct without a required field. Otherwise generated code would refuse it
+// only after reading the rest.
 func TestRequired(t *testing.T) {
 	s, err := Of(reflect.TypeFor[types.Point]())
 	if err != nil {
@@ -131,8 +132,8 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// manyRequired returns a type with more required fields than a word has bits, whose IDs are the
-// numbers up to n, and a field of a struct of the same kind, depth times inside one another.
+// manyRequired returns a type with n required fields, more than a word has bits, whose IDs are the
+// numbers up to n. It also has a field of a struct of the same kind, nested depth times.
 func manyRequired(n, depth int) reflect.Type {
 	var fields []reflect.StructField
 	for i := range n {
@@ -150,8 +151,8 @@ func manyRequired(n, depth int) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// manyBools returns the n fields of such a type, but the one that is missing, without the byte that
-// ends it.
+// manyBools returns the n fields of such a type except the missing one, without the byte that ends
+// the struct.
 func manyBools(n, missing int) (b []byte) {
 	for i := range n {
 		if i != missing {
@@ -161,8 +162,8 @@ func manyBools(n, missing int) (b []byte) {
 	return b
 }
 
-// TestManyRequired has each of more required fields than a word has bits be missed, also by a
-// struct inside one that has it, and around one.
+// TestManyRequired leaves out each of more required fields than a word has bits, inside and around
+// a struct that has it: it is always missed.
 func TestManyRequired(t *testing.T) {
 	const n = 150
 	s, err := Of(manyRequired(n, 2))
@@ -176,7 +177,7 @@ func TestManyRequired(t *testing.T) {
 			if !missingInside {
 				outer, inner = missing, -1
 			}
-			b := []byte{byte(binary.Struct), 0, n} // before the fields of the struct around it
+			b := []byte{byte(binary.Struct), 0, n} // comes before the fields of the struct around it
 			b = append(append(b, manyBools(n, inner)...), 0)
 			b = append(append(b, manyBools(n, outer)...), 0)
 			end, err := s.Validate(b, &l)
@@ -187,8 +188,8 @@ func TestManyRequired(t *testing.T) {
 	}
 }
 
-// TestManyRequiredInDepths looks at each field header once, however deep the structs with many
-// required fields are.
+// TestManyRequiredInDepths checks that each field header is visited once, however deep the structs
+// with many required fields are.
 func TestManyRequiredInDepths(t *testing.T) {
 	const n, depth = 100, 20
 	s, err := Of(manyRequired(n, depth))
@@ -213,7 +214,7 @@ func TestManyRequiredInDepths(t *testing.T) {
 	}
 }
 
-// TestThriftTags checks types that have thrift tags alone by what these declare.
+// TestThriftTags checks types that have only thrift tags by these declarations.
 func TestThriftTags(t *testing.T) {
 	s, err := Of(reflect.TypeFor[thrifttags.Node]())
 	if err != nil {
@@ -236,8 +237,8 @@ func TestThriftTags(t *testing.T) {
 	}
 }
 
-// TestTypesWithoutCode checks types that have tags and no generated methods, as kitex -no-fast-api
-// makes them.
+// TestTypesWithoutCode checks types that have tags and no generated methods, such as kitex
+// -no-fast-api makes.
 func TestTypesWithoutCode(t *testing.T) {
 	type leaf struct {
 		Name string `frugal:"1,required,string"`

@@ -20,7 +20,7 @@ func find(c *Cache[size], t reflect.Type) func() {
 
 var number, text = reflect.TypeFor[int64](), reflect.TypeFor[string]()
 
-// TestOnce finds out about a type once, and keeps an error too.
+// TestOnce finds out about a type once; an error is kept too.
 func TestOnce(t *testing.T) {
 	var c Cache[size]
 	first, err := c.Of(number, find(&c, number))
@@ -43,7 +43,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestInside has what finds out about a type ask for it, and for another one: nothing waits, and
+// TestInside lets the code that examines a type ask for it, and for another one: nothing waits, and
 // what is not found out is not kept.
 func TestInside(t *testing.T) {
 	var c, other Cache[size]
@@ -70,7 +70,7 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// TestDeepInside finds out that it is inside, however many calls are between.
+// TestDeepInside checks that a call knows that it is inside, however many calls are between.
 func TestDeepInside(t *testing.T) {
 	var deeper func(n int) bool
 	deeper = func(n int) bool {
@@ -88,7 +88,7 @@ func TestDeepInside(t *testing.T) {
 	}
 }
 
-// TestSeveral has goroutines that ask at the same time go on all the same, and get the same.
+// TestSeveral checks that goroutines that ask at the same time all go on and get the same result.
 func TestSeveral(t *testing.T) {
 	var c Cache[size]
 	const callers = 8
@@ -112,7 +112,8 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
-// TestSpread gives the error of a type to all that have values of it, with the way to it, and once.
+// TestSpread gives the error of a type once to all types that hold values of it, with the path to
+// it.
 func TestSpread(t *testing.T) {
 	var g Graph[size]
 	newSize := func() *size { return new(size) }

@@ -69,7 +69,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestPrefixes cuts a message at every byte: none of it is an end, and nothing behind it is taken.
+// TestPrefixes cuts a message at every byte: no part is an end, and no byte after the end is taken.
 func TestPrefixes(t *testing.T) {
 	limits := wire.DefaultLimits()
 	for name, forms := range golden(t) {
@@ -163,7 +163,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestLenient has what other libraries write or read, though the specification has it otherwise.
+// TestLenient uses messages that other libraries write or read, although the specification differs.
 func TestLenient(t *testing.T) {
 	limits := wire.DefaultLimits()
 	for what, tc := range map[string]struct{ compact, binary string }{
@@ -181,7 +181,7 @@ func TestLenient(t *testing.T) {
 	}
 }
 
-// TestDepth has the deepest message that the limit allows.
+// TestDepth uses the deepest message that the limit allows.
 func TestDepth(t *testing.T) {
 	limits := wire.DefaultLimits()
 	b := []byte(call + string(bytes.Repeat([]byte("\x1c"), 63)) + string(make([]byte, 64)))
@@ -202,7 +202,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// TestOutputIsBounded has messages that are small, and too large in binary.
+// TestOutputIsBounded uses messages that are small, but too large in binary.
 func TestOutputIsBounded(t *testing.T) {
 	limits := wire.DefaultLimits()
 	limits.MaxFrame = 1000
@@ -226,7 +226,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 }
 
-// TestNoAllocationAhead has messages that announce much and have little.
+// TestNoAllocationAhead uses messages that announce much and have little.
 func TestNoAllocationAhead(t *testing.T) {
 	limits := wire.DefaultLimits()
 	for what, b := range map[string]string{
@@ -245,7 +245,7 @@ func TestNoAllocationAhead(t *testing.T) {
 	}
 }
 
-// TestLeft gives an Expander more than the message may have.
+// TestLeft gives an Expander more bytes than the message may have.
 func TestLeft(t *testing.T) {
 	limits := wire.DefaultLimits()
 	b := golden(t)["repeat"]["compact"]
@@ -256,7 +256,8 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// TestReset reuses an Expander in the middle of a message, and after one of the largest.
+// TestReset reuses an Expander in the middle of a message, and after a message of the greatest
+// length.
 func TestReset(t *testing.T) {
 	limits := wire.DefaultLimits()
 	b := golden(t)["types"]["compact"]

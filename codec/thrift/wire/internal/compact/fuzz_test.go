@@ -15,9 +15,9 @@ func fuzzLimits() wire.Limits {
 	return l
 }
 
-// FuzzExpand gives anything to an Expander, as a whole and in pieces: both times the same comes
-// out, and what is accepted is a valid binary message, which comes out again after it was made
-// compact.
+// FuzzExpand gives any bytes to an Expander, as a whole and in pieces: both give the same result.
+// An accepted message is a valid binary message, and is the same after it was made compact and
+// expanded again.
 func FuzzExpand(f *testing.F) {
 	for _, forms := range golden(f) {
 		f.Add(forms["compact"], 3)
@@ -56,8 +56,8 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// FuzzShrink gives anything to Shrink: what it accepts comes back as long as it was, and the same
-// once more.
+// FuzzShrink gives any bytes to Shrink: what it accepts comes back with the same length, and is the
+// same the next time.
 func FuzzShrink(f *testing.F) {
 	for _, forms := range golden(f) {
 		f.Add(forms["binary"])

@@ -39,7 +39,7 @@ func golden(t testing.TB) map[string]map[string][]byte {
 	return messages
 }
 
-// expand returns the binary message that begins compact message b, which is given to the Expander
+// expand returns the binary message at the start of compact message b. It gives b to the Expander
 // in windows of up to the given number of bytes.
 func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte, rest int, err error) {
 	t.Helper()
@@ -73,7 +73,7 @@ func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte,
 // maxRest is how many bytes Expand may leave, by its contract.
 const maxRest = 16
 
-// kindOf returns the kind of err, which has to be an *Error.
+// kindOf returns the kind of err, which must be an *Error.
 func kindOf(t testing.TB, err error) wire.Kind {
 	t.Helper()
 	var e *wire.Error

@@ -41,7 +41,7 @@ func golden(t testing.TB) map[string]map[string][]byte {
 	return messages
 }
 
-// parse reads the whole header of a frame and returns the message behind it.
+// parse reads the whole header of a frame and returns the message after it.
 func parse(frame []byte) (h Header, message []byte, err error) {
 	h, variable, size, err := ParseFixed(frame, maxFrame)
 	if err != nil {
@@ -168,7 +168,7 @@ func TestTooManyKeys(t *testing.T) {
 	check(wire.TooLarge)
 }
 
-// TestTooManyKeysInBlocks has as many keys as allowed in one block, and one more in another.
+// TestTooManyKeysInBlocks uses as many keys as allowed in one block, and one more in another.
 func TestTooManyKeysInBlocks(t *testing.T) {
 	h := Header{Info: map[string]string{}}
 	for i := range maxInfo {
@@ -186,10 +186,10 @@ func TestTooManyKeysInBlocks(t *testing.T) {
 	}
 }
 
-// TestSkips has what a reader of this version has to skip, and transforms that do nothing.
+// TestSkips uses parts that a reader of this version must skip, and transforms that do nothing.
 func TestSkips(t *testing.T) {
 	for _, variable := range []string{
-		"\x02\x00\x01\x01\x01k\x01v\x07\xff\xff\xff",   // an unknown block behind the known
+		"\x02\x00\x01\x01\x01k\x01v\x07\xff\xff\xff",   // an unknown block after the known one
 		"\x02\x02\x00\x00\x01\x01\x01k\x01v\x00\x00",   // transforms 0
 		"\x02\x00\x01\x01\x01k\x01w\x01\x01\x01k\x01v", // two blocks
 	} {
@@ -214,7 +214,7 @@ func TestAppendRefuses(t *testing.T) {
 	}
 }
 
-// FuzzHeader gives anything to the parser: what it accepts comes back after Append.
+// FuzzHeader gives any bytes to the parser: what it accepts is the same after Append.
 func FuzzHeader(f *testing.F) {
 	for _, forms := range golden(f) {
 		for form, frame := range forms {

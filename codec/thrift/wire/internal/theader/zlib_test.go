@@ -27,7 +27,7 @@ func TestZlibRoundTrip(t *testing.T) {
 	}
 }
 
-// TestBomb inflates what is a thousand times as large: no more than the limit is made.
+// TestBomb inflates bytes to a thousand times their size: no more than the limit is made.
 func TestBomb(t *testing.T) {
 	packed := Deflate(nil, make([]byte, 4<<20))
 	const limit = 1 << 18
