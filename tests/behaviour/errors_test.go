@@ -26,7 +26,7 @@ type errorCase struct {
 	want    outcome
 	text    string // part of the error's text
 
-	// leaveOut clears what the transports do not agree on, and says why at the case.
+	// leaveOut clears what the transports differ in, and the case says why.
 	leaveOut func(*outcome)
 }
 
@@ -67,7 +67,7 @@ var errorCases = []errorCase{
 		options: []client.Option{client.WithConnectTimeout(shortTimeout / 5)},
 		want:    outcome{getConnection: true, remoteOrNet: true},
 		text:    "get connection error",
-		// netpoll and Kitex's pool for short connections hide the time-out;
+		// netpoll and Kitex's pool for short connections hide the timeout; see
 		// TestDialTimeoutIsVisible.
 		leaveOut: func(o *outcome) { o.networkTimeout, o.osTimeout = false, false },
 	},
@@ -108,8 +108,8 @@ var errorCases = []errorCase{
 	},
 }
 
-// whoTimesOut clears what depends on who is first: Kitex's timer for the call, or
-// the connection's read time-out 5 ms later.
+// whoTimesOut clears what depends on which is first: Kitex's timer for the call, or the
+// connection's read timeout 5 ms later.
 func whoTimesOut(o *outcome) { o.remoteOrNet, o.networkTimeout = false, false }
 
 func peer(serve func(*net.TCPConn)) func(testing.TB) net.Addr {
@@ -172,7 +172,8 @@ func (tc errorCase) check(t *testing.T, err error) {
 	}
 }
 
-// A dial that takes too long is a time-out for whoever asks os.IsTimeout, with pooled connections.
+// A dial that takes too long is a timeout for code that calls os.IsTimeout, with pooled
+// connections.
 func TestDialTimeoutIsVisible(t *testing.T) {
 	cli := harness.EchoClient(t, harness.Kiteline, harness.Unanswered(t), client.WithConnectTimeout(shortTimeout/5))
 	_, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: harness.FullMessage(0)})

@@ -21,7 +21,7 @@ import (
 )
 
 // A call that gets no connection goes to the next instance (client/middlewares.go,
-// newResolveMWBuilder), so that none fails while one of two is gone.
+// newResolveMWBuilder), so no call fails while one of two is gone.
 func TestRetryOnNextInstance(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
@@ -36,8 +36,8 @@ func TestRetryOnNextInstance(t *testing.T) {
 	}
 }
 
-// An instance's circuit breaker counts kerrors.ErrGetConnection and nothing else
-// (circuitbreak/default.go, ErrorTypeOnInstanceLevel), and opens on refused dials.
+// An instance's circuit breaker counts only kerrors.ErrGetConnection (circuitbreak/default.go,
+// ErrorTypeOnInstanceLevel), and opens on refused dials.
 func TestCircuitBreaker(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {

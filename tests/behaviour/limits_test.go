@@ -16,8 +16,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// What server.WithLimit has refused closes again, and its count returns to zero after refused and
-// closed connections: Kitex counts before it refuses, and relies on OnInactive
+// The server closes connections that server.WithLimit has refused, and its count returns to zero
+// after refused and closed connections: Kitex counts before it refuses, and relies on OnInactive
 // (limiter/connection_limiter.go).
 func TestConnectionLimit(t *testing.T) {
 	const limited = 3
@@ -27,7 +27,7 @@ func TestConnectionLimit(t *testing.T) {
 			s := serveEcho(t, tr, new(harness.Service), server.WithConnectionLimiter(lim))
 			occupied := func() int { _, n := lim.Status(context.Background()); return n }
 			harness.Settles(t, "connections counted at first", occupied, 0)
-			for range 2 { // what a first round leaves behind a second one meets
+			for range 2 { // a second round meets what the first leaves behind
 				var open []net.Conn
 				for range limited {
 					c := harness.Dial(t, s.Addr)
@@ -61,7 +61,7 @@ func callRaw(t *testing.T, c net.Conn) {
 	}
 }
 
-// The same by Kitex's own option, which changes at run time.
+// The same with Kitex's own option, which changes at run time.
 func TestWithLimitMaxConnections(t *testing.T) {
 	for _, tr := range harness.Both {
 		t.Run(tr.String(), func(t *testing.T) {
@@ -79,7 +79,8 @@ func TestWithLimitMaxConnections(t *testing.T) {
 				t.Fatal("got no limit.Updater")
 			}
 			u.UpdateLimit(&limit.Option{MaxConnections: 3})
-			harness.Settles(t, "connections ended", s.Connections.Ended, 2) // the harness's and the refused one
+			// These are the harness's connection and the refused one.
+			harness.Settles(t, "connections ended", s.Connections.Ended, 2)
 			callRaw(t, harness.Dial(t, s.Addr))
 		})
 	}

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 // echoClient is the client that most tests call.
 type echoClient = echoservice.Client
 
-// serveEcho serves the echo service at a free port until the test ends. No test here is about that
+// serveEcho serves the echo service at a free port until the test ends. No test here is about the
 // end.
 func serveEcho(t testing.TB, tr harness.Transport, handler echo.EchoService, opts ...server.Option) *harness.Server {
 	t.Helper()

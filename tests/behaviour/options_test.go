@@ -46,8 +46,8 @@ func (p *countingPool) Get(ctx context.Context, network, address string, opt rem
 	return p.ConnPool.Get(ctx, network, address, opt)
 }
 
-// Whatever a user gives after the client suite wins over it, also a dialer whose
-// connections are netpoll's.
+// An option that a user gives after the client suite wins over it, even a dialer whose connections
+// are netpoll's.
 func TestOptionsAfterClientSuiteWin(t *testing.T) {
 	s := serveEcho(t, harness.Kiteline, new(harness.Service))
 	for name, inner := range map[string]remote.Dialer{"kiteline": kiteline.NewDialer(), "netpoll": knetpoll.NewDialer()} {
@@ -76,7 +76,7 @@ func TestOptionsAfterClientSuiteWin(t *testing.T) {
 	})
 }
 
-// countingHandlerFactory makes Kitex's own handlers, which have to work on our connections.
+// countingHandlerFactory makes Kitex's own handlers, which must work on our connections.
 type countingHandlerFactory struct{ made atomic.Int64 }
 
 // NewTransHandler implements remote.ClientTransHandlerFactory.
@@ -94,16 +94,15 @@ func callTwice(t *testing.T, cli echoClient) {
 	}
 }
 
-// A suite may be given twice, as by a template and by hand. Kitex's own options
-// for the same fields panic then, depending on whether the compiler inlined
-// them; run with -gcflags=all=-l as well.
+// A suite may be given twice, by a template and by hand. Kitex's own options for the same fields
+// panic then, depending on whether the compiler inlined them; run with -gcflags=all=-l as well.
 func TestSuiteTwice(t *testing.T) {
 	s := serveEcho(t, harness.Kiteline, new(harness.Service), server.WithSuite(kiteline.NewServerSuite()))
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr, client.WithSuite(kiteline.NewClientSuite()))
 	callTwice(t, cli)
 }
 
-// The parts of the suites work by Kitex's own options too.
+// The parts of the suites also work through Kitex's own options.
 func TestPartsWithoutSuites(t *testing.T) {
 	s := harness.Start(t, harness.ServerConfig{
 		QuickStop: true,

@@ -11,10 +11,10 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// outcome is what Kitex's middlewares, and users, tell errors apart by.
+// outcome is what Kitex's middlewares and users distinguish errors by.
 type outcome struct {
 	rpcTimeout     bool // kerrors.ErrRPCTimeout: retried, counted by circuit breakers
-	getConnection  bool // kerrors.ErrGetConnection: retried on the next instance, counted per instance
+	getConnection  bool // kerrors.ErrGetConnection: retried elsewhere, counted per instance
 	remoteOrNet    bool // kerrors.ErrRemoteOrNetwork
 	fromPeer       bool // the peer's own exception, not a failure of the network
 	peerClosed     bool // netpoll.ErrConnClosed
@@ -37,7 +37,7 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// String shows what is true, for messages of tests.
+// String shows the true fields, for messages of tests.
 func (o outcome) String() string {
 	return fmt.Sprintf("%+v", struct {
 		rpcTimeout, getConnection, remoteOrNet, fromPeer, peerClosed, networkTimeout, osTimeout, circuitBroken bool

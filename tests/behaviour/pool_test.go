@@ -22,8 +22,7 @@ type reports struct {
 
 var _ connpool.Reporter = (*reports)(nil)
 
-// poolReports is Kitex's reporter of connection pools, of which a process has one,
-// set once.
+// poolReports is Kitex's reporter of connection pools. A process has one, and sets it once.
 var poolReports = sync.OnceValue(func() *reports {
 	r := &reports{counts: make(map[string]int)}
 	connpool.SetReporter(r)
@@ -57,7 +56,7 @@ func (r *reports) ReuseSucceed(_ connpool.ConnectionPoolType, _ string, addr net
 	r.add("reused", addr)
 }
 
-// WithConnReporterEnabled has dials, failed dials and reuses reported (connpool/reporter.go).
+// WithConnReporterEnabled reports dials, failed dials and reuses (connpool/reporter.go).
 func TestConnReporter(t *testing.T) {
 	const calls = 5
 	r := poolReports()
@@ -133,8 +132,8 @@ func warmUp(addr net.Addr, connections int) client.Option {
 	})
 }
 
-// A pool of long connections uses one connection for calls one after another, a
-// short one as many as calls, and callers at once get one each; as with Kitex's own pools.
+// A pool of long connections uses one connection for calls one after another, a pool of short ones
+// as many as calls, and simultaneous callers get one each, as with Kitex's own pools.
 func TestConnectionsPerCall(t *testing.T) {
 	const calls = 6
 	tests := []struct {

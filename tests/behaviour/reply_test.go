@@ -43,8 +43,8 @@ func TestBusinessError(t *testing.T) {
 	}
 }
 
-// A handler that fails or panics costs the call, not its connection nor the
-// server (default_server_handler.go, writeErrorReplyIfNeeded).
+// A handler that fails or panics costs the call, but neither its connection nor the server
+// (default_server_handler.go, writeErrorReplyIfNeeded).
 func TestHandlerFailureKeepsConnection(t *testing.T) {
 	failures := map[string]func() error{
 		"error": func() error { return fmt.Errorf("no luck") },
@@ -61,7 +61,8 @@ func TestHandlerFailureKeepsConnection(t *testing.T) {
 				}})
 				cli := harness.EchoClient(t, tr, s.Addr)
 				before := s.Connections.Accepted()
-				connection := harness.Dial(t, s.Addr) // the server's side has to answer both on one connection
+				// The server's side must answer both on one connection.
+				connection := harness.Dial(t, s.Addr)
 				for _, text := range []string{"message 0", "message 1"} {
 					if _, err := connection.Write(harness.EchoFrame(t, text)); err != nil {
 						t.Fatal(err)

@@ -74,8 +74,8 @@ func (tr *tracer) calls() int {
 	return len(tr.finished)
 }
 
-// traces returns what was seen once n calls have finished, and fails the test if
-// there are more, or some have only started.
+// traces returns what was seen once n calls have finished. It fails the test if more calls have
+// finished, or some have only started.
 func (tr *tracer) traces(t *testing.T, n int) []trace {
 	t.Helper()
 	harness.Eventually(t, fmt.Sprintf("%d calls traced", n), func() bool { return tr.calls() >= n })
@@ -90,7 +90,7 @@ func (tr *tracer) traces(t *testing.T, n int) []trace {
 // traced is what both sides' tracers saw of a few calls.
 type traced struct{ client, server []trace }
 
-// tracedCases make calls that the servers see serverCalls of.
+// tracedCases make calls. The servers see serverCalls of them.
 var tracedCases = []struct {
 	name                     string
 	clientCalls, serverCalls int
@@ -146,9 +146,9 @@ var tracedCases = []struct {
 	}},
 }
 
-// countFrameHeaders adds what Kitex's netpoll buffer leaves out of the received size: a
-// frame's length, which the codec skips (trans/netpoll/bytebuf.go, Skip). Kiteline counts what was
-// received, as gonet does, so that it is what the peer sent.
+// countFrameHeaders adds what Kitex's netpoll buffer leaves out of the received size: a frame's
+// length, which the codec skips (trans/netpoll/bytebuf.go, Skip). Kiteline counts all received
+// bytes, as gonet does, so the size is that of what the peer sent.
 func countFrameHeaders(traces []trace) {
 	const frameHeader = 4
 	for i := range traces {

@@ -15,13 +15,13 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// clientPoints are all of a client's. They run on the caller's goroutine.
+// clientPoints are all points of a client. They run on the caller's goroutine.
 var clientPoints = []point{
 	middleware, tracerStart, tracerFinish, unmarshal, marshal, onMessage, onWrite, readMeta, writeMeta,
 }
 
 // A client's callback that does not return frees the call's connection, or its place on a shared
-// one: calls go on within the limits, and the server's stop waits for nothing.
+// one: calls go on within the limits, and the server's stop does not wait.
 func TestClient(t *testing.T) {
 	for _, e := range endings {
 		for name, newPool := range map[string]func() (remote.LongConnPool, func() int){
@@ -59,7 +59,7 @@ func TestClient(t *testing.T) {
 }
 
 // failInClient makes more calls that fail at p than the limits allow at a time, and then as many
-// that do not.
+// that do not fail.
 func failInClient(t *testing.T, f *failing, p point, cli echoservice.Client, inUse func() int) {
 	const calls = 6
 	before := f.events.Load()

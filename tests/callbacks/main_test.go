@@ -12,10 +12,10 @@ import (
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// rpcTimeout is far more than a failed call may take, which hears of that at once.
+// rpcTimeout is far longer than a failed call may take, which must fail at once.
 const rpcTimeout = 4 * harness.Patience
 
-// atOnce bounds what fails or ends at once.
+// atOnce bounds the time of what fails or ends at once.
 const atOnce = 2 * time.Second * harness.Slowdown
 
 // endings are the ways in which a callback can end without returning.
@@ -27,7 +27,7 @@ var endings = []struct {
 	{"panic", func() { panic("of a test") }},
 }
 
-// listeners are what servers listen with, by the connections they make.
+// listeners are the servers' listeners, by the connections that they make.
 var listeners = map[string]func(t *testing.T) net.Listener{
 	"polled":   func(t *testing.T) net.Listener { return harness.Listen(t, "tcp") },
 	"unpolled": func(t *testing.T) net.Listener { return unpolled{harness.Listen(t, "tcp")} },

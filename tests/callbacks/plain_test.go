@@ -18,8 +18,8 @@ const (
 	onRequest point = "OnRequest"
 )
 
-// A plain server's callback ends its connection if that depends on it, and nothing otherwise;
-// either way nothing is left, other connections are served, and OnPanic is told once.
+// A plain server's callback ends its connection if that depends on it, and otherwise nothing. In
+// both cases nothing is left, other connections are served, and OnPanic is called once.
 func TestPlain(t *testing.T) {
 	const exchanges, replyBytes = 6, 4 << 20
 	for _, e := range endings {
@@ -98,7 +98,7 @@ func plainConfig(f *failing, reply []byte, told *atomic.Int64) conn.Config {
 	}
 }
 
-// exchangePlain sends a byte, says that no more comes, and returns how long the answer is.
+// exchangePlain sends a byte, closes its writing side, and returns the length of the answer.
 func exchangePlain(t *testing.T, addr net.Addr) int64 {
 	t.Helper()
 	nc, err := net.Dial(addr.Network(), addr.String())
@@ -107,7 +107,7 @@ func exchangePlain(t *testing.T, addr net.Addr) int64 {
 	}
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(harness.Patience))
-	_, _ = nc.Write([]byte("x")) // fails where the server has closed already
+	_, _ = nc.Write([]byte("x")) // fails if the server has already closed
 	_ = nc.(*net.TCPConn).CloseWrite()
 	n, err := io.Copy(io.Discard, nc)
 	if e, ok := err.(net.Error); ok && e.Timeout() {

@@ -17,7 +17,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// point is a place at which code of the user's runs.
+// point is a place where the user's code runs.
 type point string
 
 const (
@@ -40,14 +40,13 @@ const (
 	closeCallback point = "close callback"
 )
 
-// points are all of a server's.
+// points are all points of a server.
 var points = []point{
 	handler, middleware, tracerStart, tracerFinish, connLimiter, qpsLimiter, unmarshal, marshal, onActive,
 	onRead, onMessage, onWrite, readMeta, writeMeta, onPressure, onDisconnect, closeCallback,
 }
 
-// isOfCall reports whether a call fails if p does: OnPressure and those behind it tell of
-// something.
+// isOfCall reports whether a call fails if p does: OnPressure and the points after it only report.
 func (p point) isOfCall() bool {
 	switch p {
 	case onPressure, onDisconnect, closeCallback:
@@ -56,11 +55,11 @@ func (p point) isOfCall() bool {
 	return true
 }
 
-// failing has one point at a time fail.
+// failing makes one point at a time fail.
 type failing struct {
 	fail   func()
 	at     atomic.Pointer[point] // nil: none
-	events atomic.Int64          // how often one has failed
+	events atomic.Int64          // how often a point has failed
 }
 
 // visit is called at every point.
@@ -71,7 +70,7 @@ func (f *failing) visit(here point) {
 	}
 }
 
-// bounds is a server's, or a client's, bound, meta and tracing handler, and its codec.
+// bounds are the bound, meta and tracing handlers of a server or client, and its codec.
 type bounds struct {
 	*failing
 	remote.PayloadCodec
@@ -141,7 +140,7 @@ func (b *bounds) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoRespons
 	return &echo.EchoResponse{Message: r.Message}, nil
 }
 
-// middleware is a server's or a client's.
+// middleware is the middleware of a server or client.
 func (b *bounds) middleware(next endpoint.Endpoint) endpoint.Endpoint {
 	return func(ctx context.Context, request, response any) error {
 		b.visit(middleware)
@@ -149,7 +148,7 @@ func (b *bounds) middleware(next endpoint.Endpoint) endpoint.Endpoint {
 	}
 }
 
-// serverOptions has a server call b at every point, and take as many connections as l allows.
+// serverOptions makes a server call b at every point, and accept as many connections as l allows.
 func (b *bounds) serverOptions(l *limiter) []server.Option {
 	return []server.Option{
 		server.WithSuite(kiteline.NewServerSuite(kiteline.WithWatermarks(0, 1<<10,
@@ -160,7 +159,7 @@ func (b *bounds) serverOptions(l *limiter) []server.Option {
 	}
 }
 
-// limiter is a limiter of connections that counts them by itself.
+// limiter is a limiter of connections with a count of its own.
 type limiter struct {
 	*failing
 	most int64
@@ -173,7 +172,7 @@ func (l *limiter) Acquire(context.Context) bool {
 	return n <= l.most
 }
 
-// Release is called too for connections that another handler has refused before (Kitex's
+// Release is also called for connections that another handler has refused before (Kitex's
 // TransPipeline.OnInactive).
 func (l *limiter) Release(context.Context) {
 	for n := l.open.Load(); n > 0 && !l.open.CompareAndSwap(n, n-1); n = l.open.Load() {
@@ -184,7 +183,7 @@ func (l *limiter) Status(context.Context) (limit, occupied int) {
 	return int(l.most), int(l.open.Load())
 }
 
-// rate is a limiter of calls that allows all.
+// rate is a limiter of calls that allows all calls.
 type rate struct{ *bounds }
 
 func (r rate) Acquire(context.Context) bool { r.visit(qpsLimiter); return true }

@@ -19,9 +19,9 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// A server's callback that does not return fails its call at once, frees all that it had, and holds
-// up neither other calls, nor new connections, nor the server's stop. One that has no call leaves
-// all calls as they are. Each failure that Kitex does not see is logged once.
+// A server's callback that does not return fails its call at once, frees all that the call had, and
+// delays neither other calls, nor new connections, nor the server's stop. A callback without a call
+// leaves all calls as they are. Each failure that Kitex does not see is logged once.
 func TestServer(t *testing.T) {
 	for _, e := range endings {
 		t.Run(e.name, func(t *testing.T) {
@@ -39,14 +39,14 @@ func TestServer(t *testing.T) {
 			told := func() int64 { return countLogged(t, logs) }
 			if e.name == "Goexit" {
 				harness.Settles(t, "failures that were logged", told, f.events.Load())
-			} else if got := told(); got > f.events.Load() { // Kitex recovers, and logs, some
+			} else if got := told(); got > f.events.Load() { // Kitex recovers some, and logs them
 				t.Errorf("%d failures were logged of %d", got, f.events.Load())
 			}
 		})
 	}
 }
 
-// serveFailing has a server fail at each of its points in turn.
+// serveFailing makes a server fail at each of its points in turn.
 func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failing) {
 	const maxConnections, failures, fresh = 5, 6, 10
 	b := newBounds(f)
@@ -79,7 +79,7 @@ func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failin
 	}
 }
 
-// callFailing makes calls one after the other, on a client that ends then, of a server that fails
+// callFailing makes calls one after the other, on a client that then ends, to a server that fails
 // at p.
 func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p point) {
 	t.Run("calls", func(t *testing.T) {
@@ -97,7 +97,8 @@ func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p
 			switch {
 			case errors.Is(err, kerrors.ErrRPCTimeout):
 				t.Errorf("got a time-out: %v", err)
-			case p == tracerFinish: // the reply has left; the next call may meet the end of its connection
+			// The reply has left; the next call may meet the end of its connection.
+			case p == tracerFinish:
 			case p.isOfCall() && err == nil:
 				t.Error("a call succeeded")
 			case !p.isOfCall() && err != nil:
@@ -109,13 +110,13 @@ func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p
 
 const (
 	usualBytes = 100 << 10
-	manyBytes  = 12 << 20 // more than the kernel has room for on a connection (tcp(7), tcp_wmem and tcp_rmem)
+	manyBytes  = 12 << 20 // more than the kernel has room for, see tcp(7)
 )
 
 // call makes a call with a message of the usual length.
 func call(cli echoservice.Client) error { return callWith(cli, usualBytes) }
 
-// callWith makes a call whose request and reply have so many bytes.
+// callWith makes a call whose request and reply have the given number of bytes.
 func callWith(cli echoservice.Client, n int) error {
 	message := &echo.Message{Text: "x", Attachment: make([]byte, n)}
 	got, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: message})
@@ -127,7 +128,7 @@ func callWith(cli echoservice.Client, n int) error {
 
 var leftOut = regexp.MustCompile(`\((\d+) more not logged\)`)
 
-// countLogged returns of how many failures was told: each is a line, or is counted in a later one.
+// countLogged returns how many failures were logged: each is a line, or is counted in a later one.
 func countLogged(t *testing.T, logs *harness.Logs) (n int64) {
 	t.Helper()
 	for _, line := range slices.Concat(logs.Matching("KITELINE: panic"), logs.Matching("KITELINE: error reply not encoded")) {

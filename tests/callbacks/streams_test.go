@@ -18,7 +18,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// streamWait is how long a client waits for a stream's end: Kitex does not end every one.
+// streamWait is how long a client waits for a stream's end, because Kitex does not end every
+// stream.
 const streamWait = 150 * time.Millisecond * harness.Slowdown
 
 // grpcHandler and ttHandler fail in a stream that has begun.
@@ -48,7 +49,7 @@ func (h *ttHandler) Echo(ctx context.Context, stream echostream.EchoStreamServic
 	return nil
 }
 
-// streams are the protocols of Kitex's whose streams Kitex runs itself.
+// streams are the protocols whose streams Kitex runs itself.
 var streams = map[string]struct {
 	newServer func(f *failing) func(...server.Option) server.Server
 	receive   func(t *testing.T, tr harness.Transport, s *harness.Server) error // sends, and returns how that ended
@@ -95,7 +96,7 @@ var streams = map[string]struct {
 	},
 }
 
-// A stream's handler runs on a goroutine of Kitex's, so what its client hears is what it hears of a
+// A stream's handler runs on a goroutine of Kitex's. So its client learns what it learns from a
 // stock server, which may be nothing. The connection ends with its client and leaves nothing.
 func TestStreams(t *testing.T) {
 	for _, e := range endings {
@@ -126,7 +127,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// classOf returns what is the same of err on every transport.
+// classOf returns the part of err that is the same on every transport.
 func classOf(err error) string {
 	switch {
 	case err == nil:

@@ -30,7 +30,7 @@ const workers = 8
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) { promise.Main(m, harness.Run) }
 
-// panicLines counts what Kitex logs about panics, and keeps nothing else of half an hour's log.
+// panicLines counts what Kitex logs about panics, and keeps nothing else of a log of half an hour.
 type panicLines struct{ w *world }
 
 // Write implements io.Writer.
@@ -65,7 +65,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// play has the workers work for d.
+// play lets the workers work for d.
 func (w *world) play(t *testing.T, d time.Duration, seed uint64) {
 	t.Helper()
 	until := time.Now().Add(d)
@@ -117,7 +117,7 @@ func (w *world) report(t *testing.T, name string) {
 	}
 }
 
-// checkLeaks checks that all is as it was before the world.
+// checkLeaks checks that everything is as it was before the world.
 func (w *world) checkLeaks(t *testing.T, name string, descriptors int, base harness.Baseline) {
 	t.Helper()
 	base.Restored(t)
@@ -139,8 +139,7 @@ func (w *world) checkLeaks(t *testing.T, name string, descriptors int, base harn
 	}
 }
 
-// countDescriptors returns how many descriptors of any kind the process has; 0 where there is no
-// /proc.
+// countDescriptors returns how many descriptors of any kind the process has, or 0 without a /proc.
 func countDescriptors() int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// plainClient is a connection to a plainServer: the package's own, or one of Go's that shows what
-// is on the wire.
+// plainClient is a connection to a plainServer: one of package conn's, or one of Go's that shows
+// what is on the wire.
 type plainClient struct {
 	w        *world
 	identity uint64
 	number   uint32
 	own      *conn.Conn // nil: raw
 	raw      net.Conn
-	hasty    bool // its reads may run out of time
+	hasty    bool // its reads may time out
 }
 
 func (w *world) dialPlain(r *rand.Rand, s *plainServer) (*plainClient, error) {
@@ -71,7 +71,7 @@ func (c *plainClient) exchange(r *rand.Rand) error {
 		wire = appendFrame(wire, h)
 		sent = append(sent, h)
 		if h.action != doEcho {
-			break // what is answered later, or closes, comes last
+			break // an answer that comes later, or a close, comes last
 		}
 	}
 	if c.own != nil && r.IntN(16) == 0 {
@@ -103,7 +103,7 @@ func (c *plainClient) exchange(r *rand.Rand) error {
 
 var errMisrouted = errors.New("misrouted")
 
-// frameLength is mostly small.
+// frameLength returns a length that is mostly small.
 func frameLength(r *rand.Rand) int {
 	switch r.IntN(32) {
 	case 0:
@@ -158,7 +158,7 @@ func (c *plainClient) read(r *rand.Rand, n int) ([]byte, error) {
 	return p, err
 }
 
-// end closes the connection in one of the ways there are.
+// end closes the connection in one of several ways.
 func (c *plainClient) end(r *rand.Rand) {
 	nc := c.conn()
 	switch r.IntN(4) {
@@ -174,7 +174,7 @@ func (c *plainClient) end(r *rand.Rand) {
 		if tcp, ok := below.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
-	case 2: // by half, where that is possible, and then by the server
+	case 2: // half, where that is possible, and then by the server
 		if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			_, _ = io.Copy(io.Discard, nc)
 		}
@@ -182,7 +182,7 @@ func (c *plainClient) end(r *rand.Rand) {
 	nc.Close()
 }
 
-// judge counts an error of a plain connection that should not be.
+// judge counts an unexpected error of a plain connection.
 func (c *plainClient) judge(what string, err error) {
 	var timeout net.Error
 	switch {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// A frame of the plain connections says whose it is, and all of its bytes depend on that:
+// A frame of the plain connections names its connection, and all of its bytes depend on that:
 //
 //	0  u32 magic
 //	4  u8  what the server is to do
@@ -33,7 +33,7 @@ const (
 	actionsCount               // not one
 )
 
-// ends reports whether there is no answer.
+// ends reports whether the frame gets no answer.
 func (a action) ends() bool { return a == doClose || a == doReset || a == doPanic }
 
 type header struct {

@@ -24,8 +24,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// rpcServer is a Kitex server at one address, in one life after another, whose connections may
-// be closed behind its back.
+// rpcServer is a Kitex server at one address, in one life after another. The workers may close its
+// connections.
 type rpcServer struct {
 	harness.Service
 	w        *world
@@ -72,8 +72,8 @@ func (s *rpcServer) start() error {
 	return nil
 }
 
-// stop ends the server. Kitex's error says that it took its exit wait time, which is no fault with
-// clients that never end.
+// stop ends the server. Kitex's error says that it took its exit wait time, which is no fault if
+// clients never end.
 func (s *rpcServer) stop() error {
 	_ = s.srv.Stop()
 	return <-s.served
@@ -232,7 +232,7 @@ func (c *rpcClient) call(r *rand.Rand) *echo.Payload {
 	return got
 }
 
-// judge counts an error of a call that should not be.
+// judge counts an unexpected error of a call.
 func (c *rpcClient) judge(err error, hasty bool) {
 	switch {
 	case errors.Is(err, kerrors.ErrRPCTimeout):

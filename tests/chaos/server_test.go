@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// errDeliberate is what a handler panics with that was asked to.
+// errDeliberate is what a handler panics with when it is asked to panic.
 var errDeliberate = errors.New("asked to panic")
 
 // plainServer answers frames at one address, in one life after another.
@@ -65,8 +65,8 @@ func (s *plainServer) start() error {
 	return nil
 }
 
-// relisten listens at an address that was in use just now; an empty one is chosen below the ports
-// that the kernel gives to clients.
+// relisten listens at an address that was just in use. An empty address is replaced by one below
+// the ports that the kernel gives to clients.
 func relisten(network, address string) (ln net.Listener, err error) {
 	for range 1000 {
 		at := address
@@ -74,7 +74,7 @@ func relisten(network, address string) (ln net.Listener, err error) {
 			at = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
 		}
 		if network == "unix" {
-			_ = os.Remove(at) // there is one only after a server was cut off
+			_ = os.Remove(at) // there is one only if a server was cut off
 		}
 		if ln, err = net.Listen(network, at); err == nil {
 			return ln, nil
@@ -84,7 +84,7 @@ func relisten(network, address string) (ln net.Listener, err error) {
 	return nil, err
 }
 
-// stop ends the server, with patience for what goes on or without.
+// stop ends the server, with or without patience for its calls.
 func (s *plainServer) stop(grace time.Duration) error {
 	var err error
 	if grace == 0 {

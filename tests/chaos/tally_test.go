@@ -8,23 +8,23 @@ import (
 	"sync/atomic"
 )
 
-// fault is what must never be seen.
+// fault is an event that must never be seen.
 type fault int
 
 const (
-	misrouted   fault = iota // bytes that belong to somebody else
-	panicked                 // a panic that nobody asked for, such as poisoned memory
+	misrouted   fault = iota // bytes that belong to another connection or call
+	panicked                 // an unwanted panic, such as one for poisoned memory
 	misordered               // a callback too many, or beside another
-	stuck                    // neither a result nor an error in all the time there was
-	untyped                  // an error that tells no caller what happened
-	faultsCount              // not one
+	stuck                    // neither a result nor an error in the time allowed
+	untyped                  // an error that does not tell the caller what happened
+	faultsCount              // not a fault
 )
 
 func (f fault) String() string {
 	return [...]string{"misrouted bytes", "panics", "callbacks out of order", "stuck operations", "errors without a type"}[f]
 }
 
-// faultsShown is how many of each kind are described.
+// faultsShown is how many faults of each kind are described.
 const faultsShown = 5
 
 // tally counts what happens.

@@ -12,10 +12,10 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// keptConns is how many connections a worker lets idle.
+// keptConns is how many idle connections a worker keeps.
 const keptConns = 4
 
-// step is one of the things that a worker does, and how often.
+// step is one action of a worker, and its frequency.
 type step struct {
 	weight int
 	name   string
@@ -116,13 +116,13 @@ func (k *worker) reuse() error {
 	return nil
 }
 
-// callsAtOnce is how many calls a worker makes at the same time at most.
+// callsAtOnce is the most calls that a worker makes at the same time.
 const callsAtOnce = 6
 
 func (k *worker) callPooled() error { k.call(k.pooled); return nil }
 func (k *worker) callMuxed() error  { k.call(k.muxed); return nil }
 
-// payloadSeen is an answer, with a copy of what it was.
+// payloadSeen is an answer, with a copy of its contents.
 type payloadSeen struct {
 	got   *echo.Payload
 	label string
@@ -145,14 +145,14 @@ func (k *worker) call(c *rpcClient) {
 	}
 }
 
-// lookAgain checks that an answer is still what it was, long after its memory was released.
+// lookAgain checks that an answer is unchanged long after its memory was released.
 func (k *worker) lookAgain(p *payloadSeen) {
 	if p != nil && (p.got.Label != p.label || !bytes.Equal(p.got.Data, p.data)) {
 		k.w.tally.fault(misrouted, "the answer %q has become %q", p.label, p.got.Label)
 	}
 }
 
-// closeAny closes a connection that somebody else uses, on either side.
+// closeAny closes a connection that another worker uses, on either side.
 func (k *worker) closeAny() error {
 	n := k.r.IntN(1 + len(k.w.plain) + len(k.w.rpc))
 	switch {
@@ -179,8 +179,8 @@ func (k *worker) closeAny() error {
 	return nil
 }
 
-// recycle opens descriptors that are likely to have belonged to a connection just now, and checks
-// that nobody writes to them, takes what is in them, or closes them.
+// recycle opens descriptors that have probably just belonged to a connection, and checks that no
+// other code writes to them, reads from them, or closes them.
 func (k *worker) recycle() error {
 	for range 1 + k.r.IntN(8) {
 		token := appendPattern(nil, k.w.identities.Add(1)<<16, 0, 1+k.r.IntN(64))
@@ -211,7 +211,7 @@ func (k *worker) newMuxed() (err error) {
 	return err
 }
 
-// renew replaces a client, which is closed while its last calls run.
+// renew replaces a client, and closes the old one while its last calls run.
 func (k *worker) renew() error {
 	c, replace := &k.pooled, k.newPooled
 	if k.r.IntN(2) == 0 {

@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// patience is how long an operation may take that nobody cut short. A collector that runs all
-	// the time, under the race detector, makes everything slow.
+	// patience is how long an operation may take if nothing cuts it short. A collector that runs
+	// all the time, under the race detector, makes everything slow.
 	patience = 20 * time.Second
 
-	// idleTimeout is short enough for connections that a worker keeps to run into it.
+	// idleTimeout is short enough to end connections that a worker keeps.
 	idleTimeout = 200 * time.Millisecond
 )
 
-// registry is what is open just now, for somebody else to close.
+// registry has what is open now, for other workers to close.
 type registry[C comparable] struct {
 	mu  sync.Mutex
 	all map[C]struct{} // guarded by mu
@@ -66,21 +66,21 @@ func (g *registry[C]) len() int {
 	return len(g.all)
 }
 
-// world is what the chaos goes on in.
+// world is the servers and clients of one run.
 type world struct {
 	group      *conn.Group
 	dialer     *conn.Dialer
 	plain      []*plainServer
 	rpc        []*rpcServer
-	clients    conns // of the plain ones, those that are Kiteline's
+	clients    conns // of the plain clients, those with a conn.Conn
 	identities atomic.Uint64
 	tally      tally
 	beside     sync.WaitGroup // goroutines that callbacks have started
 
-	made, collected atomic.Int64 // connections, and how many of them nothing refers to any more
+	made, collected atomic.Int64 // connections, and how many of them are no longer referred to
 }
 
-// watch counts c, and its end in memory: a timer that is not stopped would keep it.
+// watch counts c, and its end in memory: a timer that is still running would keep it.
 func (w *world) watch(c *conn.Conn) {
 	w.made.Add(1)
 	runtime.AddCleanup(c, func(collected *atomic.Int64) { collected.Add(1) }, &w.collected)
@@ -139,14 +139,14 @@ func (w *world) end(t *testing.T) {
 	}
 }
 
-// worker does one thing after another, at random.
+// worker does one step after another, at random.
 type worker struct {
 	w      *world
 	r      *rand.Rand
 	kept   []*plainClient // idle, for later
 	pooled *rpcClient
 	muxed  *rpcClient
-	seen   [64]*payloadSeen // answers that are looked at again much later
+	seen   [64]*payloadSeen // answers that are checked again much later
 	doing  atomic.Pointer[string]
-	since  atomic.Int64 // when that began, in nanoseconds
+	since  atomic.Int64 // when the step began, in nanoseconds
 }

@@ -27,7 +27,7 @@ var templates = map[string]string{
 	muxClientSuite: "idl/kiteline-mux-template.json",
 }
 
-// One module holds all the generated code, since building it is what takes time here.
+// One module holds all the generated code, because building it takes most of the time.
 func TestTemplateExtension(t *testing.T) {
 	root := repositoryRoot(t)
 	module := newModule(t, root)
@@ -37,7 +37,7 @@ func TestTemplateExtension(t *testing.T) {
 		flags   []string
 		idl     string
 		service string // the folder of the generated client and server
-		clients int    // constructors of clients, each of which has to apply the suite
+		clients int    // number of constructors of clients, which must all apply the suite
 		suite   string // of a client
 	}{
 		{"calls", []string{"-service", "echo"}, "echo.thrift", "kitex_gen/echo/echoservice", 1, clientSuite},
@@ -89,9 +89,9 @@ func repositoryRoot(t *testing.T) string {
 	return root
 }
 
-// input returns the path of a file that commands of this test read. It looks at
-// the file so that the go command, which sees what a test looks at, does not
-// take an old result for one of a changed file.
+// input returns the path of a file that commands of this test read. It opens the file: the go
+// command sees which files a test opens, and then does not use an old result after a change of the
+// file.
 func input(t *testing.T, root, name string) string {
 	t.Helper()
 	path := filepath.Join(root, filepath.FromSlash(name))
@@ -102,7 +102,7 @@ func input(t *testing.T, root, name string) string {
 }
 
 // newModule writes a module that has the requirements of the repository's root module and takes
-// Kiteline from the repository. It builds with what is in the module cache already.
+// Kiteline from the repository. It builds from the module cache as it is.
 func newModule(t *testing.T, root string) string {
 	t.Helper()
 	module := t.TempDir()
@@ -152,13 +152,13 @@ func checkCount(t *testing.T, path, text string, want int) {
 // goCommand runs the go command in a folder and returns what it printed.
 func goCommand(t *testing.T, folder string, arguments ...string) string {
 	t.Helper()
-	// A generator or a build that hangs is to fail with its output, not with
-	// the stacks of this test.
+	// A generator or a build that hangs must fail with its output, not with the stacks of this
+	// test.
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", arguments...)
 	command.Dir = folder
-	// A workspace or flags of the caller, such as -mod, are about another module than this one.
+	// A workspace or flags of the caller, such as -mod, are meant for another module.
 	command.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=")
 	output, err := command.CombinedOutput()
 	if err != nil {

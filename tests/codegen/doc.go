@@ -1,3 +1,3 @@
-// Package codegen tests that code which Kitex generates with idl/kiteline-template.json builds and
-// runs over Kiteline. It has no code of its own.
+// Package codegen tests that the code that Kitex generates with idl/kiteline-template.json builds
+// and runs over Kiteline. It has no code of its own.
 package codegen

@@ -24,15 +24,15 @@ func TestMain(m *testing.M) { promise.Main(m, harness.Run) }
 
 const mostBytes = 4 << 20
 
-// noise is what is sent, from some byte on.
+// noise is what is sent, from a random byte on.
 var noise = func() []byte {
 	p := make([]byte, 2*mostBytes)
 	_, _ = rand.NewChaCha8([32]byte{4}).Read(p) // always nil
 	return p
 }()
 
-// someBytes returns 1 byte to 4 MiB, every order of magnitude as often as the others, and the sizes
-// around which something changes more often.
+// someBytes returns 1 byte to 4 MiB, with every order of magnitude equally often, and more often
+// the sizes around which something changes.
 func someBytes(rnd *rand.Rand) []byte {
 	var n int
 	if rnd.IntN(4) == 0 {
@@ -46,7 +46,7 @@ func someBytes(rnd *rand.Rand) []byte {
 	return noise[at : at+n]
 }
 
-// sum is how many bytes came, which, and how often and how they ended.
+// sum is how many bytes came, which bytes, and how often and how they ended.
 type sum struct {
 	bytes int
 	crc   uint32
@@ -60,7 +60,7 @@ func (s *sum) add(p []byte) {
 	s.crc = crc32.Update(s.crc, crc32.IEEETable, p)
 }
 
-// line is a server, whose connections go to one test goroutine one after the other.
+// line is a server. Its connections go to one test goroutine, one after the other.
 type line struct {
 	network, address string
 	group            *conn.Group // for clients; nil: each has a goroutine, or its user's
@@ -97,7 +97,7 @@ func (l *line) serve(t *testing.T, network string, cfg conn.ServerConfig) {
 	})
 }
 
-// dial opens a connection, by turns the standard library's, and one of ours in the line's group.
+// dial opens a connection, alternately the standard library's and one of ours in the line's group.
 func (l *line) dial(ours bool) (net.Conn, error) {
 	if ours {
 		d := conn.Dialer{Group: l.group}
@@ -116,7 +116,7 @@ var servings = []struct {
 }
 
 // onLines runs round as many times as wanted on each kind of line, on several at a time, and
-// records how often.
+// records the number.
 func onLines(t *testing.T, what string, rounds int, open func(t *testing.T, l *line, network string, g *conn.Group), round func(l *line, rnd *rand.Rand) error) {
 	promise.Among(t)
 	for _, network := range []string{"tcp", "unix"} {
@@ -160,8 +160,8 @@ func onLines(t *testing.T, what string, rounds int, open func(t *testing.T, l *l
 	}
 }
 
-// TestWriteThenFIN: a client writes and closes at once. The server has exactly that, whatever part
-// of it each call of OnRequest takes, and hears of the end once.
+// TestWriteThenFIN: a client writes and closes at once. The server gets exactly that, whatever part
+// of it each call of OnRequest takes, and learns of the end once.
 func TestWriteThenFIN(t *testing.T) {
 	onLines(t, "bytes, then FIN", toServer, openCounting, func(l *line, rnd *rand.Rand) error {
 		sending := someBytes(rnd)
@@ -177,7 +177,7 @@ func TestWriteThenFIN(t *testing.T) {
 	})
 }
 
-// openCounting has the line's server count.
+// openCounting makes the line's server count.
 func openCounting(t *testing.T, l *line, network string, g *conn.Group) {
 	type connection struct {
 		sum
@@ -207,7 +207,7 @@ func openCounting(t *testing.T, l *line, network string, g *conn.Group) {
 	}})
 }
 
-// writeAndClose writes p in one of the ways there are, and closes.
+// writeAndClose writes p in one of several ways, and closes.
 func writeAndClose(nc net.Conn, p []byte, rnd *rand.Rand) error {
 	defer nc.Close()
 	c, ours := nc.(*conn.Conn)
@@ -236,7 +236,7 @@ func (l *line) want(want sum) error {
 	}
 }
 
-// send writes what the line's server is to send.
+// send writes the bytes that the line's server has to send.
 func (l *line) send(c *conn.Conn) error {
 	p := l.toSend()
 	if len(p)%2 == 0 {
@@ -270,8 +270,8 @@ func TestSendAndCloseInOnConnect(t *testing.T) {
 	})
 }
 
-// TestSendAndCloseInHandler: what is written by a handler that runs arrives, whether it closes
-// itself, fails, or another goroutine closes once it has written.
+// TestSendAndCloseInHandler: what a handler writes arrives, whether the handler closes the
+// connection itself, fails, or another goroutine closes it after the write.
 func TestSendAndCloseInHandler(t *testing.T) {
 	errEnough := errors.New("enough")
 	onLines(t, "send and close in a handler", fromHandler, func(t *testing.T, l *line, network string, g *conn.Group) {
@@ -340,7 +340,7 @@ func readSum(c *conn.Conn, rnd *rand.Rand) (got sum) {
 			got.add(rest)
 			got.end = err
 			if errors.Is(err, io.ErrUnexpectedEOF) {
-				got.end = io.EOF // inside of what was asked for, which was anything
+				got.end = io.EOF // inside what was asked for, which was any number
 			}
 			return got
 		}

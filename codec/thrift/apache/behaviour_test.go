@@ -325,7 +325,8 @@ func TestShutdownExpires(t *testing.T) {
 				t.Errorf("cancelled by %v", err)
 			}
 			err := wait(t, "the end", stopped)
-			if err != nil && (how == "Close" || !errors.Is(err, context.Canceled)) { // nil if the handler was faster
+			// The error is nil if the handler was faster.
+			if err != nil && (how == "Close" || !errors.Is(err, context.Canceled)) {
 				t.Errorf("%s: %v", how, err)
 			}
 		})

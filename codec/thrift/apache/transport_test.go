@@ -130,7 +130,7 @@ func TestStates(t *testing.T) {
 	checkTransportError(t, "Open of one made of a connection", made.Open(), thrift.NOT_OPEN)
 }
 
-// TestOpenFails dials addresses that cannot be reached.
+// TestOpenFails dials a closed port, in time and too late.
 func TestOpenFails(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -39,7 +39,8 @@ func TestOnePort(t *testing.T) {
 				"the codec on a client":  {client.WithCodec(NewCodec()), client.WithTransportProtocol(transport.TTHeaderFramed)},
 			}
 			if runtime.GOOS == "windows" {
-				delete(kinds, "netpoll, TTHeader, mux") // it needs netpoll's connections, and gonet stands in there
+				// It needs netpoll's connections, and gonet replaces netpoll here.
+				delete(kinds, "netpoll, TTHeader, mux")
 			}
 			for kind, opts := range kinds {
 				cli := newEcho(t, address, opts...)
@@ -127,7 +128,8 @@ func TestStreams(t *testing.T) {
 	}, server.WithCodec(NewCodec()))
 	protocols := []transport.Protocol{transport.GRPC, transport.TTHeaderStreaming}
 	if runtime.GOOS == "windows" {
-		protocols = protocols[:1] // Kitex's client of TTHeader streaming needs netpoll's dialer, which is not there
+		// Kitex's client of TTHeader streaming needs netpoll's dialer, which is not there.
+		protocols = protocols[:1]
 	}
 	for _, protocol := range protocols {
 		var seen *client.Options

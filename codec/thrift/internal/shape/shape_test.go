@@ -177,7 +177,7 @@ func TestManyRequired(t *testing.T) {
 			if !missingInside {
 				outer, inner = missing, -1
 			}
-			b := []byte{byte(binary.Struct), 0, n} // comes before the fields of the struct around it
+			b := []byte{byte(binary.Struct), 0, n} // before the fields of the outer struct
 			b = append(append(b, manyBools(n, inner)...), 0)
 			b = append(append(b, manyBools(n, outer)...), 0)
 			end, err := s.Validate(b, &l)

@@ -179,7 +179,7 @@ func TestTooManyKeysInBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = bytes.TrimRight(b[FixedBytes:], "\x00")
-	b = append(b, 0, infoKeyValue, 1, 1, 'A', 0) // the last value's length, which was trimmed, and a block
+	b = append(b, 0, infoKeyValue, 1, 1, 'A', 0) // the last value's trimmed length, and a block
 	var got Header
 	if err := got.Parse(b); err == nil || kindOf(t, err) != wire.TooLarge {
 		t.Errorf("got %d keys, %v", len(got.Info), err)
