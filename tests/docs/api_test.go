@@ -12,15 +12,14 @@ import (
 	"testing"
 )
 
-// api is what a package exports: functions, types, variables and constants by their names, methods
-// and fields as Type.Name. The values are the comments of functions, else empty.
+// api has what a package exports: functions, types, variables and constants by their names, methods
+// and fields as Type.Name. The values are the comments of functions, otherwise empty.
 type api map[string]string
 
-// constants are the values of a package's constants and variables, exported or not, as they are
-// written.
+// constants has the values of a package's constants and variables, exported or not, as written.
 type constants map[string]ast.Expr
 
-// parsed is one package, all its files for all systems together, without tests.
+// parsed is one package: all its files for all systems, without tests.
 type parsed struct {
 	api       api
 	constants constants
@@ -29,10 +28,10 @@ type parsed struct {
 	files     []*ast.File
 }
 
-// parseCache keeps what is parsed for several tests.
-var parseCache sync.Map // of a folder: *parsed
+// parseCache keeps parsed packages for several tests.
+var parseCache sync.Map // by folder: *parsed
 
-// parsePackage parses a folder's files. It has no result for a folder without Go files.
+// parsePackage parses a folder's files. For a folder without Go files the result is empty.
 func parsePackage(t *testing.T, dir string) *parsed {
 	t.Helper()
 	if known, ok := parseCache.Load(dir); ok {
@@ -156,7 +155,7 @@ func packageFolders(t *testing.T) []string {
 	return all
 }
 
-// isLibrary tells whether users may import what is in a folder, or import it by something else.
+// isLibrary reports whether users may import a folder's package, directly or through another.
 func isLibrary(folder string) bool {
 	switch top, _, _ := strings.Cut(folder, "/"); top {
 	case "transport", "mux", "codec", "internal":
@@ -180,7 +179,7 @@ func ours(t *testing.T, folder string) *parsed {
 	return p
 }
 
-// others parses packages outside of the repository, by their paths.
+// others parses packages outside the repository, by their paths.
 func others(t *testing.T, paths ...string) map[string]*parsed {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", "{{.ImportPath}} {{.Dir}}"}, paths...)...)

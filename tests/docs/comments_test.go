@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	commentColumns = 100 // of a line that is a comment alone
+	commentColumns = 100 // of a line that holds only a comment
 	tabColumns     = 4
 )
 
-// TestCommentColumns: comments on lines of their own are wrapped. Preformatted lines, directives
-// and generated files are left alone.
+// TestCommentColumns checks that comments on lines of their own are wrapped. It skips preformatted
+// lines, directives and generated files.
 func TestCommentColumns(t *testing.T) {
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {

@@ -1,3 +1,3 @@
-// Package docs checks what the documents say against the code: names, limits, imports, modules,
-// links, and the program in README.md. A document that the code contradicts is a failed test here.
+// Package docs checks the documents against the code: names, limits, imports, modules, links, and
+// the program in README.md. If the code contradicts a document, a test here fails.
 package docs

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// root is the repository's, seen from this folder.
+// root is the repository's root, seen from this folder.
 var root = filepath.Join("..", "..")
 
 // document is one of the project's Markdown files.
@@ -67,13 +67,13 @@ func read(t *testing.T, name string) document {
 	return document{name, string(text)}
 }
 
-// exists tells whether the repository has a file or folder of that name.
+// exists reports whether the repository has a file or folder of that name.
 func exists(name string) bool {
 	_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
 	return err == nil
 }
 
-// section returns what stands below a heading, up to the next one of the same level or above.
+// section returns the text below a heading, up to the next heading of the same or a higher level.
 func (d document) section(t *testing.T, heading string) string {
 	t.Helper()
 	level, _, _ := strings.Cut(heading, " ")
@@ -127,7 +127,7 @@ var (
 // prose returns the document without its blocks of code.
 func (d document) prose() string { return fence.ReplaceAllString(d.text, "") }
 
-// spans returns what stands between single backticks in text.
+// spans returns the texts between single backticks.
 func spans(text string) []string {
 	var all []string
 	for _, match := range codeSpan.FindAllStringSubmatch(text, -1) {

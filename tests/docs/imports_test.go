@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// TestImports compares ARCHITECTURE.md's layers with the imports of the packages: each line names
-// all that its package imports of this project, and outside of it and the standard library, and
-// stands above what it imports. An internal package counts as a part of the one that it is below,
-// unless several share it.
+// TestImports compares ARCHITECTURE.md's layers with the imports of the packages. Each line names
+// all imports of its package from this project, and those from outside it and the standard library.
+// It stands above the packages that it imports. An internal package counts as a part of the package
+// above it, unless several share it.
 func TestImports(t *testing.T) {
 	want := make(map[string]imports)
 	shared := sharedRooms(t)
@@ -56,7 +56,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestEndsAreApart: the two ends of a shared connection do not import each other.
+// TestEndsAreApart checks that the two ends of a shared connection do not import each other.
 func TestEndsAreApart(t *testing.T) {
 	shared := sharedRooms(t)
 	for end, other := range map[string]string{"mux": "mux/muxserver", "mux/muxserver": "mux"} {
@@ -66,7 +66,8 @@ func TestEndsAreApart(t *testing.T) {
 	}
 }
 
-// sharedRooms returns the internal packages that others import than the one that they are below.
+// sharedRooms returns the internal packages that are imported by packages other than the one above
+// them.
 func sharedRooms(t *testing.T) map[string]bool {
 	t.Helper()
 	shared := make(map[string]bool)
@@ -85,10 +86,10 @@ func sharedRooms(t *testing.T) map[string]bool {
 	return shared
 }
 
-// imports are what a package's code, tests excluded, imports with the internal packages below it.
+// imports are the imports of a package's code and of the internal packages below it, without tests.
 type imports struct{ ours, others []string }
 
-// importsOf returns them. What is shared is not a part of the package above it.
+// importsOf returns the imports of a package. A shared package is not a part of the one above it.
 func importsOf(t *testing.T, folder string, shared map[string]bool) imports {
 	t.Helper()
 	mine, foreign := make(map[string]bool), make(map[string]bool)
@@ -123,8 +124,8 @@ func list(column string) []string {
 	return all
 }
 
-// TestBooleanParameters holds what CONTRIBUTING.md says of them: an exported function has none,
-// except for a value that it writes and where the standard library's method of that name has one.
+// TestBooleanParameters checks the rule in CONTRIBUTING.md: an exported function has none, except
+// for a value that it writes and where the standard library's method of that name has one.
 func TestBooleanParameters(t *testing.T) {
 	standard := []string{"SetUnlinkOnClose"} // of net.UnixListener
 	for _, folder := range packageFolders(t) {

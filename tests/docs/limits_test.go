@@ -19,7 +19,7 @@ func TestLimits(t *testing.T) {
 	suites, mux, conn := ours(t, "transport"), ours(t, "mux"), ours(t, "transport/conn")
 	server, frame, output := ours(t, "mux/muxserver"), ours(t, "mux/internal/frame"), ours(t, "mux/internal/output")
 
-	// muxFrame is one limit, which both sides and the suites have.
+	// muxFrame is one limit that both sides and the suites have.
 	muxFrame := mebibytes(evaluate(t, server, "defaultMaxFrameBytes"))
 	for _, same := range []int64{evaluate(t, mux, "defaultMaxFrameBytes"), evaluate(t, suites, "defaultMuxFrameBytes")} {
 		if mebibytes(same) != muxFrame {
@@ -68,7 +68,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestFigures looks for what other documents say of constants.
+// TestFigures looks in other documents for the values of constants.
 func TestFigures(t *testing.T) {
 	suites, mux, binary := ours(t, "transport"), ours(t, "mux"), ours(t, "codec/thrift/internal/binary")
 	maxFrame := thousands(evaluate(t, binary, "DefaultMaxFrame")) + " bytes"
@@ -88,7 +88,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// evaluate returns the value of a package's constant, of a length of time in nanoseconds.
+// evaluate returns the value of a package's constant. A duration is in nanoseconds.
 func evaluate(t *testing.T, p *parsed, name string) int64 {
 	t.Helper()
 	e, ok := p.constants[name]

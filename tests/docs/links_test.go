@@ -42,7 +42,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns what a document's headings are linked by.
+// anchors returns the anchors of a document's headings.
 func anchors(d document) map[string]bool {
 	all := make(map[string]bool)
 	for _, match := range heading.FindAllStringSubmatch(d.prose(), -1) {
@@ -51,7 +51,7 @@ func anchors(d document) map[string]bool {
 	return all
 }
 
-// anchor does with a heading as the sites that show Markdown do.
+// anchor returns a heading's anchor as sites that show Markdown make it.
 func anchor(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -64,7 +64,7 @@ func anchor(heading string) string {
 	}, strings.ToLower(heading))
 }
 
-// TestFiles looks for the files and folders of the repository that documents name in backticks.
+// TestFiles looks up the files and folders of the repository that documents name in backticks.
 func TestFiles(t *testing.T) {
 	inFolder := regexp.MustCompile(`^(codec|docs|examples|idl|internal|mux|tests|tools|transport)/[\w./-]+$`)
 	alone := regexp.MustCompile(`^[\w-]+\.(go|md)$`)

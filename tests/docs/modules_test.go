@@ -12,7 +12,7 @@ import (
 
 const module = "github.com/kiteline/kiteline"
 
-// TestModules compares ARCHITECTURE.md's table of modules with the files go.mod there are.
+// TestModules compares ARCHITECTURE.md's table of modules with the go.mod files.
 func TestModules(t *testing.T) {
 	want := []string{"root"}
 	walk(t, func(name string) {
@@ -31,8 +31,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// TestDependencies compares CONTRIBUTING.md's two lists, of what the library imports and of what
-// only tests and examples do, with the imports and with go.mod.
+// TestDependencies compares CONTRIBUTING.md's two lists, of the library's imports and of those that
+// only tests and examples have, with the imports and with go.mod.
 func TestDependencies(t *testing.T) {
 	required := make(map[string]bool)
 	for _, r := range requirements(t) {
@@ -75,7 +75,7 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestVersions: documents name the versions that go.mod requires.
+// TestVersions checks that documents name the versions that go.mod requires.
 func TestVersions(t *testing.T) {
 	want := make(map[string]string)
 	for _, r := range requirements(t) {
@@ -87,7 +87,7 @@ func TestVersions(t *testing.T) {
 	version := regexp.MustCompile(`(?i)\b(kitex|netpoll|gopkg) (v\d+\.\d+\.\d+)`)
 	found := 0
 	for _, d := range documents(t) {
-		if d.name == "tests/bench/RESULTS.md" { // of the day of its run
+		if d.name == "tests/bench/RESULTS.md" { // versions of the day of its run
 			continue
 		}
 		for _, match := range version.FindAllStringSubmatch(plain(d.prose()), -1) {
@@ -120,7 +120,7 @@ func requirements(t *testing.T) []requirement {
 	return all
 }
 
-// moduleOf returns which of modules has a package.
+// moduleOf returns the module that has a package.
 func moduleOf(modules map[string]bool, pkg string) string {
 	for ; pkg != "." && pkg != "/"; pkg = path.Dir(pkg) {
 		if modules[pkg] {
@@ -130,7 +130,7 @@ func moduleOf(modules map[string]bool, pkg string) string {
 	return ""
 }
 
-// TestUnreleased: the changelog has a place for the next line.
+// TestUnreleased checks that the changelog has a place for the next line.
 func TestUnreleased(t *testing.T) {
 	unreleased := read(t, "CHANGELOG.md").section(t, "## Unreleased")
 	if !strings.Contains(unreleased, "### Fixed") {

@@ -14,7 +14,7 @@ const (
 	kitexClient = "github.com/cloudwego/kitex/client"
 )
 
-// named are this project's packages, as documents call them.
+// named are this project's packages by their names in documents.
 var named = map[string]string{
 	"kiteline":    "transport",
 	"transport":   "transport",
@@ -29,7 +29,7 @@ var named = map[string]string{
 	"netpollconn": "transport/netpollconn",
 }
 
-// namedOutside are packages of others that documents call by the last part of their path.
+// namedOutside are other projects' packages that documents call by the last part of their path.
 var namedOutside = map[string]string{
 	"server":    kitexServer,
 	"client":    kitexClient,
@@ -42,7 +42,7 @@ var namedOutside = map[string]string{
 	"netpoll":   "github.com/cloudwego/netpoll",
 }
 
-// TestQualifiedNames looks up what documents call package.Name or Type.Name, in backticks.
+// TestQualifiedNames looks up names in backticks of the form package.Name or Type.Name.
 func TestQualifiedNames(t *testing.T) {
 	qualified := regexp.MustCompile(`^\*?([A-Za-z]\w*)\.([A-Z]\w*)(\.[A-Z]\w*)?(\(.*)?$`)
 	packages := make(map[string]*parsed)
@@ -73,7 +73,7 @@ func TestQualifiedNames(t *testing.T) {
 				name, in = match[1]+"."+name, types[match[1]]
 			}
 			if len(in) == 0 {
-				continue // a package of the standard library, or no name at all
+				continue // a package of the standard library, or not a name
 			}
 			found++
 			if !slices.ContainsFunc(in, func(p *parsed) bool { _, ok := p.api[name]; return ok }) {
@@ -110,8 +110,8 @@ func TestOptionNames(t *testing.T) {
 	}
 }
 
-// TestTestNames looks up the tests that documents name; in a row of a table those of the folder
-// that the row names before them.
+// TestTestNames looks up the tests that documents name. In a row of a table they must be in the
+// folder that the row names before them.
 func TestTestNames(t *testing.T) {
 	test := regexp.MustCompile(`^(Test|Fuzz|Benchmark|Example)[A-Z]\w*$`)
 	everywhere := make(map[string]bool)
@@ -143,7 +143,7 @@ func TestTestNames(t *testing.T) {
 	}
 }
 
-// exampleOfName is how CONTRIBUTING.md shows what a test is called.
+// exampleOfName is CONTRIBUTING.md's example of a test's name.
 const exampleOfName = "TestIssue123"
 
 var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOwnOptions compares the list of Kiteline's options in docs/migration.md with the options
-// there are, and the side that each is for with its documentation.
+// TestOwnOptions compares the list of Kiteline's options in docs/migration.md with the options that
+// exist, and the side of each with its documentation.
 func TestOwnOptions(t *testing.T) {
 	documented := make(map[string]string)
 	for _, row := range tableRows(read(t, "docs/migration.md").section(t, "## Options of Kiteline's own")) {
@@ -35,8 +35,8 @@ func TestOwnOptions(t *testing.T) {
 	}
 }
 
-// TestKitexOptions: docs/migration.md says of each option that Kitex has what becomes of it, except
-// of those that never reach the transport.
+// TestKitexOptions checks that docs/migration.md describes the effect of each of Kitex's options,
+// except those that never reach the transport.
 func TestKitexOptions(t *testing.T) {
 	aboveTransport := map[string][]string{
 		kitexServer: {

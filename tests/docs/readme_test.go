@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestReadmeProgram runs the program of README.md as it stands there.
+// TestReadmeProgram runs the program in README.md as it is.
 func TestReadmeProgram(t *testing.T) {
 	_, program, _ := strings.Cut(read(t, "README.md").section(t, "## Use"), "```go\n")
 	program, _, ok := strings.Cut(program, "```\n")

@@ -18,7 +18,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// cutter passes connections on to a server, and cuts one off after some number of bytes.
+// cutter passes connections on to a server, and cuts one off after a number of bytes.
 type cutter struct {
 	addr net.Addr
 
@@ -61,7 +61,7 @@ func (p *cutter) cutNow() {
 	p.end(p.open...)
 }
 
-// copy passes on what from sends until one side ends, or the cut.
+// copy passes on what from sends until one side ends or the cut comes.
 func (p *cutter) copy(to, from net.Conn, budget *atomic.Int64) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -88,8 +88,8 @@ func (p *cutter) copy(to, from net.Conn, budget *atomic.Int64) {
 	}
 }
 
-// ends are the ways in which the two sides of a proxied connection end. What is closed already
-// stays so.
+// ends are the ways in which the two sides of a proxied connection end. A side that is already
+// closed stays closed.
 var ends = map[string]func(sides ...net.Conn){
 	"FIN": func(sides ...net.Conn) {
 		for _, c := range sides {
@@ -115,8 +115,8 @@ var ends = map[string]func(sides ...net.Conn){
 	},
 }
 
-// TestCallCutAnywhere: the connection of a call is cut off after any number of bytes of the
-// request, or of the reply.
+// TestCallCutAnywhere cuts the connection of a call off after any number of bytes of the request,
+// or of the reply.
 func TestCallCutAnywhere(t *testing.T) {
 	for _, tr := range []harness.Transport{harness.Kiteline, harness.KitelineMux} {
 		for how, end := range ends {
@@ -182,7 +182,7 @@ func wantCall(t *testing.T, cli echoservice.Client, when string) {
 	}
 }
 
-// checkCut checks what a call got that was cut off.
+// checkCut checks the result of a call that was cut off.
 func checkCut(t *testing.T, err error, direction string, most, handled int64) {
 	t.Helper()
 	if !errors.Is(err, kerrors.ErrRemoteOrNetwork) && !errors.Is(err, kerrors.ErrGetConnection) {

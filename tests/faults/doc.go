@@ -1,7 +1,7 @@
 // Package faults cuts Kitex calls off at every byte, in both directions, as a network does: the
-// call fails at once and typed, the next one succeeds, and the handler never sees a part of a
-// request. It cuts off streams too, and kills and stops the processes at their ends: neither side
-// takes what it has for everything.
+// call fails at once with a typed error, the next one succeeds, and the handler never sees a part
+// of a request. It also cuts off streams, and kills and stops the processes at their ends: neither
+// side takes what it has for everything.
 //
-// What system calls do wrong is tested where they are made, in transport/conn.
+// Faults of system calls are tested in transport/conn, which makes the calls.
 package faults

@@ -11,7 +11,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// TestRole is the part of other processes.
+// TestRole plays the roles of other processes.
 func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": beServer, "client": beClient})
 }
@@ -35,8 +35,8 @@ func ways() []way {
 // String names the way.
 func (w way) String() string { return fmt.Sprintf("%s over %v", w.name, w.tr) }
 
-// remoteAccounts are for streams whose other side is in another process, and tells nothing. They
-// have the names of the first accounts that are opened there.
+// remoteAccounts are for streams whose other side is in another process, from which no account
+// comes. They have the names of the first accounts that are opened there.
 func remoteAccounts() map[shape]*account {
 	all := openAccounts(new(accounts))
 	for _, a := range all {
@@ -78,7 +78,7 @@ func beClient(t *testing.T, role *harness.Role) {
 	role.Heard()
 }
 
-// TestStreamOfKilledServer: the process of a server is killed while streams are open.
+// TestStreamOfKilledServer kills the process of a server while streams are open.
 func TestStreamOfKilledServer(t *testing.T) {
 	child := harness.StartChild(t, nil, "server")
 	addrs := strings.Fields(child.Hear(4 * harness.Patience))
@@ -111,7 +111,7 @@ func TestStreamOfKilledServer(t *testing.T) {
 	ended.Wait()
 }
 
-// TestStreamOfKilledClient: the process of a client is killed while streams are open.
+// TestStreamOfKilledClient kills the process of a client while streams are open.
 func TestStreamOfKilledClient(t *testing.T) {
 	var addrs []string
 	var all []map[shape]*account

@@ -18,8 +18,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// checkTold fails the test if anything that a side of a stream was told, after the stream had been
-// cut off, says that the other side had sent everything. what names the stream.
+// checkTold fails the test if a side of a stream was told, after the stream had been cut off, that
+// the other side had sent everything. what names the stream.
 func checkTold(t *testing.T, what string, a *account, side string) {
 	t.Helper()
 	heard := false
@@ -42,7 +42,7 @@ func checkTold(t *testing.T, what string, a *account, side string) {
 }
 
 // checkKinds fails the test unless the errors of a stream whose connection has ended are of Kitex's
-// kinds for that, which are the same whatever carries the stream.
+// kinds for that. The kinds are the same whatever carries the stream.
 func checkKinds(t *testing.T, what string, a *account) {
 	t.Helper()
 	for _, e := range a.all() {
@@ -53,7 +53,8 @@ func checkKinds(t *testing.T, what string, a *account) {
 		case errors.Is(e.err, kerrors.ErrStreamingProtocol), errors.Is(e.err, kerrors.ErrStreamingCanceled):
 		case errors.Is(e.err, kerrors.ErrRemoteOrNetwork), errors.Is(e.err, kerrors.ErrGetConnection), errors.As(e.err, &connection):
 		case code == codes.Canceled, code == codes.Unavailable:
-		case code == codes.Internal && strings.HasSuffix(e.err.Error(), "the stream is done"): // a Send after the reader has seen the end
+		// This is a Send after the reader has seen the end.
+		case code == codes.Internal && strings.HasSuffix(e.err.Error(), "the stream is done"):
 		default:
 			t.Errorf("%s: %s: got another kind of error: %v (%T)", what, e.op, e.err, e.err)
 		}
@@ -72,8 +73,8 @@ func inBoth(t *testing.T, check func(*testing.T, protocol, harness.Transport)) {
 	}
 }
 
-// startStreams starts a server of p's, which stops when its connections have ended: a stock server
-// that has stopped notices no end, and leaves a goroutine with each stream.
+// startStreams starts a server of p that stops when its connections have ended: a stock server that
+// has stopped notices no end, and leaves a goroutine for each stream.
 func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Server, *accounts) {
 	t.Helper()
 	newServer, opened := p.serve()
@@ -84,8 +85,8 @@ func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Serv
 	return s, opened
 }
 
-// cutPositions are after how many bytes streams are cut off: between frames, inside a frame's
-// length, and inside its header; with -long, everywhere.
+// cutPositions are the numbers of bytes after which streams are cut off: between frames, inside a
+// frame's length, and inside its header; with -long, everywhere.
 func cutPositions() []int64 {
 	if !*long {
 		return []int64{0, 1, 20}
@@ -100,7 +101,7 @@ func cutPositions() []int64 {
 // streamCut says where and how a stream is cut off.
 type streamCut struct {
 	shape     shape
-	direction string // "requests", "replies", or "idle": at once, with nothing under way
+	direction string // "requests", "replies", or "idle": at once, with nothing in flight
 	end       string // one of ends
 	after     int64  // bytes that are passed on before the cut
 }
@@ -131,8 +132,8 @@ func streamCuts() []streamCut {
 	return all
 }
 
-// TestStreamCut: the connection of a stream is cut off anywhere, in any way. No side takes what it
-// has for all there is.
+// TestStreamCut cuts the connection of a stream off anywhere, in any way. No side takes what it has
+// for everything.
 func TestStreamCut(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		s, opened := startStreams(t, p, tr)
@@ -147,7 +148,7 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 	t.Helper()
 	proxy := newCutter(t, s.Addr, ends[c.end])
 	a := opened.open()
-	defer a.arm() // however the test ends, so that the handler does
+	defer a.arm() // however the test ends, so that the handler ends too
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	budget := &proxy.requests
@@ -180,7 +181,7 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 	default: // no request has come
 	}
 	if c.direction != "idle" && budget.Load() >= 0 {
-		return // there were not so many bytes
+		return // there were fewer bytes
 	}
 	checkTold(t, c.String(), a, "client")
 	if c.shape != unary {
@@ -189,13 +190,14 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 	checkKinds(t, c.String(), a)
 }
 
-// TestLateRequest: a call's request comes when the next call's account is open, and comes twice, as
-// one that is sent again after a cut may. It is counted in its own account: else TestStreamCut
-// would mistake it for the next call.
+// TestLateRequest sends a call's request when the next call's account is open, and twice, as a
+// request that is sent again after a cut may come. It counts in its own account: otherwise
+// TestStreamCut would mistake it for the next call.
 func TestLateRequest(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		s, opened := startStreams(t, p, tr)
-		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr) // whose end is that of its connections
+		// The end of cli is the end of its connections.
+		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr)
 		over, next := opened.open(), opened.open()
 		over.arm()
 		defer next.arm()
@@ -272,11 +274,12 @@ func endedStreams(t *testing.T, all map[shape]*account) {
 	}
 }
 
-// TestStreamTimeout: the time of a stream is over while it is open.
+// TestStreamTimeout lets the time of a stream end while it is open.
 func TestStreamTimeout(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		s, opened := startStreams(t, p, tr)
-		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr) // whose end is that of its connections
+		// The end of cli is the end of its connections.
+		cli := p.dial(t, tr, newCutter(t, s.Addr, ends["FIN"]).addr)
 		// A client that collects, and closes its side, says itself that it has sent everything.
 		for _, sh := range []shape{serverStream, bidirectional} {
 			a := opened.open()
@@ -296,8 +299,8 @@ func TestStreamTimeout(t *testing.T) {
 	})
 }
 
-// TestStreamOfStoppedServer: a server runs out of time for its stop while streams are open. A stock
-// server leaves those of TTHeader as they are, and a goroutine with each.
+// TestStreamOfStoppedServer lets a server's stop run out of time while streams are open. A stock
+// server leaves those of TTHeader open, with a goroutine for each.
 func TestStreamOfStoppedServer(t *testing.T) {
 	inBoth(t, func(t *testing.T, p protocol, tr harness.Transport) {
 		if tr == harness.Netpoll && p.name == protocolTTHeader {

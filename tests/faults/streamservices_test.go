@@ -29,7 +29,7 @@ type told struct {
 }
 
 // account collects what the two sides of one stream, or of one ordinary call, are told. The first
-// message names it: a request may reach the server late, when other streams are under way, or
+// message names it: a request may reach the server late, when other streams are in flight, or
 // twice.
 type account struct {
 	name string
@@ -66,8 +66,8 @@ func (a *account) all() []told {
 	return slices.Clone(a.told)
 }
 
-// accounts are those of a server's streams, by name. Their names depend only on the order in which
-// they were opened.
+// accounts are the accounts of a server's streams, by name. The names depend only on the order in
+// which they were opened.
 type accounts struct {
 	mu  sync.Mutex
 	all map[string]*account // guarded by mu
@@ -151,10 +151,10 @@ func (s *service[Req, Res]) collect(ctx context.Context, stream streaming.Client
 	return err
 }
 
-// mostMessages is how many messages a stream whose end nobody notices may have.
+// mostMessages is how many messages a stream may have if its end is not noticed.
 const mostMessages = 1 << 20
 
-// expand sends messages until that fails.
+// expand sends messages until a send fails.
 func (s *service[Req, Res]) expand(ctx context.Context, r *Req, stream streaming.ServerStreamingServer[Res]) error {
 	a, err := s.named(s.nameIn(r))
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *service[Req, Res]) expand(ctx context.Context, r *Req, stream streaming
 	return a.note("server Send", errors.New("no error"))
 }
 
-// warmUpName is the name in an ordinary call that has no account, and is answered at once.
+// warmUpName is the name in an ordinary call without an account, which is answered at once.
 const warmUpName = "warm-up"
 
 // once is an ordinary call.
@@ -216,12 +216,12 @@ type caller[Req, Res any] struct {
 	bidirectional func(ctx context.Context) (streaming.BidiStreamingClient[Req, Res], error)
 }
 
-// warmUp has a connection exchange its first bytes: Kitex's gRPC client does not notice the end of
-// one that has not received any (nphttp2/grpc/http2_client.go, SetOnRequest).
+// warmUp makes a connection exchange its first bytes: Kitex's gRPC client does not notice the end
+// of a connection that has not received any (nphttp2/grpc/http2_client.go, SetOnRequest).
 func (c caller[Req, Res]) warmUp(ctx context.Context) error { return c.unary(ctx, c.first(warmUpName)) }
 
-// run opens a stream, exchanges messages, has it cut off, and uses it until it is told. An error
-// that comes before the cut is returned.
+// run opens a stream, exchanges messages, has it cut off, and uses it until it learns of the end.
+// It returns an error that comes before the cut.
 func (c caller[Req, Res]) run(ctx context.Context, sh shape, a *account, cut func()) error {
 	switch sh {
 	case unary:

@@ -12,7 +12,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
-// bystander is a client that behaves, next to others that do not.
+// bystander is a well-behaved client among others that are not.
 type bystander struct {
 	t     *testing.T
 	c     net.Conn
@@ -30,8 +30,8 @@ func newBystander(t *testing.T, addr net.Addr) *bystander {
 	return &bystander{t, harness.Dial(t, addr), harness.EchoFrame(t, "bystander")}
 }
 
-// round makes calls for a while, and returns the 99th percentile of how long they take. A call that
-// fails fails the test.
+// round makes calls for a while, and returns the 99th percentile of their times. A call that fails
+// fails the test.
 func (b *bystander) round() time.Duration {
 	b.t.Helper()
 	var took []time.Duration
@@ -57,13 +57,12 @@ func (b *bystander) call() error {
 	return harness.ReadFrame(b.c)
 }
 
-// p99 returns the least of some rounds, that is, of the one which was least disturbed by whatever
-// else the machine does. In the short form, which shares its machine with other tests, it makes one
-// call.
+// p99 returns the least of several rounds: that of the round which other work on the machine
+// disturbed least. In the short form, which shares its machine with other tests, it makes one call.
 func (b *bystander) p99() time.Duration {
 	b.t.Helper()
-	// The attackers are in this process too; what the collector does for them is not the server's
-	// doing.
+	// The attackers are in this process too; the server does not cause the collector's work for
+	// them.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	if !long {
 		if err := b.call(); err != nil {
@@ -78,7 +77,7 @@ func (b *bystander) p99() time.Duration {
 	return slices.Min(all)
 }
 
-// checkP99 records what became of a bystander's percentile, in the long form.
+// checkP99 records the change of a bystander's percentile, in the long form.
 func checkP99(t *testing.T, name string, baseline, attacked time.Duration) {
 	t.Helper()
 	if !long {

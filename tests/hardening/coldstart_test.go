@@ -16,7 +16,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// startLoad has a client that knows nothing of its server yet make more calls at once than the
+// startLoad makes a client that knows nothing of its server yet make more calls at once than the
 // server can bear, each within timeout.
 func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (server *harness.Child, pool *kiteline.MuxPool, load *harness.Load) {
 	t.Helper()
@@ -41,18 +41,19 @@ func TestColdStartUnderLoad(t *testing.T) {
 	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns}, deadline)
 	var most int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
-		most = 0 // what is left at the end counts
+		most = 0 // only what is left at the end counts
 		for _, stats := range pool.Stats().Addresses {
 			most += stats.Connections - stats.Draining
 		}
 	}
 	load.Stop()
-	server.Kill() // what it has still to do is nothing to wait for
+	server.Kill() // its remaining work is not worth a wait
 	promise.Check(t, "multiplexed, cold start under load: connections after 5 s", fmt.Sprintf("<= %d", muxConns), fmt.Sprint(most), most <= muxConns)
 }
 
-// Calls whose callers gave up are still the server's to answer: they count among those in flight,
-// or a server that is too slow for a while has ever more of them, and answers nobody in time.
+// The server must still answer calls whose callers gave up: they count among those in flight.
+// Otherwise a server that is too slow for a while gets more and more of them, and answers none in
+// time.
 func TestAbandonedCallsAreBounded(t *testing.T) {
 	if !long {
 		t.Skip("takes the load that the other promises are measured under: -tags hardening")
@@ -68,7 +69,7 @@ func TestAbandonedCallsAreBounded(t *testing.T) {
 		}
 	}
 	load.Stop()
-	server.Kill() // what it has still to do is nothing to wait for
+	server.Kill() // its remaining work is not worth a wait
 	promise.Check(t, "multiplexed, timed out: calls that a server still has", fmt.Sprintf("<= %d on each connection", muxInFlight),
 		fmt.Sprintf("%d on %d connections", most, conns), most <= conns*muxInFlight)
 }

@@ -13,8 +13,8 @@ import (
 
 const descriptorLimit = 64
 
-// A server that is out of descriptors serves whom it has, logs little, burns nothing, and accepts
-// again soon after it can.
+// A server that is out of descriptors serves the clients that it has, logs little, wastes no
+// processor time, and accepts again soon after it can.
 func TestDescriptorExhaustion(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")
@@ -30,7 +30,7 @@ func TestDescriptorExhaustion(t *testing.T) {
 		r := exhaustion{t: t, addr: addr, frame: frame}
 		r.dial(scale(150, 1000))
 		// The server tries again at longer and longer intervals: the shortage ends at another point
-		// of one each time.
+		// of an interval each time.
 		r.serve(1300*time.Millisecond + time.Duration(round)*170*time.Millisecond)
 		recovery = max(recovery, r.recover())
 		slowest = max(slowest, r.slowest)
@@ -66,8 +66,8 @@ func (e *exhaustion) dial(n int) {
 	}
 }
 
-// serve makes calls for d on connections that were accepted, at a pace that costs the server nearly
-// nothing.
+// serve makes calls for d on connections that were accepted, at a pace that costs the server next
+// to nothing.
 func (e *exhaustion) serve(d time.Duration) {
 	e.t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -93,8 +93,8 @@ func (e *exhaustion) call(c net.Conn) {
 	}
 }
 
-// recover closes all connections but the last, which was not accepted, and returns after how long
-// that one is served.
+// recover closes all connections except the last, which was not accepted, and returns the time
+// until that one is served.
 func (e *exhaustion) recover() time.Duration {
 	e.t.Helper()
 	last := len(e.clients) - 1

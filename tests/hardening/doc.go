@@ -1,5 +1,5 @@
-// Package hardening tests what a server holds on to when its peers are slow, hostile, many or too
-// much for it, and when the process runs out of descriptors.
+// Package hardening tests what a server keeps when its peers are slow, hostile, many or too much
+// for it, and when the process runs out of descriptors.
 //
 //	go test ./tests/hardening                  a few seconds
 //	go test -tags hardening ./tests/hardening  minutes, with the numbers that count

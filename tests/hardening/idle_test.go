@@ -16,12 +16,12 @@ import (
 // idleConn is a connection that was used once.
 type idleConn struct {
 	c              net.Conn
-	asked, replied time.Time // the server has used it for the last time in between
+	asked, replied time.Time // the server used it last between these times
 	closed         time.Time
 }
 
 // Thousands of connections cost nothing while they are idle, and are closed when their time is
-// over: not before it, and not much after.
+// over: not earlier, and not much later.
 func TestIdleTimeout(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")
@@ -44,7 +44,7 @@ func TestIdleTimeout(t *testing.T) {
 			i.closed = time.Now()
 		})
 	}
-	// The oldest ends first: up to then all there is to do is wait.
+	// The oldest ends first: until then the test only waits.
 	began, cpu := time.Now(), server.CPU()
 	<-time.After(time.Until(all[0].asked.Add(timeout - timeout/20)))
 	quiet, idle := time.Since(began), server.CPU()-cpu

@@ -23,20 +23,20 @@ import (
 )
 
 // Thousands of shared connections, a few to each address, have no goroutines while they are idle,
-// and little memory, in the client's process and in the server's. What one is for works: a call
-// that finds one has its reply, and the end of all of them is noticed.
+// and little memory, in the client's process and in the server's. They still work: a call that
+// finds one gets its reply, and the end of all of them is noticed.
 func TestIdleSharedConnections(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs all of 127.0.0.0/8")
 	}
 	const each = 8       // connections to an address
 	const most = 4 << 10 // bytes for a connection
-	const warm = 20      // addresses, so that what is there once is there
+	const warm = 20      // addresses for a warm-up, which makes what exists only once
 	const workers = 100  // goroutines that may stay for a while, however many connections there are
 	connections := scale(1000, 10_000)
 	promise.Alone(t)
 	server, addr := startServer(t, "loopback=20")
-	// Looks come four times per heartbeat, and the memory that calls need goes with one.
+	// The pool looks four times per heartbeat, and drops the memory that calls needed after one.
 	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: scale(2*time.Second, 0)})
 	cli := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),

@@ -4,7 +4,7 @@ package hardening
 
 import "time"
 
-// long says that the figures are those of the promises.
+// long says that the figures are those that are promised.
 const long = true
 
 // scale returns the number, or time, of a test in its long form.

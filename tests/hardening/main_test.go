@@ -13,20 +13,20 @@ import (
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {
-	// Tests that run side by side here wait for most of their time.
+	// Tests that run in parallel here wait most of their time.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	promise.Main(m, harness.Run)
 }
 
-// TestRole is what the processes do that other tests start.
+// TestRole plays the roles of the processes that other tests start.
 func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve})
 }
 
-// alone keeps other tests away from one that measures. In its short form a test has nothing to
-// measure, and runs beside others.
+// alone keeps other tests away from one that measures. In its short form a test measures nothing,
+// and runs beside others.
 func alone(t *testing.T) {
 	t.Helper()
 	if !long {
@@ -35,10 +35,10 @@ func alone(t *testing.T) {
 	promise.Alone(t)
 }
 
-// busy is by how much a test in its short form may miss a time: it shares its machine.
+// busy is how much a test in its short form may miss a time: it shares its machine.
 var busy = scale(3*time.Second, 0)
 
-// checkTime records whether took is within bound, which the race detector multiplies.
+// checkTime records whether took is within bound, which is multiplied under the race detector.
 func checkTime(t testing.TB, name string, took, bound time.Duration) {
 	t.Helper()
 	promise.Check(t, name, fmt.Sprintf("<= %v", bound), took.Round(10*time.Microsecond).String(), took <= bound*harness.Slowdown+busy)

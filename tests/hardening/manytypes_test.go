@@ -24,8 +24,8 @@ const (
 	compileMemory = 64 << 20
 )
 
-// TestManyTypes has eight callers at a time read the first value of a type below which there are a
-// thousand. The types are generated here, and built into a program of their own.
+// TestManyTypes lets eight callers at a time read the first value of a type with a thousand types
+// below it. The test generates the types and builds them into a program of their own.
 func TestManyTypes(t *testing.T) {
 	if !long {
 		t.Skip("builds a program with a thousand types: -tags hardening")
@@ -81,8 +81,8 @@ func buildManyTypes(t *testing.T) string {
 	return program
 }
 
-// manyTypes returns the source of the types, with methods as Kitex's generator writes them,
-// shorter.
+// manyTypes returns the source of the types, with shorter versions of the methods that Kitex's
+// generator writes.
 func manyTypes() string {
 	var b strings.Builder
 	b.WriteString("package main\n\nimport gopkg \"github.com/cloudwego/gopkg/protocol/thrift\"\n")

@@ -29,12 +29,12 @@ const (
 	// Kitex's state.
 	callMemory = 32 << 10
 
-	// endedMemory is what the test's server itself keeps of each connection there was, to see that
-	// it ends once.
+	// endedMemory is what the test's server itself keeps of each connection, to see that it ends
+	// once.
 	endedMemory = 4 << 10
 )
 
-// overload is a server that gets twice what it can bear.
+// overload is a server that gets twice the load that it can bear.
 type overload struct {
 	name    string
 	server  []string // its arguments, besides the slots
@@ -48,9 +48,9 @@ const (
 	connLimit             = 200    // of the server: it refuses others
 )
 
-// Twice the load that the server can bear does not take it down: calls that it accepts are over
-// within their deadline, the others fail with an error that says why, what waits is bounded, and
-// all is well soon after.
+// Twice the load that the server can bear does not take it down. Calls that it accepts end within
+// their deadline, the others fail with an error that says why, waiting calls are bounded, and the
+// server recovers soon after.
 func TestOverload(t *testing.T) {
 	promise.Among(t)
 	for _, o := range []overload{
@@ -59,13 +59,13 @@ func TestOverload(t *testing.T) {
 		{"pooled, connections limited", []string{fmt.Sprintf("connections=%d", connLimit)}, pooledClient, connLimit},
 	} {
 		t.Run(o.name, func(t *testing.T) {
-			t.Parallel() // what is scarce is slots, not processors
+			t.Parallel() // slots are scarce, not processors
 			o.run(t)
 		})
 	}
 }
 
-// muxClient makes a client that refuses calls for which there is no room.
+// muxClient makes a client that refuses calls if there is no room for them.
 func muxClient(t *testing.T, addr net.Addr) echoservice.Client {
 	t.Helper()
 	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight, Overload: mux.FailFast})
@@ -77,20 +77,20 @@ func muxClient(t *testing.T, addr net.Addr) echoservice.Client {
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
 }
 
-// pooledClient makes a client with a connection for each call under way.
+// pooledClient makes a client with a connection for each call in flight.
 func pooledClient(t *testing.T, addr net.Addr) echoservice.Client {
 	t.Helper()
 	return harness.EchoClient(t, harness.Kiteline, addr, client.WithRPCTimeout(deadline))
 }
 
-// outcome is what the calls of one client came to.
+// outcome counts how the calls of one client ended.
 type outcome struct {
 	mu       sync.Mutex
-	answered []time.Duration // guarded by mu: how long those took
+	answered []time.Duration // guarded by mu: the times of those
 	failed   int             // guarded by mu
-	refused  []time.Duration // guarded by mu: how long those took that failed because of the limits
+	refused  []time.Duration // guarded by mu: the times of calls that limits refused
 	slowest  time.Duration   // guarded by mu: of all
-	untyped  error           // guarded by mu: one that should not be
+	untyped  error           // guarded by mu: an unexpected error
 }
 
 func (o *outcome) call(stub echoservice.Client) error {
@@ -152,7 +152,7 @@ func (o *outcome) check(t *testing.T, name string) {
 	}
 }
 
-// recovery returns after how long calls take about as long as they take the server.
+// recovery returns the time until calls take about as long as their handlers.
 func recovery(t *testing.T, stub echoservice.Client) time.Duration {
 	t.Helper()
 	const inARow = 10

@@ -31,10 +31,10 @@ var serverOptions = map[string]func(n int) server.Option{
 	},
 }
 
-// slotTime is how long a call has one of the slots that a server's handlers share.
+// slotTime is how long a call occupies one of the slots that a server's handlers share.
 const slotTime = 10 * time.Millisecond
 
-// scarce returns a handler whose calls need one of a few slots: a server of n can bear n/slotTime.
+// scarce returns a handler whose calls need one of n slots: such a server can bear n/slotTime.
 func scarce(n int) func(context.Context, *echo.EchoRequest) (*echo.EchoResponse, error) {
 	slots := make(chan struct{}, n)
 	return func(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
@@ -45,9 +45,9 @@ func scarce(n int) func(context.Context, *echo.EchoRequest) (*echo.EchoResponse,
 	}
 }
 
-// serve is the role of an echo server, which answers questions about itself. Its arguments are
-// name=number: descriptors, slots, loopback to listen on all of 127.0.0.0/8 and take so many
-// milliseconds for a call, or one of serverOptions.
+// serve is the role of an echo server that answers questions about itself. Its arguments are
+// name=number: descriptors; slots; loopback, to listen on all of 127.0.0.0/8 and take that many
+// milliseconds for a call; or one of serverOptions.
 func serve(t *testing.T, role *harness.Role) {
 	var opts []server.Option
 	service := new(harness.Service)
@@ -93,7 +93,7 @@ func serve(t *testing.T, role *harness.Role) {
 			role.Say("%d", runtime.NumGoroutine())
 		case "heap":
 			role.Say("%d", harness.LiveHeap())
-		case "peak": // of the memory that the process has had, since the last time it was asked
+		case "peak": // of the process's memory since the last such question
 			role.Say("%d", peakMemory(t))
 		case "logged":
 			role.Say("%d", len(logs.Matching(words[1])))
@@ -127,7 +127,8 @@ func peakMemory(t *testing.T) int64 {
 			break
 		}
 	}
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // without it the peak stays, which is no less strict
+	// Without the reset the peak stays, which is no less strict.
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	return peak << 10
 }
 

@@ -23,7 +23,7 @@ import (
 // what the runtime and Kitex keep.
 const smallMemory = 8 << 20
 
-// attack is what sick or hostile clients do to a server, and what it may cost.
+// attack is what faulty or hostile clients do to a server, and what it may cost.
 type attack struct {
 	name   string
 	server []string // the server's arguments
@@ -32,8 +32,8 @@ type attack struct {
 	memory int64 // bound on the server's live memory while it lasts, beyond what it had
 }
 
-// run measures a bystander without the attack and under it, and the server's memory after that for
-// as long as it lasts.
+// run measures a bystander without the attack and under it, and then the server's memory for as
+// long as the attack lasts.
 func (a attack) run(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")
@@ -72,9 +72,11 @@ func closers(all []net.Conn) func() {
 	}
 }
 
-// Clients that read a kilobyte a second of replies that are large hold their reply, and nobody up.
+// Clients that read a kilobyte a second of large replies keep their reply in memory, and delay no
+// other client.
 func TestSlowReaders(t *testing.T) {
-	const clients, bytes, block = 10, 6 << 20, 8 << 20 // the reply is in a block of the pools, whose sizes are powers of two
+	// The reply is in a block of the pools, whose sizes are powers of two.
+	const clients, bytes, block = 10, 6 << 20, 8 << 20
 	attack{
 		name: "readers at 1 KiB/s", server: []string{"timeout-ms=60000"}, lasts: scale(time.Second, 15*time.Second), memory: clients*(bytes+block) + smallMemory,
 		start: func(t *testing.T, addr net.Addr) func() {
@@ -99,7 +101,7 @@ func TestSlowReaders(t *testing.T) {
 	}.run(t)
 }
 
-// dialNarrow connects with as small a receive buffer as there is.
+// dialNarrow connects with the smallest receive buffer possible.
 func dialNarrow(t *testing.T, addr net.Addr) net.Conn {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -129,7 +131,7 @@ func trickle(c net.Conn, stop <-chan struct{}) {
 	}
 }
 
-// A reader so slow that it does not take 256 KiB within the write time-out loses its connection.
+// A reader so slow that it does not take 256 KiB within the write timeout loses its connection.
 func TestSlowReaderIsCutOff(t *testing.T) {
 	const timeout = 500 * time.Millisecond
 	promise.Among(t)
@@ -149,13 +151,14 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	checkTime(t, "reader at 1 KiB/s: cut off after the write time-out of 500ms", took, timeout+500*time.Millisecond)
 }
 
-// Clients that send without end to handlers that are slow are held back by TCP. On one connection
-// requests are handled one by one, on the other as many at a time as a server allows.
+// TCP holds back clients that send without end to slow handlers. On one connection requests are
+// handled one by one, on the other as many at a time as a server allows.
 func TestFastSenders(t *testing.T) {
 	const payload = 4 << 10
 	framed := [][]byte{delayedFrame(t, 100, payload)}
 	var multi [][]byte
-	for delayMillis := scale(500, 1500); delayMillis < scale(1200, 2900); delayMillis += 10 { // lest all are over at the same time
+	// Different delays, so that the calls do not all end at the same time.
+	for delayMillis := scale(500, 1500); delayMillis < scale(1200, 2900); delayMillis += 10 {
 		multi = append(multi, multiplexed(delayedFrame(t, int32(delayMillis), payload)))
 	}
 	const handlers = 1024 // muxserver.Config.MaxHandlersPerConn
@@ -212,16 +215,16 @@ func delayedFrame(t testing.TB, delayMillis int32, payload int) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
-// multiplexed makes a TTHeader frame of a framed call, with the flag that has its server answer out
-// of order.
+// multiplexed makes a TTHeader frame of a framed call, with the flag that makes its server answer
+// out of order.
 func multiplexed(framed []byte) []byte {
-	const headerBytes = 14 // what follows the length, of the shortest header
+	const headerBytes = 14 // after the length, in the shortest header
 	b := binary.BigEndian.AppendUint32(nil, uint32(headerBytes+len(framed)-4))
 	b = append(b, 0x10, 0x00, 0x00, 0x01, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0)
 	return append(b, framed[4:]...)
 }
 
-// A header that announces 2 GiB gets the memory of what comes, not of what it says.
+// A header that announces 2 GiB gets memory for what comes, not for what it announces.
 func TestHugeAnnouncement(t *testing.T) {
 	const clients, sent = 100, 64 << 10
 	framed, ttheader := harness.EchoFrame(t, "huge")[:40], multiplexed(harness.EchoFrame(t, "huge"))[:40]
@@ -235,7 +238,7 @@ func TestHugeAnnouncement(t *testing.T) {
 				for range clients {
 					c := harness.Dial(t, addr)
 					open = append(open, c)
-					_, _ = c.Write(message) // the server may be right to close at once
+					_, _ = c.Write(message) // the server may rightly close at once
 				}
 			}
 			return closers(open)
@@ -243,7 +246,7 @@ func TestHugeAnnouncement(t *testing.T) {
 	}.run(t)
 }
 
-// Half a frame holds a goroutine until the read time-out, at most, and its connection ends then.
+// Half a frame holds a goroutine at most until the read timeout, and then its connection ends.
 func TestHalfSentFrames(t *testing.T) {
 	clients, timeout := scale(500, 10_000), scale(500*time.Millisecond, 15*time.Second)
 	alone(t)
@@ -264,7 +267,7 @@ func TestHalfSentFrames(t *testing.T) {
 		}
 		waiting.Go(func() {
 			defer c.Close()
-			_, _ = io.Copy(io.Discard, c) // to the end of the connection, whatever is said before
+			_, _ = io.Copy(io.Discard, c) // until the connection ends, whatever comes before
 			took := time.Since(began)
 			mu.Lock()
 			defer mu.Unlock()
@@ -287,10 +290,10 @@ func TestHalfSentFrames(t *testing.T) {
 	checkP99(t, fmt.Sprintf("%d half-sent frames", clients), baseline, attacked)
 }
 
-// workersKept is how many idle workers a group keeps, and a little.
+// workersKept is how many idle workers a group keeps, with a small margin.
 const workersKept = 16
 
-// dialPatiently connects without a deadline: many are to come.
+// dialPatiently connects without a deadline, because many connections are to come.
 func dialPatiently(t *testing.T, addr net.Addr) net.Conn {
 	t.Helper()
 	var d net.Dialer

@@ -14,14 +14,14 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
-// A client keeps its connections for longer than its server does, and calls when the server is
-// about to close them, has just done so, or does so that moment: no call on a shared connection
-// fails for it.
+// A client keeps its connections for longer than its server does. It calls when the server is about
+// to close them, has just done so, or does so at that moment: no call on a shared connection fails
+// for that reason.
 //
-// A pooled connection has no sign on the wire by which a server could say that it is about to
+// A pooled connection has no sign on the wire by which a server could announce that it is about to
 // close. A request that crosses the FIN is lost, as with every other transport of Kitex's; the
 // client cannot tell it from one that was handled. The calls here begin within 20 ms around that
-// moment, so that those of 20 µs are one in a thousand. Two may fail.
+// moment, so those within 20 µs of it are one in a thousand. Two may fail.
 func TestStaleConnections(t *testing.T) {
 	if !long {
 		t.Skip("what it looks for happens once in hundreds or thousands of calls: -tags hardening")
@@ -44,8 +44,8 @@ func TestStaleConnections(t *testing.T) {
 								t.Logf("a call: %v", err)
 							}
 						}
-						// From a little before the server's time to a little after the latest it
-						// may take.
+						// From a little before the server's time to a little after the latest time
+						// at which it may close.
 						<-time.After(timeout - timeout/20 + rand.N(timeout/5))
 					}
 				})

@@ -23,20 +23,20 @@ const (
 	racingTimeout = 2 * time.Millisecond
 	racingConns   = 64
 
-	// racingLate is how much later than its time-out a read may return: what a scheduler with all
-	// those reads to run may take.
+	// racingLate is how much later than its timeout a read may return: the time that a scheduler
+	// with all those reads to run may take.
 	racingLate = 100 * time.Millisecond
 )
 
-// race is what reads came to whose time-outs raced with their data.
+// race counts the results of reads whose timeouts raced with their data.
 type race struct {
 	reads, timeouts, early atomic.Int64
-	latest                 atomic.Int64 // nanoseconds after the time-out
-	collected              atomic.Int64 // connections that nothing refers to any more
+	latest                 atomic.Int64 // nanoseconds after the timeout
+	collected              atomic.Int64 // connections that are no longer referred to
 }
 
-// A read whose time-out passes at about the moment that its data comes returns either: no time-out
-// is early, none is missed, no byte is lost, and no timer stays.
+// A read whose timeout passes at about the moment when its data comes returns either: no timeout is
+// early, none is missed, no byte is lost, and no timer stays.
 func TestTimeoutsRaceWithData(t *testing.T) {
 	reads := scale(20_000, 1_000_000)
 	promise.Alone(t)
@@ -93,7 +93,7 @@ func (r *race) connect(t *testing.T, group *conn.Group, ln net.Listener) (*conn.
 	return c, peer
 }
 
-// read reads the numbers 0, 1, ... until it has tried n times, by the methods that there are.
+// read reads the numbers 0, 1, ... until it has tried n times, by either method at random.
 func (r *race) read(c *conn.Conn, n int64) error {
 	if err := c.SetReadTimeout(racingTimeout); err != nil {
 		return err
@@ -137,7 +137,7 @@ func (r *race) readOne(c *conn.Conn) (p []byte, timedOut bool, err error) {
 	return nil, true, nil
 }
 
-// writeAtTimeouts writes the numbers 0, 1, ... at intervals of about the time-out, until the other
+// writeAtTimeouts writes the numbers 0, 1, ... at intervals of about the timeout, until the other
 // end closes.
 func writeAtTimeouts(c net.Conn) {
 	defer c.Close()
