@@ -75,13 +75,14 @@ func TestResetDuringHandler(t *testing.T) {
 	checkLogs(t, logs)
 }
 
-// A client that sends requests and does not read the replies, never or no more, costs its own
-// connection: the write times out and the connection ends.
+// A client that sends requests and does not read the replies, from the start or after some, costs
+// its own connection: the write times out and the connection ends.
 func TestPeerThatDoesNotRead(t *testing.T) {
-	const timeout, stall = 600 * time.Millisecond, 60 * time.Millisecond // far apart, for busy machines
+	// The two are far apart, for busy machines.
+	const timeout, stall = 600 * time.Millisecond, 60 * time.Millisecond
 	tests := []struct {
 		name   string
-		stalls int // how often the peer lets the server wait for less than its time-out, and reads again
+		stalls int // waits of the server shorter than its timeout, after which the peer reads
 	}{
 		{"from the start", 0},
 		{"after a stall", 1},
@@ -118,7 +119,7 @@ func sendUntilClosed(c net.Conn, frame []byte) error {
 	}
 }
 
-// Connections that come and go without a word leave nothing behind.
+// Connections that come and go without a byte leave nothing behind.
 func TestSilentConnections(t *testing.T) {
 	const connections = 200
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))

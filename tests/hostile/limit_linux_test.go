@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitMemory ends this process if it reserves much memory. The race detector reserves more by
-// itself.
+// limitMemory ends this process if it reserves much memory. The race detector itself reserves more.
 func limitMemory(t *testing.T) {
 	debug.SetMemoryLimit(256 << 20)
 	if raceEnabled {

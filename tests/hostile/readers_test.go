@@ -21,25 +21,25 @@ import (
 	"github.com/kiteline/kiteline/transport"
 )
 
-// What reads a server's messages, or a client's.
+// The readers of a server's messages, or a client's.
 const (
 	readsCompiled   = "compiled"       // a program made from the type's tags
 	readsFast       = "FastCodec"      // the type's generated code
 	readsFrugal     = "frugal"         // frugal, as with kitex -no-fast-api
 	readsJSON       = "generic-JSON"   // Kitex's generic calls
-	readsDynamic    = "dynamicgo-JSON" // those with dynamicgo
-	readsMap        = "generic-map"    // those whose values are maps
+	readsDynamic    = "dynamicgo-JSON" // Kitex's generic calls with dynamicgo
+	readsMap        = "generic-map"    // Kitex's generic calls whose values are maps
 	readsBinary     = "generic-binary" //
 	readsByHand     = "hand-written"   // code that is not generated
 	readsKitexCodec = "no-checks"      // Kitex's codec alone
 	echoIDL         = "../../idl/echo.thrift"
 )
 
-// allReaders has every way to read that the suites check messages for.
+// allReaders has every reader that the suites check messages for.
 var allReaders = []string{readsCompiled, readsFast, readsFrugal, readsJSON, readsDynamic, readsMap, readsByHand}
 
-// newServer returns what makes a server whose Echo answers with the message that it gets, which is
-// read that way.
+// newServer returns a function that makes a server. Its Echo answers with the message that it gets.
+// reads says what reads the message.
 func newServer(t *testing.T, reads string) func(...server.Option) server.Server {
 	switch reads {
 	case readsCompiled:
@@ -47,7 +47,8 @@ func newServer(t *testing.T, reads string) func(...server.Option) server.Server 
 	case readsKitexCodec:
 		return func(opts ...server.Option) server.Server {
 			suite := server.WithSuite(transport.NewServerSuite(transport.WithKitexCodec()))
-			return harness.NewEcho(new(harness.Service))(append(opts, suite)...) // the later suite wins
+			// The later suite wins.
+			return harness.NewEcho(new(harness.Service))(append(opts, suite)...)
 		}
 	case readsFrugal:
 		return func(opts ...server.Option) server.Server { return frugalservice.NewServer(new(frugalEcho), opts...) }
@@ -70,7 +71,7 @@ func newServer(t *testing.T, reads string) func(...server.Option) server.Server 
 	}
 }
 
-// newGeneric returns how generic calls are read.
+// newGeneric returns the generic of a reader.
 func newGeneric(t *testing.T, reads string) generic.Generic {
 	t.Helper()
 	provide := generic.NewThriftFileProvider
@@ -97,7 +98,7 @@ func newGeneric(t *testing.T, reads string) generic.Generic {
 	return g
 }
 
-// newMethodServer returns what makes a server of Echo alone.
+// newMethodServer returns a function that makes a server of Echo alone.
 func newMethodServer(t *testing.T, handler serviceinfo.MethodHandler, newArgs func() any) func(...server.Option) server.Server {
 	return func(opts ...server.Option) server.Server {
 		info := *echoservice.NewServiceInfo()
@@ -133,7 +134,7 @@ func callBriefly(cli echoservice.Client) error {
 	return nil
 }
 
-// newCaller returns what calls Echo of a server and reads its reply that way.
+// newCaller returns a function that calls Echo on a server. reads says what reads the reply.
 func newCaller(t *testing.T, reads string, tr harness.Transport, addr net.Addr, opts ...client.Option) func() error {
 	t.Helper()
 	ctx := context.Background()

@@ -20,26 +20,26 @@ const (
 	readTimeout = 100 * time.Millisecond
 )
 
-// request is what an attacker sends. The server has to close the connection, if
-// need be after its read timeout.
+// request is what an attacker sends. The server must close the connection, if necessary after its
+// read timeout.
 type request struct {
 	name  string
 	bytes func(t testing.TB) []byte
 	after after
 }
 
-// after says what becomes of a request.
+// after says what happens after a request.
 type after int
 
 const (
 	closes after = iota // the server closes the connection
-	keeps               // Kitex waits for more, without a time-out, until the client closes
+	keeps               // Kitex waits without a timeout until the client closes
 )
 
 func fixed(b ...byte) func(testing.TB) []byte { return func(testing.TB) []byte { return b } }
 func text(s string) func(testing.TB) []byte   { return fixed([]byte(s)...) }
 
-// changed is a good call in a frame with something else at an offset.
+// changed is a valid call in a frame with other bytes at an offset.
 func changed(offset int, b ...byte) func(testing.TB) []byte {
 	return func(t testing.TB) []byte {
 		frame := harness.EchoFrame(t, "hello")
@@ -48,7 +48,7 @@ func changed(offset int, b ...byte) func(testing.TB) []byte {
 	}
 }
 
-// ttheader is a TTHeader frame whose first bytes are given and whose payload is missing.
+// ttheader is a TTHeader frame with the given first bytes and without its payload.
 func ttheader(size uint32, flags uint16, headerWords uint16, rest ...byte) func(testing.TB) []byte {
 	return func(testing.TB) []byte {
 		b := binary.BigEndian.AppendUint32(nil, size)
@@ -117,7 +117,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// send returns an error unless the server closes the connection, or does not wait for that.
+// send returns an error unless the server closes the connection. Without await it does not wait for
+// that.
 func send(addr net.Addr, sent []byte, await bool) error {
 	c, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
@@ -140,8 +141,8 @@ func send(addr net.Addr, sent []byte, await bool) error {
 	return nil
 }
 
-// checkLogs fails the test for a panic, and for more of Kiteline's lines than one of a class and
-// second. Kitex's own handler logs each failed request; how often is Kitex's to say.
+// checkLogs fails the test for a panic, and for more of Kiteline's lines than one of each class a
+// second. Kitex's own handler logs each failed request; this test does not limit that.
 func checkLogs(t *testing.T, logs *harness.Logs) {
 	t.Helper()
 	if panics := logs.Matching("panic"); len(panics) > 0 {

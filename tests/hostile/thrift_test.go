@@ -12,7 +12,7 @@ type form struct {
 	name    string
 	of      func(message []byte) []byte
 	many    bool // the connection goes on
-	answers bool // it is known where the message ends, so that its end is never waited for
+	answers bool // the message's end is known, and is never waited for
 }
 
 var forms = []form{
@@ -24,17 +24,18 @@ var forms = []form{
 	{"framed, multiplexed", framedMultiplexed, true, true},
 }
 
-// messagesFor returns the messages that a reader gets in a form: all of them, if the tests are to
-// be long; otherwise all in one form, and those that have killed servers in the others.
+// messagesFor returns the messages that a reader gets in a form: all of them with -long; otherwise
+// all in one form, and in the others those that have killed servers.
 func messagesFor(reader, form int) []hostileMessage {
 	var chosen []hostileMessage
 	for _, m := range hostileMessages {
 		switch reads := allReaders[reader]; {
-		case m.declared && reads == readsByHand: // a message like any other to code that looks at its types
+		// Code that checks a message's types sees a normal message.
+		case m.declared && reads == readsByHand:
 			continue
-		case m.required && reads == readsDynamic: // which does not ask for them
+		case m.required && reads == readsDynamic: // it does not ask for them
 			continue
-		case m.skipped && skipsOthers(reads): // a call like any other to it
+		case m.skipped && skipsOthers(reads): // it sees a normal call
 			continue
 		}
 		if long || form == reader%len(forms) || m.kills {
@@ -44,14 +45,14 @@ func messagesFor(reader, form int) []hostileMessage {
 	return chosen
 }
 
-// skipsOthers reports whether the code that reads this way skips a field of another type than
-// declared, as all that Kitex's generator makes does.
+// skipsOthers reports whether the reader skips a field of a type other than declared, as all code
+// of Kitex's generator does.
 func skipsOthers(reads string) bool {
 	return reads == readsCompiled || reads == readsFast || reads == readsFrugal
 }
 
-// TestThrift attacks servers that have our codec, whatever reads their messages, in every form that
-// a message can have.
+// TestThrift attacks servers with our codec and every reader, in every form that a message can
+// have.
 func TestThrift(t *testing.T) {
 	for i, reads := range allReaders {
 		t.Run(reads, func(t *testing.T) {
@@ -82,7 +83,7 @@ func (v *victim) attackWith(t *testing.T, messages []hostileMessage, form form) 
 	})
 }
 
-// TestThriftFramings has bytes on a connection lie about lengths and kinds.
+// TestThriftFramings sends bytes that lie about lengths and kinds.
 func TestThriftFramings(t *testing.T) {
 	v := newVictim(t, readsCompiled)
 	for _, f := range framings {
@@ -91,13 +92,14 @@ func TestThriftFramings(t *testing.T) {
 }
 
 // attackByGrowth sends a frame of the greatest length whose elements would take hundreds of times
-// of it in memory.
+// its length in memory.
 func (v *victim) attackByGrowth(t *testing.T) {
 	const n = 16_000_000
 	v.attack(t, framed(thriftMessage(call, "Echo", inMessage(1, field(tList, 15, list(tStruct, n, zeros(n)...)...)))), false)
 }
 
-// sendUnknown has a message whose fields no reader knows take little memory, and be answered.
+// sendUnknown checks that a message whose fields no reader knows takes little memory, and is
+// answered.
 func (v *victim) sendUnknown(t *testing.T) {
 	const n = 1_000_000
 	body := cat(field(tList, 99, list(tStruct, n, zeros(n)...)...), []byte{0})
@@ -111,11 +113,12 @@ func (v *victim) sendUnknown(t *testing.T) {
 	}
 }
 
-// sendGood has what a server is to take for a message still be one: the attacks are no better than
-// the calls they are made of.
+// sendGood checks that valid messages are still accepted: the attacks prove no more than the calls
+// that they are made of.
 func (v *victim) sendGood(t *testing.T, reads string) {
 	good := thriftMessage(call, "Echo", inMessage(1, nested(60)))
-	if reads == readsCompiled { // Kitex's readers know no UUID, nor fields of other types than declared
+	// Kitex's readers know no UUID, nor fields of types other than declared.
+	if reads == readsCompiled {
 		good = thriftMessage(call, "Echo", inMessage(1, field(tUUID, 99, zeros(16)...), nested(60), field(tBool, 1, 1)))
 	}
 	for _, form := range forms {
@@ -126,8 +129,8 @@ func (v *victim) sendGood(t *testing.T, reads string) {
 	}
 }
 
-// TestThriftKitexCodec has Kitex's codec read: the transport's limit for messages holds all the
-// same. What that codec takes for a method's name it takes before it reads.
+// TestThriftKitexCodec lets Kitex's codec read: the transport's limit for messages still holds.
+// That codec takes memory for a method's name before it reads the name.
 func TestThriftKitexCodec(t *testing.T) {
 	v := newVictim(t, readsKitexCodec)
 	for _, f := range framings {

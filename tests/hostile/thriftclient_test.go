@@ -19,8 +19,8 @@ import (
 	"github.com/kiteline/kiteline/transport"
 )
 
-// TestThriftReplies has clients get what a server must not send, whatever reads it: the call fails
-// with an error that says what was wrong, and the next one, which is answered well, does not.
+// TestThriftReplies sends clients replies that a server must not send, for every reader: the call
+// fails with an error that says what was wrong, and the next one, with a valid reply, succeeds.
 func TestThriftReplies(t *testing.T) {
 	good := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	forms := []struct {
@@ -44,7 +44,7 @@ func TestThriftReplies(t *testing.T) {
 						continue // as in messagesFor
 					}
 					if m.skipped && skipsOthers(reads) {
-						continue // the reply is one like any other to it
+						continue // the reader sees a normal reply
 					}
 					answers <- form.of(thriftMessage(reply, "Echo", m.body(0)))
 					checkRefused(t, reads, m.name, call(), form.protocol)
@@ -69,12 +69,12 @@ func answerWith(c *net.TCPConn, replies <-chan []byte) {
 	}
 	answer := <-replies
 	copySequence(answer, request[:n])
-	_, _ = c.Write(answer) // it fails if the client has had enough
+	_, _ = c.Write(answer) // fails if the client has closed
 	_ = c.CloseWrite()
 	_, _ = io.Copy(io.Discard, c)
 }
 
-// copySequence gives a message the sequence ID of another, behind the name Echo in both.
+// copySequence gives a message the sequence ID of another. It is after the name Echo in both.
 func copySequence(to, from []byte) {
 	name := str("Echo")
 	at, source := index(to, name), index(from, name)
@@ -83,9 +83,9 @@ func copySequence(to, from []byte) {
 	}
 }
 
-// checkRefused fails the test unless err says what was wrong with a message. What Kitex's readers
-// find themselves has errors of Kitex's. Of an unframed message whose end is missing the end of the
-// connection is the first thing that is wrong.
+// checkRefused fails the test unless err says what was wrong with a message. For what Kitex's
+// readers find themselves the errors are Kitex's. In an unframed message without its end, the first
+// fault is the end of the connection.
 func checkRefused(t *testing.T, reads, name string, err error, form kitextransport.Protocol) {
 	t.Helper()
 	switch {
@@ -97,8 +97,8 @@ func checkRefused(t *testing.T, reads, name string, err error, form kitextranspo
 	}
 }
 
-// TestThriftReplyCutShort has the connection end inside a reply: the call fails as with Kitex's
-// codec, for the connection's sake where that is what Kitex says.
+// TestThriftReplyCutShort ends the connection inside a reply: the call fails as with Kitex's codec,
+// and blames the connection where Kitex does.
 func TestThriftReplyCutShort(t *testing.T) {
 	for _, form := range []struct {
 		name     string
@@ -110,7 +110,7 @@ func TestThriftReplyCutShort(t *testing.T) {
 		{"TTHeader", kitextransport.TTHeader, inTTHeader},
 	} {
 		t.Run(form.name, func(t *testing.T) {
-			var blamed [2]bool // the message, not the connection
+			var blamed [2]bool // true: the message is blamed, not the connection
 			for i, opts := range [][]transport.Option{nil, {transport.WithKitexCodec()}} {
 				whole := form.of(thriftMessage(reply, "Echo", inMessage(0)))
 				replies := make(chan []byte, 1)

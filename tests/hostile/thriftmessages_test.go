@@ -28,8 +28,8 @@ func pairs(key, value byte, n int, v ...byte) []byte {
 	return append(append([]byte{key, value}, be32(n)...), v...)
 }
 
-// inMessage returns what is around fields of a Message in the arguments of Echo, and in its result:
-// the first field of a struct that is the field id of another.
+// inMessage returns the bytes around fields of a Message, in the arguments of Echo and in its
+// result: the Message is the first field of a struct that is the field id of another.
 func inMessage(id int, fields ...[]byte) []byte {
 	message := cat(field(tString, 1, str("text")...), cat(fields...), []byte{0})
 	return cat(field(tStruct, id, field(tStruct, 1, message...)...), []byte{0}, []byte{0})
@@ -40,17 +40,17 @@ func thriftMessage(kind byte, method string, body []byte) []byte {
 	return cat([]byte{0x80, 1, 0, kind}, str(method), be32(1), body)
 }
 
-// hostileMessage is what nobody sends who means well: the fields of a Message, or the
-// arguments or the result as a whole.
+// hostileMessage is a message that no honest peer sends: the fields of a Message, or the arguments
+// or the result as a whole.
 type hostileMessage struct {
 	name   string
 	fields []byte
 	whole  []byte // instead of fields
 
-	kills    bool // it, or its like, has ended processes
+	kills    bool // this message, or one like it, has ended processes
 	declared bool // only code that knows the declared types can tell
 	required bool // only code that asks for required fields can tell
-	skipped  bool // generated code skips it, as a field that it does not know
+	skipped  bool // generated code skips it like an unknown field
 }
 
 // body returns the arguments of Echo, whose first field has ID 1, or its result, with ID 0.
@@ -72,25 +72,25 @@ func cutTo(n int, fields ...[]byte) []byte {
 	return b[:len(b)-3-n]
 }
 
-// nested returns n structs inside one another as field 99, which nobody knows.
+// nested returns n nested structs as field 99, which no reader knows.
 func nested(n int) []byte {
 	return append(bytes.Repeat(field(tStruct, 99), n), zeros(n)...)
 }
 
-// replies returns Messages n deep, each in the list of replies of the one before.
+// replies returns n nested Messages, each in the list of replies of the one around it.
 func replies(n int) []byte {
 	open := cat(field(tList, 15, list(tStruct, 1)...), field(tString, 1, str("t")...))
 	return append(bytes.Repeat(open, n), zeros(n)...)
 }
 
-// lists returns n lists inside one another as field 99.
+// lists returns n nested lists as field 99.
 func lists(n int) []byte {
 	return cat(field(tList, 99), bytes.Repeat(list(tList, 1), n), list(tByte, 0))
 }
 
-// hostileMessages is what has killed servers, or misled their readers, and the like of it.
+// hostileMessages has messages that have killed servers or misled their readers, and similar ones.
 var hostileMessages = []hostileMessage{
-	// Counts that the bytes do not bear out.
+	// Counts that exceed the bytes.
 	{name: "list of structs, 2^31-1", kills: true, fields: field(tList, 15, list(tStruct, huge)...)},
 	{name: "list of strings, 2^31-1", fields: field(tList, 4, list(tString, huge)...)},
 	{name: "set of i64, 2^31-1", fields: field(tSet, 5, list(tI64, huge)...)},
@@ -129,7 +129,7 @@ var hostileMessages = []hostileMessage{
 	{name: "unknown lists 200,000 deep", fields: lists(200_000)},
 	{name: "unknown maps 100 deep", fields: cat(field(tMap, 99), bytes.Repeat(cat(pairs(tByte, tMap, 1), []byte{1}), 100), pairs(tByte, tByte, 0))},
 
-	// Types that are none, or others than declared.
+	// Invalid types, or types other than declared.
 	{name: "field of type 1", fields: field(1, 99, 0)},
 	{name: "field of type 5", fields: field(5, 99, 0)},
 	{name: "field of type 17", fields: field(17, 99, zeros(16)...)},
@@ -153,7 +153,7 @@ var hostileMessages = []hostileMessage{
 	{name: "many pairs of bools for strings", declared: true, fields: field(tMap, 6, pairs(tBool, tBool, 1_000_000, zeros(2_000_000)...)...)},
 	{name: "map of bytes for strings", declared: true, fields: field(tMap, 6, pairs(tByte, tByte, 4, cat(be32(huge), be32(huge))...)...)},
 
-	// Ends that come too soon, or too late.
+	// Ends that come too early or too late.
 	{name: "scalar cut short", whole: cutTo(2, field(tI64, 8, zeros(8)...))},
 	{name: "unknown map cut short in its last value", whole: cutTo(1, field(tMap, 99, pairs(tString, tI64, 1, cat(str("key"), zeros(8))...)...))},
 	{name: "field without ID", whole: cutTo(1, field(tI32, 8))},
@@ -165,14 +165,14 @@ var hostileMessages = []hostileMessage{
 	{name: "required field of another type", declared: true, required: true, whole: cat(field(tStruct, 1, field(tStruct, 1, field(tI32, 1, zeros(5)...)...)...), []byte{0, 0})},
 }
 
-// confusion returns a list of bytes that are structs to who reads what was declared.
+// confusion returns a list of bytes that are structs to a reader that follows the declaration.
 func confusion(fields []byte) []byte {
 	message := cat(field(tString, 1, str("text")...), fields, []byte{0})
 	return list(tByte, len(message), append(message, zeros(len(message))...)...)
 }
 
-// confused returns arguments, or a result, whose struct is a list of bools that is one of a struct
-// with fields in a Message to a reader that does not look at the list's type.
+// confused returns arguments, or a result, with a list of bools in the place of the struct. To a
+// reader that does not look at the list's type its bytes are a struct with fields in a Message.
 func confused(fields []byte) []byte {
 	rest := cat([]byte{0, 1}, fields)
 	for byte(len(rest)) != tStruct { // the count's last byte, as a type
@@ -229,14 +229,14 @@ func multiplexed(message []byte) []byte      { return ttheaderOf(1, message) }
 
 func framedMultiplexed(message []byte) []byte { return ttheaderOf(1, framed(message)) }
 
-// resized returns a good call in a TTHeader frame that says it has n more bytes than it has.
+// resized returns a valid call in a TTHeader frame that announces n bytes more than it has.
 func resized(n int) []byte {
 	b := inTTHeader(thriftMessage(call, "Echo", inMessage(1)))
 	binary.BigEndian.PutUint32(b, uint32(int(binary.BigEndian.Uint32(b))+n))
 	return b
 }
 
-// index returns where the bytes behind part are in b, -1 if it has no such part.
+// index returns the offset in b after part, or -1 if b does not contain part.
 func index(b, part []byte) int {
 	if i := bytes.Index(b, part); i >= 0 {
 		return i + len(part)

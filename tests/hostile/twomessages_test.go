@@ -22,10 +22,10 @@ import (
 	"github.com/kiteline/kiteline/transport"
 )
 
-// userCodec is a payload codec of the user's.
+// userCodec is a payload codec of the user.
 type userCodec struct{ remote.PayloadCodec }
 
-// payloadCodecs are what may read the payload of a frame, as options after the suite.
+// payloadCodecs are the codecs that may read the payload of a frame, as options after the suite.
 func payloadCodecs() []struct {
 	name    string
 	server  []server.Option
@@ -58,7 +58,7 @@ func payloadCodecs() []struct {
 }
 
 // TestTwoCallsInAFrame sends a server a frame with two calls inside, on a connection of its own and
-// on one that calls share: neither is handled, whatever codec reads them.
+// on a shared one: neither call is handled, whatever codec reads them.
 func TestTwoCallsInAFrame(t *testing.T) {
 	one := framed(thriftMessage(call, "Echo", inMessage(1)))
 	for _, c := range payloadCodecs() {
@@ -87,8 +87,8 @@ func TestTwoCallsInAFrame(t *testing.T) {
 	}
 }
 
-// TestTwoRepliesInAFrame has every reply come twice in its frame: the call fails, whatever codec
-// reads it.
+// TestTwoRepliesInAFrame sends every reply twice in its frame: the call fails, whatever codec reads
+// it.
 func TestTwoRepliesInAFrame(t *testing.T) {
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	for _, c := range payloadCodecs() {
@@ -105,8 +105,8 @@ func TestTwoRepliesInAFrame(t *testing.T) {
 	}
 }
 
-// doubleReplies passes on what a client and a server send each other, each reply twice in its
-// frame.
+// doubleReplies passes on what a client and a server send each other, and puts each reply twice
+// into its frame.
 func doubleReplies(c *net.TCPConn, addr net.Addr) {
 	defer c.Close()
 	s, err := net.Dial(addr.Network(), addr.String())

@@ -19,8 +19,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// allowed is how many bytes a server may take for a hostile message besides those that it was sent,
-// its connection and what Kitex logs included.
+// allowed is how many bytes a server may take for a hostile message besides the bytes that it was
+// sent, including its connection and Kitex's log lines.
 const allowed = 64 << 10
 
 // TestRole plays the server that another test attacks.
@@ -28,8 +28,8 @@ func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": playServer})
 }
 
-// playServer serves with little memory; its argument says what reads its messages. The collector
-// runs between messages only, so that what pools keep is there for the next one.
+// playServer serves with little memory; its argument names the reader of its messages. The
+// collector runs only between messages, so that the contents of pools are there for the next one.
 func playServer(t *testing.T, r *harness.Role) {
 	limitMemory(t)
 	debug.SetGCPercent(-1)
@@ -48,7 +48,7 @@ func playServer(t *testing.T, r *harness.Role) {
 }
 
 // collectAbove is how much may be allocated between two collections: well below what limitMemory
-// leaves.
+// allows.
 const collectAbove = 64 << 20
 
 // allocated returns how many bytes this process has taken from its heap so far. It collects garbage
@@ -86,8 +86,8 @@ func newVictim(t *testing.T, reads string) *victim {
 	return v
 }
 
-// attack sends bytes, which must be answered with an exception or with the end of the connection;
-// then a good call must be answered. many says that the connection may go on.
+// attack sends bytes, which must be answered with an exception or with the end of the connection.
+// Then a valid call must be answered. many says that the connection may go on.
 func (v *victim) attack(t *testing.T, sent []byte, many bool) (answer []byte) {
 	t.Helper()
 	v.attackAtMost(t, sent, func() {
@@ -106,12 +106,12 @@ func (v *victim) attack(t *testing.T, sent []byte, many bool) (answer []byte) {
 }
 
 // attackAtMost fails the test if the server takes more than it may each time that f sends it the
-// message. What the process takes once, as the first memory of its pools, and what others take
-// meanwhile is no message's: the least of several times counts.
+// message. Memory that the process takes only once, such as the first memory of its pools, or for
+// other goroutines does not count for the message: the least of several attempts counts.
 func (v *victim) attackAtMost(t *testing.T, sent []byte, f func()) {
 	t.Helper()
 	const attempts = 50
-	bound := int64(allowed + 4*len(sent)) // frames, and the buffers that they came in
+	bound := int64(allowed + 4*len(sent)) // frames, and the buffers in which they came
 	least := int64(math.MaxInt64)
 	for range attempts {
 		before := v.AskNumber("allocated")
@@ -123,8 +123,8 @@ func (v *victim) attackAtMost(t *testing.T, sent []byte, f func()) {
 	t.Errorf("took %d bytes, want at most %d", least, bound)
 }
 
-// exchange sends bytes and returns what came back until the server closed the connection, or until
-// something came if the connection may go on.
+// exchange sends bytes and returns what came back until the server closed the connection, or, if
+// the connection may go on, until some bytes came.
 func exchange(addr net.Addr, sent []byte, many bool) ([]byte, error) {
 	c, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
@@ -134,7 +134,7 @@ func exchange(addr net.Addr, sent []byte, many bool) ([]byte, error) {
 	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
 		return nil, err
 	}
-	_, _ = c.Write(sent) // it fails if the server has had enough
+	_, _ = c.Write(sent) // fails if the server has closed
 	var answer []byte
 	buf := make([]byte, 4096)
 	for {

@@ -19,13 +19,13 @@ const (
 	onewaysPerCell = 8
 )
 
-// pair is who calls whom.
+// pair is a caller and the server that it calls.
 type pair struct {
 	client, server harness.Transport
 	network        string
 }
 
-// callPairs has Kiteline on at least one side of each.
+// callPairs are pairs with Kiteline on at least one side.
 var callPairs = []pair{
 	{harness.Kiteline, harness.Kiteline, "tcp"},
 	{harness.Kiteline, harness.Netpoll, "tcp"},
@@ -93,7 +93,7 @@ func callAll(cli echoservice.Client, calls int) error {
 }
 
 // checkOneway calls Notify, which Kitex does not wait for, and checks that each call arrives. The
-// client closes the connection right behind such a call (remotecli/conn_wrapper.go).
+// client closes the connection directly after such a call (remotecli/conn_wrapper.go).
 func checkOneway(t *testing.T, service *harness.Service, cli echoservice.Client) {
 	t.Helper()
 	before := service.Notified()

@@ -19,11 +19,11 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// muxInfoKey is what peers that share connections tell each other by, in a header's strings.
+// muxInfoKey is the header key by which peers that share connections recognise each other.
 const muxInfoKey = "kiteline-mux"
 
-// passedOn is what a gateway copies of a call: the strings of the request to the one that it makes
-// itself, and those of the reply to that to its own reply.
+// passedOn is what a gateway copies of a call: the strings of the request to the request that it
+// makes itself, and those of the reply to that to its own reply.
 type passedOn struct {
 	mu                sync.Mutex
 	forward, backward map[string]string // guarded by mu
@@ -93,8 +93,8 @@ func (l *lookout) count() int {
 	return l.seen
 }
 
-// gateways are who calls whom: a client, the gateway's server and its client, and the server behind
-// it.
+// gateways are the callers and servers in order: a client, the gateway's server and its client, and
+// the server behind it.
 func gateways() (all [][4]harness.Transport) {
 	for _, front := range []harness.Transport{harness.KitelineMux, harness.NetpollMux} {
 		for _, in := range []harness.Transport{harness.Kiteline, harness.Netpoll, harness.NetpollMux} {
@@ -108,10 +108,10 @@ func gateways() (all [][4]harness.Transport) {
 	return all
 }
 
-// A gateway that copies what it receives in headers, forwards and backwards, passes on nothing by
-// which Kiteline's peers know each other, whatever its neighbours are: no call fails, and what
-// reads headers on Kiteline sees nothing of it. A stock server sees it in the first request of each
-// connection of a client that shares, or of what was copied from that.
+// A gateway that copies what it receives in headers, forwards and backwards, does not pass on what
+// Kiteline's peers recognise each other by, whatever its neighbours are. No call fails, and code
+// that reads headers on Kiteline sees nothing of it. A stock server sees it in the first request of
+// each connection of a client that shares, or in what was copied from that.
 func TestGatewayCopiesHeaders(t *testing.T) {
 	t.Parallel()
 	for _, hops := range gateways() {
@@ -126,7 +126,7 @@ func TestGatewayCopiesHeaders(t *testing.T) {
 			}}, &atGateway, copying{})
 			front := harness.EchoClient(t, hops[0], gateway.Addr, client.WithTransportProtocol(transport.TTHeader),
 				client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithMetaHandler(&atFront))
-			// Stock clients that share lose connections where their first calls come in a burst.
+			// Stock clients that share lose connections if their first calls come in a burst.
 			for _, calls := range []int{1, gatewayCalls, gatewayCalls} {
 				callAtOnce(t, front, calls)
 			}
@@ -149,7 +149,7 @@ func TestGatewayCopiesHeaders(t *testing.T) {
 	}
 }
 
-// gatewayCalls is how many calls are under way at a time.
+// gatewayCalls is how many calls are in flight at a time.
 const gatewayCalls = 30
 
 // startLookout serves the echo service with meta handlers.
@@ -162,9 +162,9 @@ func startLookout(t *testing.T, tr harness.Transport, service *harness.Service, 
 	return harness.Start(t, harness.ServerConfig{Transport: tr, New: harness.NewEcho(service), Options: options, QuickStop: true})
 }
 
-// marksAt returns how often a server may see the key: on Kiteline never, and on a stock one in the
-// first request of each connection to any of the servers that requests have come through, where
-// clients share.
+// marksAt returns how often a server may see the key. On Kiteline it is never. A stock server may
+// see it in the first request of each connection to any of the servers that requests have come
+// through, where clients share.
 func marksAt(tr harness.Transport, shared bool, through ...*harness.Server) (most int) {
 	if tr == harness.Kiteline || !shared {
 		return 0
@@ -175,7 +175,7 @@ func marksAt(tr harness.Transport, shared bool, through ...*harness.Server) (mos
 	return most
 }
 
-// callAtOnce makes calls at the same time, none of which may fail.
+// callAtOnce makes simultaneous calls. None of them may fail.
 func callAtOnce(t *testing.T, cli echoservice.Client, calls int) {
 	t.Helper()
 	errs := make([]error, calls)

@@ -14,11 +14,11 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// muxCallers is how many calls a cell has under way, from the first on.
+// muxCallers is how many calls a cell has in flight, from the first on.
 const muxCallers = 200
 
-// muxPairs is every client with every server that Kiteline is on one side of, and that somebody
-// multiplexes with or could.
+// muxPairs are all clients with all servers, with Kiteline on one side and at least one side that
+// multiplexes or could.
 var muxPairs = []pair{
 	{harness.KitelineMux, harness.Kiteline, "tcp"},
 	{harness.KitelineMux, harness.Netpoll, "tcp"},
@@ -34,8 +34,8 @@ var muxPairs = []pair{
 	{harness.KitelineMux, harness.Netpoll, "unix"},
 }
 
-// Whoever multiplexes and whoever does not understand each other from the first call on, many at a
-// time: a client does not know what the server does before it answers.
+// Peers that multiplex and peers that do not understand each other from the first call on, many
+// calls at a time: a client does not know what the server does before it answers.
 func TestMultiplexing(t *testing.T) {
 	t.Parallel()
 	for _, p := range muxPairs {
@@ -52,7 +52,7 @@ func TestMultiplexing(t *testing.T) {
 				}
 				cli := harness.EchoClient(t, p.client, s.Addr, opts...)
 				if p.client == harness.NetpollMux {
-					// It opens connections that it forgets, if its first calls come at once
+					// It opens connections that it forgets if its first calls come at once
 					// (netpollmux/mux_pool.go, Get).
 					if err := harness.CallEcho(context.Background(), cli, 0); err != nil {
 						t.Fatal(err)
@@ -78,8 +78,8 @@ func TestMultiplexing(t *testing.T) {
 	}
 }
 
-// A call without a reply may be the first: it says nothing about the server, and the
-// calls after it have to find out.
+// A call without a reply may be the first: it says nothing about the server, and the calls after it
+// must find out.
 func TestMultiplexingOnewayFirst(t *testing.T) {
 	t.Parallel()
 	for _, serverOn := range []harness.Transport{harness.Kiteline, harness.Netpoll, harness.NetpollMux, harness.Gonet} {

@@ -14,15 +14,15 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// One port serves Thrift in every framing and gRPC at the same time: what a connection
-// speaks is detected by its first bytes (detection/server_handler.go).
+// One port serves Thrift in every framing and gRPC at the same time: the server detects a
+// connection's protocol by its first bytes (detection/server_handler.go).
 func TestOnePort(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.ServerConfig{
 		Transport: harness.Kiteline,
 		New: func(opts ...server.Option) server.Server {
 			kitex := server.NewServer(append(opts, server.WithCompatibleMiddlewareForUnary())...)
-			// Both services have a method Echo; calls that name no service are for this one.
+			// Both services have a method Echo; calls without a service's name are for this one.
 			if err := echoservice.RegisterService(kitex, new(harness.Service), server.WithFallbackService()); err != nil {
 				t.Fatal(err)
 			}

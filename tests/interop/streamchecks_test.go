@@ -13,7 +13,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// item is what a message of either streaming service carries.
+// item is the content of a message of either streaming service.
 type item struct {
 	text  string
 	data  []byte

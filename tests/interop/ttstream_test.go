@@ -72,9 +72,8 @@ var thriftMessages = messages[echostream.Request, echostream.Response]{
 	read: func(r *echostream.Response) item { return item{r.Text, r.Data, r.Index} },
 }
 
-// TTHeader streaming. Its clients always dial with netpoll
-// (ttstream/client_trans_pool.go), so the server is what is tested; with our client
-// suite the ordinary call of the same client runs on Kiteline.
+// TTHeader streaming. Its clients always dial with netpoll (ttstream/client_trans_pool.go), so this
+// tests the server; with our client suite the ordinary call of the same client runs on Kiteline.
 func TestTTHeaderStreams(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, harness.ServerConfig{

@@ -1,6 +1,6 @@
 // Command apache is the Go side of the tests with Apache's libraries for other languages: clients
-// and servers of idl/echo.thrift on Kiteline. The script run, beside it, has it and its peers call
-// each other.
+// and servers of idl/echo.thrift on Kiteline. The script run, beside it, makes it and its peers
+// call each other.
 //
 //	apache client PORT WIRE         Apache-generated code, package codec/thrift/apache
 //	apache server                   the same; the server detects the wire
@@ -10,8 +10,8 @@
 // A WIRE is framed, unframed or header, a dash, and binary or compact. A client makes every kind of
 // call and checks the answers. A server prints its port and serves until its input ends.
 //
-// Package internal/echo was written by the compiler of Debian 12, version 0.17.0, which is older
-// than the library; run fails if it differs. After a change to the IDL:
+// The compiler of Debian 12, version 0.17.0, which is older than the library, wrote package
+// internal/echo; run fails if it differs. After a change to the IDL:
 //
 //	thrift --gen go:skip_remote -out tests/interop/apache/internal idl/echo.thrift
 //	gofmt -w tests/interop/apache/internal
@@ -52,7 +52,7 @@ func run(args []string) error {
 	return errors.New("usage: apache client PORT WIRE | server | kitex-client PORT WIRE | kitex-server")
 }
 
-// serve runs a server, which returns a function that stops it, until standard input ends.
+// serve runs a server until standard input ends. start returns the function that stops the server.
 func serve(start func(ln net.Listener) (stop func() error, err error)) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,7 +71,7 @@ func serve(start func(ln net.Listener) (stop func() error, err error)) error {
 	return stop()
 }
 
-// payloadSizes are those of EchoPayload.
+// payloadSizes are the sizes for EchoPayload.
 func payloadSizes() []int { return []int{0, 100, 5000, 100_000, 1 << 20} }
 
 func pattern(size int) []byte {

@@ -2,8 +2,8 @@ package main
 
 import "reflect"
 
-// same reports whether two generated structs are equal but for the difference between what is empty
-// and what is not set, which not every language keeps. The elements of sets come sorted.
+// same reports whether two generated structs are equal. It ignores the difference between empty and
+// unset values, which not every language keeps. The elements of sets come sorted.
 func same(a, b any) bool { return sameValue(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 func sameValue(a, b reflect.Value) bool {
