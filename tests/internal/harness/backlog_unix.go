@@ -9,7 +9,7 @@ import (
 )
 
 // ShortenBacklog makes the accept queue of ln as short as the system allows: a second listen(2)
-// sets its length anew.
+// sets its length again.
 func ShortenBacklog(t testing.TB, ln net.Listener) {
 	t.Helper()
 	conn, ok := ln.(syscall.Conn)

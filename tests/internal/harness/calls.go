@@ -11,11 +11,11 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
-// LargeBytes is the size of a payload that fits into no buffer at once.
+// LargeBytes is the size of a payload that is too large for any one buffer.
 const LargeBytes = 1 << 20
 
-// FullMessage returns a message in which every field of every Thrift type has a
-// value of its own; n makes two of them differ.
+// FullMessage returns a message in which every field of every Thrift type has a value of its own.
+// Messages with different n differ.
 func FullMessage(n int) *echo.Message {
 	m := leafMessage(fmt.Sprintf("message %d", n))
 	email, sentAt := "ada@example.com", int64(1_700_000_000_000+n)
@@ -34,7 +34,7 @@ func FullMessage(n int) *echo.Message {
 	return m
 }
 
-// leafMessage has empty containers, as decoding leaves them, instead of nil.
+// leafMessage has empty containers instead of nil, as decoding leaves them.
 func leafMessage(text string) *echo.Message {
 	m := echo.NewMessage()
 	m.Text = text
@@ -54,8 +54,8 @@ func CallEcho(ctx context.Context, cli echoservice.Client, n int) error {
 	return same("Echo", got.Message, sent)
 }
 
-// CallAny makes the nth of a mix of calls that covers every method, and checks the
-// answer. Every hundredth carries a large payload.
+// CallAny makes the nth of a mix of calls that covers every method, and checks the answer. Every
+// hundredth call carries a large payload.
 func CallAny(ctx context.Context, cli echoservice.Client, n int) error {
 	if n%100 == 50 {
 		return callPayload(ctx, cli, LargeBytes)

@@ -20,23 +20,22 @@ const (
 	roleEnv      = "KITELINE_TEST_ROLE"
 	argumentsEnv = "KITELINE_TEST_ARGUMENTS"
 
-	// linePrefix tells what a role says from what package testing prints.
+	// linePrefix marks the lines of a role among those that package testing prints.
 	linePrefix = "role: "
 
-	// ticksPerSecond is USER_HZ, the unit of times in /proc, which Linux has fixed.
+	// ticksPerSecond is USER_HZ, the unit of times in /proc, which is fixed on Linux.
 	ticksPerSecond = 100
 )
 
-// Role is this process's end of what a test in another process wants of it.
+// Role is this process's end of a test in another process.
 type Role struct {
 	Arguments []string
 
 	in *bufio.Scanner
 }
 
-// Play plays the part that this process was started for by StartChild, as a test of its own; it
-// skips the test in a process that has none. A package with roles calls it in a test called
-// TestRole.
+// Play plays the role that StartChild started this process for, as a test of its own; in other
+// processes it skips the test. A package with roles calls it in a test called TestRole.
 func Play(t *testing.T, roles map[string]func(*testing.T, *Role)) {
 	t.Helper()
 	name := os.Getenv(roleEnv)
@@ -55,7 +54,7 @@ func (r *Role) Say(format string, args ...any) {
 	fmt.Printf(linePrefix+format+"\n", args...)
 }
 
-// Heard returns the next line that the test sent, split at spaces; nil when it has sent the last.
+// Heard returns the next line from the test, split at spaces, or nil after the last.
 func (r *Role) Heard() []string {
 	for r.in.Scan() {
 		if words := strings.Fields(r.in.Text()); len(words) > 0 {
@@ -65,20 +64,20 @@ func (r *Role) Heard() []string {
 	return nil
 }
 
-// Child is another process of this program, which plays a role.
+// Child is another process of this program that plays a role.
 type Child struct {
 	t     testing.TB
 	cmd   *exec.Cmd
 	in    io.WriteCloser
-	lines chan string // what it says; closed at its end
+	lines chan string // the child's lines; closed at its end
 	ended func()      // waits for the process, once
 
 	mu     sync.Mutex
-	output bytes.Buffer // guarded by mu: what it printed besides
+	output bytes.Buffer // guarded by mu: its other output
 }
 
-// StartChild starts a process that plays role until the test ends. wrapper is a command that is to
-// run it, such as ip netns exec and a name; usually none.
+// StartChild starts a process that plays role until the test ends. wrapper is a command that runs
+// the process, such as ip netns exec and a name; usually there is none.
 func StartChild(t testing.TB, wrapper []string, role string, arguments ...string) *Child {
 	t.Helper()
 	program, err := os.Executable()
@@ -156,7 +155,7 @@ func (c *Child) Hear(d time.Duration) string {
 func (c *Child) Ask(format string, args ...any) string {
 	c.t.Helper()
 	c.Send(format, args...)
-	return c.Hear(6 * Patience) // it may have much else to do
+	return c.Hear(6 * Patience) // it may be busy with other work
 }
 
 // AskNumber asks for a number.
@@ -170,10 +169,10 @@ func (c *Child) AskNumber(format string, args ...any) int64 {
 	return n
 }
 
-// CPU returns the processor time that the child has used; zero where there is no /proc.
+// CPU returns the processor time that the child has used; zero without a /proc.
 func (c *Child) CPU() time.Duration { return CPUOf(c.t, c.cmd.Process.Pid) }
 
-// CPUOf returns the processor time that a process has used; zero where there is no /proc.
+// CPUOf returns the processor time that a process has used; zero without a /proc.
 func CPUOf(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -194,7 +193,7 @@ func CPUOf(t testing.TB, pid int) time.Duration {
 	return time.Duration(ticks) * time.Second / ticksPerSecond
 }
 
-// Kill ends the child at once, which then fails no test.
+// Kill ends the child at once; the test does not fail for that.
 func (c *Child) Kill() {
 	_ = c.cmd.Process.Kill() // it may have ended
 	for range c.lines {
@@ -203,8 +202,8 @@ func (c *Child) Kill() {
 	c.ended = func() {}
 }
 
-// End tells the child that no line follows, waits for its end, and fails the test if its role did
-// not pass.
+// End tells the child that no line follows, waits for its end, and fails the test if its role has
+// failed.
 func (c *Child) End() { c.ended() }
 
 func (c *Child) wait() {

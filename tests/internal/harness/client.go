@@ -18,11 +18,11 @@ import (
 // connectTimeout is generous: Kitex's default of 50 ms is too short for a busy machine.
 const connectTimeout = Patience
 
-// LongConnections is what Kitex keeps by default, for client.WithLongConnection.
+// LongConnections is Kitex's default configuration, for client.WithLongConnection.
 var LongConnections = connpool.IdleConfig{MaxIdlePerAddress: 10, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}
 
-// EchoClient returns a client of idl/echo.thrift that calls addr, unless it is
-// nil, and ends with the test.
+// EchoClient returns a client of idl/echo.thrift that ends with the test. It calls addr, unless
+// addr is nil.
 func EchoClient(t testing.TB, tr Transport, addr net.Addr, opts ...client.Option) echoservice.Client {
 	t.Helper()
 	return Client(t, echoservice.NewClient, tr, addr, opts...)
@@ -60,11 +60,11 @@ func clientOptions(tr Transport, addr net.Addr, opts []client.Option) []client.O
 	return append(all, opts...)
 }
 
-// CustomClient is Client with these options and no others. A generated client has no Close: Kitex
-// leaves that to the garbage collector, and this to the end of the test.
+// CustomClient is Client with only the given options. A generated client has no Close: Kitex leaves
+// that to the garbage collector, and CustomClient to the end of the test.
 func CustomClient[C any](t testing.TB, newClient func(string, ...client.Option) (C, error), opts ...client.Option) C {
 	t.Helper()
-	takePart(t, Kiteline) // for all that is known here
+	takePart(t, Kiteline) // the options' transport is not known here
 	return customClient(t, newClient, opts...)
 }
 
@@ -78,7 +78,7 @@ func customClient[C any](t testing.TB, newClient func(string, ...client.Option) 
 	}
 	t.Cleanup(func() {
 		callbacks := options.CloseCallbacks
-		options.CloseCallbacks = nil // the collector finds nothing left to close
+		options.CloseCallbacks = nil // nothing is left for the collector to close
 		for _, f := range callbacks {
 			if err := f(); err != nil {
 				t.Errorf("closing a client: %v", err)

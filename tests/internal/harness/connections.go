@@ -53,14 +53,14 @@ func (c *Connections) OnMessage(ctx context.Context, _, _ remote.Message) (conte
 	return ctx, nil
 }
 
-// Accepted returns how many connections there were, the one that Start made included.
+// Accepted returns how many connections there were, including the one that Start made.
 func (c *Connections) Accepted() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.active)
 }
 
-// Ended returns how many connections are over.
+// Ended returns how many connections have ended.
 func (c *Connections) Ended() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,11 +74,11 @@ func (c *Connections) Open() int {
 	return len(c.active) - len(c.ended)
 }
 
-// states is how often something was seen of the connections from one address.
+// states counts events of the connections from one address.
 type states struct{ active, ended int }
 
-// states returns what was seen of the connection whose other end is client, or, over a
-// Unix socket, where clients have no address, of all.
+// states returns the events of the connection whose other end is client. Over a Unix socket, where
+// clients have no address, it returns those of all connections.
 func (c *Connections) states(client net.Conn) (seen states) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

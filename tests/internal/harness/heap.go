@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// heapInterval leaves the processors to what is measured, for the most part.
+// heapInterval leaves most of the processors' time to what is measured.
 const heapInterval = 50 * time.Millisecond
 
-// LiveHeap returns how many bytes of the heap are in use. It collects garbage twice: what a
-// sync.Pool holds goes with the second time.
+// LiveHeap returns how many bytes of the heap are in use. It collects garbage twice: the second
+// collection frees what a sync.Pool holds.
 func LiveHeap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -18,7 +18,7 @@ func LiveHeap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// PeakHeap returns the largest of what LiveHeap returns until done is closed.
+// PeakHeap returns the largest result of LiveHeap until done is closed.
 func PeakHeap(done <-chan struct{}) int64 {
 	ticker := time.NewTicker(heapInterval)
 	defer ticker.Stop()

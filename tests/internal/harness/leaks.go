@@ -17,8 +17,8 @@ import (
 // sockets are left over. Use it as TestMain's body.
 func Main(m *testing.M) { os.Exit(Run(m)) }
 
-// SideBySide has eight tests run at a time of those that are parallel, unless the command line says
-// how many: such tests wait for most of their time. It is called before Main.
+// SideBySide makes eight parallel tests run at a time, unless the command line sets the number:
+// such tests wait most of their time. It is called before Main.
 func SideBySide() {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
@@ -40,28 +40,29 @@ func Run(m *testing.M) int {
 var immortals = []goleak.Option{
 	// The pollers of netpoll, started on first use and never stopped.
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
-	// A stopping netpollmux server that writes to a connection which its client has just closed
-	// panics, and then waits for ever for the queue that the panic left (mux/shard_queue.go,
-	// Close).
+	// If a stopping netpollmux server writes to a connection that its client has just closed, it
+	// panics, and then waits forever for the queue that the panic left (mux/shard_queue.go, Close).
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/mux.(*ShardQueue).Close"),
-	// A stock stream's reader, which was seen once to wait on after its connection had ended. Ours
-	// has no such frame: its connections are not netpoll's.
+	// A stock stream's reader, which was once seen to wait after its connection had ended. Our
+	// connections have no such frame: they are not netpoll's.
 	goleak.IgnoreTopFunction("github.com/cloudwego/netpoll.(*connection).waitRead"),
-	goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"), // ends with its next tick
+	// The ticker ends with its next tick.
+	goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"),
 	// Kitex keeps the load balancers of a resolver for the next client that has the same one.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
-	// Kitex refreshes those load balancers by one ticker per interval, and
-	// evicts from its own pools by another.
+	// Kitex refreshes those load balancers with one ticker per interval, and evicts from its own
+	// pools with another.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
-	// Kitex runs calls with a time-out in workers that wait for the next one,
-	// and a ticker, for a while.
+	// Kitex runs calls with a timeout in workers. For a while they, and a ticker, wait for the next
+	// call.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"),
-	// Kitex never stops the ticker of a rate limiter, which WithLimit with an UpdateControl makes.
+	// Kitex never stops the ticker of a rate limiter. WithLimit with an UpdateControl makes one.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/limiter.(*qpsLimiter).startTicker"),
 	// Kitex's gRPC makes the streams of a client ahead of time.
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc.preallocateForStream"),
-	// Kitex's TTHeader streaming sleeps for a minute before it looks at a connection put back.
+	// Kitex's TTHeader streaming sleeps for a minute before it checks a connection that was put
+	// back.
 	goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/pkg/remote/trans/ttstream.(*muxConnTransPool).Put.func1"),
 	// The group that Kiteline's suites share lives as long as the process: its poller,
 	goleak.IgnoreAnyFunction("github.com/kiteline/kiteline/transport/poller.(*Poller).loop"),
@@ -70,7 +71,7 @@ var immortals = []goleak.Option{
 }
 
 // findGoroutines returns an error if goroutines other than immortals are left. goleak looks for
-// about a second, which a busy machine may take longer than.
+// about a second, which may be too short on a busy machine.
 func findGoroutines(options ...goleak.Option) (err error) {
 	options = append(options, immortals...)
 	holdsWithin(Patience, func() bool { err = goleak.Find(options...); return err == nil })
@@ -90,8 +91,8 @@ func checkLeaks() int {
 	return 0
 }
 
-// ownSockets is Sockets without the connections of stock peers: netpoll leaves one open now and
-// then whose peer has gone while bytes of it were unread.
+// ownSockets is Sockets without the connections of stock peers: netpoll sometimes leaves a
+// connection open whose peer has gone while bytes of it were unread.
 func ownSockets() []string {
 	return slices.DeleteFunc(Sockets(), func(socket string) bool {
 		number, _, _ := strings.Cut(socket, "=")
@@ -100,8 +101,8 @@ func ownSockets() []string {
 	})
 }
 
-// Sockets returns the descriptors of the process that are sockets, as /proc
-// names them; nothing where there is no /proc.
+// Sockets returns the descriptors of the process that are sockets, as /proc names them, or nothing
+// without a /proc.
 func Sockets() []string {
 	descriptors, err := filepath.Glob("/proc/self/fd/*")
 	if err != nil {
@@ -117,7 +118,7 @@ func Sockets() []string {
 	return sockets
 }
 
-// Baseline is how many goroutines and sockets there were at a time.
+// Baseline is the number of goroutines and sockets at a time.
 type Baseline struct {
 	goroutines goleak.Option
 	sockets    int
@@ -128,8 +129,8 @@ func NewBaseline() Baseline {
 	return Baseline{goroutines: goleak.IgnoreCurrent(), sockets: len(Sockets())}
 }
 
-// Restored waits until no goroutine is left that has started since, but for idle
-// workers, and no socket was gained; the test fails if that takes longer than Patience.
+// Restored waits until no goroutine that started since then is left, except idle workers, and no
+// socket was gained. The test fails if that takes longer than Patience.
 func (b Baseline) Restored(t testing.TB) {
 	t.Helper()
 	if err := findGoroutines(b.goroutines); err != nil {

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// Ports that Listen chooses from. They lie below those that the kernel gives to clients and to
-// listeners on port 0 (ip(7), ip_local_port_range), so none of another test that runs at the same
-// time gets one of these while a server here restarts.
+// Listen chooses from these ports. They are below those that the kernel gives to clients and to
+// listeners on port 0 (ip(7), ip_local_port_range), so no other test that runs at the same time
+// gets one of them while a server here restarts.
 const (
 	firstPort = 10000
 	ports     = 20000
 )
 
-// Listen listens on a free address of network "tcp" or "unix", on which a test may listen again.
+// Listen listens on a free address of network "tcp" or "unix". A test may listen there again.
 func Listen(t testing.TB, network string) net.Listener {
 	t.Helper()
 	const attempts = 100
@@ -35,7 +35,7 @@ func Listen(t testing.TB, network string) net.Listener {
 	return nil
 }
 
-// ListenAgain listens on an address of Listen's that its listener has left.
+// ListenAgain listens on an address of Listen that its listener has left.
 func ListenAgain(t testing.TB, addr net.Addr) net.Listener {
 	t.Helper()
 	ln, err := net.Listen(addr.Network(), addr.String())

@@ -13,18 +13,18 @@ import (
 type Load struct {
 	t    testing.TB
 	stop func()
-	done chan struct{} // closed when the last call is over
+	done chan struct{} // closed when the last call has ended
 
 	mu      sync.Mutex
 	begun   int            // guarded by mu
 	ended   int            // guarded by mu
 	failed  int            // guarded by mu
-	reasons map[string]int // guarded by mu: how often a call failed with what
+	reasons map[string]int // guarded by mu: number of failures by their reason
 	slowest time.Duration  // guarded by mu
 }
 
-// StartLoad has call called rate times a second, with 0, 1, and so on, each time on a
-// goroutine of its own, until Stop, or the test's end.
+// StartLoad makes call be called rate times a second, with 0, 1, and so on, each time on a
+// goroutine of its own, until Stop or the end of the test.
 func StartLoad(t testing.TB, rate int, call func(n int) error) *Load {
 	stop := make(chan struct{})
 	l := &Load{
@@ -75,15 +75,15 @@ func (l *Load) record(n int, call func(n int) error) {
 	}
 }
 
-// Ended returns how many calls are over.
+// Ended returns how many calls have ended.
 func (l *Load) Ended() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended
 }
 
-// Stop makes no more calls, waits for those under way, and returns how many there were and how
-// many of them failed. The test fails if one does not end within Patience.
+// Stop makes no more calls, waits for those in flight, and returns how many calls there were and
+// how many of them failed. The test fails if one does not end within Patience.
 func (l *Load) Stop() (calls, failed int) {
 	l.t.Helper()
 	l.stop()
@@ -99,7 +99,7 @@ func (l *Load) Stop() (calls, failed int) {
 	return l.begun, l.failed
 }
 
-// String tells how the calls went.
+// String summarises the calls.
 func (l *Load) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

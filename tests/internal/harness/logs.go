@@ -34,7 +34,7 @@ func (r *lineRecorder) since(mark int) []string {
 // Logs is what Kitex's logger wrote since NewLogs. Tests that use it do not run in parallel.
 type Logs struct{ mark int }
 
-// NewLogs starts recording. If the test fails, what was logged is shown.
+// NewLogs starts recording. If the test fails, the recorded lines are shown.
 func NewLogs(t testing.TB) *Logs {
 	logs := &Logs{mark: len(logLines.since(0))}
 	t.Cleanup(func() {

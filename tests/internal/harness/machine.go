@@ -2,5 +2,5 @@
 
 package harness
 
-// ownMachine lets packages be tested side by side.
+// ownMachine lets packages be tested in parallel.
 func ownMachine() {}

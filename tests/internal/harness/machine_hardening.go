@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownMachine waits until no other package is tested that measures what is promised: the go command
-// tests several at a time, and each would take processor time from the others. The end of the
-// process lets the next one go on.
+// ownMachine waits until no other package runs tests that measure promises: the go command tests
+// several packages at a time, and each would take processor time from the others. When the process
+// ends, the next one goes on.
 func ownMachine() {
 	if os.Getenv(roleEnv) != "" {
-		return // the parent has it
+		return // the parent has the lock
 	}
 	fd, err := unix.Open(filepath.Join(os.TempDir(), "kiteline-hardening.lock"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o666)
 	for err == nil {

@@ -50,7 +50,7 @@ func Peer(t testing.TB, serve func(*net.TCPConn)) net.Addr {
 	return ln.Addr()
 }
 
-// Refused returns an address at which nobody listens.
+// Refused returns an address without a listener.
 func Refused(t testing.TB) net.Addr {
 	t.Helper()
 	ln := Listen(t, "tcp")
@@ -58,8 +58,8 @@ func Refused(t testing.TB) net.Addr {
 	return ln.Addr()
 }
 
-// Unanswered returns an address at which a connection is neither accepted nor
-// refused: its queue is full, and Linux then drops what else comes.
+// Unanswered returns an address at which a connection is neither accepted nor refused: its accept
+// queue is full, and Linux then drops further connections.
 func Unanswered(t testing.TB) net.Addr {
 	t.Helper()
 	ln := Listen(t, "tcp")
@@ -69,8 +69,9 @@ func Unanswered(t testing.TB) net.Addr {
 	return ln.Addr()
 }
 
-// FillBacklog makes connections to addr, which end with the test, until the listener's queue is
-// full. The queue must be short, see ShortenBacklog, and nothing may be accepted meanwhile.
+// FillBacklog makes connections to addr, which end with the test, until the listener's accept queue
+// is full. The queue must be short, see ShortenBacklog, and no connection may be accepted
+// meanwhile.
 func FillBacklog(t testing.TB, addr net.Addr) {
 	t.Helper()
 	const attempts = 16

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Proxy passes connections on to a server, and does to them what a network or a sick peer may.
+// Proxy passes connections on to a server, and does to them what a network or a faulty peer may do.
 type Proxy struct {
 	Addr net.Addr
 
@@ -15,12 +15,12 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	open     []net.Conn    // guarded by mu: both sides of each connection
-	flows    *atomic.Bool  // guarded by mu: of the connections that come now; set once they carry nothing
+	flows    *atomic.Bool  // guarded by mu: of new connections; set: they carry nothing
 	requests chan struct{} // guarded by mu: closed while the proxy reads from clients
 	replies  chan struct{} // guarded by mu: closed while it reads from the server
 }
 
-// proxyReadBuffer is what the kernel may keep for a proxy that does not read, about.
+// proxyReadBuffer is about how much the kernel keeps for a proxy that does not read.
 const proxyReadBuffer = 64 << 10
 
 // NewProxy starts a proxy to target that ends with the test.
@@ -52,7 +52,7 @@ func NewProxy(t testing.TB, target net.Addr) *Proxy {
 	return p
 }
 
-// pass starts passing on what comes from client, and what is answered.
+// pass starts to pass on what comes from client, and the answers.
 func (p *Proxy) pass(client net.Conn, wg *sync.WaitGroup) {
 	server, err := net.Dial(p.target.Network(), p.target.String())
 	if err != nil {
@@ -72,7 +72,7 @@ func (p *Proxy) pass(client net.Conn, wg *sync.WaitGroup) {
 	wg.Go(func() { p.copy(client, server, &p.replies, dead) })
 }
 
-// copy passes on what from sends until either side ends, and then ends both. Of a dead flow it
+// copy passes on what from sends until either side ends, and then ends both. On a dead flow it
 // passes on nothing, and ends nothing.
 func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}, dead *atomic.Bool) {
 	defer func() {
@@ -100,10 +100,10 @@ func (p *Proxy) copy(to, from net.Conn, gate *chan struct{}, dead *atomic.Bool) 
 	}
 }
 
-// StallRequests has the proxy read no more from clients.
+// StallRequests stops the proxy from reading from clients.
 func (p *Proxy) StallRequests() { p.stall(&p.requests) }
 
-// StallReplies has the proxy read no more from the server.
+// StallReplies stops the proxy from reading from the server.
 func (p *Proxy) StallReplies() { p.stall(&p.replies) }
 
 func (p *Proxy) stall(gate *chan struct{}) {
@@ -116,9 +116,9 @@ func (p *Proxy) stall(gate *chan struct{}) {
 	}
 }
 
-// Blackhole has the connections that there are carry nothing from now on, as behind a router that
-// has forgotten them: what either side sends is taken and dropped, its end too. New ones are as
-// before.
+// Blackhole makes existing connections carry nothing from now on, as behind a router that has
+// forgotten them: the proxy takes and drops what either side sends, and its end too. New
+// connections work as before.
 func (p *Proxy) Blackhole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,7 +126,7 @@ func (p *Proxy) Blackhole() {
 	p.flows = new(atomic.Bool)
 }
 
-// Resume has the proxy read again.
+// Resume makes the proxy read again.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,12 +139,12 @@ func (p *Proxy) Resume() {
 	}
 }
 
-// Reset ends the connections that there are with a RST to both sides.
+// Reset ends existing connections with a RST to both sides.
 func (p *Proxy) Reset() {
 	open := p.take()
 	for _, c := range open { // all of them first: one side's end closes the other
 		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // fails where the connection has ended by itself
+			_ = tcp.SetLinger(0) // fails if the connection has already ended
 		}
 	}
 	for _, c := range open {

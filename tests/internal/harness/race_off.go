@@ -2,5 +2,5 @@
 
 package harness
 
-// Slowdown is by how much a bound on time is to be multiplied: what the race detector costs.
+// Slowdown multiplies bounds on time: it is the cost of the race detector.
 const Slowdown = 1

@@ -14,11 +14,11 @@ import (
 
 const (
 	exitWait       = Patience
-	forcedExitWait = 50 * time.Millisecond // where connections are known to outlast any patience
+	forcedExitWait = 50 * time.Millisecond // for connections that outlast any patience
 )
 
-// sharedProbePatience is how long a connection may take to be seen by a server that shares its
-// port: then it has gone to another.
+// sharedProbePatience is how long a server that shares its port may take to see a connection. After
+// that the connection has gone to another server.
 const sharedProbePatience = 50 * time.Millisecond
 
 // Server is a running Kitex server.
@@ -30,13 +30,13 @@ type Server struct {
 	t       testing.TB
 	kitex   server.Server
 	forced  bool       // Stop ends with connections open
-	done    chan error // what Run returned
+	done    chan error // the result of Run
 	stopped bool
 	cutOff  bool // Stop ran out of time
 }
 
-// ServerConfig says which server Start runs. The zero value is the echo service on
-// Kiteline at a free port.
+// ServerConfig says which server Start runs. The zero value is the echo service on Kiteline at a
+// free port.
 type ServerConfig struct {
 	Transport Transport
 	Listener  net.Listener // nil: a free port
@@ -45,19 +45,19 @@ type ServerConfig struct {
 	Options   []server.Option // after the transport's
 
 	// Dial makes the connection by which Start sees that the server serves; nil: net.Dial. It is
-	// for a listener whose connections have to send something first.
+	// for a listener whose connections must send something first.
 	Dial func(network, address string) (net.Conn, error)
 
-	// SharesPort says that other servers may get connections to the address: Start makes as many as
-	// it takes to get one to this server, and otherwise exactly one.
+	// SharesPort says that other servers may get connections to the address. Start then makes
+	// connections until this server gets one; otherwise it makes exactly one.
 	SharesPort bool
 
 	// ForcedStop says that Stop finds connections that do not end by themselves: those of TTHeader
 	// streaming, which Kitex's handler keeps until the client goes (ttstream/server_handler.go).
 	ForcedStop bool
 
-	// QuickStop says that how the server stops does not matter: netpoll's then grants nobody
-	// anything.
+	// QuickStop says that the server's way of stopping does not matter: netpoll's then has no grace
+	// period.
 	QuickStop bool
 }
 
@@ -67,7 +67,7 @@ func Echo(t testing.TB, tr Transport, handler echo.EchoService, opts ...server.O
 	return Start(t, ServerConfig{Transport: tr, New: NewEcho(handler), Options: opts})
 }
 
-// NewEcho returns what makes a server of the echo service, for ServerConfig.
+// NewEcho returns a function that makes a server of the echo service, for ServerConfig.
 func NewEcho(handler echo.EchoService) func(...server.Option) server.Server {
 	return func(opts ...server.Option) server.Server { return echoservice.NewServer(handler, opts...) }
 }
@@ -77,11 +77,12 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 	t.Helper()
 	takePart(t, cfg.Transport)
 	s := &Server{Transport: cfg.Transport, Connections: newConnections(), t: t, done: make(chan error, 1)}
-	s.forced = cfg.ForcedStop || cfg.Transport == Gonet // which waits for idle connections in vain
+	s.forced = cfg.ForcedStop || cfg.Transport == Gonet // Gonet waits for idle connections in vain
 	opts := cfg.Transport.ServerOptions()
 	opts = append(opts,
 		server.WithBoundHandler(s.Connections),
-		server.WithExitSignal(func() <-chan error { return nil }), // Kitex's default leaves a goroutine for each server
+		// Kitex's default leaves a goroutine for each server.
+		server.WithExitSignal(func() <-chan error { return nil }),
 		server.WithExitWaitTime(exitWait))
 	if s.forced {
 		opts = append(opts, server.WithExitWaitTime(forcedExitWait))
@@ -110,8 +111,8 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 	return s
 }
 
-// awaitServing makes a connection, waits until Kitex has seen it, and closes it:
-// before that a Stop would not reach a server that is about to start.
+// awaitServing makes a connection, waits until Kitex has seen it, and closes it: before that a Stop
+// would not reach a server that is about to start.
 func (s *Server) awaitServing(cfg ServerConfig) {
 	s.t.Helper()
 	patience := Patience
@@ -164,7 +165,7 @@ func (s *Server) MustStop() time.Duration {
 // Kitex returns the server itself.
 func (s *Server) Kitex() server.Server { return s.kitex }
 
-// CanDial reports whether somebody accepts, or will, at addr.
+// CanDial reports whether connections to addr are accepted, now or later.
 func CanDial(addr net.Addr) bool {
 	c, err := net.Dial(addr.Network(), addr.String())
 	if err == nil {
@@ -177,7 +178,7 @@ func (s *Server) cleanup() {
 	if !s.stopped {
 		s.MustStop()
 	}
-	// A stock server whose Stop ran out of time leaves its connections as they are.
+	// A stock server whose Stop ran out of time leaves its connections open.
 	if !s.Transport.keepsConnContract() || s.cutOff && s.Transport != Kiteline && s.Transport != KitelineMux {
 		return
 	}

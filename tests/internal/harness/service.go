@@ -24,10 +24,10 @@ type Service struct {
 
 var _ echo.EchoService = (*Service)(nil)
 
-// Notified returns how many calls of Notify came.
+// Notified returns how many calls of Notify have come.
 func (s *Service) Notified() int64 { return s.notified.Load() }
 
-// Echo answers with the message of the request, after the delay it asks for.
+// Echo answers with the message of the request, after the delay that the request asks for.
 func (s *Service) Echo(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 	if s.OnEcho != nil {
 		return s.OnEcho(ctx, r)

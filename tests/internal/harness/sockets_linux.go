@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inheritNone keeps the sockets that there are from processes that are started from now on. All of
-// package net's are kept by itself; a connection that netpoll has accepted would outlive its end
-// here for as long as such a process runs.
+// inheritNone keeps the existing sockets from processes that are started later. Package net does
+// that for its own; a connection that netpoll has accepted would outlive its end here for as long
+// as such a process runs.
 func inheritNone() {
 	descriptors, err := filepath.Glob("/proc/self/fd/*")
 	if err != nil {
@@ -23,8 +23,8 @@ func inheritNone() {
 }
 
 // isNetpolls reports whether a descriptor is a TCP connection that netpoll has made for a stock
-// peer: package net, by which all of Kiteline's are made, has the kernel probe each of its
-// connections, and netpoll none.
+// peer. Package net, which makes all of Kiteline's, makes the kernel probe each of its connections;
+// netpoll does not.
 func isNetpolls(fd int) bool {
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || protocol != unix.IPPROTO_TCP {

@@ -8,7 +8,8 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// TestNetpollsSockets tells a connection that netpoll has dialled from one of package net.
+// TestNetpollsSockets tells a connection that netpoll has dialled from one that package net has
+// dialled.
 func TestNetpollsSockets(t *testing.T) {
 	ln := Listen(t, "tcp")
 	defer ln.Close()

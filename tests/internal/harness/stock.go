@@ -6,18 +6,18 @@ import (
 	"testing"
 )
 
-// stockAlone is what a failed test says in which nothing of Kiteline's took part. .ci/run repeats
-// such a test once, and no other.
+// stockAlone is the message of a failed test with only stock peers. .ci/run repeats such a test
+// once, and no other.
 const stockAlone = "stock peers alone: nothing of Kiteline's took part in this test"
 
-// participants are the transports of the tests that run, by the tests' names.
+// participants are the transports that take part in running tests, by the tests' names.
 var participants struct {
 	mu sync.Mutex
 	of map[string]map[Transport]bool // guarded by mu
 }
 
-// takePart records that a server or client on tr takes part in t. Should t fail with stock ones
-// alone, its own and those of the tests around it, it says so.
+// takePart records that a server or client on tr takes part in t. If t fails with only stock ones,
+// counting those of the tests around it, it says so.
 func takePart(t testing.TB, tr Transport) {
 	participants.mu.Lock()
 	defer participants.mu.Unlock()

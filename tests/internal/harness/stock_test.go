@@ -11,8 +11,8 @@ import (
 
 const failEnv = "KITELINE_TEST_FAIL"
 
-// TestMayBeRepeated has tests fail in a process of its own: .ci/run repeats one only if
-// stock peers alone took part in it.
+// TestMayBeRepeated makes tests fail in a process of its own: .ci/run repeats a test only if just
+// stock peers took part in it.
 func TestMayBeRepeated(t *testing.T) {
 	if os.Getenv(failEnv) != "" {
 		failAs(t, os.Getenv(failEnv))
@@ -49,7 +49,7 @@ func TestMayBeRepeated(t *testing.T) {
 	}
 }
 
-// failAs is the child's part.
+// failAs plays the child's role.
 func failAs(t *testing.T, how string) {
 	t.Run("passes", func(t *testing.T) { Echo(t, Kiteline, new(Service)) })
 	switch how {

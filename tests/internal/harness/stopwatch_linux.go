@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// keptWaiting returns how long the threads of this process have been ready and not running so far:
+// keptWaiting returns how long the threads of this process have so far been ready without running:
 // the second figure of schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst).
 func keptWaiting() (sum time.Duration) {
 	names, err := filepath.Glob("/proc/self/task/*/schedstat")

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// TestStopwatch keeps this process from running, by more threads of its own than there are
-// processors: a stopwatch counts much less than the time that has passed, and all of the time that
-// passes in peace.
+// TestStopwatch keeps this process from running, with more threads of its own than there are
+// processors. The stopwatch counts much less than the time that has passed, but all of the time
+// that passes undisturbed.
 func TestStopwatch(t *testing.T) {
 	const span = 200 * time.Millisecond
 	if keptWaiting() == 0 {
@@ -33,7 +33,7 @@ func TestStopwatch(t *testing.T) {
 	timer := time.NewTimer(span) // the time that has to pass is what is tested
 	defer timer.Stop()
 	<-timer.C
-	passed := time.Since(began) // before the figures, which take their time
+	passed := time.Since(began) // before the figures, which take time themselves
 	if elapsed, kept := watch.Elapsed(), watch.Kept(); elapsed+kept < passed {
 		t.Errorf("counted %v of %v, and %v without a processor", elapsed, passed, kept)
 	}

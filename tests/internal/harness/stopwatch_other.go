@@ -4,5 +4,5 @@ package harness
 
 import "time"
 
-// keptWaiting returns nothing: it is not known here.
+// keptWaiting returns zero, because the time is not known here.
 func keptWaiting() time.Duration { return 0 }

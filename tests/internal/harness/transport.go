@@ -14,14 +14,14 @@ type Transport int
 
 // The transports.
 const (
-	Kiteline    Transport = iota // the project's own, by its suites
+	Kiteline    Transport = iota // the project's own, through its suites
 	Netpoll                      // Kitex's default: no option at all
-	Gonet                        // Kitex's own on package net
-	KitelineMux                  // the project's own, whose calls share connections; its server is Kiteline's
-	NetpollMux                   // Kitex's own, whose calls share connections
+	Gonet                        // Kitex's own, on package net
+	KitelineMux                  // the project's own, with shared connections; served by Kiteline
+	NetpollMux                   // Kitex's own, with shared connections
 )
 
-// Both are the transports that have to agree: Kiteline, and stock Kitex, which says what is right.
+// Both are the transports that must agree: Kiteline, and stock Kitex, which says what is right.
 var Both = []Transport{Kiteline, Netpoll}
 
 // String returns the transport's name.

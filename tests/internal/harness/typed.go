@@ -24,8 +24,8 @@ func IsTyped(err error) bool {
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.ETIMEDOUT, syscall.EADDRNOTAVAIL)
 }
 
-// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened where the kind
-// does not, or one of a call for which there was no room.
+// IsTypedCall reports whether err is one of Kitex's kinds, and tells what happened if the kind does
+// not, or is the error of a call without room.
 func IsTypedCall(err error) bool {
 	return isAny(err, kerrors.ErrRPCTimeout, kerrors.ErrCanceledByBusiness, kerrors.ErrGetConnection, kerrors.ErrNoMoreInstance,
 		mux.ErrRefused, mux.ErrOverloaded) ||

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Patience is how long Eventually waits: far more than anything here should take, on a busy machine
-// too. It is no bound that a test states: what passes waits for a moment only.
+// Patience is how long Eventually waits: far longer than any step should take, even on a busy
+// machine. No test states it as a bound: a test that passes waits only for a moment.
 const Patience = 15 * time.Second
 
 const pollInterval = time.Millisecond
 
-// Eventually waits until condition holds, and fails the test when it does not
-// within Patience. It is for what has no event to wait for.
+// Eventually waits until condition holds, and fails the test if it does not within Patience. It is
+// for conditions without an event to wait for.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	if !holdsWithin(Patience, condition) {
@@ -23,8 +23,8 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 // Holds waits until condition holds, and reports whether it did within Patience.
 func Holds(condition func() bool) bool { return holdsWithin(Patience, condition) }
 
-// Settles waits until get returns want, and fails the test with the last value
-// when it does not within Patience.
+// Settles waits until get returns want. If it does not within Patience, Settles fails the test with
+// the last value.
 func Settles[T comparable](t testing.TB, what string, get func() T, want T) {
 	t.Helper()
 	var got T

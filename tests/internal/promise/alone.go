@@ -6,8 +6,8 @@ import (
 )
 
 // Alone waits until no test of any package is in Alone or Among, and keeps all of them out until t
-// ends, however many come for Among meanwhile. It is for what measures; keep it short. In a build
-// without the tag hardening, which measures nothing, neither waits.
+// ends, however many come for Among meanwhile. It is for tests that measure; keep them short. In a
+// build without the tag hardening, which measures nothing, neither function waits.
 func Alone(t testing.TB) {
 	t.Helper()
 	if !measures {
@@ -24,8 +24,8 @@ func Alone(t testing.TB) {
 	}
 }
 
-// Among waits until no test of another package is in Alone, and holds those that come off until t
-// ends. A test that has either must not ask for one of them again.
+// Among waits until no test of another package is in Alone, and keeps tests out of Alone until t
+// ends. A test that is in either must not ask for one of them again.
 func Among(t testing.TB) {
 	t.Helper()
 	if !measures {

@@ -1,14 +1,15 @@
-// Package promise records what tests saw of each promise that the project makes, and prints it as a
-// table.
+// Package promise records what tests measured for each promise that the project makes, and prints
+// it as a table.
 //
-// A test under the build tag hardening measures a figure and hands it to Check with the bound
-// that it has to keep. A package of such tests has Main as its TestMain, which prints the rows
-// after the last test:
+// A test under the build tag hardening measures a figure and hands it to Check with the bound that
+// it must keep. A package of such tests has Main as its TestMain, which prints the rows after the
+// last test:
 //
 //	promise                    bound         figure        held
 //	memory of a slow peer      <= 68 MiB     23.4 MiB      yes
 //
-// The go command runs packages side by side, which spoils a measurement. A test that measures
-// takes Alone, every other long one Among: Alone waits until no test of another package has either.
-// This holds among processes of one user on one machine, and where there is no flock(2) not at all.
+// The go command runs packages in parallel, which spoils a measurement. So a test that measures
+// takes Alone, and every other long test Among: Alone waits until no test of another package has
+// either. This holds among processes of one user on one machine, and not on systems without
+// flock(2).
 package promise

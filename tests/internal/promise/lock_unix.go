@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the lock of all processes of this user. flock(2) lets shared ones pass an exclusive
-// one that waits, so that whoever wants either goes through a turnstile first, where an exclusive
-// one stays until it has the lock.
+// lock takes the lock of all processes of this user. flock(2) lets shared locks pass an exclusive
+// one that waits. So every caller first goes through a turnstile, where an exclusive one stays
+// until it has the lock.
 func lock(kind lockKind) (release func(), err error) {
 	how := unix.LOCK_SH
 	if kind == exclusive {

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// row is one promise and what was seen of it.
+// row is one promise and its measured figure.
 type row struct {
 	name, bound, figure string
 	held                bool
@@ -22,7 +22,7 @@ var table struct {
 	rows []row // guarded by mu
 }
 
-// Check records a row of the table, and fails the test if the promise was not held. It may be
+// Check records a row of the table, and fails the test if the promise was not kept. It may be
 // called from any goroutine while the test runs.
 func Check(t testing.TB, name, bound, figure string, held bool) {
 	t.Helper()
@@ -32,8 +32,8 @@ func Check(t testing.TB, name, bound, figure string, held bool) {
 	}
 }
 
-// Aim records a figure beside one that is wished for and not promised: the row says whether it was
-// reached, and t goes on. RELIABILITY.md says of each why it is no promise.
+// Aim records a figure beside a bound that is wished for but not promised: the row says whether it
+// was reached, and t goes on. RELIABILITY.md says for each why it is not a promise.
 func Aim(name, bound, figure string, reached bool) {
 	record(row{"aim: " + name, bound, figure, reached})
 }
@@ -47,9 +47,9 @@ func record(r row) {
 // Main is the body of a TestMain: it calls run, which runs the tests and returns the exit code,
 // prints the table, and exits.
 //
-// The go command shows nothing that a package prints whose tests pass, unless it is asked for with
-// -v or the package is the only one. The table is then written to the go command's own standard
-// error, which Linux lets a child process have; elsewhere it is seen with -v only.
+// The go command does not show the output of a package whose tests pass, except with -v or if the
+// package is the only one. On Linux Main then writes the table to the go command's own standard
+// error, which a child process can open; elsewhere only -v shows it.
 func Main(m *testing.M, run func(*testing.M) int) {
 	code := run(m)
 	if text := render(); text != "" {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestMain lets a test run this program again, as a test that others are to wait for.
+// TestMain lets a test run this program again, as a test that others must wait for.
 func TestMain(m *testing.M) {
 	switch kind := os.Getenv("PROMISE_HOLD"); kind {
 	case "":
@@ -93,8 +93,8 @@ func (h *holder) waits(t *testing.T, who string) {
 	}
 }
 
-// Shared ones are beside one another, an exclusive one beside none, and it is not passed by those
-// that come after it.
+// Shared locks are held together, an exclusive one alone, and shared ones that come later do not
+// pass it.
 func TestAloneKeepsOthersOut(t *testing.T) {
 	if runtimeHasNoFlock {
 		t.Skip("no flock(2)")
@@ -124,7 +124,7 @@ type recorder struct {
 func (r *recorder) Helper()                           {}
 func (r *recorder) Errorf(format string, args ...any) { r.failure = fmt.Sprintf(format, args...) }
 
-// Check fails a test exactly if the promise was not held, and both are in the table.
+// Check fails a test exactly if the promise was not kept, and both are in the table.
 func TestCheckAndTable(t *testing.T) {
 	saved := table.rows
 	table.rows = nil
@@ -149,7 +149,7 @@ func TestCheckAndTable(t *testing.T) {
 	}
 }
 
-// The table of a package that passes among others is seen, and once, however go's output is read.
+// The table of a package that passes among others is shown, and once, however go's output is read.
 func TestTableIsSeen(t *testing.T) {
 	if !seenEverywhere {
 		t.Skip("go hides what a passing package prints, and there is no /proc")

@@ -11,8 +11,8 @@ import (
 
 var errVisible = errors.New("what this process prints is shown")
 
-// goStderr returns the standard error of the go command that runs this process, if that hides
-// what the process prints.
+// goStderr returns the standard error of the go command that runs this process, if the command
+// hides what the process prints.
 func goStderr() (*os.File, error) {
 	parent := os.Getppid()
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", parent))
@@ -37,11 +37,11 @@ func goStderr() (*os.File, error) {
 	if !info.Mode().IsRegular() {
 		return os.OpenFile(name, os.O_WRONLY, 0)
 	}
-	// A file opened anew has a position of its own, so that one would write over the other.
+	// A file that is opened again has a position of its own, so one would overwrite the other.
 	return sharedFile(parent, 2)
 }
 
-// sharedFile returns a descriptor of another process, with the position they share. It takes
+// sharedFile returns a descriptor of another process, with the position that they share. It needs
 // the right to trace that process.
 func sharedFile(pid, fd int) (*os.File, error) {
 	process, err := unix.PidfdOpen(pid, 0)
