@@ -12,9 +12,9 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// A listener of netpoll's, which a program may have from before, is served, and stopped like any
-// other. Its Accept does not wait, and returns neither a connection nor an error when there is
-// none.
+// A listener of netpoll's, which a program may have from before, is served and stopped like any
+// other. Its Accept does not wait: if there is no connection, it returns neither a connection nor
+// an error.
 func TestNetpollListener(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestNetpollListener(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			s.MustStop() // which fails unless Run returns nil
+			s.MustStop() // it fails unless Run returns nil
 			if harness.CanDial(ln.Addr()) {
 				t.Error("somebody listens after Stop")
 			}
@@ -41,8 +41,8 @@ func TestNetpollListener(t *testing.T) {
 	}
 }
 
-// A wrapper around such a listener is not known, and its Accept need not be netpoll's; Run says why
-// it cannot be served.
+// A wrapper around such a listener is not recognised, and its Accept need not be netpoll's; Run
+// says why it cannot be served.
 func TestListenerThatDoesNotWait(t *testing.T) {
 	ln, err := netpoll.CreateListener("tcp", "127.0.0.1:0")
 	if err != nil {

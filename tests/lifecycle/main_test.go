@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
-// gate is a handler that lets a test know that it runs, and waits for it.
+// gate is a handler that tells a test that it runs, and waits for the test.
 type gate struct {
 	entered chan struct{} // receives once for each call
 	opened  chan struct{} // closed by the test

@@ -13,8 +13,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// A oneway call is received although the client closes right behind it: a server reads what
-// has arrived before it minds that the peer is gone (netpoll's connection_onevent.go).
+// A oneway call is received although the client closes directly after it: a server reads what has
+// arrived before it reacts to the peer's end (netpoll's connection_onevent.go).
 func TestOnewayThenClose(t *testing.T) {
 	t.Parallel()
 	const connections, calls = 20, 3

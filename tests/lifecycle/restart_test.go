@@ -19,7 +19,7 @@ import (
 )
 
 // A server that was restarted on the same port costs no call, although the client's pool holds
-// connections to the old one: they are seen to be closed before they are used.
+// connections to the old one: the pool notices that they are closed before it uses them.
 func TestRestartWithPooledConnections(t *testing.T) {
 	t.Parallel()
 	for _, serverOn := range harness.Both {
@@ -55,10 +55,9 @@ func callAtOnce(cli echoservice.Client, calls int) error {
 	return errors.Join(errs...)
 }
 
-// With TTHeader and Kitex's meta handlers on both sides a server may stop under
-// load without a failed call, if another serves the same port: its last replies
-// tell the client to give up the connections (default_server_handler.go,
-// crrst).
+// With TTHeader and Kitex's meta handlers on both sides a server may stop under load without a
+// failed call, if another serves the same port: its last replies tell the client to drop the
+// connections (default_server_handler.go, crrst).
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now

@@ -27,9 +27,9 @@ const maxHandlerMillis = 50
 type instance struct {
 	t         *testing.T
 	addr      net.Addr
-	exitWait  time.Duration // if not zero, the server is expected to need it all
+	exitWait  time.Duration // if not zero, the server is expected to need all of it
 	server    *harness.Server
-	replies   [2]atomic.Int64 // of this server, not those before it, to calls of which half
+	replies   [2]atomic.Int64 // of this server, not its predecessors, to calls of each half
 	lastReply atomic.Int64    // when a handler last returned, in nanoseconds
 }
 
@@ -57,7 +57,7 @@ func (i *instance) serve(tr harness.Transport, ln net.Listener) {
 	}
 }
 
-// echo answers after the delay that is asked for.
+// echo answers after the delay that the call asks for.
 func (i *instance) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {
 	timer := time.NewTimer(time.Duration(r.DelayMillis) * time.Millisecond)
 	defer timer.Stop()
@@ -69,8 +69,8 @@ func (i *instance) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoRespo
 	return &echo.EchoResponse{Message: r.Message}, nil
 }
 
-// half says to which half of the calls the nth belongs. Kitex's balancer sends every second call to
-// the same one of two servers: each server gets calls of both halves.
+// half returns which half of the calls the nth belongs to. Kitex's balancer sends every second call
+// to the same one of two servers: each server gets calls of both halves.
 func half(n int) int { return n / 2 % 2 }
 
 // isUsed reports whether the server has answered some calls of each half.
@@ -79,7 +79,7 @@ func (i *instance) isUsed(some int64) bool {
 }
 
 // restart stops the server and starts one on tr in its place. It returns how long after its last
-// reply the old one was gone, without what this process waited for a processor.
+// reply the old one was gone, without the time that this process waited for a processor.
 func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 	i.t.Helper()
 	watch := harness.StartStopwatch()
@@ -90,8 +90,8 @@ func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 }
 
 // newBalanced makes a client of all instances. Over TTHeader, with Kitex's meta handlers on both
-// sides, a server tells in its replies that it is about to go. attempts counts the calls, each
-// try of one: Kitex makes a call again on another instance that got no connection
+// sides, a server announces in its replies that it is about to go. attempts counts each attempt of
+// a call: Kitex makes a call that got no connection again on another instance
 // (client/middlewares.go, retryable), although no retry policy is set.
 func newBalanced(t *testing.T, tr harness.Transport, attempts *atomic.Int64, instances []*instance, opts ...client.Option) echoservice.Client {
 	t.Helper()
@@ -134,7 +134,7 @@ func rollout() (restarts, rate int) {
 	return 3, 500
 }
 
-// rollingRestart restarts one of two servers under load again and again, and returns how that went.
+// rollingRestart restarts one of two servers under load again and again, and returns the results.
 func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Duration) (load *harness.Load, failed int) {
 	t.Helper()
 	exitInTime := exitWait + 200*time.Millisecond*harness.Slowdown
@@ -158,7 +158,7 @@ func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Dura
 	return load, failed
 }
 
-// beside has a test under load run beside others, unless the race detector has it take the machine
+// beside runs a test under load beside others, unless the race detector makes it need the machine
 // for itself.
 func beside(t *testing.T) {
 	t.Helper()
@@ -168,9 +168,9 @@ func beside(t *testing.T) {
 }
 
 // A server that is restarted under load costs no call of a multiplexing client, without a retry
-// policy: the client hears that the server is about to go, finishes what it has there, and dials
-// the next. What it relies on is that Kitex tries the other instance for a call that gets no
-// connection, as nobody listens while the server is away.
+// policy: the client learns that the server is about to go, finishes its calls there, and dials the
+// next. It relies on Kitex trying the other instance for a call that gets no connection, because
+// nothing listens while the server is away.
 func TestRollingRestart(t *testing.T) {
 	beside(t)
 	load, failed := rollingRestart(t, harness.KitelineMux, 0)
@@ -179,24 +179,24 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// A stock client that multiplexes is not told that a server is about to go: the message that Kitex
-// has for it makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and
-// is served until ExitWaitTime is over; what is in flight then fails, and no more than that.
+// A stock client that multiplexes does not learn that a server is about to go: Kitex's message for
+// that makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and is
+// served until ExitWaitTime is over. Then the calls in flight fail, and no others.
 func TestRollingRestartOfStockMuxClient(t *testing.T) {
 	if harness.Slowdown > 1 {
 		t.Skip("Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
 	}
 	load, failed := rollingRestart(t, harness.NetpollMux, 300*time.Millisecond)
 	restarts, rate := rollout()
-	inFlight := rate * maxHandlerMillis / 1000 // at one time, of both servers, at the most
+	inFlight := rate * maxHandlerMillis / 1000 // of both servers at a time, at most
 	if failed > restarts*inFlight {
 		t.Errorf("got %d failed calls, want no more than are in flight at the restarts, %d: %v", failed, restarts*inFlight, load)
 	}
 }
 
-// Two servers of which one goes as soon as the other is back. There is always one that serves, but
-// who was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and meanwhile
-// the second is gone: no call may fail after that.
+// One of two servers goes as soon as the other is back. There is always one that serves. But a
+// client that was refused by the first pauses for some milliseconds (mux.Config.BackoffMax), and
+// meanwhile the second is gone: no call may fail after that.
 func TestRestartOneAfterTheOther(t *testing.T) {
 	beside(t)
 	const rate = 500
@@ -211,7 +211,7 @@ func TestRestartOneAfterTheOther(t *testing.T) {
 	first.serve(harness.Kiteline, harness.ListenAgain(t, first.addr))
 	second.server.MustStop()
 	harness.Eventually(t, "the first is used", func() bool { return first.isUsed(rate / 20) })
-	const pause = 100 * time.Millisecond // twice what it may be, and the time of a stop
+	const pause = 100 * time.Millisecond // twice the longest pause, and the time of a stop
 	if _, failed := load.Stop(); failed > int(rate*pause/time.Second) {
 		t.Errorf("got %d failed calls, want no more than are made in %v: %v", failed, pause, load)
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// neverOver is an ExitWaitTime that no test outlives: a server with it that stops has not used it
+// neverOver is an ExitWaitTime that no test outlives: a server that stops with it has not used it
 // up.
 const neverOver = time.Hour
 
-// stopSoon stops a server with an ExitWaitTime of neverOver, and fails the test if it waits for
-// that.
+// stopSoon stops a server with an ExitWaitTime of neverOver, and fails the test if the server waits
+// for that.
 func stopSoon(t *testing.T, s *harness.Server) {
 	t.Helper()
 	stopped := make(chan struct{})
@@ -45,7 +45,7 @@ func TestStopWithIdleConnections(t *testing.T) {
 	}
 }
 
-// Connections that never sent anything, or half a request, do not hold Stop up for long either.
+// Connections that never sent a byte, or sent half a request, do not delay Stop for long either.
 func TestStopWithSilentConnections(t *testing.T) {
 	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithExitWaitTime(neverOver))
@@ -113,7 +113,7 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 			result := make(chan error, 1)
 			go func() { result <- harness.CallEcho(context.Background(), cli, 0) }()
 			harness.Receive(t, "the call arrived", g.entered)
-			// That it returns with the handler held shows that it waits no longer.
+			// Stop returns with the handler still held, so it no longer waits.
 			took, err := s.Stop()
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Stop: got %v, want %v", err, context.DeadlineExceeded)
@@ -122,7 +122,8 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 				t.Errorf("Stop took %v, want %v", took, exitWait)
 			}
 			close(g.opened)
-			_ = harness.Receive(t, "the call's result", result) // answered or not: stock keeps the connection, we close it
+			// The call is answered or not: stock keeps the connection, we close it.
+			_ = harness.Receive(t, "the call's result", result)
 		})
 	}
 }

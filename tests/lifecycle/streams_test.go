@@ -32,8 +32,8 @@ func (chat) Chat(ctx context.Context, stream echopb.EchoStreamService_ChatServer
 	}
 }
 
-// A gRPC stream that is open when the server stops is let finish, and Stop waits for it
-// (nphttp2/server_handler.go, GracefulShutdown); connections without streams do not hold it up.
+// A gRPC stream that is open when the server stops may finish, and Stop waits for it
+// (nphttp2/server_handler.go, GracefulShutdown); connections without streams do not delay it.
 func TestStopFinishesGRPCStreams(t *testing.T) {
 	t.Parallel()
 	for _, tr := range harness.Both {

@@ -15,27 +15,27 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// stack is what callers and a service run on.
+// stack is the transport of callers and of a service.
 type stack struct{ client, server harness.Transport }
 
 var stockStack = stack{harness.Netpoll, harness.Netpoll}
 
 const ourClient, ourServer = harness.KitelineMux, harness.Kiteline
 
-// switches are the ways from stack to stack that a process of its own goes. The control is from a
-// stock stack to the same, and makes two stops more than the other does for a client: how many
-// calls one costs, one or two, is chance.
+// switches are the ways from stack to stack, each in a process of its own. The control goes from a
+// stock stack to the same, and for a client makes two stops more than ours: whether a stop costs
+// one call or two is chance.
 var switches = map[string][]stack{
 	"ours":    {stockStack, {stockStack.client, ourServer}, {ourClient, ourServer}, {ourClient, stockStack.server}, stockStack},
 	"control": {stockStack, stockStack, stockStack, stockStack},
 }
 
-// TestRole is what another test has a process of its own do.
+// TestRole plays the roles of processes that other tests start.
 func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"switch": playSwitch, "unix server": serveUnix})
 }
 
-// playSwitch goes one of the ways and says what came of it.
+// playSwitch goes one of the ways and reports the result.
 func playSwitch(t *testing.T, r *harness.Role) {
 	went := switchStacks(t, switches[r.Arguments[0]]...)
 	for words := r.Heard(); words != nil; words = r.Heard() {
@@ -54,35 +54,35 @@ func playSwitch(t *testing.T, r *harness.Role) {
 	}
 }
 
-// losses are the calls that failed, by what their client ran on and what the server ran on that had
-// been stopped last.
+// losses are the calls that failed, by the client's transport and the transport of the server that
+// was stopped last.
 type losses map[stack]int
 
-// stopGrace is what a server that stops leaves its clients to learn of it, by the clock on the wall
-// (Kitex's netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). Where the machine
-// keeps the process from running for as long, a call that a stock peer has part in may come too
-// late.
+// stopGrace is the wall-clock time in which clients can learn of a server's stop (Kitex's
+// netpoll/trans_server.go, Shutdown; package transport's shutdownGrace). If the machine keeps the
+// process from running for that long, a call with a stock peer may come too late.
 const stopGrace = 100 * time.Millisecond
 
-// switching is what came of going over from stack to stack.
+// switching is the result of going from stack to stack.
 type switching struct {
-	calls string // how they went
+	calls string // a summary of the calls
 	lost  losses
-	kept  time.Duration // the longest time for which the process was kept from running during a stop
+	kept  time.Duration // the longest time a stop was kept from running
 }
 
-// switchStacks has two servers and two clients go over from stack to stack under load, the servers
-// first, one by one.
+// switchStacks moves two servers and two clients from stack to stack under load, the servers first,
+// one by one.
 func switchStacks(t *testing.T, stacks ...stack) switching {
 	t.Helper()
 	// Both processes can bear this much under the race detector beside other work.
 	const rate = 500 / harness.Slowdown
-	const timeout = time.Second * min(harness.Slowdown, 5) // stock clients may wait for ever for what netpoll has closed
+	// Stock clients may wait forever for what netpoll has closed.
+	const timeout = time.Second * min(harness.Slowdown, 5)
 	var (
 		attempts  atomic.Int64
 		clients   [2]atomic.Pointer[echoservice.Client]
-		on        [2]atomic.Int64 // what the clients run on
-		stopped   atomic.Int64    // what the server ran on that was stopped last
+		on        [2]atomic.Int64 // the clients' transports
+		stopped   atomic.Int64    // the transport of the server that was stopped last
 		kept      time.Duration
 		mu        sync.Mutex
 		lost      = make(losses)
@@ -111,8 +111,8 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 		mu.Unlock()
 		return fmt.Errorf("%v client, after a %v server was stopped: %w", at.client, at.server, err)
 	})
-	// goOn waits until both clients use both servers: one that was away is dialled again after a
-	// while only.
+	// goOn waits until both clients use both servers: one that was away is dialled again only after
+	// a while.
 	goOn := func() {
 		t.Helper()
 		seen := load.Ended()
@@ -140,11 +140,10 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 	return went
 }
 
-// The suites are put in and taken out again while calls go on. No call is lost but those that a
-// stock server loses when it is stopped, of which there are no more than without us.
+// The suites are put in and taken out again while calls go on. No call is lost except those that a
+// stock server loses when it is stopped, and there are no more of those than without us.
 func TestSwitchStacksUnderLoad(t *testing.T) {
-	// Each has a process of its own, where nothing but the load takes its time, so that all can run
-	// at once.
+	// Each has a process of its own, where only the load takes its time, so all can run at once.
 	child, control := harness.StartChild(t, nil, "switch", "ours"), harness.StartChild(t, nil, "switch", "control")
 	beside(t)
 	kept := time.Duration(child.AskNumber("kept"))
@@ -168,7 +167,7 @@ func TestSwitchStacksUnderLoad(t *testing.T) {
 }
 
 // The same with stock clients and servers that multiplex. They lose dozens of calls at each stop
-// (netpollmux/mux_conn.go, OnRequest), or hang; so only what our clients lose is looked at.
+// (netpollmux/mux_conn.go, OnRequest), or hang; so only the losses of our clients count.
 func TestSwitchMuxStacksUnderLoad(t *testing.T) {
 	if !*long || harness.Slowdown > 1 {
 		t.Skip("it takes 10 s, and Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")

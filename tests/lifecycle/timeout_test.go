@@ -14,8 +14,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// WithMaxConnIdleTime closes idle connections (Kitex's own transport only sets a
-// keep-alive by it), does not touch busy ones, and costs the client's pool no call.
+// WithMaxConnIdleTime closes idle connections (Kitex's own transport only sets a keep-alive with
+// it), does not touch busy ones, and costs the client's pool no call.
 func TestMaxConnIdleTime(t *testing.T) {
 	t.Parallel()
 	const idle = 100 * time.Millisecond
@@ -39,7 +39,7 @@ func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- harness.CallEcho(context.Background(), cli, 0) }()
 	harness.Receive(t, "the call arrived", g.entered)
-	timer := time.NewTimer(6 * idle) // the time that has to pass is what is tested
+	timer := time.NewTimer(6 * idle) // the test is about this time passing
 	defer timer.Stop()
 	<-timer.C
 	close(g.opened)
@@ -48,8 +48,8 @@ func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
 	}
 }
 
-// WithReadWriteTimeout ends a connection that sends half a request and no more;
-// one that has sent whole requests and is idle stays (rpcinfo/rpcconfig.go, 5 s by default).
+// WithReadWriteTimeout ends a connection that sends half a request and no more. An idle one that
+// has sent whole requests stays (rpcinfo/rpcconfig.go, 5 s by default).
 func TestReadWriteTimeout(t *testing.T) {
 	t.Parallel()
 	const timeout = 100 * time.Millisecond
@@ -83,7 +83,7 @@ func TestReadWriteTimeout(t *testing.T) {
 	}
 }
 
-// readToEnd reads until c is closed and returns the error that said so.
+// readToEnd reads until c is closed and returns the error of that read.
 func readToEnd(c net.Conn) error {
 	buf := make([]byte, 4096)
 	for {

@@ -56,8 +56,8 @@ func TestUnixSocketIsReplaced(t *testing.T) {
 	}
 }
 
-// A file at the path that is no socket is somebody's: Run fails and the file stays. Kitex's own
-// transport deletes it.
+// A file at the path that is not a socket belongs to another program: Run fails and the file stays.
+// Kitex's own transport deletes it.
 func TestUnixSocketSparesOtherFiles(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "precious")
@@ -78,8 +78,8 @@ func TestUnixSocketSparesOtherFiles(t *testing.T) {
 	}
 }
 
-// serveUnix is the other processes of TestUnixSocketChangesHands: it starts and stops servers on
-// the path that it is given, as the test says.
+// serveUnix is the role of the other processes of TestUnixSocketChangesHands: it starts and stops
+// servers on the given path, as the test says.
 func serveUnix(t *testing.T, role *harness.Role) {
 	addr := &net.UnixAddr{Name: role.Arguments[0], Net: "unix"}
 	var s *harness.Server
@@ -94,9 +94,9 @@ func serveUnix(t *testing.T, role *harness.Role) {
 	}
 }
 
-// TestUnixSocketChangesHands: two processes serve the same path, each started before the other
-// stops. A client that dials all the time never finds nobody there, calls are answered, and in the
-// end no file is left.
+// TestUnixSocketChangesHands lets two processes serve the same path, each started before the other
+// stops. A client that dials all the time is always accepted, calls are answered, and no file is
+// left in the end.
 func TestUnixSocketChangesHands(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -133,8 +133,9 @@ func TestUnixSocketChangesHands(t *testing.T) {
 	}
 }
 
-// TestUnixListenerOfNetpollSparesSuccessor: a server on a listener of netpoll's, whose Close
-// removes the file of its name whoever's that is, leaves its successor's alone and removes its own.
+// TestUnixListenerOfNetpollSparesSuccessor: netpoll's Close removes the file at its listener's
+// path, whatever server that file belongs to. A server on such a listener leaves its successor's
+// file in place and removes its own.
 func TestUnixListenerOfNetpollSparesSuccessor(t *testing.T) {
 	testsystem.SkipWithoutNetwork(t, "unix")
 	dir := t.TempDir()
@@ -166,7 +167,7 @@ func dialAllTheTime(t *testing.T, path string, stop *atomic.Bool) {
 		switch {
 		case err == nil:
 			c.Close()
-		case !errors.Is(err, syscall.EAGAIN): // the backlog is full
+		case !errors.Is(err, syscall.EAGAIN): // the accept queue is full
 			t.Error(err)
 			return
 		}

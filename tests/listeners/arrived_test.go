@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// TestArrivedIsAnswered: a request that has arrived when a stop begins is answered, whatever the
-// connection is, and whatever else has arrived on it.
+// TestArrivedIsAnswered: a request that has arrived when a stop begins is answered, on every kind
+// of connection, whatever else has arrived on it.
 func TestArrivedIsAnswered(t *testing.T) {
 	t.Parallel()
 	for _, w := range ways {

@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// queues are listeners whose backlog can be taken when a server stops.
+// queues are listeners whose accept queue can be taken over when a server stops.
 var queues = []struct {
 	name, network string
 	listen        func(t testing.TB, network, address string) (net.Listener, error)
@@ -34,9 +34,9 @@ func createListener(_ testing.TB, network, address string) (net.Listener, error)
 	return netpoll.CreateListener(network, address)
 }
 
-// TestBacklogIsServed: requests on connections that the kernel has made, and the server had no time
-// to accept, are answered when it stops. One test at a time: netpoll closes a listener's number
-// twice.
+// TestBacklogIsServed: requests on connections that the kernel has made, and that the server had no
+// time to accept, are answered when it stops. It runs one test at a time: netpoll closes a
+// listener's number twice.
 func TestBacklogIsServed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("what is in a backlog cannot be told here")
@@ -76,7 +76,7 @@ func testBacklog(t *testing.T, w way, at place) {
 	harness.Receive(t, "the connection that a server is started with", accepted)
 	held := make(chan struct{})
 	mu.Lock()
-	resume = held // what is accepted from now on holds up the only acceptor
+	resume = held // new connections hold up the only acceptor
 	mu.Unlock()
 	release := sync.OnceFunc(func() { close(held) })
 	t.Cleanup(release) // before the server's
@@ -90,7 +90,7 @@ func testBacklog(t *testing.T, w way, at place) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
-	harness.Receive(t, "a connection of the backlog", accepted) // by what stops the server
+	harness.Receive(t, "a connection of the backlog", accepted) // by the code that stops the server
 	release()
 	for i, c := range clients {
 		if err := s.receive(c); err != nil {

@@ -25,9 +25,9 @@ type place struct {
 	addr  net.Addr
 	greet greeting // nil: none
 
-	accepted *atomic.Int32 // counts what Accept below a wrapper has returned; nil where there is none
+	accepted *atomic.Int32 // counts connections accepted below a wrapper; nil: no wrapper
 
-	// waiting is what its Accept waits for after Close; nil if that ends it.
+	// waiting is what its Accept waits for after Close; nil if Close ends Accept.
 	waiting *outlasting
 }
 
@@ -53,11 +53,11 @@ type kind struct {
 	name string
 	open func(t testing.TB) []place
 
-	crowded       bool // the first connection takes the only place, and what comes after it waits in a full backlog
-	waitsForHello bool // a connection's methods wait for what the client sends first
+	crowded       bool // the first connection takes the only place, and others queue
+	waitsForHello bool // a connection's methods wait for the client's first bytes
 }
 
-// places is how many connections a listener admits that limits them.
+// places is how many connections a limiting listener admits.
 const places = 8
 
 var kinds = []kind{
@@ -65,7 +65,7 @@ var kinds = []kind{
 	{name: "LimitListener", open: func(t testing.TB) []place { return []place{limited(t, places)} }},
 	{name: "PROXY", waitsForHello: true, open: func(t testing.TB) []place {
 		p, ln := counted(t)
-		// Longer than a test waits, so that nothing ends by it.
+		// Longer than a test waits, so it ends nothing.
 		p.ln, p.greet = &proxyproto.Listener{Listener: ln, ReadHeaderTimeout: time.Hour}, sendHeader
 		return []place{p}
 	}},
@@ -85,8 +85,8 @@ var kinds = []kind{
 	{name: "two listeners", open: func(t testing.TB) []place { return []place{plain(t), limited(t, places)} }},
 }
 
-// plain is at an address that no other place has while the tests run, so that tests side by side
-// are told from one another by it: where all of 127.0.0.0/8 is the machine's own, it is an address
+// plain is a listener at an address that no other place has while the tests run, so that parallel
+// tests can be told apart by it. Where all of 127.0.0.0/8 belongs to the machine, it is an address
 // of that.
 func plain(t testing.TB) place {
 	n := hosts.Add(1)
@@ -97,7 +97,7 @@ func plain(t testing.TB) place {
 	return place{ln: ln, addr: ln.Addr()}
 }
 
-// hosts is how many places there have been.
+// hosts is how many places were made.
 var hosts atomic.Uint32
 
 func limited(t testing.TB, n int) place {
@@ -109,7 +109,7 @@ func limited(t testing.TB, n int) place {
 	return p
 }
 
-// counted returns a place without a listener, and what a wrapper for it wraps.
+// counted returns a place without a listener, and the listener for a wrapper to wrap.
 func counted(t testing.TB) (place, counting) {
 	p := plain(t)
 	p.accepted = new(atomic.Int32)
@@ -131,7 +131,7 @@ func (l counting) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// outlasting is a listener whose Accept returns no error before letGo.
+// outlasting is a listener whose Accept returns an error only after letGo.
 type outlasting struct {
 	*net.TCPListener // with SyscallConn and SetDeadline
 	closed, free     chan struct{}

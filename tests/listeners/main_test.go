@@ -8,10 +8,10 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
-// TestMain fails if goroutines or sockets are left over: an Accept that nothing ended is let go of
-// by its test.
+// TestMain fails if goroutines or sockets are left over. A test whose Accept does not end lets it
+// go.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "32"); err != nil { // they wait for most of their time
+	if err := flag.Set("test.parallel", "32"); err != nil { // the tests wait most of their time
 		panic(err)
 	}
 	promise.Main(m, harness.Run)

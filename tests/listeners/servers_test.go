@@ -22,23 +22,23 @@ import (
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
-// subject is a server of some kind whose stop is tested, with what calls it.
+// subject is a server of some kind whose stop is tested, with its callers.
 type subject interface {
-	// call makes a call at a place that the handler answers at once, or holds until the gate opens.
-	// Its connection stays open.
+	// call makes a call at a place. The handler answers it at once, or holds it until the gate
+	// opens. Its connection stays open.
 	call(at int, held bool) error
 
 	// send sends a request by hand, and receive reads its answer.
 	send(t testing.TB, to net.Conn)
 	receive(from net.Conn) error
 
-	// stop ends the server and returns when that and Serve, or Run, have returned.
+	// stop ends the server. It returns when the server's own stop and Serve, or Run, have returned.
 	stop() error
 
 	// connections returns how many connections are open.
 	connections() int
 
-	// reports returns how often it was said that the place's Accept does not return.
+	// reports returns how often the server reported that the place's Accept does not return.
 	reports(at place) int
 }
 
@@ -61,12 +61,12 @@ func (g *gate) pass() {
 	<-g.opened
 }
 
-// setup is what a subject is made of.
+// setup is the configuration of a subject.
 type setup struct {
 	places []place
 	gate   *gate
 	exit   time.Duration // how long the stop may take
-	onOpen func()        // is called with each new connection, by what has accepted it; may be nil
+	onOpen func()        // called by the acceptor for each new connection; may be nil
 }
 
 // opened calls onOpen.
@@ -144,7 +144,7 @@ func (activeHandler) OnMessage(ctx context.Context, _, _ remote.Message) (contex
 	return ctx, nil
 }
 
-// dialer is a client's.
+// dialer is the dialer of a client.
 type dialer struct{ place }
 
 // DialTimeout implements remote.Dialer.
@@ -237,7 +237,7 @@ func (s setup) answer(_ context.Context, c *conn.Conn) error {
 	return err
 }
 
-// awaitServing makes a connection and closes it when it was served.
+// awaitServing makes a connection and closes it when it has been served.
 func (p *plainServer) awaitServing(at place) {
 	nc, err := p.ask(at, 'a')
 	if err != nil {
@@ -259,7 +259,7 @@ func (p *plainServer) call(at int, held bool) error {
 	return err
 }
 
-// ask makes a connection, and has one request answered on it.
+// ask makes a connection, and gets one request answered on it.
 func (p *plainServer) ask(at place, request byte) (net.Conn, error) {
 	nc, err := at.dial(at.addr.Network(), at.addr.String())
 	if err != nil {

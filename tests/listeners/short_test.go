@@ -2,5 +2,5 @@
 
 package listeners
 
-// long says that stops are measured, one after the other.
+// long says that stops are timed, one after the other.
 const long = false

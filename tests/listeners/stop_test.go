@@ -14,14 +14,14 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// way is a kind of server with a way to stop it.
+// way is a kind of server and a way to stop it.
 type way struct {
 	name  string
 	start func(t testing.TB, s setup) subject
 
 	kitex   bool
 	drops   bool          // it waits for no call
-	without time.Duration // how long it may take that is given no time; zero if it is
+	without time.Duration // time of a stop that is given none; zero if it gets some
 }
 
 // closePatience is how long a conn.Server's Close waits for listeners.
@@ -55,7 +55,7 @@ func closeWay() way {
 	return w
 }
 
-// bound returns how long a stop may take by what is promised.
+// bound returns how long a stop may take according to the promise.
 func (w way) bound(exit time.Duration) time.Duration {
 	const more = 100 * time.Millisecond
 	switch {
@@ -80,7 +80,7 @@ const (
 
 var states = []state{none, idle, busy, held, silent}
 
-// stopCase is one field of the matrix.
+// stopCase is one cell of the matrix.
 type stopCase struct {
 	kind  kind
 	state state
@@ -89,7 +89,7 @@ type stopCase struct {
 
 func (c stopCase) String() string { return c.way.name + "/" + c.kind.name + "/" + string(c.state) }
 
-// makesSense reports whether there is such a case.
+// makesSense reports whether the case exists.
 func (c stopCase) makesSense() bool {
 	if c.way.kitex && c.kind.name == "two listeners" {
 		return false
@@ -97,13 +97,13 @@ func (c stopCase) makesSense() bool {
 	return !c.kind.crowded || c.state != none
 }
 
-// isCutOff reports whether the stop waits, as long as it may, for what does not end.
+// isCutOff reports whether the stop waits for something that does not end, until its time is over.
 func (c stopCase) isCutOff() bool {
 	return !c.way.drops && (c.kind.name == "Accept goes on" || c.state == held || c.state == silent && c.kind.waitsForHello)
 }
 
-// exit returns how long the stop may take: an hour where it should end by itself, so that it does
-// not end by this.
+// exit returns how long the stop may take: an hour if it should end by itself, so that the time
+// does not end it.
 func (c stopCase) exit() time.Duration {
 	switch {
 	case long:
@@ -116,9 +116,9 @@ func (c stopCase) exit() time.Duration {
 	return 300 * time.Millisecond
 }
 
-// TestStop: whatever a listener does and its connections are at, every stop ends, by itself where
-// nothing keeps it, calls that end in time are answered, and nothing is left. An Accept that
-// nothing ends is reported once. How long stops take counts in the long run only.
+// TestStop: whatever a listener does and whatever state its connections are in, every stop ends, by
+// itself unless something holds it up. Calls that end in time are answered, and nothing is left. An
+// Accept that does not end is reported once. The time of stops counts only in the long run.
 func TestStop(t *testing.T) {
 	var mu sync.Mutex
 	worst := make(map[string]time.Duration)
@@ -159,7 +159,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// run stops a server and returns how long that took.
+// run stops a server and returns how long the stop took.
 func (c stopCase) run(t *testing.T) time.Duration {
 	g := newGate(t)
 	at := c.kind.open(t)
@@ -193,7 +193,7 @@ func (c stopCase) run(t *testing.T) time.Duration {
 	return took
 }
 
-// connect makes the case's connections, and returns what the calls that are under way come to.
+// connect makes the case's connections, and returns the results of the calls in flight.
 func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results chan error) {
 	callers := 2
 	if c.kind.crowded {
@@ -222,7 +222,7 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 				harness.Settles(t, "connections", seen, before+1)
 			}
 		}
-		if p.waiting != nil { // the acceptor has come back for more
+		if p.waiting != nil { // the acceptor has come back for the next connection
 			harness.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
 		}
 		if c.kind.crowded {
@@ -232,7 +232,7 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 	return results
 }
 
-// checkEnd looks at what is left of a server that was stopped, and lets go of it.
+// checkEnd checks what is left of a stopped server, and lets go of it.
 func (c stopCase) checkEnd(t *testing.T, s subject, at []place, g *gate) {
 	for _, p := range at {
 		if !isRefused(p.addr) {

@@ -1,5 +1,5 @@
-// Package mux tests what many calls on one connection promise each other, with whole Kitex clients
-// and servers: a reset, a peer that does not read, a large reply and a million calls.
+// Package mux tests what calls on one connection promise each other, with whole Kitex clients and
+// servers: a reset, a peer that does not read, a large reply and a million calls.
 //
 // The full run is
 //

@@ -13,9 +13,9 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// While a large reply is on its way small calls take other connections: of a hundred one at most
-// waits for long. The slowest says little: the collector, which each large reply brings into
-// motion, takes 50 ms at times, and a busy machine more.
+// While a large reply is on its way, small calls take other connections: of a hundred at most one
+// waits for long. The slowest says little: the collector, which each large reply starts, sometimes
+// takes 50 ms, and a busy machine more.
 func TestSmallCallsBesideLargeReplies(t *testing.T) {
 	const largeBytes, rounds = 15 << 20, 20
 	large := make([]byte, largeBytes)
@@ -41,7 +41,7 @@ func TestSmallCallsBesideLargeReplies(t *testing.T) {
 		alone[n] = askLarge()
 	}
 	baseline := callSmall(t, cli, func() {
-		timer := time.NewTimer(time.Second) // for as long as small calls are to be alone
+		timer := time.NewTimer(time.Second) // the time in which only small calls run
 		defer timer.Stop()
 		<-timer.C
 	})

@@ -18,8 +18,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// checkLost fails the test unless Kitex takes err for a lost connection, of which no call was too
-// slow and that nobody may try again without being asked, and that because of why.
+// checkLost fails the test unless Kitex takes err for a lost connection, and neither for a timeout
+// nor for a call to make again by itself. err must contain why.
 func checkLost(t *testing.T, err, why error) {
 	t.Helper()
 	if !isLostConnection(err) {
@@ -33,8 +33,8 @@ func checkLost(t *testing.T, err, why error) {
 	}
 }
 
-// A server that has gone without a word fails the calls that wait for it within two heartbeats, as
-// a lost connection.
+// A server that has gone away silently fails the calls that wait for it within two heartbeats, as a
+// lost connection.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
@@ -65,7 +65,7 @@ func TestSilentServer(t *testing.T) {
 }
 
 // A server that takes no more of a request fails the call at the write timeout, as a lost
-// connection, whether the client was given that for all connections or for shared ones.
+// connection, whether the client sets the timeout for all connections or for shared ones.
 func TestServerTakesNoMore(t *testing.T) {
 	t.Parallel()
 	const limit = 300 * time.Millisecond
@@ -104,9 +104,9 @@ func TestServerTakesNoMore(t *testing.T) {
 	}
 }
 
-// A client that has gone without a word, with a call in a handler and nothing to write to it, is
-// found within two heartbeats of the server's: its connection is closed, and the handler hears of
-// it if it asked to. A client that is there is left alone for as long.
+// A client that has gone away silently, with a call in a handler and nothing to be written to it,
+// is found within two of the server's heartbeats: its connection is closed, and the handler is told
+// if it asked for that. A client that is still there is left alone for the same time.
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 300 * time.Millisecond * harness.Slowdown
@@ -150,7 +150,8 @@ func TestSilentClient(t *testing.T) {
 	case <-time.After(2*heartbeat + harness.Patience):
 		t.Fatal("a handler works for a client that has gone")
 	}
-	harness.Settles(t, "connections that have ended", func() int64 { return int64(s.Connections.Ended()) }, 2) // Start made one
+	// Start made one.
+	harness.Settles(t, "connections that have ended", func() int64 { return int64(s.Connections.Ended()) }, 2)
 	timer := time.NewTimer(3 * heartbeat)
 	defer timer.Stop()
 	select {

@@ -47,12 +47,12 @@ func callText(cli echoservice.Client, text string, opts ...callopt.Option) error
 	return nil
 }
 
-// bulk is a message of bulkBytes that no codec sends by reference: each call's bytes are its own.
+// bulk is a message of bulkBytes that no codec sends by reference: each call has bytes of its own.
 func bulk() *echo.Message {
 	return &echo.Message{Text: "bulk", Tags: slices.Repeat([]string{"abcdefghijkl"}, bulkBytes/16)}
 }
 
-// bulkBytes is a little less than a power of two, which is what memory comes in.
+// bulkBytes is a little less than a power of two, the size of blocks of memory.
 const bulkBytes = 252 << 10
 
 // percentile sorts took and returns the value below which p of 100 are.

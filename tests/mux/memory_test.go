@@ -12,11 +12,11 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Calls leave nothing behind: with messages around each size that memory comes in, as much is in
-// use after many calls as after few.
+// Calls leave nothing behind: with messages around each size of a block of memory, as much memory
+// is in use after many calls as after few.
 func TestMemoryAfterManyCalls(t *testing.T) {
 	const callers, few = 32, 10_000
-	const slack = 1 << 20 // what pools and tables may still grow by
+	const slack = 1 << 20 // by which pools and tables may still grow
 	calls := 20_000
 	if *long {
 		calls = 1_000_000
@@ -39,8 +39,8 @@ func TestMemoryAfterManyCalls(t *testing.T) {
 	}
 }
 
-// callSizes makes the calls with numbers from from on, and fewer than to, with payloads of 2^8 to
-// 2^16 bytes, give or take a hundred.
+// callSizes makes the calls numbered from from up to to, exclusive, with payloads of 2^8 to 2^16
+// bytes, give or take a hundred.
 func callSizes(t *testing.T, cli echoservice.Client, callers, from, to int, data []byte) {
 	t.Helper()
 	var wg sync.WaitGroup

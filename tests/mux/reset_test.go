@@ -18,7 +18,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// finishes counts what Kitex reports of calls, as a tracer.
+// finishes counts the calls that Kitex reports to a tracer.
 type finishes struct{ started, finished atomic.Int64 }
 
 // Start implements stats.Tracer.
@@ -27,7 +27,7 @@ func (f *finishes) Start(ctx context.Context) context.Context { f.started.Add(1)
 // Finish implements stats.Tracer.
 func (f *finishes) Finish(context.Context) { f.finished.Add(1) }
 
-// gate is a handler that holds its calls but the first until it is opened.
+// gate is a handler that holds all its calls except the first until it is opened.
 type gate struct {
 	entered atomic.Int64
 	opened  chan struct{}
@@ -41,7 +41,7 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 }
 
 // Connections that are reset fail the calls that they have in flight: all of them at once, each
-// once, with the error that Kitex takes for a lost connection, and none is made again, since the
+// once, with the error that Kitex takes for a lost connection. None is made again, because the
 // server has seen it. The next call finds a new connection.
 func TestResetWithCallsInFlight(t *testing.T) {
 	const calls, atOnce = 1000, 50 * time.Millisecond
@@ -58,7 +58,8 @@ func TestResetWithCallsInFlight(t *testing.T) {
 				opts = append(opts, client.WithRPCTimeout(timeout))
 			}
 			cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{}, opts...)
-			if err := callText(cli, "first"); err != nil { // tells the client that the server multiplexes
+			// The client learns that the server multiplexes.
+			if err := callText(cli, "first"); err != nil {
 				t.Fatal(err)
 			}
 			errs := make([]error, calls)

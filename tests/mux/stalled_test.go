@@ -25,7 +25,7 @@ const (
 	stalledCallers = 300
 	stalledTimeout = time.Second
 
-	// inTime is by how much hundreds of calls that end at the same time may miss it.
+	// inTime is how late hundreds of calls that end at the same time may end.
 	inTime = 500 * time.Millisecond * harness.Slowdown
 
 	// perCaller is what a waiting call may hold besides the bytes that are bounded: what Kitex, the
@@ -33,7 +33,7 @@ const (
 	perCaller = 8 << 10
 )
 
-// callStalled has many callers make one call each to a peer that does not answer and checks that
+// callStalled lets many callers make one call each to a peer that does not answer, and checks that
 // each gets the timeout error in time. It returns the most memory that was in use meanwhile, and
 // what a caller of another instance saw.
 func callStalled(t *testing.T, cli echoservice.Client, request *echo.EchoRequest, healthy net.Addr) (peak int64) {
@@ -94,7 +94,8 @@ func callStalled(t *testing.T, cli echoservice.Client, request *echo.EchoRequest
 	return peak
 }
 
-// checkMemory fails the test if more than bound and a tenth was in use besides what callers need.
+// checkMemory fails the test if more than bound and a tenth was in use besides the callers' own
+// memory.
 func checkMemory(t *testing.T, before, peak, bound int64) {
 	t.Helper()
 	used, most := peak-before, bound+bound/10+stalledCallers*perCaller
@@ -119,8 +120,8 @@ func checkClose(t *testing.T, pool *kiteline.MuxPool) {
 	}
 }
 
-// A server that has multiplexed and reads no more holds what the connections may have pending,
-// and nothing besides.
+// A server that has multiplexed and no longer reads makes the client hold only what the connections
+// may have pending.
 func TestServerStopsReading(t *testing.T) {
 	cfg := kiteline.MuxConfig{MaxConns: 2, MaxPendingBytes: 1 << 20}
 	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
@@ -139,8 +140,8 @@ func TestServerStopsReading(t *testing.T) {
 	})
 }
 
-// A peer that accepts and never reads: nobody knows whether it multiplexes, so that there are as
-// many calls as connections to it, each with a request under way.
+// A peer accepts and never reads. Whether it multiplexes stays unknown, so the client makes as many
+// calls as it has connections to the peer, each with a request in flight.
 func TestServerNeverReads(t *testing.T) {
 	cfg := kiteline.MuxConfig{MaxPooledConns: 32}
 	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
@@ -156,8 +157,8 @@ func TestServerNeverReads(t *testing.T) {
 	checkClose(t, pool)
 }
 
-// A client that has its calls handled and reads no replies: the server holds what may be pending
-// for it, the replies of the handlers that it may have, and serves others meanwhile.
+// A client has its calls handled and reads no replies. The server holds what may be pending for it
+// and the replies of the handlers that it may have, and serves others meanwhile.
 func TestClientNeverReads(t *testing.T) {
 	const handlers = 64
 	const pending = 16 << 20 // muxserver.Config.MaxPendingBytes
@@ -187,5 +188,6 @@ func TestClientNeverReads(t *testing.T) {
 	}
 }
 
-// exitInTime is how long a server may take whose clients have gone: Kitex's grace, and a little.
+// exitInTime is how long a server may take to stop if its clients have gone: Kitex's grace, and a
+// margin.
 const exitInTime = time.Second

@@ -15,7 +15,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// crowd counts the handlers inside, and holds those whose request says so.
+// crowd counts the handlers inside, and holds those whose request asks for that.
 type crowd struct {
 	opened chan struct{}
 
@@ -64,8 +64,8 @@ func (c *crowd) most() int {
 	return c.max
 }
 
-// A server that stops answers every call that has been sent, in whatever state it finds it: in a
-// handler, being encoded, waiting for a peer that reads slowly, and oneway.
+// A server that stops answers every call that has been sent, in every state: in a handler, being
+// encoded, waiting for a peer that reads slowly, and oneway.
 func TestStopLosesNothing(t *testing.T) {
 	t.Parallel()
 	const held, oneways, bulks = 20, 10, 40
@@ -139,8 +139,7 @@ func TestStopLosesNothing(t *testing.T) {
 	}
 }
 
-// As many handlers run at a time as the limits allow, of one connection and of all, and not one
-// more.
+// As many handlers run at a time as the limits of one connection and of all allow, and no more.
 func TestHandlerLimits(t *testing.T) {
 	t.Parallel()
 	const clients, calls = 3, 40
@@ -169,7 +168,7 @@ func TestHandlerLimits(t *testing.T) {
 				}
 			}
 			harness.Eventually(t, "handlers at a time", func() bool { return c.inside() >= tc.want })
-			timer := time.NewTimer(10 * time.Millisecond) // one too many would come now
+			timer := time.NewTimer(10 * time.Millisecond) // in which one too many would come
 			<-timer.C
 			close(c.opened)
 			callers.Wait()
