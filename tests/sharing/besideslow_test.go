@@ -9,8 +9,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// beginning is how a client comes to have no connection that it knows, although it has been at
-// work.
+// beginning is a way in which a client comes to have no connection that it knows, although it has
+// made calls.
 type beginning struct {
 	name  string
 	cfg   kiteline.MuxConfig
@@ -24,7 +24,7 @@ type world struct {
 	client *caller
 }
 
-// restart has another server take the place of the first.
+// restart replaces the first server with another.
 func (w *world) restart(t *testing.T) {
 	t.Helper()
 	w.server.MustStop()
@@ -51,7 +51,7 @@ func beginnings() []beginning {
 		}},
 		{"after MaxAge", kiteline.MuxConfig{MaxAge: shortAge}, func(t *testing.T, w *world) {
 			used(t, w)
-			if _, ok := w.client.pool.(*kiteline.MuxPool); ok { // a pool has no such thing
+			if _, ok := w.client.pool.(*kiteline.MuxPool); ok { // a plain pool has no such thing
 				harness.Eventually(t, "a connection is replaced", func() bool { return w.client.stats(t).Aged > 0 })
 			}
 		}},
@@ -66,7 +66,7 @@ func beginnings() []beginning {
 	}
 }
 
-// Slow calls keep no quick ones from being answered, however new their connections are.
+// Slow calls do not delay quick ones, however new their connections are.
 func TestQuickBesideSlow(t *testing.T) {
 	for _, b := range beginnings() {
 		t.Run(b.name, func(t *testing.T) {
@@ -93,7 +93,8 @@ func besideSlow(t *testing.T, b beginning, k kind) (took []time.Duration) {
 	held := start(slow, func(int) error { return w.client.echo(context.Background(), "held", nil) })
 	g.awaits(t, slow)
 	took = timed(t, quick, scale(1, samples/quick), w.client.call)
-	if dials := w.server.Connections.Accepted() - before; k == shared && !long && dials > mostDials { // connections age in a long one
+	// Connections reach their maximum age in a long run.
+	if dials := w.server.Connections.Accepted() - before; k == shared && !long && dials > mostDials {
 		t.Errorf("got %d dials, want %d at most", dials, mostDials)
 	}
 	g.open()

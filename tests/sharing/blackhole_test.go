@@ -15,7 +15,7 @@ import (
 
 const flowCallers = 12
 
-// flowTimeouts are the calls'. A busy machine does not reach the one in the short form.
+// flowTimeouts are the timeouts of calls. A busy machine does not reach that of the short form.
 func flowTimeouts() []time.Duration {
 	if long {
 		return []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
@@ -23,8 +23,8 @@ func flowTimeouts() []time.Duration {
 	return []time.Duration{time.Second * min(harness.Slowdown, 3)}
 }
 
-// Where connections carry nothing all of a sudden, and new ones do, calls that share such a
-// connection fail no more often than those that have one each.
+// When connections suddenly carry nothing, but new ones do, calls that share such a connection fail
+// no more often than those that have one each.
 func TestBlackhole(t *testing.T) {
 	beside(t)
 	for _, timeout := range flowTimeouts() {
@@ -46,7 +46,7 @@ func TestBlackhole(t *testing.T) {
 	}
 }
 
-// blackholed returns how many calls fail that have a timeout, and when the last of some callers has
+// blackholed returns how many calls with a timeout fail, and when the last of some callers has
 // succeeded again.
 func blackholed(t *testing.T, k kind, timeout time.Duration) (failed int, back time.Duration) {
 	t.Helper()
@@ -65,7 +65,7 @@ func blackholed(t *testing.T, k kind, timeout time.Duration) (failed int, back t
 			switch {
 			case after && err == nil:
 				return nil
-			case failures.Load() > 10*flowCallers: // it does not come back
+			case failures.Load() > 10*flowCallers: // it does not recover
 				return err
 			case err != nil && dead.Load():
 				failures.Add(1)

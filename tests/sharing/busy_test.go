@@ -11,7 +11,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Where a client's processors are busy with other things, sharing makes its calls no slower.
+// If a client's processors are busy with other work, sharing makes its calls no slower.
 func TestBusyClient(t *testing.T) {
 	if !long {
 		t.Skip("takes a quiet machine: -tags hardening")

@@ -19,10 +19,10 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// maxConns is how many connections a sharing client wants unless a test says otherwise.
+// maxConns is how many connections a sharing client may have unless a test says otherwise.
 const maxConns = 2
 
-// kind is a way for calls to use connections.
+// kind is a way in which calls use connections.
 type kind string
 
 const (
@@ -30,10 +30,10 @@ const (
 	shared kind = "shared"
 )
 
-// kinds is both, the one that says what is right first.
+// kinds are both kinds, first the one that says what is right.
 func kinds() []kind { return []kind{pooled, shared} }
 
-// eachKind runs a test with both.
+// eachKind runs a test with both kinds.
 func eachKind(t *testing.T, test func(t *testing.T, k kind)) {
 	t.Helper()
 	for _, k := range kinds() {
@@ -41,15 +41,15 @@ func eachKind(t *testing.T, test func(t *testing.T, k kind)) {
 	}
 }
 
-// caller is a client and what keeps its connections.
+// caller is a client and the pool of its connections.
 type caller struct {
 	echoservice.Client
 	addr net.Addr
 	pool remote.LongConnPool
 }
 
-// newCaller returns a client of addr. cfg is for sharing ones: a pooled one has a connection for
-// each call under way, which is kept for as long as cfg says.
+// newCaller returns a client of addr. cfg is for sharing clients: a pooled one has a connection for
+// each call in flight, which is kept for as long as cfg says.
 func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) *caller {
 	t.Helper()
 	c := &caller{addr: addr}
@@ -57,7 +57,7 @@ func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts
 	return c
 }
 
-// options returns what makes a client of the kind, and tells c its pool.
+// options returns the options of a client of the kind, and gives c its pool.
 func (c *caller) options(k kind, cfg kiteline.MuxConfig, opts []client.Option) []client.Option {
 	suite := kiteline.NewMuxClientSuite()
 	switch {
@@ -79,7 +79,7 @@ func (c *caller) options(k kind, cfg kiteline.MuxConfig, opts []client.Option) [
 	}}))
 }
 
-// stats returns what a sharing client says of its connections.
+// stats returns the statistics of a sharing client's connections.
 func (c *caller) stats(t *testing.T) mux.Stats {
 	t.Helper()
 	pool, ok := c.pool.(*kiteline.MuxPool)
@@ -89,7 +89,7 @@ func (c *caller) stats(t *testing.T) mux.Stats {
 	return pool.Stats().Stats
 }
 
-// echo calls Echo with text and bytes besides, and checks the answer's text.
+// echo calls Echo with text and additional bytes, and checks the answer's text.
 func (c *caller) echo(ctx context.Context, text string, attached []byte, opts ...callopt.Option) error {
 	got, err := c.Echo(ctx, &echo.EchoRequest{Message: &echo.Message{Text: text, Attachment: attached}}, opts...)
 	if err != nil {

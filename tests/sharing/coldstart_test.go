@@ -10,10 +10,11 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// mostDials is how many a client may make that begins with many calls at once.
+// mostDials is how many dials a client may make that begins with many simultaneous calls.
 const mostDials = maxConns + 8
 
-// A client that begins with many calls opens as many connections as it wants, not one for each.
+// A client that begins with many simultaneous calls opens as many connections as it may have, not
+// one for each call.
 func TestColdStart(t *testing.T) {
 	t.Run("calls", func(t *testing.T) {
 		t.Parallel()

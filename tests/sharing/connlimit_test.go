@@ -11,12 +11,13 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// A client that wants more connections than the server grants it makes do with those it has: it
-// tries again ever more seldom, and no call fails.
+// A client that may have more connections than the server allows manages with those that it has: it
+// tries again less and less often, and no call fails.
 func TestConnectionLimit(t *testing.T) {
 	beside(t)
 	const callers = 8
-	const growing = 12 // dials until the pause has grown from a millisecond to two seconds, by doubling
+	// After that many dials the pause has grown from a millisecond to two seconds, by doubling.
+	const growing = 12
 	lasts := time.Duration(scale(2, 24)) * time.Second
 	s := startAt(t, newGate(), nil, server.WithLimit(&limit.Option{MaxConnections: 1}))
 	c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: maxConns})

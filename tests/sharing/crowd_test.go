@@ -10,7 +10,7 @@ import (
 
 const crowd = 3000
 
-// Thousands of calls in handlers keep no quick one from being answered.
+// Thousands of calls in handlers do not delay quick ones.
 func TestQuickBesideCrowd(t *testing.T) {
 	beside(t)
 	if long {
@@ -20,7 +20,7 @@ func TestQuickBesideCrowd(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		callers := crowd
 		if k == pooled {
-			callers = crowd / 10 // there is nothing that more of them would meet
+			callers = crowd / 10 // more of them would add nothing
 		}
 		g := newGate()
 		c := newCaller(t, k, startAt(t, g, nil).Addr, kiteline.MuxConfig{})
@@ -35,7 +35,7 @@ func TestQuickBesideCrowd(t *testing.T) {
 	})
 }
 
-// measureCrowd has quick calls made beside callers whose calls take a second each.
+// measureCrowd makes quick calls beside callers whose calls take a second each.
 func measureCrowd(t *testing.T) {
 	t.Helper()
 	_, addr, _ := startApart(t)
@@ -46,7 +46,7 @@ func measureCrowd(t *testing.T) {
 	compare(t, "quick calls beside 3000 callers of 1 s", 99, bound{1.1, time.Millisecond, false}, func(k kind) []time.Duration {
 		stop := make(chan struct{})
 		many := start(crowd, func(n int) error {
-			// Their calls begin all over the second.
+			// Their calls begin at times spread over the second.
 			timer := time.NewTimer(time.Duration(n) * time.Second / crowd)
 			defer timer.Stop()
 			for {
@@ -61,7 +61,7 @@ func measureCrowd(t *testing.T) {
 				timer.Reset(0)
 			}
 		})
-		wait := time.NewTimer(1500 * time.Millisecond) // until all are at work
+		wait := time.NewTimer(1500 * time.Millisecond) // until all callers are busy
 		defer wait.Stop()
 		<-wait.C
 		took := timed(t, 4, 300, clients[k].call)

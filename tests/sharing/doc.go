@@ -6,6 +6,6 @@
 //	go test ./tests/sharing                  states and counts: a few seconds, on a busy machine too
 //	go test -tags hardening ./tests/sharing  also times: minutes, on a quiet one, printed as a table
 //
-// In the first form handlers end by a channel and not by time, so that "beside" and "before" are
-// facts. In the second the two clients take turns, and medians of five rounds are compared.
+// In the first form channels, not time, end the handlers, so that "beside" and "before" are facts.
+// In the second the two clients take turns, and medians of five rounds are compared.
 package sharing

@@ -12,21 +12,21 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// patience is how long calls may take that nothing holds up, on a busy machine too.
+// patience is how long unhindered calls may take, even on a busy machine.
 const patience = harness.Patience * stretch
 
-// largeBytes is how many bytes a large answer has.
+// largeBytes is the length of a large answer.
 const largeBytes = 15 << 20
 
-// gate is an echo service that keeps calls whose text begins with "held", and oneway ones of that
-// text, in their handlers until it is opened.
+// gate is an echo service that keeps calls whose text begins with "held", and oneway calls with
+// that text, in their handlers until it is opened.
 type gate struct {
 	*harness.Service
 
-	held   atomic.Int64 // calls that have come to be kept
-	most   atomic.Int64 // of them, the most that were inside at a time
+	held   atomic.Int64 // kept calls that have come
+	most   atomic.Int64 // the most kept calls that were inside at a time
 	inside atomic.Int64
-	delays atomic.Int64 // calls that take a time
+	delays atomic.Int64 // calls that take time
 
 	opened chan struct{}
 	open   func()
@@ -34,7 +34,7 @@ type gate struct {
 
 	mu       sync.Mutex
 	notified map[string]int  // guarded by mu: oneway calls, by their texts
-	begun    map[string]bool // guarded by mu: texts of calls that take a time
+	begun    map[string]bool // guarded by mu: texts of calls that take time
 }
 
 func newGate() *gate {
@@ -65,7 +65,7 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 	return &echo.EchoResponse{Message: answer}, nil
 }
 
-// hasBegun reports whether a call that takes a time came here, by its text.
+// hasBegun reports whether a call that takes time has come, by its text.
 func (g *gate) hasBegun(text string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -92,7 +92,7 @@ func (g *gate) Notify(_ context.Context, m *echo.Message) error {
 	return nil
 }
 
-// told returns how many different oneway calls are over, and how many came more than once.
+// told returns how many different oneway calls have ended, and how many came more than once.
 func (g *gate) told() (once, again int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,13 +105,13 @@ func (g *gate) told() (once, again int) {
 	return once, again
 }
 
-// awaits waits until n calls that are kept have come.
+// awaits waits until n kept calls have come.
 func (g *gate) awaits(t *testing.T, n int) {
 	t.Helper()
 	harness.Settles(t, "calls in handlers", g.held.Load, int64(n))
 }
 
-// calls are several that are made at the same time.
+// calls are several simultaneous calls.
 type calls struct {
 	done chan struct{}
 	errs []error
@@ -128,7 +128,7 @@ func start(n int, call func(n int) error) *calls {
 	return c
 }
 
-// end waits for all calls, and fails the test if one has failed, or if they are not over in time.
+// end waits for all calls, and fails the test if one has failed, or if they have not ended in time.
 func (c *calls) end(t *testing.T, what string) (ok bool) {
 	t.Helper()
 	timer := time.NewTimer(patience)
@@ -146,7 +146,7 @@ func (c *calls) end(t *testing.T, what string) (ok bool) {
 	return true
 }
 
-// failed returns the errors of calls that are over.
+// failed returns the errors of calls that have ended.
 func (c *calls) failed() (errs []error) {
 	for _, err := range c.errs {
 		if err != nil {

@@ -24,8 +24,8 @@ const (
 	ours         = "kiteline" // in each key of ours
 )
 
-// gateway calls the next service with all that it got along with the request, and answers with all
-// that it got along with the reply, as a meta handler, on either of its sides, and as a service.
+// gateway calls the next service with all that came with the request, and answers with all that
+// came with the reply, as a meta handler on either of its sides and as a service.
 type gateway struct {
 	*harness.Service
 	next echoservice.Client
@@ -85,7 +85,8 @@ func (g *gateway) ReadMeta(ctx context.Context, msg remote.Message) (context.Con
 // WriteMeta implements remote.MetaHandler.
 func (g *gateway) WriteMeta(ctx context.Context, msg remote.Message) (context.Context, error) {
 	if infos, ok := ctx.Value(stringInfos{}).(map[string]string); ok && msg.RPCRole() == remote.Client {
-		msg.TransInfo().PutTransStrInfo(maps.Clone(infos)) // which Kitex keeps, and empties when the message is over
+		// Kitex keeps the map, and empties it when the message has ended.
+		msg.TransInfo().PutTransStrInfo(maps.Clone(infos))
 	}
 	return ctx, nil
 }
@@ -97,7 +98,7 @@ func (g *gateway) start(t *testing.T, tr harness.Transport) *harness.Server {
 	})
 }
 
-// checkClean fails the test if anything of ours was seen on a side that is ours.
+// checkClean fails the test if any key of ours was seen on one of our sides.
 func (g *gateway) checkClean(t *testing.T, who string, side remote.RPCRole, on harness.Transport) {
 	t.Helper()
 	if on != harness.Kiteline && on != harness.KitelineMux {
@@ -108,8 +109,8 @@ func (g *gateway) checkClean(t *testing.T, who string, side remote.RPCRole, on h
 	}
 }
 
-// A gateway that passes on whatever comes along with requests and replies harms no call, whichever
-// sides of it are ours, and what is ours on the wire is seen by none of our sides' handlers.
+// A gateway that passes on everything that comes with requests and replies harms no call, whichever
+// of its sides are ours, and no handler on our sides sees our keys on the wire.
 func TestGateways(t *testing.T) {
 	for _, serves := range []harness.Transport{harness.Kiteline, harness.Netpoll} {
 		for _, calls := range []harness.Transport{harness.KitelineMux, harness.Kiteline, harness.NetpollMux, harness.Netpoll} {
@@ -126,7 +127,7 @@ func TestGateways(t *testing.T) {
 	}
 }
 
-// callThrough calls a gateway that serves, and calls what is behind it, on these transports.
+// callThrough calls a gateway that serves on one transport and calls the next service on another.
 func callThrough(t *testing.T, serves, calls, behind harness.Transport) {
 	t.Helper()
 	backend, middle, front := newGateway(), newGateway(), newGateway()

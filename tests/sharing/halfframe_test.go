@@ -21,9 +21,8 @@ const (
 	trickle     = 20 * time.Millisecond  // between bytes of a trickled frame
 )
 
-// A frame that does not go on has the read timeout and no more, on a connection that calls share as
-// on one with a call at a time: one that stops half-way, and one of which a byte comes now and
-// then.
+// A frame that does not go on gets the read timeout and no more, on a shared connection as on one
+// with a call at a time: a frame that stops half-way, and one of which a byte comes now and then.
 func TestUnfinishedFrames(t *testing.T) {
 	for _, k := range kinds() {
 		frame := recordRequest(t, k, make([]byte, halfFrame))
@@ -44,7 +43,7 @@ func TestUnfinishedFrames(t *testing.T) {
 					t.Fatal(err)
 				}
 				if _, err := c.Write(frame[:tc.sent]); err != nil {
-					return // closed: the machine was too busy to send it in time
+					return // closed: the machine was too busy to send in time
 				}
 				checkClosed(t, c, frame[tc.sent:], tc.then)
 			})
@@ -52,14 +51,14 @@ func TestUnfinishedFrames(t *testing.T) {
 	}
 }
 
-// checkClosed fails the test unless the other side closes c, while the rest is sent byte by byte.
+// checkClosed fails the test unless the other side closes c while the rest is sent byte by byte.
 func checkClosed(t *testing.T, c net.Conn, rest []byte, pause time.Duration) {
 	t.Helper()
 	began := time.Now()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		_, _ = io.Copy(io.Discard, c) // whatever the server says first
+		_, _ = io.Copy(io.Discard, c) // discards what the server sends first
 	}()
 	patient := time.NewTimer(patience)
 	defer patient.Stop()
@@ -77,7 +76,7 @@ func checkClosed(t *testing.T, c net.Conn, rest []byte, pause time.Duration) {
 			}
 			return
 		case <-next:
-			_, _ = c.Write(rest[:1]) // fails once it is closed
+			_, _ = c.Write(rest[:1]) // fails once c is closed
 			rest = rest[1:]
 		case <-patient.C:
 			t.Errorf("the connection is open %v after the frame has stopped, want %v", patience, readTimeout)
@@ -109,7 +108,7 @@ func recordRequest(t *testing.T, k kind, attached []byte) []byte {
 	client := newCaller(t, k, addr, kiteline.MuxConfig{})
 	go func() {
 		defer close(called)
-		_ = client.echo(ctx, "unfinished", attached) // there is nobody to answer
+		_ = client.echo(ctx, "unfinished", attached) // there is no server to answer
 	}()
 	frame := harness.Receive(t, "a request", recorded)
 	cancel()

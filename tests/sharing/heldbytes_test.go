@@ -10,7 +10,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Requests in handlers hold no more memory than the server announces: the others are refused and
+// Requests in handlers hold no more memory than the server announces. The others are refused and
 // sent again, and none fails.
 func TestLargeRequestsInHandlers(t *testing.T) {
 	if long {
@@ -33,12 +33,12 @@ func TestLargeRequestsInHandlers(t *testing.T) {
 	}
 }
 
-// measureLargeRequests has 100 requests of 8 MiB sent to a server with the default bounds.
+// measureLargeRequests sends 100 requests of 8 MiB to a server with the default bounds.
 func measureLargeRequests(t *testing.T) {
 	t.Helper()
 	const (
 		requests, size = 100, 8 << 20
-		bound          = 256 << 20 // of a server's; see muxserver.Config
+		bound          = 256 << 20 // of the server; see muxserver.Config
 	)
 	server, addr, _ := startApart(t)
 	c := newCaller(t, shared, addr, kiteline.MuxConfig{})
@@ -49,7 +49,7 @@ func measureLargeRequests(t *testing.T) {
 	before := server.AskNumber("memory")
 	held := start(requests, func(int) error { return c.echo(context.Background(), "held", attached) })
 	var peak, inside int64
-	for settled := 0; settled < 20; settled++ { // until as many are inside as come in
+	for settled := 0; settled < 20; settled++ { // until no more come in
 		peak = max(peak, server.AskNumber("memory"))
 		if now := server.AskNumber("held"); now != inside {
 			inside, settled = now, 0

@@ -47,8 +47,8 @@ func TestQuickBesideLarge(t *testing.T) {
 	})
 }
 
-// Calls of 1 MiB take no more processor time on shared connections than on pooled ones, both sides
-// together.
+// Calls of 1 MiB take no more processor time on shared connections than on pooled ones, counting
+// both sides.
 func TestLargeCallsCost(t *testing.T) {
 	beside(t)
 	const callers, each = 4, 250
@@ -67,7 +67,8 @@ func TestLargeCallsCost(t *testing.T) {
 			took[k] = append(took[k], used()-before)
 		}
 	}
-	p, s := median(took[pooled][1:]), median(took[shared][1:]) // the first round makes connections and buffers
+	// The first round makes connections and buffers.
+	p, s := median(took[pooled][1:]), median(took[shared][1:])
 	t.Logf("1000 calls of 1 MiB: pooled %v, shared %v", took[pooled], took[shared])
 	promise.Check(t, "1 MiB calls: processor time of both sides", "<= 1.1 times pooled",
 		fmt.Sprintf("%.2f times", float64(s)/float64(p)), float64(s) <= 1.1*float64(p))

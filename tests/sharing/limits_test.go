@@ -6,15 +6,15 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// serverLimit is a bound of a server's on what multiplexed calls may hold.
+// serverLimit is a server's bound on what multiplexed calls may hold.
 type serverLimit struct {
 	name   string
-	calls  int // that it lets in at a time, at least
+	calls  int // that the server lets in at a time, at least
 	bytes  int // of a request's attachment
 	option func() server.Option
 }
 
-// serverLimits returns each kind of bound, so low that a test meets it.
+// serverLimits returns a bound of each kind, so low that a test meets it.
 func serverLimits() []serverLimit {
 	return []serverLimit{
 		{"handlers of a connection", 16, 10, func() server.Option {
@@ -28,7 +28,7 @@ func serverLimits() []serverLimit {
 	}
 }
 
-// withHeldBytes bounds what requests hold that are read and not answered.
+// withHeldBytes bounds the bytes of requests that were read and not yet answered.
 func withHeldBytes(perConn, perServer int64) server.Option {
 	return server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{
 		MaxRequestBytesPerConn: perConn, MaxRequestBytes: perServer,

@@ -13,13 +13,12 @@ func TestMain(m *testing.M) {
 	promise.Main(m, harness.Run)
 }
 
-// TestRole is what the processes do that other tests start.
+// TestRole plays the roles of processes that other tests start.
 func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve})
 }
 
-// beside has the test run beside others in its short form, and alone in the long one, which
-// measures.
+// beside runs the test beside others in its short form, and alone in the long one, which measures.
 func beside(t *testing.T) {
 	t.Helper()
 	if long {

@@ -15,16 +15,16 @@ const (
 	samples = 1000 // for a percentile, at least
 )
 
-// bound is by what a figure of shared connections may exceed that of pooled ones.
+// bound is how much a figure of shared connections may exceed that of pooled ones.
 type bound struct {
 	factor float64
 	slack  time.Duration
-	aim    bool // it is wished for, and not held yet
+	aim    bool // it is wished for, but not promised yet
 }
 
 func (b bound) String() string { return fmt.Sprintf("<= %.3g times pooled + %v", b.factor, b.slack) }
 
-// compare records a percentile of how long calls take, as the median of some rounds in which the
+// compare records a percentile of the times of calls, as the median of several rounds in which the
 // kinds take turns.
 func compare(t *testing.T, name string, percent int, b bound, round func(k kind) []time.Duration) {
 	t.Helper()
@@ -50,8 +50,8 @@ func compare(t *testing.T, name string, percent int, b bound, round func(k kind)
 	promise.Check(t, name, b.String(), figure, s <= limit)
 }
 
-// timed has callers make calls one after the other, and returns how long each took. The test ends
-// if one fails or if they do not come to an end.
+// timed lets callers make calls one after the other, and returns how long each took. It ends the
+// test if a call fails or the calls do not end.
 func timed(t *testing.T, callers, each int, call func() error) []time.Duration {
 	t.Helper()
 	took := make([]time.Duration, callers*each)
@@ -88,7 +88,7 @@ func checkTime(t *testing.T, name string, took, most time.Duration) {
 	promise.Check(t, name, fmt.Sprintf("<= %v", most), took.Round(time.Millisecond).String(), took <= most)
 }
 
-// checkCount records whether n is not above most; in the short form only a failure is seen.
+// checkCount records whether n is at most most; in the short form only a failure is visible.
 func checkCount[N int | int64 | uint64](t *testing.T, name string, n, most N) {
 	t.Helper()
 	if !long {

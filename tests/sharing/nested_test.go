@@ -17,7 +17,7 @@ import (
 )
 
 // nest is two services that call each other. A call's text says what each of them does: "hop" calls
-// the other with what follows, "meet" waits until all calls are there.
+// the other with the rest of the text, "meet" waits until all calls have come.
 type nest struct {
 	*caller // of the first
 
@@ -50,8 +50,8 @@ func (h *hop) echo(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse
 	return &echo.EchoResponse{Message: &echo.Message{Text: r.Message.Text}}, nil
 }
 
-// newNest starts both, and returns a client of the first, which no limit of its own holds up. It is
-// for so many calls that meet.
+// newNest starts both services, and returns a client of the first that no limit of its own delays.
+// It is for that many calls that meet.
 func newNest(t *testing.T, k kind, n nesting) *nest {
 	t.Helper()
 	nest := &nest{all: int64(n.outer), met: make(chan struct{})}
@@ -66,14 +66,14 @@ func newNest(t *testing.T, k kind, n nesting) *nest {
 	return nest
 }
 
-// mostPooled is how many pooled calls the descriptors of a process allow for, at three connections
+// mostPooled is how many pooled calls the descriptors of a process allow, at three connections
 // each.
 const mostPooled = 1000
 
-// nesting is a limit that nested calls meet.
+// nesting is a limit that affects nested calls.
 type nesting struct {
 	name    string
-	limited bool // which pooled connections are not
+	limited bool // pooled connections are not limited
 	outer   int
 	cfg     kiteline.MuxConfig
 	server  func() []server.Option
@@ -92,7 +92,7 @@ func nestings() []nesting {
 	}
 }
 
-// Calls that come back over the connections on which they were made wait for nothing but their own
+// Calls that come back over the connections on which they were made wait only for their own
 // answers: as on pooled connections each of them ends, with a timeout and without.
 func TestNestedCalls(t *testing.T) {
 	for _, n := range nestings() {
@@ -120,7 +120,7 @@ func callNested(t *testing.T, k kind, n nesting, timeout time.Duration) {
 		opts = append(opts, callopt.WithRPCTimeout(timeout))
 	}
 	call := func(text string) error { return nest.echo(context.Background(), text, nil, opts...) }
-	if err := call("hop hop hop end"); err != nil { // so that all know their peers
+	if err := call("hop hop hop end"); err != nil { // so that all services know their peers
 		t.Fatal(err)
 	}
 	// From A to B, where they meet, to A and to B.

@@ -11,8 +11,8 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Calls of a method that has been quick for long, and then takes its time, keep no quick one from
-// being answered, wherever the server runs them.
+// Calls of a method that has long been quick, and then takes its time, do not delay quick ones,
+// wherever the server runs them.
 func TestQuickBesideOccasional(t *testing.T) {
 	beside(t)
 	if long {
@@ -25,7 +25,7 @@ func TestQuickBesideOccasional(t *testing.T) {
 		c := newCaller(t, k, startAt(t, g, nil).Addr, kiteline.MuxConfig{})
 		var held []*calls
 		for range rounds {
-			// Those that come together with the slow one, and those that come while it is there.
+			// Some come together with the slow one, and some come while it runs.
 			together := start(quick, func(n int) error {
 				if n == quick/2 {
 					held = append(held, start(1, func(int) error { return c.echo(context.Background(), "held", nil) }))
@@ -47,8 +47,8 @@ func TestQuickBesideOccasional(t *testing.T) {
 	})
 }
 
-// measureOccasional has callers make quick calls while one of 4 ms comes each 50 ms, and while one
-// of a hundred of their own takes a millisecond.
+// measureOccasional lets callers make quick calls while one of 4 ms comes each 50 ms, and while one
+// in a hundred of their own takes a millisecond.
 func measureOccasional(t *testing.T) {
 	t.Helper()
 	const callers, each = 4, 2500

@@ -10,7 +10,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// Oneway calls that meet a server's limit wait for room: each is run, and none twice.
+// Oneway calls that meet a server's limit wait for room: each runs exactly once.
 func TestOnewaysAtTheLimit(t *testing.T) {
 	for _, l := range serverLimits() {
 		t.Run(l.name, func(t *testing.T) {

@@ -18,12 +18,12 @@ import (
 // place is where a client's own code runs in a call.
 type place string
 
-// places are all of them.
+// places are all such places.
 func places() []place {
 	return []place{"middleware", "instance middleware", "outbound", "inbound", "WriteMeta", "ReadMeta"}
 }
 
-// unruly is a client's own code, which fails at one place while armed.
+// unruly is a client's own code that fails at one place while it is armed.
 type unruly struct {
 	fail  func()
 	at    place
@@ -87,7 +87,7 @@ func (u *unruly) ReadMeta(ctx context.Context, _ remote.Message) (context.Contex
 }
 
 // A client's own code that panics, or ends its goroutine, keeps no place on the connection, and
-// fails no call but its own.
+// fails only its own call.
 func TestUnrulyClients(t *testing.T) {
 	const failing, inFlight = 100, 8
 	for name, fail := range map[string]func(){"panic": func() { panic("in a test") }, "Goexit": runtime.Goexit} {
@@ -114,7 +114,7 @@ func failAt(t *testing.T, u *unruly, s *harness.Server, failing, inFlight int) {
 		go func() {
 			defer close(over)
 			defer func() { _ = recover() }()
-			_ = c.call() // its error is its own matter
+			_ = c.call() // its error does not matter here
 		}()
 		harness.Receive(t, "the end of a call", over)
 	}

@@ -25,7 +25,7 @@ func startAt(t testing.TB, handler echo.EchoService, addr net.Addr, opts ...serv
 	return s
 }
 
-// serve is the role of a server, which answers questions about itself.
+// serve is the role of a server that answers questions about itself.
 func serve(t *testing.T, role *harness.Role) {
 	ln, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
@@ -58,8 +58,8 @@ func serve(t *testing.T, role *harness.Role) {
 	}
 }
 
-// startApart starts a server in a process of its own, and returns its address and its port, which
-// it has at every address of this host.
+// startApart starts a server in a process of its own, and returns its address and its port. The
+// port is the same at every address of this host.
 func startApart(t *testing.T) (server *harness.Child, addr net.Addr, port string) {
 	t.Helper()
 	server = harness.StartChild(t, nil, "server")

@@ -2,7 +2,7 @@
 
 package sharing
 
-// long says that times are measured.
+// long says that tests measure times.
 const long = false
 
 // stretch is how much longer calls may take than in the short form, of which there are more.

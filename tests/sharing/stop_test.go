@@ -15,7 +15,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// A server that stops answers all that it has begun and that is over within ExitWaitTime, however
+// A server that stops answers all calls that it has begun and that end within ExitWaitTime, however
 // long calls of the other kind take.
 func TestStop(t *testing.T) {
 	for _, lasting := range kinds() {
@@ -57,8 +57,8 @@ func (c *caller) delayed(millis int32) error {
 }
 
 // delayedUntilRefused makes such calls until one gets no connection, with a pause between them. The
-// server may close a pooled connection in a pause, while the next request is on its way: what the
-// client sees of that is an error as well, but of a call that has not begun.
+// server may close a pooled connection in a pause, while the next request is on its way. The client
+// sees that as an error too, but of a call that has not begun.
 func (c *caller) delayedUntilRefused(g *gate, k kind, caller int, millis int32) error {
 	ticker := time.NewTicker(3 * time.Duration(millis) * time.Millisecond)
 	defer ticker.Stop()

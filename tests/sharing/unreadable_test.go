@@ -21,8 +21,8 @@ const (
 	serverFrame     = 256 << 10 // the longest frame that the server takes
 )
 
-// otherService is the echo service as somebody knows it who has another version of its IDL: one
-// method more, and another type for the argument of Echo.
+// otherService is the echo service with another version of its IDL: one method more, and another
+// type for the argument of Echo.
 func otherService() *serviceinfo.ServiceInfo {
 	info := *echoservice.NewServiceInfo()
 	info.Methods = maps.Clone(info.Methods)
@@ -31,8 +31,9 @@ func otherService() *serviceinfo.ServiceInfo {
 	return &info
 }
 
-// Requests that the server cannot read fail alone: it asks for the reset of the connection with
-// each (Kitex's meta handler for TTHeader does), and the connection goes on nevertheless.
+// Requests that the server cannot read fail alone. With each of them it asks for a reset of the
+// connection (Kitex's meta handler for TTHeader does that), and the connection goes on
+// nevertheless.
 func TestUnreadableRequests(t *testing.T) {
 	for _, tc := range []struct {
 		name, method string

@@ -25,7 +25,7 @@ type hosts struct {
 	client, server string // names of the namespaces
 }
 
-// made counts the pairs of hosts there were: tests run side by side.
+// made counts the pairs of hosts so far: tests run in parallel.
 var made atomic.Int64
 
 // newHosts makes two hosts that are not joined, or skips the test.
@@ -61,9 +61,9 @@ func newCabledHosts(t *testing.T) *hosts {
 	return h
 }
 
-// introduce tells each host where the other's addresses are. Asking is the kernel's part, by ARP:
-// it asks once a second, and while it waits for an answer no packet leaves, which would be counted
-// as the transport's delay.
+// introduce tells each host where the other's addresses are. Otherwise the kernel asks by ARP, once
+// a second. While it waits for an answer no packet leaves, which would count as the transport's
+// delay.
 func (h *hosts) introduce() {
 	h.t.Helper()
 	clientLink, serverLink := h.linkAddress(h.client), h.linkAddress(h.server)
@@ -104,7 +104,7 @@ func (h *hosts) ip(args ...string) {
 // cut pulls the cable at the server's end: the client's kernel goes on sending.
 func (h *hosts) cut() { h.ip("-n", h.server, "link", "set", "eth0", "down") }
 
-// mend puts it back. A link that goes down forgets its neighbours.
+// mend puts the cable back. A link that goes down forgets its neighbours.
 func (h *hosts) mend() {
 	h.t.Helper()
 	h.ip("-n", h.server, "link", "set", "eth0", "up")
@@ -127,7 +127,8 @@ func (h *hosts) startServer() *harness.Child {
 	return server
 }
 
-// startClient starts a client of a kind on its host; it calls ratePerSecond times from then on.
+// startClient starts a client of a kind on its host; from then on it calls ratePerSecond times a
+// second.
 func (h *hosts) startClient(kind string) *harness.Child {
 	h.t.Helper()
 	client := harness.StartChild(h.t, []string{"ip", "netns", "exec", h.client}, "client", kind)

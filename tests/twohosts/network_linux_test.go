@@ -10,7 +10,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
-// slack is how much later than documented a test on a busy machine may see something.
+// slack is how much later than documented a test on a busy machine may notice an event.
 const slack = 500 * time.Millisecond
 
 var kinds = []string{"pooled", "multiplexed"}
@@ -30,8 +30,8 @@ func forEachKind(t *testing.T, newPair func(*testing.T) *hosts, test func(t *tes
 // run lets calls go on for d.
 func run(d time.Duration) { <-time.After(d) }
 
-// awaitHealth waits until calls are answered, all of them for longer than one may take to fail, and
-// returns how long after began the last one was made that failed.
+// awaitHealth waits until all calls are answered for longer than one may take to fail, and returns
+// how long after began the last failed call was made.
 func awaitHealth(t *testing.T, client *harness.Child, began time.Time) time.Duration {
 	t.Helper()
 	const calm = rpcTimeout + slack
@@ -46,7 +46,7 @@ func awaitHealth(t *testing.T, client *harness.Child, began time.Time) time.Dura
 	return max(0, time.Since(began)-r.SinceFailure)
 }
 
-// checkHealth records how long from now the last call is made that fails.
+// checkHealth records how long from now the last failing call is made.
 func checkHealth(t *testing.T, name string, client *harness.Child, bound time.Duration) {
 	t.Helper()
 	recovered := awaitHealth(t, client, time.Now())
@@ -54,7 +54,7 @@ func checkHealth(t *testing.T, name string, client *harness.Child, bound time.Du
 		recovered.Round(time.Millisecond).String(), recovered <= (bound+slack)*harness.Slowdown)
 }
 
-// checkFailures records that the calls of a bad time each ended in time, and as they should.
+// checkFailures records that each call of a bad time ended in time, and in the right way.
 func checkFailures(t *testing.T, name string, r report) {
 	t.Helper()
 	figure := fmt.Sprintf("%d calls, %d answered, %v, the slowest in %v", r.Calls, r.Answered, r.Kinds, r.Slowest.Round(time.Millisecond))
@@ -65,8 +65,8 @@ func checkFailures(t *testing.T, name string, r report) {
 	}
 }
 
-// A cable that is cut fails calls in time and with a type; when it is mended calls succeed at once,
-// on the old connections or new ones.
+// A cut cable fails calls in time and with a type. When it is mended calls succeed at once, on the
+// old connections or new ones.
 func TestCableCut(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "cable cut, " + kind
@@ -82,7 +82,8 @@ func TestCableCut(t *testing.T) {
 			t.Errorf("no call failed")
 		}
 		// The server hears nothing: its connections end as idle ones. A multiplexing client is
-		// asked to go first, within a quarter more than the idle time, and has as long again.
+		// asked to leave first, within a quarter more than the idle time, and then has that long
+		// again.
 		most := serverIdle + serverIdle/10
 		if kind == "multiplexed" {
 			most = 9*serverIdle/4 + serverIdle/10
@@ -97,8 +98,8 @@ func TestCableCut(t *testing.T) {
 	})
 }
 
-// A call of a multiplexed connection that may take a minute is told within two heartbeats that its
-// server has gone without a word.
+// A call of a multiplexed connection that may take a minute learns within two heartbeats that its
+// server has gone silently.
 func TestHeartbeatFindsCutCable(t *testing.T) {
 	t.Parallel()
 	promise.Among(t)
@@ -106,7 +107,7 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 	h.startServer()
 	client := h.startClient("multiplexed")
 	client.Send("long")
-	run(300 * time.Millisecond) // the call is under way
+	run(300 * time.Millisecond) // the call is in flight
 	h.cut()
 	began := time.Now()
 	answer := client.Hear(4 * harness.Patience)
@@ -123,7 +124,7 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 }
 
 // A host that loses its power sends no FIN. When it is back at the same address it knows nothing of
-// the connections that there were, and calls succeed.
+// the earlier connections, and calls succeed.
 func TestPowerOff(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "power off, " + kind
@@ -131,7 +132,7 @@ func TestPowerOff(t *testing.T) {
 		awaitHealth(t, client, time.Now())
 		client.Send("reset")
 		h.cut()
-		server.Kill() // its kernel's FINs go nowhere
+		server.Kill() // its kernel's FINs are lost
 		run(time.Second)
 		off := ask(t, client)
 		checkFailures(t, name, off)
@@ -144,7 +145,7 @@ func TestPowerOff(t *testing.T) {
 	})
 }
 
-// A server that is killed, and whose host lives on, is known to be gone at once.
+// Clients notice at once that a server was killed if its host lives on.
 func TestProcessKilled(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "process killed, " + kind
@@ -159,7 +160,7 @@ func TestProcessKilled(t *testing.T) {
 	})
 }
 
-// A client whose host changes its address loses its connections without a word from anybody.
+// A client whose host changes its address loses its connections silently.
 func TestAddressChange(t *testing.T) {
 	forEachKind(t, newCabledHosts, func(t *testing.T, h *hosts, kind string) {
 		name := "address change, " + kind
@@ -169,14 +170,14 @@ func TestAddressChange(t *testing.T) {
 		h.change()
 		checkHealth(t, name, client, max(connectTimeout+rpcTimeout, 2*heartbeat))
 		checkFailures(t, name, ask(t, client))
-		run(serverIdle) // the server's ends of the old connections go as idle ones
+		run(serverIdle) // the server's ends of the old connections end as idle ones
 		harness.Eventually(t, "the old connections are over", func() bool { return server.AskNumber("open") <= 20 })
 	})
 }
 
-// The connections that there are lose all their packets without a word, as when a load balancer has
-// forgotten them, and new ones work: calls succeed again within two seconds, or twice their
-// timeout. A multiplexing client needs no heartbeat for that.
+// Existing connections silently lose all their packets, as when a load balancer has forgotten them,
+// and new ones work: calls succeed again within two seconds, or twice their timeout. A multiplexing
+// client needs no heartbeat for that.
 func TestDeadFlows(t *testing.T) {
 	for _, kind := range []string{"pooled", "multiplexed-without-heartbeat"} {
 		t.Run(kind, func(t *testing.T) {
@@ -200,7 +201,7 @@ func TestDeadFlows(t *testing.T) {
 	}
 }
 
-// Packets that are late, lost, doubled and overtaken make calls slow, and fail some in time; no
+// Packets that are late, lost, doubled and reordered make calls slow, and fail some in time; no
 // answer is wrong.
 func TestLossAndDelay(t *testing.T) {
 	forEachKind(t, newHosts, func(t *testing.T, h *hosts, kind string) {

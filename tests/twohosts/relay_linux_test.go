@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relay is a network in this process: it carries packets between two TUN devices, late, and loses
-// some and sends some twice. Not every kernel has netem, which would do the same.
+// relay is a network in this process: it carries packets between two TUN devices with a delay,
+// loses some and sends some twice. Not every kernel has netem, which would do the same.
 type relay struct {
 	delay, jitter   time.Duration
 	loss, duplicate float64 // of 1
@@ -23,13 +23,13 @@ type relay struct {
 	late          sync.WaitGroup // packets on their way
 
 	mu    sync.Mutex
-	flows map[flow]bool // guarded by mu: those that were seen; true: their packets are lost
+	flows map[flow]bool // guarded by mu: the flows seen; true: their packets are lost
 }
 
 // flow is the two ports of a TCP connection, the lower one first.
 type flow struct{ low, high uint16 }
 
-// flowOf returns the flow that a packet belongs to, if that is TCP over IPv4.
+// flowOf returns the flow of a packet, if the packet is TCP over IPv4.
 func flowOf(packet []byte) (f flow, ok bool) {
 	const tcp, leastHeader, ports = 6, 20, 4
 	if len(packet) < leastHeader || packet[0]>>4 != 4 || packet[9] != tcp {
@@ -43,8 +43,8 @@ func flowOf(packet []byte) (f flow, ok bool) {
 	return flow{min(a, b), max(a, b)}, true
 }
 
-// loseFlows has the connections that there are lose all their packets from now on. Those that are
-// made later lose none for that.
+// loseFlows makes the existing connections lose all their packets from now on. Later connections
+// are not affected.
 func (r *relay) loseFlows() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (h *hosts) connect(r *relay) {
 	})
 }
 
-// openTUN makes a device in a namespace, which a thread that has gone there has to do; see
+// openTUN makes a device in a namespace. A thread that has entered the namespace must do that; see
 // network_namespaces(7).
 func openTUN(t *testing.T, namespace string) *os.File {
 	t.Helper()
@@ -95,7 +95,7 @@ func openTUN(t *testing.T, namespace string) *os.File {
 	}
 	done := make(chan result)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // forever: the thread ends with the goroutine
 		file, err := openTUNHere(namespace)
 		done <- result{file, err}
 	}()
@@ -153,7 +153,7 @@ func (r *relay) carry(to, from *os.File) {
 			r.late.Add(1)
 			time.AfterFunc(r.delay+rand.N(r.jitter), func() {
 				defer r.late.Done()
-				_, _ = to.Write(packet) // a packet that is not taken is lost
+				_, _ = to.Write(packet) // a packet that the device does not take is lost
 			})
 		}
 	}

@@ -33,12 +33,12 @@ const (
 	connectTimeout = 300 * time.Millisecond
 	serverIdle     = 2 * time.Second
 	heartbeat      = 500 * time.Millisecond
-	longMillis     = 2500 // longer than heartbeats take to find a silent peer, shorter than a server waits when it stops
+	longMillis     = 2500 // longer than heartbeats need, shorter than a server's stop waits
 )
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {
-	// The tests wait for most of their time; as many at once as there are processors would take
+	// The tests wait most of their time; as many at once as there are processors would take
 	// minutes.
 	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	promise.Main(m, harness.Run)
 }
 
-// TestRole is what the processes on the two hosts do.
+// TestRole plays the roles of the processes on the two hosts.
 func TestRole(t *testing.T) {
 	harness.Play(t, map[string]func(*testing.T, *harness.Role){"server": serve, "client": call})
 }
@@ -67,13 +67,13 @@ func serve(t *testing.T, role *harness.Role) {
 	}
 }
 
-// report is what a client's calls came to since it was told to begin anew.
+// report counts how a client's calls have ended since it was told to begin again.
 type report struct {
 	Calls, Answered, Failed int
-	Wrong                   int // answers to somebody else, errors that tell nothing
+	Wrong                   int // answers to another call, untyped errors
 	Example                 string
 	Slowest                 time.Duration
-	SinceFailure            time.Duration // since a call that failed was begun; a long time if none did
+	SinceFailure            time.Duration // since a failed call was begun; large if none failed
 	Kinds                   map[string]int
 }
 
@@ -83,12 +83,12 @@ type caller struct {
 
 	mu          sync.Mutex
 	seen        report    // guarded by mu
-	lastFailure time.Time // guarded by mu: when the last call that failed was begun
+	lastFailure time.Time // guarded by mu: when the last failed call was begun
 }
 
-// call is a client that calls all the time. "report" has it tell about them, "reset" begin to count
-// anew; "long" has it make one call that takes the server a long time, without a time-out, and tell
-// how it ended.
+// call is a client that calls all the time. "report" makes it report about the calls, "reset" makes
+// it count from zero. "long" makes it make one call without a timeout that takes the server a long
+// time, and report how it ended.
 func call(t *testing.T, role *harness.Role) {
 	addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(serverAddress, serverPort))
 	if err != nil {
@@ -189,7 +189,7 @@ func (c *caller) reset() {
 	c.seen = report{}
 }
 
-// ask has a client report.
+// ask makes a client report.
 func ask(t *testing.T, client *harness.Child) (r report) {
 	t.Helper()
 	answer := client.Ask("report")

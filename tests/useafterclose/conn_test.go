@@ -34,7 +34,7 @@ func pair(t *testing.T) (ours, theirs net.Conn) {
 	return ours, theirs
 }
 
-// userConn is a connection that its user reads, with something to read.
+// userConn is a connection that its user reads, and that has bytes to read.
 func userConn(t *testing.T, g *conn.Group) (*conn.Conn, net.Conn) {
 	t.Helper()
 	ours, theirs := pair(t)
@@ -49,8 +49,8 @@ func userConn(t *testing.T, g *conn.Group) (*conn.Conn, net.Conn) {
 	return c, theirs
 }
 
-// endsOf are the ways in which a connection ends. What else goes on with it may put a timeout off
-// or have the end of the stream to itself, so that they are waited for and tried again.
+// endsOf are the ways in which a connection ends. Its other activity may delay a timeout or take
+// the end of the stream, so they are awaited and tried again.
 func endsOf(c *conn.Conn, peer net.Conn) map[string]func() {
 	return map[string]func(){
 		byUs:  func() { c.Close() },
@@ -65,13 +65,13 @@ func endsOf(c *conn.Conn, peer net.Conn) map[string]func() {
 		byTimeout: func() {
 			tries := 0
 			poll(func() bool {
-				if tries%20 == 0 { // the time begins anew each time
-					_ = c.SetReadDeadline(time.Unix(1, 0)) // fails on what is closed
+				if tries%20 == 0 { // the time begins again each time
+					_ = c.SetReadDeadline(time.Unix(1, 0)) // fails if the connection is closed
 					_ = c.SetIdleTimeout(time.Millisecond)
 				}
 				tries++
-				// Its error is known a moment before its socket is closed, for which calls wait
-				// that come after the end.
+				// Its error is known a moment before its socket is closed. Calls that come after
+				// the end wait for the close.
 				return c.Err() != nil && c.SetWriteDeadline(time.Time{}.Add(1)) != nil
 			})
 		},
@@ -88,12 +88,12 @@ var skipInHandlerOnly = map[string]string{
 
 const inPairs = "the one follows the other: see TestWork"
 
-// ended are the ends after which a method fails that needs this side to be open.
+// ended are the ends after which a method fails that needs this side open.
 const ended = byUs + " " + byTimeout
 
 const always = byUs + " " + byFIN + " " + byRST + " " + byTimeout
 
-// TestConn is the matrix of a connection in its user's hands.
+// TestConn is the matrix of a connection that its user holds.
 func TestConn(t *testing.T) {
 	g := group(t)
 	kind{
@@ -114,7 +114,7 @@ func TestConnReader(t *testing.T) {
 	g := group(t)
 	kind{
 		name: "Reader", ends: allEnds,
-		skip: map[string]string{ // what a LinkBuffer has beside a Reader
+		skip: map[string]string{ // methods that a LinkBuffer has besides a Reader's
 			"Bind": ownersOnly, "Commit": ownersOnly, "Discard": ownersOnly, "Reserve": ownersOnly, "Append": writers, "Flush": writers,
 			"Malloc": writers, "MallocAck": writers, "MallocLen": writers, "WriteBinary": writers, "WriteByte": writers,
 			"WriteDirect": writers, "WriteString": writers, "Link": writers, "Close": ownersOnly,
@@ -152,11 +152,10 @@ func TestConnWriter(t *testing.T) {
 	}.matrix(t)
 }
 
-// netpollArgs are what netpoll's methods take beside the usual.
+// netpollArgs are the special arguments of netpoll's methods.
 var netpollArgs = map[reflect.Type]any{reflect.TypeFor[netpoll.Writer](): func() netpoll.Writer { return netpoll.NewLinkBuffer() }}
 
-// TestNetpollConn is the matrix of a connection seen as one of netpoll's, and of its Reader and
-// Writer.
+// TestNetpollConn is the matrix of a connection as one of netpoll's, and of its Reader and Writer.
 func TestNetpollConn(t *testing.T) {
 	g := group(t)
 	for name, part := range map[string]func(c *netpollconn.Conn) any{
@@ -178,7 +177,7 @@ func TestNetpollConn(t *testing.T) {
 	}
 }
 
-// handler is a connection whose OnRequest runs what it is sent.
+// handler is a connection whose OnRequest runs the calls that it is sent.
 type handler struct {
 	c     *conn.Conn
 	peer  net.Conn
@@ -198,7 +197,7 @@ func openHandler(t *testing.T, g *conn.Group) *handler {
 			case f := <-h.calls:
 				f()
 			case <-h.done:
-				return errors.New("enough") // it may not read any more after HandOff
+				return errors.New("enough") // after HandOff it may no longer read
 			}
 		}
 	}}, g)

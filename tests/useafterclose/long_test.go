@@ -2,5 +2,5 @@
 
 package useafterclose
 
-// rounds is how often each method is called on something that is being closed.
+// rounds is how often each method is called on a subject that is being closed.
 const rounds = 30

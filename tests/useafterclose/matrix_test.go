@@ -30,18 +30,18 @@ import (
 // TestMain prints what was seen, and fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) { promise.Main(m, harness.Run) }
 
-// patience is how long a call may take that has to end.
+// patience is how long a call may take that must end.
 const patience = 20 * time.Second
 
-// waitTime is how long a call is ready to wait for something that never comes.
+// waitTime is how long a call waits for an event that never comes.
 const waitTime = 5 * time.Millisecond
 
-// subject is something that is about to be closed.
+// subject is a value that is about to be closed.
 type subject struct {
 	value any
-	args  map[reflect.Type]any // what its methods are called with, beside what anyArg makes up
-	ends  map[string]func()    // each ends it in its way and returns when that is so
-	calls *atomic.Int64        // how many there were
+	args  map[reflect.Type]any // arguments of its methods, besides those of anyArg
+	ends  map[string]func()    // each ends the subject in its way, and returns after the end
+	calls *atomic.Int64        // number of calls
 	inner func(call func())    // runs a call where the subject may be used; nil: anywhere
 }
 
@@ -51,11 +51,11 @@ type kind struct {
 	ends  []string
 	open  func(t *testing.T) *subject
 	skip  map[string]string // methods that are not called, and why
-	once  bool              // a method is called once, not over and over, while it is closed
+	once  bool              // a method is called once, not repeatedly, during the close
 	fails map[string]string // methods that fail after these ends, separated by spaces
 }
 
-// The ways in which things end.
+// The ways in which subjects end.
 const (
 	byUs      = "us"
 	byFIN     = "FIN"
@@ -112,7 +112,8 @@ func (k kind) before(t *testing.T, method, end string) {
 	s.end(t, end)
 }
 
-// during has other goroutines call while it is closed, for as long as they like to begin with.
+// during lets other goroutines call a method while s is closed, from before the close until after
+// it.
 func (k kind) during(t *testing.T, method, end string) {
 	s := k.open(t)
 	var over atomic.Bool
@@ -154,7 +155,7 @@ func (k kind) after(t *testing.T, method, end string) {
 	}
 }
 
-// words are those of s, separated by single spaces.
+// words returns the words of s, which single spaces separate.
 func words(s string) (list []string) {
 	for len(s) > 0 {
 		word := s
@@ -192,7 +193,7 @@ func within(t *testing.T, what string, f func()) {
 	}
 }
 
-// call calls a method and returns its error, if it has one. What it returns is given back.
+// call calls a method and returns its error, if it has one. It gives back the other results.
 func (s *subject) call(t *testing.T, method string) (err error) {
 	s.calls.Add(1)
 	f := reflect.ValueOf(s.value).MethodByName(method)
@@ -227,7 +228,7 @@ func (s *subject) call(t *testing.T, method string) (err error) {
 	return err
 }
 
-// giveBack ends what a method has returned, and returns its error if that is what it is.
+// giveBack ends a result of a method. If the result is an error, giveBack returns it.
 func giveBack(result reflect.Value) error {
 	if !result.CanInterface() || (result.Kind() == reflect.Pointer || result.Kind() == reflect.Interface) && result.IsNil() {
 		return nil
@@ -237,9 +238,9 @@ func giveBack(result reflect.Value) error {
 		return v
 	case interface{ End() }:
 		v.End()
-	case *conn.Conn: // an accessor's
+	case *conn.Conn: // an accessor's result
 	case net.Conn:
-	case *buffer.LinkBuffer: // a connection's own Reader or Writer, or of what is sliced
+	case *buffer.LinkBuffer: // a connection's own Reader or Writer, or that of a slice
 	}
 	return nil
 }
@@ -275,7 +276,7 @@ func anyArg(t *testing.T, in reflect.Type) (reflect.Value, bool) {
 	case in == reflect.TypeFor[time.Duration]():
 		return reflect.ValueOf(time.Hour), true
 	case in == reflect.TypeFor[conn.Turn]():
-		return reflect.ValueOf(conn.Turn{}), true // of no call that runs
+		return reflect.ValueOf(conn.Turn{}), true // of no running call
 	case in == reflect.TypeFor[io.Writer]():
 		return reflect.ValueOf(io.Discard), true
 	case in == reflect.TypeFor[buffer.Writer]():
@@ -314,7 +315,7 @@ type runner struct{}
 
 func (runner) Run() {}
 
-// wantTyped fails the test for an error that nobody could tell from another.
+// wantTyped fails the test for an error that cannot be told from others.
 func wantTyped(t *testing.T, when string, err error) {
 	t.Helper()
 	if err != nil && !isTyped(err) {
@@ -337,7 +338,7 @@ func isTyped(err error) bool {
 	return isPeers(err) || errors.As(err, &size) || errors.As(err, &op) || errors.As(err, &frame)
 }
 
-// isPeers reports whether err says that the peer has ended it.
+// isPeers reports whether err says that the peer has ended the connection.
 func isPeers(err error) bool {
 	var kernel *os.SyscallError
 	return errors.As(err, &kernel) || errors.Is(err, netpoll.ErrEOF) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

@@ -20,7 +20,7 @@ import (
 
 const callTime = 10 * time.Millisecond
 
-// newSet returns a set whose peer says nothing.
+// newSet returns a set whose peer sends nothing.
 func newSet(t *testing.T, g *conn.Group) (*mux.Set, *mute) {
 	m := newMute(t)
 	d := conn.Dialer{Group: g}
@@ -41,7 +41,7 @@ func muxEnds(s *mux.Set, m *mute, timeout func()) map[string]func() {
 			poll(func() bool { return m.count() > 0 })
 			before := s.Stats().Deaths
 			poll(func() bool {
-				m.end(reset) // again, if the peer has accepted one meanwhile
+				m.end(reset) // again, if the peer has accepted another meanwhile
 				return s.Stats().Deaths > before || s.Stats().Connections == 0
 			})
 		}
@@ -71,7 +71,7 @@ func begin(t *testing.T, s *mux.Set) *mux.Call {
 	return c
 }
 
-// TestSet is the matrix of a set with a call under way.
+// TestSet is the matrix of a set with a call in flight.
 func TestSet(t *testing.T) {
 	g := group(t)
 	kind{name: "mux Set", ends: []string{byUs, byFIN, byRST}, open: func(t *testing.T) *subject {
@@ -85,7 +85,7 @@ func TestSet(t *testing.T) {
 	}, fails: map[string]string{"Begin": byUs, "BeginUnless": byUs, "BeginSoon": byUs, "WarmUp": byUs}}.matrix(t)
 }
 
-// TestCall is the matrix of a call that is about to be sent, and of one whose reply is waited for.
+// TestCall is the matrix of a call that is about to be sent, and of one that waits for its reply.
 func TestCall(t *testing.T) {
 	g := group(t)
 	for _, sent := range []bool{false, true} {
@@ -99,7 +99,8 @@ func TestCall(t *testing.T) {
 				c := begin(t, s)
 				until := time.Now().Add(callTime)
 				if sent {
-					if err := c.Send(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // the machine is busy
+					// A deadline may pass if the machine is busy.
+					if err := c.Send(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 						t.Fatal(err)
 					}
 				}
@@ -113,7 +114,7 @@ func TestCall(t *testing.T) {
 	}
 }
 
-// held is a handler that answers when its connection has ended or it is told to.
+// held is a handler that answers when its connection has ended or when it is told to.
 type held struct {
 	entered chan *muxserver.Call
 	proceed chan struct{}
@@ -125,7 +126,7 @@ func (h held) HandleCall(_ context.Context, call *muxserver.Call) bool {
 	return false
 }
 
-// muxServer is a server of package mux with one connection, on which a call is handled.
+// muxServer is a server of package mux with one connection and a call in its handler.
 type muxServer struct {
 	*muxserver.Server
 	conn *muxserver.Conn
@@ -181,7 +182,7 @@ func openMuxServer(t *testing.T, g *conn.Group) *muxServer {
 	return s
 }
 
-// serverArgs are what a server takes beside the usual.
+// serverArgs are the special arguments of a server's methods.
 func serverArgs(t *testing.T, g *conn.Group) map[reflect.Type]any {
 	return map[reflect.Type]any{
 		reflect.TypeFor[*conn.Conn](): func() *conn.Conn {
@@ -199,7 +200,7 @@ func serverArgs(t *testing.T, g *conn.Group) map[reflect.Type]any {
 	}
 }
 
-// TestMuxServer is the matrix of a server with a call under way, and of that call's connection.
+// TestMuxServer is the matrix of a server with a call in flight, and of that call's connection.
 func TestMuxServer(t *testing.T) {
 	g := group(t)
 	ends := func(s *muxServer) map[string]func() {
@@ -244,7 +245,7 @@ func TestMuxServer(t *testing.T) {
 	})
 }
 
-// TestServer is the matrix of a server with a connection that is read, and one that is not.
+// TestServer is the matrix of a server with one connection that is read, and one that is not.
 func TestServer(t *testing.T) {
 	g := group(t)
 	kind{name: "conn Server", ends: []string{byUs, byTimeout}, once: true, open: func(t *testing.T) *subject {
@@ -288,7 +289,7 @@ func TestServer(t *testing.T) {
 	}}.matrix(t)
 }
 
-// TestGroup is the matrix of a group, whose connections have ended before as it wants it.
+// TestGroup is the matrix of a group. Its connections have ended before, as it requires.
 func TestGroup(t *testing.T) {
 	kind{name: "conn Group", ends: []string{byUs}, open: func(t *testing.T) *subject {
 		g, err := conn.NewGroup(conn.GroupConfig{})

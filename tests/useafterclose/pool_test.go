@@ -17,7 +17,7 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// mute is a server that says nothing: it accepts, and ends all its connections when it is told.
+// mute is a server that sends nothing: it accepts, and ends all its connections when it is told to.
 type mute struct {
 	addr net.Addr
 
@@ -35,7 +35,7 @@ func newMute(t *testing.T) *mute {
 	return m
 }
 
-// count returns how many connections were accepted and not ended.
+// count returns how many connections were accepted and have not ended.
 func (m *mute) count() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,7 +62,7 @@ func connOption(g *conn.Group) remote.ConnOption {
 	return remote.ConnOption{Dialer: transport.NewDialer(transport.WithGroup(g)), ConnectTimeout: time.Second}
 }
 
-// poolArgs are what Kitex calls its pools with.
+// poolArgs are the arguments with which Kitex calls its pools.
 func poolArgs(m *mute, opt remote.ConnOption, get func() (net.Conn, error)) map[reflect.Type]any {
 	return map[reflect.Type]any{
 		reflect.TypeFor[remote.ConnOption]():    opt,
@@ -79,7 +79,7 @@ func poolArgs(m *mute, opt remote.ConnOption, get func() (net.Conn, error)) map[
 		},
 		reflect.TypeFor[string](): (func() func() string {
 			turn := 0
-			return func() string { // network and address come by turns
+			return func() string { // network and address alternate
 				turn++
 				return []string{m.addr.String(), m.addr.Network()}[turn%2]
 			}
@@ -87,14 +87,14 @@ func poolArgs(m *mute, opt remote.ConnOption, get func() (net.Conn, error)) map[
 	}
 }
 
-// longPool is what Pool and MuxPool have in common.
+// longPool has the common methods of Pool and MuxPool.
 type longPool interface {
 	remote.LongConnPool
 	Close() error
 }
 
-// poolKind is the kind of a pool that is closed by us, by its peer, and whose connections are
-// closed when idle for idleTime.
+// poolKind is the kind of a pool that this side or its peer closes, and whose connections are
+// closed when they have been idle for idleTime.
 func poolKind(name string, g *conn.Group, open func() longPool) kind {
 	return kind{name: name, ends: allEnds, open: func(t *testing.T) *subject {
 		m, p, opt := newMute(t), open(), connOption(g)
@@ -106,8 +106,8 @@ func poolKind(name string, g *conn.Group, open func() longPool) kind {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			_ = p.Put(c)  // in use to the end
-			_ = p.Close() // once more
+			_ = p.Put(c)  // in use until the end
+			_ = p.Close() // a second time
 		})
 		return &subject{value: p, args: poolArgs(m, opt, get), ends: map[string]func(){
 			byUs:  func() { _ = p.Close() },
@@ -142,8 +142,8 @@ func TestMuxPool(t *testing.T) {
 	k.matrix(t)
 }
 
-// TestPooledConn is the matrix of what Pool.Get returns: closed by its user, its pool, its
-// peer, and a timeout.
+// TestPooledConn is the matrix of a result of Pool.Get: closed by its user, its pool, its peer, and
+// a timeout.
 func TestPooledConn(t *testing.T) {
 	g := group(t)
 	kind{name: "pooled connection", ends: append([]string{"the pool"}, allEnds...), open: func(t *testing.T) *subject {
