@@ -21,7 +21,7 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// TestMain lets the test binary be the child processes too.
+// TestMain also lets the test binary be the child processes.
 func TestMain(m *testing.M) {
 	if role, ok := strings.CutPrefix(os.Args[1], "-role="); ok {
 		if err := runRole(role, os.Args[2]); err != nil {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testOptions returns what args, and the defaults, ask for.
+// testOptions returns the options of args, with defaults.
 func testOptions(t *testing.T, args ...string) *options {
 	t.Helper()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -48,8 +48,8 @@ func testOptions(t *testing.T, args ...string) *options {
 	return opt
 }
 
-// TestRun measures every set and variant for a moment, so that the program
-// cannot rot. How good the figures are is not looked at.
+// TestRun measures every set and variant for a moment, so that the program stays usable. It does
+// not judge the figures.
 func TestRun(t *testing.T) {
 	opt := testOptions(t, "-callers=3", "-sizes=64,1048576", "-shares=20", "-rounds=1", "-duration=30ms", "-idle=20", "-rate=2000")
 	groups, err := planGroups(opt)
@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// checkCell looks for figures that no measurement can give.
+// checkCell looks for impossible figures.
 func checkCell(t *testing.T, cell result.Cell) {
 	t.Helper()
 	if len(cell.Rounds) != 1 {
@@ -115,10 +115,11 @@ func checkCell(t *testing.T, cell result.Cell) {
 	}
 }
 
-// TestFullRunFitsItsTime expects the full plan to stay under 15 minutes, and the
-// quick one under one, at what a measurement takes beyond its duration.
+// TestFullRunFitsItsTime checks that the full plan stays under 15 minutes, and the quick one under
+// one, with the time that a measurement takes beyond its duration.
 func TestFullRunFitsItsTime(t *testing.T) {
-	const overhead = 250 * time.Millisecond // two processes started and stopped: seen 100 to 200 on two cores
+	// For two processes to start and stop, 100 to 200 ms were seen on two cores.
+	const overhead = 250 * time.Millisecond
 	for _, test := range []struct {
 		args []string
 		most time.Duration
@@ -143,7 +144,7 @@ func TestFullRunFitsItsTime(t *testing.T) {
 	}
 }
 
-// TestKeysAreUnique expects the plan to measure nothing twice under one name.
+// TestKeysAreUnique checks that the plan has no two measurements with one name.
 func TestKeysAreUnique(t *testing.T) {
 	groups, err := planGroups(testOptions(t))
 	if err != nil {
@@ -160,7 +161,7 @@ func TestKeysAreUnique(t *testing.T) {
 	}
 }
 
-// TestBadOptions are refused with an error that names them.
+// TestBadOptions checks that bad options are refused with an error that names them.
 func TestBadOptions(t *testing.T) {
 	for args, want := range map[string]string{
 		"-set=nonsense":      "nonsense",
@@ -186,7 +187,8 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// TestVariantsKeepTheirBaseline has nothing to be in ratio to without it.
+// TestVariantsKeepTheirBaseline checks that the baseline is always measured: without it there are
+// no ratios.
 func TestVariantsKeepTheirBaseline(t *testing.T) {
 	opt := testOptions(t, "-variants=gnet,gonet")
 	for of, want := range map[kind][]string{
@@ -200,8 +202,8 @@ func TestVariantsKeepTheirBaseline(t *testing.T) {
 	}
 }
 
-// TestKilledProcess kills the server, or the client, of a measurement under way:
-// it fails with an error that says so, and no process is left.
+// TestKilledProcess kills the server or the client during a measurement: the measurement fails with
+// an error that says so, and no process is left.
 func TestKilledProcess(t *testing.T) {
 	for _, role := range []string{roleServer, roleClient} {
 		t.Run(role, func(t *testing.T) {
@@ -231,7 +233,8 @@ func TestKilledProcess(t *testing.T) {
 	}
 }
 
-// TestInterruptedRun ends soon, with the context's error, and leaves no process.
+// TestInterruptedRun checks that an interrupted run ends soon, with the context's error, and leaves
+// no process.
 func TestInterruptedRun(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -248,7 +251,7 @@ func TestInterruptedRun(t *testing.T) {
 	}
 }
 
-// children returns this process's children, running or waited for by nobody.
+// children returns this process's children, running or not yet waited for.
 func children(t *testing.T) []string {
 	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -298,7 +301,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestProgress counts the measurements and guesses when the last one ends.
+// TestProgress counts the measurements and estimates when the last one ends.
 func TestProgress(t *testing.T) {
 	var out strings.Builder
 	p := &progress{out: &out, terminal: true, began: time.Now(), total: 2}
@@ -314,7 +317,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// TestFramedCall is answered by each variant that is said to, with as many bytes.
+// TestFramedCall checks that each variant that should answer a framed call does, with as many
+// bytes.
 func TestFramedCall(t *testing.T) {
 	for _, variant := range framedRPCs() {
 		t.Run(variant, func(t *testing.T) {

@@ -8,10 +8,9 @@
 //	cd tests/bench && go run . -out results         # JSON and a page with charts, too
 //	cd tests/bench && go run . -compare old.json    # what changed since then
 //
-// Every measurement has a server process and a client process of its own: this
-// binary executed again with a role. Variants take turns within each round, so that a
-// noisy machine treats all alike, and each figure is the median of the rounds.
-// README.md says how to read them.
+// Every measurement has a server process and a client process of its own: this binary executed
+// again with a role. Variants take turns within each round, so that a noisy machine affects all
+// alike, and each figure is the median of the rounds. README.md says how to read the figures.
 package main
 
 import (

@@ -19,22 +19,22 @@ import (
 // measurer makes single measurements.
 type measurer struct {
 	opt  *options
-	cpus []int     // that the run may use
-	work load.Work // what opt.burn is
-	rate float64   // what shares of an open loop are of
+	cpus []int     // the processors of the run
+	work load.Work // the work for opt.burn
+	rate float64   // the rate that an open loop's shares refer to
 }
 
-// answerTime is how long a child may take beyond what it was told to.
+// answerTime is how long a child may take beyond the requested time.
 const answerTime = 30 * time.Second
 
-// pair is a server and a client of it, one process each.
+// pair is a server and a client, in one process each.
 type pair struct {
 	server *proc.Child
 	client *proc.Child
 	fresh  proc.Usage // the server's before the client connected
 }
 
-// startPair starts both.
+// startPair starts both processes.
 func (m *measurer) startPair(ctx context.Context, of kind, key result.Key) (*pair, error) {
 	name := fmt.Sprintf("%s-%s-%d-%d%s", key.Set, key.Variant, key.Callers, key.Size, key.CPUs)
 	server := serverArgs{
@@ -77,7 +77,7 @@ func (m *measurer) startPair(ctx context.Context, of kind, key result.Key) (*pai
 	return p, nil
 }
 
-// profile returns where a child writes its CPU profile; empty for nowhere.
+// profile returns the file for a child's CPU profile, or an empty name for none.
 func (m *measurer) profile(name string) string {
 	if m.opt.profile == "" {
 		return ""
@@ -85,7 +85,7 @@ func (m *measurer) profile(name string) string {
 	return filepath.Join(m.opt.profile, strings.ReplaceAll(name, "/", "_")+".pprof")
 }
 
-// placement returns the processors for the server and the client; none for all.
+// placement returns the processors for the server and the client, or none for all.
 func (m *measurer) placement(cpus string) (server, client []int) {
 	switch cpus {
 	case oneCPU:
@@ -104,8 +104,8 @@ func (p *pair) stop() {
 	p.server.Stop()
 }
 
-// ask has the client do something. If that fails and the server has ended, the
-// error says so: it is the cause.
+// ask sends the client a command. If that fails and the server has ended, the error says so,
+// because that is the cause.
 func (p *pair) ask(ctx context.Context, command string, out any) error {
 	err := p.client.Ask(ctx, command, out)
 	if err == nil || context.Cause(ctx) != nil {
@@ -114,10 +114,10 @@ func (p *pair) ask(ctx context.Context, command string, out any) error {
 	return errors.Join(p.server.Ask(ctx, "usage", nil), err)
 }
 
-// outcome is one round of a cell.
+// outcome is the result of one round of a cell.
 type outcome struct {
 	figures   result.Round
-	disturbed float64 // share of the machine's time that others took
+	disturbed float64 // share of the machine's time that other processes took
 }
 
 // measure makes one measurement.
@@ -162,8 +162,8 @@ func (p *pair) measureLoad(ctx context.Context) (outcome, error) {
 	}, nil
 }
 
-// figures returns what a load came to. A client of plain servers is the same for
-// all of them, and left out.
+// figures returns the figures of a load. A client of plain servers is the same for all of them, and
+// is left out.
 func (p *pair) figures(report loadReport, server proc.Usage) result.Round {
 	calls := float64(report.Calls)
 	round := result.Round{
@@ -184,12 +184,13 @@ func (p *pair) figures(report loadReport, server proc.Usage) result.Round {
 		result.ServerResident:   mebibytes(server.ResidentBytes),
 		result.ClientResident:   mebibytes(report.Used.ResidentBytes),
 		result.Connections:      float64(server.Sockets - p.fresh.Sockets),
-		result.Errors:           0, // one would have ended the run
+		result.Errors:           0, // an error would have ended the run
 	}
 	return round
 }
 
-// withoutClient removes what says nothing about a variant where all share one client.
+// withoutClient removes the figures that say nothing about a variant because all variants share one
+// client.
 func withoutClient(round result.Round) {
 	round[result.CPU] = round[result.ServerCPU]
 	for _, f := range []result.Figure{
@@ -199,9 +200,9 @@ func withoutClient(round result.Round) {
 	}
 }
 
-// measureIdle has each connection answer one message and then do nothing.
+// measureIdle lets each connection answer one message and then do nothing.
 func (p *pair) measureIdle(ctx context.Context, key result.Key) (outcome, error) {
-	var before proc.Usage // the connections are open, and nothing was sent
+	var before proc.Usage // with open connections, before any message
 	if err := p.server.Ask(ctx, "usage", &before); err != nil {
 		return outcome{}, err
 	}
@@ -230,7 +231,7 @@ func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsec
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// machineWatch compares what the machine did with what a measurement used.
+// machineWatch compares the machine's work with that of a measurement.
 type machineWatch struct {
 	began time.Time
 	busy  time.Duration
@@ -243,9 +244,8 @@ func watchMachine() machineWatch {
 	return machineWatch{began: time.Now(), busy: busy, own: proc.OwnUsage().CPU, known: known}
 }
 
-// others returns the share of the machine's time since the watch began that
-// neither this process nor the children, which used that much, account for. It is
-// 0 where the system does not tell.
+// others returns the share of the machine's time since the watch began that neither this process
+// nor the children used. It is 0 if the system does not tell.
 func (w machineWatch) others(children time.Duration) float64 {
 	busy, known := proc.BusyTime()
 	if !known || !w.known {

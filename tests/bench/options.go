@@ -124,7 +124,7 @@ func (l *numbers) Set(value string) error {
 		if err != nil || n <= 0 {
 			return fmt.Errorf("%q is no positive number", part)
 		}
-		if !slices.Contains(*l, n) { // measured twice it would be two cells with one key
+		if !slices.Contains(*l, n) { // otherwise there would be two cells with one key
 			*l = append(*l, n)
 		}
 	}

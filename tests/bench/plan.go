@@ -11,10 +11,10 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// The sets: what is asked for together and shown in one table.
+// The sets: measurements that are requested together and shown in one table.
 const (
 	setCalls        = "calls"         // closed loop of RPCs
-	setTimeout      = "timeout"       // the same with an RPC time-out
+	setTimeout      = "timeout"       // the same with an RPC timeout
 	setPayload      = "payload"       // other sizes
 	setWork         = "work"          // a handler that takes CPU time
 	setOpen         = "open"          // open loop
@@ -34,13 +34,13 @@ const (
 )
 
 const (
-	usualSize    = 1024 // bytes; of all sets but those of payloads
-	usualCallers = 100  // of the sets that vary something else
-	largeCallers = 10   // for payloads from largeSize on, which 100 callers would only queue
+	usualSize    = 1024 // bytes; in all sets except those of payloads
+	usualCallers = 100  // in the sets that vary something else
+	largeCallers = 10   // for payloads from largeSize on; 100 callers would only queue them
 	largeSize    = 1 << 20
 )
 
-// defaultBaselines are what ratios are to where the run does not say otherwise.
+// defaultBaselines are the variants that ratios refer to unless the run says otherwise.
 const (
 	defaultBaseline      = "kitex"
 	defaultPlainBaseline = "netpoll"
@@ -53,7 +53,7 @@ type set struct {
 	loads func(opt *options) []result.Key // without a variant
 }
 
-// kind says what is measured on whom.
+// kind says what is measured, and on which peers.
 type kind string
 
 const (
@@ -103,7 +103,7 @@ func perCallers(counts []int, load result.Key) []result.Key {
 	return loads
 }
 
-// timeoutLoads shows what a time-out costs where hops weigh most, and under load.
+// timeoutLoads shows the cost of a timeout where hops matter most, and under load.
 func timeoutLoads(opt *options) []result.Key {
 	return perCallers([]int{1, usualCallers}, result.Key{Timeout: opt.timeout})
 }
@@ -120,7 +120,7 @@ func payloadLoads(opt *options) []result.Key {
 	return loads
 }
 
-// openCallers is how many calls of the open loop may be under way.
+// openCallers is how many calls of the open loop may be in flight.
 const openCallers = 256
 
 func openLoads(opt *options) []result.Key {
@@ -131,7 +131,7 @@ func openLoads(opt *options) []result.Key {
 	return loads
 }
 
-// pinnedLoads has few callers, whose figures depend on which processor wakes which.
+// pinnedLoads has few callers, so its figures depend on which processor wakes which.
 func pinnedLoads(callers ...int) func(opt *options) []result.Key {
 	return func(*options) []result.Key {
 		return append(perCallers(callers, result.Key{CPUs: oneCPU}), perCallers(callers, result.Key{CPUs: twoCPUs})...)
@@ -142,13 +142,13 @@ func idleLoads(opt *options) []result.Key {
 	return []result.Key{{Callers: opt.idle, Size: usualSize}}
 }
 
-// group is one load and the variants that are put to it side by side.
+// group is one load and the variants that are measured under it side by side.
 type group struct {
 	kind kind
 	keys []result.Key // one per variant
 }
 
-// planGroups returns what opt asks for, in order.
+// planGroups returns the groups that opt asks for, in order.
 func planGroups(opt *options) ([]group, error) {
 	known := setNames()
 	for _, name := range opt.sets {
@@ -219,7 +219,7 @@ func variantNames(of kind) []string {
 	return names
 }
 
-// baselineOf returns the variant of kind that ratios are to.
+// baselineOf returns the variant of kind that ratios refer to.
 func baselineOf(opt *options, of kind) string {
 	if opt.baseline != "" && slices.Contains(variantNames(of), opt.baseline) {
 		return opt.baseline

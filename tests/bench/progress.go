@@ -12,8 +12,8 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// progress tells how far a run is: on a terminal in one line that changes, else
-// in a line per round and set.
+// progress shows how far a run is: on a terminal in one line that changes, otherwise in a line per
+// round and set.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -21,7 +21,7 @@ type progress struct {
 	total    int
 	done     int
 	repeats  int
-	heading  string // the last that was printed, where there is no terminal
+	heading  string // the last one that was printed, if there is no terminal
 }
 
 func newProgress(out *os.File, total int) *progress {
@@ -30,7 +30,7 @@ func newProgress(out *os.File, total int) *progress {
 	return &progress{out: out, terminal: terminal, began: time.Now(), total: total}
 }
 
-// next tells of the measurement that begins.
+// next shows the measurement that begins.
 func (p *progress) next(round, rounds int, key result.Key) {
 	elapsed := time.Since(p.began)
 	expected := "?"
@@ -52,7 +52,7 @@ func (p *progress) next(round, rounds int, key result.Key) {
 	}
 }
 
-// repeat tells that others disturbed the measurement, which is made again.
+// repeat shows that other processes disturbed the measurement, which is made again.
 func (p *progress) repeat(share float64) {
 	p.repeats++
 	if p.terminal {
@@ -85,7 +85,7 @@ func describe(key result.Key) string {
 	return strings.Join(parts, ", ")
 }
 
-// writeFile creates path with what write writes.
+// writeFile creates path with the output of write.
 func writeFile(path string, found *result.Run, write func(w io.Writer, run *result.Run) error) error {
 	f, err := os.Create(path)
 	if err != nil {

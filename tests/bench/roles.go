@@ -21,16 +21,16 @@ const (
 	roleClient = "client"
 )
 
-// serverArgs say what a server process serves.
+// serverArgs are the arguments of a server process.
 type serverArgs struct {
-	Plain   bool // a plain server, else an RPC server
+	Plain   bool // a plain server, otherwise an RPC server
 	Variant string
 	Size    int       // bytes of a plain server's messages
 	Work    load.Work // of an RPC server's handler
 	Profile string
 }
 
-// clientArgs say what a client process does.
+// clientArgs are the arguments of a client process.
 type clientArgs struct {
 	Load     kind
 	Variant  string
@@ -43,10 +43,10 @@ type clientArgs struct {
 	Profile  string
 }
 
-// loadReport is what a client measured.
+// loadReport is the result of a client's load.
 type loadReport struct {
 	load.Report
-	Used proc.Usage // by the client, in the load; what it held at its end
+	Used proc.Usage // by the client, in the load; held at its end
 }
 
 // runRole is the main of a child.
@@ -68,7 +68,7 @@ func runRole(role, args string) error {
 	return fmt.Errorf("unknown role %q", role)
 }
 
-// serve is the main of a server process. It says where it listens.
+// serve is the main of a server process. It reports where it listens.
 func serve(args serverArgs) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -134,8 +134,8 @@ func callEcho(args clientArgs, request []byte) error {
 	return serveLoads(args, echo.Run)
 }
 
-// serveLoads answers "warm-up", "run" and "once", which has an Echo make a
-// single exchange on each connection.
+// serveLoads answers "warm-up", "run" and "once", which makes an Echo exchange a single message on
+// each connection.
 func serveLoads(args clientArgs, run func(ctx context.Context, d time.Duration) (load.Report, error)) error {
 	measured := func(d time.Duration) func(ctx context.Context) (any, error) {
 		return func(ctx context.Context) (any, error) {
@@ -151,13 +151,12 @@ func serveLoads(args clientArgs, run func(ctx context.Context, d time.Duration) 
 	}, args.Profile)
 }
 
-// framedRPCs returns the names of those RPC variants that answer framedCall on a
-// connection of its own.
+// framedRPCs returns the names of the RPC variants that answer framedCall on a connection of its
+// own.
 func framedRPCs() []string { return []string{"kitex", "kiteline", "gonet"} }
 
-// framedCall is a call of EchoPayload with size bytes, in Thrift's binary
-// protocol with a frame around it. Its reply is as long: the message type and a
-// field's number differ, nothing else.
+// framedCall is a call of EchoPayload with size bytes, in Thrift's binary protocol with a frame
+// around it. Its reply has the same length: only the message type and a field's number differ.
 func framedCall(size int) []byte {
 	const (
 		call, str, structure = 1, 11, 12 // thrift-binary-protocol.md
@@ -168,7 +167,7 @@ func framedCall(size int) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(method)))
 	b = append(b, method...)
 	b = binary.BigEndian.AppendUint32(b, 1)   // sequence ID
-	b = append(b, structure, 0, 1, str, 0, 1) // argument 1, and in it the data
+	b = append(b, structure, 0, 1, str, 0, 1) // argument 1, and inside it the data
 	b = binary.BigEndian.AppendUint32(b, uint32(size))
 	b = append(b, make([]byte, size)...)
 	b = append(b, str, 0, 2, 0, 0, 0, 0) // an empty label

@@ -21,16 +21,16 @@ import (
 )
 
 const (
-	// disturbedShare is the share of the machine's time from which on others
-	// have disturbed a measurement.
+	// disturbedShare is the share of the machine's time from which on other processes have
+	// disturbed a measurement.
 	disturbedShare = 0.05
 
-	// maxRepeats is how often a disturbed measurement is made again. The last
-	// try counts, and the cell says that it was disturbed.
+	// maxRepeats is how often a disturbed measurement is made again. The last attempt counts, and
+	// the cell says that it was disturbed.
 	maxRepeats = 2
 
-	// repeatsPerRun bounds the repeats of a run on a machine that is never
-	// idle, as a share of its measurements.
+	// repeatsPerRun bounds the repeats of a run on a machine that is never idle, as a share of its
+	// measurements.
 	repeatsPerRun = 0.15
 )
 
@@ -46,10 +46,10 @@ func run(ctx context.Context, opt *options) error {
 			return err
 		}
 		if opt.rate == 0 {
-			opt.rate = old.Settings.Rate // or the open loops are not the same load
+			opt.rate = old.Settings.Rate // otherwise the open loops are not the same load
 		}
 	}
-	if opt.out != "" { // before the measuring, not after it
+	if opt.out != "" { // before the measurements, not after them
 		if err := os.MkdirAll(opt.out, 0o755); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func run(ctx context.Context, opt *options) error {
 	return changes.Text(os.Stdout)
 }
 
-// results measures, or reads what -from names.
+// results measures, or reads the file that -from names.
 func results(ctx context.Context, opt *options) (*result.Run, error) {
 	if opt.from != "" {
 		return result.Read(opt.from)
@@ -121,7 +121,7 @@ type runner struct {
 	found    *result.Run
 	cells    map[result.Key]int // index in found.Cells
 	progress *progress
-	repeats  int // that the run may still make
+	repeats  int // repeats left for the run
 }
 
 func newRunner(opt *options, groups []group) (*runner, error) {
@@ -148,7 +148,7 @@ func newRunner(opt *options, groups []group) (*runner, error) {
 	return r, nil
 }
 
-// newRun describes a run that begins.
+// newRun describes a run at its beginning.
 func newRun(opt *options) *result.Run {
 	run := &result.Run{
 		Started: time.Now().UTC().Truncate(time.Second),
@@ -176,7 +176,7 @@ func newRun(opt *options) *result.Run {
 	return run
 }
 
-// measuredModules are those whose versions a run records.
+// measuredModules are the modules whose versions a run records.
 var measuredModules = map[string]bool{
 	"github.com/cloudwego/gopkg":   true,
 	"github.com/cloudwego/kitex":   true,
@@ -185,8 +185,7 @@ var measuredModules = map[string]bool{
 	"google.golang.org/grpc":       true,
 }
 
-// run measures all groups in each round. Who comes first in a group changes with
-// the round.
+// run measures all groups in each round. The first variant of a group changes with the round.
 func (r *runner) run(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
@@ -206,8 +205,7 @@ func (r *runner) run(ctx context.Context) error {
 	return nil
 }
 
-// prepare finds out what the loads depend on: the work of a handler and the rate
-// of an open loop.
+// prepare finds out the work of a handler and the rate of an open loop, on which the loads depend.
 func (r *runner) prepare(ctx context.Context) error {
 	r.rate = r.opt.rate
 	for _, g := range r.groups {
@@ -227,8 +225,8 @@ func (r *runner) prepare(ctx context.Context) error {
 	return nil
 }
 
-// measureRate finds the rate that shares are of: what the baseline reaches, the median
-// of three measurements.
+// measureRate finds the rate that shares refer to: the median of three measurements of the
+// baseline.
 func (r *runner) measureRate(ctx context.Context) error {
 	key := result.Key{Variant: baselineOf(r.opt, kindRPC), Callers: usualCallers, Size: usualSize}
 	cell := result.Cell{Key: key}
@@ -244,7 +242,7 @@ func (r *runner) measureRate(ctx context.Context) error {
 	return nil
 }
 
-// enter makes room for a cell, so that cells are in the order of the plan.
+// enter makes room for a cell, in the order of the plan.
 func (r *runner) enter(key result.Key) {
 	r.cells[key] = len(r.found.Cells)
 	r.found.Cells = append(r.found.Cells, result.Cell{Key: key})
@@ -267,7 +265,7 @@ func (r *runner) add(ctx context.Context, g group, key result.Key) error {
 	return nil
 }
 
-// measureQuietly measures again what others have disturbed.
+// measureQuietly repeats a measurement that other processes have disturbed.
 func (r *runner) measureQuietly(ctx context.Context, of kind, key result.Key) (outcome, error) {
 	for try := 0; ; try++ {
 		got, err := r.measure(ctx, of, key)

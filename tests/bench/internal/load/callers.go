@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Caller makes one call. A Caller is not called again before it has returned.
+// Caller makes one call. The next call begins only after it has returned.
 type Caller func(ctx context.Context) error
 
-// crew is callers at work, each on a goroutine of its own. The first error ends all.
+// crew is a group of callers, each on a goroutine of its own. The first error ends all.
 type crew struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -18,9 +18,9 @@ type crew struct {
 	members int       // callers so far
 }
 
-// maxRecords bounds the histograms of a crew, each of some 200 KB: one for each of a
-// thousand callers would make the client's memory, its caches and its collector those of
-// another program.
+// maxRecords bounds the histograms of a crew, each of some 200 KB: a histogram for each of a
+// thousand callers would change the client's memory, its use of caches and the work of its
+// collector.
 const maxRecords = 16
 
 func newCrew(ctx context.Context) *crew {
@@ -28,7 +28,7 @@ func newCrew(ctx context.Context) *crew {
 	return &crew{ctx: ctx, cancel: cancel}
 }
 
-// add has one more goroutine do work, which records its latencies.
+// add starts one more goroutine that does work and records its latencies.
 func (c *crew) add(work func(ctx context.Context, latencies *record) error) {
 	if len(c.records) < maxRecords {
 		c.records = append(c.records, &record{latencies: newHistogram()})
@@ -42,7 +42,7 @@ func (c *crew) add(work func(ctx context.Context, latencies *record) error) {
 	})
 }
 
-// wait returns what all met once they have finished.
+// wait returns the joint report when all callers have finished.
 func (c *crew) wait(began time.Time) (Report, error) {
 	c.wg.Wait()
 	elapsed := time.Since(began)
@@ -57,15 +57,15 @@ func (c *crew) wait(began time.Time) (Report, error) {
 	return newReport(all, elapsed), nil
 }
 
-// Closed has each caller call again as soon as it has its answer, until d has
-// passed. It returns the first error of a call, or why ctx ended.
+// Closed makes each caller call again as soon as it has its answer, until d has passed. It returns
+// the first error of a call, or why ctx ended.
 func Closed(ctx context.Context, callers []Caller, d time.Duration) (Report, error) {
 	crew := newCrew(ctx)
 	began := time.Now()
 	for _, call := range callers {
 		crew.add(func(ctx context.Context, latencies *record) error {
-			// The calls' own context has no end: one that can be cancelled takes
-			// another path in some frameworks, and costs more.
+			// The calls' own context has no end: a context that can be cancelled takes another path
+			// in some frameworks, and costs more.
 			for sent := time.Now(); sent.Sub(began) < d && ctx.Err() == nil; {
 				err := call(context.Background())
 				answered := time.Now()

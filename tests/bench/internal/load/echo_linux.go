@@ -13,19 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Echo is a closed loop of one request after the other on each of many
-// connections, from one thread: cheap enough that a server's figures are the
-// server's, and the same for all of them. Replies must be as long as requests.
-// Its methods must not be called at the same time.
+// Echo is a closed loop on many connections, with one request after the other on each, from one
+// thread. It is so cheap that a server's figures are the server's own, and it is the same for all
+// servers. Replies must be as long as requests. Its methods must not be called at the same time.
 type Echo struct {
 	epoll    int
 	request  []byte
-	reply    []byte // where replies go, one after the other: nobody looks at them
+	reply    []byte // replies are read into it, one after the other, and ignored
 	conns    []echoConn
 	answered record
 }
 
-// echoConn is one connection, with a request under way while a load runs.
+// echoConn is one connection, with a request in flight while a load runs.
 type echoConn struct {
 	fd      int
 	sent    int // bytes of the request that the kernel has taken
@@ -34,10 +33,10 @@ type echoConn struct {
 	writing bool // epoll reports room for more of the request
 }
 
-// stallTime is how long no connection may make progress.
+// stallTime is how long all connections together may make no progress.
 const stallTime = 10 * time.Second
 
-// NewEcho opens count connections to addr that send request again and again.
+// NewEcho opens count connections to addr that send request repeatedly.
 func NewEcho(addr string, count int, request []byte) (*Echo, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -56,18 +55,18 @@ func NewEcho(addr string, count int, request []byte) (*Echo, error) {
 // Close closes all connections.
 func (e *Echo) Close() {
 	for _, c := range e.conns {
-		_ = unix.Close(c.fd) // nothing depends on it any more
+		_ = unix.Close(c.fd) // nothing depends on it any longer
 	}
 	_ = unix.Close(e.epoll)
 }
 
-// dial connects and keeps a descriptor that Go's own poller knows nothing of.
+// dial connects and keeps a descriptor that Go's own poller does not know.
 func (e *Echo) dial(addr string) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }() // its duplicate lives on
+	defer func() { _ = c.Close() }() // the duplicate stays open
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		panic("load: BUG: net.Dial returned no TCP connection for TCP")
@@ -93,8 +92,8 @@ func (e *Echo) control(op, i int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, e.conns[i].fd, &event))
 }
 
-// Run keeps every connection busy until d has passed, and waits for the last
-// replies. With no time at all each connection has one request answered.
+// Run keeps every connection busy until d has passed, and waits for the last replies. With a zero d
+// each connection gets one answer.
 func (e *Echo) Run(ctx context.Context, d time.Duration) (Report, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -139,8 +138,8 @@ func (e *Echo) begin(i int) error {
 	return e.send(i)
 }
 
-// advance goes on with connection i, which epoll reported, and begins the next
-// request after a reply if there is to be one. It reports whether the connection has finished.
+// advance continues connection i, which epoll reported. After a reply it begins the next request if
+// there is one. It reports whether the connection has finished.
 func (e *Echo) advance(i int, again bool) (ended bool, err error) {
 	c := &e.conns[i]
 	if c.sent < len(e.request) {
@@ -181,7 +180,7 @@ func (e *Echo) send(i int) error {
 	return nil
 }
 
-// receive takes what has come of the reply.
+// receive takes the part of the reply that has come.
 func (e *Echo) receive(c *echoConn) error {
 	n, err := unix.Read(c.fd, e.reply[c.got:])
 	switch {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestClosed has callers that take a fixed time each: there are as many calls as
-// fit, and latencies are that time.
+// TestClosed uses callers that take a fixed time each: there are as many calls as fit, with
+// latencies of that time.
 func TestClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, each = 7, 10 * time.Millisecond
@@ -39,7 +39,7 @@ func TestClosed(t *testing.T) {
 	})
 }
 
-// TestFirstErrorEndsTheLoad expects the error of the one caller that fails.
+// TestFirstErrorEndsTheLoad checks that the load returns the error of the one caller that fails.
 func TestFirstErrorEndsTheLoad(t *testing.T) {
 	broken := errors.New("broken")
 	var calls atomic.Int64
@@ -63,7 +63,7 @@ func TestFirstErrorEndsTheLoad(t *testing.T) {
 	}
 }
 
-// TestContextEndsTheLoad expects its cause as the error.
+// TestContextEndsTheLoad checks that the load returns the context's cause.
 func TestContextEndsTheLoad(t *testing.T) {
 	gone := errors.New("gone")
 	for name, run := range map[string]func(ctx context.Context, callers []Caller) error{
@@ -117,7 +117,7 @@ func TestOpenCountsFromWhenCallsAreDue(t *testing.T) {
 	}
 }
 
-// TestOpenKeepsItsRate makes no more calls than are due.
+// TestOpenKeepsItsRate checks that no more calls are made than are due.
 func TestOpenKeepsItsRate(t *testing.T) {
 	const rate = 20000
 	report, err := Open(t.Context(), repeat(func(context.Context) error { return nil }, 4), rate, 200*time.Millisecond)
@@ -164,7 +164,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestEchoFailures expects errors, and no waiting, when the server goes.
+// TestEchoFailures checks that errors come at once when the server goes.
 func TestEchoFailures(t *testing.T) {
 	echo, err := NewEcho(serveEcho(t, 10, 3), 1, make([]byte, 10))
 	if err != nil {
@@ -223,7 +223,7 @@ func serveEcho(t *testing.T, size, answered int) string {
 	return ln.Addr().String()
 }
 
-// TestWork expects more work for more time. How long it takes is the machine's affair.
+// TestWork checks that more time means more work. How long the work takes depends on the machine.
 func TestWork(t *testing.T) {
 	short, long := NewWork(time.Microsecond), NewWork(time.Millisecond)
 	if short < 1 || long < 10*short {

@@ -11,18 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open makes calls at a fixed rate, in calls per second, until d has passed: one
-// is due every 1/rate seconds, and its latency counts from then. So time that a call
-// waits for a caller, because earlier ones were slow, is not left out. Callers take
-// the calls that are due in their order; a server that cannot keep up makes the load last longer.
-// It returns the first error of a call, or why ctx ended.
+// Open makes calls at a fixed rate, in calls per second, until d has passed. One is due every
+// 1/rate seconds, and its latency counts from then. So it includes the time that a call waits for a
+// caller because earlier ones were slow. Callers take due calls in order; a server that cannot keep
+// up makes the load last longer. Open returns the first error of a call, or why ctx ended.
 func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) (Report, error) {
 	total := int(rate * d.Seconds())
 	if total < 1 {
 		return Report{}, fmt.Errorf("no call is due in %v at %g calls/s", d, rate)
 	}
 	crew := newCrew(ctx)
-	due := make(chan time.Time, total) // room for all: being late never delays what is due
+	due := make(chan time.Time, total) // room for all: a delay never delays what is due later
 	for _, call := range callers {
 		crew.add(func(ctx context.Context, latencies *record) error {
 			for at := range due {
@@ -39,7 +38,7 @@ func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) 
 			return nil
 		})
 	}
-	clock, err := newMetronome(rate) // last: it runs from now on
+	clock, err := newMetronome(rate) // last, because it runs from now on
 	if err != nil {
 		close(due)
 		crew.wg.Wait()
@@ -54,13 +53,13 @@ func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) 
 	return report, errors.Join(err, clock.close())
 }
 
-// metronome ticks at a fixed rate. Go's own timers are exact to a millisecond
-// where nothing else wakes the process (runtime/netpoll_epoll.go rounds up); the
-// kernel's are to some microseconds, and Go's poller waits for them as for a socket.
+// metronome ticks at a fixed rate. Go's own timers are exact to a millisecond if nothing else wakes
+// the process (runtime/netpoll_epoll.go rounds up). The kernel's are exact to some microseconds,
+// and Go's poller waits for them as for a socket.
 type metronome struct {
 	file     *os.File
 	interval time.Duration
-	began    time.Time // when it was started; the first tick comes an interval later
+	began    time.Time // the start; the first tick comes an interval later
 }
 
 func newMetronome(rate float64) (*metronome, error) {
@@ -79,15 +78,16 @@ func newMetronome(rate float64) (*metronome, error) {
 
 func (m *metronome) close() error { return m.file.Close() }
 
-// run sends the times of total ticks to due, each when it has come.
+// run sends the times of total ticks to due, each at its time.
 func (m *metronome) run(ctx context.Context, total int, due chan<- time.Time) error {
-	stop := context.AfterFunc(ctx, func() { _ = m.file.SetReadDeadline(time.Unix(1, 0)) }) // a timerfd can be waited for
+	// Reads of a timerfd have deadlines.
+	stop := context.AfterFunc(ctx, func() { _ = m.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var expirations [8]byte
 	for sent := 0; sent < total; {
 		if _, err := m.file.Read(expirations[:]); err != nil {
 			if ctx.Err() != nil {
-				return nil // the crew tells why
+				return nil // the crew reports why
 			}
 			return err
 		}

@@ -11,19 +11,17 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Report is what a load met. Latencies are in µs, as the histogram has them:
-// to three digits.
+// Report is the result of a load. Latencies are in µs, to three digits as in the histogram.
 type Report struct {
 	Calls   int64
-	Elapsed time.Duration // from the first call's begin to the last one's end
+	Elapsed time.Duration // from the beginning of the first call to the end of the last
 	P50     float64
 	P99     float64
 	P999    float64
 	Max     float64
 }
 
-// longest is the longest latency that a histogram tells apart; a call that
-// takes longer fails the run.
+// longest is the longest latency that a histogram records; a call that takes longer fails the run.
 const longest = time.Minute
 
 // newHistogram holds latencies in nanoseconds.
@@ -37,7 +35,7 @@ type record struct {
 	latencies *hdrhistogram.Histogram // guarded by mu
 }
 
-// add adds a latency. One that a clock's step made negative counts as the least.
+// add adds a latency. A latency that a clock's step made negative counts as the least.
 func (r *record) add(latency time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// Work is an amount of computing, the same for every server that does it,
-// however fast the machine is at that moment.
+// Work is an amount of computing. It is the same for every server that does it, however fast the
+// machine is at that moment.
 type Work int64
 
-// NewWork returns what takes about d on an otherwise idle processor, the median
-// of several tries.
+// NewWork returns work that takes about d on an otherwise idle processor, the median of several
+// attempts.
 func NewWork(d time.Duration) Work {
 	const tries, rounds = 9, 1 << 20
 	var took []time.Duration
@@ -25,7 +25,7 @@ func NewWork(d time.Duration) Work {
 
 // Do does the work.
 func (w Work) Do() {
-	state := uint64(88172645463325252) // xorshift64, whose steps cannot be left out or done at once
+	state := uint64(88172645463325252) // xorshift64: steps cannot be skipped or done at once
 	for range w {
 		state ^= state << 13
 		state ^= state >> 7

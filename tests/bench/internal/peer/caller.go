@@ -5,12 +5,11 @@ import (
 	"fmt"
 )
 
-// call sends the request it was made for and returns what came back, which is
-// valid until the next call.
+// call sends its request and returns the reply, which is valid until the next call.
 type call func(ctx context.Context) (reply []byte, err error)
 
-// client is the Client of every framework. The framework's part is to make a
-// request of data once, and to send it again and again.
+// client is the Client of every framework. The framework's part makes a request of data once, and
+// sends it repeatedly.
 type client func(data []byte) call
 
 // Caller implements Client.

@@ -14,7 +14,7 @@ import (
 	echopbservice "github.com/kiteline/kiteline/idl/kitex_gen/echopb/echoservice"
 )
 
-// fault answers every call with as many bytes, or with an error.
+// fault answers every call with a number of bytes, or with an error.
 type fault struct {
 	size int
 	err  error

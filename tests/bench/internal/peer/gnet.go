@@ -8,7 +8,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// serveGnet gives ln's address to gnet, which makes its listeners itself.
+// serveGnet gives ln's address to gnet, which makes its own listeners.
 func serveGnet(ln net.Listener, size int) error {
 	addr := ln.Addr()
 	if err := ln.Close(); err != nil {
@@ -52,8 +52,8 @@ func (e *gnetEcho) OnBoot(gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnTraffic implements gnet.EventHandler. What is short of a message stays in
-// the connection's buffer until more comes.
+// OnTraffic implements gnet.EventHandler. An incomplete message stays in the connection's buffer
+// until more comes.
 func (e *gnetEcho) OnTraffic(c gnet.Conn) gnet.Action {
 	for c.InboundBuffered() >= e.size {
 		message, err := c.Peek(e.size)

@@ -69,7 +69,7 @@ func (s *bytesService) Echo(_ context.Context, in *wrapperspb.BytesValue) (*wrap
 	return in, nil
 }
 
-// bytesClient sets the timeout on each call, since gRPC has no option for it.
+// bytesClient sets the timeout on each call, because gRPC has no option for it.
 func bytesClient(c grpc.ClientConnInterface, timeout time.Duration) client {
 	return func(data []byte) call {
 		request := wrapperspb.Bytes(data)

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// The servers of these tests end with the process. They are started one after
-// the other: netpoll closes its listener's descriptor twice, and the second
-// time may hit what another test has opened meanwhile.
+// The servers of these tests end with the process. They are started one after the other: netpoll
+// closes its listener's descriptor twice, and the second time may close what another test has
+// opened meanwhile.
 
-// sizes are of a message within one read, and of one that takes many.
+// sizes are the size of a message within one read, and of one that takes many.
 var sizes = []int{1, 64, 1 << 20}
 
-// callers is how many call at the same time.
+// callers is the number of simultaneous callers.
 const callers = 20
 
-// patience is how long the tests wait for what ought to happen at once.
+// patience is how long the tests wait for events that should come at once.
 const patience = 5 * time.Second
 
 func listen(t testing.TB) net.Listener {
@@ -31,7 +31,7 @@ func listen(t testing.TB) net.Listener {
 	return ln
 }
 
-// unusedAddr returns an address where nobody listens.
+// unusedAddr returns an address without a listener.
 func unusedAddr(t testing.TB) string {
 	t.Helper()
 	ln := listen(t)
@@ -48,7 +48,7 @@ func pattern(seed, size int) []byte {
 	return p
 }
 
-// differ tells where got is not want.
+// differ says where got differs from want.
 func differ(got, want []byte) error {
 	if bytes.Equal(got, want) {
 		return nil
@@ -61,7 +61,7 @@ func differ(got, want []byte) error {
 	return fmt.Errorf("got %d bytes, want %d", len(got), len(want))
 }
 
-// together calls f from as many goroutines and returns the first error.
+// together calls f from that many goroutines and returns the first error.
 func together(n int, f func(i int) error) error {
 	errs := make(chan error, n)
 	for i := range n {
@@ -76,6 +76,6 @@ func together(n int, f func(i int) error) error {
 	return first
 }
 
-// background cannot be cancelled, as in a measurement: for a context that can,
-// Kitex makes each call in a goroutine of its own.
+// background cannot be cancelled, as in a measurement: for a context that can be, Kitex makes each
+// call in a goroutine of its own.
 var background = context.Background()

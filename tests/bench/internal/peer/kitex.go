@@ -17,24 +17,24 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// connectTimeout replaces Kitex's 50 ms, within which not all of a thousand
-// callers that begin together get their connection.
+// connectTimeout replaces Kitex's 50 ms, in which not all of a thousand callers that begin together
+// get their connection.
 const connectTimeout = 5 * time.Second
 
-// quieten keeps Kitex's news of each start and stop out of the output.
+// quieten keeps Kitex's messages about each start and stop out of the output.
 var quieten = sync.OnceFunc(func() { klog.SetLevel(klog.LevelWarn) })
 
-// variant is what tells one Kitex service from the next: the transport.
+// variant is what distinguishes one Kitex service from the next: the transport.
 type variant struct {
 	server []server.Option
 	client []kitexclient.Option
 }
 
-// apply adds options to a variant, whose client is for as many callers.
+// apply adds options to a variant. Its client is for that many callers.
 type apply func(v *variant, callers int)
 
-// pooled keeps a connection for every caller; Kitex by itself keeps ten, and
-// dials for the others at each call.
+// pooled keeps a connection for every caller; by default Kitex keeps ten, and dials for the others
+// at each call.
 func pooled(v *variant, callers int) {
 	v.client = append(v.client, kitexclient.WithLongConnection(connpool.IdleConfig{
 		MaxIdlePerAddress: callers, MaxIdleGlobal: callers, MaxIdleTimeout: time.Minute,
@@ -95,8 +95,8 @@ func overThrift(name string, parts ...apply) RPC {
 	}
 }
 
-// clientOptions are those of every Kitex client. Without a timeout of ours
-// there is none: Kitex's RPC timeout is off unless it is set.
+// clientOptions are the options of every Kitex client. Without a timeout here there is none:
+// Kitex's RPC timeout is off unless it is set.
 func clientOptions(addr string, timeout time.Duration) []kitexclient.Option {
 	opts := []kitexclient.Option{
 		kitexclient.WithHostPorts(addr),
@@ -116,7 +116,7 @@ func orNone(work func()) func() {
 	return work
 }
 
-// payloadService answers EchoPayload and nothing else.
+// payloadService answers only EchoPayload.
 type payloadService struct {
 	echo.EchoService
 

@@ -13,16 +13,16 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb/echoservice"
 )
 
-// serveKitexGRPC serves Kitex's gRPC, which it tells from its other protocols
-// by the first bytes of a connection.
+// serveKitexGRPC serves Kitex's gRPC. Kitex tells it from its other protocols by the first bytes of
+// a connection.
 func serveKitexGRPC(ln net.Listener, work func()) error {
 	quieten()
 	run("kitex-grpc", echoservice.NewServer(&requestService{work: orNone(work)}, server.WithListener(ln)).Run)
 	return nil
 }
 
-// dialKitexGRPC leaves the connections to Kitex: up to three for two processors,
-// which all callers share.
+// dialKitexGRPC leaves the connections to Kitex: up to three for two processors, shared by all
+// callers.
 func dialKitexGRPC(addr string, _ int, timeout time.Duration) (Client, error) {
 	quieten()
 	opts := append(clientOptions(addr, timeout), kitexclient.WithTransportProtocol(transport.GRPC))

@@ -8,8 +8,7 @@ import (
 	kiteline "github.com/kiteline/kiteline/transport"
 )
 
-// RPCs returns the frameworks that are compared, the one that the others are
-// measured against first.
+// RPCs returns the frameworks that are compared, the baseline first.
 func RPCs() []RPC {
 	return []RPC{
 		overThrift("kitex", pooled),
@@ -24,8 +23,7 @@ func RPCs() []RPC {
 	}
 }
 
-// Plains returns the servers that are compared, the one that the others are
-// measured against first.
+// Plains returns the servers that are compared, the baseline first.
 func Plains() []Plain {
 	return []Plain{
 		{Name: "netpoll", Serve: serveNetpoll},
@@ -35,12 +33,12 @@ func Plains() []Plain {
 	}
 }
 
-// FindRPC returns the framework of that name. The error names those there are.
+// FindRPC returns the framework of that name. The error lists the known names.
 func FindRPC(name string) (RPC, error) {
 	return find("framework", name, RPCs(), func(r RPC) string { return r.Name })
 }
 
-// FindPlain returns the server of that name. The error names those there are.
+// FindPlain returns the server of that name. The error lists the known names.
 func FindPlain(name string) (Plain, error) {
 	return find("plain server", name, Plains(), func(p Plain) string { return p.Name })
 }
@@ -57,8 +55,8 @@ func find[T any](kind, name string, known []T, nameOf func(T) string) (T, error)
 	return none, fmt.Errorf("unknown %s %q, want one of %s", kind, name, strings.Join(names, ", "))
 }
 
-// run runs a server until the process ends. A server that fails before takes
-// the process with it, so that nobody goes on measuring it.
+// run runs a server until the process ends. A server that fails earlier ends the process, so that
+// its figures are not used.
 func run(name string, serve func() error) {
 	go func() {
 		if err := serve(); err != nil {

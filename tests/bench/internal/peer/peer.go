@@ -1,5 +1,5 @@
-// Package peer is who is measured: RPC frameworks and plain servers, each with
-// the server and the client that its users would write.
+// Package peer has what is measured: RPC frameworks and plain servers, each with the server and the
+// client that its users would write.
 package peer
 
 import (
@@ -12,19 +12,19 @@ import (
 type RPC struct {
 	Name string
 
-	// Serve answers calls on ln until the process ends, and returns when it has
-	// begun. Before it answers, the handler runs work; nil means none.
+	// Serve answers calls on ln until the process ends, and returns when it has begun. The handler
+	// runs work before it answers; nil means no work.
 	Serve func(ln net.Listener, work func()) error
 
-	// Dial returns a client for as many concurrent callers, each call of which
-	// ends after timeout; zero means none. It may connect later.
+	// Dial returns a client for that many concurrent callers. Each call ends after timeout; zero
+	// means none. Dial may connect later.
 	Dial func(addr string, callers int, timeout time.Duration) (Client, error)
 }
 
 // Client makes calls.
 type Client interface {
-	// Caller returns a function that makes one call after the other, each with
-	// size bytes, and checks that as many came back. Different callers may call at the same time.
+	// Caller returns a function that makes one call after the other, each with size bytes, and
+	// checks that as many came back. Different callers may call at the same time.
 	Caller(size int) func(ctx context.Context) error
 }
 

@@ -59,7 +59,7 @@ func serveKiteline(ln net.Listener, size int) error {
 	return nil
 }
 
-// serveGonet is what Go's net package is used like: a goroutine for each connection.
+// serveGonet uses Go's net package in the usual way: a goroutine for each connection.
 func serveGonet(ln net.Listener, size int) error {
 	run("gonet", func() error {
 		for {
@@ -73,7 +73,7 @@ func serveGonet(ln net.Listener, size int) error {
 	return nil
 }
 
-// echoMessages ends with the connection, whichever way that ends.
+// echoMessages ends when the connection ends, in any way.
 func echoMessages(c net.Conn, size int) {
 	defer c.Close()
 	message := make([]byte, size)

@@ -35,8 +35,7 @@ func startPlain(t testing.TB, p Plain, size int) string {
 	return addr
 }
 
-// exchange sends a message a few times over and reads it back, the last time
-// two at once.
+// exchange sends a message several times and reads it back, the last time two at once.
 func exchange(addr string, message []byte) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -73,7 +72,7 @@ func exchange(addr string, message []byte) error {
 	return nil
 }
 
-// TestPlainWaitsForWholeMessages sends all but a byte, which nobody may answer.
+// TestPlainWaitsForWholeMessages sends all but a byte, which no server may answer.
 func TestPlainWaitsForWholeMessages(t *testing.T) {
 	const size = 64
 	for _, p := range Plains() {

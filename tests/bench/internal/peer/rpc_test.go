@@ -33,8 +33,8 @@ func dial(t testing.TB, r RPC, addr string, timeout time.Duration) Client {
 	return c
 }
 
-// TestRPC makes calls of several sizes from many callers, each with bytes of
-// its own, with and without a timeout, and counts the work.
+// TestRPC makes calls of several sizes from many callers, each with bytes of its own, with and
+// without a timeout, and counts how often the work was done.
 func TestRPC(t *testing.T) {
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
@@ -53,8 +53,8 @@ func TestRPC(t *testing.T) {
 	}
 }
 
-// connect calls until netpollmux has all of its connections, one call at a time:
-// its pool is a data race while it dials for one caller and is asked by another.
+// connect makes calls one at a time until netpollmux has all of its connections: its pool has a
+// data race if it dials for one caller while another asks.
 func connect(t *testing.T, c Client) {
 	t.Helper()
 	call := c.Caller(1)
@@ -65,7 +65,7 @@ func connect(t *testing.T, c Client) {
 	}
 }
 
-// checkCalls calls through the Client and through what is below it, which shows the bytes.
+// checkCalls calls through the Client and through the layer below it, which shows the bytes.
 func checkCalls(t *testing.T, c Client, size int, worked *atomic.Int64) {
 	const rounds = 3
 	before := worked.Load()
@@ -106,8 +106,8 @@ func TestRPCWithoutWork(t *testing.T) {
 	}
 }
 
-// TestRPCTimeout has work that goes on until the call has failed, and finds the
-// client usable afterwards.
+// TestRPCTimeout uses work that goes on until the call has failed, and checks that the client is
+// usable afterwards.
 func TestRPCTimeout(t *testing.T) {
 	const timeout = 250 * time.Millisecond
 	for _, r := range RPCs() {
@@ -137,7 +137,7 @@ func TestRPCTimeout(t *testing.T) {
 	}
 }
 
-// TestRPCNobodyThere may find out at Dial or at the first call.
+// TestRPCNobodyThere calls an address without a listener. Dial or the first call may fail.
 func TestRPCNobodyThere(t *testing.T) {
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestServeFails gives the servers that can tell at once a listener that is closed.
+// TestServeFails gives a closed listener to the servers that can tell at once.
 func TestServeFails(t *testing.T) {
 	for _, name := range []string{"netpoll", "gnet"} {
 		p, err := FindPlain(name)

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// TestRPCRunsOverItsTransport looks, while a call waits for its answer, at the
-// goroutines of the caller and of the handler: a framework measured over
-// another's transport would pass every other test.
+// TestRPCRunsOverItsTransport looks at the goroutines of the caller and of the handler while a call
+// waits for its answer: a framework over another's transport would pass every other test.
 func TestRPCRunsOverItsTransport(t *testing.T) {
 	want := map[string]string{
 		"kitex":               "cloudwego/netpoll.(*connection)",
@@ -57,9 +56,8 @@ func TestRPCRunsOverItsTransport(t *testing.T) {
 	}
 }
 
-// TestRPCConnections counts connections while all callers wait in the handler,
-// twice: the second time nobody may dial. Kitex's gRPC dials one more now and
-// then until it has them all.
+// TestRPCConnections counts connections while all callers wait in the handler, twice: the second
+// time no client may dial. Kitex's gRPC sometimes dials one more until it has them all.
 func TestRPCConnections(t *testing.T) {
 	want := map[string]int64{
 		"kitex": callers, "kiteline": callers, "kiteline-kitexcodec": callers, "kiteline-mux": 2, "gonet": callers,
@@ -69,7 +67,8 @@ func TestRPCConnections(t *testing.T) {
 	for _, r := range RPCs() {
 		t.Run(r.Name, func(t *testing.T) {
 			least := want[r.Name]
-			if r.Name == "kitex-grpc" || r.Name == "kiteline-mux" { // these open more as calls need them
+			// These open more connections as calls need them.
+			if r.Name == "kitex-grpc" || r.Name == "kiteline-mux" {
 				least = 1
 			}
 			all := newMeeting(2)
@@ -93,8 +92,8 @@ func TestRPCConnections(t *testing.T) {
 	}
 }
 
-// meeting lets as many calls go on as there are callers, once all are there.
-// Until it has begun it lets every call go on.
+// meeting lets as many calls go on as there are callers, once all have come. Until the meeting has
+// begun it lets every call go on.
 type meeting struct {
 	begun           atomic.Bool
 	arrived, missed atomic.Int64
@@ -125,8 +124,8 @@ func (m *meeting) wait() {
 	}
 }
 
-// countConnections returns the address of a relay to addr, and how many
-// connections it has passed on.
+// countConnections returns the address of a relay to addr, and the number of connections that it
+// has passed on.
 func countConnections(t *testing.T, addr string) (string, *atomic.Int64) {
 	ln := listen(t)
 	t.Cleanup(func() { ln.Close() })

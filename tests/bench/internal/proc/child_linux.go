@@ -1,6 +1,6 @@
-// Package proc runs this program's other processes: a measurement has a server
-// and a client of its own, this binary executed again with a role, which answer
-// commands line by line. It also reads what processes and the machine use.
+// Package proc runs this program's other processes: a measurement has a server and a client of its
+// own. Each is this binary executed again with a role, and answers commands line by line. The
+// package also reads what processes and the machine use.
 package proc
 
 import (
@@ -18,12 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Spec says what a child is to be.
+// Spec describes a child.
 type Spec struct {
 	Role string // the program's first argument is this flag: -role=Role
 	Args any    // its second argument, as JSON
 	CPUs []int  // the processors it may run on; empty means all
-	Name string // what errors call it
+	Name string // its name in errors
 }
 
 // Child is a process of this binary in a role. It ends when its standard input
@@ -34,7 +34,7 @@ type Child struct {
 	name  string
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	lines chan []byte   // what it prints
+	lines chan []byte   // its output
 	ended chan struct{} // closed when it has ended and err is set
 	err   error         // why it ended; nil after an exit with status 0
 }
@@ -85,8 +85,8 @@ func (c *Child) pipes() (io.Reader, io.WriteCloser, error) {
 	return stdout, stdin, err
 }
 
-// startOn starts cmd where it may only run on cpus. A process inherits that from
-// the thread that starts it; set later it would miss threads that exist already.
+// startOn starts cmd so that it may run only on cpus. A process inherits that from the thread that
+// starts it; later it could not be set for threads that already exist.
 func startOn(cmd *exec.Cmd, cpus []int) error {
 	if len(cpus) == 0 {
 		return cmd.Start()
@@ -125,7 +125,7 @@ func UsableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// watch passes on what the child prints, until it ends.
+// watch passes on the child's output until it ends.
 func (c *Child) watch(stdout io.Reader) {
 	in := bufio.NewScanner(stdout)
 	for in.Scan() {
@@ -160,26 +160,26 @@ func (c *Child) receive(ctx context.Context, out any) error {
 	}
 }
 
-// Ask sends a command and decodes its answer into out, unless that is nil. It
-// waits until the answer is there, the child has ended, or ctx has.
+// Ask sends a command and decodes its answer into out, unless that is nil. It waits until the
+// answer has come, or the child or ctx has ended.
 func (c *Child) Ask(ctx context.Context, command string, out any) error {
 	_, writeErr := fmt.Fprintln(c.stdin, command)
 	err := c.receive(ctx, out)
 	if err != nil {
-		// Why the child ended says more than that it takes no commands.
+		// The reason for the child's end says more than a failed write.
 		return fmt.Errorf("%s, %s: %w", c.name, command, err)
 	}
 	return writeErr
 }
 
-// Stop ends the child and waits for that. It may be called again.
+// Stop ends the child and waits for its end. It may be called again.
 func (c *Child) Stop() {
 	_ = c.stdin.Close() // closed already, or the child has ended
 	kill := time.NewTimer(stopTime)
 	defer kill.Stop()
 	for {
 		select {
-		case <-c.lines: // the answer of a command that nobody waited for
+		case <-c.lines: // the answer of a command that was no longer awaited
 		case <-c.ended:
 			return
 		case <-kill.C:

@@ -17,9 +17,9 @@ import (
 // clockTick is the unit of /proc/stat: USER_HZ, which is 100 on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// BusyTime returns how long the machine's processors were busy since it was
-// started, all taken together, and false where the system does not tell. Time stolen
-// by a hypervisor counts: the processes of a measurement did not get it.
+// BusyTime returns how long the machine's processors were busy since its start, in total, and false
+// if the system does not tell. Time stolen by a hypervisor counts: the processes of a measurement
+// did not get it.
 func BusyTime() (time.Duration, bool) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -28,8 +28,8 @@ func BusyTime() (time.Duration, bool) {
 	return parseBusy(stat)
 }
 
-// parseBusy reads the first line of proc_stat(5): user, nice, system, idle,
-// iowait, irq, softirq, steal; what follows is contained in the first two.
+// parseBusy reads the first line of proc_stat(5): user, nice, system, idle, iowait, irq, softirq,
+// steal. The first two contain what follows.
 func parseBusy(stat []byte) (time.Duration, bool) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := strings.Fields(string(line))
@@ -49,7 +49,7 @@ func parseBusy(stat []byte) (time.Duration, bool) {
 	return time.Duration(ticks) * clockTick, true
 }
 
-// ThisMachine describes where the process runs. What the system does not tell is left empty.
+// ThisMachine describes the machine of the process. What the system does not tell is left empty.
 func ThisMachine() result.Machine {
 	m := result.Machine{CPUs: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	m.CPU = infoField("/proc/cpuinfo", "model name")

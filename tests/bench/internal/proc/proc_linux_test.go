@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be the children, too.
+// TestMain also lets the test binary be the children.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "-role=test" {
 		if err := testChild(os.Args[2]); err != nil {
@@ -58,8 +58,8 @@ func startChild(ctx context.Context, t *testing.T, cpus []int) *Child {
 	return c
 }
 
-// isGone reports whether no process has the ID any more, not even a dead one
-// that nobody waited for.
+// isGone reports whether no process has the ID any longer, not even a dead one that was not waited
+// for.
 func isGone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 func TestAsk(t *testing.T) {
@@ -87,7 +87,8 @@ func TestErrorIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestKilledChild is noticed at once, whatever it was doing, and the error says how it ended.
+// TestKilledChild checks that a killed child is noticed at once, whatever it was doing, and that
+// the error says how it ended.
 func TestKilledChild(t *testing.T) {
 	for _, command := range []string{"wait", "hang"} {
 		c := startChild(t.Context(), t, nil)
@@ -103,7 +104,7 @@ func TestKilledChild(t *testing.T) {
 	}
 }
 
-// TestContextEndsAsk returns the context's cause and leaves no process.
+// TestContextEndsAsk checks that Ask returns the context's cause and leaves no process.
 func TestContextEndsAsk(t *testing.T) {
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -118,8 +119,8 @@ func TestContextEndsAsk(t *testing.T) {
 	}
 }
 
-// TestBusyChildEndsWithItsInput expects a child to end although it hangs in a
-// command, as it has to when the process that started it was killed.
+// TestBusyChildEndsWithItsInput checks that a child ends although it hangs in a command, as it must
+// when the process that started it was killed.
 func TestBusyChildEndsWithItsInput(t *testing.T) {
 	c := startChild(t.Context(), t, nil)
 	if _, err := fmt.Fprintln(c.stdin, "hang"); err != nil {
@@ -142,8 +143,8 @@ func TestChildThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// TestPinning expects a child to see the processors it was given, and this
-// process to keep its own.
+// TestPinning checks that a child sees the processors that it was given, and that this process
+// keeps its own.
 func TestPinning(t *testing.T) {
 	before, err := UsableCPUs()
 	if err != nil {

@@ -17,24 +17,23 @@ type answer struct {
 	Error string          `json:"error,omitempty"`
 }
 
-// Commands are what a child does when it is asked to.
+// Commands are the functions that answer a child's commands.
 type Commands map[string]func(ctx context.Context) (any, error)
 
-// graceTime is how long a child that is busy goes on after its standard input
-// has ended.
+// graceTime is how long a busy child goes on after its standard input has ended.
 const graceTime = time.Second
 
-// Serve is a child's life: it prints ready, then answers commands from standard
-// input until that ends, which ends the context of the command under way. "usage" and
-// "collect" are answered besides those of commands. It returns the first error of a
-// command, having told the parent. With a path it writes a CPU profile there.
+// Serve is the main loop of a child. It prints ready, then answers commands from standard input
+// until that ends, which ends the context of the running command. It answers "usage" and "collect"
+// besides commands. It returns the first error of a command, after telling the parent. If path is
+// not empty, it writes a CPU profile there.
 func Serve(ready any, commands Commands, cpuProfile string) error {
 	if cpuProfile != "" {
 		f, err := os.Create(cpuProfile)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = f.Close() }() // a profile cut short shows when it is read
+		defer func() { _ = f.Close() }() // a reader of the profile sees if it is cut short
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return err
 		}
@@ -51,7 +50,7 @@ func Serve(ready any, commands Commands, cpuProfile string) error {
 		}
 		cancel()
 		close(lines)
-		// A command that does not heed its context must not keep the process.
+		// A command that ignores its context must not keep the process.
 		time.AfterFunc(graceTime, func() { os.Exit(1) })
 	}()
 	for line := range lines {
@@ -76,7 +75,7 @@ func (c Commands) run(ctx context.Context, command string) (any, error) {
 	return nil, fmt.Errorf("unknown command %q", command)
 }
 
-// reply prints what a command came to.
+// reply prints the result of a command.
 func reply(value any, failure error) error {
 	var a answer
 	if failure != nil {

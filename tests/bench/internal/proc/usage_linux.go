@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Usage is what a process has used since it started, and holds now.
+// Usage is what a process has used since its start, and what it holds now.
 type Usage struct {
 	CPU            time.Duration // user and system time
 	Mallocs        uint64        // heap allocations
@@ -20,7 +20,7 @@ type Usage struct {
 	Sockets        int
 }
 
-// Since returns what was used after before was taken. What is held stays.
+// Since returns the use since before was taken. What the process holds is unchanged.
 func (u Usage) Since(before Usage) Usage {
 	u.CPU -= before.CPU
 	u.Mallocs -= before.Mallocs
@@ -28,7 +28,7 @@ func (u Usage) Since(before Usage) Usage {
 	return u
 }
 
-// OwnUsage reads this process's.
+// OwnUsage reads the usage of this process.
 func OwnUsage() Usage {
 	var ru syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru) // fails only for a bad argument
@@ -45,10 +45,10 @@ func OwnUsage() Usage {
 	}
 }
 
-// CollectedUsage reads this process's after what is garbage was collected.
+// CollectedUsage reads the usage of this process after a garbage collection.
 func CollectedUsage() Usage {
 	runtime.GC()
-	runtime.GC() // what finalizers and pools held on to
+	runtime.GC() // frees what finalizers and pools held
 	return OwnUsage()
 }
 
@@ -64,7 +64,7 @@ func residentBytes() int64 {
 	if len(fields) < 2 {
 		return 0
 	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64) // 0 if it is no number
+	pages, _ := strconv.ParseInt(fields[1], 10, 64) // 0 if it is not a number
 	return pages * int64(os.Getpagesize())
 }
 

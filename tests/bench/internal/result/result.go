@@ -1,6 +1,5 @@
-// Package result is what a run of the benchmarks found: its cells, the figures
-// of each round, and where and with what it was measured. It is what the JSON
-// file holds.
+// Package result holds the results of a run of the benchmarks: its cells, the figures of each
+// round, and where and with what it was measured. It is the content of the JSON file.
 package result
 
 import (
@@ -40,23 +39,23 @@ const (
 
 // The figures of idle connections.
 const (
-	IdleHeap       Figure = "heap/conn"     // bytes of heap and stacks per connection, after a collection
+	IdleHeap       Figure = "heap/conn"     // bytes of heap and stacks per connection, collected
 	IdleResident   Figure = "resident/conn" // bytes of resident memory per connection
 	IdleGoroutines Figure = "goroutines/conn"
 	IdleTotal      Figure = "goroutines" // of the whole server
 )
 
-// Direction says which way a figure is better.
+// Direction says in which direction a figure is better.
 type Direction int8
 
 // The directions.
 const (
-	Neither Direction = iota // it describes, and is not judged
+	Neither Direction = iota // the figure describes, and is not judged
 	Lower
 	Higher
 )
 
-// Better returns which way f is better.
+// Better returns the direction in which f is better.
 func (f Figure) Better() Direction {
 	switch f {
 	case Calls:
@@ -67,33 +66,32 @@ func (f Figure) Better() Direction {
 	return Lower
 }
 
-// Round is what one round measured in a cell. A figure that does not apply is absent.
+// Round has the figures of one round in a cell. A figure that does not apply is absent.
 type Round map[Figure]float64
 
-// Key names a cell: who was measured under which load. Two runs' cells with
-// equal keys can be compared.
+// Key names a cell: the variant and its load. Two runs' cells with equal keys can be compared.
 type Key struct {
 	Set     string        `json:"set"`
 	Variant string        `json:"variant"`
 	Callers int           `json:"callers"`           // concurrent callers or connections
-	Size    int           `json:"size"`              // bytes of a request's payload, and of its reply's
-	Share   int           `json:"share,omitempty"`   // open loop: the rate, in percent of what the baseline reached in a closed one
+	Size    int           `json:"size"`              // bytes of a request's or reply's payload
+	Share   int           `json:"share,omitempty"`   // open loop: the rate, in percent of the baseline's
 	Burn    time.Duration `json:"burn,omitempty"`    // CPU time that the handler takes
-	Timeout time.Duration `json:"timeout,omitempty"` // WithRPCTimeout, or a deadline where the framework has no such option
-	CPUs    string        `json:"cpus,omitempty"`    // how the processes are pinned; empty: not at all
+	Timeout time.Duration `json:"timeout,omitempty"` // WithRPCTimeout, or a deadline
+	CPUs    string        `json:"cpus,omitempty"`    // how processes are pinned; empty: not
 }
 
-// Load is the key without the variant: what all variants in a group were put to.
+// Load is the key without the variant: the load of all variants in a group.
 func (k Key) Load() Key {
 	k.Variant = ""
 	return k
 }
 
-// Cell is what all rounds measured on one variant under one load.
+// Cell has all rounds of one variant under one load.
 type Cell struct {
 	Key
 	Rounds    []Round `json:"rounds"`
-	Disturbed int     `json:"disturbed,omitempty"` // rounds kept although other load disturbed them each time
+	Disturbed int     `json:"disturbed,omitempty"` // rounds kept although always disturbed
 }
 
 // Median returns the median over the rounds of f. It reports false if no round has f.
@@ -131,12 +129,12 @@ type Machine struct {
 	Arch        string `json:"arch"`
 }
 
-// Settings are what a run was asked for.
+// Settings are the settings of a run.
 type Settings struct {
 	Rounds   int           `json:"rounds"`
 	Duration time.Duration `json:"duration"` // of one measurement
-	Baseline string        `json:"baseline"` // the variant that ratios are to, where a group has it
-	Rate     float64       `json:"rate"`     // calls/s that the open loop's shares are of; 0 without an open loop
+	Baseline string        `json:"baseline"` // the variant that ratios refer to, if a group has it
+	Rate     float64       `json:"rate"`     // calls/s that an open loop's shares refer to, or 0
 }
 
 // Run is a whole run.
@@ -144,11 +142,11 @@ type Run struct {
 	Started  time.Time         `json:"started"`
 	Took     time.Duration     `json:"took"`
 	Go       string            `json:"go"`
-	Build    string            `json:"build,omitempty"` // the revision measured, as the go command stamped it
-	Modules  map[string]string `json:"modules"`         // versions of the modules measured, by path
+	Build    string            `json:"build,omitempty"` // the revision, stamped by the go command
+	Modules  map[string]string `json:"modules"`         // versions of the measured modules, by path
 	Machine  Machine           `json:"machine"`
 	Settings Settings          `json:"settings"`
-	Cells    []Cell            `json:"cells"` // in the order of the plan: a group's variants follow one another
+	Cells    []Cell            `json:"cells"` // in the order of the plan
 }
 
 // Cell returns the cell with key k.
@@ -161,8 +159,8 @@ func (r *Run) Cell(k Key) (Cell, bool) {
 	return Cell{}, false
 }
 
-// Baseline returns the cell that others under the same load are set in ratio to:
-// the baseline's own, or else the first of that load.
+// Baseline returns the cell that the others under the same load are compared with: the baseline's
+// own, or otherwise the first of that load.
 func (r *Run) Baseline(load Key) (Cell, bool) {
 	own := load
 	own.Variant = r.Settings.Baseline

@@ -28,7 +28,7 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// TestBaseline: a load without the run's baseline has its first variant for one.
+// TestBaseline: a load without the run's baseline has its first variant as baseline.
 func TestBaseline(t *testing.T) {
 	key := func(set, variant string) Cell { return Cell{Key: Key{Set: set, Variant: variant, Callers: 1}} }
 	run := &Run{
