@@ -11,15 +11,15 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// Verdict says what became of a figure or a cell.
+// Verdict says how a figure or a cell has changed.
 type Verdict int8
 
 // The verdicts.
 const (
-	Noise  Verdict = iota // the difference is too small, or within what the rounds differ by
+	Noise  Verdict = iota // the difference is too small, or within that of the rounds
 	Better                // it changed for the better
-	Worse                 // it changed for the worse; of a cell: no matter what else became better
-	TooFew                // fewer than two rounds on a side, so that nothing can be said
+	Worse                 // it changed for the worse; of a cell: whatever became better
+	TooFew                // fewer than two rounds on a side: nothing can be said
 )
 
 var verdictNames = [...]string{"within noise", "better", "worse", "too few rounds"}
@@ -35,30 +35,30 @@ func (v Verdict) String() string {
 // Changed reports whether v is Better or Worse.
 func (v Verdict) Changed() bool { return v == Better || v == Worse }
 
-// Finding is what became of one figure of a cell.
+// Finding says how one figure of a cell has changed.
 type Finding struct {
 	Figure result.Figure
-	Before float64 // median over the rounds, as are those after
+	Before float64 // median over the rounds, as for those after
 	After  float64
-	// Change is the relative difference that was judged, 0.2 for a fifth more:
-	// of the ratios to the reference if there is one. It is infinite from zero.
+	// Change is the relative difference that was judged, 0.2 for a fifth more. If there is a
+	// reference, it is that of the ratios to it. It is infinite from zero.
 	Change    float64
-	Reference string  // the variant that the rounds were set in ratio to; empty: none
+	Reference string  // the variant that ratios refer to; empty: none
 	P         float64 // the chance of such a difference without a change; NaN with too few rounds
 	Threshold float64 // the least Change that counts
 	Verdict   Verdict
 }
 
-// Cell is what became of a cell that both runs have.
+// Cell says how a cell that both runs have has changed.
 type Cell struct {
 	result.Key
 	Findings  []Finding
-	Disturbed bool // in one of the runs, rounds were kept although other load disturbed them
+	Disturbed bool // one of the runs kept rounds although other load disturbed them
 }
 
 // Report is the comparison of two runs.
 type Report struct {
-	Warnings   []string // what makes the two hard to compare
+	Warnings   []string // reasons why the two are hard to compare
 	Cells      []Cell   // in the order of the later run
 	OnlyBefore []result.Key
 	OnlyAfter  []result.Key
@@ -111,12 +111,12 @@ func (c Cell) main(f result.Figure) bool {
 	return false
 }
 
-// own begins the names of the variants that are worked on.
+// own is the prefix of the names of Kiteline's own variants.
 const own = "kiteline"
 
-// reference are both runs' cells that rounds are set in ratio to.
+// reference has both runs' cells that the ratios of rounds refer to.
 type reference struct {
-	variant       string // empty: there is none
+	variant       string // empty: none
 	before, after result.Cell
 }
 
@@ -154,7 +154,7 @@ func compareCells(before, after result.Cell, ref reference) Cell {
 			continue
 		}
 		if f == result.Calls && after.Share > 0 {
-			continue // it is what was asked for
+			continue // it was a setting of the run
 		}
 		finding := Finding{Figure: f}
 		finding.Before, _ = before.Median(f)
@@ -174,7 +174,7 @@ func compareCells(before, after result.Cell, ref reference) Cell {
 	return cell
 }
 
-// ratios returns f of each round in ratio to the reference's of the same round, where both have it.
+// ratios returns the ratio of f to the reference's in each round in which both have it.
 func ratios(cell, ref result.Cell, f result.Figure) []float64 {
 	var values []float64
 	for i, round := range cell.Rounds {
@@ -190,7 +190,7 @@ func ratios(cell, ref result.Cell, f result.Figure) []float64 {
 	return values
 }
 
-// warnings tells what else changed from one run to the other.
+// warnings returns what else changed from one run to the other.
 func warnings(before, after *result.Run) []string {
 	var list []string
 	differ := func(what string, was, is any) {
@@ -203,7 +203,7 @@ func warnings(before, after *result.Run) []string {
 	differ("rounds", before.Settings.Rounds, after.Settings.Rounds)
 	differ("duration", before.Settings.Duration, after.Settings.Duration)
 	differ("baseline", before.Settings.Baseline, after.Settings.Baseline)
-	// The rate is what the baseline reached, and so never quite the same.
+	// The rate is what the baseline reached, so it is never quite the same.
 	if was, is := before.Settings.Rate, after.Settings.Rate; math.Abs(is-was) > 0.1*math.Max(was, is) {
 		differ("rate that the open loop's are shares of", was, is)
 	}

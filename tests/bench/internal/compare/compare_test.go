@@ -14,7 +14,7 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// usual is noise as a machine of few processors has it.
+// usual is the noise of a machine with few processors.
 var usual = noise{run: 0.03, round: 0.04, spread: 0.02}
 
 func TestSameBuildIsWithinNoise(t *testing.T) {
@@ -28,7 +28,7 @@ func TestSameBuildIsWithinNoise(t *testing.T) {
 		{noise{spread: 0.005}, 0.99, 0.99},
 		{noise{run: 0.03, round: 0.08, spread: 0.06}, 0.96, 0.9},
 		{noise{run: 0.03}, 0.98, 0.95},
-		// What the rounds of a run have in common, they cannot tell; nine of ten bear some of it.
+		// Rounds cannot show what they have in common; nine of ten tolerate some of it.
 		{noise{run: 0.03, round: 0.04, cell: 0.01, spread: 0.02}, 0.92, 0.7},
 	} {
 		t.Run(fmt.Sprintf("%+v", test.noise), func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestChangesAreFound(t *testing.T) {
 		{"kiteline", result.ServerResident, 1.5, 3, compare.Worse, 0.95},
 		{"kiteline", result.CPU, 1.07, 10, compare.Worse, 0.95},
 		{"kiteline", result.P99, 1.5, 5, compare.Worse, 0.95},
-		{"kitex", result.CPU, 1.5, 3, compare.Worse, 0.90}, // the reference: the machine's drift is in it
+		{"kitex", result.CPU, 1.5, 3, compare.Worse, 0.90}, // the reference, with the drift
 	} {
 		t.Run(fmt.Sprint(test.variant, test.figure, test.factor), func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +104,7 @@ func TestChangesAreFound(t *testing.T) {
 	}
 }
 
-// TestSwappedRuns: what became worse has become better when looked at from the other end.
+// TestSwappedRuns: what became worse has become better if the runs are exchanged.
 func TestSwappedRuns(t *testing.T) {
 	opposite := map[compare.Verdict]compare.Verdict{
 		compare.Better: compare.Worse, compare.Worse: compare.Better,
@@ -142,7 +142,7 @@ func TestRunWithItself(t *testing.T) {
 	}
 }
 
-// TestSlowerMachine: a machine that became slower changes the references and nothing else.
+// TestSlowerMachine: a machine that became slower changes only the references.
 func TestSlowerMachine(t *testing.T) {
 	before := newMachine(3, noise{spread: 0.001}).run()
 	slower := newMachine(4, noise{spread: 0.001})
@@ -217,10 +217,10 @@ func TestReference(t *testing.T) {
 	check("calls", "gonet", result.P99, "kitex")
 	check("calls", "kitex", result.CPU, "")
 	check("calls", "kiteline", result.ServerAllocs, "")
-	check("plain", "kiteline", result.ServerCPU, "netpoll") // no baseline there, and not Kiteline itself
+	check("plain", "kiteline", result.ServerCPU, "netpoll") // neither a baseline nor Kiteline's own
 	check("plain", "netpoll", result.ServerCPU, "")
 
-	// A round that the reference has not is compared by plain value, with all others.
+	// A round that the reference lacks is compared by plain value, with all others.
 	for i, c := range after.Cells {
 		if c.Variant == "kitex" {
 			after.Cells[i].Rounds = c.Rounds[:2]

@@ -30,13 +30,13 @@ func drifts(f result.Figure) bool {
 	return false
 }
 
-// threshold returns the least relative difference of f that counts as a change.
-// plain says that its values are not ratios to a reference.
+// threshold returns the least relative difference of f that counts as a change. plain says that f's
+// values are not ratios to a reference.
 func threshold(f result.Figure, plain bool) float64 {
 	least := 0.02
 	switch f {
 	case result.P50:
-		least = 0.05 // a histogram's bucket, and what the scheduler makes of it
+		least = 0.05 // a histogram's bucket, and the scheduler's effect on it
 	case result.P99, result.ServerResident, result.ClientResident, result.IdleResident:
 		least = 0.10 // few calls decide it, or the moment of the last collection
 	case result.P999:
@@ -48,8 +48,8 @@ func threshold(f result.Figure, plain bool) float64 {
 	return least
 }
 
-// leastPerCall returns the least absolute difference of f that counts, whatever
-// its share: most plain servers allocate next to nothing, and twice that is no change.
+// leastPerCall returns the least absolute difference of f that counts, whatever its share: most
+// plain servers allocate next to nothing, and twice that is not a change.
 func leastPerCall(f result.Figure) float64 {
 	switch f {
 	case result.ServerAllocs, result.ClientAllocs:
@@ -60,10 +60,10 @@ func leastPerCall(f result.Figure) float64 {
 	return 0
 }
 
-// judge fills in what comes from the rounds' values.
+// judge fills in what follows from the rounds' values.
 func (f *Finding) judge(before, after []float64) {
 	f.P = math.NaN()
-	// Noise multiplies, so it is evened by logarithms; zeros have none, and are rare.
+	// Noise multiplies, so logarithms even it out; zeros have none, and are rare.
 	useLogs := slices.Min(before) > 0 && slices.Min(after) > 0
 	if useLogs {
 		before, after = logs(before), logs(after)
@@ -86,8 +86,8 @@ func (f *Finding) judge(before, after []float64) {
 	}
 }
 
-// large reports whether the change reaches the threshold. Of logarithms, halving is
-// as large as doubling, so that exchanging the runs exchanges the verdicts.
+// large reports whether the change reaches the threshold. In logarithms halving is as large as
+// doubling, so exchanging the runs exchanges the verdicts.
 func (f *Finding) large(logarithmic bool) bool {
 	if math.Abs(f.After-f.Before) < leastPerCall(f.Figure) {
 		return false
@@ -120,8 +120,8 @@ func relative(before, after float64) float64 {
 	return after/before - 1
 }
 
-// studentP returns the chance that two samples of one normal distribution have
-// means that differ as much as those of a and b, which have two values at least.
+// studentP returns the chance that two samples of one normal distribution have means that differ as
+// much as those of a and b, which have at least two values each.
 func studentP(a, b []float64) float64 {
 	meanA, varianceA := stat.MeanVariance(a, nil)
 	meanB, varianceB := stat.MeanVariance(b, nil)
@@ -130,7 +130,7 @@ func studentP(a, b []float64) float64 {
 	variance := ((countA-1)*varianceA + (countB-1)*varianceB) / freedom
 	deviation := math.Sqrt(variance * (1/countA + 1/countB))
 	difference := math.Abs(meanA - meanB)
-	// Allocations per call often do not vary at all; then sums differ by rounding alone.
+	// Allocations per call often do not vary at all; then sums differ only by rounding.
 	if deviation <= 1e-12*math.Max(math.Abs(meanA), 1) {
 		if difference <= 1e-9 {
 			return 1

@@ -10,13 +10,13 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// noise says how a simulated run strays from the truth: standard deviations of
-// logarithms, which are fractions as long as they are small.
+// noise says how a simulated run differs from the truth: standard deviations of logarithms, which
+// are fractions as long as they are small.
 type noise struct {
-	run    float64 // what a whole run is faster or slower by: another day
-	round  float64 // what all variants of a round are: a neighbour on the machine
-	cell   float64 // what a variant under one load is in a whole run, more or less than in another
-	spread float64 // what a single measurement is, times the weights below
+	run    float64 // of a whole run: another day
+	round  float64 // of all variants of a round: a neighbour on the machine
+	cell   float64 // of a variant under one load in a whole run
+	spread float64 // of a single measurement, times the weights below
 }
 
 var weights = map[result.Figure]float64{
@@ -33,7 +33,7 @@ type machine struct {
 	random *rand.Rand
 	noise  noise
 	rounds int
-	// factor is what a variant's figure is times the usual; nil: nothing.
+	// factor multiplies the usual figures of a variant; nil: no change.
 	factor func(variant string, f result.Figure) float64
 }
 
@@ -93,7 +93,7 @@ func (m *machine) add(run *result.Run, load result.Key, variants []string, speed
 			if load.Set != "plain" {
 				round[result.CPU] = 2 * cost * slow
 			}
-			for _, f := range slices.Sorted(maps.Keys(round)) { // a seed means one run
+			for _, f := range slices.Sorted(maps.Keys(round)) { // sorted: a seed means one run
 				weight, ok := weights[f]
 				if !ok {
 					weight = 1

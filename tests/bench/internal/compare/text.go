@@ -13,7 +13,7 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// Counts returns how many cells could be judged and how many of those are within noise.
+// Counts returns how many cells were judged and how many of those are within noise.
 func (r Report) Counts() (noise, judged int) {
 	for _, c := range r.Cells {
 		switch c.Verdict() {
@@ -62,7 +62,7 @@ func (r Report) write(w io.Writer, shown func(Finding) bool) error {
 	return err
 }
 
-// loads writes a table per load that has something to show.
+// loads writes a table for each load with something to show.
 func (r Report) loads(w io.Writer, shown func(Finding) bool) {
 	var done []result.Key
 	for _, first := range r.Cells {
@@ -132,7 +132,7 @@ func (f Finding) line(name string) string {
 		f.change(), chance, f.Verdict.String()}, "\t")
 }
 
-// change is Change in percent, marked where it is one of ratios.
+// change is Change in percent, with a mark if it is a change of ratios.
 func (f Finding) change() string {
 	if math.IsInf(f.Change, 0) {
 		return "from zero"

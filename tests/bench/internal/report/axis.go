@@ -13,15 +13,15 @@ type scale uint8
 
 const (
 	linear      scale = iota // from zero
-	logarithmic              // numbers above zero alone can be drawn
+	logarithmic              // only numbers above zero can be drawn
 )
 
 // drawable reports whether v has a place on the axis.
 func (s scale) drawable(v float64) bool { return finite(v) && v >= 0 && (s == linear || v > 0) }
 
-// apply sets axis to show the numbers up to highest, from lowest where it is
-// logarithmic, with room at the ends. plot panics over a logarithmic axis whose
-// range is empty or reaches zero, so it is not left to find the range itself.
+// apply sets axis to show the numbers up to highest, with room at the ends. A logarithmic axis
+// begins at lowest. plot panics over a logarithmic axis whose range is empty or reaches zero, so it
+// must not find the range itself.
 func (s scale) apply(axis *plot.Axis, lowest, highest float64) {
 	if s == linear {
 		axis.Min, axis.Max = 0, highest*1.06
@@ -52,8 +52,8 @@ func linearTicks(lowest, highest float64) []plot.Tick {
 	return ticks
 }
 
-// logTicks returns the numbers 1 to 9 times a power of ten. Those with 1, 2 and 5
-// have a label, as long as there are few. A short axis is as good as linear.
+// logTicks returns the numbers 1 to 9 times a power of ten. Those with 1, 2 and 5 have a label if
+// there are few. A short axis gets linear ticks.
 func logTicks(lowest, highest float64) []plot.Tick {
 	if highest < 4*lowest {
 		return linearTicks(lowest, highest)

@@ -21,8 +21,7 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// browser returns a context of chromedp for tabs of a browser. It skips the test where there is
-// none.
+// browser returns a context of chromedp for tabs of a browser. Without a browser it skips the test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	path := ""
@@ -38,7 +37,7 @@ func browser(t *testing.T) context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoSandbox, // of a container's root
+		chromedp.NoSandbox, // for the root of a container
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-component-update", true),
 	)
@@ -65,8 +64,8 @@ func tab(ctx context.Context, t *testing.T) context.Context {
 	return ctx
 }
 
-// visit opens a page in a tab and returns what the browser had to complain about, and the
-// addresses that it asked for beside the page's own.
+// visit opens a page in a tab. It returns the browser's complaints, and the addresses that it
+// requested besides the page's own.
 func visit(ctx context.Context, t *testing.T, html string) (complaints, requests []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "page.html")
@@ -108,7 +107,8 @@ func visit(ctx context.Context, t *testing.T, html string) (complaints, requests
 	return append([]string(nil), complaints...), append([]string(nil), requests...)
 }
 
-// TestBrowserComplains: visit sees each kind of error, so that its silence means something.
+// TestBrowserComplains checks that visit sees each kind of error, so that its silence means
+// something.
 func TestBrowserComplains(t *testing.T) {
 	ctx := browser(t)
 	for name, body := range map[string]string{
@@ -129,12 +129,12 @@ func TestBrowserComplains(t *testing.T) {
 	}
 }
 
-// drawing is what the browser made of an svg element.
+// drawing is an svg element as the browser drew it.
 type drawing struct {
 	Label         string
 	Width, Height float64
-	Marks         int      // paths and texts of some size
-	Outside       []string // those of them that are cut off
+	Marks         int      // paths and texts of visible size
+	Outside       []string // those that are cut off
 }
 
 // measureDrawings returns a drawing per svg element.
@@ -155,7 +155,7 @@ const measureDrawings = `[...document.querySelectorAll('svg')].map(svg => {
 	};
 })`
 
-// TestMeasureDrawings: the script sees what it is there to see.
+// TestMeasureDrawings checks that the script sees what it should see.
 func TestMeasureDrawings(t *testing.T) {
 	ctx := tab(browser(t), t)
 	const start = `<svg width="200" height="100" viewBox="0 0 200 100" aria-label="x">`
@@ -233,7 +233,7 @@ func checkDrawings(t *testing.T, drawings []drawing) {
 			t.Errorf("drawing %d (%s) is cut off at %q", i, d.Label, d.Outside)
 		}
 		if d.Label == "" {
-			continue // of the legend
+			continue // it belongs to the legend
 		}
 		charts++
 		if d.Width < 250 || d.Height < 100 || d.Marks < 10 {

@@ -19,7 +19,7 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// Sizes in points of the page; a browser scales them to its window.
+// Sizes in points of the page. A browser scales them to its window.
 const (
 	lineWidth, lineHeight = 400, 265
 	barWidth              = 300
@@ -29,12 +29,12 @@ const (
 	swatchHeight          = 12
 )
 
-// axes are the figures drawn and how.
+// axes are the drawn figures and their scales.
 var axes = []struct {
 	figure result.Figure
 	title  string
 	scale  scale
-	always bool // also as bars, where there is less room
+	always bool // also as bars, where there is less space
 }{
 	{result.Calls, "Throughput, calls/s", linear, true},
 	{result.CPU, "CPU per call, µs", linear, true},
@@ -79,8 +79,7 @@ func newPlot(title string) *plot.Plot {
 	return p
 }
 
-// sans returns the font whose widths are those of Arial and Helvetica, which the
-// page names in its place.
+// sans returns a font with the widths of Arial and Helvetica, which the page names instead.
 func sans(size vg.Length) font.Font {
 	return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size}
 }
@@ -92,8 +91,8 @@ func gridLines() *plotter.Grid {
 	return g
 }
 
-// overCallers reports whether the groups of s differ in their callers alone, so
-// that a line can be drawn from one to the next.
+// overCallers reports whether the groups of s differ only in their callers, so that a line can
+// connect them.
 func (s set) overCallers() bool {
 	for _, g := range s.groups {
 		first, load := s.groups[0].load, g.load
@@ -105,7 +104,7 @@ func (s set) overCallers() bool {
 	return len(s.groups) > 1
 }
 
-// lines draws f over the number of callers. It reports false if there is nothing to draw.
+// lines draws f over the number of callers. It reports false if it drew nothing.
 func (s set) lines(f result.Figure, title string, y scale, styles map[string]style) (chart, bool) {
 	var callers []float64
 	var names []string
@@ -147,8 +146,8 @@ func (s set) lines(f result.Figure, title string, y scale, styles map[string]sty
 	return render(p, title, lineWidth, lineHeight), true
 }
 
-// bars draws f of each variant under one load, with its value and ratio beside the bar.
-// It reports false if there is nothing to draw.
+// bars draws f of each variant under one load, with its value and ratio beside the bar. It reports
+// false if it drew nothing.
 func (g group) bars(f result.Figure, title string, styles map[string]style) (chart, bool) {
 	cells := slices.DeleteFunc(slices.Clone(g.cells), func(c result.Cell) bool {
 		v, ok := median(c, f)
@@ -183,7 +182,7 @@ func (g group) bars(f result.Figure, title string, styles map[string]style) (cha
 	p.Add(labels)
 	linear.apply(&p.X, 0, highest)
 	p.X.Width, p.X.Tick.Width = 0, 0
-	p.X.Tick.Marker = plot.ConstantTicks{} // the labels say it
+	p.X.Tick.Marker = plot.ConstantTicks{} // the labels replace them
 	p.Y.Min, p.Y.Max = -0.6, float64(len(cells))-0.4
 	p.Y.Tick.Marker = ticks
 	p.Y.Tick.Length = 0
@@ -200,15 +199,15 @@ func (s style) swatch() template.HTML {
 	return inline(canvas, "")
 }
 
-// render draws p with a name for those who cannot see it.
+// render draws p with a name for readers who cannot see it.
 func render(p *plot.Plot, title string, width, height vg.Length) chart {
 	canvas := vgsvg.New(width, height)
 	p.Draw(draw.Crop(draw.New(canvas), 4, -10, 4, -4))
 	return chart{Title: title, SVG: inline(canvas, title)}
 }
 
-// inline returns what canvas drew as an element of a page: without the prologue
-// of a file. vgsvg gives no ids, so that drawings in one page cannot clash.
+// inline returns the drawing of canvas as an element of a page: without the prologue of a file.
+// vgsvg gives no ids, so drawings in one page cannot clash.
 func inline(canvas *vgsvg.Canvas, title string) template.HTML {
 	var out bytes.Buffer
 	if _, err := canvas.WriteTo(&out); err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// missing stands for a number that was not measured or cannot be had.
+// missing stands for a number that was not measured or does not exist.
 const missing = "–"
 
-// column is a figure and what its column is headed.
+// column is a figure and the heading of its column.
 type column struct {
 	figure result.Figure
 	name   string
-	side   string // server or client, for what both have
+	side   string // server or client, if both have the figure
 	unit   string
 }
 
@@ -62,8 +62,8 @@ var (
 	}
 )
 
-// Name returns what a person calls f, with its unit. It is f itself for a figure
-// that this package does not know.
+// Name returns a readable name of f, with its unit. For a figure that this package does not know it
+// is f itself.
 func Name(f result.Figure) string {
 	for _, columns := range [][]column{speedColumns, costColumns} {
 		for _, c := range columns {
@@ -75,8 +75,8 @@ func Name(f result.Figure) string {
 	return string(f)
 }
 
-// Number writes v with about three digits that count and its thousands grouped.
-// What is not a finite number becomes a dash.
+// Number writes v with about three significant digits and its thousands grouped. A number that is
+// not finite becomes a dash.
 func Number(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return missing
@@ -94,7 +94,7 @@ func Number(v float64) string {
 	return message.NewPrinter(language.English).Sprintf("%.*f", decimals, v)
 }
 
-// Bytes writes a number of bytes in the largest unit that loses nothing.
+// Bytes writes a number of bytes in the largest unit that keeps it exact.
 func Bytes(n int) string {
 	units := []string{"B", "KiB", "MiB", "GiB"}
 	unit := 0
@@ -105,7 +105,7 @@ func Bytes(n int) string {
 	return fmt.Sprintf("%d %s", n, units[unit])
 }
 
-// Load says in words what a group of variants was put to, without the set's name.
+// Load describes the load of a group of variants in words, without the set's name.
 func Load(k result.Key) string {
 	var parts []string
 	if k.Callers > 0 {

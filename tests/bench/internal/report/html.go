@@ -13,7 +13,7 @@ import (
 //go:embed page.html.tmpl
 var pageSource string
 
-// page is what the template shows.
+// page has what the template shows.
 type page struct {
 	Title    string
 	Baseline string
@@ -28,7 +28,7 @@ type pageSet struct {
 	Legend []swatch    // of the lines; bars have their names beside them
 	Lines  []chart     // a set over callers
 	Bars   []pageBars  // any other
-	Table  []pageGroup // a body of the table each
+	Table  []pageGroup // each is a body of the table
 	Heads  []string
 	Note   string
 }
@@ -56,7 +56,7 @@ type pageRow struct {
 
 type pageNumber struct{ Value, Ratio string }
 
-// about says what a set asks, for those that the name does not tell.
+// about says what a set asks, if its name does not tell.
 var about = map[string]string{
 	"calls":         "Each caller makes one call after the other; the payload is small and the handler answers at once.",
 	"payload":       "The same callers with payloads of different sizes, each way.",
@@ -71,8 +71,8 @@ var about = map[string]string{
 	"plain-idle":    "The same without an RPC framework.",
 }
 
-// HTML writes run as one page that holds all it needs: no script, and no style,
-// font or picture from elsewhere.
+// HTML writes run as one self-contained page: no script, and no style, font or picture from
+// elsewhere.
 func HTML(w io.Writer, run *result.Run) error {
 	tmpl, err := template.New("page").Parse(pageSource)
 	if err != nil {

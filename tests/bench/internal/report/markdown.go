@@ -9,8 +9,8 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// Markdown writes run as a section of a Markdown file: where it was measured, and
-// a table per load whose calls/s, p99 and CPU have their ratio in brackets.
+// Markdown writes run as a section of a Markdown file: where it was measured, and a table for each
+// load. In it calls/s, p99 and CPU have their ratio in brackets.
 func Markdown(w io.Writer, run *result.Run) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "## %s, %s, %d rounds of %s\n\n", run.Started.UTC().Format("2006-01-02"), escape(run.Go),
@@ -85,7 +85,7 @@ func (t *sheet) add(head string, text func(result.Cell) string) {
 	}
 }
 
-// addFigure adds f, with its ratio where that is looked at first.
+// addFigure adds f, with its ratio if readers look at it first.
 func (t *sheet) addFigure(f result.Figure) {
 	t.add(Name(f), func(c result.Cell) string {
 		text := value(c, f)
@@ -99,7 +99,7 @@ func (t *sheet) addFigure(f result.Figure) {
 	})
 }
 
-// addPair adds what there is of p.
+// addPair adds the figures of p that exist.
 func (t *sheet) addPair(p pair) {
 	switch sides := measured([]column{{figure: p.server}, {figure: p.client}}, t.group.cells); len(sides) {
 	case 1:
@@ -111,7 +111,7 @@ func (t *sheet) addPair(p pair) {
 	}
 }
 
-// escape keeps s from being taken for Markdown.
+// escape keeps s from being read as Markdown.
 func escape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "<", "&lt;", "\n", " ").Replace(s)
 }

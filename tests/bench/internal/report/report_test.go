@@ -19,7 +19,7 @@ import (
 
 type writer func(io.Writer, *result.Run) error
 
-// writers are all there are.
+// writers are all writers of the package.
 var writers = map[string]writer{"Text": Text, "Markdown": Markdown, "HTML": HTML}
 
 func write(t *testing.T, to writer, run *result.Run) string {
@@ -53,7 +53,7 @@ func TestEverythingIsNamed(t *testing.T) {
 	}
 }
 
-// small is a run with one load, whose numbers are easy to foresee.
+// small is a run with one load and predictable numbers.
 func small() *result.Run {
 	cell := func(variant string, factor float64) result.Cell {
 		return result.Cell{
@@ -102,7 +102,7 @@ func TestTextIsNarrow(t *testing.T) {
 			t.Errorf("spaces at the end of %q", line)
 		}
 	}
-	// Where all variants share a client, it gets no column.
+	// If all variants share a client, it gets no column.
 	_, plain, _ := strings.Cut(out, "\nplain: ")
 	if strings.Contains(plain, "client") {
 		t.Error("figures of a client in the plain sets")
@@ -126,7 +126,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// TestMarkdownTables: each row has as many cells as its head.
+// TestMarkdownTables checks that each row has as many cells as its head.
 func TestMarkdownTables(t *testing.T) {
 	run := sample()
 	run.Cells[0].Variant = "a|b"
@@ -151,7 +151,7 @@ func TestMarkdownTables(t *testing.T) {
 	}
 }
 
-// TestSelfContained: nothing in the page is to be fetched or run.
+// TestSelfContained checks that the page fetches and runs nothing.
 func TestSelfContained(t *testing.T) {
 	page := write(t, HTML, sample())
 	for _, match := range regexp.MustCompile(`(?i)\b(?:src|href|srcset|data|action|poster)\s*=\s*"[^"]*"|url\([^)]*\)|@import`).FindAllString(page, -1) {
@@ -179,7 +179,7 @@ func TestSelfContained(t *testing.T) {
 	}
 }
 
-// TestChartsAreXML: a browser forgives in a page what it would not in a file.
+// TestChartsAreXML: a browser accepts in a page what it would not accept in a file.
 func TestChartsAreXML(t *testing.T) {
 	run := sample()
 	run.Cells[0].Variant = `<b>&"'`
@@ -209,7 +209,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// TestOneLookPerVariant: the looks differ from one another, and do not depend on the set.
+// TestOneLookPerVariant checks that the looks differ from each other, and do not depend on the set.
 func TestOneLookPerVariant(t *testing.T) {
 	run := sample()
 	run.Cells = append(run.Cells, result.Cell{Key: result.Key{Set: "calls", Variant: "new"}},
@@ -235,7 +235,7 @@ func TestOneLookPerVariant(t *testing.T) {
 	}
 }
 
-// TestOddRuns: whatever a run lacks, there is a report, without numbers that are none.
+// TestOddRuns checks that there is a report whatever a run lacks, without invalid numbers.
 func TestOddRuns(t *testing.T) {
 	change := func(do func(result.Round)) *result.Run {
 		run := sample()
@@ -271,7 +271,7 @@ func TestOddRuns(t *testing.T) {
 			}
 		}
 	}
-	twice := sample() // callers that differ, and sizes as well
+	twice := sample() // both callers and sizes differ
 	twice.Cells[0].Size = 9
 	for name, run := range map[string]*result.Run{
 		"nothing":   {},
@@ -343,7 +343,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestTicks: an axis has a readable number of labels, in order and within its range.
+// TestTicks checks that an axis has a readable number of labels, in order and within its range.
 func TestTicks(t *testing.T) {
 	for _, lowest := range []float64{1e-3, 0.7, 1, 3, 42, 1e4, 8e7} {
 		for _, span := range []float64{1.6, 3, 12, 150, 1e4, 1e6} {

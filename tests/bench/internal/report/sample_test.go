@@ -14,13 +14,13 @@ var (
 	plainVariants = []string{"kiteline", "netpoll", "gnet", "gonet"}
 )
 
-// costs are the CPU times per call, in µs, that the sample gives the variants.
+// costs are the variants' CPU times per call in the sample, in µs.
 var costs = map[string]float64{
 	"kiteline": 14, "kiteline-mux": 11, "kitex": 18, "netpollmux-1": 19, "netpollmux-2": 21, "gonet": 20,
 	"kitex-grpc": 48, "grpc-go": 41, "netpoll": 9, "gnet": 8,
 }
 
-// sample returns a run with all sets, whose numbers are made up but plausible.
+// sample returns a run with all sets and plausible invented numbers.
 func sample() *result.Run {
 	run := &result.Run{
 		Started: time.Date(2026, 11, 19, 14, 5, 0, 0, time.UTC),

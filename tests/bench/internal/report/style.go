@@ -17,9 +17,9 @@ type style struct {
 	width vg.Length
 }
 
-// The colours are those of Okabe and Ito, made for the colour-blind, without the
-// yellow that white paper swallows, and three that differ from them in lightness.
-// Dash and marker tell apart what a printer without colour makes equal.
+// The colours are those of Okabe and Ito, made for colour-blind readers, without the yellow that is
+// lost on white paper, and three that differ from them in lightness. Dash and marker distinguish
+// what a printer without colour makes equal.
 var (
 	blue       = color.RGBA{0x00, 0x72, 0xB2, 0xFF}
 	sky        = color.RGBA{0x4A, 0xA8, 0xDC, 0xFF}
@@ -38,7 +38,7 @@ var (
 	dashDot = []vg.Length{7, 2.5, 1.5, 2.5}
 )
 
-// known are the looks of the variants there are. The own ones stand out by their width.
+// known are the looks of known variants. Kiteline's own stand out by their width.
 var known = map[string]style{
 	"kiteline":            {blue, draw.CircleGlyph{}, nil, 2.6},
 	"kiteline-kitexcodec": {teal, draw.RingGlyph{}, dotted, 1.5},
@@ -53,7 +53,7 @@ var known = map[string]style{
 	"gnet":                {olive, draw.TriangleGlyph{}, dotted, 1.5},
 }
 
-// spare are the looks of variants that nobody thought of yet, in turn.
+// spare are the looks of other variants, in turn.
 var spare = [...]style{
 	{black, draw.RingGlyph{}, dashDot, 1.5},
 	{brown, draw.BoxGlyph{}, dotted, 1.5},

@@ -10,13 +10,13 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// set is what a run measured under one name.
+// set has the cells that a run measured under one name.
 type set struct {
 	name   string
 	groups []group
 }
 
-// group is what the variants did under one load.
+// group has the variants under one load.
 type group struct {
 	load     result.Key
 	baseline result.Cell
@@ -44,7 +44,7 @@ func setsOf(run *result.Run) []set {
 	return sets
 }
 
-// measured returns those of columns that at least one of cells has a number for.
+// measured returns the columns that have a number for at least one of cells.
 func measured(columns []column, cells []result.Cell) []column {
 	return slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
 		return !slices.ContainsFunc(cells, func(cell result.Cell) bool {
@@ -54,7 +54,7 @@ func measured(columns []column, cells []result.Cell) []column {
 	})
 }
 
-// cells returns those of all groups.
+// cells returns the cells of all groups.
 func (s set) cells() []result.Cell {
 	var cells []result.Cell
 	for _, g := range s.groups {
@@ -71,7 +71,7 @@ func median(c result.Cell, f result.Figure) (float64, bool) {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// value is the median of f as it is shown.
+// value is the median of f in its shown form.
 func value(c result.Cell, f result.Figure) string {
 	v, ok := median(c, f)
 	if !ok {
@@ -80,7 +80,7 @@ func value(c result.Cell, f result.Figure) string {
 	return Number(v)
 }
 
-// ratio is the median of f in ratio to the baseline's, as it is shown.
+// ratio is the ratio of f's median to the baseline's, in its shown form.
 func (g group) ratio(c result.Cell, f result.Figure) string {
 	own, ok := median(c, f)
 	base, okBase := median(g.baseline, f)
@@ -93,10 +93,10 @@ func (g group) ratio(c result.Cell, f result.Figure) string {
 	return fmt.Sprintf("%.2f", own/base)
 }
 
-// isBaseline reports whether c is what the group's ratios are to.
+// isBaseline reports whether the group's ratios refer to c.
 func (g group) isBaseline(c result.Cell) bool { return c.Key == g.baseline.Key }
 
-// label is the variant's name, with a star if rounds of it were disturbed.
+// label is the variant's name, with a star if some of its rounds were disturbed.
 func label(c result.Cell) string {
 	if c.Disturbed > 0 {
 		return c.Variant + "*"
@@ -116,7 +116,7 @@ func disturbance(cells []result.Cell) string {
 	return fmt.Sprintf("* kept although other load disturbed it (%d in all)", rounds)
 }
 
-// fact is a line about where and with what a run was measured.
+// fact is a line about where and how a run was measured.
 type fact struct{ Name, Value string }
 
 // Machine describes m on one line.

@@ -43,7 +43,7 @@ func (g group) text(w io.Writer, columns []column) {
 	for _, c := range g.cells {
 		width = max(width, utf8.RuneCountInString(label(c)))
 	}
-	// The writer aligns everything to the right, as numbers want it; names are filled up.
+	// The writer aligns everything to the right, as numbers need it; names are padded.
 	var out bytes.Buffer
 	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	line := func(name string, cell func(column) string) {
