@@ -13,7 +13,7 @@ import (
 // message has come.
 
 const (
-	trustBytes = 1 << 20  // reserved at most beyond what has come, or twice that
+	trustBytes = 1 << 20  // reserved at most beyond what has come, or twice what has come
 	startBytes = 4 << 10  // until these have come, only twice as much or a small frame is reserved
 	smallFrame = 64 << 10 // a frame up to this length is read in one go
 	chunkBytes = 64 << 10 // scanned together if the end is not known

@@ -52,7 +52,7 @@ func (h *ttHandler) Echo(ctx context.Context, stream echostream.EchoStreamServic
 // streams are the protocols whose streams Kitex runs itself.
 var streams = map[string]struct {
 	newServer func(f *failing) func(...server.Option) server.Server
-	receive   func(t *testing.T, tr harness.Transport, s *harness.Server) error // returns how it ended
+	receive   func(t *testing.T, tr harness.Transport, s *harness.Server) error // how it ended
 }{
 	"gRPC": {
 		func(f *failing) func(...server.Option) server.Server {

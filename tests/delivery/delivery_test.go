@@ -236,7 +236,7 @@ func (l *line) want(want sum) error {
 	}
 }
 
-// send writes the bytes that the line's server has to send.
+// send writes the bytes that the line's server sends.
 func (l *line) send(c *conn.Conn) error {
 	p := l.toSend()
 	if len(p)%2 == 0 {

@@ -236,7 +236,7 @@ func openAll(ctx context.Context, cli runner, opened map[shape]*account, cut fun
 	failed := make(chan error, len(opened))
 	for sh, a := range opened {
 		wait := func() { ready.Done(); <-isCut }
-		if sh == unary { // it is under way once its handler runs
+		if sh == unary { // it is in flight once its handler runs
 			wait = func() {
 				go func() { <-a.begun; ready.Done() }()
 			}

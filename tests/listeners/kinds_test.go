@@ -174,7 +174,7 @@ func shakeHands(nc net.Conn) (net.Conn, error) {
 	return c, c.Handshake()
 }
 
-// serverTLS returns the configuration of a server with a certificate that nobody has signed.
+// serverTLS returns the configuration of a server with an unsigned certificate.
 var serverTLS = sync.OnceValue(func() *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -46,8 +46,7 @@ func resolved(l thrift.Limits) binary.Limits {
 	return r
 }
 
-// maxReplyDepth bounds the stack that a reply takes. Most readers refuse messages that are nested
-// less deeply.
+// maxReplyDepth bounds the stack that a reply takes. Most readers already refuse less depth.
 const maxReplyDepth = 1024
 
 // replyLimits returns the limits for replies, which come from this side.

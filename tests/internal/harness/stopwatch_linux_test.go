@@ -30,7 +30,7 @@ func TestStopwatch(t *testing.T) {
 		t.Errorf("counted %v of %v with %d busy threads", elapsed, passed, threads)
 	}
 	watch, began = StartStopwatch(), time.Now()
-	timer := time.NewTimer(span) // the time that has to pass is what is tested
+	timer := time.NewTimer(span) // the test is about this time passing
 	defer timer.Stop()
 	<-timer.C
 	passed := time.Since(began) // before the figures, which take time themselves

@@ -75,7 +75,7 @@ type Key struct {
 	Variant string        `json:"variant"`
 	Callers int           `json:"callers"`           // concurrent callers or connections
 	Size    int           `json:"size"`              // bytes of a request's or reply's payload
-	Share   int           `json:"share,omitempty"`   // open loop: the rate, in percent of the baseline's
+	Share   int           `json:"share,omitempty"`   // open loop: rate in percent of the baseline
 	Burn    time.Duration `json:"burn,omitempty"`    // CPU time that the handler takes
 	Timeout time.Duration `json:"timeout,omitempty"` // WithRPCTimeout, or a deadline
 	CPUs    string        `json:"cpus,omitempty"`    // how processes are pinned; empty: not
