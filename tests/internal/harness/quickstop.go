@@ -6,9 +6,9 @@ import (
 	"github.com/cloudwego/kitex/server"
 )
 
-// withoutGrace has Kitex's netpoll server close its event loop at once when it stops. Kitex has it
-// tell the handlers first and sleep, 150 ms for each server; without a handler that can be told it
-// does neither (netpoll/trans_server.go, Shutdown).
+// withoutGrace makes Kitex's netpoll server close its event loop at once when it stops. Otherwise
+// Kitex first lets it tell the handlers and sleep, 150 ms for each server. Without a handler that
+// can be told it does neither (netpoll/trans_server.go, Shutdown).
 func withoutGrace() server.Option {
 	return server.Option{F: func(o *server.Options, _ *utils.Slice) {
 		o.RemoteOpt.TransServerFactory = gracelessFactory{o.RemoteOpt.TransServerFactory}
@@ -22,5 +22,5 @@ func (f gracelessFactory) NewTransServer(opt *remote.ServerOption, handler remot
 	return f.TransServerFactory.NewTransServer(opt, graceless{handler})
 }
 
-// graceless is a handler that is no remote.GracefulShutdown.
+// graceless is a handler that is not a remote.GracefulShutdown.
 type graceless struct{ remote.ServerTransHandler }
