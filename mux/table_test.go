@@ -104,7 +104,7 @@ func TestTableLateIsKept(t *testing.T) {
 		tab.take(id)
 	}
 	if tab.late != 1 || tab.find(late) == nil {
-		t.Fatal("the late reply is not expected any more")
+		t.Fatal("the late reply is no longer expected")
 	}
 	if tab.take(late) != nil || tab.late != 0 {
 		t.Error("the late reply reached a call")

@@ -197,11 +197,11 @@ func (s clientSuite) checkPool(o *client.Options) error {
 // checkOptions is called when all options of the client are known, before the suite gives it a
 // pool.
 func (s muxClientSuite) checkOptions(o *client.Options) error {
-	dialed := []option{optionGroup, optionWatermarks}
+	dialled := []option{optionGroup, optionWatermarks}
 	if !multiplexes(o) {
-		dialed = append(dialed, optionWriteTimeout) // a MuxPool has one, too
+		dialled = append(dialled, optionWriteTimeout) // a MuxPool has one, too
 	}
-	err := errors.Join(s.settings.refused, s.settings.checkDialer(o, dialed...))
+	err := errors.Join(s.settings.refused, s.settings.checkDialer(o, dialled...))
 	if setting := withoutMux(o); setting != "" {
 		err = errors.Join(err, s.settings.unused(setting, optionMux))
 	}

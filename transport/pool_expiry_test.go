@@ -170,12 +170,12 @@ func TestPoolWithoutIsActiveTrustsTimeOnly(t *testing.T) {
 		must(p.Put(mustGet(t, p, d)))
 		time.Sleep(59 * time.Second)
 		must(p.Put(mustGet(t, p, d)))
-		if d.dialed() != 1 {
+		if d.dialled() != 1 {
 			t.Fatal("not used again within its time")
 		}
 		time.Sleep(61 * time.Second)
 		must(p.Put(mustGet(t, p, d)))
-		if s := checkCounts(t, p); d.dialed() != 2 || s.ClosedExpired != 1 {
+		if s := checkCounts(t, p); d.dialled() != 2 || s.ClosedExpired != 1 {
 			t.Fatalf("used again after its time: %+v", s.PoolCounts)
 		}
 		p.Close()

@@ -56,7 +56,7 @@ func (d *fakePoolDialer) opened(address string) int {
 	return d.open[address]
 }
 
-func (d *fakePoolDialer) dialed() int {
+func (d *fakePoolDialer) dialled() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.dials

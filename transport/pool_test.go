@@ -221,8 +221,8 @@ func TestPoolWarmUp(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if s := checkCounts(t, p); s.Idle != tc.want || d.dialed() != tc.want {
-					t.Fatalf("got %d dials, %+v, want %d", d.dialed(), s.PoolCounts, tc.want)
+				if s := checkCounts(t, p); s.Idle != tc.want || d.dialled() != tc.want {
+					t.Fatalf("got %d dials, %+v, want %d", d.dialled(), s.PoolCounts, tc.want)
 				}
 				p.Close()
 				if tc.num > 0 && p.WarmUp(warmup.ErrorLog, option, d.option()) == nil {

@@ -383,7 +383,7 @@ func (tc *failing) isLate(got ended) bool {
 // isEarly reports whether a call was over before it had an instance, although its limit leaves time
 // for that: the machine was busy.
 func (tc *failing) isEarly(got ended) bool {
-	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "peer"}, func(kind string) bool {
+	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "canceled while dialling", "middleware hides", "peer"}, func(kind string) bool {
 		return strings.HasPrefix(tc.name, kind)
 	})
 	return limited && !strings.HasSuffix(tc.name, " before") && !strings.Contains(got.text, "remote=")

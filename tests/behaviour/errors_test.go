@@ -178,6 +178,6 @@ func TestDialTimeoutIsVisible(t *testing.T) {
 	cli := harness.EchoClient(t, harness.Kiteline, harness.Unanswered(t), client.WithConnectTimeout(shortTimeout/5))
 	_, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: harness.FullMessage(0)})
 	if got := outcomeOf(err); !got.networkTimeout || !got.osTimeout {
-		t.Errorf("class of %v: got %v, want a time-out", err, got)
+		t.Errorf("class of %v: got %v, want a timeout", err, got)
 	}
 }

@@ -48,7 +48,7 @@ func defineOptions(flags *flag.FlagSet) *options {
 	flags.IntVar(&opt.rounds, "rounds", 3, "rounds; each figure is their median")
 	flags.DurationVar(&opt.duration, "duration", time.Second, "how long one measurement lasts, after a warm-up of a fifth of it")
 	flags.DurationVar(&opt.burn, "burn", 50*time.Microsecond, "CPU time that the handler of the set work takes")
-	flags.DurationVar(&opt.timeout, "timeout", time.Second, "RPC time-out of the set timeout")
+	flags.DurationVar(&opt.timeout, "timeout", time.Second, "the RPC timeout of the loads in set timeout")
 	flags.IntVar(&opt.idle, "idle", 16000, "connections of the set idle")
 	flags.Float64Var(&opt.rate, "rate", 0, "calls per second that -shares are of; 0 takes those of -compare, or measures what the baseline reaches")
 	flags.StringVar(&opt.baseline, "baseline", "", "variant that ratios are to (default kitex, and netpoll among plain servers)")

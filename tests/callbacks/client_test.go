@@ -69,7 +69,7 @@ func failInClient(t *testing.T, f *failing, p point, cli echoservice.Client, inU
 		go func() {
 			defer close(ended) // also if the goroutine ends in the call
 			if err := call(cli); errors.Is(err, kerrors.ErrRPCTimeout) {
-				t.Errorf("got a time-out: %v", err)
+				t.Errorf("got a timeout: %v", err)
 			}
 		}()
 		harness.Receive(t, "the end of a call", ended)

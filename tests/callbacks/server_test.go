@@ -96,7 +96,7 @@ func callFailing(t *testing.T, tr harness.Transport, addr net.Addr, calls int, p
 			}
 			switch {
 			case errors.Is(err, kerrors.ErrRPCTimeout):
-				t.Errorf("got a time-out: %v", err)
+				t.Errorf("got a timeout: %v", err)
 			// The reply has left; the next call may meet the end of its connection.
 			case p == tracerFinish:
 			case p.isOfCall() && err == nil:

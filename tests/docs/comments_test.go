@@ -4,9 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -20,29 +18,18 @@ const (
 // TestCommentColumns checks that comments on lines of their own are wrapped. It skips preformatted
 // lines, directives and generated files.
 func TestCommentColumns(t *testing.T) {
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir():
-			if base := entry.Name(); base == "kitex_gen" || strings.HasPrefix(base, ".") && path != root {
-				return fs.SkipDir
-			}
-		case strings.HasSuffix(path, ".go"):
-			checkCommentColumns(t, path)
+	walk(t, func(name string) {
+		if isWritten(name) && strings.HasSuffix(name, ".go") {
+			checkCommentColumns(t, name)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
+// isWritten reports whether a file is not made by Kitex's generator.
+func isWritten(name string) bool { return !strings.Contains(name, "kitex_gen/") }
+
 func checkCommentColumns(t *testing.T, name string) {
-	source, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := read(t, name).text
 	positions := token.NewFileSet()
 	file, err := parser.ParseFile(positions, name, source, parser.ParseComments)
 	if err != nil {
@@ -51,7 +38,7 @@ func checkCommentColumns(t *testing.T, name string) {
 	if ast.IsGenerated(file) {
 		return
 	}
-	lines := strings.Split(string(source), "\n")
+	lines := strings.Split(source, "\n")
 	for _, group := range file.Comments {
 		for _, comment := range group.List {
 			line := positions.Position(comment.Pos()).Line
@@ -66,4 +53,29 @@ func checkCommentColumns(t *testing.T, name string) {
 			}
 		}
 	}
+}
+
+// spellings are the words that the project writes in one way, and other ways to write them.
+var spellings = map[string]*regexp.Regexp{
+	"timeout":   regexp.MustCompile(`(?i)\btime-outs?\b`),
+	"forever":   regexp.MustCompile(`(?i)\bfor ever\b`),
+	"behaviour": regexp.MustCompile(`(?i)\bbehaviors?\b`),
+	"neighbour": regexp.MustCompile(`(?i)\bneighbors?\b`),
+	"writable":  regexp.MustCompile(`(?i)\bwriteable\b`),
+}
+
+// TestSpelling: code, comments and documents write a word in one way.
+func TestSpelling(t *testing.T) {
+	walk(t, func(name string) {
+		if !isWritten(name) || !strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, ".md") || name == "tests/docs/comments_test.go" {
+			return
+		}
+		text := read(t, name).text
+		for want, other := range spellings {
+			for _, at := range other.FindAllStringIndex(text, -1) {
+				line := 1 + strings.Count(text[:at[0]], "\n")
+				t.Errorf("%s:%d: got %q, want %q", name, line, text[at[0]:at[1]], want)
+			}
+		}
+	})
 }

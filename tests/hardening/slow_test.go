@@ -148,7 +148,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	took := time.Since(began)
 	close(stop)
 	reader.Wait()
-	checkTime(t, "reader at 1 KiB/s: cut off after the write time-out of 500ms", took, timeout+500*time.Millisecond)
+	checkTime(t, "reader at 1 KiB/s: cut off after the write timeout of 500ms", took, timeout+500*time.Millisecond)
 }
 
 // TCP holds back clients that send without end to slow handlers. On one connection requests are
@@ -281,9 +281,9 @@ func TestHalfSentFrames(t *testing.T) {
 	peak := server.AskNumber("heap")
 	waiting.Wait()
 	if early > 0 {
-		t.Errorf("%d of %d connections ended before the time-out", early, clients)
+		t.Errorf("%d of %d connections ended before the timeout", early, clients)
 	}
-	checkTime(t, fmt.Sprintf("%d half-sent frames: closed after a time-out of %v", clients, timeout), slowest, timeout+timeout/10+500*time.Millisecond)
+	checkTime(t, fmt.Sprintf("%d half-sent frames: closed after a timeout of %v", clients, timeout), slowest, timeout+timeout/10+500*time.Millisecond)
 	// A goroutine's stack, a block for what has come, and Kitex's state for a request.
 	checkMemory(t, fmt.Sprintf("%d half-sent frames", clients), before, peak, int64(clients)*(32<<10)+smallMemory)
 	harness.Eventually(t, "no goroutine is left", func() bool { return server.AskNumber("goroutines") <= goroutines+workersKept })

@@ -51,7 +51,7 @@ func TestStaleConnections(t *testing.T) {
 				})
 			}
 			callers.Wait()
-			name, figure := fmt.Sprintf("calls around a server's idle time-out, %v", transport), fmt.Sprintf("%d of %d fail", failed.Load(), made.Load())
+			name, figure := fmt.Sprintf("calls around a server's idle timeout, %v", transport), fmt.Sprintf("%d of %d fail", failed.Load(), made.Load())
 			if transport == harness.Kiteline {
 				promise.Check(t, name, fmt.Sprintf("<= %d fail", calls/500), figure, failed.Load() <= calls/500)
 				promise.Aim(name, "0 fail", figure, failed.Load() == 0)

@@ -62,8 +62,8 @@ func TestTimeoutsRaceWithData(t *testing.T) {
 	ln.Close()
 	late := time.Duration(r.latest.Load())
 	t.Logf("%d reads, %d of them timed out", r.reads.Load(), r.timeouts.Load())
-	promise.Check(t, "reads whose time-outs race with data: early time-outs", "0", fmt.Sprintf("%d of %d", r.early.Load(), r.reads.Load()), r.early.Load() == 0)
-	promise.Check(t, "reads whose time-outs race with data: latest return", fmt.Sprintf("<= %v after the time-out", racingLate),
+	promise.Check(t, "reads whose timeouts race with data: early timeouts", "0", fmt.Sprintf("%d of %d", r.early.Load(), r.reads.Load()), r.early.Load() == 0)
+	promise.Check(t, "reads whose timeouts race with data: latest return", fmt.Sprintf("<= %v after the timeout", racingLate),
 		late.Round(time.Microsecond).String(), late <= racingLate*harness.Slowdown+busy)
 	if n := r.timeouts.Load(); n == 0 || n == r.reads.Load() {
 		t.Errorf("%d of %d reads timed out: there was no race", n, r.reads.Load())
@@ -74,7 +74,7 @@ func TestTimeoutsRaceWithData(t *testing.T) {
 	base.Restored(t)
 	kept := func() int64 { runtime.GC(); return racingConns - r.collected.Load() }
 	harness.Holds(func() bool { return kept() == 0 })
-	promise.Check(t, "reads whose time-outs race with data: connections that a timer keeps", "0", fmt.Sprint(kept()), kept() == 0)
+	promise.Check(t, "reads whose timeouts race with data: connections that a timer keeps", "0", fmt.Sprint(kept()), kept() == 0)
 }
 
 // connect returns the two ends of a connection, Kiteline's and Go's.

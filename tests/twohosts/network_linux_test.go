@@ -117,7 +117,7 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 	if _, err := fmt.Sscanf(answer, "%d %t", &callTook, &silent); err != nil {
 		t.Fatalf("a client answers %q: %v", answer, err)
 	}
-	promise.Check(t, "heartbeat: a call without a time-out learns of a silent peer", fmt.Sprintf("mux.ErrSilent within %v", 2*heartbeat),
+	promise.Check(t, "heartbeat: a call without a timeout learns of a silent peer", fmt.Sprintf("mux.ErrSilent within %v", 2*heartbeat),
 		fmt.Sprintf("%v after %v", strings.SplitN(answer, " ", 3)[2], took.Round(time.Millisecond)),
 		silent && took <= (2*heartbeat+slack)*harness.Slowdown)
 	h.mend()

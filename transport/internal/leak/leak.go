@@ -23,7 +23,7 @@ const patience = 5 * time.Second
 var immortals = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"), // of Kitex's circuit breakers
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
-	// A stopping netpollmux server may wait for ever for a queue that a panic left
+	// A stopping netpollmux server may wait forever for a queue that a panic left
 	// (mux/shard_queue.go, Close).
 	goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll/mux.(*ShardQueue).Close"),
 	goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
