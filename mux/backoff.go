@@ -83,7 +83,9 @@ func (s *Set) pauseLocked(d time.Duration) {
 	if s.pause != nil || s.closed {
 		return
 	}
-	s.pause = s.goroutines.after(max(d, 0), s.endPause)
+	s.pauses++
+	n := s.pauses
+	s.pause = s.goroutines.after(max(d, 0), func() { s.endPause(n) })
 	s.publishLocked()
 }
 
@@ -105,10 +107,13 @@ func (s *Set) spareLocked() {
 	}
 }
 
-// endPause ends the pause.
-func (s *Set) endPause() {
+// endPause ends the nth pause, unless it has been ended already.
+func (s *Set) endPause(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.pause == nil || n != s.pauses {
+		return
+	}
 	s.pause, s.spares = nil, false
 	s.publishLocked()
 	s.endDialLocked()
@@ -134,21 +139,22 @@ const longLife = time.Second
 // failure to get one. A connection that has lived longer than any pause, or long enough to be of
 // use, does not count: the next dial comes late enough.
 func (s *Set) cutShortLocked(cc *clientConn, cause error) {
-	if cc.replied.Load() {
+	if cc.replied.Load() || cc.cutShort {
 		return
 	}
+	cc.cutShort = true
 	if age := time.Since(cc.born); age < min(s.config.BackoffMaxClosed, longLife) {
 		s.closedLocked(cc, cause, age)
 	}
 }
 
 // peerDrained counts a connection that the peer drains without a call on it as cut short. It leaves
-// out a connection that has died since: forget is about to count that.
+// out a connection that was listed when it died: forget is about to count that.
 func (s *Set) peerDrained(cc *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, open := s.conns[cc]
-	if dying := open && cc.deathCause() != nil; !dying && cc.load.Load() == 0 {
+	if dying := open && !cc.isDraining() && cc.deathCause() != nil; !dying && cc.load.Load() == 0 {
 		s.cutShortLocked(cc, errPeerDrains)
 		s.serveLocked()
 	}

@@ -196,6 +196,67 @@ func TestBackoffEndsWithReply(t *testing.T) {
 	})
 }
 
+// TestPauseOutlived: the timer of a pause that was ended may have fired already. It does not end the
+// next pause.
+func TestPauseOutlived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSet(Config{Dial: newEchoDialer(true).dial})
+		begin := func() uint64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.pauseLocked(time.Hour)
+			return s.pauses
+		}
+		first := begin()
+		s.recovered()
+		s.endPause(first)
+		second := begin()
+		s.endPause(first)
+		s.mu.Lock()
+		over := s.pause == nil
+		s.mu.Unlock()
+		if over {
+			t.Error("the pause is over")
+		}
+		s.endPause(second)
+		if !s.CloseIfUnused() {
+			t.Error("the pause is not over")
+		}
+		_ = s.Close()
+	})
+}
+
+// TestCountedOnce: a connection that ends as its peer drains it counts as one failure, whatever is
+// noticed first.
+func TestCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
+			_, _ = testpeer.NewServer(nc, true).Receive()
+			nc.Close()
+		}}
+		s := NewSet(Config{Dial: d.dial})
+		c, err := s.Begin(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cc := (*s.list.Load())[0]
+		fill(c, nil)
+		if err := c.Send(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Receive(); err == nil {
+			t.Error("the call was answered")
+		}
+		c.End()
+		s.peerDrained(cc)
+		if s.faults != 1 {
+			t.Errorf("%d failures, want one", s.faults)
+		}
+		_ = s.Close()
+		d.wg.Wait()
+	})
+}
+
 // TestSpareEndsWithLast has one connection work while others end before their first reply, several
 // together, or are being watched before they get calls. Once the working one has ended too, calls
 // wait for neither.

@@ -94,28 +94,29 @@ type clientConn struct {
 	ponged       bool
 
 	// guarded by mu
-	mu         sync.Mutex
-	draining   bool          // takes no new calls; ends when the last one is over
-	ending     bool          // the last call is over: finish was, or is about to be, called
-	halfClosed bool          // everything was written, and this side says so, or is about to
-	linger     *time.Timer   // of the set's group: limits finish's wait; nil until ending
-	cause      error         // why the connection is dead; nil while it is not
-	died       chan struct{} // closed at death; nil unless its dial waits for that
-	marked     bool          // a request with the mark was sent, or is about to be
-	awaitedAt  time.Time     // since when a hello is expected, if it is
-	calls      table
-	ahead      onewaysAhead
-	begun      uint64 // calls that were given a place so far
-	users      int    // of them, those not ended: their callers may still use the connection
-	lastOneway uint32 // the last oneway's sequence ID, if it may be answered; else 0
-	roles      roles
-	throttle   throttle    // after a refusal
-	rest       *time.Timer // of the set's group: has more calls tried; nil: none is due
-	cancels    []uint32    // sequence IDs that the peer is to be told are no longer awaited
-	cancelling *time.Timer // of the set's group: sends cancels; nil: there are none
+	mu          sync.Mutex
+	draining    bool          // takes no new calls; ends when the last one is over
+	ending      bool          // the last call is over: finish was, or is about to be, called
+	halfClosed  bool          // everything was written, and this side says so, or is about to
+	linger      *time.Timer   // of the set's group: limits finish's wait; nil until ending
+	cause       error         // why the connection is dead; nil while it is not
+	died        chan struct{} // closed at death; nil unless its dial waits for that
+	marked      bool          // a request with the mark was sent, or is about to be
+	awaitedAt   time.Time     // since when a hello is expected, if it is
+	calls       table
+	onewaysRead int64  // of oneways, bytes that the peer is known to have read
+	begun       uint64 // calls that were given a place so far
+	users       int    // of them, those not ended: their callers may still use the connection
+	lastOneway  uint32 // the last oneway's sequence ID, if it may be answered; else 0
+	roles       roles
+	throttle    throttle    // after a refusal
+	rest        *time.Timer // of the set's group: has more calls tried; nil: none is due
+	cancels     []uint32    // sequence IDs that the peer is to be told are no longer awaited
+	cancelling  *time.Timer // of the set's group: sends cancels; nil: there are none
 
 	// guarded by Set.mu
 	shared     bool      // counts in Set.shared
+	cutShort   bool      // counted as a failure to get a connection
 	retiring   bool      // a replacement is being dialled
 	unshared   bool      // counts in Set.unshared
 	idleSince  time.Time // zero: it was not idle at the last look
@@ -297,7 +298,7 @@ func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
-	cc.ahead.noteAnswer(c)
+	cc.noteReadLocked(c)
 	next, look := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	cc.unmarkLocked(c)

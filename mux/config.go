@@ -36,7 +36,7 @@ type Config struct {
 
 	// Unshared, if not nil, takes over each connection whose peer does not share it, once its call
 	// has ended. Nothing is in flight on the connection then. Its write timeout is WriteTimeout,
-	// and it has no other limit. Unshared must return soon, and may be called from any goroutine.
+	// and it has no other limit. Unshared must return soon and begin no call. It may be called from any goroutine.
 	// If it panics or ends its goroutine, the connection is closed. Close waits for it, and it is
 	// not called after Close has returned. If Unshared is nil the set closes the connection, so
 	// that each call to such a peer has one of its own.
@@ -127,7 +127,7 @@ const (
 	WaitForRoom Overload = iota
 
 	// FailFast: the call fails with ErrOverloaded. It still waits for a connection that is being
-	// opened or whose peer is not known yet.
+	// opened, whose peer is not known yet, or that Unshared is being given.
 	FailFast
 )
 

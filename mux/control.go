@@ -27,8 +27,6 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) {
 			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
 		}
-	case frame.SignalPong:
-		cc.hearPong()
 	case frame.SignalDrain:
 		cc.set.counters.peerDrains.Add(1)
 		cc.set.drain(cc)
@@ -44,9 +42,6 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 // sendControl sends a control frame and returns its position. If the connection has ended it
 // reports false.
 func (cc *clientConn) sendControl(s frame.Signal) (position uint64, sent bool) {
-	if s == frame.SignalPing {
-		cc.notePing()
-	}
 	// This fails if the connection has ended, which its calls learn of.
 	position, err := cc.out.Send(frame.NewControl(frame.Message{Signal: s}), output.Alone)
 	return position, err == nil

@@ -62,9 +62,10 @@ type Set struct {
 	faults    uint64        // failures to get a connection so far
 	fault     error         // the last failure; nil if there was none
 	lastErr   error         // the last failure, if no dial has succeeded since; otherwise nil
+	pauses    uint64        // begun so far
 	pause     *time.Timer   // non-nil: no dial begins before it fires
 	spares    bool          // there is a pause because a connection that works is enough
-	alone     chan struct{} // closed when no connection works; nil unless a trial needs it
+	alone     chan struct{} // closed once no connection works; made for a trial, nil once closed
 	dialled   chan struct{} // non-nil while WarmUp waits for a dial or a pause to end
 	upkeep    *time.Timer   // nil until there was a connection
 	upkeepAt  time.Time     // when upkeep is due; zero: it is not set

@@ -57,7 +57,7 @@ func (cc *clientConn) outstanding() int64 {
 	defer cc.mu.Unlock()
 	calls := cc.calls.inFlight + cc.calls.late
 	unanswered := max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
-	return unanswered + min(cc.oneways.Load()-cc.ahead.read, mostOnTheWay)
+	return unanswered + min(cc.oneways.Load()-cc.onewaysRead, mostOnTheWay)
 }
 
 // mostOnTheWay is how many bytes can be on their way to the peer's reader after this side's output:
@@ -65,47 +65,12 @@ func (cc *clientConn) outstanding() int64 {
 // MiB).
 const mostOnTheWay = 10 << 20
 
-// onewaysAhead says which of a connection's oneways the peer has read: those ahead of what it has
-// answered, since it reads requests and pings in the order in which they were sent. No other sign
-// of life shows that. Its numbers of bytes are values of clientConn.oneways.
-type onewaysAhead struct {
-	read  int64  // bytes of oneways that the peer has read
-	pings uint64 // sent so far
-	pongs uint64 // come so far
-	ping  uint64 // the number of the tracked ping, from 1 on; 0: none yet
-	ahead int64  // bytes that were sent ahead of that ping
-}
-
-// noteRead records that the peer has read that many bytes of oneways.
-func (a *onewaysAhead) noteRead(bytes int64) { a.read = max(a.read, bytes) }
-
-// noteAnswer records that the peer has read what was ahead of c, if it has answered or refused c.
-func (a *onewaysAhead) noteAnswer(c *Call) {
+// noteReadLocked records which oneways the peer has read: those sent before c, if it has answered or
+// refused c, since it reads requests in the order in which they were sent. No other sign of life
+// shows that; a pong does not, since a peer that reads nothing sends them too.
+func (cc *clientConn) noteReadLocked(c *Call) {
 	if c.state == callAnswered || c.refused != nil {
-		a.noteRead(c.ahead)
-	}
-}
-
-// notePing is called before a ping is sent. A tracked ping that waits for its answer stays tracked.
-func (cc *clientConn) notePing() {
-	cc.mu.Lock()
-	defer cc.mu.Unlock()
-	a := &cc.ahead
-	a.pings++
-	if a.pongs >= a.ping {
-		a.ping, a.ahead = a.pings, cc.oneways.Load()
-	}
-}
-
-// hearPong is called when a pong has come. A peer may answer several pings with one pong, so the
-// nth pong answers the nth ping or a later one.
-func (cc *clientConn) hearPong() {
-	cc.mu.Lock()
-	defer cc.mu.Unlock()
-	a := &cc.ahead
-	a.pongs++
-	if a.pongs >= a.ping {
-		a.noteRead(a.ahead)
+		cc.onewaysRead = max(cc.onewaysRead, c.ahead)
 	}
 }
 

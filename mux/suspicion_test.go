@@ -421,14 +421,7 @@ func TestOnewaysAhead(t *testing.T) {
 		sendLongOneway(t, s, bytes)
 		_, _ = cc.sendControl(frame.SignalPing)
 		cc.watchNow() // no call reads the pong
-		check("a ping was answered that was behind one", 0)
-		for range 3 {
-			_, _ = cc.sendControl(frame.SignalPing)
-			cc.watchNow() // no call reads the pong
-			sendLongOneway(t, s, bytes)
-			synctest.Wait()
-		}
-		check("pings were answered, the last one before one", bytes)
+		check("a pong came, which a peer that reads nothing sends too", bytes)
 		for range mostOnTheWay / bytes {
 			sendLongOneway(t, s, bytes)
 		}

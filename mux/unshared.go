@@ -48,13 +48,6 @@ func (cc *clientConn) isUnusedLocked() bool {
 	return mode(cc.mode.Load()) == modeUnshared && cc.cause == nil && !cc.draining && cc.users == 0
 }
 
-// isUnused reports whether the connection is about to be handed over, or to end instead.
-func (cc *clientConn) isUnused() bool {
-	cc.mu.Lock()
-	defer cc.mu.Unlock()
-	return cc.isUnusedLocked()
-}
-
 // isSpareLocked reports whether nothing in this package uses the connection, and nothing will.
 func (cc *clientConn) isSpareLocked() bool {
 	return cc.isUnusedLocked() && cc.roles.leader == nil && !cc.roles.watched

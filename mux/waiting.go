@@ -6,11 +6,12 @@ import "container/list"
 
 // waiter is a call that waits for a connection.
 type waiter struct {
-	call *Call
-	done chan struct{} // closed when it has one, or failed
-	at   *list.Element // in Set.waiters; nil: it does not wait
-	soon bool          // it waits only while connections are being opened
-	err  error         // set before done is closed
+	call      *Call
+	done      chan struct{}   // closed when it has one, or failed
+	at        *list.Element   // in Set.waiters; nil: it does not wait
+	elsewhere <-chan struct{} // closed when its caller has a connection elsewhere; may be nil
+	soon      bool            // it waits only while connections are being opened
+	err       error           // set before done is closed
 }
 
 // beginSlow waits for a place. The wait also ends once elsewhere, which may be nil, is closed, and,
@@ -20,7 +21,7 @@ func (s *Set) beginSlow(c *Call, elsewhere <-chan struct{}, soon bool) error {
 		return err
 	}
 	s.mu.Lock()
-	w := &waiter{call: c, done: make(chan struct{}), soon: soon}
+	w := &waiter{call: c, done: make(chan struct{}), elsewhere: elsewhere, soon: soon}
 	err := s.queueLocked(w)
 	s.mu.Unlock()
 	if err != nil {
@@ -70,10 +71,7 @@ func (s *Set) queueLocked(w *waiter) error {
 // told.
 func (s *Set) isChangingLocked() bool {
 	for cc := range s.conns {
-		if cc.isDraining() {
-			continue
-		}
-		if mode(cc.mode.Load()) == modeProbing || trust(cc.trust.Load()) == asked || !cc.conn.IsActive() || cc.deathCause() != nil || cc.isUnused() {
+		if cc.isChanging() {
 			return true
 		}
 	}
@@ -83,6 +81,23 @@ func (s *Set) isChangingLocked() bool {
 		}
 	}
 	return false
+}
+
+// isChanging is isChangingLocked for one connection. A connection whose last request is still being
+// written may not be handed over for long.
+func (cc *clientConn) isChanging() bool {
+	cc.mu.Lock()
+	draining, dead, unused := cc.draining, cc.cause != nil, cc.isUnusedLocked()
+	cc.mu.Unlock()
+	switch {
+	case draining:
+		return false
+	case dead, mode(cc.mode.Load()) == modeProbing, trust(cc.trust.Load()) == asked:
+		return true
+	case unused:
+		return cc.out.Pending() == 0
+	}
+	return !cc.conn.IsActive()
 }
 
 // dropWaiterLocked takes w out and reports whether it was still waiting.
@@ -133,8 +148,21 @@ func (s *Set) serveLocked() {
 		s.planRestsLocked()
 	}
 	if left > 0 && s.config.Overload == FailFast && s.openLocked() > 0 && s.dialling == 0 && !s.isChangingLocked() {
-		s.counters.overloads.Add(uint64(left))
-		s.failWaitersLocked(ErrOverloaded)
+		s.overloadLocked()
+	}
+}
+
+// overloadLocked ends all waits for lack of room. A call that has a connection elsewhere, of which
+// its caller may not have heard yet, has not met a limit.
+func (s *Set) overloadLocked() {
+	for w := s.firstWaiterLocked(); w != nil; w = s.firstWaiterLocked() {
+		select {
+		case <-w.elsewhere:
+			s.endWaiterLocked(w, ErrElsewhere)
+		default:
+			s.counters.overloads.Add(1)
+			s.endWaiterLocked(w, ErrOverloaded)
+		}
 	}
 }
 

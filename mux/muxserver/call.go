@@ -80,7 +80,7 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	s := c.conn
 	switch {
 	case s.isDead() && !c.oneway:
-		s.end() // the reader may not have noticed
+		s.endFoundDead() // its reader may not know what was found
 		s.server.counters.skipped.Add(1)
 		c.end(nil, more)
 		return s.server.now()

@@ -32,6 +32,14 @@ func (s *Conn) end() {
 	s.tellGone()
 }
 
+// endFoundDead closes the connection, which isDead has found to be dead, and reports why.
+func (s *Conn) endFoundDead() {
+	if s.dead.CompareAndSwap(false, true) {
+		s.report(s.conn.Err())
+	}
+	s.end()
+}
+
 // OnGone has f called once, when the client has gone or the connection has ended; calls whose
 // replies reach nobody may still be handled then. A client that knows package mux has gone when it
 // closes its writing side, since it does so only after its last reply; of another client that is
