@@ -196,8 +196,8 @@ func TestBackoffEndsWithReply(t *testing.T) {
 	})
 }
 
-// TestPauseOutlived: the timer of a pause that was ended may have fired already. It does not end the
-// next pause.
+// TestPauseOutlived: the timer of a pause that was ended may have fired already. It does not end
+// the next pause.
 func TestPauseOutlived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet(Config{Dial: newEchoDialer(true).dial})

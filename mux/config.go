@@ -36,10 +36,10 @@ type Config struct {
 
 	// Unshared, if not nil, takes over each connection whose peer does not share it, once its call
 	// has ended. Nothing is in flight on the connection then. Its write timeout is WriteTimeout,
-	// and it has no other limit. Unshared must return soon and begin no call. It may be called from any goroutine.
-	// If it panics or ends its goroutine, the connection is closed. Close waits for it, and it is
-	// not called after Close has returned. If Unshared is nil the set closes the connection, so
-	// that each call to such a peer has one of its own.
+	// and it has no other limit. Unshared must return soon and begin no call. It may be called from
+	// any goroutine. If it panics or ends its goroutine, the connection is closed. Close waits for
+	// it, and it is not called after Close has returned. If Unshared is nil the set closes the
+	// connection, so that each call to such a peer has one of its own.
 	//
 	// A caller that keeps these connections for later calls looks for a place with BeginShared,
 	// then for a kept connection, and then waits for either with BeginUnless.

@@ -65,8 +65,8 @@ func (cc *clientConn) outstanding() int64 {
 // MiB).
 const mostOnTheWay = 10 << 20
 
-// noteReadLocked records which oneways the peer has read: those sent before c, if it has answered or
-// refused c, since it reads requests in the order in which they were sent. No other sign of life
+// noteReadLocked records which oneways the peer has read: those sent before c, if it has answered
+// or refused c, since it reads requests in the order in which they were sent. No other sign of life
 // shows that; a pong does not, since a peer that reads nothing sends them too.
 func (cc *clientConn) noteReadLocked(c *Call) {
 	if c.state == callAnswered || c.refused != nil {

@@ -58,8 +58,8 @@
 // # Limitations
 //
 //   - The compact protocol does not give the types of an empty map. The codec reads it as a map of
-//     strings to strings. Generated code ignores these types, but Frugal does not: with Frugal empty
-//     maps of other types are errors.
+//     strings to strings. Generated code ignores these types, but Frugal does not: with Frugal
+//     empty maps of other types are errors.
 //   - Kitex's detection, and Kiteline's for multiplexing, wait for eight bytes of a request. Only a
 //     compact request without a frame can be shorter, for a method without arguments whose name has
 //     one or two bytes. It is answered when more bytes have come or the read timeout has passed.
