@@ -59,7 +59,7 @@ const (
 func (s *Conn) dispatch(batch calls) {
 	now := s.server.now()
 	batch.stamp(now)
-	if !s.trust.isGiven() || !s.visit.isRested(now) {
+	if !s.trust.isGiven() || !s.isAloneWith(batch) && !s.visit.isRested(now) {
 		s.line.handOut(batch)
 		return
 	}
@@ -81,6 +81,12 @@ func (s *Conn) dispatch(batch calls) {
 	}()
 	s.handleInPlace(visit, now)
 	returned = true
+}
+
+// isAloneWith reports whether batch is a single call, and no other is in flight. The reader needs no
+// rest for such calls: it serves them as it would those of a pooled connection.
+func (s *Conn) isAloneWith(batch calls) bool {
+	return batch.first == batch.last && s.inFlight.Load() == 1
 }
 
 // handleInPlace handles calls of the line until none is left, it has taken longTime, or the helper

@@ -74,3 +74,22 @@ func TestVisitIsRested(t *testing.T) {
 		t.Error("after 400 ns, refused after a rest that is long enough, or not after a shorter one")
 	}
 }
+
+// TestIsAloneWith: a batch is alone if it is one call and no other is in flight.
+func TestIsAloneWith(t *testing.T) {
+	for _, tt := range []struct {
+		calls    int
+		inFlight int32
+		want     bool
+	}{{1, 1, true}, {1, 2, false}, {2, 2, false}, {2, 3, false}} {
+		var s Conn
+		var batch calls
+		for range tt.calls {
+			batch.push(&Call{})
+		}
+		s.inFlight.Store(tt.inFlight)
+		if got := s.isAloneWith(batch); got != tt.want {
+			t.Errorf("%d calls, %d in flight: got %v, want %v", tt.calls, tt.inFlight, got, tt.want)
+		}
+	}
+}
