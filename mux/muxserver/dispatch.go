@@ -83,8 +83,8 @@ func (s *Conn) dispatch(batch calls) {
 	returned = true
 }
 
-// isAloneWith reports whether batch is a single call, and no other is in flight. The reader needs no
-// rest for such calls: it serves them as it would those of a pooled connection.
+// isAloneWith reports whether batch is a single call, and no other is in flight. The reader needs
+// no rest for such calls: it serves them as it would those of a pooled connection.
 func (s *Conn) isAloneWith(batch calls) bool {
 	return batch.first == batch.last && s.inFlight.Load() == 1
 }
