@@ -24,7 +24,7 @@ var (
 	errNoHandler = errors.New("muxserver: no handler")
 )
 
-// FrameError, which is mux.FrameError, says that bytes are not a frame that this package takes.
+// FrameError says that bytes are not a frame that this package takes. It is mux.FrameError.
 // Reason says why; Bytes and Limit say how long a frame that is too long is and may be; Received
 // says that the client sent it. A received bad frame ends its connection, unless it is only too
 // long.
