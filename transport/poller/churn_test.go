@@ -228,7 +228,7 @@ func TestChurnTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := &echoServer{t: t, group: group, queue: make(chan *echoConn, 1024)}
-	var accepting, background, work sync.WaitGroup
+	var accepting, background, resizing, work sync.WaitGroup
 	accepting.Go(func() { server.accept(listener) })
 	for worker := range 3 {
 		random := rand.New(rand.NewPCG(uint64(worker), 3))
@@ -243,9 +243,10 @@ func TestChurnTCP(t *testing.T) {
 		work.Go(func() { churnClient(t, listener.Addr(), dials, random) })
 	}
 	resized := make(chan struct{})
-	background.Go(func() { resizeUntil(t, group, resized) })
+	resizing.Go(func() { resizeUntil(t, group, resized) })
 	work.Wait()
 	close(resized)
+	resizing.Wait() // before the group is closed
 	listener.Close()
 	accepting.Wait()   // it adds to live
 	server.live.Wait() // every connection was seen closing
