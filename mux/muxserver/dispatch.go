@@ -15,7 +15,8 @@ import (
 // Two kinds of goroutines take calls from there:
 //
 //   - The reader, the goroutine that has read the batch, if nearly all calls of the connection are
-//     quick (trust) and it does not come straight from the last batch (visit). It offers the
+//     quick (trust) and it does not come straight from the last batch (visit), or the batch is
+//     one call and no other is in flight (isAloneWith). It offers the
 //     reading side and handles one call after the other, in place: no goroutine is woken, and the
 //     replies leave in one write at the end. It stops when the line is empty, or after longTime:
 //     then it asks a worker for help.
@@ -84,7 +85,9 @@ func (s *Conn) dispatch(batch calls) {
 }
 
 // isAloneWith reports whether batch is a single call, and no other is in flight. The reader needs
-// no rest for such calls: it serves them as it would those of a pooled connection.
+// no rest for such calls: it serves them as it would those of a pooled connection, which may keep
+// the goroutine as long. The client may send the next request while the reply is being written, so
+// that the reader would never count as rested.
 func (s *Conn) isAloneWith(batch calls) bool {
 	return batch.first == batch.last && s.inFlight.Load() == 1
 }
