@@ -59,7 +59,7 @@ func TestRandomConfigs(t *testing.T) {
 				MaxConns: 1 + rnd.IntN(5), MaxUnshared: 1 + rnd.IntN(10), MaxInFlight: 1 + rnd.IntN(20),
 				MaxPendingBytes: 1 + rnd.IntN(10_000), MaxBatchFrames: 1 + rnd.IntN(10), MaxBatchBytes: 1 + rnd.IntN(5000),
 				MaxAge: time.Duration(rnd.IntN(2000)) * time.Millisecond, IdleTimeout: time.Duration(rnd.IntN(300)) * time.Millisecond,
-				Heartbeat: time.Duration(rnd.IntN(500)) * time.Millisecond, firstGeneration: uint16(rnd.Uint32()), wakesInTurn: rnd.IntN(2) == 0,
+				Heartbeat: time.Duration(rnd.IntN(500)) * time.Millisecond, firstGeneration: uint16(rnd.Uint32()), busy: rnd.IntN(2) == 0,
 				Dial: func(ctx context.Context) (*conn.Conn, error) {
 					if failing && rand.IntN(3) == 0 {
 						return nil, errDial

@@ -299,7 +299,7 @@ func (cc *clientConn) leave(c *Call) {
 	cc.mu.Lock()
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
 	cc.noteReadLocked(c)
-	next, look := cc.roles.depart(c)
+	next, do := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	cc.unmarkLocked(c)
 	if c.held > 0 {
@@ -308,7 +308,7 @@ func (cc *clientConn) leave(c *Call) {
 	end := !abandoned && cc.freedLocked()
 	crowded := gone && cc.isCrowded()
 	cc.mu.Unlock()
-	cc.handOn(next, look)
+	cc.handOn(next, do)
 	if c.queued && !c.oneway && (!answered || c.size >= linkedBytes) {
 		// An answered request has left whole, unless the peer answers what it has not read.
 		if !answered || !cc.out.Cancel(c.position) {

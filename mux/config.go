@@ -115,7 +115,7 @@ type Config struct {
 	// five connections in a row that ended early they fail at once. Zero or less means 2 s.
 	BackoffMaxClosed time.Duration
 
-	wakesInTurn     bool   // as where processors are busy, for tests
+	busy            bool   // calls as where the processors are busy, for tests
 	firstGeneration uint16 // of sequence IDs, for tests; 0: random on each connection
 }
 

@@ -234,7 +234,7 @@ func TestWatcherIsSeen(t *testing.T) {
 			t.Fatal("no place")
 		}
 		cc.mu.Lock()
-		cc.roles.arrive(reader)
+		cc.roles.arrive(reader, false)
 		cc.mu.Unlock()
 		if cc.watchNow() {
 			t.Error("the connection has a watcher, says watchNow, though a caller reads")

@@ -15,7 +15,7 @@ func TestBugs(t *testing.T) {
 			var r roles
 			r.watch()
 			c := new(Call)
-			r.arrive(c)
+			r.arrive(c, false)
 			r.depart(c)
 		},
 		"sequence IDs": func() {

@@ -19,22 +19,44 @@ const (
 // await returns nil when c has ended on the connection, answered or failed, and otherwise why its
 // caller must leave before that.
 func (cc *clientConn) await(c *Call) error {
+	glances := cc.prefersGlances()
 	cc.mu.Lock()
-	state := cc.roles.arrive(c)
+	state, recall := cc.roles.arrive(c, glances)
 	cc.mu.Unlock()
-	if state == callWaiting {
-		if over := c.park(); over != nil {
-			return cc.expire(c, over)
+	if recall {
+		cc.kick()
+	}
+	for {
+		var over error
+		switch state {
+		case callWaiting:
+			state, over = cc.follow(c)
+		case callLeading:
+			state, over = cc.lead(c)
+		default:
+			return nil
 		}
-		c.awake()
-		cc.mu.Lock()
-		state = c.state
-		cc.mu.Unlock()
+		if over != nil {
+			return over
+		}
 	}
-	if state == callLeading {
-		return cc.lead(c)
+}
+
+// stateOf returns the state of c.
+func (cc *clientConn) stateOf(c *Call) callState {
+	cc.mu.Lock()
+	defer cc.mu.Unlock()
+	return c.state
+}
+
+// follow parks the caller of c until it is woken, and returns the call's state then, or why its
+// caller must leave.
+func (cc *clientConn) follow(c *Call) (callState, error) {
+	if over := c.park(); over != nil {
+		return callAnswered, cc.expire(c, over)
 	}
-	return nil
+	c.awake()
+	return cc.stateOf(c), nil
 }
 
 // expire decides about a parked caller whose time is over. If another goroutine is waking the
@@ -57,9 +79,12 @@ func (cc *clientConn) expire(c *Call, over error) error {
 	return nil
 }
 
-// lead reads for all callers until c has ended, and returns nil, or until c's caller must leave,
-// and returns why. leave passes the role on.
-func (cc *clientConn) lead(c *Call) error {
+// lead reads for all callers until c has ended, or waits for another reader, and returns its state,
+// or until c's caller must leave, and returns why. leave passes the role on.
+func (cc *clientConn) lead(c *Call) (callState, error) {
+	if cc.prefersGlances() {
+		return cc.glance(c), nil
+	}
 	cc.limitRead(c.deadline)
 	if c.ctx.Done() != nil {
 		stop := context.AfterFunc(c.ctx, cc.kickFunc)
@@ -70,19 +95,19 @@ func (cc *clientConn) lead(c *Call) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			// The deadline may be another caller's, or a kick for one that has gone.
+			// The deadline may be another caller's, a recall, or a kick for a caller that has gone.
 			cc.setReadDeadline(c.deadline)
 			if over := c.over(); over != nil {
-				return over // checked after the deadline was set, which may undo a kick
+				return callLeading, over // checked after the deadline was set, which may undo a kick
+			}
+			if cc.prefersGlances() {
+				return cc.glance(c), nil
 			}
 		default:
 			cc.fail(err)
 		}
-		cc.mu.Lock()
-		state := c.state
-		cc.mu.Unlock()
-		if state.isFinal() {
-			return nil
+		if state := cc.stateOf(c); state.isFinal() {
+			return state, nil
 		}
 	}
 }

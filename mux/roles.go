@@ -6,12 +6,20 @@ package mux
 // waits for bytes. The other callers wait (the followers). A leader that leaves makes one of them
 // the next leader, so that somebody reads whenever a caller waits.
 //
+// Beside goroutines that compute, a leader that waits for bytes goes on many milliseconds after
+// they have come, and nobody else may read until then. So where the processors are busy, and a
+// poller reports what comes, leaders only glance: they read what has come, and a leader whose
+// reply is not among that follows, and leaves the role free. Then the poller must watch whenever a
+// caller waits and nobody reads.
+//
 // The methods are the whole decision, without locks or channels. The connection calls them with its
 // lock held, and afterwards wakes the calls they return.
 type roles struct {
 	leader  *Call    // reads, or has just been told to; nil: no caller does
 	watched bool     // the watcher reads; never while there is a leader
 	told    bool     // something was reported that the reader may not have seen
+	glances bool     // leaders only glance; as the last caller that arrived has said
+	parks   bool     // the leader may wait for bytes, and was not told to glance since
 	waiting callList // the followers, all callWaiting, in the order in which they came
 }
 
@@ -35,20 +43,50 @@ func (s callState) String() string {
 	return [...]string{"open", "waiting", "leading", "answered", "failed", "gone"}[s]
 }
 
+// errand is what the goroutine that has given the role up must do next.
+type errand uint8
+
+const (
+	errandNone  errand = iota
+	errandLook         // have a goroutine look at what was reported: the watcher has the role
+	errandWatch        // have the poller watch: a caller waits, and nobody reads
+)
+
 // arrive is called for a caller that wants its reply. It returns the call's new state: callLeading
 // if the caller must read, callWaiting if it must park until it is woken, or how the call ended.
-func (r *roles) arrive(c *Call) callState {
+// glances says that the processors are busy, and that a poller reports what comes. If recall is
+// true, the leader must be kicked: it may be waiting, and is to glance from now on.
+func (r *roles) arrive(c *Call, glances bool) (state callState, recall bool) {
+	r.glances = glances
 	if c.state != callOpen {
-		return c.state
+		return c.state, false
 	}
 	if r.leader == nil && !r.watched {
-		r.leader = c
-		c.state = callLeading
-		return c.state
+		r.lead(c)
+		return c.state, false
 	}
 	c.state = callWaiting
 	r.waiting.push(c)
-	return c.state
+	recall = glances && r.leader != nil && r.parks
+	r.parks = r.parks && !recall
+	return c.state, recall
+}
+
+// lead gives the free role to c.
+func (r *roles) lead(c *Call) {
+	c.state = callLeading
+	r.leader, r.parks = c, !r.glances
+}
+
+// stepBack makes a leader that has glanced, and found nothing more, a follower. Then the poller
+// must watch, which reports again what it reported meanwhile.
+func (r *roles) stepBack(c *Call) {
+	if r.leader != c {
+		panic("mux: BUG: a caller that does not lead steps back")
+	}
+	r.leader, r.told = nil, false
+	c.state = callWaiting
+	r.waiting.push(c)
 }
 
 // settle gives c its end, callAnswered or callFailed. It reports whether c's caller is parked and
@@ -71,9 +109,8 @@ func (r *roles) unpark(c *Call) {
 
 // depart is called when the caller of c is awake and leaves: with its reply, with an error, or
 // because its time is over, which makes the call callGone. It returns the call that must be woken
-// to read next, if any, or reports that the watcher has the role and must look at what was
-// reported.
-func (r *roles) depart(c *Call) (next *Call, look bool) {
+// to read next, if any, and what else must be done.
+func (r *roles) depart(c *Call) (next *Call, do errand) {
 	if c.state == callWaiting {
 		panic("mux: BUG: a parked caller leaves")
 	}
@@ -81,7 +118,7 @@ func (r *roles) depart(c *Call) (next *Call, look bool) {
 		c.state = callGone
 	}
 	if r.leader != c {
-		return nil, false
+		return nil, errandNone
 	}
 	r.leader = nil
 	return r.pass()
@@ -104,8 +141,8 @@ func (r *roles) report() bool {
 }
 
 // unwatch takes the role from the watcher. It returns the call that must be woken to read next, if
-// any, or reports that the watcher has the role again and must look at what was reported.
-func (r *roles) unwatch() (next *Call, look bool) {
+// any, and what else must be done.
+func (r *roles) unwatch() (next *Call, do errand) {
 	if !r.watched {
 		panic("mux: BUG: unwatch of a connection that is not watched")
 	}
@@ -114,18 +151,22 @@ func (r *roles) unwatch() (next *Call, look bool) {
 }
 
 // pass gives the free role to the newest follower: its reply is likely to come last, so that it
-// reads for the others for the longest time. Without followers the role goes to the watcher if
-// something was reported.
-func (r *roles) pass() (next *Call, look bool) {
+// reads for the others for the longest time. Without followers, or where leaders only glance, the
+// role goes to the watcher if something was reported, and else stays free.
+func (r *roles) pass() (next *Call, do errand) {
 	c := r.waiting.last
-	if c == nil {
-		r.watched, r.told = r.told, false
-		return nil, r.watched
+	switch {
+	case c != nil && !r.glances:
+		r.waiting.remove(c)
+		r.lead(c)
+		return c, errandNone
+	case r.told:
+		r.watched, r.told = true, false
+		return nil, errandLook
+	case c != nil:
+		return nil, errandWatch
 	}
-	r.waiting.remove(c)
-	c.state = callLeading
-	r.leader = c
-	return c, false
+	return nil, errandNone
 }
 
 // callList is a list of calls, linked by prev and next.

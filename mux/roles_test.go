@@ -20,6 +20,8 @@ type rolesModel struct {
 	watcher int   // 0: none, 1: about to read
 	polled  bool  // a poller reports what comes: the watcher does not wait
 	armed   bool  // the poller reports replies, once
+	arming  bool  // the poller is about to be armed
+	unread  bool  // it has reported something, and nobody has read since: it would not report again
 	hungUp  bool  // it has reported the end
 }
 
@@ -37,7 +39,9 @@ type stage uint8
 const (
 	stageArrive stage = iota // await, first half
 	stageParked              // waits for a token or the end of its time
-	stageLead                // reads
+	stageLead                // reads, and waits for more
+	stageGlance              // reads what has come
+	stageBack                // has found nothing
 	stageDepart
 	stageGone
 )
@@ -98,12 +102,15 @@ func (m *rolesModel) read() bool {
 		i := m.replies[0]
 		m.replies = m.replies[1:]
 		m.deliver(i)
-		m.armed = m.polled // sooner or later, once the connection is no longer read
+		m.use()
 	default:
 		return false
 	}
 	return true
 }
+
+// use is what any read does, even of nothing.
+func (m *rolesModel) use() { m.armed, m.unread = false, false }
 
 // step is something that can happen, to caller i if its name is a caller's.
 type step struct {
@@ -124,7 +131,10 @@ func (m *rolesModel) steps() (all []step) {
 		}
 		switch caller.at {
 		case stageArrive:
-			add("arrives", i, func() { caller.next(m.roles.arrive(c)) })
+			add("arrives", i, func() { m.arrive(i, false) })
+			if m.polled {
+				add("arrives where processors are busy", i, func() { m.arrive(i, true) })
+			}
 		case stageParked:
 			if caller.tokens > 0 {
 				add("wakes up", i, func() { caller.tokens--; caller.next(c.state) })
@@ -139,6 +149,13 @@ func (m *rolesModel) steps() (all []step) {
 			case m.dead || len(m.replies) > 0:
 				add("reads", i, func() { m.read() })
 			}
+			if m.roles.glances {
+				add("looks up", i, func() { caller.at = stageGlance })
+			}
+		case stageGlance:
+			add("glances", i, func() { m.glance(i) })
+		case stageBack:
+			add("steps back", i, func() { m.stepBack(i) })
 		case stageDepart:
 			add("departs", i, func() {
 				m.handOn(m.roles.depart(c))
@@ -156,12 +173,47 @@ func (m *rolesModel) steps() (all []step) {
 	return all
 }
 
+// arrive is the first half of await.
+func (m *rolesModel) arrive(i int, glances bool) {
+	state, recall := m.roles.arrive(m.calls[i], glances)
+	m.callers[i].next(state)
+	if recall && m.roles.parks {
+		panic("a leader was told to glance, and may still wait")
+	}
+}
+
+// glance is one turn of clientConn.glance.
+func (m *rolesModel) glance(i int) {
+	caller, c := &m.callers[i], m.calls[i]
+	m.use()
+	switch {
+	case c.state.isFinal():
+		caller.at = stageDepart
+	case !m.read():
+		caller.at = stageBack
+	}
+}
+
+func (m *rolesModel) stepBack(i int) {
+	caller, c := &m.callers[i], m.calls[i]
+	if c.state.isFinal() {
+		caller.at = stageDepart
+		return
+	}
+	m.roles.stepBack(c)
+	caller.at, m.arming = stageParked, true
+}
+
 // handOn is clientConn.handOn.
-func (m *rolesModel) handOn(next *Call, look bool) {
+func (m *rolesModel) handOn(next *Call, do errand) {
+	if next != nil && m.roles.glances {
+		panic("a caller was woken to read where leaders only glance")
+	}
 	m.wake(next)
-	if look {
+	if do == errandLook {
 		m.watcher = 1
 	}
+	m.arming = m.arming || do == errandWatch
 }
 
 func (m *rolesModel) watcherSteps(add func(string, int, func())) {
@@ -197,11 +249,24 @@ func (m *rolesModel) pollerSteps(add func(string, int, func())) {
 		add("poller tells of the end", -1, func() { m.hungUp = true; tell() })
 	}
 	if m.armed && len(m.replies) > 0 && !m.dead {
-		add("poller tells of a reply", -1, func() { m.armed = false; tell() })
+		add("poller tells of a reply", -1, func() { m.armed, m.unread = false, true; tell() })
+	}
+	read := m.roles.leader != nil || m.roles.watched
+	if m.arming {
+		add("caller has the poller watch", -1, func() {
+			m.arming, m.armed = false, m.armed || !read && !m.unread
+			if m.hungUp {
+				tell()
+			}
+		})
+	}
+	if !m.armed && !read && !m.unread {
+		add("sweep has the poller watch", -1, func() { m.armed = true })
 	}
 	if m.watcher == 1 {
 		add("watcher reads", -1, func() {
-			if m.read() && !m.died && m.roles.waiting.last == nil {
+			m.use()
+			if m.read() && !m.died && (m.roles.waiting.last == nil || m.roles.glances) {
 				return
 			}
 			m.watcher = 0
@@ -258,8 +323,8 @@ func (m *rolesModel) check() string {
 			waiting++
 		}
 	}
-	if waiting > 0 && leaders == 0 && !m.roles.watched {
-		return "a caller waits and nobody reads"
+	if waiting > 0 && leaders == 0 && !m.roles.watched && !m.armed && !m.arming {
+		return "a caller waits, nobody reads, and the poller does not watch"
 	}
 	if m.roles.watched != (m.watcher == 1) {
 		return "the watcher and the roles differ"
@@ -307,14 +372,15 @@ func (m *rolesModel) key() string {
 	if m.roles.leader != nil {
 		k = append(k, 'l', byte(m.index(m.roles.leader)))
 	}
-	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher), flag(m.armed), flag(m.hungUp), flag(m.roles.told)))
+	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher), flag(m.armed), flag(m.arming), flag(m.unread), flag(m.hungUp),
+		flag(m.roles.told), flag(m.roles.glances), flag(m.roles.parks)))
 }
 
 // clone returns a copy that shares nothing with m.
 func (m *rolesModel) clone() *rolesModel {
 	c := &rolesModel{
 		callers: slices.Clone(m.callers), replies: slices.Clone(m.replies), asked: slices.Clone(m.asked),
-		dead: m.dead, died: m.died, watcher: m.watcher, polled: m.polled, armed: m.armed, hungUp: m.hungUp,
+		dead: m.dead, died: m.died, watcher: m.watcher, polled: m.polled, armed: m.armed, arming: m.arming, unread: m.unread, hungUp: m.hungUp,
 	}
 	for _, call := range m.calls {
 		c.calls = append(c.calls, &Call{state: call.state})
@@ -326,6 +392,7 @@ func (m *rolesModel) clone() *rolesModel {
 		c.roles.leader = c.calls[m.index(m.roles.leader)]
 	}
 	c.roles.watched, c.roles.told = m.roles.watched, m.roles.told
+	c.roles.glances, c.roles.parks = m.roles.glances, m.roles.parks
 	return c
 }
 
@@ -345,8 +412,9 @@ func (r *reached) trace() string {
 
 // TestRolesExhaustive goes through every state that three callers (two where there is a poller),
 // their replies, the ends of their times, the watcher, or a poller and the watcher that it calls,
-// and the connection's death can bring about. Whenever a caller waits somebody reads, every parked
-// caller is woken once, all return, and the end is noticed although the poller reports it once.
+// and the connection's death can bring about. Whenever a caller waits somebody reads, or the poller
+// watches; every parked caller is woken once, all return, and the end is noticed although the
+// poller reports it once.
 func TestRolesExhaustive(t *testing.T) {
 	t.Run("watcher", func(t *testing.T) { exploreRoles(t, 3, false, 10_000) })
 	t.Run("poller", func(t *testing.T) { exploreRoles(t, 2, true, 2000) })

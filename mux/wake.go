@@ -14,7 +14,7 @@ func (cc *clientConn) wakeSoon(c *Call) {
 	switch {
 	case cc.wakeFirst != nil:
 		cc.wakeLast.wakes = c
-	case cc.set.config.wakesInTurn || cc.out.AreProcessorsBusy():
+	case cc.areProcessorsBusy():
 		cc.wakeFirst = c
 	default:
 		c.wake <- struct{}{}

@@ -16,7 +16,7 @@ func TestWokenInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, each = 50, 40
 		d := &pipeDialer{serve: latePeer}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, wakesInTurn: true})
+		s := NewSet(Config{Dial: d.dial, MaxConns: 2, busy: true})
 		share(t, s, 2)
 		var calling sync.WaitGroup
 		for caller := range callers {

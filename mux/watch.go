@@ -84,20 +84,28 @@ func (cc *clientConn) look() {
 func (cc *clientConn) readArrived() {
 	before := cc.answered
 	for more := true; more && !cc.isNextReaders(before); {
-		cc.setReadDeadline(longAgo())
-		n, err := cc.conn.TakeArrived()
-		switch more = n > 0; {
-		case more:
-			err = cc.readFrames()
-		case errors.Is(err, io.EOF) && cc.conn.Reader().Len() > 0:
-			err = io.ErrUnexpectedEOF
-		}
-		cc.setReadDeadline(time.Time{})
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			cc.failRead(err)
-		}
+		more = cc.takeArrived()
 	}
 	cc.unwatch()
+}
+
+// takeArrived reads and handles what has come, without waiting for more, and reports whether
+// something had. If reading fails, it ends the connection. Only the reader may call it.
+func (cc *clientConn) takeArrived() bool {
+	n, err := cc.conn.TakeArrived()
+	switch {
+	case n > 0:
+		cc.setReadDeadline(longAgo())
+		err = cc.readFrames()
+		cc.setReadDeadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = nil
+		}
+	case errors.Is(err, io.EOF) && cc.conn.Reader().Len() > 0:
+		err = io.ErrUnexpectedEOF
+	}
+	cc.failRead(err)
+	return n > 0
 }
 
 // failRead ends the connection if reading it has failed.
@@ -112,31 +120,33 @@ func (cc *clientConn) failRead(err error) {
 }
 
 // isNextReaders reports whether another reader than the watcher is due: a caller waits, or is
-// likely to soon, or there is nothing left to read or to wait for. before is cc.answered when the
-// watcher began.
+// likely to soon, and callers do not only glance, or there is nothing left to read or to wait for.
+// before is cc.answered when the watcher began.
 func (cc *clientConn) isNextReaders(before uint64) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.cause != nil || cc.answered != before || cc.roles.waiting.last != nil ||
-		cc.isWatchedInVainLocked()
+	leads := cc.answered != before || cc.roles.waiting.last != nil
+	return cc.cause != nil || leads && !cc.roles.glances || cc.isWatchedInVainLocked()
 }
 
 // unwatch gives the watcher's role up.
 func (cc *clientConn) unwatch() {
 	cc.mu.Lock()
-	next, look := cc.roles.unwatch()
+	next, do := cc.roles.unwatch()
 	cc.mu.Unlock()
-	cc.handOn(next, look)
+	cc.handOn(next, do)
 	cc.handOverIfSpare()
 }
 
-// handOn passes the role on as roles has decided: it wakes next to read, or has a goroutine look at
-// what the poller has reported.
-func (cc *clientConn) handOn(next *Call, look bool) {
+// handOn passes the role on as roles has decided: it wakes next to read, has a goroutine look at
+// what the poller has reported, or has the poller watch.
+func (cc *clientConn) handOn(next *Call, do errand) {
 	switch {
 	case next != nil:
 		next.wake <- struct{}{}
-	case look && !cc.set.goroutines.start(cc.readArrived):
+	case do == errandWatch:
+		cc.watchNow()
+	case do == errandLook && !cc.set.goroutines.start(cc.readArrived):
 		cc.unwatch() // the set is closed, and so is the connection soon
 	}
 }

@@ -30,6 +30,7 @@ const (
 // dear.
 type yields struct {
 	skips atomic.Int32 // flushes that skip the yield; changed by the flusher
+	dear  atomic.Bool  // the last yield was too dear; changed by the flusher
 }
 
 // isDue reports whether the flush that begins now yields.
@@ -45,14 +46,18 @@ func (y *yields) isDue() bool {
 // dear, flushes skip it until they have made up for the time, each for yieldPerFrame.
 func (y *yields) judge(took time.Duration, frames uint64) {
 	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
+	if dear := excess > 0; dear != y.dear.Load() {
+		y.dear.Store(dear)
+	}
 	if excess > 0 {
 		y.skips.Store(1 + int32(min(excess/yieldPerFrame, mostSkips-1)))
 	}
 }
 
 // AreProcessorsBusy reports whether the last yield has shown that goroutines wait long for a
-// processor.
-func (o *Output) AreProcessorsBusy() bool { return o.yields.skips.Load() > 0 }
+// processor. Only flushes in company yield, so a connection without concurrent calls learns
+// nothing new.
+func (o *Output) AreProcessorsBusy() bool { return o.yields.dear.Load() }
 
 // awaitCompany yields, if that is due. next is the position that the next frame was to get when the
 // caller took the flusher's role.
