@@ -6,8 +6,8 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/remote"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // unmarshalByKitex lets Kitex's codec, or the fallback, read the message once it is complete and
@@ -62,7 +62,7 @@ func (c *payloadCodec) recovered(ctx context.Context, m remote.Message, in remot
 
 // panicked returns the error of a message whose reader panicked with v.
 func panicked(v any) error {
-	e := wire.NewError(BadValue, -1, fmt.Sprintf("its reader panicked: %v", v))
+	e := tbinary.NewError(BadValue, -1, fmt.Sprintf("its reader panicked: %v", v))
 	e.Err, _ = v.(error)
 	if e.Err != nil {
 		e.Detail = "its reader panicked"
@@ -75,7 +75,7 @@ func (c *payloadCodec) takeMessage(p *plan, payload int, h header, in remote.Byt
 	if payload > 0 {
 		return takeFrame(in, payload)
 	}
-	s := c.scanners.Get().(*wire.Scanner)
+	s := c.scanners.Get().(*tbinary.Scanner)
 	defer c.scanners.Put(s)
 	s.Reset(&c.limits, h.size, c.limits.MaxFrame)
 	if p.generic {

@@ -7,7 +7,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // IDs of the fields of Thrift's application exception.
@@ -34,26 +34,26 @@ func (c *payloadCodec) unmarshalException(m remote.Message, h header, in remote.
 }
 
 // readException reads the application exception in b.
-func readException(b []byte, l *wire.Limits) (number int32, text string, err error) {
+func readException(b []byte, l *tbinary.Limits) (number int32, text string, err error) {
 	number = thrift.UNKNOWN_APPLICATION_EXCEPTION
 	off := 0
 	for {
-		t, id, value, err := wire.FieldHeader(b, off)
+		t, id, value, err := tbinary.FieldHeader(b, off)
 		switch {
 		case err != nil:
 			return 0, "", err
-		case t == wire.Stop && value != len(b):
-			return 0, "", wire.NewError(TrailingBytes, value, "")
-		case t == wire.Stop:
+		case t == tbinary.Stop && value != len(b):
+			return 0, "", tbinary.NewError(TrailingBytes, value, "")
+		case t == tbinary.Stop:
 			return number, text, nil
 		}
-		if off, err = wire.SkipAt(b, value, t, l.MaxDepth-1, l); err != nil {
+		if off, err = tbinary.SkipAt(b, value, t, l.MaxDepth-1, l); err != nil {
 			return 0, "", err
 		}
 		switch {
-		case id == exceptionMessage && t == wire.String:
+		case id == exceptionMessage && t == tbinary.String:
 			text = string(b[value+4 : off])
-		case id == exceptionNumber && t == wire.I32:
+		case id == exceptionNumber && t == tbinary.I32:
 			number = int32(binary.BigEndian.Uint32(b[value:]))
 		}
 	}

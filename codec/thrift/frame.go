@@ -3,7 +3,7 @@ package thrift
 import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -62,7 +62,7 @@ func trusted(had, n int) int {
 }
 
 // takeStruct takes a struct of unknown length. It takes no byte after its end.
-func takeStruct(in remote.ByteBuffer, s *binary.Scanner) ([]byte, error) {
+func takeStruct(in remote.ByteBuffer, s *tbinary.Scanner) ([]byte, error) {
 	chunk, err := peekSome(in, 1)
 	if err != nil {
 		return nil, err

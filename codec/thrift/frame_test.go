@@ -2,7 +2,7 @@ package thrift
 
 import (
 	"bytes"
-	wire "encoding/binary"
+	"encoding/binary"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -11,7 +11,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 )
 
@@ -57,8 +57,8 @@ func (b *trickle) ReadBinary(p []byte) (int, error) {
 // TestTakeStruct takes structs that arrive in pieces of any size: no byte too many, and into memory
 // of their size.
 func TestTakeStruct(t *testing.T) {
-	limits := binary.DefaultLimits()
-	var s binary.Scanner
+	limits := tbinary.DefaultLimits()
+	var s tbinary.Scanner
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 6))
 		v := random(newValues["Everything"], seed, 3).(*types.Everything)
@@ -87,15 +87,15 @@ func TestTakeStruct(t *testing.T) {
 // not with every piece that comes.
 func TestTakeStructOnce(t *testing.T) {
 	const n = 4 << 20
-	limits := binary.DefaultLimits()
-	strings := bytes.Repeat(append(wire.BigEndian.AppendUint32(nil, 70<<10), make([]byte, 70<<10)...), 60)
+	limits := tbinary.DefaultLimits()
+	strings := bytes.Repeat(append(binary.BigEndian.AppendUint32(nil, 70<<10), make([]byte, 70<<10)...), 60)
 	for name, b := range map[string]body{
 		"structs": append(body{}.field(thrift.LIST, 99, announce(thrift.STRUCT, n)...), make([]byte, n)...),
 		"fields":  bytes.Repeat(body{}.field(thrift.I64, 1, make([]byte, 8)...), n/11),
 		"strings": append(body{}.field(thrift.LIST, 99, announce(thrift.STRING, 60)...), strings...),
 	} {
 		b = append(b, 0)
-		var s binary.Scanner
+		var s tbinary.Scanner
 		limit := 5*len(b)/2 + trustBytes
 		took, ok := allocates(limit, func() {
 			in := &trickle{all: b, more: func() int { return chunkBytes }}
@@ -168,13 +168,13 @@ func TestFrameThatDoesNotCome(t *testing.T) {
 // TestStructThatDoesNotCome checks that a struct of which only the start comes takes little memory,
 // whatever the start announces.
 func TestStructThatDoesNotCome(t *testing.T) {
-	limits := binary.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for _, arrived := range []int{10, startBytes, 100 << 10} {
 		for _, announced := range []int{1_000_000, 16_000_000} {
-			start := append([]byte{11, 0, 1}, wire.BigEndian.AppendUint32(nil, uint32(announced))...)
+			start := append([]byte{11, 0, 1}, binary.BigEndian.AppendUint32(nil, uint32(announced))...)
 			var before, after runtime.MemStats
 			const times = 20
-			var s binary.Scanner
+			var s tbinary.Scanner
 			runtime.ReadMemStats(&before)
 			for range times {
 				in := &trickle{all: append(start, make([]byte, arrived)...), arrived: len(start) + arrived, more: func() int { return 0 }}

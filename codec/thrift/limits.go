@@ -4,28 +4,28 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Error is the error of a message that breaks the binary protocol or a limit. Kitex's errors wrap
 // it: use errors.As. TypeID is the number of the Thrift protocol exception.
-type Error = binary.Error
+type Error = tbinary.Error
 
 // Kind says what is wrong with a message.
-type Kind = binary.Kind
+type Kind = tbinary.Kind
 
 // The kinds of Error.
 const (
-	Truncated       = binary.Truncated       // a value ends after the message
-	NegativeLength  = binary.NegativeLength  // a length or count is below zero
-	TooLarge        = binary.TooLarge        // a length, count or frame above a limit or what is left
-	TooDeep         = binary.TooDeep         // structs and containers nested deeper than the limit
-	BadType         = binary.BadType         // an unknown type byte, or not the declared type
-	BadHeader       = binary.BadHeader       // the message does not begin like the binary protocol
-	TrailingBytes   = binary.TrailingBytes   // the frame goes on after the message's end
-	MissingRequired = binary.MissingRequired // a struct without one of its required fields
-	BadValue        = binary.BadValue        // well-formed parts, but no value of the declared type
+	Truncated       = tbinary.Truncated       // a value ends after the message
+	NegativeLength  = tbinary.NegativeLength  // a length or count is below zero
+	TooLarge        = tbinary.TooLarge        // a length, count or frame above a limit or what is left
+	TooDeep         = tbinary.TooDeep         // structs and containers nested deeper than the limit
+	BadType         = tbinary.BadType         // an unknown type byte, or not the declared type
+	BadHeader       = tbinary.BadHeader       // the message does not begin like the binary protocol
+	TrailingBytes   = tbinary.TrailingBytes   // the frame goes on after the message's end
+	MissingRequired = tbinary.MissingRequired // a struct without one of its required fields
+	BadValue        = tbinary.BadValue        // well-formed parts, but no value of the declared type
 )
 
 // UnknownReaderError is the error of a message for a reader of Kitex's generic calls that this
@@ -36,7 +36,7 @@ const (
 type UnknownReaderError = charge.UnknownReaderError
 
 // DefaultMaxFrame is the limit of a message's bytes unless another is given.
-const DefaultMaxFrame = binary.DefaultMaxFrame
+const DefaultMaxFrame = tbinary.DefaultMaxFrame
 
 // Limits bounds what a message may ask of its reader. A field of zero or less stands for its
 // default.
@@ -69,8 +69,8 @@ type Limits struct {
 const frameCeiling = 1 << 30
 
 // resolved returns l with the defaults filled in.
-func (l Limits) resolved() binary.Limits {
-	r := binary.DefaultLimits()
+func (l Limits) resolved() tbinary.Limits {
+	r := tbinary.DefaultLimits()
 	for _, set := range [...]struct {
 		given int
 		to    *int
@@ -89,8 +89,8 @@ func (l Limits) resolved() binary.Limits {
 }
 
 // publicOf returns limits that resolve to l.
-func publicOf(l binary.Limits) Limits { return Limits(l) }
+func publicOf(l tbinary.Limits) Limits { return Limits(l) }
 
 func errFrame(n, limit int) error {
-	return binary.NewError(TooLarge, -1, fmt.Sprintf("frame of %d bytes, at most %d", n, limit))
+	return tbinary.NewError(TooLarge, -1, fmt.Sprintf("frame of %d bytes, at most %d", n, limit))
 }

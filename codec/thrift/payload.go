@@ -11,9 +11,9 @@ import (
 	kitexthrift "github.com/cloudwego/kitex/pkg/remote/codec/thrift"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // DefaultPinRatio is how many times longer than a string the frame may be that the string is a part
@@ -24,11 +24,11 @@ const DefaultPinRatio = compiled.DefaultPinRatio
 // suites of package transport bring one by default. It may be used by any number of servers and
 // clients at a time.
 func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
-	c := &payloadCodec{limits: binary.DefaultLimits(), kitex: registeredCodec(serviceinfo.Thrift), protobuf: registeredCodec(serviceinfo.Protobuf)}
+	c := &payloadCodec{limits: tbinary.DefaultLimits(), kitex: registeredCodec(serviceinfo.Thrift), protobuf: registeredCodec(serviceinfo.Protobuf)}
 	if c.kitex == nil {
 		c.kitex = kitexthrift.NewThriftCodec()
 	}
-	c.scanners.New = func() any { return new(binary.Scanner) }
+	c.scanners.New = func() any { return new(tbinary.Scanner) }
 	for _, opt := range opts {
 		opt(c)
 	}
@@ -52,7 +52,7 @@ func rawCodec() reflect.Type {
 // payloadCodec implements remote.PayloadCodec.
 type payloadCodec struct {
 	// immutable after NewPayloadCodec
-	limits   binary.Limits
+	limits   tbinary.Limits
 	options  compiled.Options
 	fallback remote.PayloadCodec // the user's, for Thrift; nil: kitex
 	kitex    remote.PayloadCodec // for Thrift: the codec registered with Kitex, or Kitex's own
@@ -62,7 +62,7 @@ type payloadCodec struct {
 
 	methods  names
 	plans    plans
-	scanners sync.Pool // of *binary.Scanner
+	scanners sync.Pool // of *tbinary.Scanner
 }
 
 // Name implements remote.PayloadCodec.

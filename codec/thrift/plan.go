@@ -8,10 +8,10 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
@@ -111,7 +111,7 @@ func untagged(t reflect.Type) *charge.Costs {
 
 // validate returns how many bytes the struct at the start of b takes, if code outside this module
 // may read it.
-func (p *plan) validate(b []byte, l *binary.Limits) (int, error) {
+func (p *plan) validate(b []byte, l *tbinary.Limits) (int, error) {
 	if p.shape != nil {
 		return p.shape.Validate(b, l)
 	}

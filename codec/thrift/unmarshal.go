@@ -14,7 +14,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/stats"
 	"github.com/cloudwego/kitex/transport"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 const (
@@ -75,7 +75,7 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 func checkFraming(m remote.Message) error {
 	framed := m.RPCInfo().Config().TransportProtocol()&transport.TTHeaderFramed != 0
 	if n := m.PayloadLen(); n < 0 || framed && n == 0 {
-		return wire.NewError(BadHeader, -1, fmt.Sprintf("payload of %d bytes", n))
+		return tbinary.NewError(BadHeader, -1, fmt.Sprintf("payload of %d bytes", n))
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func checkFraming(m remote.Message) error {
 // known.
 func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, err error) {
 	if 0 < payload && payload < headerBytes {
-		return h, wire.NewError(Truncated, payload, "")
+		return h, tbinary.NewError(Truncated, payload, "")
 	}
 	start, err := in.Peek(nameOffset)
 	if err != nil {
@@ -97,14 +97,14 @@ func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, 
 	n := int(int32(binary.BigEndian.Uint32(start[4:])))
 	switch {
 	case n < 0:
-		return h, wire.NewError(NegativeLength, 4, fmt.Sprintf("method's name of %d bytes", n))
+		return h, tbinary.NewError(NegativeLength, 4, fmt.Sprintf("method's name of %d bytes", n))
 	case n > limit:
-		return h, wire.NewError(TooLarge, 4, fmt.Sprintf("method's name of %d bytes, at most %d", n, limit))
+		return h, tbinary.NewError(TooLarge, 4, fmt.Sprintf("method's name of %d bytes, at most %d", n, limit))
 	}
 	if start, err = in.Peek(headerBytes + n); err != nil {
 		return h, err
 	}
-	m, size, err := wire.MessageHeader(start)
+	m, size, err := tbinary.MessageHeader(start)
 	if err != nil {
 		return h, err
 	}
@@ -155,7 +155,7 @@ func (c *payloadCodec) takeBody(payload int, h header, in remote.ByteBuffer) ([]
 	if payload > 0 {
 		return takeFrame(in, payload-h.size)
 	}
-	s := c.scanners.Get().(*wire.Scanner)
+	s := c.scanners.Get().(*tbinary.Scanner)
 	defer c.scanners.Put(s)
 	s.Reset(&c.limits, 0, c.limits.MaxFrame-h.size)
 	return takeStruct(in, s)
@@ -166,7 +166,7 @@ func checkEnd(n, size int) error {
 	if n == size {
 		return nil
 	}
-	return wire.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
+	return tbinary.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
 }
 
 // refuseUnlessLost refuses a message that was not received whole. If the connection ended inside a

@@ -5,8 +5,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/compiled"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Unmarshal reads the struct at the start of frame into v, a pointer to a struct that Kitex's
@@ -63,7 +63,7 @@ func (e *ValueError) Error() string {
 //nolint:gochecknoglobals // results of pure functions, and a constant
 var (
 	valuePlans     plans
-	defaultLimits  = binary.DefaultLimits()
+	defaultLimits  = tbinary.DefaultLimits()
 	defaultOptions = compiled.Options{Limits: &defaultLimits}
 )
 
@@ -76,12 +76,12 @@ func Validate(b []byte, l *Limits) (n int, err error) {
 	if len(b) > limits.MaxFrame {
 		return 0, errFrame(len(b), limits.MaxFrame)
 	}
-	return binary.SkipStruct(b, limits.MaxDepth, &limits)
+	return tbinary.SkipStruct(b, limits.MaxDepth, &limits)
 }
 
-func resolve(l *Limits) binary.Limits {
+func resolve(l *Limits) tbinary.Limits {
 	if l == nil {
-		return binary.DefaultLimits()
+		return tbinary.DefaultLimits()
 	}
 	return l.resolved()
 }

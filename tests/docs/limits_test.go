@@ -15,7 +15,7 @@ func TestLimits(t *testing.T) {
 	kitexServerConfig := "github.com/cloudwego/kitex/internal/server"
 	kitexRPCConfig := "github.com/cloudwego/kitex/pkg/rpcinfo"
 	outside := others(t, kitexServerConfig, kitexRPCConfig)
-	binary := ours(t, "codec/thrift/internal/binary")
+	binary := ours(t, "codec/thrift/internal/tbinary")
 	suites, mux, conn := ours(t, "transport"), ours(t, "mux"), ours(t, "transport/conn")
 	server, frame, output := ours(t, "mux/muxserver"), ours(t, "mux/internal/frame"), ours(t, "mux/internal/output")
 
@@ -70,7 +70,7 @@ func TestLimits(t *testing.T) {
 
 // TestFigures looks in other documents for the values of constants.
 func TestFigures(t *testing.T) {
-	suites, mux, binary := ours(t, "transport"), ours(t, "mux"), ours(t, "codec/thrift/internal/binary")
+	suites, mux, binary := ours(t, "transport"), ours(t, "mux"), ours(t, "codec/thrift/internal/tbinary")
 	maxFrame := thousands(evaluate(t, binary, "DefaultMaxFrame")) + " bytes"
 	for _, want := range []struct{ document, says string }{
 		{"docs/migration.md", fmt.Sprintf("%d idle connections per address, %d in all",

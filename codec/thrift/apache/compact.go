@@ -4,70 +4,15 @@ import (
 	"context"
 
 	"github.com/apache/thrift/lib/go/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
-const (
-	compactID        = 0x82
-	compactVersion   = 1
-	compactVersions  = 0x1f // the version's bits in a message's second byte
-	compactTypeShift = 5    // position of the message's type in it
-	longList         = 15   // stands for a count that follows
-	maxVarint        = 10   // bytes of a varint of 64 bits
-)
+// The library's types are the type bytes of the binary protocol.
 
-// compactType is a type on the wire of the compact protocol.
-type compactType byte
-
-const (
-	compactStop   compactType = iota // ends a struct
-	compactTrue                      // a field that is true; any bool elsewhere
-	compactFalse                     // a field that is false
-	compactByte                      // one byte
-	compactI16                       // a zigzag varint
-	compactI32                       // a zigzag varint
-	compactI64                       // a zigzag varint
-	compactDouble                    // eight bytes, little-endian
-	compactBinary                    // a varint, then that many bytes
-	compactList                      // size and type, then the elements
-	compactSet                       // as compactList
-	compactMap                       // size, two types, then keys and values
-	compactStruct                    // fields up to compactStop
-	compactUUID                      // sixteen bytes
-	numCompactTypes
-)
-
-// String returns the type's name in an IDL.
-func (t compactType) String() string {
-	if t >= numCompactTypes {
-		return "unknown"
-	}
-	return thriftTypes[t].String()
-}
-
-// thriftTypes has the type of the values of a compactType.
-var thriftTypes = [numCompactTypes]thrift.TType{
-	compactStop: thrift.STOP, compactTrue: thrift.BOOL, compactFalse: thrift.BOOL, compactByte: thrift.BYTE,
-	compactI16: thrift.I16, compactI32: thrift.I32, compactI64: thrift.I64, compactDouble: thrift.DOUBLE,
-	compactBinary: thrift.STRING, compactList: thrift.LIST, compactSet: thrift.SET, compactMap: thrift.MAP,
-	compactStruct: thrift.STRUCT, compactUUID: thrift.UUID,
-}
-
-const numThriftTypes = thrift.UUID + 1
-
-// compactTypes is the inverse of thriftTypes; 0 for types without a compact type.
-var compactTypes = [numThriftTypes]compactType{
-	thrift.BOOL: compactTrue, thrift.BYTE: compactByte, thrift.I16: compactI16, thrift.I32: compactI32,
-	thrift.I64: compactI64, thrift.DOUBLE: compactDouble, thrift.STRING: compactBinary, thrift.LIST: compactList,
-	thrift.SET: compactSet, thrift.MAP: compactMap, thrift.STRUCT: compactStruct, thrift.UUID: compactUUID,
-}
-
-// compactTypeOf returns the compact type of t, or compactStop.
-func compactTypeOf(t thrift.TType) compactType {
-	if int(t) >= len(compactTypes) {
-		return compactStop
-	}
-	return compactTypes[t]
-}
+func compactType(t thrift.TType) compact.Type { return compact.Of(tbinary.Type(t)) }
+func thriftType(t compact.Type) thrift.TType  { return thrift.TType(t.Binary()) }
 
 // compactProtocol is Thrift's compact protocol over a Transport's buffers.
 type compactProtocol struct {

@@ -6,6 +6,9 @@ import (
 	"math"
 
 	"github.com/apache/thrift/lib/go/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 func (p *compactProtocol) ReadMessageBegin(ctx context.Context) (string, thrift.TMessageType, int32, error) {
@@ -17,10 +20,10 @@ func (p *compactProtocol) ReadMessageBegin(ctx context.Context) (string, thrift.
 	if err != nil {
 		return "", 0, 0, err
 	}
-	if head[0] != compactID || head[1]&compactVersions != compactVersion {
-		return "", 0, 0, badVersion("no message of version %d of the compact protocol", compactVersion)
+	if !compact.IsMessage(head) {
+		return "", 0, 0, badVersion("no message of version %d of the compact protocol", compact.Version)
 	}
-	kind := thrift.TMessageType(head[1] >> compactTypeShift)
+	kind := thrift.TMessageType(compact.MessageType(head))
 	seqID, err := p.readVarint()
 	if err != nil {
 		return "", 0, 0, err
@@ -49,12 +52,13 @@ func (p *compactProtocol) ReadFieldBegin(context.Context) (string, thrift.TType,
 	if err != nil {
 		return "", thrift.STOP, 0, err
 	}
-	t := compactType(head & 0x0f)
-	switch {
-	case t == compactStop:
+	t := compact.Type(head & compact.TypeMask)
+	if t == compact.Stop {
 		return "", thrift.STOP, 0, nil
-	case t >= numCompactTypes:
-		return "", thrift.STOP, 0, invalidData("unknown compact type %d", byte(t))
+	}
+	declared, err := elementType(t)
+	if err != nil {
+		return "", thrift.STOP, 0, err
 	}
 	last := &p.readIDs[min(p.in.depth, maxDepth)] // deeper structs were refused
 	if delta := head >> 4; delta != 0 {
@@ -67,12 +71,12 @@ func (p *compactProtocol) ReadFieldBegin(context.Context) (string, thrift.TType,
 		*last = int16(unzigzag32(v))
 	}
 	switch t {
-	case compactTrue:
+	case compact.True:
 		p.readBool = boolTrue
-	case compactFalse:
+	case compact.False:
 		p.readBool = boolFalse
 	}
-	return "", thriftTypes[t], *last, nil
+	return "", declared, *last, nil
 }
 
 func (p *compactProtocol) ReadFieldEnd(context.Context) error { return nil }
@@ -90,11 +94,11 @@ func (p *compactProtocol) ReadMapBegin(context.Context) (key, value thrift.TType
 	if err != nil {
 		return thrift.STOP, thrift.STOP, 0, err
 	}
-	if key, err = elementType(types >> 4); err == nil {
-		value, err = elementType(types & 0x0f)
+	if key, err = elementType(compact.Type(types >> 4)); err == nil {
+		value, err = elementType(compact.Type(types & compact.TypeMask))
 	}
 	if err == nil {
-		err = p.in.checkCount(size, compactSize(key)+compactSize(value))
+		err = p.in.checkCount(size, compactType(key).MinSize()+compactType(value).MinSize())
 	}
 	if err != nil {
 		return thrift.STOP, thrift.STOP, 0, err
@@ -110,21 +114,22 @@ func (p *compactProtocol) ReadListBegin(context.Context) (thrift.TType, int, err
 		return thrift.STOP, 0, err
 	}
 	size := int(head >> 4)
-	if size == longList {
+	if size == compact.TypeMask {
 		v, err := p.readVarint()
 		if err != nil {
 			return thrift.STOP, 0, err
 		}
 		size = int(int32(v))
 	}
-	if size == 0 && head&0x0f < byte(numCompactTypes) {
-		return thriftTypes[head&0x0f], 0, nil // the type of no elements does not matter
+	t := compact.Type(head & compact.TypeMask)
+	if size == 0 && t == compact.Stop {
+		return thrift.STOP, 0, nil // the type of no elements does not matter
 	}
-	elem, err := elementType(head & 0x0f)
+	elem, err := elementType(t)
 	if err != nil {
 		return thrift.STOP, 0, err
 	}
-	if err := p.in.checkCount(size, compactSize(elem)); err != nil {
+	if err := p.in.checkCount(size, compactType(elem).MinSize()); err != nil {
 		return thrift.STOP, 0, err
 	}
 	return elem, size, nil
@@ -145,7 +150,7 @@ func (p *compactProtocol) ReadBool(context.Context) (bool, error) {
 		return value, nil
 	}
 	b, err := p.in.readByte()
-	return b == byte(compactTrue), err
+	return b == byte(compact.True), err
 }
 
 func (p *compactProtocol) ReadI16(context.Context) (int16, error) {
@@ -160,7 +165,7 @@ func (p *compactProtocol) ReadI32(context.Context) (int32, error) {
 
 func (p *compactProtocol) ReadI64(context.Context) (int64, error) {
 	v, err := p.readVarint()
-	return int64(v>>1) ^ -int64(v&1), err
+	return compact.Unzigzag(v), err
 }
 
 func (p *compactProtocol) ReadDouble(context.Context) (float64, error) {
@@ -239,10 +244,10 @@ func (p *compactProtocol) skip(ctx context.Context, t thrift.TType, depth int) e
 }
 
 // readVarint returns the next varint: up to ten bytes, of which the last counts as far as there is
-// room.
+// room. The library is that lenient; compact.Varint64 is not.
 func (p *compactProtocol) readVarint() (uint64, error) {
 	var v uint64
-	for shift := 0; shift < 7*maxVarint; shift += 7 {
+	for shift := 0; shift < 7*compact.MaxVarint64; shift += 7 {
 		b, err := p.in.readByte()
 		if err != nil {
 			return 0, err
@@ -252,29 +257,18 @@ func (p *compactProtocol) readVarint() (uint64, error) {
 			return v, nil
 		}
 	}
-	return 0, invalidData("varint of more than %d bytes", maxVarint)
+	return 0, invalidData("varint of more than %d bytes", compact.MaxVarint64)
 }
 
+// unzigzag32 ignores what does not fit, as the library does.
 func unzigzag32(v uint64) int32 {
-	u := uint32(v)
-	return int32(u>>1) ^ -int32(u&1)
+	return int32(compact.Unzigzag(uint64(uint32(v))))
 }
 
-// elementType returns the Thrift type for the compact type t of elements.
-func elementType(t byte) (thrift.TType, error) {
-	if t == byte(compactStop) || t >= byte(numCompactTypes) {
-		return thrift.STOP, invalidData("unknown compact type %d", t)
+// elementType returns the Thrift type of values of type t.
+func elementType(t compact.Type) (thrift.TType, error) {
+	if t.Binary() == tbinary.Stop {
+		return thrift.STOP, invalidData("unknown compact type %d", byte(t))
 	}
-	return thriftTypes[t], nil
-}
-
-// compactSize returns how many bytes the smallest value of type t takes.
-func compactSize(t thrift.TType) int {
-	switch t {
-	case thrift.DOUBLE:
-		return 8
-	case thrift.UUID:
-		return 16
-	}
-	return 1
+	return thriftType(t), nil
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 
 	"github.com/apache/thrift/lib/go/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
 )
 
 func (p *compactProtocol) WriteMessageBegin(ctx context.Context, name string, kind thrift.TMessageType, seqID int32) error {
@@ -13,13 +15,8 @@ func (p *compactProtocol) WriteMessageBegin(ctx context.Context, name string, ki
 		return err
 	}
 	p.writeIDs, p.lastID, p.boolPending = p.writeIDs[:0], 0, false
-	b, err := p.out.space(2)
-	if err != nil {
-		return err
-	}
-	b[0] = compactID
-	b[1] = compactVersion | byte(kind)<<compactTypeShift
-	if err := p.writeVarint(uint64(uint32(seqID))); err != nil {
+	var head [2 + compact.MaxVarint64]byte
+	if err := p.out.copyBytes(compact.AppendMessage(head[:0], uint8(kind), seqID)); err != nil {
 		return err
 	}
 	return p.WriteString(ctx, name)
@@ -46,44 +43,28 @@ func (p *compactProtocol) WriteFieldBegin(_ context.Context, _ string, t thrift.
 		p.boolPending, p.boolID = true, id
 		return nil
 	}
-	return p.writeFieldHeader(compactTypeOf(t), id)
+	return p.writeFieldHeader(compactType(t), id)
 }
 
-func (p *compactProtocol) writeFieldHeader(t compactType, id int16) error {
-	delta := int(id) - int(p.lastID)
+func (p *compactProtocol) writeFieldHeader(t compact.Type, id int16) error {
+	last := p.lastID
 	p.lastID = id
-	if delta > 0 && delta <= 15 {
-		return p.out.writeByte(byte(delta)<<4 | byte(t))
-	}
-	if err := p.out.writeByte(byte(t)); err != nil {
-		return err
-	}
-	return p.writeVarint(zigzag32(int32(id)))
+	var head [1 + compact.MaxVarint64]byte
+	return p.out.copyBytes(compact.AppendField(head[:0], t, id, last))
 }
 
 func (p *compactProtocol) WriteFieldStop(context.Context) error {
-	return p.out.writeByte(byte(compactStop))
+	return p.out.writeByte(byte(compact.Stop))
 }
 
 func (p *compactProtocol) WriteMapBegin(_ context.Context, key, value thrift.TType, size int) error {
-	if size == 0 {
-		return p.out.writeByte(0)
-	}
-	if err := p.writeVarint(uint64(uint32(size))); err != nil {
-		return err
-	}
-	return p.out.writeByte(byte(compactTypeOf(key))<<4 | byte(compactTypeOf(value)))
+	var head [1 + compact.MaxVarint64]byte
+	return p.out.copyBytes(compact.AppendMap(head[:0], compactType(key), compactType(value), size))
 }
 
 func (p *compactProtocol) WriteListBegin(_ context.Context, elem thrift.TType, size int) error {
-	t := byte(compactTypeOf(elem))
-	if size < longList {
-		return p.out.writeByte(byte(size)<<4 | t)
-	}
-	if err := p.out.writeByte(longList<<4 | t); err != nil {
-		return err
-	}
-	return p.writeVarint(uint64(uint32(size)))
+	var head [1 + compact.MaxVarint64]byte
+	return p.out.copyBytes(compact.AppendList(head[:0], compactType(elem), size))
 }
 
 func (p *compactProtocol) WriteSetBegin(ctx context.Context, elem thrift.TType, size int) error {
@@ -91,10 +72,7 @@ func (p *compactProtocol) WriteSetBegin(ctx context.Context, elem thrift.TType, 
 }
 
 func (p *compactProtocol) WriteBool(_ context.Context, value bool) error {
-	t := compactFalse
-	if value {
-		t = compactTrue
-	}
+	t := compact.OfBool(value)
 	if !p.boolPending {
 		return p.out.writeByte(byte(t))
 	}
@@ -103,15 +81,15 @@ func (p *compactProtocol) WriteBool(_ context.Context, value bool) error {
 }
 
 func (p *compactProtocol) WriteI16(_ context.Context, value int16) error {
-	return p.writeVarint(zigzag32(int32(value)))
+	return p.writeVarint(compact.Zigzag(int64(value)))
 }
 
 func (p *compactProtocol) WriteI32(_ context.Context, value int32) error {
-	return p.writeVarint(zigzag32(value))
+	return p.writeVarint(compact.Zigzag(int64(value)))
 }
 
 func (p *compactProtocol) WriteI64(_ context.Context, value int64) error {
-	return p.writeVarint(uint64(value<<1 ^ value>>63))
+	return p.writeVarint(compact.Zigzag(value))
 }
 
 func (p *compactProtocol) WriteDouble(_ context.Context, value float64) error {
@@ -149,35 +127,13 @@ func (p *compactProtocol) WriteUUID(_ context.Context, value thrift.Tuuid) error
 	return p.out.copyBytes(value[:])
 }
 
-// writeVarint appends v, seven bits to a byte, the lowest first.
 func (p *compactProtocol) writeVarint(v uint64) error {
 	if v < 0x80 {
 		return p.out.writeByte(byte(v))
 	}
-	n := varintSize(v)
-	b, err := p.out.space(n)
-	if err != nil {
-		return err
-	}
-	for i := range n - 1 {
-		b[i] = byte(v) | 0x80
-		v >>= 7
-	}
-	b[n-1] = byte(v)
-	return nil
+	var b [compact.MaxVarint64]byte
+	return p.out.copyBytes(compact.AppendVarint(b[:0], v))
 }
-
-func varintSize(v uint64) int {
-	n := 1
-	for v >= 0x80 {
-		v >>= 7
-		n++
-	}
-	return n
-}
-
-// zigzag32 maps numbers of small absolute value to small numbers.
-func zigzag32(v int32) uint64 { return uint64(uint32(v<<1 ^ v>>31)) }
 
 // These write nothing.
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"github.com/apache/thrift/lib/go/thrift"
+
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
 )
 
 // Wire is the protocol and the framing between a client and a server.
@@ -72,7 +74,7 @@ func detect(head []byte) (w Wire, ok bool, err error) {
 	switch {
 	case isBinary(head):
 		return WireUnframedBinary, true, nil
-	case isCompact(head):
+	case compact.IsMessage(head):
 		return WireUnframedCompact, true, nil
 	case head[0] >= 0x80:
 		return WireDetect, false, badVersion("first bytes % x of a connection", head[:unframedHead])
@@ -82,7 +84,7 @@ func detect(head []byte) (w Wire, ok bool, err error) {
 	switch message := head[unframedHead:]; {
 	case isBinary(message):
 		return WireFramedBinary, true, nil
-	case isCompact(message):
+	case compact.IsMessage(message):
 		return WireFramedCompact, true, nil
 	case uint32(binary.BigEndian.Uint16(message)) == headerMagic:
 		return WireHeader, true, nil
@@ -92,10 +94,6 @@ func detect(head []byte) (w Wire, ok bool, err error) {
 
 func isBinary(message []byte) bool {
 	return binary.BigEndian.Uint16(message) == thrift.VERSION_1>>16
-}
-
-func isCompact(message []byte) bool {
-	return message[0] == compactID && message[1]&compactVersions == compactVersion
 }
 
 // isOneway reports whether the message that begins with head wants no answer. It returns false if
@@ -108,7 +106,7 @@ func (w Wire) isOneway(head []byte) bool {
 	case w == WireHeader || len(head) < unframedHead:
 		return false
 	case w.isCompact():
-		return thrift.TMessageType(head[1]>>compactTypeShift) == thrift.ONEWAY
+		return thrift.TMessageType(compact.MessageType(head)) == thrift.ONEWAY
 	}
 	return isBinary(head) && thrift.TMessageType(head[3]) == thrift.ONEWAY
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
 )
 
 // NewCodec returns the codec, for server.WithCodec. It may be used by any number of servers at a
 // time.
 func NewCodec(opts ...Option) remote.Codec {
-	c := &codec{limits: binary.DefaultLimits(), replies: replyLimits()}
+	c := &codec{limits: tbinary.DefaultLimits(), replies: replyLimits()}
 	c.setKitex(kitexcodec.NewDefaultCodec())
 	for _, opt := range opts {
 		opt(c)
@@ -29,8 +29,8 @@ func NewCodec(opts ...Option) remote.Codec {
 type codec struct {
 	kitex   remote.Codec
 	meta    remote.MetaDecoder // kitex, or nil if it decodes in one go
-	limits  binary.Limits      // for requests
-	replies binary.Limits
+	limits  tbinary.Limits     // for requests
+	replies tbinary.Limits
 }
 
 var (

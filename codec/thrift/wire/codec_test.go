@@ -13,7 +13,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/codec/thrift"
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/wire/internal/transcode"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 )
 
@@ -193,7 +193,7 @@ func TestExpand(t *testing.T) {
 		b    []byte
 		want thrift.Kind
 	}{{b[:len(b)-1], thrift.Truncated}, {append(slices.Clip(b), 0), thrift.TrailingBytes}} {
-		var x compact.Expander
+		var x transcode.Expander
 		x.Reset(&limits, len(tc.b))
 		var e *thrift.Error
 		if err := expand(&x, tc.b); !errors.As(err, &e) || e.Kind != tc.want {

@@ -12,9 +12,9 @@ import (
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/codec/thrift"
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
+	"github.com/kiteline/kiteline/codec/thrift/wire/internal/transcode"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -103,7 +103,7 @@ func (c *codec) decode(ctx context.Context, x *exchange, m remote.Message, in re
 	if x.isPlain() {
 		return decodePlain(ctx, x, m, in)
 	}
-	e := expanders.Get().(*compact.Expander)
+	e := expanders.Get().(*transcode.Expander)
 	defer func() {
 		e.Reset(nil, 0)
 		expanders.Put(e)
@@ -185,7 +185,7 @@ func checkMessage(b []byte, n int) error {
 }
 
 // decodeExpanded lets the payload codec read the binary message that e has made of the request.
-func (c *codec) decodeExpanded(ctx context.Context, e *compact.Expander, m remote.Message) error {
+func (c *codec) decodeExpanded(ctx context.Context, e *transcode.Expander, m remote.Message) error {
 	h, _ := e.Header()
 	if t := remote.MessageType(h.Type); t != remote.Call && t != remote.Oneway {
 		err := remote.NewTransErrorWithMsg(remote.InvalidMessageTypeException, fmt.Sprintf("server side, invalid message type %d", t))
@@ -230,7 +230,7 @@ func unmarshalFrom(ctx context.Context, m remote.Message, in remote.ByteBuffer, 
 
 // expandFrom gives e a compact message from in. If framed, the message must be as long as e
 // expects.
-func expandFrom(in remote.ByteBuffer, e *compact.Expander, framed bool) error {
+func expandFrom(in remote.ByteBuffer, e *transcode.Expander, framed bool) error {
 	need := 1
 	for !e.Done() {
 		if need > e.Left() {
@@ -259,7 +259,7 @@ func expandFrom(in remote.ByteBuffer, e *compact.Expander, framed bool) error {
 }
 
 // expand gives e the compact message in b.
-func expand(e *compact.Expander, b []byte) error {
+func expand(e *transcode.Expander, b []byte) error {
 	if _, err := e.Expand(b); err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func expand(e *compact.Expander, b []byte) error {
 // failed returns the error for a request that e could not expand. If the request is at fault, its
 // method is known and its client waits, the error makes Kitex reply before it closes the
 // connection.
-func failed(err error, e *compact.Expander, m remote.Message) error {
+func failed(err error, e *transcode.Expander, m remote.Message) error {
 	h, known := e.Header()
 	if _, faulty := err.(*thrift.Error); !faulty || !known { //nolint:errorlint // as expand and expandFrom return it
 		return err
@@ -284,7 +284,7 @@ func failed(err error, e *compact.Expander, m remote.Message) error {
 }
 
 // errorReply tells Kitex where to send a reply with err, and returns the error that makes it do so.
-func errorReply(err *remote.TransError, h wire.Message, m remote.Message) error {
+func errorReply(err *remote.TransError, h tbinary.Message, m remote.Message) error {
 	if remote.MessageType(h.Type) == remote.Oneway {
 		return fmt.Errorf("oneway call: %w", err) // Kitex would reply to a TransError itself
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/codec/thrift"
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
+	"github.com/kiteline/kiteline/codec/thrift/wire/internal/transcode"
 )
 
 // encode writes a reply in the form of its request.
@@ -42,7 +42,7 @@ func (c *codec) encode(ctx context.Context, x *exchange, m remote.Message, out r
 	s := getScratch()
 	defer s.put()
 	if x.isCompact() {
-		if s.b, err = compact.Shrink(s.b, message, &c.replies); err != nil {
+		if s.b, err = transcode.Shrink(s.b, message, &c.replies); err != nil {
 			return fmt.Errorf("kiteline: reply has no compact form: %w", err)
 		}
 		message = s.b

@@ -7,8 +7,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
+	"github.com/kiteline/kiteline/codec/thrift/wire/internal/transcode"
 )
 
 // exchange is what a call's reply must know of its request. It is made when the request begins and
@@ -64,7 +64,7 @@ func (x *exchange) isPlain() bool { return !x.isCompact() && !x.theader.Zlib }
 const keptBytes = 256 << 10
 
 var (
-	expanders = sync.Pool{New: func() any { return new(compact.Expander) }}
+	expanders = sync.Pool{New: func() any { return new(transcode.Expander) }}
 	scratches = sync.Pool{New: func() any { return new(scratch) }}
 )
 

@@ -6,7 +6,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/codec/thrift"
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Option changes a codec.
@@ -29,8 +29,8 @@ func WithLimits(l thrift.Limits) Option {
 const maxFrameBytes = 0x3fffffff
 
 // resolved returns l with the defaults filled in.
-func resolved(l thrift.Limits) binary.Limits {
-	r := binary.DefaultLimits()
+func resolved(l thrift.Limits) tbinary.Limits {
+	r := tbinary.DefaultLimits()
 	if l.MaxFrame > 0 {
 		r.MaxFrame = min(l.MaxFrame, maxFrameBytes)
 	}
@@ -50,8 +50,8 @@ func resolved(l thrift.Limits) binary.Limits {
 const maxReplyDepth = 1024
 
 // replyLimits returns the limits for replies, which come from this side.
-func replyLimits() binary.Limits {
-	r := binary.DefaultLimits()
+func replyLimits() tbinary.Limits {
+	r := tbinary.DefaultLimits()
 	r.MaxFrame, r.MaxDepth = maxFrameBytes, maxReplyDepth
 	return r
 }

@@ -15,9 +15,9 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
-	"github.com/kiteline/kiteline/codec/thrift/wire/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/wire/internal/theader"
+	"github.com/kiteline/kiteline/codec/thrift/wire/internal/transcode"
 )
 
 // golden returns the messages that Apache's library wrote, by name and form.
@@ -57,11 +57,11 @@ func (d dialect) isZlib() bool    { return strings.Contains(string(d), "zlib") }
 
 // frame returns binary message b in this dialect; info goes into THeader.
 func (d dialect) frame(b []byte, sequence uint32, info map[string]string) []byte {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	limits.MaxDepth = 1000
 	if d.isCompact() {
 		var err error
-		if b, err = compact.Shrink(nil, b, &limits); err != nil {
+		if b, err = transcode.Shrink(nil, b, &limits); err != nil {
 			panic(err)
 		}
 	}
@@ -93,7 +93,7 @@ func (d dialect) theader(b []byte, sequence uint32, info map[string]string) []by
 // reply is the message that came back.
 type reply struct {
 	binary  []byte // the message, in binary
-	head    wire.Message
+	head    tbinary.Message
 	body    []byte // the struct in it
 	theader theader.Header
 }
@@ -105,22 +105,22 @@ func (d dialect) read(r *bufio.Reader) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	limits.MaxFrame = 1 << 30
 	if p.binary = message; d.isCompact() && d != "compact" {
-		var x compact.Expander
+		var x transcode.Expander
 		x.Reset(&limits, len(message))
 		if err := expand(&x, message); err != nil {
 			return nil, err
 		}
 		p.binary = x.Message()
 	}
-	head, off, err := wire.MessageHeader(p.binary)
+	head, off, err := tbinary.MessageHeader(p.binary)
 	if err != nil {
 		return nil, err
 	}
 	p.head, p.body = head, p.binary[off:]
-	if n, err := wire.SkipStruct(p.body, limits.MaxDepth, &limits); err != nil || n != len(p.body) {
+	if n, err := tbinary.SkipStruct(p.body, limits.MaxDepth, &limits); err != nil || n != len(p.body) {
 		return nil, fmt.Errorf("%d of %d bytes: %w", n, len(p.body), err)
 	}
 	return &p, nil
@@ -140,9 +140,9 @@ func (d dialect) readFrame(r *bufio.Reader, p *reply) ([]byte, error) {
 		_, err := io.ReadFull(r, message)
 		return message, err
 	}
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	limits.MaxFrame = 1 << 30
-	var x compact.Expander
+	var x transcode.Expander
 	x.Reset(&limits, limits.MaxFrame)
 	for need := 1; !x.Done(); {
 		if _, err := r.Peek(need); err != nil {

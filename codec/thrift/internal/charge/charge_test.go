@@ -14,7 +14,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/generic/descriptor"
 	genericthrift "github.com/cloudwego/kitex/pkg/generic/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // TestFields checks that a field is read only under its own name and type.
@@ -125,17 +125,17 @@ func TestDecimalText(t *testing.T) {
 // TestStructWithoutFields checks that a field is refused in a struct that is declared without any
 // fields.
 func TestStructWithoutFields(t *testing.T) {
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	r := Reader{Costs: &Maps, Declared: &descriptor.TypeDescriptor{Type: descriptor.STRUCT}}
 	if n, err := r.Walk([]byte{0}, &l); n != 1 || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
-	if _, err := r.Walk([]byte{byte(binary.Bool), 0, 1, 1, 0}, &l); !isKind(err, binary.BadType) {
+	if _, err := r.Walk([]byte{byte(tbinary.Bool), 0, 1, 1, 0}, &l); !isKind(err, tbinary.BadType) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func isKind(err error, kind binary.Kind) bool {
-	var e *binary.Error
+func isKind(err error, kind tbinary.Kind) bool {
+	var e *tbinary.Error
 	return errors.As(err, &e) && e.Kind == kind
 }

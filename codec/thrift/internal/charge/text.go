@@ -2,14 +2,14 @@ package charge
 
 import (
 	"encoding/base64"
-	bigendian "encoding/binary"
+	"encoding/binary"
 	"math/bits"
 	"reflect"
 	"unicode/utf8"
 
 	"github.com/cloudwego/kitex/pkg/generic/descriptor"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Lengths of the JSON of a message's parts, in bytes.
@@ -25,18 +25,18 @@ const (
 func nameText(f *descriptor.FieldDescriptor) int { return len(f.FieldName()) + pairText }
 
 // numberText returns the length of the number at the start of b as text.
-func numberText(t binary.Type, b []byte) int {
+func numberText(t tbinary.Type, b []byte) int {
 	var v int64
 	switch t {
-	case binary.Byte:
+	case tbinary.Byte:
 		v = int64(int8(b[0]))
-	case binary.I16:
-		v = int64(int16(bigendian.BigEndian.Uint16(b)))
-	case binary.I32:
-		v = int64(int32(bigendian.BigEndian.Uint32(b)))
-	case binary.I64:
-		v = int64(bigendian.BigEndian.Uint64(b))
-	case binary.Bool:
+	case tbinary.I16:
+		v = int64(int16(binary.BigEndian.Uint16(b)))
+	case tbinary.I32:
+		v = int64(int32(binary.BigEndian.Uint32(b)))
+	case tbinary.I64:
+		v = int64(binary.BigEndian.Uint64(b))
+	case tbinary.Bool:
 		return maxEmptyText
 	default:
 		return doubleText

@@ -1,13 +1,13 @@
 package charge
 
 import (
-	bigendian "encoding/binary"
+	"encoding/binary"
 	"reflect"
 	"strconv"
 
 	"github.com/cloudwego/kitex/pkg/generic/descriptor"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Reader says how other code will read a message. The zero value charges nothing.
@@ -43,13 +43,13 @@ const (
 
 // Walk returns how many bytes the struct at the start of b takes, or why it breaks the limits or
 // the reader may not get it.
-func (r Reader) Walk(b []byte, l *binary.Limits) (n int, err error) {
+func (r Reader) Walk(b []byte, l *tbinary.Limits) (n int, err error) {
 	n, _, err = r.Measure(b, l)
 	return n, err
 }
 
 // Measure is Walk, and also returns how many bytes the reader is charged.
-func (r Reader) Measure(b []byte, l *binary.Limits) (n int, memory int64, err error) {
+func (r Reader) Measure(b []byte, l *tbinary.Limits) (n int, memory int64, err error) {
 	costs := r.Costs
 	if costs == nil {
 		costs = &Costs{}
@@ -67,7 +67,7 @@ func (r Reader) Measure(b []byte, l *binary.Limits) (n int, memory int64, err er
 // walk is the state of one Walk. A nil descriptor stands for the types that the message gives.
 type walk struct {
 	b      []byte
-	limits *binary.Limits
+	limits *tbinary.Limits
 	costs  *Costs
 	fills  Fills
 	takes  Takes
@@ -87,14 +87,14 @@ type filledKey struct {
 func (w *walk) charge(off, n, cost int) error {
 	if w.left -= int64(n) * int64(cost); w.left < 0 {
 		limit := strconv.Itoa(w.limits.MaxElementBytes)
-		return binary.NewError(binary.TooLarge, off, "values take more than "+limit+" bytes")
+		return tbinary.NewError(tbinary.TooLarge, off, "values take more than "+limit+" bytes")
 	}
 	return nil
 }
 
 func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
 	if err := w.charge(off, 1, w.costs.Struct+w.filledIn(d)); err != nil {
 		return off, err
@@ -105,11 +105,11 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 		if err != nil {
 			return off, err
 		}
-		if t == binary.Stop {
+		if t == tbinary.Stop {
 			return next, nil
 		}
 		if bare {
-			return off, binary.NewError(binary.BadType, off, "field of a struct that is declared without any")
+			return off, tbinary.NewError(tbinary.BadType, off, "field of a struct that is declared without any")
 		}
 		if off, err = w.field(d, t, id, next, depth-1); err != nil {
 			return off, err
@@ -117,13 +117,13 @@ func (w *walk) structure(d *descriptor.TypeDescriptor, off, depth int) (int, err
 	}
 }
 
-// fieldHeader is binary.FieldHeader, and also accepts the type that Kitex's generic services write
+// fieldHeader is tbinary.FieldHeader, and also accepts the type that Kitex's generic services write
 // for a result of a method without a result: a struct without fields.
-func (w *walk) fieldHeader(off int) (t binary.Type, id int16, next int, err error) {
-	if len(w.b)-off > voidHeaderSize && binary.Type(w.b[off]) == binary.Void {
-		return binary.Void, int16(bigendian.BigEndian.Uint16(w.b[off+1:])), off + voidHeaderSize, nil
+func (w *walk) fieldHeader(off int) (t tbinary.Type, id int16, next int, err error) {
+	if len(w.b)-off > voidHeaderSize && tbinary.Type(w.b[off]) == tbinary.Void {
+		return tbinary.Void, int16(binary.BigEndian.Uint16(w.b[off+1:])), off + voidHeaderSize, nil
 	}
-	return binary.FieldHeader(w.b, off)
+	return tbinary.FieldHeader(w.b, off)
 }
 
 const voidHeaderSize = 3 // type and ID
@@ -168,7 +168,7 @@ func (w *walk) unset(f *descriptor.FieldDescriptor) int {
 }
 
 // field walks over the value at offset off, of the field id of a struct of type d.
-func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off, depth int) (int, error) {
+func (w *walk) field(d *descriptor.TypeDescriptor, t tbinary.Type, id int16, off, depth int) (int, error) {
 	if d == nil {
 		if err := w.charge(off, 1, w.costs.Field); err != nil {
 			return off, err
@@ -186,7 +186,7 @@ func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off,
 		return off, err
 	}
 	if w.takes&TakesStructsAlone != 0 && depth == w.limits.MaxDepth-1 && f.Type.Struct == nil {
-		return off, binary.NewError(binary.BadType, off, t.String()+", and the reader takes structs alone")
+		return off, tbinary.NewError(tbinary.BadType, off, t.String()+", and the reader takes structs alone")
 	}
 	if err := w.charge(off, 1, w.costs.Field+w.costs.Text*nameText(f)+w.header(f)); err != nil {
 		return off, err
@@ -195,7 +195,7 @@ func (w *walk) field(d *descriptor.TypeDescriptor, t binary.Type, id int16, off,
 }
 
 // fieldValue walks over the value of a field and charges it as the reader treats the field.
-func (w *walk) fieldValue(f *descriptor.FieldDescriptor, t binary.Type, off, depth int) (int, error) {
+func (w *walk) fieldValue(f *descriptor.FieldDescriptor, t tbinary.Type, off, depth int) (int, error) {
 	usual := w.costs
 	if f.IsException && w.costs.Thrown != nil {
 		w.costs = w.costs.Thrown
@@ -220,36 +220,36 @@ func (w *walk) header(f *descriptor.FieldDescriptor) int {
 // fits refuses a value of type t at offset off unless it has the declared type. A reader that does
 // not compare the types would take the value's bytes for something else: for structs that nest
 // without bound, or for a count that the walk has not seen.
-func (w *walk) fits(d *descriptor.TypeDescriptor, t binary.Type, off int, inField bool) error {
+func (w *walk) fits(d *descriptor.TypeDescriptor, t tbinary.Type, off int, inField bool) error {
 	if d == nil || d.Type == descriptor.Type(t) {
 		return nil
 	}
-	declared := binary.Type(d.Type)
+	declared := tbinary.Type(d.Type)
 	if inField && w.takes&TakesSetsForLists != 0 && isSequence(t) && isSequence(declared) {
 		return nil
 	}
-	return binary.NewError(binary.BadType, off, t.String()+" where "+declared.String()+" is declared")
+	return tbinary.NewError(tbinary.BadType, off, t.String()+" where "+declared.String()+" is declared")
 }
 
-func isSequence(t binary.Type) bool { return t == binary.List || t == binary.Set }
+func isSequence(t tbinary.Type) bool { return t == tbinary.List || t == tbinary.Set }
 
 // skip walks over a value that the reader does not keep.
-func (w *walk) skip(t binary.Type, off, depth int) (int, error) {
-	if t == binary.Void {
-		t = binary.Struct // see fieldHeader
+func (w *walk) skip(t tbinary.Type, off, depth int) (int, error) {
+	if t == tbinary.Void {
+		t = tbinary.Struct // see fieldHeader
 	}
-	return binary.SkipAt(w.b, off, t, depth, w.limits)
+	return tbinary.SkipAt(w.b, off, t, depth, w.limits)
 }
 
-func (w *walk) value(d *descriptor.TypeDescriptor, t binary.Type, off, depth int) (int, error) {
+func (w *walk) value(d *descriptor.TypeDescriptor, t tbinary.Type, off, depth int) (int, error) {
 	switch t {
-	case binary.String:
+	case tbinary.String:
 		return w.text(d, off)
-	case binary.Struct, binary.Void:
+	case tbinary.Struct, tbinary.Void:
 		return w.structure(d, off, depth)
-	case binary.List, binary.Set:
+	case tbinary.List, tbinary.Set:
 		return w.list(d, off, depth)
-	case binary.Map:
+	case tbinary.Map:
 		return w.pairs(d, off, depth)
 	}
 	next, err := w.skip(t, off, depth)
@@ -260,7 +260,7 @@ func (w *walk) value(d *descriptor.TypeDescriptor, t binary.Type, off, depth int
 }
 
 // numbers charges for n values of type t, all of one size, at offset off.
-func (w *walk) numbers(t binary.Type, off, n int) error {
+func (w *walk) numbers(t tbinary.Type, off, n int) error {
 	if err := w.charge(off, n, w.costs.Number); err != nil || w.costs.Text == 0 {
 		return err
 	}
@@ -274,7 +274,7 @@ func (w *walk) numbers(t binary.Type, off, n int) error {
 }
 
 func (w *walk) text(d *descriptor.TypeDescriptor, off int) (int, error) {
-	n, start, err := binary.Length(w.b, off, w.limits)
+	n, start, err := tbinary.Length(w.b, off, w.limits)
 	if err != nil {
 		return off, err
 	}
@@ -294,9 +294,9 @@ func (w *walk) text(d *descriptor.TypeDescriptor, off int) (int, error) {
 
 func (w *walk) list(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
-	elem, n, next, err := binary.ListHeader(w.b, off, w.limits)
+	elem, n, next, err := tbinary.ListHeader(w.b, off, w.limits)
 	if err != nil {
 		return off, err
 	}
@@ -328,9 +328,9 @@ func (w *walk) list(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 
 func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
-	key, elem, n, next, err := binary.MapHeader(w.b, off, w.limits)
+	key, elem, n, next, err := tbinary.MapHeader(w.b, off, w.limits)
 	if err != nil {
 		return off, err
 	}
@@ -351,7 +351,7 @@ func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) 
 		}
 	}
 	if w.costs.Hashes && !w.hashable(keys, key) {
-		return off, binary.NewError(binary.BadType, off, "key of type "+key.String())
+		return off, tbinary.NewError(tbinary.BadType, off, "key of type "+key.String())
 	}
 	if err := w.charge(off, n, w.costs.Pair+w.costs.Text*pairText); err != nil {
 		return off, err
@@ -369,18 +369,18 @@ func (w *walk) pairs(d *descriptor.TypeDescriptor, off, depth int) (int, error) 
 
 // hashable reports whether the reader's map can have keys of type t, declared as d: Kitex's maps
 // panic at others.
-func (w *walk) hashable(d *descriptor.TypeDescriptor, t binary.Type) bool {
-	if t == binary.String {
+func (w *walk) hashable(d *descriptor.TypeDescriptor, t tbinary.Type) bool {
+	if t == tbinary.String {
 		return w.takes&TakesByteSlices == 0 || d == nil || d.Name != "binary"
 	}
 	return t.FixedSize() > 0
 }
 
 // key is value for the key of a map.
-func (w *walk) key(d *descriptor.TypeDescriptor, t binary.Type, off, depth int) (int, error) {
-	if t != binary.Double || w.costs.DoubleKey == 0 || len(w.b)-off < t.FixedSize() {
+func (w *walk) key(d *descriptor.TypeDescriptor, t tbinary.Type, off, depth int) (int, error) {
+	if t != tbinary.Double || w.costs.DoubleKey == 0 || len(w.b)-off < t.FixedSize() {
 		return w.value(d, t, off, depth)
 	}
-	n := decimalText(bigendian.BigEndian.Uint64(w.b[off:]))
+	n := decimalText(binary.BigEndian.Uint64(w.b[off:]))
 	return off + t.FixedSize(), w.charge(off, n, w.costs.DoubleKey+w.costs.Text)
 }

@@ -32,22 +32,22 @@ const netpollNode = 8 << 10
 func BenchmarkReceive(b *testing.B) {
 	ballast(b)
 	for _, m := range benchmarkMessages {
-		wire := thrift.FastMarshal(m.make())
-		b.Run(m.name+"/netpoll", func(b *testing.B) { receiveByNetpoll(b, wire, netpollNode, m.new) })
-		b.Run(m.name+"/netpoll-grown", func(b *testing.B) { receiveByNetpoll(b, wire, max(len(wire), netpollNode), m.new) })
+		message := thrift.FastMarshal(m.make())
+		b.Run(m.name+"/netpoll", func(b *testing.B) { receiveByNetpoll(b, message, netpollNode, m.new) })
+		b.Run(m.name+"/netpoll-grown", func(b *testing.B) { receiveByNetpoll(b, message, max(len(message), netpollNode), m.new) })
 		b.Run(m.name+"/kiteline", func(b *testing.B) {
 			plan := planOf(b, m.new())
-			b.SetBytes(int64(len(wire)))
+			b.SetBytes(int64(len(message)))
 			b.ReportAllocs()
 			var in buffer.LinkBuffer
 			source := new(arriving)
 			in.Bind(source, nil)
 			for b.Loop() {
-				source.left = wire
+				source.left = message
 				if _, err := in.Peek(4); err != nil { // as the reader of a header does
 					b.Fatal(err)
 				}
-				frame, err := in.ReadFrame(len(wire))
+				frame, err := in.ReadFrame(len(message))
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -62,13 +62,13 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
-// receiveByNetpoll receives and decodes the message wire, which comes in nodes of the given size.
-func receiveByNetpoll(b *testing.B, wire []byte, node int, into func() thrift.FastCodec) {
-	b.SetBytes(int64(len(wire)))
+// receiveByNetpoll receives and decodes message, which comes in nodes of the given size.
+func receiveByNetpoll(b *testing.B, message []byte, node int, into func() thrift.FastCodec) {
+	b.SetBytes(int64(len(message)))
 	b.ReportAllocs()
 	in := netpoll.NewLinkBuffer(node)
 	for b.Loop() {
-		for left := wire; len(left) > 0; {
+		for left := message; len(left) > 0; {
 			room, err := in.Malloc(min(node, len(left)))
 			if err != nil {
 				b.Fatal(err)
@@ -78,7 +78,7 @@ func receiveByNetpoll(b *testing.B, wire []byte, node int, into func() thrift.Fa
 		if err := in.Flush(); err != nil {
 			b.Fatal(err)
 		}
-		frame, err := in.Next(len(wire))
+		frame, err := in.Next(len(message))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -2,7 +2,7 @@ package compiled
 
 import (
 	"bytes"
-	wire "encoding/binary"
+	"encoding/binary"
 	"errors"
 	"math"
 	"reflect"
@@ -13,9 +13,9 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
 	frugalstruct "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/frugalstruct/variants"
 	keep "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/keep/variants"
@@ -36,45 +36,45 @@ func messageOf(s *schema.Struct, f *schema.Field, n, times int) []byte {
 	for range times {
 		b = appendFieldOf(b, f, n)
 	}
-	return append(b, byte(binary.Stop))
+	return append(b, byte(tbinary.Stop))
 }
 
 func appendFieldOf(b []byte, f *schema.Field, n int) []byte {
-	return appendOf(appendHeader(b, f.Wire, f.ID), &f.Value, n, 0)
+	return appendOf(appendHeader(b, f.ThriftType, f.ID), &f.Value, n, 0)
 }
 
 // appendOf appends the value of the given number, with n elements if it is a container. Inner
 // containers have one element.
 func appendOf(b []byte, v *schema.Value, n, number int) []byte {
-	switch v.Wire {
-	case binary.String:
+	switch v.ThriftType {
+	case tbinary.String:
 		text := strconv.Itoa(number)
-		return append(wire.BigEndian.AppendUint32(b, uint32(len(text))), text...)
-	case binary.Struct:
+		return append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
+	case tbinary.Struct:
 		for i := range v.Fields.Fields {
 			if f := &v.Fields.Fields[i]; f.Requiredness == schema.Required {
 				b = appendFieldOf(b, f, 0)
 			}
 		}
-		return append(b, byte(binary.Stop))
-	case binary.List, binary.Set:
-		b = wire.BigEndian.AppendUint32(append(b, byte(v.Elem.Wire)), uint32(n))
+		return append(b, byte(tbinary.Stop))
+	case tbinary.List, tbinary.Set:
+		b = binary.BigEndian.AppendUint32(append(b, byte(v.Elem.ThriftType)), uint32(n))
 		for i := range n {
 			b = appendOf(b, v.Elem, 1, i)
 		}
 		return b
-	case binary.Map:
-		b = wire.BigEndian.AppendUint32(append(b, byte(v.Key.Wire), byte(v.Elem.Wire)), uint32(n))
+	case tbinary.Map:
+		b = binary.BigEndian.AppendUint32(append(b, byte(v.Key.ThriftType), byte(v.Elem.ThriftType)), uint32(n))
 		for i := range n {
 			b = appendOf(appendOf(b, v.Key, 1, i), v.Elem, 1, i)
 		}
 		return b
 	}
-	number8 := wire.BigEndian.AppendUint64(nil, uint64(number))
+	number8 := binary.BigEndian.AppendUint64(nil, uint64(number))
 	if v.Type.Kind() == reflect.Float64 {
-		number8 = wire.BigEndian.AppendUint64(nil, math.Float64bits(float64(number)))
+		number8 = binary.BigEndian.AppendUint64(nil, math.Float64bits(float64(number)))
 	}
-	return append(b, number8[8-v.Wire.FixedSize():]...)
+	return append(b, number8[8-v.ThriftType.FixedSize():]...)
 }
 
 // bytesFor returns how many bytes f allocates. The collector must not run.
@@ -95,7 +95,7 @@ func TestAllocatedIsCharged(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	const perMessage = 4 << 10
-	limits := binary.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	limits.MaxElementBytes = math.MaxInt
 	values := []func() thrift.FastCodec{
 		func() thrift.FastCodec { return frugalstruct.NewNode() },
@@ -154,8 +154,8 @@ func TestAllocatedIsCharged(t *testing.T) {
 var hopeless = map[string][]byte{
 	"cut off":             nil,
 	"a type that is none": {0x7e, 0, 1},
-	"trailing bytes":      {byte(binary.Stop), 1},
-	"too long a string":   {byte(binary.String), 0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff},
+	"trailing bytes":      {byte(tbinary.Stop), 1},
+	"too long a string":   {byte(tbinary.String), 0x7f, 0xfe, 0x7f, 0xff, 0xff, 0xff},
 }
 
 // TestRefusedMessagesTakeLittle checks that a refused message takes at most four times its bytes
@@ -182,7 +182,7 @@ func TestRefusedMessagesTakeLittle(t *testing.T) {
 						_, err := plan.Decode(message, v, &Options{CopyStrings: true, WholeFrame: true})
 						return err
 					})
-					if !errors.As(err, new(*binary.Error)) || took > 4*int64(len(message))+64<<10 {
+					if !errors.As(err, new(*tbinary.Error)) || took > 4*int64(len(message))+64<<10 {
 						t.Errorf("%v.%s, %d elements, %d times, %s: took %d bytes for %d: %v",
 							s.Type, s.Fields[i].Name, size.n, size.times, name, took, len(message), err)
 					}
@@ -205,13 +205,13 @@ func TestUnknownFieldsTakeLittle(t *testing.T) {
 		func() thrift.FastCodec { return keep.NewNode() },
 	} {
 		for _, n := range []int{1, 100, 100_000} {
-			message := append(bytes.Repeat([]byte{byte(binary.String), 0x7f, 0, 0, 0, 0, 3, 'a', 'b', 'c'}, n), byte(binary.Stop))
+			message := append(bytes.Repeat([]byte{byte(tbinary.String), 0x7f, 0, 0, 0, 0, 3, 'a', 'b', 'c'}, n), byte(tbinary.Stop))
 			v := newValue()
 			took, err := bytesFor(func() error { _, err := planOf(t, v).Decode(message, v, nil); return err })
 			if err != nil || took > 4*int64(len(message))+64<<10 {
 				t.Errorf("%T, %d fields: took %d bytes for %d: %v", v, n, took, len(message), err)
 			}
-			own, limits := newValue(), binary.DefaultLimits()
+			own, limits := newValue(), tbinary.DefaultLimits()
 			_, charged, _ := (*shape.Struct)(planOf(t, v).declared).Measure(message, &limits)
 			if took, err := bytesFor(func() error { _, err := own.FastRead(message); return err }); err != nil || took > charged*5/4+4<<10 {
 				t.Errorf("%T by own code, %d fields: took %d bytes for %d, charged %d: %v", v, n, took, len(message), charged, err)

@@ -19,7 +19,7 @@ func (c *compiler) fieldOf(d *schema.Field, n *node, initial reflect.Value) (f f
 	if f.value, err = c.valueOf(&d.Value, n); err != nil {
 		return f, err
 	}
-	f.kind, f.wire = f.value.kind, f.value.wire
+	f.kind, f.thriftType = f.value.kind, f.value.thriftType
 	if f.kind == kindStruct || f.boxed && (f.kind > kindString || d.Requiredness != schema.Optional) {
 		return f, fmt.Errorf("a field of type %v, boxed %v, and %s", d.Type, f.boxed, d.Requiredness)
 	}
@@ -30,7 +30,7 @@ func (c *compiler) fieldOf(d *schema.Field, n *node, initial reflect.Value) (f f
 	if f.boxed {
 		f.direct = 0
 	}
-	f.head = uint32(f.wire)<<24 | uint32(uint16(d.ID))<<8
+	f.head = uint32(f.thriftType)<<24 | uint32(uint16(d.ID))<<8
 	f.setPresence(d.Requiredness, initial)
 	if !initial.IsZero() {
 		n.Value.callsInit = n.Value.callsInit || f.boxed || f.kind > kindString
@@ -71,7 +71,7 @@ func (s *Struct) setFields(fields []field) error {
 		}
 	}
 	for s.leading < len(s.fields) && s.fields[s.leading].firstWritten() && s.fields[s.leading].presence == always {
-		s.prefix += 3 + s.fields[s.leading].wire.FixedSize()
+		s.prefix += 3 + s.fields[s.leading].thriftType.FixedSize()
 		s.leading++
 	}
 	return nil

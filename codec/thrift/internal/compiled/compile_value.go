@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // valueOf returns the plan for values in n that d declares.
 func (c *compiler) valueOf(d *schema.Value, n *node) (v *value, err error) {
-	v = &value{goType: d.Type, wire: d.Wire, enum: d.Enum, declared: d}
+	v = &value{goType: d.Type, thriftType: d.ThriftType, enum: d.Enum, declared: d}
 	switch d.Type.Kind() {
 	case reflect.Bool:
 		v.kind = kindBool
@@ -57,7 +57,7 @@ func (c *compiler) setParts(v *value, n *node) (err error) {
 	if v.elem, err = c.valueOf(d.Elem, n); err != nil {
 		return err
 	}
-	if v.wire != binary.Map {
+	if v.thriftType != tbinary.Map {
 		return nil
 	}
 	if v.key, err = c.valueOf(d.Key, n); err != nil {

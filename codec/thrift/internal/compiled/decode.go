@@ -1,18 +1,18 @@
 package compiled
 
 import (
-	wire "encoding/binary"
+	"encoding/binary"
 	"fmt"
 	"reflect"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // decoder is the state of one Decode.
 type decoder struct {
 	frame  []byte
 	root   *Struct // the plan of the struct at the start of the frame
-	limits *binary.Limits
+	limits *tbinary.Limits
 	depth  int   // how many more levels may be inside the current one
 	err    error // why a method returned failed
 
@@ -31,12 +31,12 @@ type decoder struct {
 const failed = -1
 
 //nolint:gochecknoglobals // a constant, never changed
-var defaultLimits = binary.DefaultLimits()
+var defaultLimits = tbinary.DefaultLimits()
 
 // Decode reads the struct at the start of frame into v, a pointer to a struct of the plan's type.
 // It returns the number of bytes read. Fields that are not in the message keep their values, so v
 // should come from the generated constructor, which sets the default values. After an error, which
-// is a *binary.Error, v holds the fields read by then.
+// is a *tbinary.Error, v holds the fields read by then.
 //
 // The frame belongs to the collector: unless the options say otherwise, v points into it.
 func (s *Struct) Decode(frame []byte, v any, o *Options) (n int, err error) {
@@ -80,24 +80,24 @@ func (d *decoder) start(s *Struct, frame []byte, o *Options) {
 // structAt reads the struct at offset pos of the frame into the struct at p.
 func (d *decoder) structAt(s *Struct, p slot, pos int) int { //nolint:cyclop // a call per field costs as much as reading it
 	if d.depth <= 0 {
-		return d.fail(binary.TooDeep, pos, "")
+		return d.fail(tbinary.TooDeep, pos, "")
 	}
 	d.depth--
 	frame := d.frame
 	var seen uint64
 	for {
 		if uint(pos) >= uint(len(frame)) {
-			return d.fail(binary.Truncated, pos, "")
+			return d.fail(tbinary.Truncated, pos, "")
 		}
-		t := binary.Type(frame[pos])
-		if t == binary.Stop {
+		t := tbinary.Type(frame[pos])
+		if t == tbinary.Stop {
 			break
 		}
 		if len(frame)-pos < 3+1 { // a header and the smallest value
 			return d.headerFailed(t, pos)
 		}
-		f := s.lookup(int16(wire.BigEndian.Uint16(frame[pos+1:])))
-		if f == nil || f.wire != t {
+		f := s.lookup(int16(binary.BigEndian.Uint16(frame[pos+1:])))
+		if f == nil || f.thriftType != t {
 			if pos = d.unknown(s, f, p, pos); pos < 0 {
 				return pos
 			}
@@ -109,15 +109,15 @@ func (d *decoder) structAt(s *Struct, p slot, pos int) int { //nolint:cyclop // 
 			pos = d.text(q, pos+3)
 		case kindInt64:
 			if len(frame)-pos < 3+8 {
-				return d.fail(binary.Truncated, pos+3, "")
+				return d.fail(tbinary.Truncated, pos+3, "")
 			}
-			*as[uint64](q) = wire.BigEndian.Uint64(frame[pos+3:])
+			*as[uint64](q) = binary.BigEndian.Uint64(frame[pos+3:])
 			pos += 3 + 8
 		case kindInt32:
 			if len(frame)-pos < 3+4 {
-				return d.fail(binary.Truncated, pos+3, "")
+				return d.fail(tbinary.Truncated, pos+3, "")
 			}
-			*as[uint32](q) = wire.BigEndian.Uint32(frame[pos+3:])
+			*as[uint32](q) = binary.BigEndian.Uint32(frame[pos+3:])
 			pos += 3 + 4
 		case kindBool:
 			*as[bool](q) = frame[pos+3] == 1
@@ -151,8 +151,8 @@ func (d *decoder) field(f *field, p slot, pos int) int {
 // unknown skips the field at pos, whose ID is unknown or whose type is not that of f. If its ID is
 // unknown and the struct keeps unknown fields, unknown keeps it.
 func (d *decoder) unknown(s *Struct, f *field, p slot, pos int) int {
-	t := binary.Type(d.frame[pos])
-	next, err := binary.SkipAt(d.frame, pos+3, t, d.depth, d.limits)
+	t := tbinary.Type(d.frame[pos])
+	next, err := tbinary.SkipAt(d.frame, pos+3, t, d.depth, d.limits)
 	if err != nil {
 		d.err = err
 		return failed
@@ -180,22 +180,22 @@ func (d *decoder) value(v *value, p slot, pos int) int { //nolint:cyclop // one 
 		}
 	case kindInt16:
 		if len(frame)-pos >= 2 {
-			*as[uint16](p) = wire.BigEndian.Uint16(frame[pos:])
+			*as[uint16](p) = binary.BigEndian.Uint16(frame[pos:])
 			return pos + 2
 		}
 	case kindInt32:
 		if len(frame)-pos >= 4 {
-			*as[uint32](p) = wire.BigEndian.Uint32(frame[pos:])
+			*as[uint32](p) = binary.BigEndian.Uint32(frame[pos:])
 			return pos + 4
 		}
 	case kindEnum:
 		if len(frame)-pos >= 4 {
-			*as[int64](p) = int64(int32(wire.BigEndian.Uint32(frame[pos:])))
+			*as[int64](p) = int64(int32(binary.BigEndian.Uint32(frame[pos:])))
 			return pos + 4
 		}
 	case kindInt64, kindDouble:
 		if len(frame)-pos >= 8 {
-			*as[uint64](p) = wire.BigEndian.Uint64(frame[pos:])
+			*as[uint64](p) = binary.BigEndian.Uint64(frame[pos:])
 			return pos + 8
 		}
 	case kindString:
@@ -219,7 +219,7 @@ func (d *decoder) value(v *value, p slot, pos int) int { //nolint:cyclop // one 
 	case kindMap:
 		return d.mapping(v, p, pos)
 	}
-	return d.fail(binary.Truncated, pos, "")
+	return d.fail(tbinary.Truncated, pos, "")
 }
 
 // boxed reads the value at pos into a new variable, and stores the variable's address at p.
@@ -238,9 +238,9 @@ func (d *decoder) boxed(f *field, p slot, pos int) int {
 // bytes returns the bytes of the binary at pos, and the offset after it.
 func (d *decoder) bytes(pos int) (b []byte, next int) {
 	if len(d.frame)-pos < 4 {
-		return nil, d.fail(binary.Truncated, pos, "")
+		return nil, d.fail(tbinary.Truncated, pos, "")
 	}
-	n := int(int32(wire.BigEndian.Uint32(d.frame[pos:])))
+	n := int(int32(binary.BigEndian.Uint32(d.frame[pos:])))
 	pos += 4
 	if uint(n) > uint(min(len(d.frame)-pos, d.maxString)) {
 		return nil, d.lengthFailed(pos - 4)
@@ -251,9 +251,9 @@ func (d *decoder) bytes(pos int) (b []byte, next int) {
 // text reads the string at pos into the string at p.
 func (d *decoder) text(p slot, pos int) int {
 	if len(d.frame)-pos < 4 {
-		return d.fail(binary.Truncated, pos, "")
+		return d.fail(tbinary.Truncated, pos, "")
 	}
-	n := int(int32(wire.BigEndian.Uint32(d.frame[pos:])))
+	n := int(int32(binary.BigEndian.Uint32(d.frame[pos:])))
 	pos += 4
 	if uint(n) > uint(min(len(d.frame)-pos, d.maxString)) {
 		return d.lengthFailed(pos - 4)

@@ -1,24 +1,24 @@
 package compiled
 
 import (
-	wire "encoding/binary"
+	"encoding/binary"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // list reads the list or set at pos into the slice at p.
 func (d *decoder) list(v *value, p slot, pos int) int {
 	if d.depth <= 0 {
-		return d.fail(binary.TooDeep, pos, "")
+		return d.fail(tbinary.TooDeep, pos, "")
 	}
-	t, n, first, err := binary.ListHeader(d.frame, pos, d.limits)
+	t, n, first, err := tbinary.ListHeader(d.frame, pos, d.limits)
 	if err != nil {
 		d.err = err
 		return failed
 	}
-	if n > 0 && t != v.elem.wire && !schema.SameLayout(t, v.elem.wire) {
-		return d.fail(binary.BadType, pos, "elements of type "+t.String()+", declared "+v.elem.wire.String())
+	if n > 0 && t != v.elem.thriftType && !schema.SameLayout(t, v.elem.thriftType) {
+		return d.fail(tbinary.BadType, pos, "elements of type "+t.String()+", declared "+v.elem.thriftType.String())
 	}
 	if !d.reserve(v, n, pos, first) {
 		return failed
@@ -33,7 +33,7 @@ func (d *decoder) list(v *value, p slot, pos int) int {
 // first. It reports whether that many may follow; if not it sets err.
 func (d *decoder) reserve(v *value, n, pos, first int) bool {
 	if n > 0 && n > (len(d.frame)-first)/v.declared.MinElement() {
-		d.fail(binary.TooLarge, pos, "more elements than the message has bytes for")
+		d.fail(tbinary.TooLarge, pos, "more elements than the message has bytes for")
 		return false
 	}
 	return d.take(v.declared.Memory(n), pos)
@@ -58,28 +58,28 @@ func (d *decoder) elements(v *value, p slot, n, pos int) int { //nolint:cyclop /
 	case kindInt16:
 		s := make([]uint16, n)
 		for i := range s {
-			s[i] = wire.BigEndian.Uint16(b[2*i:])
+			s[i] = binary.BigEndian.Uint16(b[2*i:])
 		}
 		*as[[]uint16](p) = s
 		return pos + 2*n
 	case kindInt32:
 		s := make([]uint32, n)
 		for i := range s {
-			s[i] = wire.BigEndian.Uint32(b[4*i:])
+			s[i] = binary.BigEndian.Uint32(b[4*i:])
 		}
 		*as[[]uint32](p) = s
 		return pos + 4*n
 	case kindEnum:
 		s := make([]int64, n)
 		for i := range s {
-			s[i] = int64(int32(wire.BigEndian.Uint32(b[4*i:])))
+			s[i] = int64(int32(binary.BigEndian.Uint32(b[4*i:])))
 		}
 		*as[[]int64](p) = s
 		return pos + 4*n
 	case kindInt64, kindDouble:
 		s := make([]uint64, n)
 		for i := range s {
-			s[i] = wire.BigEndian.Uint64(b[8*i:])
+			s[i] = binary.BigEndian.Uint64(b[8*i:])
 		}
 		*as[[]uint64](p) = s
 		return pos + 8*n

@@ -3,8 +3,8 @@ package compiled
 import (
 	"reflect"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // mapKind is the layout of a map's keys and elements, or more exactly the types that the map is
@@ -73,16 +73,16 @@ func mapKindOf(key, elem *value) mapKind {
 // mapping reads the map at pos into the map at p.
 func (d *decoder) mapping(v *value, p slot, pos int) int {
 	if d.depth <= 0 {
-		return d.fail(binary.TooDeep, pos, "")
+		return d.fail(tbinary.TooDeep, pos, "")
 	}
-	key, elem, n, first, err := binary.MapHeader(d.frame, pos, d.limits)
+	key, elem, n, first, err := tbinary.MapHeader(d.frame, pos, d.limits)
 	if err != nil {
 		d.err = err
 		return failed
 	}
-	if n > 0 && (!schema.SameLayout(key, v.key.wire) || !schema.SameLayout(elem, v.elem.wire)) {
-		return d.fail(binary.BadType, pos, "pairs of types "+key.String()+" and "+elem.String()+
-			", declared "+v.key.wire.String()+" and "+v.elem.wire.String())
+	if n > 0 && (!schema.SameLayout(key, v.key.thriftType) || !schema.SameLayout(elem, v.elem.thriftType)) {
+		return d.fail(tbinary.BadType, pos, "pairs of types "+key.String()+" and "+elem.String()+
+			", declared "+v.key.thriftType.String()+" and "+v.elem.thriftType.String())
 	}
 	if !d.reserve(v, n, pos, first) {
 		return failed

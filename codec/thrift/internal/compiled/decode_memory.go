@@ -3,8 +3,8 @@ package compiled
 import (
 	"strconv"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/shape"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Until a message is known to be well-formed to its end, its values may take uncheckedRatio times
@@ -29,7 +29,7 @@ func (d *decoder) take(size int64, pos int) bool {
 // may.
 func (d *decoder) takeSlow(size int64, pos int) bool {
 	if d.checked {
-		d.fail(binary.TooLarge, pos, "value of "+strconv.FormatInt(size, 10)+" bytes in memory, more than is left of what the message may take")
+		d.fail(tbinary.TooLarge, pos, "value of "+strconv.FormatInt(size, 10)+" bytes in memory, more than is left of what the message may take")
 		return false
 	}
 	d.checked = true
@@ -61,5 +61,5 @@ func (d *decoder) keep(kept *[]byte, pos, next int) {
 }
 
 func errTrailing(n, size int) error {
-	return binary.NewError(binary.TrailingBytes, n, strconv.Itoa(size-n)+" bytes")
+	return tbinary.NewError(tbinary.TrailingBytes, n, strconv.Itoa(size-n)+" bytes")
 }

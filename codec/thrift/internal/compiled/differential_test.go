@@ -13,7 +13,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
@@ -90,14 +90,14 @@ func compareRead(t testing.TB, newValue func() thrift.FastCodec, message []byte)
 	t.Helper()
 	got := newValue()
 	n, err := planOf(t, got).Decode(message, got, nil)
-	var broken *binary.Error
-	limits := binary.DefaultLimits()
+	var broken *tbinary.Error
+	limits := tbinary.DefaultLimits()
 	if err != nil {
 		if !errors.As(err, &broken) {
 			t.Fatalf("%T: error %v of type %T", got, err, err)
 		}
-		_, skipErr := binary.SkipStruct(message, limits.MaxDepth, &limits)
-		if broken.Kind == binary.BadType || skipErr != nil {
+		_, skipErr := tbinary.SkipStruct(message, limits.MaxDepth, &limits)
+		if broken.Kind == tbinary.BadType || skipErr != nil {
 			return // of a layout other than declared, or malformed
 		}
 	}

@@ -14,7 +14,7 @@
 //
 // # Where it differs
 //
-// Malformed messages are errors, each a *binary.Error: more nesting than Limits.MaxDepth, counts
+// Malformed messages are errors, each a *tbinary.Error: more nesting than Limits.MaxDepth, counts
 // and lengths that exceed the bytes left, type bytes that no value has, elements of a type with a
 // layout other than that of the declared type. Unknown fields of type uuid are skipped, not
 // refused. A union with none or several of its fields set is an error of Encode, not a panic.

@@ -1,14 +1,14 @@
 package compiled
 
 import (
-	wire "encoding/binary"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 const (
@@ -140,7 +140,7 @@ func (e *encoder) structAt(s *Struct, p slot, n int) int { //nolint:cyclop // a 
 		return n
 	}
 	if p == nil {
-		e.space[n] = byte(binary.Stop)
+		e.space[n] = byte(tbinary.Stop)
 		return n + 1
 	}
 	if s.union && !e.oneSet(s, p) {
@@ -173,7 +173,7 @@ func (e *encoder) structAt(s *Struct, p slot, n int) int { //nolint:cyclop // a 
 			if n = e.room(n, 4); n < 0 {
 				return n
 			}
-			wire.BigEndian.PutUint32(e.space[n:], f.head)
+			binary.BigEndian.PutUint32(e.space[n:], f.head)
 			n = e.value(f.value, q, n+3)
 		}
 		if n < 0 {
@@ -188,29 +188,29 @@ func (e *encoder) structAt(s *Struct, p slot, n int) int { //nolint:cyclop // a 
 	if n = e.room(n, 1); n < 0 {
 		return n
 	}
-	e.space[n] = byte(binary.Stop)
+	e.space[n] = byte(tbinary.Stop)
 	return n + 1
 }
 
 // fixed writes a field of a fixed size. The caller has made room.
 func (e *encoder) fixed(f *field, p slot, n int) int {
 	b := e.space[n:]
-	wire.BigEndian.PutUint32(b, f.head)
+	binary.BigEndian.PutUint32(b, f.head)
 	switch f.kind {
 	case kindBool, kindInt8:
 		b[3] = *as[uint8](p)
 		return n + 3 + 1
 	case kindInt16:
-		wire.BigEndian.PutUint16(b[3:], *as[uint16](p))
+		binary.BigEndian.PutUint16(b[3:], *as[uint16](p))
 		return n + 3 + 2
 	case kindInt32:
-		wire.BigEndian.PutUint32(b[3:], *as[uint32](p))
+		binary.BigEndian.PutUint32(b[3:], *as[uint32](p))
 		return n + 3 + 4
 	case kindEnum:
-		wire.BigEndian.PutUint32(b[3:], uint32(*as[uint64](p)))
+		binary.BigEndian.PutUint32(b[3:], uint32(*as[uint64](p)))
 		return n + 3 + 4
 	}
-	wire.BigEndian.PutUint64(b[3:], *as[uint64](p))
+	binary.BigEndian.PutUint64(b[3:], *as[uint64](p))
 	return n + 3 + 8
 }
 
@@ -239,16 +239,16 @@ func (e *encoder) value(v *value, p slot, n int) int {
 		b[0] = *as[uint8](p)
 		return n + 1
 	case kindInt16:
-		wire.BigEndian.PutUint16(b, *as[uint16](p))
+		binary.BigEndian.PutUint16(b, *as[uint16](p))
 		return n + 2
 	case kindInt32:
-		wire.BigEndian.PutUint32(b, *as[uint32](p))
+		binary.BigEndian.PutUint32(b, *as[uint32](p))
 		return n + 4
 	case kindEnum:
-		wire.BigEndian.PutUint32(b, uint32(*as[uint64](p)))
+		binary.BigEndian.PutUint32(b, uint32(*as[uint64](p)))
 		return n + 4
 	}
-	wire.BigEndian.PutUint64(b, *as[uint64](p))
+	binary.BigEndian.PutUint64(b, *as[uint64](p))
 	return n + 8
 }
 
@@ -258,15 +258,15 @@ func (e *encoder) bytes(head uint32, s string, n int) int {
 		if n = e.room(n, 3+4); n < 0 {
 			return n
 		}
-		wire.BigEndian.PutUint32(e.space[n:], head)
+		binary.BigEndian.PutUint32(e.space[n:], head)
 		return e.linked(s, n+3)
 	}
 	if n = e.room(n, 3+4+len(s)); n < 0 {
 		return n
 	}
 	b := e.space[n:]
-	wire.BigEndian.PutUint32(b, head)
-	wire.BigEndian.PutUint32(b[3:], uint32(len(s)))
+	binary.BigEndian.PutUint32(b, head)
+	binary.BigEndian.PutUint32(b[3:], uint32(len(s)))
 	return n + 3 + 4 + copy(b[3+4:], s)
 }
 
@@ -282,13 +282,13 @@ func (e *encoder) text(s string, n int) int {
 		return n
 	}
 	b := e.space[n:]
-	wire.BigEndian.PutUint32(b, uint32(len(s)))
+	binary.BigEndian.PutUint32(b, uint32(len(s)))
 	return n + 4 + copy(b[4:], s)
 }
 
 // linked writes a long string by reference. The caller has made room for its length.
 func (e *encoder) linked(s string, n int) int {
-	wire.BigEndian.PutUint32(e.space[n:], uint32(len(s)))
+	binary.BigEndian.PutUint32(e.space[n:], uint32(len(s)))
 	return e.link(s, n+4)
 }
 

@@ -1,7 +1,7 @@
 package compiled
 
 import (
-	wire "encoding/binary"
+	"encoding/binary"
 	"reflect"
 )
 
@@ -12,8 +12,8 @@ func (e *encoder) list(v *value, p slot, n int) int { //nolint:cyclop // one cas
 		return n
 	}
 	b := e.space[n:]
-	b[0] = byte(v.elem.wire)
-	wire.BigEndian.PutUint32(b[1:], uint32(count))
+	b[0] = byte(v.elem.thriftType)
+	binary.BigEndian.PutUint32(b[1:], uint32(count))
 	n += 5
 	switch v.elem.kind {
 	case kindBool, kindInt8:
@@ -21,25 +21,25 @@ func (e *encoder) list(v *value, p slot, n int) int { //nolint:cyclop // one cas
 	case kindInt16:
 		return numbers(e, *as[[]uint16](p), n, 2, func(b []byte, s []uint16) {
 			for i, x := range s {
-				wire.BigEndian.PutUint16(b[2*i:], x)
+				binary.BigEndian.PutUint16(b[2*i:], x)
 			}
 		})
 	case kindInt32:
 		return numbers(e, *as[[]uint32](p), n, 4, func(b []byte, s []uint32) {
 			for i, x := range s {
-				wire.BigEndian.PutUint32(b[4*i:], x)
+				binary.BigEndian.PutUint32(b[4*i:], x)
 			}
 		})
 	case kindEnum:
 		return numbers(e, *as[[]uint64](p), n, 4, func(b []byte, s []uint64) {
 			for i, x := range s {
-				wire.BigEndian.PutUint32(b[4*i:], uint32(x))
+				binary.BigEndian.PutUint32(b[4*i:], uint32(x))
 			}
 		})
 	case kindInt64, kindDouble:
 		return numbers(e, *as[[]uint64](p), n, 8, func(b []byte, s []uint64) {
 			for i, x := range s {
-				wire.BigEndian.PutUint64(b[8*i:], x)
+				binary.BigEndian.PutUint64(b[8*i:], x)
 			}
 		})
 	case kindObject:
@@ -162,8 +162,8 @@ func (e *encoder) mapHeader(v *value, count, n int) int {
 		return n
 	}
 	b := e.space[n:]
-	b[0], b[1] = byte(v.key.wire), byte(v.elem.wire)
-	wire.BigEndian.PutUint32(b[2:], uint32(count))
+	b[0], b[1] = byte(v.key.thriftType), byte(v.elem.thriftType)
+	binary.BigEndian.PutUint32(b[2:], uint32(count))
 	return n + 6
 }
 

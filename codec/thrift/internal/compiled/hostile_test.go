@@ -12,16 +12,16 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
 )
 
-// wireBytes builds a message from its arguments: bytes, int32s and []bytes as they are.
-func wireBytes(parts ...any) []byte {
+// concat builds a message from its arguments: bytes, int32s and []bytes as they are.
+func concat(parts ...any) []byte {
 	var b []byte
 	for _, part := range parts {
 		switch part := part.(type) {
-		case binary.Type:
+		case tbinary.Type:
 			b = append(b, byte(part))
 		case int: // an ID
 			b = append(b, byte(part>>8), byte(part))
@@ -44,60 +44,60 @@ var hostile = []struct {
 	name    string
 	v       thrift.FastCodec
 	message []byte
-	want    binary.Kind
+	want    tbinary.Kind
 }{
-	{"empty", &zoo.Leaf{}, nil, binary.Truncated},
-	{"half a header", &zoo.Leaf{}, []byte{8, 0}, binary.Truncated},
-	{"header alone", &zoo.Leaf{}, []byte{8, 0, 2}, binary.Truncated},
-	{"half a number", &zoo.Leaf{}, []byte{8, 0, 2, 0}, binary.Truncated},
-	{"half a long number", &zoo.Leaf{}, []byte{10, 0, 3, 0, 0}, binary.Truncated},
-	{"half a length", &zoo.Leaf{}, []byte{11, 0, 1, 0}, binary.Truncated},
-	{"no stop", &zoo.Leaf{}, wireBytes(binary.String, 1, int32(1), "a"), binary.Truncated},
-	{"string longer than the message", &zoo.Leaf{}, wireBytes(binary.String, 1, many), binary.TooLarge},
-	{"string of negative length", &zoo.Leaf{}, wireBytes(binary.String, 1, int32(-1)), binary.NegativeLength},
-	{"string of the most negative length", &zoo.Leaf{}, wireBytes(binary.String, 1, int32(math.MinInt32)), binary.NegativeLength},
-	{"binary longer than the message", &zoo.Scalars{}, wireBytes(binary.String, 8, many), binary.TooLarge},
-	{"binary of negative length", &zoo.Scalars{}, wireBytes(binary.String, 8, int32(-7)), binary.NegativeLength},
-	{"half a boxed number", &zoo.Scalars{}, wireBytes(binary.I64, 45, int32(1)), binary.Truncated},
-	{"half a double", &zoo.Scalars{}, wireBytes(binary.Double, 6, int32(1)), binary.Truncated},
-	{"half an enum", &zoo.Scalars{}, wireBytes(binary.I32, 9, []byte{1, 2}), binary.Truncated},
-	{"half an i16", &zoo.Scalars{}, wireBytes(binary.I16, 3, []byte{1}), binary.Truncated},
-	{"required fields missing", &zoo.Scalars{}, []byte{0}, binary.MissingRequired},
-	{"one required field missing", &zoo.Leaf{}, wireBytes(binary.I64, 3, int32(0), int32(0), binary.Stop), binary.MissingRequired},
-	{"required field of another type", &zoo.Leaf{}, wireBytes(binary.I32, 1, int32(0), binary.Stop), binary.MissingRequired},
-	{"structs without end", &zoo.Containers{}, wireBytes(binary.List, 10, binary.Struct, many), binary.TooLarge},
-	{"as many structs as bytes", &zoo.Containers{}, wireBytes(binary.List, 10, binary.Struct, int32(100), make([]byte, 100)), binary.TooLarge},
-	{"structs of which the first is none", &zoo.Node{}, wireBytes(binary.List, 3, binary.Struct, int32(1e6), bytes.Repeat([]byte{0xff}, 1e6)), binary.BadType},
-	{"lists of which the first is none", &zoo.Containers{}, wireBytes(binary.List, 11, binary.List, int32(2e5), bytes.Repeat([]byte{0xff}, 1e6)), binary.NegativeLength},
-	{"pairs of which the first is none", &zoo.Maps{}, wireBytes(binary.Map, 28, binary.I32, binary.Struct, int32(5e4), bytes.Repeat([]byte{0xff}, 1e6)), binary.BadType},
-	{"numbers without end", &zoo.Containers{}, wireBytes(binary.List, 5, binary.I64, many), binary.TooLarge},
-	{"more numbers than bytes", &zoo.Containers{}, wireBytes(binary.List, 5, binary.I64, int32(2), make([]byte, 15)), binary.TooLarge},
-	{"fewer than no numbers", &zoo.Containers{}, wireBytes(binary.List, 5, binary.I64, int32(-1)), binary.NegativeLength},
-	{"strings without end", &zoo.Containers{}, wireBytes(binary.List, 7, binary.String, many), binary.TooLarge},
-	{"strings that end early", &zoo.Containers{}, wireBytes(binary.List, 7, binary.String, int32(2), int32(0), int32(9)), binary.TooLarge},
-	{"lists of other elements", &zoo.Containers{}, wireBytes(binary.List, 5, binary.String, int32(1), int32(0), binary.Stop), binary.BadType},
-	{"lists of nothing", &zoo.Containers{}, wireBytes(binary.List, 5, binary.Stop, int32(1), binary.Stop), binary.BadType},
-	{"lists of what is below zero", &zoo.Containers{}, wireBytes(binary.List, 5, []byte{0x80}, int32(0), binary.Stop), binary.BadType},
-	{"empties without end", &zoo.Containers{}, wireBytes(binary.List, 15, binary.Struct, many, binary.Stop), binary.TooLarge},
-	{"pairs without end", &zoo.Maps{}, wireBytes(binary.Map, 1, binary.String, binary.String, many), binary.TooLarge},
-	{"fewer than no pairs", &zoo.Maps{}, wireBytes(binary.Map, 1, binary.String, binary.String, int32(-2)), binary.NegativeLength},
-	{"pairs of others", &zoo.Maps{}, wireBytes(binary.Map, 1, binary.I32, binary.String, int32(1), make([]byte, 20)), binary.BadType},
-	{"pairs with others", &zoo.Maps{}, wireBytes(binary.Map, 1, binary.String, binary.I32, int32(1), make([]byte, 20)), binary.BadType},
-	{"pairs of structs without end", &zoo.Maps{}, wireBytes(binary.Map, 70, binary.Struct, binary.Struct, many, make([]byte, 50)), binary.TooLarge},
-	{"half a map's header", &zoo.Maps{}, wireBytes(binary.Map, 1, binary.String), binary.Truncated},
-	{"half a list's header", &zoo.Containers{}, wireBytes(binary.List, 1, binary.Bool, 1), binary.Truncated},
-	{"unknown field without a type", &zoo.Leaf{}, wireBytes(binary.Type(5), 99, make([]byte, 9)), binary.BadType},
-	{"unknown field of a type below zero", &zoo.Leaf{}, wireBytes(binary.Type(0x80), 99, make([]byte, 9)), binary.BadType},
-	{"unknown map cut short", &zoo.Leaf{}, wireBytes(binary.Map, 99, binary.String, binary.I64, int32(1), int32(0), make([]byte, 3)), binary.TooLarge},
-	{"unknown list without end", &zoo.Leaf{}, wireBytes(binary.List, 99, binary.List, many), binary.TooLarge},
-	{"known structs too deep", &zoo.Node{}, bytes.Repeat([]byte{12, 0, 2}, 1_000_000), binary.TooDeep},
-	{"known lists too deep", &zoo.Node{}, bytes.Repeat(wireBytes(binary.List, 3, binary.Struct, int32(1)), 100_000), binary.TooDeep},
-	{"unknown structs too deep", &zoo.Node{}, bytes.Repeat([]byte{12, 0, 99}, 1_000_000), binary.TooDeep},
-	{"unknown lists too deep", &zoo.Node{}, append(wireBytes(binary.List, 99), bytes.Repeat(wireBytes(binary.List, int32(1)), 100_000)...), binary.TooDeep},
+	{"empty", &zoo.Leaf{}, nil, tbinary.Truncated},
+	{"half a header", &zoo.Leaf{}, []byte{8, 0}, tbinary.Truncated},
+	{"header alone", &zoo.Leaf{}, []byte{8, 0, 2}, tbinary.Truncated},
+	{"half a number", &zoo.Leaf{}, []byte{8, 0, 2, 0}, tbinary.Truncated},
+	{"half a long number", &zoo.Leaf{}, []byte{10, 0, 3, 0, 0}, tbinary.Truncated},
+	{"half a length", &zoo.Leaf{}, []byte{11, 0, 1, 0}, tbinary.Truncated},
+	{"no stop", &zoo.Leaf{}, concat(tbinary.String, 1, int32(1), "a"), tbinary.Truncated},
+	{"string longer than the message", &zoo.Leaf{}, concat(tbinary.String, 1, many), tbinary.TooLarge},
+	{"string of negative length", &zoo.Leaf{}, concat(tbinary.String, 1, int32(-1)), tbinary.NegativeLength},
+	{"string of the most negative length", &zoo.Leaf{}, concat(tbinary.String, 1, int32(math.MinInt32)), tbinary.NegativeLength},
+	{"binary longer than the message", &zoo.Scalars{}, concat(tbinary.String, 8, many), tbinary.TooLarge},
+	{"binary of negative length", &zoo.Scalars{}, concat(tbinary.String, 8, int32(-7)), tbinary.NegativeLength},
+	{"half a boxed number", &zoo.Scalars{}, concat(tbinary.I64, 45, int32(1)), tbinary.Truncated},
+	{"half a double", &zoo.Scalars{}, concat(tbinary.Double, 6, int32(1)), tbinary.Truncated},
+	{"half an enum", &zoo.Scalars{}, concat(tbinary.I32, 9, []byte{1, 2}), tbinary.Truncated},
+	{"half an i16", &zoo.Scalars{}, concat(tbinary.I16, 3, []byte{1}), tbinary.Truncated},
+	{"required fields missing", &zoo.Scalars{}, []byte{0}, tbinary.MissingRequired},
+	{"one required field missing", &zoo.Leaf{}, concat(tbinary.I64, 3, int32(0), int32(0), tbinary.Stop), tbinary.MissingRequired},
+	{"required field of another type", &zoo.Leaf{}, concat(tbinary.I32, 1, int32(0), tbinary.Stop), tbinary.MissingRequired},
+	{"structs without end", &zoo.Containers{}, concat(tbinary.List, 10, tbinary.Struct, many), tbinary.TooLarge},
+	{"as many structs as bytes", &zoo.Containers{}, concat(tbinary.List, 10, tbinary.Struct, int32(100), make([]byte, 100)), tbinary.TooLarge},
+	{"structs of which the first is none", &zoo.Node{}, concat(tbinary.List, 3, tbinary.Struct, int32(1e6), bytes.Repeat([]byte{0xff}, 1e6)), tbinary.BadType},
+	{"lists of which the first is none", &zoo.Containers{}, concat(tbinary.List, 11, tbinary.List, int32(2e5), bytes.Repeat([]byte{0xff}, 1e6)), tbinary.NegativeLength},
+	{"pairs of which the first is none", &zoo.Maps{}, concat(tbinary.Map, 28, tbinary.I32, tbinary.Struct, int32(5e4), bytes.Repeat([]byte{0xff}, 1e6)), tbinary.BadType},
+	{"numbers without end", &zoo.Containers{}, concat(tbinary.List, 5, tbinary.I64, many), tbinary.TooLarge},
+	{"more numbers than bytes", &zoo.Containers{}, concat(tbinary.List, 5, tbinary.I64, int32(2), make([]byte, 15)), tbinary.TooLarge},
+	{"fewer than no numbers", &zoo.Containers{}, concat(tbinary.List, 5, tbinary.I64, int32(-1)), tbinary.NegativeLength},
+	{"strings without end", &zoo.Containers{}, concat(tbinary.List, 7, tbinary.String, many), tbinary.TooLarge},
+	{"strings that end early", &zoo.Containers{}, concat(tbinary.List, 7, tbinary.String, int32(2), int32(0), int32(9)), tbinary.TooLarge},
+	{"lists of other elements", &zoo.Containers{}, concat(tbinary.List, 5, tbinary.String, int32(1), int32(0), tbinary.Stop), tbinary.BadType},
+	{"lists of nothing", &zoo.Containers{}, concat(tbinary.List, 5, tbinary.Stop, int32(1), tbinary.Stop), tbinary.BadType},
+	{"lists of what is below zero", &zoo.Containers{}, concat(tbinary.List, 5, []byte{0x80}, int32(0), tbinary.Stop), tbinary.BadType},
+	{"empties without end", &zoo.Containers{}, concat(tbinary.List, 15, tbinary.Struct, many, tbinary.Stop), tbinary.TooLarge},
+	{"pairs without end", &zoo.Maps{}, concat(tbinary.Map, 1, tbinary.String, tbinary.String, many), tbinary.TooLarge},
+	{"fewer than no pairs", &zoo.Maps{}, concat(tbinary.Map, 1, tbinary.String, tbinary.String, int32(-2)), tbinary.NegativeLength},
+	{"pairs of others", &zoo.Maps{}, concat(tbinary.Map, 1, tbinary.I32, tbinary.String, int32(1), make([]byte, 20)), tbinary.BadType},
+	{"pairs with others", &zoo.Maps{}, concat(tbinary.Map, 1, tbinary.String, tbinary.I32, int32(1), make([]byte, 20)), tbinary.BadType},
+	{"pairs of structs without end", &zoo.Maps{}, concat(tbinary.Map, 70, tbinary.Struct, tbinary.Struct, many, make([]byte, 50)), tbinary.TooLarge},
+	{"half a map's header", &zoo.Maps{}, concat(tbinary.Map, 1, tbinary.String), tbinary.Truncated},
+	{"half a list's header", &zoo.Containers{}, concat(tbinary.List, 1, tbinary.Bool, 1), tbinary.Truncated},
+	{"unknown field without a type", &zoo.Leaf{}, concat(tbinary.Type(5), 99, make([]byte, 9)), tbinary.BadType},
+	{"unknown field of a type below zero", &zoo.Leaf{}, concat(tbinary.Type(0x80), 99, make([]byte, 9)), tbinary.BadType},
+	{"unknown map cut short", &zoo.Leaf{}, concat(tbinary.Map, 99, tbinary.String, tbinary.I64, int32(1), int32(0), make([]byte, 3)), tbinary.TooLarge},
+	{"unknown list without end", &zoo.Leaf{}, concat(tbinary.List, 99, tbinary.List, many), tbinary.TooLarge},
+	{"known structs too deep", &zoo.Node{}, bytes.Repeat([]byte{12, 0, 2}, 1_000_000), tbinary.TooDeep},
+	{"known lists too deep", &zoo.Node{}, bytes.Repeat(concat(tbinary.List, 3, tbinary.Struct, int32(1)), 100_000), tbinary.TooDeep},
+	{"unknown structs too deep", &zoo.Node{}, bytes.Repeat([]byte{12, 0, 99}, 1_000_000), tbinary.TooDeep},
+	{"unknown lists too deep", &zoo.Node{}, append(concat(tbinary.List, 99), bytes.Repeat(concat(tbinary.List, int32(1)), 100_000)...), tbinary.TooDeep},
 }
 
 func TestHostileInput(t *testing.T) {
-	limits := binary.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for _, test := range hostile {
 		t.Run(test.name, func(t *testing.T) {
 			v := reflect.New(reflect.TypeOf(test.v).Elem()).Interface()
@@ -105,7 +105,7 @@ func TestHostileInput(t *testing.T) {
 			before := allocated()
 			n, err := s.Decode(test.message, v, &Options{Limits: &limits})
 			grown := allocated() - before
-			var broken *binary.Error
+			var broken *tbinary.Error
 			if !errors.As(err, &broken) || broken.Kind != test.want {
 				t.Errorf("got %d, %v, want %v", n, err, test.want)
 			}
@@ -135,25 +135,25 @@ func TestLimits(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		v    thrift.FastCodec
-		set  func(l *binary.Limits, n int)
+		set  func(l *tbinary.Limits, n int)
 		most int // the smallest limit that allows v
-		want binary.Kind
+		want tbinary.Kind
 	}{
 		// A struct in a list in a struct is three deep; the innermost node has a list and a map.
-		{"depth", node, func(l *binary.Limits, n int) { l.MaxDepth = n }, 5, binary.TooDeep},
-		{"string", &zoo.Leaf{Name: "12345678"}, func(l *binary.Limits, n int) { l.MaxString = n }, 8, binary.TooLarge},
-		{"list", &zoo.Texts{Texts: make([]string, 9)}, func(l *binary.Limits, n int) { l.MaxContainer = n }, 9, binary.TooLarge},
-		{"map", &zoo.Node{Named: map[string]*zoo.Node{"a": nil, "b": nil}}, func(l *binary.Limits, n int) { l.MaxContainer = n }, 2, binary.TooLarge},
+		{"depth", node, func(l *tbinary.Limits, n int) { l.MaxDepth = n }, 5, tbinary.TooDeep},
+		{"string", &zoo.Leaf{Name: "12345678"}, func(l *tbinary.Limits, n int) { l.MaxString = n }, 8, tbinary.TooLarge},
+		{"list", &zoo.Texts{Texts: make([]string, 9)}, func(l *tbinary.Limits, n int) { l.MaxContainer = n }, 9, tbinary.TooLarge},
+		{"map", &zoo.Node{Named: map[string]*zoo.Node{"a": nil, "b": nil}}, func(l *tbinary.Limits, n int) { l.MaxContainer = n }, 2, tbinary.TooLarge},
 	} {
 		message := thrift.FastMarshal(test.v)
 		for _, n := range []int{test.most, test.most - 1} {
-			limits := binary.DefaultLimits()
+			limits := tbinary.DefaultLimits()
 			test.set(&limits, n)
 			v := reflect.New(reflect.TypeOf(test.v).Elem()).Interface()
 			_, err := planOf(t, v).Decode(message, v, &Options{Limits: &limits})
 			if want := n == test.most; (err == nil) != want {
 				t.Errorf("%s, limit %d: got %v", test.name, n, err)
-			} else if !want && !errors.Is(err, &binary.Error{Kind: test.want}) {
+			} else if !want && !errors.Is(err, &tbinary.Error{Kind: test.want}) {
 				t.Errorf("%s, limit %d: got %v, want %v", test.name, n, err, test.want)
 			}
 		}
@@ -195,29 +195,29 @@ func TestGrowth(t *testing.T) {
 func TestElementTypes(t *testing.T) {
 	newContainers := func() thrift.FastCodec { return zoo.NewContainers() }
 	newMaps := func() thrift.FastCodec { return zoo.NewMaps() }
-	required := wireBytes(binary.List, 24, binary.Struct, int32(0), binary.Map, 25, binary.String, binary.String, int32(0), binary.Stop)
+	required := concat(tbinary.List, 24, tbinary.Struct, int32(0), tbinary.Map, 25, tbinary.String, tbinary.String, int32(0), tbinary.Stop)
 	eight := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, test := range []struct {
 		newValue func() thrift.FastCodec
 		message  []byte
 		ok       bool
 	}{
-		{newContainers, wireBytes(binary.List, 5, binary.Double, int32(1), eight, required), true},
-		{newContainers, wireBytes(binary.List, 6, binary.I64, int32(1), eight, required), true},
-		{newContainers, wireBytes(binary.List, 1, binary.Byte, int32(2), []byte{1, 2}, required), true},
-		{newContainers, wireBytes(binary.List, 12, binary.List, int32(1), binary.String, int32(0), required), true},
-		{newContainers, wireBytes(binary.List, 11, binary.Set, int32(1), binary.I32, int32(1), int32(7), required), true},
-		{newContainers, wireBytes(binary.List, 5, binary.Stop, int32(0), required), true},
-		{newContainers, wireBytes(binary.List, 10, binary.Map, int32(0), required), true},
-		{newMaps, wireBytes(binary.Map, 1, binary.Stop, binary.Stop, int32(0), binary.Stop), true},
-		{newMaps, wireBytes(binary.Map, 43, binary.Double, binary.I64, int32(1), eight, eight, binary.Stop), true},
-		{newContainers, wireBytes(binary.List, 5, binary.I32, int32(1), eight, required), false},
-		{newContainers, wireBytes(binary.List, 11, binary.Map, int32(1), eight, required), false},
-		{newMaps, wireBytes(binary.Map, 43, binary.I64, binary.String, int32(1), eight, int32(0), binary.Stop), false},
+		{newContainers, concat(tbinary.List, 5, tbinary.Double, int32(1), eight, required), true},
+		{newContainers, concat(tbinary.List, 6, tbinary.I64, int32(1), eight, required), true},
+		{newContainers, concat(tbinary.List, 1, tbinary.Byte, int32(2), []byte{1, 2}, required), true},
+		{newContainers, concat(tbinary.List, 12, tbinary.List, int32(1), tbinary.String, int32(0), required), true},
+		{newContainers, concat(tbinary.List, 11, tbinary.Set, int32(1), tbinary.I32, int32(1), int32(7), required), true},
+		{newContainers, concat(tbinary.List, 5, tbinary.Stop, int32(0), required), true},
+		{newContainers, concat(tbinary.List, 10, tbinary.Map, int32(0), required), true},
+		{newMaps, concat(tbinary.Map, 1, tbinary.Stop, tbinary.Stop, int32(0), tbinary.Stop), true},
+		{newMaps, concat(tbinary.Map, 43, tbinary.Double, tbinary.I64, int32(1), eight, eight, tbinary.Stop), true},
+		{newContainers, concat(tbinary.List, 5, tbinary.I32, int32(1), eight, required), false},
+		{newContainers, concat(tbinary.List, 11, tbinary.Map, int32(1), eight, required), false},
+		{newMaps, concat(tbinary.Map, 43, tbinary.I64, tbinary.String, int32(1), eight, int32(0), tbinary.Stop), false},
 	} {
 		v := test.newValue()
 		_, err := planOf(t, v).Decode(test.message, v, nil)
-		if test.ok && err != nil || !test.ok && !errors.Is(err, &binary.Error{Kind: binary.BadType}) {
+		if test.ok && err != nil || !test.ok && !errors.Is(err, &tbinary.Error{Kind: tbinary.BadType}) {
 			t.Errorf("%x: got %v", test.message, err)
 		}
 		compareRead(t, test.newValue, test.message)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
 	uniquesets "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/uniquesets/variants"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
@@ -94,18 +94,18 @@ func (o *outer) BLength() int {
 func (o *outer) FastWriteNocopy(b []byte, w thrift.NocopyWriter) int {
 	clear(b)
 	if o.Deaf != nil {
-		b[0], b[2] = byte(binary.Struct), 1
+		b[0], b[2] = byte(tbinary.Struct), 1
 		o.Deaf.FastWriteNocopy(b[3:], w)
 	}
 	return len(b)
 }
 
 func (o *outer) FastRead(b []byte) (int, error) {
-	if b[0] == byte(binary.Struct) && b[2] == 1 {
+	if b[0] == byte(tbinary.Struct) && b[2] == 1 {
 		o.Deaf = &deaf{}
 	}
-	limits := binary.DefaultLimits()
-	return binary.SkipStruct(b, 9, &limits)
+	limits := tbinary.DefaultLimits()
+	return tbinary.SkipStruct(b, 9, &limits)
 }
 
 // silent has a field that its own code does not write.

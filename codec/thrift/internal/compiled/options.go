@@ -1,6 +1,6 @@
 package compiled
 
-import "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+import "github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 
 // DefaultPinRatio is the ratio for a zero Options.PinRatio: a value that is kept keeps at most 256
 // times its size from the collector, or 4 KiB. Large values point into the frame, those of 4 KiB
@@ -10,9 +10,9 @@ const DefaultPinRatio = 256
 
 // Options are the choices of a caller of Decode. They are not changed, and may be shared.
 type Options struct {
-	// Limits bounds what the message may ask for; nil stands for binary.DefaultLimits. The caller
+	// Limits bounds what the message may ask for; nil stands for tbinary.DefaultLimits. The caller
 	// must check MaxFrame.
-	Limits *binary.Limits
+	Limits *tbinary.Limits
 
 	// CopyStrings says that no string or binary may point into the frame, so that the frame may be
 	// used again.

@@ -4,8 +4,8 @@ import (
 	"reflect"
 	"sync/atomic"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // kind is how a value is laid out in memory, and how that becomes bytes.
@@ -33,15 +33,15 @@ func (k kind) fixed() bool { return k <= kindEnum }
 
 // value is the plan for values of one type. It does not change once compiled.
 type value struct {
-	kind     kind
-	wire     binary.Type
-	enum     bool
-	mapKind  mapKind       // of kindMap: how the map is accessed
-	goType   reflect.Type  // in the struct, without the pointer of an optional scalar
-	key      *value        // of kindMap
-	elem     *value        // of kindMap and kindList
-	object   *Struct       // of kindStruct and kindObject
-	declared *schema.Value // what this plan is for
+	kind       kind
+	thriftType tbinary.Type
+	enum       bool
+	mapKind    mapKind       // of kindMap: how the map is accessed
+	goType     reflect.Type  // in the struct, without the pointer of an optional scalar
+	key        *value        // of kindMap
+	elem       *value        // of kindMap and kindList
+	object     *Struct       // of kindStruct and kindObject
+	declared   *schema.Value // what this plan is for
 }
 
 // presence says when a field is written.
@@ -56,19 +56,19 @@ const (
 
 // field is the plan for a field of a struct. It does not change once compiled.
 type field struct {
-	value    *value
-	offset   uintptr
-	head     uint32 // the header on the wire: type, ID and a byte that the value overwrites
-	id       int16
-	kind     kind // of value
-	wire     binary.Type
-	presence presence
-	direct   kind   // kind, kindInt64 for doubles, or 0 if the field is boxed
-	boxed    bool   // an optional scalar or string, held by pointer
-	required uint64 // the field's bit in Struct.required, 0 if it is not required
-	counts   bool   // the check of a union counts it when it is set
-	memory   int64  // bytes of a boxed value, or of a struct by pointer
-	name     string
+	value      *value
+	offset     uintptr
+	head       uint32 // the header on the wire: type, ID and a byte that the value overwrites
+	id         int16
+	kind       kind // of value
+	thriftType tbinary.Type
+	presence   presence
+	direct     kind   // kind, kindInt64 for doubles, or 0 if the field is boxed
+	boxed      bool   // an optional scalar or string, held by pointer
+	required   uint64 // the field's bit in Struct.required, 0 if it is not required
+	counts     bool   // the check of a union counts it when it is set
+	memory     int64  // bytes of a boxed value, or of a struct by pointer
+	name       string
 }
 
 // Struct is the plan for a struct type.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // bushy has many fields of its own type.
@@ -47,26 +47,26 @@ func (b *bushy) FastWriteNocopy(p []byte, _ thrift.NocopyWriter) int {
 func appendStructs(b []byte, p reflect.Value) []byte {
 	for i := 0; !p.IsNil() && i < p.Elem().NumField(); i++ {
 		if f := p.Elem().Field(i); !f.IsNil() {
-			b = appendStructs(appendHeader(b, binary.Struct, int16(i+1)), f)
+			b = appendStructs(appendHeader(b, tbinary.Struct, int16(i+1)), f)
 		}
 	}
-	return append(b, byte(binary.Stop))
+	return append(b, byte(tbinary.Stop))
 }
 
 // readStructs reads what appendStructs writes, at offset off of b.
 func readStructs(b []byte, off int, to reflect.Value) (int, error) {
-	limits := binary.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for {
-		t, id, next, err := binary.FieldHeader(b, off)
+		t, id, next, err := tbinary.FieldHeader(b, off)
 		switch {
-		case err != nil || t == binary.Stop:
+		case err != nil || t == tbinary.Stop:
 			return next, err
-		case t == binary.Struct && 0 < id && int(id) <= to.NumField():
+		case t == tbinary.Struct && 0 < id && int(id) <= to.NumField():
 			f := to.Field(int(id) - 1)
 			f.Set(reflect.New(f.Type().Elem()))
 			off, err = readStructs(b, next, f.Elem())
 		default:
-			off, err = binary.SkipAt(b, next, t, limits.MaxDepth, &limits)
+			off, err = tbinary.SkipAt(b, next, t, limits.MaxDepth, &limits)
 		}
 		if err != nil {
 			return off, err

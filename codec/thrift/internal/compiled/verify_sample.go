@@ -1,13 +1,13 @@
 package compiled
 
 import (
-	wire "encoding/binary"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"reflect"
 	"slices"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // maxTwice is how many nested containers get two elements; deeper ones get one.
@@ -159,7 +159,7 @@ func (v *verifier) smallestOf(s *Struct) *smallest {
 			m.message = v.appendField(m.message, f)
 		}
 	}
-	m.message = append(m.message, byte(binary.Stop))
+	m.message = append(m.message, byte(tbinary.Stop))
 	return m
 }
 
@@ -190,9 +190,9 @@ func (v *verifier) messages(s *Struct) (messages [][]byte, err error) {
 	var full, other []byte
 	for i := range s.fields {
 		full = v.appendField(full, &s.fields[i])
-		t := binary.Bool
-		if s.fields[i].wire == t {
-			t = binary.Byte
+		t := tbinary.Bool
+		if s.fields[i].thriftType == t {
+			t = tbinary.Byte
 		}
 		other = append(appendHeader(other, t, s.fields[i].id), 1)
 	}
@@ -201,20 +201,20 @@ func (v *verifier) messages(s *Struct) (messages [][]byte, err error) {
 		id--
 	}
 	full = slices.Clip(full)
-	stop := byte(binary.Stop)
+	stop := byte(tbinary.Stop)
 	return [][]byte{
 		{stop},
 		append(full, stop),
-		append(append(append(full, appendHeader(nil, binary.I16, id)...), 1, 2), append(other, stop)...),
+		append(append(append(full, appendHeader(nil, tbinary.I16, id)...), 1, 2), append(other, stop)...),
 	}, nil
 }
 
-func appendHeader(b []byte, t binary.Type, id int16) []byte {
-	return wire.BigEndian.AppendUint16(append(b, byte(t)), uint16(id))
+func appendHeader(b []byte, t tbinary.Type, id int16) []byte {
+	return binary.BigEndian.AppendUint16(append(b, byte(t)), uint16(id))
 }
 
 func (v *verifier) appendField(b []byte, f *field) []byte {
-	return v.appendValue(appendHeader(b, f.wire, f.id), f.value, 0)
+	return v.appendValue(appendHeader(b, f.thriftType, f.id), f.value, 0)
 }
 
 // appendValue appends a value as on the wire. The value is inside depth containers.
@@ -233,16 +233,16 @@ func (v *verifier) appendValue(b []byte, p *value, depth int) []byte {
 		v.structs++
 		return append(b, v.smallestOf(p.object).message...)
 	case kindList:
-		b = append(b, byte(p.elem.wire), 0, 0, 0, byte(n))
+		b = append(b, byte(p.elem.thriftType), 0, 0, 0, byte(n))
 		for range n {
 			b = v.appendValue(b, p.elem, depth+1)
 		}
 		return b
 	case kindMap:
-		b = append(b, byte(p.key.wire), byte(p.elem.wire), 0, 0, 0, 1)
+		b = append(b, byte(p.key.thriftType), byte(p.elem.thriftType), 0, 0, 0, 1)
 		return v.appendValue(v.appendValue(b, p.key, depth+1), p.elem, depth+1)
 	}
-	for range p.wire.FixedSize() {
+	for range p.thriftType.FixedSize() {
 		b = append(b, byte(v.seed))
 		v.seed++
 	}

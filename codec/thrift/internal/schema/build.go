@@ -7,7 +7,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
@@ -38,7 +38,7 @@ func (b *builder) build(t reflect.Type) {
 	b.types.Spread()
 	for _, n := range b.types.Order {
 		if n.Err == nil {
-			n.Value.setMinWire()
+			n.Value.setMinBytes()
 			n.Value.measure()
 		}
 	}
@@ -145,7 +145,7 @@ func (b *builder) valueOf(t reflect.Type, typ *tagType, n *node) (v *Value, err 
 		if t.Kind() != reflect.Struct || typ != nil && typ.isReserved() {
 			return nil, typ.mismatch(v.Type)
 		}
-		v.Wire = binary.Struct
+		v.ThriftType = tbinary.Struct
 		v.Fields, err = b.structOf(t, n)
 		return v, err
 	}
@@ -153,13 +153,13 @@ func (b *builder) valueOf(t reflect.Type, typ *tagType, n *node) (v *Value, err 
 		switch {
 		case t.Kind() != s.kind:
 		case typ == nil:
-			v.Wire = s.wire
+			v.ThriftType = s.thriftType
 			if t.Kind() == reflect.Int64 && t.PkgPath() != "" {
-				v.Other = binary.I32
+				v.Other = tbinary.I32
 			}
 			return v, nil
 		case typ.name == s.name, s.name == enumName && !typ.isReserved():
-			v.Wire, v.Enum = s.wire, s.name == enumName
+			v.ThriftType, v.Enum = s.thriftType, s.name == enumName
 			return v, nil
 		}
 	}
@@ -170,16 +170,16 @@ func (b *builder) setSlice(v *Value, typ *tagType, n *node) (err error) {
 	isBytes := v.Type.Elem().Kind() == reflect.Uint8
 	switch {
 	case isBytes && (typ == nil || typ.name == "binary"):
-		v.Wire = binary.String
+		v.ThriftType = tbinary.String
 		return nil
 	case isBytes:
 		return typ.mismatch(v.Type)
 	case typ == nil:
-		v.Wire, v.Other = binary.List, binary.Set
+		v.ThriftType, v.Other = tbinary.List, tbinary.Set
 	case typ.name == "list":
-		v.Wire = binary.List
+		v.ThriftType = tbinary.List
 	case typ.name == "set":
-		v.Wire = binary.Set
+		v.ThriftType = tbinary.Set
 	default:
 		return typ.mismatch(v.Type)
 	}
@@ -192,7 +192,7 @@ func (b *builder) setMap(v *Value, typ *tagType, n *node) (err error) {
 	if typ != nil && typ.name != "map" {
 		return typ.mismatch(v.Type)
 	}
-	v.Wire = binary.Map
+	v.ThriftType = tbinary.Map
 	key, elem := typ.parts()
 	if v.Key, err = b.valueOf(v.Type.Key(), key, n); err != nil {
 		return err
@@ -207,19 +207,19 @@ const enumName = "an enum's name"
 // scalars are the types without parts. If the tag has no type, the first entry that fits the Go
 // type holds.
 var scalars = [...]struct {
-	name string
-	kind reflect.Kind
-	wire binary.Type
+	name       string
+	kind       reflect.Kind
+	thriftType tbinary.Type
 }{
-	{"bool", reflect.Bool, binary.Bool},
-	{"byte", reflect.Int8, binary.Byte},
-	{"i8", reflect.Int8, binary.Byte},
-	{"i16", reflect.Int16, binary.I16},
-	{"i32", reflect.Int32, binary.I32},
-	{"i64", reflect.Int64, binary.I64},
-	{"double", reflect.Float64, binary.Double},
-	{"string", reflect.String, binary.String},
-	{"binary", reflect.String, binary.String}, // keys of maps
-	{enumName, reflect.Int64, binary.I32},
-	{enumName, reflect.Int32, binary.I32},
+	{"bool", reflect.Bool, tbinary.Bool},
+	{"byte", reflect.Int8, tbinary.Byte},
+	{"i8", reflect.Int8, tbinary.Byte},
+	{"i16", reflect.Int16, tbinary.I16},
+	{"i32", reflect.Int32, tbinary.I32},
+	{"i64", reflect.Int64, tbinary.I64},
+	{"double", reflect.Float64, tbinary.Double},
+	{"string", reflect.String, tbinary.String},
+	{"binary", reflect.String, tbinary.String}, // keys of maps
+	{enumName, reflect.Int64, tbinary.I32},
+	{enumName, reflect.Int32, tbinary.I32},
 }

@@ -16,7 +16,7 @@ const (
 
 // sizes is what the elements of a container take, in bytes.
 type sizes struct {
-	wire     int   // the smallest element on the wire; the smallest pair of a map
+	bytes    int   // the smallest element on the wire; the smallest pair of a map
 	slot     int64 // an element in the slice's array; a pair in the map's table
 	object   int64 // the structs that an element or a pair is or points to
 	defaults int64 // the default values of such structs
@@ -29,10 +29,10 @@ func (v *Value) setSizes() {
 		return
 	}
 	v.Elem.setSizes()
-	v.sizes = sizes{wire: v.Elem.MinWire(), slot: int64(v.Elem.Type.Size())}
+	v.sizes = sizes{bytes: v.Elem.MinBytes(), slot: int64(v.Elem.Type.Size())}
 	if v.Key != nil {
 		v.Key.setSizes()
-		v.sizes.wire += v.Key.MinWire()
+		v.sizes.bytes += v.Key.MinBytes()
 		v.sizes.slot = inline(v.Key.Type) + inline(v.Elem.Type)
 		v.sizes.slot += v.sizes.slot / groupSlots // a group's control word, and padding
 		v.sizes.scratch = Allocated(int64(v.Key.Type.Size())) + Allocated(int64(v.Elem.Type.Size()))

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 var errUntold = errors.New("tag does not tell a list from a set")
@@ -48,8 +48,8 @@ func (v *Value) settleParts() {
 		if part == nil {
 			continue
 		}
-		if part.Other == binary.I32 && part.Type.Implements(reflect.TypeFor[fmt.Stringer]()) {
-			part.Wire, part.Enum = binary.I32, true
+		if part.Other == tbinary.I32 && part.Type.Implements(reflect.TypeFor[fmt.Stringer]()) {
+			part.ThriftType, part.Enum = tbinary.I32, true
 		}
 		part.Other = 0 // lists and sets have the same layout
 		part.settleParts()
@@ -84,7 +84,7 @@ func (v *Value) sample(to reflect.Value) {
 	switch {
 	case to.Kind() == reflect.Int64:
 		to.SetInt(1)
-	case v.Wire == binary.Map:
+	case v.ThriftType == tbinary.Map:
 		key, elem := reflect.New(v.Key.Type).Elem(), reflect.New(v.Elem.Type).Elem()
 		v.Key.sample(key)
 		v.Elem.sample(elem)
@@ -98,19 +98,19 @@ func (v *Value) sample(to reflect.Value) {
 
 // learn takes the types of f from the struct at the start of b.
 func (s *Struct) learn(f *Field, b []byte) error {
-	limits := binary.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for off := 0; ; {
-		t, id, next, err := binary.FieldHeader(b, off)
+		t, id, next, err := tbinary.FieldHeader(b, off)
 		switch {
 		case err != nil:
 			return err
-		case t == binary.Stop:
+		case t == tbinary.Stop:
 			return errUntold
 		case id == f.ID:
 			_, err = f.learn(b, next, t, &limits)
 			return err
 		}
-		if off, err = binary.SkipAt(b, next, t, limits.MaxDepth, &limits); err != nil {
+		if off, err = tbinary.SkipAt(b, next, t, limits.MaxDepth, &limits); err != nil {
 			return err
 		}
 	}
@@ -118,22 +118,22 @@ func (s *Struct) learn(f *Field, b []byte) error {
 
 // learn takes the types of v from its sample at offset off of b, written as a value of type t. It
 // returns the offset after the sample.
-func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next int, err error) {
+func (v *Value) learn(b []byte, off int, t tbinary.Type, l *tbinary.Limits) (next int, err error) {
 	if v.Other != 0 {
 		v.learnType(t)
 	}
-	if t != v.Wire {
-		return off, fmt.Errorf("generated code writes %v, not %v", t, v.Wire)
+	if t != v.ThriftType {
+		return off, fmt.Errorf("generated code writes %v, not %v", t, v.ThriftType)
 	}
 	switch t {
-	case binary.List, binary.Set:
-		elem, n, first, err := binary.ListHeader(b, off, l)
+	case tbinary.List, tbinary.Set:
+		elem, n, first, err := tbinary.ListHeader(b, off, l)
 		if err != nil || n == 0 {
 			return first, err
 		}
 		return v.Elem.learn(b, first, elem, l)
-	case binary.Map:
-		key, elem, n, first, err := binary.MapHeader(b, off, l)
+	case tbinary.Map:
+		key, elem, n, first, err := tbinary.MapHeader(b, off, l)
 		if err != nil || n == 0 {
 			return first, err
 		}
@@ -142,13 +142,13 @@ func (v *Value) learn(b []byte, off int, t binary.Type, l *binary.Limits) (next 
 		}
 		return v.Elem.learn(b, first, elem, l)
 	}
-	return binary.SkipAt(b, off, t, l.MaxDepth, l)
+	return tbinary.SkipAt(b, off, t, l.MaxDepth, l)
 }
 
 // learnType makes t the type of v, if it can be.
-func (v *Value) learnType(t binary.Type) {
-	isList, isInteger := t == binary.List || t == binary.Set, t == binary.I32 || t == binary.I64
+func (v *Value) learnType(t tbinary.Type) {
+	isList, isInteger := t == tbinary.List || t == tbinary.Set, t == tbinary.I32 || t == tbinary.I64
 	if v.Elem != nil && isList || v.Elem == nil && isInteger {
-		v.Wire, v.Other, v.Enum = t, 0, t == binary.I32
+		v.ThriftType, v.Other, v.Enum = t, 0, t == tbinary.I32
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/typecache"
 )
 
@@ -19,9 +19,9 @@ type Struct struct {
 	KeepsUnknown  bool
 	UnknownOffset uintptr
 
-	// MinWire is how many bytes the smallest message of this type takes: its required fields, each
+	// MinBytes is how many bytes the smallest message of this type takes: its required fields, each
 	// with the smallest value of its type, and the stop byte.
-	MinWire int
+	MinBytes int
 	// Memory is how many bytes a new struct takes, with its default values.
 	Memory int64
 	// Required has a bit for each of the first RequiredBits required fields. NumRequired is the
@@ -52,13 +52,13 @@ type Field struct {
 
 // Value is the declaration of the values of a field, or of a container's elements or keys.
 type Value struct {
-	Type   reflect.Type // without the pointer of a boxed field
-	Wire   binary.Type
-	Other  binary.Type // a second possible type, if neither tag nor code decides; 0: none
-	Enum   bool        // four bytes on the wire, declared as an enum
-	Fields *Struct     // of a struct, held by value or by pointer
-	Key    *Value      // of a map
-	Elem   *Value      // of a list, set or map
+	Type       reflect.Type // without the pointer of a boxed field
+	ThriftType tbinary.Type
+	Other      tbinary.Type // a second possible type, if neither tag nor code decides; 0: none
+	Enum       bool         // four bytes on the wire, declared as an enum
+	Fields     *Struct      // of a struct, held by value or by pointer
+	Key        *Value       // of a map
+	Elem       *Value       // of a list, set or map
 
 	sizes sizes
 }
@@ -100,31 +100,33 @@ func (s *Struct) HasStructsInMaps() bool {
 
 // Accepts reports whether a field is read from a value of type t. Generated code skips other
 // values.
-func (v *Value) Accepts(t binary.Type) bool { return t == v.Wire || v.Other != 0 && t == v.Other }
+func (v *Value) Accepts(t tbinary.Type) bool {
+	return t == v.ThriftType || v.Other != 0 && t == v.Other
+}
 
-// MinWire returns how many bytes the smallest value takes on the wire.
-func (v *Value) MinWire() int {
+// MinBytes returns how many bytes the smallest value takes on the wire.
+func (v *Value) MinBytes() int {
 	switch {
 	case v.Fields != nil:
-		return v.Fields.MinWire
+		return v.Fields.MinBytes
 	case v.Other != 0:
-		return min(v.Wire.MinSize(), v.Other.MinSize())
+		return min(v.ThriftType.MinSize(), v.Other.MinSize())
 	}
-	return v.Wire.MinSize()
+	return v.ThriftType.MinSize()
 }
 
 // MinElement returns how many bytes the smallest element of a list or set takes on the wire, or the
 // smallest pair of a map.
-func (v *Value) MinElement() int { return v.sizes.wire }
+func (v *Value) MinElement() int { return v.sizes.bytes }
 
 // SameLayout reports whether values of the two types have the same parts. Generated code, which
 // does not look at the message's type, then reads one as the other.
-func SameLayout(a, b binary.Type) bool {
+func SameLayout(a, b tbinary.Type) bool {
 	if a == b {
 		return true
 	}
-	if a == binary.List || a == binary.Set {
-		return b == binary.List || b == binary.Set
+	if a == tbinary.List || a == tbinary.Set {
+		return b == tbinary.List || b == tbinary.Set
 	}
 	return a.FixedSize() > 0 && a.FixedSize() == b.FixedSize()
 }
@@ -173,17 +175,17 @@ func (s *Struct) addRequired(f *Field) {
 	}
 }
 
-// setMinWire sets MinWire. At this point the types of all fields are known, but the size of no
+// setMinBytes sets MinBytes. At this point the types of all fields are known, but the size of no
 // struct: each counts as its stop byte.
-func (s *Struct) setMinWire() {
-	s.MinWire = 1
+func (s *Struct) setMinBytes() {
+	s.MinBytes = 1
 	for i := range s.Fields {
 		if f := &s.Fields[i]; f.Requiredness == Required {
-			size := f.Wire.MinSize()
+			size := f.ThriftType.MinSize()
 			if f.Other != 0 {
 				size = min(size, f.Other.MinSize())
 			}
-			s.MinWire = min(s.MinWire+3+size, math.MaxInt32)
+			s.MinBytes = min(s.MinBytes+3+size, math.MaxInt32)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
 	keep "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/keep/variants"
@@ -90,27 +90,27 @@ func TestUntoldWithoutCode(t *testing.T) {
 		Moments map[level][]moment `thrift:"moments,5"`
 		Number  int64              `thrift:"number,6"`
 	}{})
-	for id, want := range map[int16][]binary.Type{
-		1: {binary.List, binary.Set}, 2: {binary.I32, binary.I64}, 3: {binary.I32, binary.I64},
-		4: {binary.List, binary.Set}, 5: {binary.Map}, 6: {binary.I64},
+	for id, want := range map[int16][]tbinary.Type{
+		1: {tbinary.List, tbinary.Set}, 2: {tbinary.I32, tbinary.I64}, 3: {tbinary.I32, tbinary.I64},
+		4: {tbinary.List, tbinary.Set}, 5: {tbinary.Map}, 6: {tbinary.I64},
 	} {
-		for wire := binary.Stop; wire <= binary.UUID; wire++ {
-			if got := s.Field(id).Accepts(wire); got != slices.Contains(want, wire) {
-				t.Errorf("field %d accepts %v: %v", id, wire, got)
+		for sent := tbinary.Stop; sent <= tbinary.UUID; sent++ {
+			if got := s.Field(id).Accepts(sent); got != slices.Contains(want, sent) {
+				t.Errorf("field %d accepts %v: %v", id, sent, got)
 			}
 		}
 	}
 	levels, moments := s.Field(4), s.Field(5)
 	for _, part := range []struct {
 		v    *Value
-		want binary.Type
-	}{{levels.Elem, binary.I32}, {moments.Key, binary.I32}, {moments.Elem, binary.List}, {moments.Elem.Elem, binary.I64}} {
-		if part.v.Wire != part.want || part.v.Accepts(part.v.Other) && part.v.Other != 0 {
-			t.Errorf("a part of type %v is a %v or a %v, want a %v alone", part.v.Type, part.v.Wire, part.v.Other, part.want)
+		want tbinary.Type
+	}{{levels.Elem, tbinary.I32}, {moments.Key, tbinary.I32}, {moments.Elem, tbinary.List}, {moments.Elem.Elem, tbinary.I64}} {
+		if part.v.ThriftType != part.want || part.v.Accepts(part.v.Other) && part.v.Other != 0 {
+			t.Errorf("a part of type %v is a %v or a %v, want a %v alone", part.v.Type, part.v.ThriftType, part.v.Other, part.want)
 		}
 	}
-	if want := 1 + 3 + 5 + 3 + 4; s.MinWire != want {
-		t.Errorf("the smallest message has %d bytes, want %d", s.MinWire, want)
+	if want := 1 + 3 + 5 + 3 + 4; s.MinBytes != want {
+		t.Errorf("the smallest message has %d bytes, want %d", s.MinBytes, want)
 	}
 }
 
@@ -122,13 +122,13 @@ type oldEnum struct {
 func (*oldEnum) BLength() int                 { return 3 + 4 + 1 }
 func (*oldEnum) FastRead([]byte) (int, error) { return 0, nil }
 func (*oldEnum) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
-	return copy(b, []byte{byte(binary.I32), 0, 1, 0, 0, 0, 1, 0})
+	return copy(b, []byte{byte(tbinary.I32), 0, 1, 0, 0, 0, 1, 0})
 }
 
 // TestSmallestMessageIsLearnt checks that a required field counts with the type that was learnt
 // from the struct's code.
 func TestSmallestMessageIsLearnt(t *testing.T) {
-	if got, want := mustOf(t, &oldEnum{}).MinWire, 3+4+1; got != want {
+	if got, want := mustOf(t, &oldEnum{}).MinBytes, 3+4+1; got != want {
 		t.Errorf("got %d bytes, want %d", got, want)
 	}
 }
@@ -174,9 +174,9 @@ func compareStructs(t *testing.T, a, b *Struct, seen map[*Struct]bool) {
 		return
 	}
 	seen[a] = true
-	if len(a.Fields) != len(b.Fields) || a.MinWire != b.MinWire || a.Required != b.Required || a.Memory != b.Memory {
+	if len(a.Fields) != len(b.Fields) || a.MinBytes != b.MinBytes || a.Required != b.Required || a.Memory != b.Memory {
 		t.Errorf("%v and %v differ: %d and %d fields, %d and %d bytes at least, required %b and %b, memory %d and %d",
-			a.Type, b.Type, len(a.Fields), len(b.Fields), a.MinWire, b.MinWire, a.Required, b.Required, a.Memory, b.Memory)
+			a.Type, b.Type, len(a.Fields), len(b.Fields), a.MinBytes, b.MinBytes, a.Required, b.Required, a.Memory, b.Memory)
 		return
 	}
 	for i := range a.Fields {
@@ -196,8 +196,8 @@ func compareValues(t *testing.T, name string, a, b *Value, seen map[*Struct]bool
 		}
 		return
 	}
-	if a.Wire != b.Wire || a.Enum != b.Enum || a.Memory(7) != b.Memory(7) || a.hasUntold() || b.hasUntold() {
-		t.Errorf("%s: %v and %v, enum %v and %v, memory %d and %d", name, a.Wire, b.Wire, a.Enum, b.Enum, a.Memory(7), b.Memory(7))
+	if a.ThriftType != b.ThriftType || a.Enum != b.Enum || a.Memory(7) != b.Memory(7) || a.hasUntold() || b.hasUntold() {
+		t.Errorf("%s: %v and %v, enum %v and %v, memory %d and %d", name, a.ThriftType, b.ThriftType, a.Enum, b.Enum, a.Memory(7), b.Memory(7))
 	}
 	compareValues(t, name+" key", a.Key, b.Key, seen)
 	compareValues(t, name+" element", a.Elem, b.Elem, seen)
@@ -301,8 +301,8 @@ func (*oldTypedefs) BLength() int                 { return 3 + 8 + 3 + 6 + 16 + 
 func (*oldTypedefs) FastRead([]byte) (int, error) { return 0, nil }
 func (*oldTypedefs) FastWriteNocopy(b []byte, _ thrift.NocopyWriter) int {
 	clear(b)
-	b[0], b[2] = byte(binary.I64), 1
-	b[11], b[13], b[14], b[15], b[19] = byte(binary.Map), 2, byte(binary.I64), byte(binary.I64), 1
+	b[0], b[2] = byte(tbinary.I64), 1
+	b[11], b[13], b[14], b[15], b[19] = byte(tbinary.Map), 2, byte(tbinary.I64), byte(tbinary.I64), 1
 	return len(b)
 }
 

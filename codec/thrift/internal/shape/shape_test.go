@@ -10,8 +10,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 )
@@ -37,7 +37,7 @@ func TestValidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	b := thrift.FastMarshal(everything())
 	if n, err := s.Validate(append(b, 9), &l); n != len(b) || err != nil {
 		t.Errorf("got %d, %v, want %d", n, err, len(b))
@@ -52,7 +52,7 @@ func TestValidate(t *testing.T) {
 		t.Errorf("within its depth: %v", err)
 	}
 	l.MaxDepth = 4
-	if _, err := s.Validate(b, &l); !errors.Is(err, &binary.Error{Kind: binary.TooDeep}) {
+	if _, err := s.Validate(b, &l); !errors.Is(err, &tbinary.Error{Kind: tbinary.TooDeep}) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -64,31 +64,31 @@ func TestMismatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	for _, tc := range []struct {
 		name string
 		b    string
-		want binary.Kind // zero: none
+		want tbinary.Kind // zero: none
 	}{
-		{"words of bytes", "\x0f\x00\x0b\x03\x00\x00\x00\x041234\x00", binary.BadType},
+		{"words of bytes", "\x0f\x00\x0b\x03\x00\x00\x00\x041234\x00", tbinary.BadType},
 		{"no words of bytes", "\x0f\x00\x0b\x03\x00\x00\x00\x00\x00", 0},
-		{"palette with keys of bytes", "\x0d\x00\x0c\x03\x0f\x00\x00\x00\x01\x01\x0b\x00\x00\x00\x00\x00", binary.BadType},
-		{"palette of strings", "\x0d\x00\x0c\x08\x0b\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00", binary.BadType},
+		{"palette with keys of bytes", "\x0d\x00\x0c\x03\x0f\x00\x00\x00\x01\x01\x0b\x00\x00\x00\x00\x00", tbinary.BadType},
+		{"palette of strings", "\x0d\x00\x0c\x08\x0b\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00", tbinary.BadType},
 		{"flags as bytes, laid out alike", "\x0f\x00\x1a\x03\x00\x00\x00\x02\x01\x00\x00", 0},
 		{"cube of sets, laid out alike", "\x0f\x00\x13\x0e\x00\x00\x00\x01\x0e\x00\x00\x00\x01\x06\x00\x00\x00\x01\x00\x07\x00", 0},
-		{"cube of bytes", "\x0f\x00\x13\x0e\x00\x00\x00\x01\x0e\x00\x00\x00\x01\x03\x00\x00\x00\x01\x07\x00", binary.BadType},
+		{"cube of bytes", "\x0f\x00\x13\x0e\x00\x00\x00\x01\x0e\x00\x00\x00\x01\x03\x00\x00\x00\x01\x07\x00", tbinary.BadType},
 		{"list as text", "\x0f\x00\x07\x03\x00\x00\x00\x01\x07\x00", 0},
-		{"unknown list of what does not exist", "\x0f\x00\x63\x05\x00\x00\x00\x01\x07\x00", binary.BadType},
+		{"unknown list of what does not exist", "\x0f\x00\x63\x05\x00\x00\x00\x01\x07\x00", tbinary.BadType},
 	} {
 		_, err := s.Validate([]byte(tc.b), &l)
-		if tc.want == 0 && err != nil || tc.want != 0 && !errors.Is(err, &binary.Error{Kind: tc.want}) && !isKind(err, tc.want) {
+		if tc.want == 0 && err != nil || tc.want != 0 && !errors.Is(err, &tbinary.Error{Kind: tc.want}) && !isKind(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", tc.name, err, tc.want)
 		}
 	}
 }
 
-func isKind(err error, k binary.Kind) bool {
-	var e *binary.Error
+func isKind(err error, k tbinary.Kind) bool {
+	var e *tbinary.Error
 	return errors.As(err, &e) && e.Kind == k
 }
 
@@ -102,7 +102,7 @@ func TestMemory(t *testing.T) {
 	pointer, point := int(unsafe.Sizeof((*types.Point)(nil))), int(unsafe.Sizeof(types.Point{}))
 	one := "\x08\x00\x01\x00\x00\x00\x00\x08\x00\x02\x00\x00\x00\x00\x00"             // x and y are required
 	b := []byte("\x0e\x00\x17\x0c\x00\x00\x04\x00" + strings.Repeat(one, n) + "\x00") // points is a set
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	_, memory, err := s.Measure(b, &l)
 	if want := int64(n * (pointer + point)); err != nil || memory < want || memory > want*5/4 {
 		t.Errorf("%d elements take %d bytes, want about %d: %v", n, memory, want, err)
@@ -112,7 +112,7 @@ func TestMemory(t *testing.T) {
 		t.Errorf("as much as allowed: %v", err)
 	}
 	l.MaxElementBytes--
-	if _, err := s.Validate(b, &l); !isKind(err, binary.TooLarge) {
+	if _, err := s.Validate(b, &l); !isKind(err, tbinary.TooLarge) {
 		t.Errorf("a byte more: got %v", err)
 	}
 }
@@ -124,9 +124,9 @@ func TestRequired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	for _, b := range []string{"\x00", "\x08\x00\x01\x00\x00\x00\x00\x00", "\x08\x00\x01\x00\x00\x00\x00\x06\x00\x02\x00\x00\x00"} {
-		if _, err := s.Validate([]byte(b), &l); !isKind(err, binary.MissingRequired) {
+		if _, err := s.Validate([]byte(b), &l); !isKind(err, tbinary.MissingRequired) {
 			t.Errorf("%x: got %v", b, err)
 		}
 	}
@@ -156,7 +156,7 @@ func manyRequired(n, depth int) reflect.Type {
 func manyBools(n, missing int) (b []byte) {
 	for i := range n {
 		if i != missing {
-			b = append(b, byte(binary.Bool), byte(i>>8), byte(i), 1)
+			b = append(b, byte(tbinary.Bool), byte(i>>8), byte(i), 1)
 		}
 	}
 	return b
@@ -170,18 +170,18 @@ func TestManyRequired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	for missing := -1; missing < n; missing++ {
 		for _, missingInside := range []bool{true, false} {
 			outer, inner := -1, missing
 			if !missingInside {
 				outer, inner = missing, -1
 			}
-			b := []byte{byte(binary.Struct), 0, n} // before the fields of the outer struct
+			b := []byte{byte(tbinary.Struct), 0, n} // before the fields of the outer struct
 			b = append(append(b, manyBools(n, inner)...), 0)
 			b = append(append(b, manyBools(n, outer)...), 0)
 			end, err := s.Validate(b, &l)
-			if missing < 0 && (end != len(b) || err != nil) || missing >= 0 && !isKind(err, binary.MissingRequired) {
+			if missing < 0 && (end != len(b) || err != nil) || missing >= 0 && !isKind(err, tbinary.MissingRequired) {
 				t.Errorf("without field %d, inside %v: got %d, %v", missing, missingInside, end, err)
 			}
 		}
@@ -199,12 +199,12 @@ func TestManyRequiredInDepths(t *testing.T) {
 	var b []byte
 	for i := range depth {
 		if i > 0 {
-			b = append(b, byte(binary.Struct), 0, n)
+			b = append(b, byte(tbinary.Struct), 0, n)
 		}
 		b = append(b, manyBools(n, -1)...)
 	}
 	b = append(b, make([]byte, depth)...)
-	l := binary.DefaultLimits()
+	l := tbinary.DefaultLimits()
 	w := walk{b: b, limits: &l, memory: int64(l.MaxElementBytes)}
 	if end, err := w.structure((*schema.Struct)(s), 0, l.MaxDepth); end != len(b) || err != nil {
 		t.Fatalf("got %d, %v", end, err)
@@ -220,15 +220,15 @@ func TestThriftTags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
-	for b, want := range map[string]binary.Kind{
-		"\x0f\x00\x03\x02\x00\x00\x00\x041234\x00":                             binary.BadType, // children of bools
-		"\x0f\x00\x06\x0a\x00\x00\x00\x0112345678\x00":                         binary.BadType, // colours of eight bytes
+	l := tbinary.DefaultLimits()
+	for b, want := range map[string]tbinary.Kind{
+		"\x0f\x00\x03\x02\x00\x00\x00\x041234\x00":                             tbinary.BadType, // children of bools
+		"\x0f\x00\x06\x0a\x00\x00\x00\x0112345678\x00":                         tbinary.BadType, // colours of eight bytes
 		"\x0f\x00\x06\x08\x00\x00\x00\x011234\x00":                             0,
-		"\x0d\x00\x05\x08\x0c\x00\x00\x00\x011234\x0a\x00\x0412345678\x00\x00": binary.MissingRequired, // a leaf without its name
-		"\x0e\x00\x0d\x0b\x00\x00\x00\x01\x00\x00\x00\x00\x00":                 0,                      // a set
-		"\x0f\x00\x0d\x0c\x00\x00\x00\x01\x00\x00":                             0,                      // a list in its place is skipped
-		"\x0f\x00\x03\x0c\x00\x00\x00\x02\x0f\x00\x03\x0c\xff\xff\xff\xff":     binary.NegativeLength,
+		"\x0d\x00\x05\x08\x0c\x00\x00\x00\x011234\x0a\x00\x0412345678\x00\x00": tbinary.MissingRequired, // a leaf without its name
+		"\x0e\x00\x0d\x0b\x00\x00\x00\x01\x00\x00\x00\x00\x00":                 0,                       // a set
+		"\x0f\x00\x0d\x0c\x00\x00\x00\x01\x00\x00":                             0,                       // a list in its place is skipped
+		"\x0f\x00\x03\x0c\x00\x00\x00\x02\x0f\x00\x03\x0c\xff\xff\xff\xff":     tbinary.NegativeLength,
 	} {
 		_, err := s.Validate([]byte(b), &l)
 		if want == 0 && err != nil || want != 0 && !isKind(err, want) {
@@ -250,11 +250,11 @@ func TestTypesWithoutCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := binary.DefaultLimits()
-	for b, want := range map[string]binary.Kind{
+	l := tbinary.DefaultLimits()
+	for b, want := range map[string]tbinary.Kind{
 		"\x0f\x00\x01\x0c\x00\x00\x00\x01\x0b\x00\x01\x00\x00\x00\x01a\x00\x00": 0,
-		"\x0f\x00\x01\x0c\x7f\xff\xff\xff\x00":                                  binary.TooLarge,
-		"\x0f\x00\x01\x02\x00\x00\x00\x04\x00\x00\x00\x00\x00":                  binary.BadType,
+		"\x0f\x00\x01\x0c\x7f\xff\xff\xff\x00":                                  tbinary.TooLarge,
+		"\x0f\x00\x01\x02\x00\x00\x00\x04\x00\x00\x00\x00\x00":                  tbinary.BadType,
 	} {
 		_, err := s.Validate([]byte(b), &l)
 		if want == 0 && err != nil || want != 0 && !isKind(err, want) {

@@ -3,21 +3,21 @@ package shape
 import (
 	"strconv"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/binary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/schema"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // Validate checks the struct at the start of b against the declaration and the limits, and returns
 // how many bytes it takes. Like generated code, it skips fields that are not declared or have a
 // type other than declared.
-func (s *Struct) Validate(b []byte, l *binary.Limits) (n int, err error) {
+func (s *Struct) Validate(b []byte, l *tbinary.Limits) (n int, err error) {
 	n, _, err = s.Measure(b, l)
 	return n, err
 }
 
 // Measure is Validate, and also returns how much of Limits.MaxElementBytes the reading of the
 // struct takes.
-func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err error) {
+func (s *Struct) Measure(b []byte, l *tbinary.Limits) (n int, memory int64, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes)}
 	n, err = w.structure((*schema.Struct)(s), 0, l.MaxDepth)
 	return n, int64(l.MaxElementBytes) - w.memory, err
@@ -25,7 +25,7 @@ func (s *Struct) Measure(b []byte, l *binary.Limits) (n int, memory int64, err e
 
 // ValidateForPlan is Validate for a reader that keeps unknown fields in as much memory as strings
 // take, which is not counted. Generated code needs more: it appends them one by one.
-func (s *Struct) ValidateForPlan(b []byte, l *binary.Limits) (n int, err error) {
+func (s *Struct) ValidateForPlan(b []byte, l *tbinary.Limits) (n int, err error) {
 	w := walk{b: b, limits: l, memory: int64(l.MaxElementBytes), forPlan: true}
 	return w.structure((*schema.Struct)(s), 0, l.MaxDepth)
 }
@@ -37,7 +37,7 @@ const appended = 6
 // walk is the state of one Validate.
 type walk struct {
 	b      []byte
-	limits *binary.Limits
+	limits *tbinary.Limits
 	memory int64 // bytes that values may still take
 
 	forPlan bool // see ValidateForPlan
@@ -52,7 +52,7 @@ const wordBits = 64 // of walk.more
 
 func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
 	var seen uint64
 	more := len(w.more)
@@ -61,11 +61,11 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 	}
 	for {
 		w.headers++
-		t, id, next, err := binary.FieldHeader(w.b, off)
+		t, id, next, err := tbinary.FieldHeader(w.b, off)
 		if err != nil {
 			return off, err
 		}
-		if t == binary.Stop {
+		if t == tbinary.Stop {
 			if seen != s.Required || s.NumRequired > schema.RequiredBits {
 				err = required(s, seen, w.more[more:], off)
 			}
@@ -89,8 +89,8 @@ func (w *walk) structure(s *schema.Struct, off, depth int) (int, error) {
 
 // unknown walks over the field at off, whose value of type t is at first. The field's ID is
 // unknown, or its type is not that of f.
-func (w *walk) unknown(s *schema.Struct, f *schema.Field, t binary.Type, off, first, depth int) (int, error) {
-	next, err := binary.SkipAt(w.b, first, t, depth, w.limits)
+func (w *walk) unknown(s *schema.Struct, f *schema.Field, t tbinary.Type, off, first, depth int) (int, error) {
+	next, err := tbinary.SkipAt(w.b, first, t, depth, w.limits)
 	if err == nil && f == nil && s.KeepsUnknown && !w.forPlan {
 		err = w.reserve(off, int64(appended*(next-off)))
 	}
@@ -98,39 +98,39 @@ func (w *walk) unknown(s *schema.Struct, f *schema.Field, t binary.Type, off, fi
 }
 
 // field walks over the value of f, which is of type t.
-func (w *walk) field(f *schema.Field, t binary.Type, off, depth int) (int, error) {
+func (w *walk) field(f *schema.Field, t tbinary.Type, off, depth int) (int, error) {
 	if size := f.Memory(); size > 0 {
 		if err := w.reserve(off, size); err != nil {
 			return off, err
 		}
 	}
 	if t.FixedSize() > 0 {
-		return binary.SkipAt(w.b, off, t, depth, w.limits)
+		return tbinary.SkipAt(w.b, off, t, depth, w.limits)
 	}
 	return w.value(&f.Value, off, depth)
 }
 
 func (w *walk) value(v *schema.Value, off, depth int) (int, error) {
-	switch v.Wire {
-	case binary.Struct:
+	switch v.ThriftType {
+	case tbinary.Struct:
 		return w.structure(v.Fields, off, depth)
-	case binary.List, binary.Set:
+	case tbinary.List, tbinary.Set:
 		return w.list(v, off, depth)
-	case binary.Map:
+	case tbinary.Map:
 		return w.pairs(v, off, depth)
 	}
-	return binary.SkipAt(w.b, off, v.Wire, depth, w.limits)
+	return tbinary.SkipAt(w.b, off, v.ThriftType, depth, w.limits)
 }
 
 func (w *walk) list(v *schema.Value, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
-	elem, n, next, err := binary.ListHeader(w.b, off, w.limits)
+	elem, n, next, err := tbinary.ListHeader(w.b, off, w.limits)
 	if err != nil || n == 0 {
 		return next, err
 	}
-	if !schema.SameLayout(elem, v.Elem.Wire) {
+	if !schema.SameLayout(elem, v.Elem.ThriftType) {
 		return off, mismatch(off, elem, v.Elem)
 	}
 	if err := w.elements(v, n, off, next); err != nil {
@@ -149,17 +149,17 @@ func (w *walk) list(v *schema.Value, off, depth int) (int, error) {
 
 func (w *walk) pairs(v *schema.Value, off, depth int) (int, error) {
 	if depth <= 0 {
-		return off, binary.NewError(binary.TooDeep, off, "")
+		return off, tbinary.NewError(tbinary.TooDeep, off, "")
 	}
-	key, elem, n, next, err := binary.MapHeader(w.b, off, w.limits)
+	key, elem, n, next, err := tbinary.MapHeader(w.b, off, w.limits)
 	if err != nil {
 		return next, err
 	}
 	switch {
 	case n == 0:
-	case !schema.SameLayout(key, v.Key.Wire):
+	case !schema.SameLayout(key, v.Key.ThriftType):
 		return off, mismatch(off, key, v.Key)
-	case !schema.SameLayout(elem, v.Elem.Wire):
+	case !schema.SameLayout(elem, v.Elem.ThriftType):
 		return off, mismatch(off, elem, v.Elem)
 	}
 	if err := w.elements(v, n, off, next); err != nil {
@@ -183,7 +183,7 @@ func (w *walk) pairs(v *schema.Value, off, depth int) (int, error) {
 // first.
 func (w *walk) elements(v *schema.Value, n, off, first int) error {
 	if n > 0 && n > (len(w.b)-first)/v.MinElement() {
-		return binary.NewError(binary.TooLarge, off, "more elements than the message has bytes for")
+		return tbinary.NewError(tbinary.TooLarge, off, "more elements than the message has bytes for")
 	}
 	return w.reserve(off, v.Memory(n))
 }
@@ -191,7 +191,7 @@ func (w *walk) elements(v *schema.Value, n, off, first int) error {
 // reserve accounts for a value of size bytes.
 func (w *walk) reserve(off int, size int64) error {
 	if w.memory -= size; w.memory < 0 {
-		return binary.NewError(binary.TooLarge, off, "value of "+strconv.FormatInt(size, 10)+
+		return tbinary.NewError(tbinary.TooLarge, off, "value of "+strconv.FormatInt(size, 10)+
 			" bytes in memory, more than is left of what the message may take")
 	}
 	return nil
@@ -213,9 +213,9 @@ func required(s *schema.Struct, seen uint64, more []uint64, off int) error {
 }
 
 func missing(s *schema.Struct, f *schema.Field, off int) error {
-	return binary.NewError(binary.MissingRequired, off, s.Type.String()+"."+f.Name+", field "+strconv.Itoa(int(f.ID)))
+	return tbinary.NewError(tbinary.MissingRequired, off, s.Type.String()+"."+f.Name+", field "+strconv.Itoa(int(f.ID)))
 }
 
-func mismatch(off int, got binary.Type, want *schema.Value) error {
-	return binary.NewError(binary.BadType, off, "element of type "+got.String()+", want "+want.Wire.String())
+func mismatch(off int, got tbinary.Type, want *schema.Value) error {
+	return tbinary.NewError(tbinary.BadType, off, "element of type "+got.String()+", want "+want.ThriftType.String())
 }

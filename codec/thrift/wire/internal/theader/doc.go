@@ -14,5 +14,5 @@
 // requires.
 //
 // The package keeps nothing: functions may be called by any number of goroutines. Errors are of
-// type *binary.Error.
+// type *tbinary.Error.
 package theader

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strconv"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 const (
@@ -71,20 +71,20 @@ func IsFrame(b []byte) bool {
 func ParseFixed(b []byte, maxFrame int) (h Header, variable, message int, err error) {
 	frame := int(int32(binary.BigEndian.Uint32(b)))
 	if frame < 0 {
-		return h, 0, 0, wire.NewError(wire.NegativeLength, 0, strconv.Itoa(frame))
+		return h, 0, 0, tbinary.NewError(tbinary.NegativeLength, 0, strconv.Itoa(frame))
 	}
 	if frame > maxFrame {
 		return h, 0, 0, tooLarge(0, frame, maxFrame)
 	}
 	if got := binary.BigEndian.Uint16(b[4:]); got != magic {
-		return h, 0, 0, wire.NewError(wire.BadHeader, 4, fmt.Sprintf("magic %#04x", got))
+		return h, 0, 0, tbinary.NewError(tbinary.BadHeader, 4, fmt.Sprintf("magic %#04x", got))
 	}
 	h.Flags = binary.BigEndian.Uint16(b[6:])
 	h.Sequence = binary.BigEndian.Uint32(b[8:])
 	variable = wordBytes * int(binary.BigEndian.Uint16(b[12:]))
 	message = frame - (FixedBytes - LengthBytes) - variable
 	if message < 0 {
-		return h, 0, 0, wire.NewError(wire.Truncated, 12, fmt.Sprintf("header of %d bytes in a frame of %d", variable, frame))
+		return h, 0, 0, tbinary.NewError(tbinary.Truncated, 12, fmt.Sprintf("header of %d bytes in a frame of %d", variable, frame))
 	}
 	return h, variable, message, nil
 }
@@ -96,7 +96,7 @@ func (h *Header) Parse(b []byte) error {
 	case uint32(Binary), uint32(Compact):
 		h.Protocol = Protocol(p)
 	default:
-		r.fail(wire.BadHeader, fmt.Sprintf("protocol %d", p))
+		r.fail(tbinary.BadHeader, fmt.Sprintf("protocol %d", p))
 	}
 	h.parseTransforms(&r)
 	h.parseInfo(&r)
@@ -111,9 +111,9 @@ func (h *Header) parseTransforms(r *reader) {
 		case id == transformZlib && !h.Zlib:
 			h.Zlib = true
 		case id == transformZlib:
-			r.fail(wire.BadHeader, "compressed twice")
+			r.fail(tbinary.BadHeader, "compressed twice")
 		default:
-			r.fail(wire.BadHeader, fmt.Sprintf("transform %d", id))
+			r.fail(tbinary.BadHeader, fmt.Sprintf("transform %d", id))
 		}
 	}
 }
@@ -195,9 +195,9 @@ type reader struct {
 	err error
 }
 
-func (r *reader) fail(kind wire.Kind, detail string) {
+func (r *reader) fail(kind tbinary.Kind, detail string) {
 	if r.err == nil {
-		r.err = wire.NewError(kind, FixedBytes+r.at, detail)
+		r.err = tbinary.NewError(kind, FixedBytes+r.at, detail)
 	}
 }
 
@@ -208,10 +208,10 @@ func (r *reader) varint() uint32 {
 	v, n := binary.Uvarint(r.b[r.at:])
 	switch {
 	case n == 0:
-		r.fail(wire.Truncated, "")
+		r.fail(tbinary.Truncated, "")
 		return 0
 	case n < 0 || v > math.MaxUint32:
-		r.fail(wire.BadValue, "integer of too many bits")
+		r.fail(tbinary.BadValue, "integer of too many bits")
 		return 0
 	}
 	r.at += n
@@ -243,5 +243,5 @@ func (r *reader) text() string {
 }
 
 func tooLarge(offset, size, limit int) error {
-	return wire.NewError(wire.TooLarge, offset, fmt.Sprintf("%d, at most %d", size, limit))
+	return tbinary.NewError(tbinary.TooLarge, offset, fmt.Sprintf("%d, at most %d", size, limit))
 }

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
-const maxFrame = wire.DefaultMaxFrame
+const maxFrame = tbinary.DefaultMaxFrame
 
 // golden returns the messages that Apache's library wrote, by name and form.
 func golden(t testing.TB) map[string]map[string][]byte {
@@ -48,11 +48,11 @@ func parse(frame []byte) (h Header, message []byte, err error) {
 		return h, nil, err
 	}
 	if len(frame) < FixedBytes+variable {
-		return h, nil, wire.NewError(wire.Truncated, len(frame), "")
+		return h, nil, tbinary.NewError(tbinary.Truncated, len(frame), "")
 	}
 	message = frame[FixedBytes+variable:]
 	if len(message) != size {
-		return h, nil, wire.NewError(wire.Truncated, len(frame), "")
+		return h, nil, tbinary.NewError(tbinary.Truncated, len(frame), "")
 	}
 	return h, message, h.Parse(frame[FixedBytes : FixedBytes+variable])
 }
@@ -96,9 +96,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func kindOf(t testing.TB, err error) wire.Kind {
+func kindOf(t testing.TB, err error) tbinary.Kind {
 	t.Helper()
-	var e *wire.Error
+	var e *tbinary.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, a %T, want a *binary.Error", err, err)
 	}
@@ -114,30 +114,30 @@ func TestHostile(t *testing.T) {
 	}
 	for what, tc := range map[string]struct {
 		b    string
-		want wire.Kind
+		want tbinary.Kind
 	}{
-		"frame too large":          {"\x3f\xff\xff\xff" + fixed[4:] + "\x00\x00\x00\x00", wire.TooLarge},
-		"negative frame":           {"\xff\xff\xff\xff" + fixed[4:] + "\x00\x00\x00\x00", wire.NegativeLength},
-		"frame below the header":   {"\x00\x00\x00\x0d" + fixed[4:] + "\x00\x00\x00\x00", wire.Truncated},
-		"frame of nothing":         {"\x00\x00\x00\x00" + fixed[4:] + "\x00\x00\x00\x00", wire.Truncated},
-		"magic":                    {"\x00\x00\x00\x0e\x0f\xfe" + fixed[6:] + "\x00\x00\x00\x00", wire.BadHeader},
-		"no variable part":         {"\x00\x00\x00\x0a" + fixed[4:13] + "\x00", wire.Truncated},
-		"protocol 1":               {words(1, "\x01\x00"), wire.BadHeader},
-		"protocol of 33 bits":      {words(2, "\x80\x80\x80\x80\x10\x00"), wire.BadValue},
-		"protocol of 11 bytes":     {words(3, "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"), wire.BadValue},
-		"protocol without end":     {words(1, "\x80\x80\x80\x80"), wire.Truncated},
-		"HMAC":                     {words(1, "\x00\x01\x02"), wire.BadHeader},
-		"snappy":                   {words(1, "\x00\x01\x03"), wire.BadHeader},
-		"zlib twice":               {words(1, "\x00\x02\x01\x01"), wire.BadHeader},
-		"2^32-1 transforms":        {words(2, "\x00\xff\xff\xff\xff\x0f"), wire.TooLarge},
-		"nine transforms":          {words(3, "\x00\x09"), wire.TooLarge},
-		"transforms after the end": {words(1, "\x00\x03\x00"), wire.TooLarge},
-		"2^32-1 keys":              {words(2, "\x00\x00\x01\xff\xff\xff\xff\x0f"), wire.TooLarge},
-		"keys after the end":       {words(2, "\x00\x00\x01\x03\x00\x00"), wire.TooLarge},
-		"key after the end":        {words(2, "\x00\x00\x01\x01\x04ab"), wire.TooLarge},
-		"key of 4 GiB":             {words(3, "\x00\x00\x01\x01\xff\xff\xff\xff\x0f"), wire.TooLarge},
-		"value after the end":      {words(2, "\x00\x00\x01\x01\x01a\x02b"), wire.TooLarge},
-		"no value":                 {words(2, "\x00\x00\x01\x01\x03abc"), wire.Truncated},
+		"frame too large":          {"\x3f\xff\xff\xff" + fixed[4:] + "\x00\x00\x00\x00", tbinary.TooLarge},
+		"negative frame":           {"\xff\xff\xff\xff" + fixed[4:] + "\x00\x00\x00\x00", tbinary.NegativeLength},
+		"frame below the header":   {"\x00\x00\x00\x0d" + fixed[4:] + "\x00\x00\x00\x00", tbinary.Truncated},
+		"frame of nothing":         {"\x00\x00\x00\x00" + fixed[4:] + "\x00\x00\x00\x00", tbinary.Truncated},
+		"magic":                    {"\x00\x00\x00\x0e\x0f\xfe" + fixed[6:] + "\x00\x00\x00\x00", tbinary.BadHeader},
+		"no variable part":         {"\x00\x00\x00\x0a" + fixed[4:13] + "\x00", tbinary.Truncated},
+		"protocol 1":               {words(1, "\x01\x00"), tbinary.BadHeader},
+		"protocol of 33 bits":      {words(2, "\x80\x80\x80\x80\x10\x00"), tbinary.BadValue},
+		"protocol of 11 bytes":     {words(3, "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"), tbinary.BadValue},
+		"protocol without end":     {words(1, "\x80\x80\x80\x80"), tbinary.Truncated},
+		"HMAC":                     {words(1, "\x00\x01\x02"), tbinary.BadHeader},
+		"snappy":                   {words(1, "\x00\x01\x03"), tbinary.BadHeader},
+		"zlib twice":               {words(1, "\x00\x02\x01\x01"), tbinary.BadHeader},
+		"2^32-1 transforms":        {words(2, "\x00\xff\xff\xff\xff\x0f"), tbinary.TooLarge},
+		"nine transforms":          {words(3, "\x00\x09"), tbinary.TooLarge},
+		"transforms after the end": {words(1, "\x00\x03\x00"), tbinary.TooLarge},
+		"2^32-1 keys":              {words(2, "\x00\x00\x01\xff\xff\xff\xff\x0f"), tbinary.TooLarge},
+		"keys after the end":       {words(2, "\x00\x00\x01\x03\x00\x00"), tbinary.TooLarge},
+		"key after the end":        {words(2, "\x00\x00\x01\x01\x04ab"), tbinary.TooLarge},
+		"key of 4 GiB":             {words(3, "\x00\x00\x01\x01\xff\xff\xff\xff\x0f"), tbinary.TooLarge},
+		"value after the end":      {words(2, "\x00\x00\x01\x01\x01a\x02b"), tbinary.TooLarge},
+		"no value":                 {words(2, "\x00\x00\x01\x01\x03abc"), tbinary.Truncated},
 	} {
 		_, _, err := parse([]byte(tc.b))
 		if err == nil || kindOf(t, err) != tc.want {
@@ -151,7 +151,7 @@ func TestTooManyKeys(t *testing.T) {
 	for i := range maxInfo {
 		h.Info[string(rune('a'+i))] = ""
 	}
-	check := func(want wire.Kind) {
+	check := func(want tbinary.Kind) {
 		b, err := h.Append(nil, 0, maxFrame)
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestTooManyKeys(t *testing.T) {
 	}
 	check(0)
 	h.Info["one more"] = ""
-	check(wire.TooLarge)
+	check(tbinary.TooLarge)
 }
 
 // TestTooManyKeysInBlocks uses as many keys as allowed in one block, and one more in another.
@@ -181,7 +181,7 @@ func TestTooManyKeysInBlocks(t *testing.T) {
 	b = bytes.TrimRight(b[FixedBytes:], "\x00")
 	b = append(b, 0, infoKeyValue, 1, 1, 'A', 0) // the last value's trimmed length, and a block
 	var got Header
-	if err := got.Parse(b); err == nil || kindOf(t, err) != wire.TooLarge {
+	if err := got.Parse(b); err == nil || kindOf(t, err) != tbinary.TooLarge {
 		t.Errorf("got %d keys, %v", len(got.Info), err)
 	}
 }
@@ -202,11 +202,11 @@ func TestSkips(t *testing.T) {
 
 func TestAppendRefuses(t *testing.T) {
 	h := Header{Info: map[string]string{"k": strings.Repeat("v", 1<<18)}}
-	if _, err := h.Append(nil, 0, maxFrame); kindOf(t, err) != wire.TooLarge {
+	if _, err := h.Append(nil, 0, maxFrame); kindOf(t, err) != tbinary.TooLarge {
 		t.Errorf("a long value: got %v", err)
 	}
 	h.Info = nil
-	if _, err := h.Append(nil, 1000, 1013); kindOf(t, err) != wire.TooLarge {
+	if _, err := h.Append(nil, 1000, 1013); kindOf(t, err) != tbinary.TooLarge {
 		t.Errorf("a long message: got %v", err)
 	}
 	if b, err := h.Append(nil, 1000, 1014); err != nil || len(b) != 18 {

@@ -7,7 +7,7 @@ import (
 	"io"
 	"sync"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // inflateStep is how much room is made at a time for inflated bytes while dst is small.
@@ -57,7 +57,7 @@ func Inflate(dst, b []byte, limit int) ([]byte, error) {
 		return dst, tooLarge(-1, len(dst)-start, limit)
 	}
 	if rest := z.in.Len(); rest > 0 {
-		return dst, wire.NewError(wire.TrailingBytes, -1, fmt.Sprintf("%d after the compressed message", rest))
+		return dst, tbinary.NewError(tbinary.TrailingBytes, -1, fmt.Sprintf("%d after the compressed message", rest))
 	}
 	return dst, nil
 }
@@ -72,11 +72,11 @@ func (z *inflater) reset(b []byte) (err error) {
 }
 
 func badZlib(err error) error {
-	kind := wire.BadValue
+	kind := tbinary.BadValue
 	if err == io.ErrUnexpectedEOF || err == io.EOF { //nolint:errorlint // as zlib returns it
-		kind = wire.Truncated
+		kind = tbinary.Truncated
 	}
-	return &wire.Error{Kind: kind, Offset: -1, Detail: "zlib", Err: err}
+	return &tbinary.Error{Kind: kind, Offset: -1, Detail: "zlib", Err: err}
 }
 
 // Deflate appends the compressed form of b to dst, and returns the longer slice.

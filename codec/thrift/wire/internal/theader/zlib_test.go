@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 func TestZlibRoundTrip(t *testing.T) {
@@ -32,7 +32,7 @@ func TestBomb(t *testing.T) {
 	packed := Deflate(nil, make([]byte, 4<<20))
 	const limit = 1 << 18
 	got, err := Inflate(nil, packed, limit)
-	if err == nil || kindOf(t, err) != wire.TooLarge {
+	if err == nil || kindOf(t, err) != tbinary.TooLarge {
 		t.Fatalf("got %v", err)
 	}
 	if len(got) > limit+1 || cap(got) > 3*limit {
@@ -43,11 +43,11 @@ func TestBomb(t *testing.T) {
 func TestInflateRefuses(t *testing.T) {
 	good := Deflate(nil, []byte("a message, a message, a message"))
 	for n := range good {
-		if _, err := Inflate(nil, good[:n], 1000); err == nil || kindOf(t, err) != wire.Truncated {
+		if _, err := Inflate(nil, good[:n], 1000); err == nil || kindOf(t, err) != tbinary.Truncated {
 			t.Errorf("the first %d bytes: got %v", n, err)
 		}
 	}
-	if _, err := Inflate(nil, append(bytes.Clone(good), 0), 1000); kindOf(t, err) != wire.TrailingBytes {
+	if _, err := Inflate(nil, append(bytes.Clone(good), 0), 1000); kindOf(t, err) != tbinary.TrailingBytes {
 		t.Errorf("bytes behind: got %v", err)
 	}
 	for i := range good {
@@ -59,7 +59,7 @@ func TestInflateRefuses(t *testing.T) {
 			kindOf(t, err)
 		}
 	}
-	if _, err := Inflate(nil, good, 30); kindOf(t, err) != wire.TooLarge {
+	if _, err := Inflate(nil, good, 30); kindOf(t, err) != tbinary.TooLarge {
 		t.Errorf("one byte too many: got %v", err)
 	}
 	if got, err := Inflate(nil, good, 31); err != nil || len(got) != 31 {

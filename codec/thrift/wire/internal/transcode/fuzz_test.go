@@ -1,16 +1,16 @@
-package compact
+package transcode
 
 import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // fuzzLimits has a frame that the fuzzer can fill.
-func fuzzLimits() wire.Limits {
-	l := wire.DefaultLimits()
+func fuzzLimits() tbinary.Limits {
+	l := tbinary.DefaultLimits()
 	l.MaxFrame = 4 << 10
 	return l
 }
@@ -38,11 +38,11 @@ func FuzzExpand(f *testing.F) {
 			}
 			return
 		}
-		_, off, err := wire.MessageHeader(message)
+		_, off, err := tbinary.MessageHeader(message)
 		if err != nil {
 			t.Fatalf("header of %x: %v", message, err)
 		}
-		if n, err := wire.SkipStruct(message[off:], limits.MaxDepth, &limits); err != nil || off+n != len(message) {
+		if n, err := tbinary.SkipStruct(message[off:], limits.MaxDepth, &limits); err != nil || off+n != len(message) {
 			t.Fatalf("body of %x: %d of %d bytes, %v", message, n, len(message)-off, err)
 		}
 		shrunk, err := Shrink(nil, message, &limits)
@@ -76,14 +76,14 @@ func FuzzShrink(f *testing.F) {
 			kindOf(t, err)
 			return
 		}
-		m, off, err := wire.MessageHeader(b)
+		m, off, err := tbinary.MessageHeader(b)
 		if err != nil {
 			t.Fatalf("header of %x: %v", b, err)
 		}
 		if len(m.Name) > maxNameBytes {
 			return
 		}
-		if n, err := wire.SkipStruct(b[off:], limits.MaxDepth, &limits); err != nil || off+n != len(b) {
+		if n, err := tbinary.SkipStruct(b[off:], limits.MaxDepth, &limits); err != nil || off+n != len(b) {
 			t.Fatalf("body of %x: %d of %d bytes, %v", b, n, len(b)-off, err)
 		}
 		message, rest, err := expand(t, shrunk, &limits, 1<<20)

@@ -1,4 +1,4 @@
-package binary
+package tbinary
 
 // Skip returns how many bytes the value of type t at the start of b takes. At most depth structs
 // and containers may be inside one another.

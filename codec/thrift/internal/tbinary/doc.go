@@ -1,4 +1,4 @@
-// Package binary has the wire format of Thrift's binary protocol: its type bytes, headers and
+// Package tbinary has the wire format of Thrift's binary protocol: its type bytes, headers and
 // sizes, the errors of messages that break it, and a walk over a value. No value can make the walk
 // read outside the message, recurse without bound, or believe a count that exceeds the bytes.
 //
@@ -6,4 +6,4 @@
 // any number of goroutines. Slices that they return are parts of the slice that they were given.
 //
 // Their errors are always of type *Error.
-package binary
+package tbinary

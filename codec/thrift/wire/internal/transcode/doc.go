@@ -1,13 +1,13 @@
-// Package compact turns messages of Thrift's compact protocol into the binary protocol and back.
+// Package transcode turns messages of Thrift's compact protocol into the binary protocol and back.
 //
-//	var x compact.Expander
+//	var x transcode.Expander
 //	x.Reset(&limits, left)
 //	for !x.Done() {
 //		n, err := x.Expand(window) // any piece of the message's bytes
 //	}
 //	x.Message() // the same in binary
 //
-//	reply, err = compact.Shrink(reply[:0], binaryMessage, &limits)
+//	reply, err = transcode.Shrink(reply[:0], binaryMessage, &limits)
 //
 // Both protocols give the type of each value, so no IDL is needed. The conversion loses only the
 // types of an empty map, which the compact protocol does not write (a map of strings to strings
@@ -26,6 +26,6 @@
 //
 // # Errors
 //
-// The error of a malformed message is a *binary.Error. Its offset counts in the bytes that were
+// The error of a malformed message is a *tbinary.Error. Its offset counts in the bytes that were
 // read, compact or binary.
-package compact
+package transcode

@@ -1,19 +1,19 @@
-package compact
+package transcode
 
 import (
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // benchMessages returns binary messages: one of many small values, and one of a large string.
 func benchMessages(b *testing.B) map[string][]byte {
 	large := append([]byte(call[:0]), golden(b)["repeat"]["binary"][:18]...)
-	large = append(large, byte(wire.String), 0, 1)
+	large = append(large, byte(tbinary.String), 0, 1)
 	large = append32(large, 1<<20)
 	large = append(large, make([]byte, 1<<20)...)
 	integers := append([]byte(nil), golden(b)["repeat"]["binary"][:18]...)
-	integers = append(integers, byte(wire.List), 0, 1, byte(wire.I64), 0, 0, 4, 0)
+	integers = append(integers, byte(tbinary.List), 0, 1, byte(tbinary.I64), 0, 0, 4, 0)
 	for i := range 1024 {
 		integers = append(integers, 0, 0, 0, 0, 0, byte(i), byte(i), byte(i))
 	}
@@ -23,7 +23,7 @@ func benchMessages(b *testing.B) map[string][]byte {
 }
 
 func BenchmarkExpand(b *testing.B) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for name, message := range benchMessages(b) {
 		b.Run(name, func(b *testing.B) {
 			compact, err := Shrink(nil, message, &limits)
@@ -44,7 +44,7 @@ func BenchmarkExpand(b *testing.B) {
 }
 
 func BenchmarkShrink(b *testing.B) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for name, message := range benchMessages(b) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -1,10 +1,11 @@
-package compact
+package transcode
 
 import (
 	"fmt"
 	"math"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // as it arrives. The zero value must be Reset.
 type Expander struct {
 	// set by Reset
-	limits *wire.Limits
+	limits *tbinary.Limits
 	left   int // bytes that the message may still have
 	offset int // bytes that were taken before this window
 
@@ -42,24 +43,24 @@ type Expander struct {
 	stage       stage
 	messageType uint8
 	sequence    int32
-	nameEnd     int     // in out
-	text        int     // bytes of a string that are not copied yet
-	pending     nibble  // type of the next value; nibbleStop: the innermost of open says it
-	open        []level // structs and containers that have not ended, the innermost last
+	nameEnd     int          // in out
+	text        int          // bytes of a string that are not copied yet
+	pending     compact.Type // type of the next value; compact.Stop: the innermost of open says it
+	open        []level      // structs and containers that have not ended, the innermost last
 }
 
 // level is a struct or container that has begun.
 type level struct {
-	container nibble // list, set, map or struct
-	key       nibble // of a map
-	value     nibble // of a map, and the elements' of a list or set
-	lastID    int16  // of a struct's last field
-	left      int    // elements to come; each key and each value counts as one
+	container compact.Type // list, set, map or struct
+	key       compact.Type // of a map
+	value     compact.Type // of a map, and the elements' of a list or set
+	lastID    int16        // of a struct's last field
+	left      int          // elements to come; each key and each value counts as one
 }
 
 // Reset prepares x for a message of at most left bytes. l must not change while x is used. Slices
 // from Message and Header become invalid.
-func (x *Expander) Reset(l *wire.Limits, left int) {
+func (x *Expander) Reset(l *tbinary.Limits, left int) {
 	out, open := x.out, x.open
 	if cap(out) > keptBytes {
 		out = nil
@@ -98,11 +99,11 @@ func (x *Expander) Message() []byte { return x.out }
 
 // Header returns the header before the message's arguments, and whether it was read yet. The name
 // is valid until Reset.
-func (x *Expander) Header() (m wire.Message, known bool) {
+func (x *Expander) Header() (m tbinary.Message, known bool) {
 	if x.stage < stageBody {
 		return m, false
 	}
-	return wire.Message{Name: x.out[8:x.nameEnd], Type: int32(x.messageType), Sequence: x.sequence}, true
+	return tbinary.Message{Name: x.out[8:x.nameEnd], Type: int32(x.messageType), Sequence: x.sequence}, true
 }
 
 // step takes the next part, or reports that the window does not hold all of it.
@@ -116,17 +117,17 @@ func (x *Expander) step() (went bool, err error) {
 		x.nameEnd = len(x.out)
 		x.out = append32(x.out, uint32(x.sequence))
 		x.stage = stageBody
-		return true, x.push(level{container: nibbleStruct})
-	case x.pending != nibbleStop:
+		return true, x.push(level{container: compact.Struct})
+	case x.pending != compact.Stop:
 		t := x.pending
-		x.pending = nibbleStop
+		x.pending = compact.Stop
 		if went, err = x.value(t); !went {
 			x.pending = t
 		}
 		return went, err
 	}
 	top := &x.open[len(x.open)-1]
-	if top.container == nibbleStruct {
+	if top.container == compact.Struct {
 		return x.field(top)
 	}
 	return x.elements(top)
@@ -148,18 +149,18 @@ func (x *Expander) header() (bool, error) {
 	if len(b) < 2 {
 		return false, nil
 	}
-	if !IsMessage(b) {
-		return false, x.wrong(wire.BadHeader, fmt.Sprintf("first bytes %#02x %#02x", b[0], b[1]))
+	if !compact.IsMessage(b) {
+		return false, x.wrong(tbinary.BadHeader, fmt.Sprintf("first bytes %#02x %#02x", b[0], b[1]))
 	}
-	sequence, n := varint32(b[2:])
+	sequence, n := compact.Varint32(b[2:])
 	if n <= 0 {
 		return false, x.varintError(n)
 	}
-	size, k := varint32(b[2+n:])
+	size, k := compact.Varint32(b[2+n:])
 	if k <= 0 {
 		return false, x.varintError(k)
 	}
-	x.messageType, x.sequence = b[1]>>typeShift, int32(sequence)
+	x.messageType, x.sequence = compact.MessageType(b), int32(sequence)
 	x.at += 2 + n + k
 	if err := x.checkLength(size, min(maxNameBytes, x.limits.MaxString)); err != nil {
 		return false, err
@@ -177,35 +178,35 @@ func (x *Expander) field(top *level) (bool, error) {
 	if len(b) == 0 {
 		return false, nil
 	}
-	t, delta, size := nibble(b[0]&nibbleMask), int(b[0]>>4), 1
-	if b[0] == byte(nibbleStop) {
+	t, delta, size := compact.Type(b[0]&compact.TypeMask), int(b[0]>>4), 1
+	if b[0] == byte(compact.Stop) {
 		x.at++
-		x.out = append(x.out, byte(wire.Stop))
+		x.out = append(x.out, byte(tbinary.Stop))
 		x.pop()
 		return true, nil
 	}
-	expanded := expandedTypes[t]
-	if expanded == wire.Stop {
-		return false, x.wrong(wire.BadType, fmt.Sprintf("field header %#02x", b[0]))
+	expanded := t.Binary()
+	if expanded == tbinary.Stop {
+		return false, x.wrong(tbinary.BadType, fmt.Sprintf("field header %#02x", b[0]))
 	}
 	id := int(top.lastID) + delta
 	if delta == 0 {
-		v, n := varint32(b[1:])
+		v, n := compact.Varint32(b[1:])
 		if n <= 0 {
 			return false, x.varintError(n)
 		}
-		id, size = int(unzigzag(uint64(v))), 1+n
+		id, size = int(compact.Unzigzag(uint64(v))), 1+n
 	}
 	if id < math.MinInt16 || id > math.MaxInt16 {
-		return false, x.wrong(wire.BadValue, fmt.Sprintf("field ID %d", id))
+		return false, x.wrong(tbinary.BadValue, fmt.Sprintf("field ID %d", id))
 	}
 	top.lastID = int16(id)
 	x.at += size
 	x.out = append(x.out, byte(expanded), byte(id>>8), byte(id))
 	switch t {
-	case nibbleTrue:
+	case compact.True:
 		x.out = append(x.out, 1)
-	case nibbleFalse:
+	case compact.False:
 		x.out = append(x.out, 0)
 	default:
 		x.pending = t
@@ -222,10 +223,10 @@ func (x *Expander) elements(top *level) (bool, error) {
 	}
 	for top.left > 0 {
 		t := top.value
-		if top.container == nibbleMap && top.left%2 == 0 {
+		if top.container == compact.Map && top.left%2 == 0 {
 			t = top.key
 		}
-		if t >= nibbleString && t != nibbleUUID {
+		if t >= compact.String && t != compact.UUID {
 			top.left--
 			x.pending = t
 			return true, nil
@@ -240,7 +241,7 @@ func (x *Expander) elements(top *level) (bool, error) {
 
 func (x *Expander) push(l level) error {
 	if len(x.open) >= x.limits.MaxDepth {
-		return x.wrong(wire.TooDeep, "")
+		return x.wrong(tbinary.TooDeep, "")
 	}
 	x.open = append(x.open, l)
 	return nil

@@ -1,4 +1,4 @@
-package compact
+package transcode
 
 import (
 	"bufio"
@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/compact"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 // golden returns the messages that Apache's library wrote, by name and form.
@@ -41,7 +42,7 @@ func golden(t testing.TB) map[string]map[string][]byte {
 
 // expand returns the binary message at the start of compact message b. It gives b to the Expander
 // in windows of up to the given number of bytes.
-func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte, rest int, err error) {
+func expand(t testing.TB, b []byte, l *tbinary.Limits, window int) (message []byte, rest int, err error) {
 	t.Helper()
 	var x Expander
 	x.Reset(l, len(b))
@@ -64,7 +65,7 @@ func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte,
 			t.Fatalf("%d bytes are not taken", end-at)
 		}
 		if at+need > len(b) {
-			return x.Message(), len(b) - at, wire.NewError(wire.Truncated, at, "")
+			return x.Message(), len(b) - at, tbinary.NewError(tbinary.Truncated, at, "")
 		}
 	}
 	return x.Message(), len(b) - at, nil
@@ -74,9 +75,9 @@ func expand(t testing.TB, b []byte, l *wire.Limits, window int) (message []byte,
 const maxRest = 16
 
 // kindOf returns the kind of err, which must be an *Error.
-func kindOf(t testing.TB, err error) wire.Kind {
+func kindOf(t testing.TB, err error) tbinary.Kind {
 	t.Helper()
-	var e *wire.Error
+	var e *tbinary.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, a %T, want a *binary.Error", err, err)
 	}
@@ -93,11 +94,11 @@ func randomMessage(r *rand.Rand, depth int) []byte {
 	return randomStruct(r, b, depth)
 }
 
-var allTypes = []wire.Type{
-	wire.Bool, wire.Byte, wire.Double, wire.I16, wire.I32, wire.I64, wire.String, wire.UUID, wire.Struct, wire.Map, wire.Set, wire.List,
+var allTypes = []tbinary.Type{
+	tbinary.Bool, tbinary.Byte, tbinary.Double, tbinary.I16, tbinary.I32, tbinary.I64, tbinary.String, tbinary.UUID, tbinary.Struct, tbinary.Map, tbinary.Set, tbinary.List,
 }
 
-func randomType(r *rand.Rand, depth int) wire.Type {
+func randomType(r *rand.Rand, depth int) tbinary.Type {
 	if depth <= 1 {
 		return allTypes[r.IntN(8)]
 	}
@@ -127,37 +128,37 @@ func randomStruct(r *rand.Rand, b []byte, depth int) []byte {
 	return append(b, 0)
 }
 
-func randomValue(r *rand.Rand, b []byte, t wire.Type, depth int) []byte {
+func randomValue(r *rand.Rand, b []byte, t tbinary.Type, depth int) []byte {
 	switch t {
-	case wire.Bool:
+	case tbinary.Bool:
 		return append(b, byte(r.IntN(2)))
-	case wire.Byte, wire.UUID:
+	case tbinary.Byte, tbinary.UUID:
 		for range t.FixedSize() {
 			b = append(b, byte(r.Uint32()))
 		}
 		return b
-	case wire.I16:
+	case tbinary.I16:
 		return binary.BigEndian.AppendUint16(b, uint16(r.Uint64()>>r.IntN(64)))
-	case wire.I32:
+	case tbinary.I32:
 		return append32(b, uint32(int64(r.Uint64())>>r.IntN(64)))
-	case wire.I64, wire.Double:
+	case tbinary.I64, tbinary.Double:
 		return binary.BigEndian.AppendUint64(b, uint64(int64(r.Uint64())>>r.IntN(64)))
-	case wire.String:
+	case tbinary.String:
 		s := randomText(r, 300)
 		return append(append32(b, uint32(len(s))), s...)
-	case wire.Struct:
+	case tbinary.Struct:
 		return randomStruct(r, b, depth)
-	case wire.List, wire.Set:
+	case tbinary.List, tbinary.Set:
 		elem, n := randomType(r, depth), r.IntN(20)
 		b = append32(append(b, byte(elem)), uint32(n))
 		for range n {
 			b = randomValue(r, b, elem, depth-1)
 		}
 		return b
-	case wire.Map:
+	case tbinary.Map:
 		key, value, n := randomType(r, depth), randomType(r, depth), r.IntN(6)
 		if n == 0 {
-			key, value = untyped, untyped
+			key, value = compact.Untyped.Binary(), compact.Untyped.Binary()
 		}
 		b = append32(append(b, byte(key), byte(value)), uint32(n))
 		for range n {

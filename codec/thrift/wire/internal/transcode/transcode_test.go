@@ -1,4 +1,4 @@
-package compact
+package transcode
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"slices"
 	"testing"
 
-	wire "github.com/kiteline/kiteline/codec/thrift/internal/binary"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
 func TestGolden(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for name, forms := range golden(t) {
 		shrunk, err := Shrink(nil, forms["binary"], &limits)
 		if err != nil || !bytes.Equal(shrunk, forms["compact"]) {
@@ -26,7 +26,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	b := golden(t)["echo"]["compact"]
 	var x Expander
 	x.Reset(&limits, len(b))
@@ -52,7 +52,7 @@ func TestHeader(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for range 2000 {
 		message := randomMessage(r, 1+r.IntN(5))
 		shrunk, err := Shrink(nil, message, &limits)
@@ -71,12 +71,12 @@ func TestRoundTrip(t *testing.T) {
 
 // TestPrefixes cuts a message at every byte: no part is an end, and no byte after the end is taken.
 func TestPrefixes(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for name, forms := range golden(t) {
 		b := forms["compact"]
 		for n := range b {
 			_, _, err := expand(t, b[:n], &limits, 1<<20)
-			if kind := kindOf(t, err); kind != wire.Truncated && kind != wire.TooLarge {
+			if kind := kindOf(t, err); kind != tbinary.Truncated && kind != tbinary.TooLarge {
 				t.Fatalf("%s: the first %d bytes: got %v", name, n, err)
 			}
 		}
@@ -89,7 +89,7 @@ func TestPrefixes(t *testing.T) {
 				t.Fatalf("%s: the first %d bytes are shrunk", name, n)
 			}
 		}
-		if _, err := Shrink(nil, append(slices.Clip(binary), 0), &limits); kindOf(t, err) != wire.TrailingBytes {
+		if _, err := Shrink(nil, append(slices.Clip(binary), 0), &limits); kindOf(t, err) != tbinary.TrailingBytes {
 			t.Fatalf("%s: bytes behind: got %v", name, err)
 		}
 	}
@@ -105,51 +105,51 @@ func TestHostile(t *testing.T) {
 	for _, tc := range []struct {
 		what string
 		b    string
-		want wire.Kind
+		want tbinary.Kind
 	}{
-		{"protocol", "\x81\x21\x01\x01m\x00", wire.BadHeader},
-		{"version", "\x82\x22\x01\x01m\x00", wire.BadHeader},
-		{"sequence ID of 33 bits", "\x82\x21\xff\xff\xff\xff\x1f\x01m\x00", wire.BadValue},
-		{"sequence ID without end", "\x82\x21\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", wire.BadValue},
-		{"negative length of the name", "\x82\x21\x01\xff\xff\xff\xff\x0f", wire.NegativeLength},
-		{"name longer than the message", "\x82\x21\x01\x05m\x00", wire.TooLarge},
-		{"name of 2 GiB", "\x82\x21\x01\xff\xff\xff\xff\x07m", wire.TooLarge},
-		{"long name", "\x82\x21\x01\x81\x20" + string(make([]byte, 5000)), wire.TooLarge},
-		{"field of type 14", call + "\x1e\x00", wire.BadType},
-		{"field of type 15", call + "\x1f\x00", wire.BadType},
-		{"stop with a delta", call + "\x10", wire.BadType},
-		{"field ID of 17 bits", call + "\x05\x80\x80\x04\x01\x00", wire.BadValue},
-		{"field ID after the last", call + "\x05\xfe\xff\x03\x02\x15\x02\x00", wire.BadValue},
-		{"i16 of 17 bits", call + "\x14\x80\x80\x04\x00", wire.BadValue},
-		{"i32 of 33 bits", call + "\x15\xff\xff\xff\xff\x1f\x00", wire.BadValue},
-		{"i32 of six bytes", call + "\x15\x80\x80\x80\x80\x80\x00\x00", wire.BadValue},
-		{"i64 of 65 bits", call + "\x16\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00", wire.BadValue},
-		{"i64 of eleven bytes", call + "\x16\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x00", wire.BadValue},
-		{"string longer than the message", call + "\x18\x04ab\x00", wire.TooLarge},
-		{"string up to the message's end", call + "\x18\x03ab\x00", wire.Truncated},
-		{"string of 2 GiB", call + "\x18\xff\xff\xff\xff\x07", wire.TooLarge},
-		{"negative string", call + "\x18\xff\xff\xff\xff\x0f", wire.NegativeLength},
-		{"list of 2^31-1 structs", call + "\x19\xfc\xff\xff\xff\xff\x07\x00", wire.TooLarge},
-		{"list of 2^31-1 i64", call + "\x19\xf6\xff\xff\xff\xff\x07\x00", wire.TooLarge},
-		{"list of -1", call + "\x19\xf6\xff\xff\xff\xff\x0f\x00", wire.NegativeLength},
-		{"list with a count of 33 bits", call + "\x19\xf6\xff\xff\xff\xff\x1f\x00", wire.BadValue},
-		{"list of one more than there are bytes", call + "\x19\x33\x01\x00", wire.TooLarge},
-		{"doubles that do not fit", call + "\x19\x27\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", wire.TooLarge},
-		{"set of uuids that do not fit", call + "\x1a\x1d\x00\x00", wire.TooLarge},
-		{"list of type 0", call + "\x19\x10\x00\x00", wire.BadType},
-		{"list of type 14", call + "\x19\x1e\x00\x00", wire.BadType},
-		{"empty list of type 15", call + "\x19\x0f\x00", wire.BadType},
-		{"map of 2^31-1", call + "\x1b\xff\xff\xff\xff\x07\x88\x00", wire.TooLarge},
-		{"map of -1", call + "\x1b\xff\xff\xff\xff\x0f\x88\x00", wire.NegativeLength},
-		{"map with keys of type 0", call + "\x1b\x01\x08\x00\x00", wire.BadType},
-		{"map with values of type 14", call + "\x1b\x01\x8e\x00\x00", wire.BadType},
-		{"map that needs twice the bytes", call + "\x1b\x02\x33\x00\x00\x00", wire.TooLarge},
-		{"bool in a list of 3", call + "\x19\x12\x03\x00", wire.BadValue},
-		{"structs nested too deep", nested("\x1c", "\x00", 64), wire.TooDeep},
-		{"lists nested too deep", nested("\x19", "\x00", 65), wire.TooDeep},
-		{"empty map nested too deep", nested("\x1c", "\x1b\x00", 63), wire.TooDeep},
+		{"protocol", "\x81\x21\x01\x01m\x00", tbinary.BadHeader},
+		{"version", "\x82\x22\x01\x01m\x00", tbinary.BadHeader},
+		{"sequence ID of 33 bits", "\x82\x21\xff\xff\xff\xff\x1f\x01m\x00", tbinary.BadValue},
+		{"sequence ID without end", "\x82\x21\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", tbinary.BadValue},
+		{"negative length of the name", "\x82\x21\x01\xff\xff\xff\xff\x0f", tbinary.NegativeLength},
+		{"name longer than the message", "\x82\x21\x01\x05m\x00", tbinary.TooLarge},
+		{"name of 2 GiB", "\x82\x21\x01\xff\xff\xff\xff\x07m", tbinary.TooLarge},
+		{"long name", "\x82\x21\x01\x81\x20" + string(make([]byte, 5000)), tbinary.TooLarge},
+		{"field of type 14", call + "\x1e\x00", tbinary.BadType},
+		{"field of type 15", call + "\x1f\x00", tbinary.BadType},
+		{"stop with a delta", call + "\x10", tbinary.BadType},
+		{"field ID of 17 bits", call + "\x05\x80\x80\x04\x01\x00", tbinary.BadValue},
+		{"field ID after the last", call + "\x05\xfe\xff\x03\x02\x15\x02\x00", tbinary.BadValue},
+		{"i16 of 17 bits", call + "\x14\x80\x80\x04\x00", tbinary.BadValue},
+		{"i32 of 33 bits", call + "\x15\xff\xff\xff\xff\x1f\x00", tbinary.BadValue},
+		{"i32 of six bytes", call + "\x15\x80\x80\x80\x80\x80\x00\x00", tbinary.BadValue},
+		{"i64 of 65 bits", call + "\x16\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00", tbinary.BadValue},
+		{"i64 of eleven bytes", call + "\x16\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00\x00", tbinary.BadValue},
+		{"string longer than the message", call + "\x18\x04ab\x00", tbinary.TooLarge},
+		{"string up to the message's end", call + "\x18\x03ab\x00", tbinary.Truncated},
+		{"string of 2 GiB", call + "\x18\xff\xff\xff\xff\x07", tbinary.TooLarge},
+		{"negative string", call + "\x18\xff\xff\xff\xff\x0f", tbinary.NegativeLength},
+		{"list of 2^31-1 structs", call + "\x19\xfc\xff\xff\xff\xff\x07\x00", tbinary.TooLarge},
+		{"list of 2^31-1 i64", call + "\x19\xf6\xff\xff\xff\xff\x07\x00", tbinary.TooLarge},
+		{"list of -1", call + "\x19\xf6\xff\xff\xff\xff\x0f\x00", tbinary.NegativeLength},
+		{"list with a count of 33 bits", call + "\x19\xf6\xff\xff\xff\xff\x1f\x00", tbinary.BadValue},
+		{"list of one more than there are bytes", call + "\x19\x33\x01\x00", tbinary.TooLarge},
+		{"doubles that do not fit", call + "\x19\x27\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", tbinary.TooLarge},
+		{"set of uuids that do not fit", call + "\x1a\x1d\x00\x00", tbinary.TooLarge},
+		{"list of type 0", call + "\x19\x10\x00\x00", tbinary.BadType},
+		{"list of type 14", call + "\x19\x1e\x00\x00", tbinary.BadType},
+		{"empty list of type 15", call + "\x19\x0f\x00", tbinary.BadType},
+		{"map of 2^31-1", call + "\x1b\xff\xff\xff\xff\x07\x88\x00", tbinary.TooLarge},
+		{"map of -1", call + "\x1b\xff\xff\xff\xff\x0f\x88\x00", tbinary.NegativeLength},
+		{"map with keys of type 0", call + "\x1b\x01\x08\x00\x00", tbinary.BadType},
+		{"map with values of type 14", call + "\x1b\x01\x8e\x00\x00", tbinary.BadType},
+		{"map that needs twice the bytes", call + "\x1b\x02\x33\x00\x00\x00", tbinary.TooLarge},
+		{"bool in a list of 3", call + "\x19\x12\x03\x00", tbinary.BadValue},
+		{"structs nested too deep", nested("\x1c", "\x00", 64), tbinary.TooDeep},
+		{"lists nested too deep", nested("\x19", "\x00", 65), tbinary.TooDeep},
+		{"empty map nested too deep", nested("\x1c", "\x1b\x00", 63), tbinary.TooDeep},
 	} {
-		limits := wire.DefaultLimits()
+		limits := tbinary.DefaultLimits()
 		for _, window := range []int{1, 1 << 20} {
 			_, _, err := expand(t, []byte(tc.b), &limits, window)
 			if err == nil {
@@ -165,7 +165,7 @@ func TestHostile(t *testing.T) {
 
 // TestLenient uses messages that other libraries write or read, although the specification differs.
 func TestLenient(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for what, tc := range map[string]struct{ compact, binary string }{
 		"false as 0 in a list": {call + "\x19\x31\x01\x02\x00\x00", "\x0f\x00\x01\x02\x00\x00\x00\x03\x01\x00\x00\x00"},
 		"bools as type 2":      {call + "\x19\x22\x01\x02\x00", "\x0f\x00\x01\x02\x00\x00\x00\x02\x01\x00\x00"},
@@ -183,28 +183,28 @@ func TestLenient(t *testing.T) {
 
 // TestDepth uses the deepest message that the limit allows.
 func TestDepth(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	b := []byte(call + string(bytes.Repeat([]byte("\x1c"), 63)) + string(make([]byte, 64)))
 	expanded, rest, err := expand(t, b, &limits, 10)
 	if err != nil || rest != 0 {
 		t.Fatalf("got rest %d, %v", rest, err)
 	}
-	_, off, err := wire.MessageHeader(expanded)
+	_, off, err := tbinary.MessageHeader(expanded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := wire.SkipStruct(expanded[off:], limits.MaxDepth, &limits); err != nil || off+n != len(expanded) {
+	if n, err := tbinary.SkipStruct(expanded[off:], limits.MaxDepth, &limits); err != nil || off+n != len(expanded) {
 		t.Fatalf("in binary: got %d of %d bytes, %v", n, len(expanded)-off, err)
 	}
 	limits.MaxDepth--
-	if _, err := Shrink(nil, expanded, &limits); kindOf(t, err) != wire.TooDeep {
+	if _, err := Shrink(nil, expanded, &limits); kindOf(t, err) != tbinary.TooDeep {
 		t.Fatalf("Shrink: got %v", err)
 	}
 }
 
 // TestOutputIsBounded uses messages that are small, but too large in binary.
 func TestOutputIsBounded(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	limits.MaxFrame = 1000
 	zeros := string(make([]byte, 900))
 	for what, b := range map[string]string{
@@ -217,7 +217,7 @@ func TestOutputIsBounded(t *testing.T) {
 		"string too far": call + "\x19\xf6\x6e" + zeros[:110] + "\x18\x80\x02" + zeros[:256],
 	} {
 		message, _, err := expand(t, []byte(b), &limits, 1<<20)
-		if err == nil || kindOf(t, err) != wire.TooLarge {
+		if err == nil || kindOf(t, err) != tbinary.TooLarge {
 			t.Errorf("%s: got %v", what, err)
 		}
 		if len(message) > limits.MaxFrame+maxRest {
@@ -228,7 +228,7 @@ func TestOutputIsBounded(t *testing.T) {
 
 // TestNoAllocationAhead uses messages that announce much and have little.
 func TestNoAllocationAhead(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	for what, b := range map[string]string{
 		"a string": call + "\x18\x80\x80\x80\x04",
 		"a list":   call + "\x19\xf3\x80\x80\x80\x04",
@@ -247,7 +247,7 @@ func TestNoAllocationAhead(t *testing.T) {
 
 // TestLeft gives an Expander more bytes than the message may have.
 func TestLeft(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	b := golden(t)["repeat"]["compact"]
 	var x Expander
 	x.Reset(&limits, len(b)-1)
@@ -259,7 +259,7 @@ func TestLeft(t *testing.T) {
 // TestReset reuses an Expander in the middle of a message, and after a message of the greatest
 // length.
 func TestReset(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	b := golden(t)["types"]["compact"]
 	var x Expander
 	x.Reset(&limits, 1<<20)
@@ -285,18 +285,18 @@ func TestReset(t *testing.T) {
 }
 
 func TestShrinkRefuses(t *testing.T) {
-	limits := wire.DefaultLimits()
+	limits := tbinary.DefaultLimits()
 	head := "\x80\x01\x00\x01\x00\x00\x00\x01m\x00\x00\x00\x01"
 	for what, tc := range map[string]struct {
 		b    string
-		want wire.Kind
+		want tbinary.Kind
 	}{
-		"message type 8":    {"\x80\x01\x00\x08\x00\x00\x00\x01m\x00\x00\x00\x01\x00", wire.BadHeader},
-		"compact":           {"\x82\x21\x01\x01m\x00", wire.BadHeader},
-		"type 1":            {head + "\x01\x00\x01\x00", wire.BadType},
-		"type 0x80":         {head + "\x80\x00\x01\x00", wire.BadType},
-		"bool without byte": {head + "\x02\x00\x01", wire.Truncated},
-		"count of lists":    {head + "\x0f\x00\x01\x0c\x7f\xff\xff\xff", wire.TooLarge},
+		"message type 8":    {"\x80\x01\x00\x08\x00\x00\x00\x01m\x00\x00\x00\x01\x00", tbinary.BadHeader},
+		"compact":           {"\x82\x21\x01\x01m\x00", tbinary.BadHeader},
+		"type 1":            {head + "\x01\x00\x01\x00", tbinary.BadType},
+		"type 0x80":         {head + "\x80\x00\x01\x00", tbinary.BadType},
+		"bool without byte": {head + "\x02\x00\x01", tbinary.Truncated},
+		"count of lists":    {head + "\x0f\x00\x01\x0c\x7f\xff\xff\xff", tbinary.TooLarge},
 	} {
 		if _, err := Shrink(nil, []byte(tc.b), &limits); err == nil || kindOf(t, err) != tc.want {
 			t.Errorf("%s: got %v, want %v", what, err, tc.want)
