@@ -275,9 +275,9 @@ func TestAdoptRacesYield(t *testing.T) {
 		handler := cfg.OnRequest
 		cfg.OnRequest = nil
 		c := prepareFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
-		c.armFD = c.arm
-		c.in.Bind((*source)(c.Conn), nil)
-		c.ctx = context.Background()
+		c.arming.init()
+		c.input.buf.Bind((*source)(c.Conn), nil)
+		c.callbacks.ctx = context.Background()
 		// As in serve: there was no handler when the worker looked, and then one was set.
 		c.transition(eventOpenReady)
 		c.transition(eventServe)
@@ -347,11 +347,11 @@ func TestCloseCallbackMayWrite(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
 		c.sock.writeErr = errors.New("broken")
 		_ = c.AddCloseCallback(func(c *Conn) {
-			if !c.writeMu.TryLock() {
+			if !c.output.mu.TryLock() {
 				r.add("locked")
 				return
 			}
-			c.writeMu.Unlock()
+			c.output.mu.Unlock()
 			r.add("closed")
 		})
 		if _, err := c.Writer().WriteString("x"); err != nil {

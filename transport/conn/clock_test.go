@@ -142,7 +142,7 @@ func TestWallClockJumps(t *testing.T) {
 					}
 					time.Sleep(timeout / 2)
 					synctest.Wait()
-					if c.writeLimit.isOver() {
+					if c.output.limit.isOver() {
 						t.Error("the deadline has passed too early")
 					}
 					time.Sleep(timeout)
@@ -310,7 +310,7 @@ func runRandomLimits(t *testing.T, seed uint64, way direction) {
 			clk.skew += [...]time.Duration{time.Hour, -time.Hour, time.Second, -time.Second, 60 * 365 * 24 * time.Hour, -60 * 365 * 24 * time.Hour}[rnd.IntN(6)]
 		case 4:
 			if way == reading { // no sweep kicks a writer
-				_ = c.readLimit.wakeUp()
+				_ = c.input.limit.wakeUp()
 			}
 		case 5:
 			if ready = waiting.Load(); ready {

@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"context"
-	"io"
 	"net"
 
 	"github.com/kiteline/kiteline/internal/callback"
@@ -27,8 +25,8 @@ func (c *Conn) closeWith(cause error) {
 // cause is the reason for that.
 func (c *Conn) finishClose(act action, cause error) {
 	if act&actCloseSocket != 0 {
-		c.setCause(cause)
-		c.stopIdleTimer()
+		c.callbacks.setCause(cause)
+		c.idle.stop()
 		// This wakes a goroutine that is parked on the socket. It must not happen in a RawConn
 		// callback: it would wait for the callback's reference.
 		_ = c.sock.Close()
@@ -50,12 +48,7 @@ func (c *Conn) release() {
 // buffers are empty anyway. A callback may end the goroutine, which is a worker's with nothing else
 // to do, or teardownApart's.
 func (c *Conn) teardown() {
-	c.armMu.Lock()
-	if c.token != 0 {
-		c.watcher.Forget(c.token)
-		c.token = 0
-	}
-	c.armMu.Unlock()
+	c.arming.forget()
 	if c.group != nil {
 		c.group.members.leave(c)
 	}
@@ -68,10 +61,7 @@ func (c *Conn) teardown() {
 
 // teardownApart is teardown for a goroutine that is not a worker's and must go on.
 func (c *Conn) teardownApart() {
-	c.mu.Lock()
-	callsBack := len(c.closeCallbacks) > 0 || c.onDisconnect != nil
-	c.mu.Unlock()
-	if !callsBack {
+	if !c.callbacks.hasLast() {
 		c.teardown()
 		return
 	}
@@ -80,67 +70,9 @@ func (c *Conn) teardownApart() {
 
 // tornDown has the close callbacks run, after the last of the other callbacks.
 func (c *Conn) tornDown() {
-	c.mu.Lock()
-	c.ended = true
-	last := c.asides == 0
-	c.mu.Unlock()
-	if last {
+	if c.callbacks.end() {
 		c.finish()
 	}
-}
-
-// beginAsideLocked counts a callback that begins beside the holder's. It reports false if the
-// connection has already ended.
-func (c *Conn) beginAsideLocked() bool {
-	if c.ended {
-		return false
-	}
-	c.asides++
-	return true
-}
-
-// endAside ends what beginAsideLocked began. After the last one the close callbacks run on another
-// goroutine: the caller may hold a write's lock.
-func (c *Conn) endAside() {
-	c.mu.Lock()
-	c.asides--
-	last := c.ended && c.asides == 0
-	c.mu.Unlock()
-	if last {
-		c.spawn(c.finish)
-	}
-}
-
-// finish runs the close callbacks, once, after the last of the other callbacks.
-func (c *Conn) finish() {
-	for onClose := c.takeCloseCallback(); onClose != nil; onClose = c.takeCloseCallback() {
-		callback.Run(
-			func() { onClose(c) },
-			func(failure *callback.Failure) {
-				if failure != nil {
-					_ = c.failed(failure)
-				}
-				if failure.EndsGoroutine() {
-					c.finish()
-				}
-			})
-	}
-	if c.owner != nil {
-		c.owner.forget(c)
-	}
-}
-
-// takeCloseCallback removes and returns the next close callback, nil if there is none.
-func (c *Conn) takeCloseCallback() func(*Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last := len(c.closeCallbacks) - 1
-	if last < 0 {
-		return nil
-	}
-	onClose := c.closeCallbacks[last]
-	c.closeCallbacks = c.closeCallbacks[:last]
-	return onClose
 }
 
 // hangup records that the peer has gone. err says how that was learned; nil means that the reader
@@ -148,7 +80,7 @@ func (c *Conn) takeCloseCallback() func(*Conn) {
 func (c *Conn) hangup(err error) {
 	act := c.transition(eventHangup)
 	if err != nil {
-		c.setCause(opError("read", c.remote, err))
+		c.callbacks.setCause(opError("read", c.remote, err))
 	}
 	if act&actQueue != 0 {
 		c.group.dispatcher.push(c)
@@ -157,82 +89,4 @@ func (c *Conn) hangup(err error) {
 	if act&actDisconnect != 0 {
 		c.disconnectElsewhere()
 	}
-}
-
-// disconnectElsewhere has OnDisconnect called on another goroutine: the poller's must not run it,
-// and a reader still holds the reading side, which the callback may expect to be free.
-func (c *Conn) disconnectElsewhere() {
-	c.mu.Lock()
-	wanted := c.onDisconnect != nil
-	c.mu.Unlock()
-	if wanted {
-		c.spawn(func() { c.disconnect(func() {}) })
-	}
-}
-
-// disconnect calls OnDisconnect, once and not before OnConnect has returned. Then it calls then,
-// even if OnDisconnect was not due or has ended the goroutine.
-func (c *Conn) disconnect(then func()) {
-	c.mu.Lock()
-	onDisconnect := c.onDisconnect
-	if onDisconnect == nil || c.told || c.connecting || !c.beginAsideLocked() {
-		c.mu.Unlock()
-		then()
-		return
-	}
-	c.told = true
-	if c.cause == nil {
-		c.cause = io.EOF // no reader has learned more
-	}
-	c.mu.Unlock()
-	callback.Run(
-		func() { onDisconnect(c.ctx, c) },
-		func(failure *callback.Failure) {
-			if failure != nil {
-				_ = c.failed(failure)
-			}
-			c.endAside()
-			then()
-		})
-}
-
-// AddCloseCallback has f called once when the connection has ended; the callback added last is
-// called first. The goroutine is the package's own, and f may block or end it. If the connection is
-// already torn down, f is not called and the error matches net.ErrClosed.
-func (c *Conn) AddCloseCallback(f func(c *Conn)) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if word(c.state.Load()).holder() == holderClosed {
-		return opError("add close callback", c.remote, net.ErrClosed)
-	}
-	c.closeCallbacks = append(c.closeCallbacks, f)
-	return nil
-}
-
-// SetOnDisconnect sets or replaces OnDisconnect. If the peer has gone and OnDisconnect was not
-// called yet, f is called soon.
-func (c *Conn) SetOnDisconnect(f func(ctx context.Context, c *Conn)) {
-	c.mu.Lock()
-	c.onDisconnect = f
-	c.mu.Unlock()
-	w := word(c.state.Load())
-	if f != nil && w.has(flagHangup) && (w.holder() == holderHandling || w.holder() == holderPaused || w.holder() == holderUser) {
-		c.disconnectElsewhere()
-	}
-}
-
-// failed tells OnPanic that a callback has failed, and returns the failure as an error.
-func (c *Conn) failed(failure *callback.Failure) error {
-	err := &PanicError{Value: failure.Value, Stack: failure.Stack}
-	c.config.tellPanic(c, err)
-	return err
-}
-
-// spawn runs f on a worker of the group, or without a group on a new goroutine.
-func (c *Conn) spawn(f func()) {
-	if c.group != nil {
-		c.group.dispatcher.do(f)
-		return
-	}
-	go f()
 }

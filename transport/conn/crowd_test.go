@@ -137,7 +137,7 @@ func TestSweepSeesWhoRests(t *testing.T) {
 		g.sweeper.inUse.Add(10) // others
 		c := newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
 			time.Sleep(10 * fakePeriod)
-			if own.swept.Load() {
+			if own.usage.listed.Load() {
 				t.Error("not dropped during a handler")
 			}
 			return skipAll(ctx, own)
@@ -145,8 +145,8 @@ func TestSweepSeesWhoRests(t *testing.T) {
 		c.sock.feed(data("a"))
 		time.Sleep(10*fakePeriod + time.Nanosecond)
 		c.wantHolder(t, holderDormant)
-		if !c.staying.Load() || !c.swept.Load() {
-			t.Errorf("rests, the arming stays: %v, the sweep looks after it: %v, want both", c.staying.Load(), c.swept.Load())
+		if !c.arming.staying.Load() || !c.usage.listed.Load() {
+			t.Errorf("rests, the arming stays: %v, the sweep looks after it: %v, want both", c.arming.staying.Load(), c.usage.listed.Load())
 		}
 	})
 }

@@ -192,7 +192,7 @@ func TestDrainLooksUndisturbed(t *testing.T) {
 		r.onClose(t, c.Conn)
 		c.drain()
 		synctest.Wait()
-		_ = c.readLimit.wakeUp()
+		_ = c.input.limit.wakeUp()
 		synctest.Wait()
 		c.sock.feed(data("b\n"))
 		time.Sleep(time.Minute)
@@ -207,10 +207,10 @@ func TestDrainKickIsNotLost(t *testing.T) {
 		c := newFakeConn(t, r.config(), newFakeGroup(t, 1), data("a"))
 		c.wantHolder(t, holderLingering)
 		r.onClose(t, c.Conn)
-		c.readLimit.mu.Lock() // so that both come before the goroutine notices
+		c.input.limit.mu.Lock() // so that both come before the goroutine notices
 		c.transition(eventDrain)
-		c.readLimit.mu.Unlock()
-		_ = c.readLimit.wakeUp()
+		c.input.limit.mu.Unlock()
+		_ = c.input.limit.wakeUp()
 		if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
 		}

@@ -25,13 +25,13 @@ func (c *Conn) errorQueued() (readable bool) {
 // lookBehindError is errorQueued, but returns an error that ends the connection instead of
 // recording it.
 func (c *Conn) lookBehindError() (readable bool, end error) {
-	c.armMu.Lock()
-	defer c.armMu.Unlock()
-	c.errQueue.Store(true)
+	c.arming.mu.Lock()
+	defer c.arming.mu.Unlock()
+	c.arming.errQueue.Store(true)
 	w := word(c.state.Load())
-	reads := c.interest&poller.InterestRead != 0
+	reads := c.arming.interest&poller.InterestRead != 0
 	switch {
-	case c.interest == 0, !w.isOpen(), w.has(flagHangup), w.holder() == holderUser:
+	case c.arming.interest == 0, !w.isOpen(), w.has(flagHangup), w.holder() == holderUser:
 		return false, nil
 	case reads && w.holder() != holderWatched:
 		return true, nil // a worker reads and sees
@@ -41,8 +41,8 @@ func (c *Conn) lookBehindError() (readable bool, end error) {
 	if err != nil && err != errWouldBlock {
 		return false, err
 	}
-	if c.interest&poller.InterestStay == 0 {
-		_ = c.armLocked(c.interest) // not armed: the hang-up is found by the next read
+	if c.arming.interest&poller.InterestStay == 0 {
+		_ = c.armLocked(c.arming.interest) // not armed: the hang-up is found by the next read
 	}
 	return reads && err == nil, nil
 }

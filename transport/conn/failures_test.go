@@ -193,8 +193,8 @@ func TestKeepOpen(t *testing.T) {
 					t.Fatalf("got %v, want the connection open", r)
 				}
 				r.want(t, "a b")
-				if len(c.keptOpen) != 0 {
-					t.Errorf("%v are remembered, want none", c.keptOpen)
+				if len(c.callbacks.keptOpen) != 0 {
+					t.Errorf("%v are remembered, want none", c.callbacks.keptOpen)
 				}
 				c.sock.feed(end)
 				r.want(t, "a b closed")

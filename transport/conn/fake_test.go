@@ -436,8 +436,8 @@ func newFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeCon
 func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeConn {
 	sock := newFakeSocket(steps...)
 	w := &fakeWatcher{sock: sock, after: g.dispatcher.wake}
-	c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, group: g, watcher: w, remote: fakeAddr{}}
-	w.target, c.token = (*target)(c), 1
+	c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, group: g, arming: arming{watcher: w, token: 1}, remote: fakeAddr{}}
+	w.target = (*target)(c)
 	sock.watch, sock.edge = w.look, w.edge
 	t.Cleanup(func() { c.Close() })
 	return &fakeConn{Conn: c, sock: sock, watcher: w}

@@ -1,7 +1,5 @@
 package conn
 
-import "slices"
-
 // Offer says, inside OnRequest, that this call reads no more. The call goes on with what it has
 // taken. If it still runs at the next tick of the sweep, the reading side is taken from it: other
 // workers call OnRequest for later requests, beside this call. What the call has left unread is
@@ -42,30 +40,17 @@ func (c *Conn) Turn() Turn { return Turn{word(c.state.Load()).turn()} }
 // has dealt with a runtime.Goexit in code that it called. The connection then stays open, and
 // another worker reads it. A deferred function of that OnRequest calls KeepOpen.
 func (c *Conn) KeepOpen(t Turn) {
-	c.mu.Lock()
-	c.keptOpen = append(c.keptOpen, t)
-	c.mu.Unlock()
-}
-
-// isKeptOpen reports whether KeepOpen was called for t, and forgets it.
-func (c *Conn) isKeptOpen(t Turn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := slices.Index(c.keptOpen, t)
-	if i >= 0 {
-		c.keptOpen = slices.Delete(c.keptOpen, i, i+1)
-	}
-	return i >= 0
+	c.callbacks.keepOpen(t)
 }
 
 func (c *Conn) offer() {
-	if !c.inRequest {
+	if !c.serving.running {
 		panic("conn: BUG: reading side offered outside of OnRequest, or twice")
 	}
-	c.markSeen()
-	_ = c.in.Release()
+	c.serving.markSeen(&c.input)
+	_ = c.input.buf.Release()
 	if c.group != nil {
-		c.offeredAt.Store(c.group.sweeper.tick.Load())
+		c.serving.offeredAt.Store(c.group.sweeper.tick.Load())
 	}
 	c.transition(eventOffer)
 	c.touch() // now: a sweep may have dropped it while the handler ran
@@ -79,13 +64,13 @@ func (c *Conn) take() {
 		return
 	}
 	ev := eventTake
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		ev = eventTakeUnwatched
 	}
-	c.armMu.Lock()
+	c.arming.mu.Lock()
 	act := c.transition(ev)
 	err := c.armTakenLocked(act)
-	c.armMu.Unlock()
+	c.arming.mu.Unlock()
 	switch {
 	case err != nil:
 		// Elsewhere: the caller may be the sweep.
@@ -95,20 +80,6 @@ func (c *Conn) take() {
 	case act == actNone:
 		c.EndWork()
 	}
-}
-
-// armTakenLocked arms a connection that was taken from a handler, as act says. An arming that stays
-// is made anew: it would not report again what it reported before the handler was called and is
-// still in the socket.
-func (c *Conn) armTakenLocked(act action) error {
-	switch {
-	case act&actArm != 0:
-		c.staying.Store(false)
-		return c.armToRestLocked()
-	case act&actWatch != 0:
-		return c.armPausedLocked()
-	}
-	return nil
 }
 
 // handled ends a call of OnRequest that began in turn. It reports whether the

@@ -2,8 +2,45 @@ package conn
 
 import (
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 )
+
+// idle is a connection's idle timeout.
+//
+// The timer is set for the earliest time at which the connection could have been idle for timeout.
+// Uses do not touch it: they set restedAt when they end.
+type idle struct {
+	// atomic
+	timed    atomic.Bool  // there is a timeout; changed with mu held
+	restedAt atomic.Int64 // the instant of the last use; kept only if timed
+
+	mu      sync.Mutex
+	timeout time.Duration // guarded by mu; zero: none
+	timer   *time.Timer   // guarded by mu; nil without a timeout
+}
+
+// restedFor returns how long the connection has been unused at now.
+func (i *idle) restedFor(now instant) time.Duration {
+	return time.Duration(now - instant(i.restedAt.Load()))
+}
+
+// current returns the timeout, zero if there is none.
+func (i *idle) current() time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.timeout
+}
+
+// stop stops the timer when the connection ends.
+func (i *idle) stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.timer != nil {
+		i.timer.Stop()
+	}
+}
 
 // SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once nothing was read or
 // written on it, no callback ran and no work went on for d. Zero or less removes the timeout. The
@@ -12,22 +49,22 @@ import (
 // It costs one timer per connection, which is set again only when it fires: once per d, not per
 // request. No goroutine waits for it.
 func (c *Conn) SetIdleTimeout(d time.Duration) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.idle.mu.Lock()
+	defer c.idle.mu.Unlock()
 	if !word(c.state.Load()).isOpen() {
 		return opError("set idle timeout", c.remote, net.ErrClosed)
 	}
-	c.idleTimeout = max(d, 0)
-	c.timed.Store(d > 0)
-	c.restedAt.Store(int64(c.clock.now()))
+	c.idle.timeout = max(d, 0)
+	c.idle.timed.Store(d > 0)
+	c.idle.restedAt.Store(int64(c.clock.now()))
 	switch {
-	case d > 0 && c.idleTimer == nil:
-		c.idleTimer = time.AfterFunc(d, c.checkIdle)
+	case d > 0 && c.idle.timer == nil:
+		c.idle.timer = time.AfterFunc(d, c.checkIdle)
 	case d > 0:
-		c.idleTimer.Reset(d)
-	case c.idleTimer != nil:
-		c.idleTimer.Stop()
-		c.idleTimer = nil // frees its memory
+		c.idle.timer.Reset(d)
+	case c.idle.timer != nil:
+		c.idle.timer.Stop()
+		c.idle.timer = nil // frees its memory
 	}
 	return nil
 }
@@ -36,37 +73,30 @@ func (c *Conn) SetIdleTimeout(d time.Duration) error {
 // is recorded before others can see it: before the change of state, and before readers and pending
 // say that no wait is under way.
 func (c *Conn) markUsed() {
-	if c.timed.Load() {
-		c.restedAt.Store(int64(c.clock.now()))
+	if c.idle.timed.Load() {
+		c.idle.restedAt.Store(int64(c.clock.now()))
 	}
-}
-
-// restedFor returns how long the connection has been unused.
-func (c *Conn) restedFor() time.Duration {
-	return time.Duration(c.clock.now() - instant(c.restedAt.Load()))
 }
 
 // checkIdle runs when the idle timer fires. The timer was set for the earliest
 // time at which the connection could have been idle for long enough; if it was
 // used since, there is a new earliest time.
 func (c *Conn) checkIdle() {
-	c.mu.Lock()
-	timeout := c.idleTimeout
-	c.mu.Unlock()
+	timeout := c.idle.current()
 	if timeout == 0 {
 		return
 	}
-	left := timeout - c.restedFor()
+	left := timeout - c.idle.restedFor(c.clock.now())
 	if left <= 0 {
 		left = timeout
 		if !c.hasArrived() {
 			c.endIdle(timeout)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.idleTimeout == timeout && word(c.state.Load()).isOpen() { // else SetIdleTimeout has set it
-		c.idleTimer.Reset(left)
+	c.idle.mu.Lock()
+	defer c.idle.mu.Unlock()
+	if c.idle.timeout == timeout && word(c.state.Load()).isOpen() { // else SetIdleTimeout has set it
+		c.idle.timer.Reset(left)
 	}
 }
 
@@ -74,7 +104,7 @@ func (c *Conn) checkIdle() {
 // which it found that, so that a use that begins or ends meanwhile keeps the connection open.
 func (c *Conn) endIdle(timeout time.Duration) {
 	old := c.state.Load()
-	if c.readers.Load() > 0 || c.pending.Load() > 0 || c.restedFor() < timeout {
+	if c.input.readers.Load() > 0 || c.output.pending.Load() > 0 || c.idle.restedFor(c.clock.now()) < timeout {
 		return
 	}
 	next, act := word(old).on(eventIdle)
@@ -92,13 +122,4 @@ func (c *Conn) hasArrived() bool {
 		return c.sock.peek() == nil
 	}
 	return false
-}
-
-// stopIdleTimer stops the timer when the connection ends.
-func (c *Conn) stopIdleTimer() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.idleTimer != nil {
-		c.idleTimer.Stop()
-	}
 }

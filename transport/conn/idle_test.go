@@ -151,9 +151,9 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{IdleTimeout: time.Second}, newFakeGroup(t, 1))
 		time.Sleep(time.Second / 2)
-		timer := c.idleTimer
-		if err := c.SetIdleTimeout(0); err != nil || c.idleTimer != nil {
-			t.Errorf("got %v, and a timer is kept: %t", err, c.idleTimer != nil)
+		timer := c.idle.timer
+		if err := c.SetIdleTimeout(0); err != nil || c.idle.timer != nil {
+			t.Errorf("got %v, and a timer is kept: %t", err, c.idle.timer != nil)
 		}
 		time.Sleep(time.Hour)
 		if !c.IsActive() {

@@ -146,8 +146,8 @@ func TestReadDeadline(t *testing.T) {
 		{"timeout, later deadline", func(c *Conn) { setBoth(c, 2*time.Second, 4*time.Second) }, nil, 4 * time.Second},
 		{"timeout, later deadline removed during", func(c *Conn) { setBoth(c, 2*time.Second, time.Minute) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, 2 * time.Second},
 		{"timeout, later deadline removed too late", func(c *Conn) { setBoth(c, time.Second/2, time.Minute) }, func(c *Conn) { _ = c.SetReadDeadline(time.Time{}) }, time.Second},
-		{"kicked", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.readLimit.wakeUp() }, 2 * time.Second},
-		{"kicked without a limit", nil, func(c *Conn) { _ = c.readLimit.wakeUp() }, 0},
+		{"kicked", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.input.limit.wakeUp() }, 2 * time.Second},
+		{"kicked without a limit", nil, func(c *Conn) { _ = c.input.limit.wakeUp() }, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,11 @@ import "sync"
 type members struct {
 	mu     sync.Mutex // taken inside any lock of a Conn
 	closed bool       // guarded by mu: join refuses
-	first  *Conn      // guarded by mu: a list, linked by Conn.nextMember and prevMember
+	first  *Conn      // guarded by mu: a list, linked by Conn.member
 }
+
+// membership is a connection's place in the list of its members; guarded by members.mu.
+type membership struct{ next, prev *Conn }
 
 // join adds c. It reports false if the group is closed.
 func (m *members) join(c *Conn) bool {
@@ -16,9 +19,9 @@ func (m *members) join(c *Conn) bool {
 	if m.closed {
 		return false
 	}
-	c.nextMember = m.first
+	c.member.next = m.first
 	if m.first != nil {
-		m.first.prevMember = c
+		m.first.member.prev = c
 	}
 	m.first = c
 	return true
@@ -28,15 +31,15 @@ func (m *members) join(c *Conn) bool {
 func (m *members) leave(c *Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c.prevMember != nil {
-		c.prevMember.nextMember = c.nextMember
+	if c.member.prev != nil {
+		c.member.prev.member.next = c.member.next
 	} else {
-		m.first = c.nextMember
+		m.first = c.member.next
 	}
-	if c.nextMember != nil {
-		c.nextMember.prevMember = c.prevMember
+	if c.member.next != nil {
+		c.member.next.member.prev = c.member.prev
 	}
-	c.nextMember, c.prevMember = nil, nil
+	c.member.next, c.member.prev = nil, nil
 }
 
 // close makes join refuse from now on, and returns the members that are left.
@@ -45,7 +48,7 @@ func (m *members) close() []*Conn {
 	defer m.mu.Unlock()
 	m.closed = true
 	var left []*Conn
-	for c := m.first; c != nil; c = c.nextMember {
+	for c := m.first; c != nil; c = c.member.next {
 		left = append(left, c)
 	}
 	return left

@@ -24,9 +24,9 @@ func New(nc net.Conn, cfg Config, g *Group) (*Conn, error) {
 	return c, nil
 }
 
-func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
+func newConn(nc net.Conn, cfg *Config, g *Group, l *listening) (*Conn, error) {
 	sock, raw := newSocket(nc)
-	c := &Conn{config: cfg, clock: clockOf(g), sock: sock, raw: raw, group: g, owner: o, remote: nc.RemoteAddr()}
+	c := &Conn{config: cfg, clock: clockOf(g), sock: sock, raw: raw, group: g, accepted: l, remote: nc.RemoteAddr()}
 	if g != nil && !g.members.join(c) {
 		_ = nc.Close()
 		return nil, opError("open", c.remote, net.ErrClosed)
@@ -38,7 +38,7 @@ func newConn(nc net.Conn, cfg *Config, g *Group, o owner) (*Conn, error) {
 			_ = nc.Close()
 			return nil, opError("open", c.remote, err)
 		}
-		c.watcher, c.token = w, tok
+		c.arming.watcher, c.arming.token = w, tok
 	}
 	return c, nil
 }
@@ -53,25 +53,24 @@ func clockOf(g *Group) clock {
 
 // start prepares c and gives it to its first holder.
 func (c *Conn) start() {
-	c.armFD = c.arm
-	c.in.Bind((*source)(c), nil)
-	c.out.Bind(nil, (*sink)(c))
-	c.lastLook = 2 * firstLook
-	c.readLimit.init(c.clock, c.sock, reading)
-	c.writeLimit.init(c.clock, c.sock, writing)
-	c.onDisconnect = c.config.OnDisconnect
-	c.connecting = c.config.OnConnect != nil
+	c.arming.init()
+	c.input.buf.Bind((*source)(c), nil)
+	c.output.buf.Bind(nil, (*sink)(c))
+	c.input.limit.init(c.clock, c.sock, reading)
+	c.output.limit.init(c.clock, c.sock, writing)
+	c.callbacks.onDisconnect = c.config.OnDisconnect
+	c.callbacks.connecting = c.config.OnConnect != nil
 	if c.config.OnRequest != nil {
-		c.onRequest.Store(&c.config.OnRequest)
+		c.callbacks.onRequest.Store(&c.config.OnRequest)
 	}
 	_ = c.SetReadTimeout(c.config.ReadTimeout)
 	_ = c.SetWriteTimeout(c.config.WriteTimeout)
 	if c.config.IdleTimeout > 0 {
 		_ = c.SetIdleTimeout(c.config.IdleTimeout) // it is open
 	}
-	c.ctx = context.Background()
+	c.callbacks.ctx = context.Background()
 	if c.config.OnPrepare != nil {
-		failure := callback.Apart(func() { c.setContext(c.config.OnPrepare(c)) })
+		failure := callback.Apart(func() { c.callbacks.setContext(c.config.OnPrepare(c)) })
 		if failure != nil {
 			c.closeWith(c.failed(failure))
 		}
@@ -82,22 +81,22 @@ func (c *Conn) start() {
 // open gives a prepared connection to its first holder: the poller, a worker,
 // or its user.
 func (c *Conn) open() {
-	handled := c.onRequest.Load() != nil
+	handled := c.callbacks.onRequest.Load() != nil
 	c.markUsed() // before it is at rest: OnPrepare may have taken long
-	c.armMu.Lock()
+	c.arming.mu.Lock()
 	var act action
 	var err error
 	switch {
 	case !handled && c.config.OnConnect == nil:
 		act = c.transition(eventOpenUser)
-	case c.config.OnConnect == nil && c.watcher != nil:
+	case c.config.OnConnect == nil && c.arming.hasPoller():
 		if act = c.transition(eventOpenDormant); act == actNone {
 			err = c.armLocked(poller.InterestRead)
 		}
 	default:
 		act = c.transition(eventOpenReady)
 	}
-	c.armMu.Unlock()
+	c.arming.mu.Unlock()
 	if err != nil {
 		c.closeWith(opError("arm", c.remote, err))
 	}
@@ -129,7 +128,7 @@ func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
 	if f == nil {
 		return opError("set handler", c.remote, errNilHandler)
 	}
-	c.onRequest.Store(&f)
+	c.callbacks.onRequest.Store(&f)
 	if !word(c.state.Load()).isOpen() {
 		return opError("set handler", c.remote, net.ErrClosed)
 	}
@@ -141,49 +140,9 @@ func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
 // SetOnRequest calls it, and so do open and yield, which may have looked for a handler before it
 // was set.
 func (c *Conn) adopt() {
-	if c.onRequest.Load() != nil && c.transition(eventAdopt)&actQueue != 0 {
+	if c.callbacks.onRequest.Load() != nil && c.transition(eventAdopt)&actQueue != 0 {
 		c.enqueue()
 	}
-}
-
-// armLocked has the poller report the socket once. A connection that has been
-// torn down meanwhile is left alone.
-func (c *Conn) armLocked(in poller.Interest) error {
-	if word(c.state.Load()).holder() == holderClosed {
-		return nil
-	}
-	if c.errQueue.Load() {
-		in |= poller.InterestStay
-	}
-	const staying = poller.InterestRead | poller.InterestStay
-	c.staying.Store(in&staying == staying) // before it can be reported
-	c.interest = in
-	if err := c.sock.withFD(c.armFD); err != nil {
-		return err
-	}
-	return c.armErr
-}
-
-// disarmLocked has the poller report nothing.
-func (c *Conn) disarmLocked() error {
-	if c.token == 0 {
-		return nil
-	}
-	c.staying.Store(false)
-	c.interest = 0
-	if err := c.sock.withFD(c.armFD); err != nil {
-		return err
-	}
-	return c.armErr
-}
-
-// arm runs while the descriptor is held open.
-func (c *Conn) arm(fd uintptr) {
-	if c.interest == 0 {
-		c.armErr = c.watcher.Disarm(int(fd), c.token)
-		return
-	}
-	c.armErr = c.watcher.Arm(int(fd), c.token, c.interest)
 }
 
 // target is a Conn as its poller sees it. It keeps OnReady out of Conn's methods.
@@ -233,12 +192,12 @@ func (c *Conn) Drain() {
 // instead of draining the connection: the user must end it then, and wanted must not block. A
 // connection that is already draining goes on draining, and a later Drain still drains. EndsItself
 // may be called from any goroutine.
-func (c *Conn) EndsItself(wanted func()) { c.kept.Store(&wanted) }
+func (c *Conn) EndsItself(wanted func()) { c.callbacks.onDrainAll.Store(&wanted) }
 
 // drain has the connection closed as soon as it has nothing left to read and no
 // callback runs.
 func (c *Conn) drain() {
-	if c.tells.Load() && c.lastTick.Load()+1 >= c.group.sweeper.tick.Load() {
+	if c.usage.tells.Load() && c.usage.lastTick.Load()+1 >= c.group.sweeper.tick.Load() {
 		c.use() // it may be watched although it was just written, and so is not idle
 		c.touch()
 	}
@@ -247,10 +206,10 @@ func (c *Conn) drain() {
 	case act&actQueue != 0:
 		c.enqueue()
 	case act&actKick != 0:
-		_ = c.readLimit.wakeUp() // fails only if the socket is closed
+		_ = c.input.limit.wakeUp() // fails only if the socket is closed
 	case act&actTeardown != 0:
-		c.setCause(net.ErrClosed)
-		c.stopIdleTimer()
+		c.callbacks.setCause(net.ErrClosed)
+		c.idle.stop()
 		_ = c.sock.Close()
 		c.teardownApart()
 	}
@@ -258,12 +217,12 @@ func (c *Conn) drain() {
 
 // use takes a watched connection back for its user.
 func (c *Conn) use() {
-	c.armMu.Lock()
+	c.arming.mu.Lock()
 	var err error
 	if c.transition(eventUse)&actDisarm != 0 {
-		err = c.disarmLocked()
+		err = c.arming.disarmLocked(c.sock)
 	}
-	c.armMu.Unlock()
+	c.arming.mu.Unlock()
 	if err != nil {
 		// Elsewhere: the caller may hold a lock that a close callback wants.
 		c.spawn(func() { c.closeWith(opError("disarm", c.remote, err)) })

@@ -1,17 +1,15 @@
 package conn
 
-import "github.com/kiteline/kiteline/transport/poller"
-
 // Pause says, inside OnRequest and before Offer, that the handler wants no more for now. Once
 // OnRequest has returned, or has lost the reading side, nothing is read from the connection until
 // Resume, so that TCP holds the peer back. After Resume, OnRequest is called with what it has left
 // unread, even if nothing has come meanwhile. Only the goroutine that OnRequest was called on may
 // call Pause.
 func (c *Conn) Pause() {
-	if !c.inRequest {
+	if !c.serving.running {
 		panic("conn: BUG: pause outside of OnRequest")
 	}
-	c.paused = true
+	c.serving.paused = true
 	c.transition(eventPause)
 }
 
@@ -29,12 +27,12 @@ func (c *Conn) Resume() bool {
 // restPaused lets go of a connection whose OnRequest has paused it. It reports
 // true, and the caller keeps it, if Resume came meanwhile.
 func (c *Conn) restPaused() bool {
-	c.armMu.Lock()
+	c.arming.mu.Lock()
 	act := c.transition(eventRestPaused)
 	if act&actWatch != 0 {
 		_ = c.armPausedLocked() // not armed: the hang-up is found by the next read
 	}
-	c.armMu.Unlock()
+	c.arming.mu.Unlock()
 	if act&actTeardown != 0 {
 		c.teardown()
 	}
@@ -50,12 +48,4 @@ func (c *Conn) awaitCalm() bool {
 		c.teardown()
 	}
 	return act&actKick == 0
-}
-
-// armPausedLocked arms for hang-up only, unless an arming stays, which reports a hang-up too.
-func (c *Conn) armPausedLocked() error {
-	if c.watcher == nil || c.staying.Load() || word(c.state.Load()).has(flagHangup) {
-		return nil
-	}
-	return c.armLocked(poller.InterestHangup)
 }

@@ -25,14 +25,14 @@ func (p Pressure) String() string {
 
 // Pending returns how many bytes the Flush or Write under way must still hand to the kernel. It may
 // be called from any goroutine.
-func (c *Conn) Pending() int { return int(c.pending.Load()) }
+func (c *Conn) Pending() int { return int(c.output.pending.Load()) }
 
 // Pressure returns which watermark was crossed last. It may be called from any goroutine.
-func (c *Conn) Pressure() Pressure { return Pressure(c.pressure.Load()) }
+func (c *Conn) Pressure() Pressure { return Pressure(c.output.pressure.Load()) }
 
 // setPendingLocked records that n bytes wait for the kernel and reports a crossed watermark.
 func (c *Conn) setPendingLocked(n int) {
-	c.pending.Store(int64(n))
+	c.output.pending.Store(int64(n))
 	if c.config.WriteHighWatermark <= 0 {
 		return
 	}
@@ -45,14 +45,11 @@ func (c *Conn) setPendingLocked(n int) {
 }
 
 func (c *Conn) setPressureLocked(p Pressure) {
-	c.pressure.Store(uint32(p))
+	c.output.pressure.Store(uint32(p))
 	if c.config.OnPressure == nil {
 		return
 	}
-	c.mu.Lock()
-	open := c.beginAsideLocked()
-	c.mu.Unlock()
-	if !open {
+	if !c.callbacks.beginAside() {
 		return
 	}
 	// Apart: a callback that ends its goroutine must not leave a message half written.

@@ -226,7 +226,7 @@ func randomInterleaving(t *testing.T, seed uint64) {
 			c.sock.feed(eagain)
 		}
 		if rnd.IntN(10) == 0 {
-			_ = c.readLimit.wakeUp()
+			_ = c.input.limit.wakeUp()
 		}
 		if rnd.IntN(10) == 0 {
 			c.IsActive()
@@ -266,7 +266,7 @@ func randomInterleaving(t *testing.T, seed uint64) {
 		t.Errorf("the handler got %d bytes that differ from what was sent", len(got))
 	}
 	// What a handler never takes stays; otherwise everything before the FIN is handled.
-	if left := c.in.Len(); how <= 1 && len(got)+left != sent.Len() {
+	if left := c.input.buf.Len(); how <= 1 && len(got)+left != sent.Len() {
 		t.Errorf("the handler got %d bytes and left %d, want %d in sum", len(got), left, sent.Len())
 	}
 	switch n := o.disconnected.Load(); {

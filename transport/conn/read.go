@@ -5,10 +5,47 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/buffer"
 )
+
+// input is a connection's reading side: what was received, and the waits for more.
+//
+// It has one owner at a time, the holder of the reading side, which says how the next bytes are
+// waited for. While readers is not 0 no other goroutine reads, and the connection is not idle.
+type input struct {
+	// owned by the holder of the reading side
+	buf       buffer.LinkBuffer
+	received  uint64 // bytes ever put into buf
+	lastSpace int32  // most that the last read could take: after as much, more may wait
+
+	readers atomic.Int32 // goroutines that read for a user or a handler
+
+	mu    sync.Mutex // serializes Read
+	limit limit      // of the wait under way and the next ones
+}
+
+// put makes n bytes readable that were read into the space of the last Reserve.
+func (in *input) put(n int) {
+	in.buf.Commit(n)
+	in.received += uint64(n)
+}
+
+// commit makes n bytes of space readable. It returns err only if there are none.
+func (in *input) commit(space []byte, n int, err error) (int, error) {
+	in.lastSpace = int32(min(len(space), timedBytes)) // a read's limit (sys_linux.go)
+	in.put(n)
+	if n > 0 {
+		return n, nil
+	}
+	return 0, err
+}
+
+// taken returns how many bytes were ever taken out of buf.
+func (in *input) taken() uint64 { return in.received - uint64(in.buf.Len()) }
 
 // source is a Conn as its own Reader sees it. It keeps Fill out of Conn's methods.
 type source Conn
@@ -22,12 +59,11 @@ func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
 	if err := c.beginRead(); err != nil {
 		return err
 	}
-	c.readers.Add(1)
+	c.input.readers.Add(1)
 	defer c.endRead()
 	for b.Len() < need {
 		n, err := c.readOnce(b.Reserve(0))
-		b.Commit(n)
-		c.received += uint64(n)
+		c.input.put(n)
 		if err == io.EOF && b.Len() > 0 {
 			return io.ErrUnexpectedEOF
 		}
@@ -41,18 +77,18 @@ func (s *source) Fill(b *buffer.LinkBuffer, need int) error {
 // Read implements net.Conn. It takes what is buffered first, and otherwise
 // reads from the socket straight into p.
 func (c *Conn) Read(p []byte) (int, error) {
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	if c.in.Len() > 0 && word(c.state.Load()).isOpen() {
-		n := min(len(p), c.in.Len())
-		buffered, err := c.in.Next(n)
+	c.input.mu.Lock()
+	defer c.input.mu.Unlock()
+	if c.input.buf.Len() > 0 && word(c.state.Load()).isOpen() {
+		n := min(len(p), c.input.buf.Len())
+		buffered, err := c.input.buf.Next(n)
 		copy(p, buffered)
-		return n, errors.Join(err, c.in.Release())
+		return n, errors.Join(err, c.input.buf.Release())
 	}
 	if err := c.beginRead(); err != nil || len(p) == 0 {
 		return 0, err
 	}
-	c.readers.Add(1)
+	c.input.readers.Add(1)
 	defer c.endRead()
 	return c.readOnce(p)
 }
@@ -72,7 +108,7 @@ func (c *Conn) beginRead() error {
 		c.use()
 	}
 	c.touch()
-	if err := c.readLimit.begin(); err != nil {
+	if err := c.input.limit.begin(); err != nil {
 		return c.readFailed(err)
 	}
 	return nil
@@ -94,7 +130,7 @@ func (c *Conn) endRead() {
 	if !word(c.state.Load()).isServed() {
 		c.markUsed() // before it is at rest: the wait may have been long
 	}
-	c.readers.Add(-1)
+	c.input.readers.Add(-1)
 	c.enlist() // now: a sweep that saw it read may have dropped it
 }
 
@@ -118,7 +154,7 @@ func (c *Conn) readOnce(p []byte) (int, error) {
 // readExpired decides on a wait for data that the socket's deadline ended. nil
 // means that the wait goes on.
 func (c *Conn) readExpired() error {
-	over, err := c.readLimit.expired()
+	over, err := c.input.limit.expired()
 	switch {
 	case err != nil:
 		return c.readFailed(err)
@@ -143,7 +179,7 @@ func (c *Conn) readFailed(err error) error {
 // removes the deadline. Neither a step of the wall clock nor a suspension of the machine makes it
 // pass: a t without a monotonic reading is converted once, by what the wall clock shows at the
 // call.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.readLimit, t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.input.limit, t) }
 
 // setDeadline sets or removes a limit's deadline. Removing a deadline that is not set costs no
 // lock: netpoll's setters of timeouts remove it each time.
@@ -158,7 +194,7 @@ func (c *Conn) setDeadline(l *limit, t time.Time) error {
 // method that needs more than was received may wait that long for all of it, a Read for the
 // first byte. Zero or less means no limit.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
-	c.readLimit.setTimeout(d)
+	c.input.limit.setTimeout(d)
 	return nil
 }
 

@@ -20,13 +20,13 @@ import (
 // The error matches errors.ErrUnsupported, and f is never called, where no poller watches the
 // connection. Once there is an OnRequest, f is no longer called.
 func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		return opError("set handler", c.remote, errors.ErrUnsupported)
 	}
-	c.mu.Lock()
-	c.onReadable = f
-	c.mu.Unlock()
-	c.tells.Store(f != nil)
+	c.callbacks.mu.Lock()
+	c.callbacks.onReadable = f
+	c.callbacks.mu.Unlock()
+	c.usage.tells.Store(f != nil)
 	if word(c.state.Load()).has(flagUnread) {
 		c.use() // f was not told of what came before
 	}
@@ -41,7 +41,7 @@ func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 // It reports whether what comes will be noticed: false if no poller watches the connection, if the
 // peer has closed, or if the connection has ended. It may be called from any goroutine.
 func (c *Conn) Watch() bool {
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		return false
 	}
 	if word(c.state.Load()).holder() != holderWatched {
@@ -59,15 +59,14 @@ func (c *Conn) TakeArrived() (int, error) {
 	if err := c.beginRead(); err != nil {
 		return 0, err
 	}
-	c.readers.Add(1)
+	c.input.readers.Add(1)
 	defer c.endRead()
-	n, err := c.sock.tryRead(c.in.Reserve(0))
-	c.in.Commit(n)
-	c.received += uint64(n)
+	n, err := c.sock.tryRead(c.input.buf.Reserve(0))
+	c.input.put(n)
 	switch {
 	case n > 0 || err == errWouldBlock:
 		return n, nil
-	case err == io.EOF && c.in.Len() > 0:
+	case err == io.EOF && c.input.buf.Len() > 0:
 		err = io.ErrUnexpectedEOF
 	}
 	return 0, c.readFailed(err)
@@ -75,11 +74,7 @@ func (c *Conn) TakeArrived() (int, error) {
 
 // tellReadable has OnReadable called on a worker.
 func (c *Conn) tellReadable() {
-	c.mu.Lock()
-	f := c.onReadable
-	tell := f != nil && c.beginAsideLocked()
-	c.mu.Unlock()
-	if tell {
+	if f := c.callbacks.beginReadable(); f != nil {
 		c.spawn(func() { c.readable(f) })
 	}
 }

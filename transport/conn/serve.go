@@ -5,15 +5,56 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
-	"github.com/kiteline/kiteline/transport/poller"
 )
 
 // servingBudget is how many reads a worker gives one connection before it
 // looks whether others wait.
 const servingBudget = 16
+
+// serving is what the workers that serve a connection know of the calls of OnRequest.
+//
+// seen never exceeds what was received, and falls short of it after OnRequest has returned only by
+// what has come since, or was left unread with Pause or Offer.
+type serving struct {
+	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
+
+	// owned by the holder of the reading side
+	seen      uint64 // how much of input.received OnRequest has seen; set at its return or Offer
+	looks     uint8  // how often a wrapper was looked at; no longer counted once looks are shortest
+	running   bool   // OnRequest runs and has not offered the reading side
+	paused    bool   // the OnRequest that runs, or ran last, has called Pause
+	connected bool   // OnConnect was called
+}
+
+// begin notes that OnRequest is called.
+func (s *serving) begin() { s.running, s.paused = true, false }
+
+// markSeen records, when OnRequest returns or offers the reading side, what it has seen:
+// everything, or after Pause only what it took.
+func (s *serving) markSeen(in *input) {
+	s.running = false
+	s.seen = in.received
+	if s.paused {
+		s.seen = in.taken()
+	}
+}
+
+// hasUnseen reports whether there are bytes for which OnRequest was not called yet.
+func (s *serving) hasUnseen(in *input) bool { return in.received > s.seen }
+
+// patience returns how long the next look at a wrapper takes. Each look is half as long as the one
+// before, so that a client that keeps sending requests does not hold up a stop.
+func (s *serving) patience() time.Duration {
+	if d := firstLook >> s.looks; d > shortestLook {
+		s.looks++
+		return d
+	}
+	return shortestLook
+}
 
 // serve runs on a worker that took c from the queue, until the worker lets go of c. It reads and
 // handles what was read, again and again, then waits for more in the way that fits (settle).
@@ -23,17 +64,17 @@ func (c *Conn) serve() {
 	if !c.connect() {
 		return
 	}
-	if c.onRequest.Load() == nil {
+	if c.callbacks.onRequest.Load() == nil {
 		c.yield()
 		return
 	}
 	// Bytes may be there already if a user read before SetOnRequest, or if
 	// OnRequest has paused.
-	if c.received > c.offered && !c.handle() {
+	if c.serving.hasUnseen(&c.input) && !c.handle() {
 		return
 	}
 	next := settleNow
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		next = settleLinger
 	}
 	for reads := 1; next != settleGone; reads++ {
@@ -48,7 +89,7 @@ func (c *Conn) serveOnce(how settlement, reads int) settlement {
 	switch {
 	case err == nil && !c.handle():
 		return settleGone
-	case err == nil && n >= int(c.lastSpace):
+	case err == nil && n >= int(c.input.lastSpace):
 		return c.settleBusy(reads)
 	case err == nil:
 		return c.settle()
@@ -76,7 +117,7 @@ const (
 // end is read at once. Where every arming stays, the socket is read until it is empty, since
 // nothing looks at the level again.
 func (c *Conn) settle() settlement {
-	if c.raw && (word(c.state.Load()).has(flagHangup) || c.errQueue.Load()) {
+	if c.raw && (word(c.state.Load()).has(flagHangup) || c.arming.errQueue.Load()) {
 		return settleNow
 	}
 	return c.settleEmpty()
@@ -87,7 +128,7 @@ func (c *Conn) settle() settlement {
 // socket: the next request then needs no poller and no queue. Where many are,
 // the poller reports them in batches, which costs less.
 func (c *Conn) settleEmpty() settlement {
-	if c.watcher == nil || c.mayLinger() && c.group.dispatcher.startLingering() {
+	if !c.arming.hasPoller() || c.mayLinger() && c.group.dispatcher.startLingering() {
 		return settleLinger
 	}
 	c.markUsed()
@@ -96,12 +137,12 @@ func (c *Conn) settleEmpty() settlement {
 
 // mayLinger reports whether lingering may be worth it. After it the poller must be armed again,
 // which would report an error queue that is not empty.
-func (c *Conn) mayLinger() bool { return !c.group.isCrowded() && !c.errQueue.Load() }
+func (c *Conn) mayLinger() bool { return !c.group.isCrowded() && !c.arming.errQueue.Load() }
 
 // settleBusy decides after a read that filled its space, so that there may be
 // more: a connection that has had its budget goes to the queue's end if others wait.
 func (c *Conn) settleBusy(reads int) settlement {
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		return settleLinger
 	}
 	if reads%servingBudget != 0 || c.group.dispatcher.waiting.Load() == 0 {
@@ -121,9 +162,9 @@ func (c *Conn) settleBusy(reads int) settlement {
 // had looked for one. No other worker learns what that arming reported, so this one looks.
 func (c *Conn) settleKicked() settlement {
 	switch {
-	case c.watcher != nil && c.staying.Load():
+	case c.arming.hasPoller() && c.arming.staying.Load():
 		return settleNow
-	case c.watcher != nil:
+	case c.arming.hasPoller():
 		return c.rest()
 	case c.drained():
 		return settleNow // a request may have come; a wrapper's is still unread after the kick
@@ -135,7 +176,7 @@ func (c *Conn) settleKicked() settlement {
 // it has no begun request in its buffer and no work that goes on beside the callbacks.
 func (c *Conn) drained() bool {
 	w := word(c.state.Load())
-	return w.has(flagDraining) && !w.has(flagBusy) && c.in.Len() == 0
+	return w.has(flagDraining) && !w.has(flagBusy) && c.input.buf.Len() == 0
 }
 
 // closeDrained closes a connection that is drained.
@@ -164,16 +205,16 @@ func (c *Conn) yield() {
 // reported something meanwhile, the worker looks once more instead.
 func (c *Conn) rest() settlement {
 	ev := eventRest
-	if c.in.Len() > 0 {
+	if c.input.buf.Len() > 0 {
 		ev = eventRestPartial
 	}
-	c.armMu.Lock()
+	c.arming.mu.Lock()
 	act := c.transition(ev)
 	var err error
-	if act == actNone && !c.staying.Load() {
+	if act == actNone && !c.arming.staying.Load() {
 		err = c.armToRestLocked()
 	}
-	c.armMu.Unlock()
+	c.arming.mu.Unlock()
 	switch {
 	case act&actKick != 0:
 		return settleNow
@@ -181,27 +222,10 @@ func (c *Conn) rest() settlement {
 		c.teardown()
 	case err != nil:
 		c.closeWith(opError("arm", c.remote, err))
-	case c.staying.Load():
+	case c.arming.staying.Load():
 		c.touch() // now: the sweep must look at the level, and may have dropped it before
 	}
 	return settleGone
-}
-
-// armToRestLocked arms a connection that goes dormant. In a crowd it will be
-// back soon: the arming stays, and saves a system call each time.
-func (c *Conn) armToRestLocked() error {
-	if !c.group.isCrowded() {
-		return c.armLocked(poller.InterestRead)
-	}
-	return c.armLocked(poller.InterestRead | poller.InterestStay)
-}
-
-// unstay ends an arming that stays, before the goroutine waits on the socket itself: that arming
-// would wake the poller for each request.
-func (c *Conn) unstay() {
-	c.armMu.Lock()
-	defer c.armMu.Unlock()
-	_ = c.disarmLocked() // on failure it stays armed, which costs only a wake-up of the poller
 }
 
 // receive reads into the input buffer, in the way that how says.
@@ -214,12 +238,12 @@ func (c *Conn) receive(how settlement) (int, error) {
 
 // receiveNow reads what is there.
 func (c *Conn) receiveNow() (int, error) {
-	space := c.in.Reserve(0)
+	space := c.input.buf.Reserve(0)
 	if !c.looks() {
 		return c.look(space)
 	}
 	n, err := c.sock.tryRead(space)
-	return c.commit(space, n, err)
+	return c.input.commit(space, n, err)
 }
 
 const (
@@ -231,39 +255,38 @@ const (
 )
 
 // look is receiveNow for a wrapper that is being drained. It must wait a little: a deadline that
-// has passed would end the wrapper's Read although bytes are there. Each look is half as long as
-// the one before, so that a client that keeps sending requests does not hold up the stop.
+// has passed would end the wrapper's Read although bytes are there.
 func (c *Conn) look(space []byte) (n int, err error) {
-	c.lastLook = max(c.lastLook/2, shortestLook)
+	patience := c.serving.patience()
 	for again := true; again; {
-		if c.readLimit.beginLook(c.lastLook) != nil {
+		if c.input.limit.beginLook(patience) != nil {
 			return 0, errWouldBlock // it is closed, or would wait forever
 		}
 		n, err = c.sock.waitRead(space)
 		// A wakeUp that was meant for the wait before this one may come late.
-		again = n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.readLimit.kicked()
+		again = n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.input.limit.kicked()
 	}
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errWouldBlock
 	}
-	return c.commit(space, n, err)
+	return c.input.commit(space, n, err)
 }
 
 // receiveLingering waits for data on the socket until there is some, or until
 // the sweep finds the wait not worth a goroutine: then the error is errWouldBlock.
 func (c *Conn) receiveLingering() (int, error) {
-	if c.staying.Load() {
-		c.unstay()
+	if c.arming.staying.Load() {
+		c.arming.unstay(c.sock)
 	}
 	c.markUsed() // before it is at rest: OnRequest may have taken long
 	if !c.startLingering() {
 		return 0, errWouldBlock
 	}
 	c.enlist() // now: a sweep that saw it before it lingered may have dropped it
-	space := c.in.Reserve(0)
+	space := c.input.buf.Reserve(0)
 	n, err := c.sock.waitRead(space)
 	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		if c.readLimit.kicked() {
+		if c.input.limit.kicked() {
 			err = errWouldBlock
 			break
 		}
@@ -273,20 +296,20 @@ func (c *Conn) receiveLingering() (int, error) {
 	if n > 0 {
 		c.touch()
 	}
-	return c.commit(space, n, err)
+	return c.input.commit(space, n, err)
 }
 
 // startLingering reports whether the worker may wait; not if the connection is
 // to be drained.
 func (c *Conn) startLingering() bool {
 	ev := eventLinger
-	if c.in.Len() > 0 {
+	if c.input.buf.Len() > 0 {
 		ev = eventLingerPartial
 	}
 	if c.transition(ev)&actKick == 0 {
 		return true
 	}
-	if c.watcher != nil {
+	if c.arming.hasPoller() {
 		c.group.dispatcher.stopLingering()
 	}
 	return false
@@ -294,35 +317,24 @@ func (c *Conn) startLingering() bool {
 
 func (c *Conn) stopLingering() {
 	c.transition(eventResume)
-	if c.watcher != nil {
+	if c.arming.hasPoller() {
 		c.group.dispatcher.stopLingering()
 	}
-}
-
-// commit makes n bytes of space readable.
-func (c *Conn) commit(space []byte, n int, err error) (int, error) {
-	c.lastSpace = int32(min(len(space), timedBytes)) // a read's limit (sys_linux.go)
-	c.in.Commit(n)
-	c.received += uint64(n)
-	if n > 0 {
-		return n, nil
-	}
-	return 0, err
 }
 
 // handle calls OnRequest as long as there is something to read and it takes some of it. It reports
 // whether the caller still has the connection and must go on with it.
 func (c *Conn) handle() bool {
-	for c.in.Len() > 0 {
-		consumed := c.received - uint64(c.in.Len())
+	for c.input.buf.Len() > 0 {
+		taken := c.input.taken()
 		switch {
 		case !c.request():
 			return false
-		case c.paused:
+		case c.serving.paused:
 			if !c.restPaused() {
 				return false
 			}
-		case c.received-uint64(c.in.Len()) == consumed:
+		case c.input.taken() == taken:
 			return true // it needs more than has come
 		}
 	}
@@ -334,14 +346,14 @@ func (c *Conn) handle() bool {
 // request does not return; then another worker has the connection or it is closed.
 func (c *Conn) request() (keeps bool) {
 	c.touch()
-	c.paused, c.inRequest = false, true
+	c.serving.begin()
 	c.transition(eventHandle)
 	turn := c.Turn()
 	var err error
 	callback.Run(
-		func() { err = (*c.onRequest.Load())(c.ctx, c) },
+		func() { err = (*c.callbacks.onRequest.Load())(c.callbacks.ctx, c) },
 		func(failure *callback.Failure) {
-			if failure != nil && (!failure.EndsGoroutine() || !c.isKeptOpen(turn)) {
+			if failure != nil && (!failure.EndsGoroutine() || !c.callbacks.isKeptOpen(turn)) {
 				err = c.failed(failure)
 			}
 			keeps = c.requestEnded(turn, err)
@@ -362,14 +374,14 @@ func (c *Conn) requestEnded(turn Turn, err error) bool {
 		c.EndWork()
 		return false
 	}
-	c.markSeen()
+	c.serving.markSeen(&c.input)
 	if err != nil {
 		c.closeWith(err)
 	}
 	if !c.isOpenOrRelease() {
 		return false
 	}
-	_ = c.in.Release()
+	_ = c.input.buf.Release()
 	return true
 }
 
@@ -386,10 +398,10 @@ func (c *Conn) isOpenOrRelease() bool {
 // passOn gives the connection to another worker, since the goroutine ends after an OnRequest that
 // was kept open. What OnRequest has left unread is passed to it again.
 func (c *Conn) passOn() {
-	if c.paused && !c.restPaused() {
+	if c.serving.paused && !c.restPaused() {
 		return
 	}
-	c.offered = c.received - uint64(c.in.Len())
+	c.serving.seen = c.input.taken()
 	switch c.transition(eventRequeue) {
 	case actQueue:
 		c.enqueue()
@@ -398,25 +410,15 @@ func (c *Conn) passOn() {
 	}
 }
 
-// markSeen records, when OnRequest returns or offers the reading side, what it has seen:
-// everything, or after Pause only what it took.
-func (c *Conn) markSeen() {
-	c.inRequest = false
-	c.offered = c.received
-	if c.paused {
-		c.offered -= uint64(c.in.Len())
-	}
-}
-
 // connect calls OnConnect if it was not called yet. It reports whether the connection is open; if
 // not, it has been released.
 func (c *Conn) connect() bool {
 	onConnect := c.config.OnConnect
-	if onConnect != nil && !c.connected {
-		c.connected = true
+	if onConnect != nil && !c.serving.connected {
+		c.serving.connected = true
 		c.transition(eventHandle)
 		callback.Run(
-			func() { c.setContext(onConnect(c.ctx, c)) },
+			func() { c.callbacks.setContext(onConnect(c.callbacks.ctx, c)) },
 			c.connectEnded)
 	}
 	return c.isOpenOrRelease()
@@ -427,9 +429,7 @@ func (c *Conn) connectEnded(failure *callback.Failure) {
 	if failure != nil {
 		c.closeWith(c.failed(failure))
 	}
-	c.mu.Lock()
-	c.connecting = false
-	c.mu.Unlock()
+	c.callbacks.connectReturned()
 	c.transition(eventHandled)
 	w := word(c.state.Load())
 	if w.isOpen() && w.has(flagHangup) {

@@ -317,7 +317,7 @@ func TestReleasesWhatWasRead(t *testing.T) {
 		if requests != rounds {
 			t.Fatalf("got %d requests, want %d", requests, rounds)
 		}
-		if held := heldBytes(&c.in); held > 256<<10 {
+		if held := heldBytes(&c.input.buf); held > 256<<10 {
 			t.Errorf("%d KiB are held for the 500 unread bytes", held>>10)
 		}
 		c.Close()

@@ -180,7 +180,7 @@ func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 		return
 	}
 	c.start()
-	if p == phaseDraining && c.kept.Load() == nil {
+	if p == phaseDraining && c.callbacks.onDrainAll.Load() == nil {
 		c.drain()
 	}
 	if err := c.Err(); isArmError(err) {

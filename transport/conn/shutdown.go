@@ -101,7 +101,7 @@ func (s *Server) stop(last func(*listening)) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {
-		if c.kept.Load() == nil {
+		if c.callbacks.onDrainAll.Load() == nil {
 			c.drainApart()
 		}
 	}
@@ -123,7 +123,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // It does not wait, and may be called beside Shutdown.
 func (s *Server) DrainAll() {
 	for _, c := range s.advance(phaseServing) {
-		wanted := c.kept.Load()
+		wanted := c.callbacks.onDrainAll.Load()
 		switch {
 		case !word(c.state.Load()).isOpen():
 		case wanted != nil:
@@ -136,7 +136,7 @@ func (s *Server) DrainAll() {
 
 // drainApart is drain for a caller that must not wait for close callbacks.
 func (c *Conn) drainApart() {
-	if c.onRequest.Load() == nil {
+	if c.callbacks.onRequest.Load() == nil {
 		c.spawn(c.drain) // which may run close callbacks
 		return
 	}

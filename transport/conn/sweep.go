@@ -37,6 +37,17 @@ func newSweeper(period time.Duration) *sweeper {
 	return s
 }
 
+// usage is when a connection was last used, and whether the sweep looks after it.
+//
+// A connection that is used in a tick is in the sweep's list until the second tick after it.
+type usage struct {
+	// atomic
+	lastTick atomic.Uint64 // the sweep's tick in which it was last used
+	readTick atomic.Uint64 // the same without writes; kept only if it tells
+	listed   atomic.Bool   // it is in the sweep's list
+	tells    atomic.Bool   // it has an OnReadable
+}
+
 // touch records that the connection is in use. The idle time of one that a
 // worker has begins when the worker lets go of it.
 func (c *Conn) touch() {
@@ -58,11 +69,11 @@ func (c *Conn) touchWriting() {
 // enlist has the sweep look at the connection.
 func (c *Conn) enlist() {
 	c.enlistWriting()
-	if !c.tells.Load() {
+	if !c.usage.tells.Load() {
 		return
 	}
-	if tick := c.group.sweeper.tick.Load(); c.readTick.Load() != tick {
-		c.readTick.Store(tick)
+	if tick := c.group.sweeper.tick.Load(); c.usage.readTick.Load() != tick {
+		c.usage.readTick.Store(tick)
 	}
 }
 
@@ -73,11 +84,11 @@ func (c *Conn) enlistWriting() {
 	}
 	s := c.group.sweeper
 	tick := s.tick.Load()
-	if c.lastTick.Load() == tick {
+	if c.usage.lastTick.Load() == tick {
 		return
 	}
-	c.lastTick.Store(tick)
-	if c.swept.CompareAndSwap(false, true) {
+	c.usage.lastTick.Store(tick)
+	if c.usage.listed.CompareAndSwap(false, true) {
 		s.add(c)
 	}
 }
@@ -114,14 +125,14 @@ func (s *sweeper) sweep() {
 
 	kept := list[:0]
 	for _, c := range list {
-		used := c.lastTick.Load()
+		used := c.usage.lastTick.Load()
 		if c.sweep(used, tick) {
 			kept = append(kept, c)
 			continue
 		}
-		c.swept.Store(false)
+		c.usage.listed.Store(false)
 		// It may have been used after that look at it and before it left the list.
-		if c.lastTick.Load() != used && c.swept.CompareAndSwap(false, true) {
+		if c.usage.lastTick.Load() != used && c.usage.listed.CompareAndSwap(false, true) {
 			kept = append(kept, c)
 		}
 	}
@@ -155,11 +166,11 @@ func (s *sweeper) stop() {
 // sweep does what is due at tick on a connection that was not used for a whole period; used is the
 // tick of its last use. It reports whether the connection stays in the list.
 func (c *Conn) sweep(used, tick uint64) bool {
-	if word(c.state.Load()).has(flagOffered) && c.offeredAt.Load() < tick {
+	if word(c.state.Load()).has(flagOffered) && c.serving.offeredAt.Load() < tick {
 		c.take()
 		return true
 	}
-	if c.tells.Load() && c.readTick.Load()+1 < tick && word(c.state.Load()).holder() == holderUser {
+	if c.usage.tells.Load() && c.usage.readTick.Load()+1 < tick && word(c.state.Load()).holder() == holderUser {
 		c.watchUser()
 	}
 	if used+1 >= tick {
@@ -169,8 +180,8 @@ func (c *Conn) sweep(used, tick uint64) bool {
 	case holderDormant:
 		c.armAgain()
 	case holderLingering:
-		if c.watcher != nil {
-			_ = c.readLimit.wakeUp()
+		if c.arming.hasPoller() {
+			_ = c.input.limit.wakeUp()
 		}
 	case holderHandling:
 		return c.watchHandler()
@@ -188,15 +199,15 @@ func (c *Conn) watchHandler() (again bool) {
 		c.disconnectElsewhere()
 		return false
 	}
-	if c.readers.Load() > 0 {
+	if c.input.readers.Load() > 0 {
 		return false
 	}
-	if c.watcher == nil {
+	if !c.arming.hasPoller() {
 		return c.peekForHandler()
 	}
-	c.armMu.Lock()
-	defer c.armMu.Unlock()
-	if c.staying.Load() {
+	c.arming.mu.Lock()
+	defer c.arming.mu.Unlock()
+	if c.arming.staying.Load() {
 		return false // that arming reports the hang-up too
 	}
 	if w := word(c.state.Load()); w.holder() == holderHandling && w.isOpen() && !w.has(flagHangup) {
@@ -222,11 +233,11 @@ func (c *Conn) peekForHandler() bool {
 // armAgain replaces an arming that stays by a one-shot one, which looks at the level. This finds
 // bytes that a short read has left behind, as a read does at an urgent mark.
 func (c *Conn) armAgain() {
-	if !c.staying.Load() || c.errQueue.Load() {
+	if !c.arming.staying.Load() || c.arming.errQueue.Load() {
 		return
 	}
-	c.armMu.Lock()
-	defer c.armMu.Unlock()
+	c.arming.mu.Lock()
+	defer c.arming.mu.Unlock()
 	if w := word(c.state.Load()); w.holder() == holderDormant && w.isOpen() {
 		_ = c.armLocked(poller.InterestRead) // fails only if the connection is closing
 	}
@@ -235,11 +246,11 @@ func (c *Conn) armAgain() {
 // watchUser arms a connection that its user does not use. Unread bytes would be reported again and
 // again, so a connection with some is armed for hang-up only.
 func (c *Conn) watchUser() {
-	if c.watcher == nil || c.readers.Load() > 0 {
+	if !c.arming.hasPoller() || c.input.readers.Load() > 0 {
 		return
 	}
-	c.armMu.Lock()
-	defer c.armMu.Unlock()
+	c.arming.mu.Lock()
+	defer c.arming.mu.Unlock()
 	c.transition(eventWatch)
 	w := word(c.state.Load())
 	if w.holder() != holderWatched {
@@ -251,7 +262,7 @@ func (c *Conn) watchUser() {
 	}
 	// If arming fails, IsActive does not see the FIN. The next use does; if a write does not count
 	// as use, the next sweep arms again.
-	if err := c.armLocked(interest); err != nil && c.tells.Load() {
+	if err := c.armLocked(interest); err != nil && c.usage.tells.Load() {
 		c.transition(eventUse)
 		c.enlist()
 	}

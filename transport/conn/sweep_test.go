@@ -149,8 +149,8 @@ func TestSweepRacesTouch(t *testing.T) {
 		before := g.sweeper.tick.Load()
 		c.watcher.callOnArm(func() {
 			// This is what touch does, on a goroutine that was late.
-			c.lastTick.Store(before + 1)
-			if c.swept.CompareAndSwap(false, true) {
+			c.usage.lastTick.Store(before + 1)
+			if c.usage.listed.CompareAndSwap(false, true) {
 				g.sweeper.add(c.Conn)
 			}
 			c.watcher.callOnArm(nil)
@@ -269,7 +269,7 @@ func TestKickDoesNotEndReads(t *testing.T) {
 		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("ab"))
 		for range 5 {
 			c.wantHolder(t, holderHandling)
-			_ = c.readLimit.wakeUp()
+			_ = c.input.limit.wakeUp()
 			time.Sleep(fakePeriod)
 		}
 		c.sock.feed(data("cd"))

@@ -5,12 +5,12 @@ package conn
 // leave it open, and the close callbacks wait. If the connection has ended, BeginWork reports false
 // and EndWork must not be called. BeginWork does not block and may be called from any goroutine.
 func (c *Conn) BeginWork() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.beginAsideLocked() {
+	c.callbacks.mu.Lock()
+	defer c.callbacks.mu.Unlock()
+	if !c.callbacks.beginAsideLocked() {
 		return false
 	}
-	if c.works++; c.works == 1 {
+	if c.callbacks.works++; c.callbacks.works == 1 {
 		c.transition(eventBusy)
 	}
 	return true
@@ -20,22 +20,22 @@ func (c *Conn) BeginWork() bool {
 // goroutine.
 func (c *Conn) EndWork() {
 	c.markUsed() // before it is at rest: the work may have taken long
-	c.mu.Lock()
-	if c.works == 0 {
-		c.mu.Unlock()
+	c.callbacks.mu.Lock()
+	if c.callbacks.works == 0 {
+		c.callbacks.mu.Unlock()
 		panic("conn: BUG: EndWork without BeginWork")
 	}
-	c.works--
+	c.callbacks.works--
 	act := actNone
-	if c.works == 0 {
+	if c.callbacks.works == 0 {
 		act = c.transition(eventCalm)
 	}
-	c.mu.Unlock()
+	c.callbacks.mu.Unlock()
 	switch {
 	case act&actQueue != 0:
 		c.enqueue()
 	case act&actKick != 0:
-		_ = c.readLimit.wakeUp() // fails only if the socket is closed
+		_ = c.input.limit.wakeUp() // fails only if the socket is closed
 	}
 	c.endAside()
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -24,6 +25,20 @@ var slicesPool = sync.Pool{New: func() any { return new([flushSlices][]byte) }}
 // peer may take longer as a whole.
 const timedBytes = 256 << 10
 
+// output is a connection's writing side: what is to be written, and the waits for room.
+//
+// pending is not 0 only while a Flush or Write waits for the kernel, which holds mu.
+type output struct {
+	buf buffer.LinkBuffer // owned by the user of the writing side
+
+	mu    sync.Mutex // serializes Write and Flush; OnPressure runs with it held
+	limit limit      // of the wait under way and the next ones
+
+	// atomic; set with mu held
+	pending  atomic.Int64  // unwritten bytes of the current write
+	pressure atomic.Uint32 // a Pressure
+}
+
 // sink is a Conn as its own Writer sees it. It keeps Drain out of Conn's methods.
 type sink Conn
 
@@ -36,14 +51,14 @@ func (s *sink) Drain(b *buffer.LinkBuffer) error {
 	c := (*Conn)(s)
 	err := c.drainOutput(b)
 	if err != nil {
-		c.closeWith(err) // without writeMu: it may run close callbacks
+		c.closeWith(err) // without output.mu: it may run close callbacks
 	}
 	return err
 }
 
 func (c *Conn) drainOutput(b *buffer.LinkBuffer) error {
-	c.writeMu.Lock()
-	defer c.writeMu.Unlock()
+	c.output.mu.Lock()
+	defer c.output.mu.Unlock()
 	if err := c.beginWrite(); err != nil {
 		return err
 	}
@@ -101,11 +116,11 @@ func (c *Conn) drainSlowLocked(b *buffer.LinkBuffer) error {
 // Write implements net.Conn. It returns when the kernel has taken all of p, and does not keep it.
 // Unflushed bytes of the Writer go first.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.out.MallocLen() > 0 {
+	if c.output.buf.MallocLen() > 0 {
 		return c.writeBehind(p)
 	}
-	c.writeMu.Lock()
-	defer c.writeMu.Unlock()
+	c.output.mu.Lock()
+	defer c.output.mu.Unlock()
 	if err := c.beginWrite(); err != nil || len(p) == 0 {
 		return 0, err
 	}
@@ -140,10 +155,10 @@ func (c *Conn) writeSlowLocked(p []byte) (written int, err error) {
 
 // writeBehind writes p behind what the Writer holds.
 func (c *Conn) writeBehind(p []byte) (int, error) {
-	if _, err := c.out.WriteBinary(p); err != nil {
+	if _, err := c.output.buf.WriteBinary(p); err != nil {
 		return 0, err
 	}
-	if err := c.out.Flush(); err != nil {
+	if err := c.output.buf.Flush(); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -155,10 +170,10 @@ func (c *Conn) beginWrite() error {
 	if !w.isOpen() {
 		return opError("write", c.remote, net.ErrClosed)
 	}
-	if c.writeLimit.isOver() {
+	if c.output.limit.isOver() {
 		return opError("write", c.remote, os.ErrDeadlineExceeded)
 	}
-	if w.holder() == holderWatched && !c.tells.Load() {
+	if w.holder() == holderWatched && !c.usage.tells.Load() {
 		c.use()
 	}
 	c.touchWriting()
@@ -187,10 +202,10 @@ func firstBytes(vec [][]byte, n int) [][]byte {
 
 // writeTimed writes as much of vec as it can within the write timeout or deadline.
 func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
-	if err := c.writeLimit.beginExact(); err != nil {
+	if err := c.output.limit.beginExact(); err != nil {
 		return 0, c.writeFailed(err)
 	}
-	defer c.writeLimit.endExact()
+	defer c.output.limit.endExact()
 	for {
 		n, err := c.sock.waitWrite(vec)
 		written += n
@@ -211,7 +226,7 @@ func (c *Conn) writeTimed(vec [][]byte) (written int64, err error) {
 // connection, so there it ends the write.
 func (c *Conn) writeEnded(err error) error {
 	if c.raw && errors.Is(err, os.ErrDeadlineExceeded) {
-		over, armErr := c.writeLimit.expired()
+		over, armErr := c.output.limit.expired()
 		switch {
 		case armErr != nil:
 			err = armErr
@@ -234,13 +249,13 @@ func (c *Conn) writeFailed(err error) error {
 }
 
 // SetWriteDeadline implements net.Conn. It treats deadlines and timeouts as SetReadDeadline does.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.writeLimit, t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.output.limit, t) }
 
 // SetWriteTimeout limits to d how long the peer may take for each 256 KiB of a
 // later Flush or Write once the kernel has no more room, unless a write deadline is set. Zero or
 // less means no limit.
 func (c *Conn) SetWriteTimeout(d time.Duration) error {
-	c.writeLimit.setTimeout(d)
+	c.output.limit.setTimeout(d)
 	return nil
 }
 
