@@ -13,12 +13,12 @@ import (
 
 // NewDialer returns Kiteline's dialer for client.WithDialer, for clients without NewClientSuite.
 // Its connections are *netpollconn.Conn. NewDialer panics if given an option for something else.
-func NewDialer(opts ...Option) remote.Dialer {
-	s := newSettings(takerDialer, opts)
+func NewDialer(opts ...ClientOption) remote.Dialer {
+	s := newClientSettings(takerDialer, opts)
 	if s.refused != nil {
 		panic(s.refused)
 	}
-	return &dialer{settings: s}
+	return &dialer{settings: s.settings}
 }
 
 type dialer struct {

@@ -17,12 +17,12 @@ import (
 // A handler around it should pass remote.GracefulShutdown on. Otherwise clients of shared
 // connections hear of the server's end 100 ms later, and calls that have not begun when the
 // server's time is over fail as if they had.
-func NewServerTransHandlerFactory(opts ...Option) remote.ServerTransHandlerFactory {
-	return serverHandlerFactory{settings: newSettings(takerServerHandlers, opts)}
+func NewServerTransHandlerFactory(opts ...ServerOption) remote.ServerTransHandlerFactory {
+	return serverHandlerFactory{settings: newServerSettings(takerServerHandlers, opts)}
 }
 
 type serverHandlerFactory struct {
-	settings settings
+	settings serverSettings
 	options  *server.Options // of the server that has the suite; nil without the suite
 }
 
@@ -40,8 +40,12 @@ func (f serverHandlerFactory) NewTransHandler(opt *remote.ServerOption) (remote.
 }
 
 // NewClientTransHandlerFactory returns the factory of the handler that makes calls over a client's
-// connections, one at a time on each. Timeouts are Kitex's, as with WithKitexTimeouts.
-func NewClientTransHandlerFactory() remote.ClientTransHandlerFactory { return clientHandlerFactory{} }
+// connections, one at a time on each. Timeouts are Kitex's, as with WithKitexTimeouts. It is for
+// client.WithTransHandlerFactory.
+func NewClientTransHandlerFactory(opts ...ClientOption) remote.ClientTransHandlerFactory {
+	s := newClientSettings(takerClientHandlers, opts)
+	return clientHandlerFactory{maxRead: s.maxRead(), refused: s.refused}
+}
 
 type clientHandlerFactory struct {
 	multiplexes   bool          // calls of a MuxPool share connections
@@ -50,7 +54,7 @@ type clientHandlerFactory struct {
 	maxRead       int           // bytes of a reply; zero: any number
 
 	keeper  *timeoutKeeper // nil until the client is made, and where Kitex keeps the timeouts
-	refused error          // names options of the suite that would do nothing; nil: none
+	refused error          // names options that would do nothing; nil: none
 	pool    *poolChoice    // of the last suite that says how connections are kept; nil: none
 }
 

@@ -39,7 +39,7 @@ func newTestGroup(t testing.TB) *conn.Group {
 }
 
 // newTestPair returns the two ends of a TCP connection: Kiteline's in g and a plain one.
-func newTestPair(t testing.TB, g *conn.Group, opts ...Option) (*netpollconn.Conn, *net.TCPConn) {
+func newTestPair(t testing.TB, g *conn.Group, opts ...ClientOption) (*netpollconn.Conn, *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -207,7 +207,7 @@ type testServer struct {
 }
 
 // startTransServer serves h until the test ends.
-func startTransServer(t testing.TB, opt *remote.ServerOption, h remote.ServerTransHandler, opts ...Option) *testServer {
+func startTransServer(t testing.TB, opt *remote.ServerOption, h remote.ServerTransHandler, opts ...ServerOption) *testServer {
 	t.Helper()
 	if opt.ExitWaitTime == 0 {
 		opt.ExitWaitTime = patience

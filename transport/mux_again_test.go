@@ -195,7 +195,7 @@ func sameRequest(a, b []byte) string {
 // one call to tracers and breakers.
 func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 	const refusals, calls = 2, 8
-	for name, opts := range map[string][]Option{"our codec": nil, "Kitex's codec": {WithKitexCodec()}, "Kitex's timeouts": {WithKitexTimeouts()}} {
+	for name, opts := range map[string][]ClientOption{"our codec": nil, "Kitex's codec": {WithKitexCodec()}, "Kitex's timeouts": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
 			svc := startService(t, newTestGroup(t), &serviceFuncs{})
 			left := map[string]int{} // by label: how often it is still refused

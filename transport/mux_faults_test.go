@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -158,16 +159,17 @@ func TestMuxFrameLimits(t *testing.T) {
 		"mux":                  {0, 1 << 20, 1 << 20},
 		"payload":              {1 << 20, 0, defaultMuxFrameBytes},
 		"large payload":        {100 << 20, 0, 100<<20 + headerRoom},
+		"greatest payload":     {math.MaxInt, 0, math.MaxInt},
 		"payload without":      {-1, 0, defaultMuxFrameBytes},
 		"mux wins":             {100 << 20, 1 << 20, 1 << 20},
 		"negative is not said": {0, -1, defaultMuxFrameBytes},
 	} {
-		s := newSettings(takerMuxClientSuite, []Option{WithMaxFrame(tc.payload), WithMux(MuxConfig{MaxFrameBytes: tc.frame})})
+		s := newClientSettings(takerMuxClientSuite, []ClientOption{WithMaxFrame(tc.payload), WithMux(MuxConfig{MaxFrameBytes: tc.frame})})
 		if got := (muxClientSuite{s}).poolConfig(nil).MaxFrameBytes; got != tc.want {
 			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
 	}
-	s := muxClientSuite{newSettings(takerMuxClientSuite, []Option{WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
+	s := muxClientSuite{newClientSettings(takerMuxClientSuite, []ClientOption{WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
 	if got := s.poolConfig(nil); got.MaxFrameBytes != 5 || got.WriteTimeout != time.Hour {
 		t.Errorf("got %+v, want what WithMux says and the write timeout", got)
 	}
@@ -187,7 +189,7 @@ func TestMuxCancelledHandlers(t *testing.T) {
 				<-release
 				return &echo.Message{Text: key}, nil
 			}}
-			opts := []Option{WithGroup(newTestGroup(t))}
+			opts := []ServerOption{WithGroup(newTestGroup(t))}
 			if cancels {
 				opts = append(opts, WithMuxServer(MuxServerConfig{CancelHandlers: true}))
 			}

@@ -72,7 +72,7 @@ func (f *fullFixture) middleware(next endpoint.Endpoint) endpoint.Endpoint {
 }
 
 // newFullFixture makes a client, and takes its only place.
-func newFullFixture(t *testing.T, overload mux.Overload, suite []Option, opts ...client.Option) *fullFixture {
+func newFullFixture(t *testing.T, overload mux.Overload, suite []ClientOption, opts ...client.Option) *fullFixture {
 	t.Helper()
 	f := &fullFixture{logs: captureLogs(t)}
 	f.breakers = circuitbreak.NewCBSuite(circuitbreak.RPCInfo2Key,
@@ -158,7 +158,7 @@ const mostLines = 10
 // so Kitex retries no call and no breaker opens.
 func TestMuxRefusedCalls(t *testing.T) {
 	const calls = 1000
-	for name, suite := range map[string][]Option{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
+	for name, suite := range map[string][]ClientOption{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
 			f := newFullFixture(t, mux.FailFast, suite, client.WithRPCTimeout(patience), client.WithFailureRetry(retry.NewFailurePolicy()))
 			for range calls {
@@ -244,7 +244,7 @@ func (h countingOutbound) Write(ctx context.Context, c net.Conn, _ remote.Messag
 // instance is to blame for that, and nothing is logged.
 func TestMuxWaitedInVain(t *testing.T) {
 	const calls = 20
-	for name, suite := range map[string][]Option{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
+	for name, suite := range map[string][]ClientOption{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
 		for how, call := range map[string]func(f *fullFixture) error{
 			"timed out": func(f *fullFixture) error {
 				_, err := f.client.Find(context.Background(), "x", callopt.WithRPCTimeout(5*time.Millisecond))

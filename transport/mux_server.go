@@ -51,22 +51,22 @@ var (
 	_ muxserver.Handler             = (*serverHandler)(nil)
 )
 
-func newServerHandler(opt *remote.ServerOption, s settings) (*serverHandler, error) {
+func newServerHandler(opt *remote.ServerOption, s serverSettings) (*serverHandler, error) {
 	kitex, err := trans.NewDefaultSvrTransHandler(opt, extension{maxRead: s.maxRead()})
 	if err != nil {
 		return nil, err
 	}
-	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.muxServer.CancelHandlers}
+	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.mux.CancelHandlers}
 	h.mux, err = muxserver.New(muxserver.Config{
 		Handler:                h,
-		MaxHandlersPerConn:     s.muxServer.MaxHandlersPerConn,
-		MaxHandlers:            s.muxServer.MaxHandlers,
-		MaxRequestBytes:        s.muxServer.MaxRequestBytes,
-		MaxRequestBytesPerConn: s.muxServer.MaxRequestBytesPerConn,
-		MaxFrameBytes:          s.muxFrameBytes(s.muxServer.MaxFrameBytes),
+		MaxHandlersPerConn:     s.mux.MaxHandlersPerConn,
+		MaxHandlers:            s.mux.MaxHandlers,
+		MaxRequestBytes:        s.mux.MaxRequestBytes,
+		MaxRequestBytesPerConn: s.mux.MaxRequestBytesPerConn,
+		MaxFrameBytes:          s.muxFrameBytes(s.mux.MaxFrameBytes),
 		ReadTimeout:            opt.ReadWriteTimeout,
 		WriteTimeout:           s.writeTimeoutOr(opt.ReadWriteTimeout),
-		Heartbeat:              cmp.Or(s.muxServer.Heartbeat, defaultMuxHeartbeat),
+		Heartbeat:              cmp.Or(s.mux.Heartbeat, defaultMuxHeartbeat),
 		IdleTimeout:            opt.MaxConnectionIdleTime,
 		OnPanic:                h.onPanic,
 		OnBadReply:             h.replyError,

@@ -32,10 +32,10 @@ func dawdle(_ context.Context, p *echo.Payload) (*echo.Payload, error) {
 // TestMuxLateReplies has calls end at about the time their replies come. Each gets its own reply or
 // an error, never the reply of an earlier call.
 func TestMuxLateReplies(t *testing.T) {
-	for name, opts := range map[string][]Option{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
+	for name, opts := range map[string][]ClientOption{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
 			svc := startService(t, newTestGroup(t), &serviceFuncs{payload: dawdle})
-			all := append([]Option{WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 2})}, opts...)
+			all := append([]ClientOption{WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 2})}, opts...)
 			c, o := newEcho(t, svc.address, client.WithSuite(NewMuxClientSuite(all...)))
 			keep(t, c)
 			pool := o.RemoteOpt.ConnPool.(*MuxPool)

@@ -15,32 +15,34 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// This file refuses options that would do nothing: those for the other side, and those whose part
-// is not in use because of other options. A client reports them as the error of NewClient, or by a
-// panic of its options where none of this package's handlers is made. A server reports them as the
-// error of Run, before it listens. A user's own part may wrap the suite's, so no option for that
-// part is refused beside it.
+// This file refuses options that would do nothing: those for another part of the same side, and
+// those whose part is not in use because of other options. (Options for the other side do not
+// compile.) A client reports them as the error of NewClient, or by a panic of its options where
+// none of this package's handlers is made. A server reports them as the error of Run, before it
+// listens. A user's own part may wrap the suite's, so no option for that part is refused beside it.
 
 // taker is a function that takes options.
 type taker uint8
 
 const (
 	takerServerSuite taker = 1 << iota
-	takerClientSuite
-	takerMuxClientSuite
 	takerTransServer
 	takerServerHandlers
+	takerClientSuite
+	takerMuxClientSuite
+	takerClientHandlers
 	takerDialer
 
-	takersAll = takerDialer<<1 - 1
+	takersOfServers = takerServerSuite | takerTransServer | takerServerHandlers
+	takersOfClients = takerClientSuite | takerMuxClientSuite | takerClientHandlers | takerDialer
 )
 
 // String returns the name of one taker, or of several.
 func (t taker) String() string {
 	var names []string
 	for i, name := range []string{
-		"NewServerSuite", "NewClientSuite", "NewMuxClientSuite",
-		"NewTransServerFactory", "NewServerTransHandlerFactory", "NewDialer",
+		"NewServerSuite", "NewTransServerFactory", "NewServerTransHandlerFactory",
+		"NewClientSuite", "NewMuxClientSuite", "NewClientTransHandlerFactory", "NewDialer",
 	} {
 		if t&(1<<i) != 0 {
 			names = append(names, name)
@@ -49,7 +51,7 @@ func (t taker) String() string {
 	return strings.Join(names, ", ")
 }
 
-// option is an Option's name.
+// option is an option's name.
 type option string
 
 const (
@@ -67,16 +69,16 @@ const (
 
 // takers returns the functions that have a use for an option.
 func (o option) takers() taker {
-	const suites, clients = takerServerSuite | takerClientSuite | takerMuxClientSuite, takerClientSuite | takerMuxClientSuite
+	const suites = takerServerSuite | takerClientSuite | takerMuxClientSuite
 	switch o {
 	case optionGroup, optionWatermarks:
 		return suites | takerTransServer | takerDialer
 	case optionAcceptors:
 		return takerServerSuite | takerTransServer
 	case optionWriteTimeout:
-		return takersAll
+		return takersOfServers | takerClientSuite | takerMuxClientSuite | takerDialer
 	case optionMaxFrame:
-		return suites | takerServerHandlers
+		return suites | takerServerHandlers | takerClientHandlers
 	case optionKitexCodec:
 		return suites
 	case optionMuxServer:
@@ -86,17 +88,21 @@ func (o option) takers() taker {
 	case optionPool:
 		return takerClientSuite
 	case optionKitexTimeouts:
-		return clients
+		return takerClientSuite | takerMuxClientSuite
 	}
 	panic("kiteline: BUG: unknown option " + string(o))
 }
 
 // checkTaker returns an error that names each given option that t has no use for.
 func (s *settings) checkTaker(t taker) error {
+	side := takersOfServers
+	if t&takersOfClients != 0 {
+		side = takersOfClients
+	}
 	var errs []error
 	for _, o := range s.given {
 		if o.takers()&t == 0 {
-			errs = append(errs, fmt.Errorf("kiteline: %s does nothing for %s: leave it out; it is for %s", o, t, o.takers()))
+			errs = append(errs, fmt.Errorf("kiteline: %s does nothing for %s: leave it out; it is for %s", o, t, o.takers()&side))
 		}
 	}
 	return errors.Join(errs...)

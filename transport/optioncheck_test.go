@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,19 +30,39 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// everyOption returns one Option of each kind.
-func everyOption(t *testing.T) map[option]Option {
-	return map[option]Option{
-		optionGroup:         WithGroup(newTestGroup(t)),
-		optionAcceptors:     WithAcceptors(2),
-		optionWriteTimeout:  WithWriteTimeout(time.Second),
-		optionWatermarks:    WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}),
-		optionMaxFrame:      WithMaxFrame(1 << 20),
-		optionKitexCodec:    WithKitexCodec(),
-		optionMuxServer:     WithMuxServer(MuxServerConfig{}),
+// everyServerOption returns one ServerOption of each kind.
+func everyServerOption(t *testing.T) map[option]ServerOption {
+	all := map[option]ServerOption{
+		optionAcceptors: WithAcceptors(2),
+		optionMuxServer: WithMuxServer(MuxServerConfig{}),
+	}
+	for name, opt := range everyOption(t) {
+		all[name] = opt
+	}
+	return all
+}
+
+// everyClientOption returns one ClientOption of each kind.
+func everyClientOption(t *testing.T) map[option]ClientOption {
+	all := map[option]ClientOption{
 		optionMux:           WithMux(MuxConfig{}),
 		optionPool:          WithPool(PoolConfig{}),
 		optionKitexTimeouts: WithKitexTimeouts(),
+	}
+	for name, opt := range everyOption(t) {
+		all[name] = opt
+	}
+	return all
+}
+
+// everyOption returns one Option of each kind, for servers and clients alike.
+func everyOption(t *testing.T) map[option]Option {
+	return map[option]Option{
+		optionGroup:        WithGroup(newTestGroup(t)),
+		optionWriteTimeout: WithWriteTimeout(time.Second),
+		optionWatermarks:   WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}),
+		optionMaxFrame:     WithMaxFrame(1 << 20),
+		optionKitexCodec:   WithKitexCodec(),
 	}
 }
 
@@ -102,22 +123,31 @@ func (l *refusedListener) Close() error {
 	return l.Listener.Close()
 }
 
-// everyTaker returns, for each function that takes options, a function that gives it one and
-// returns the outcome.
-func everyTaker(t *testing.T) map[taker]func(opt Option) error {
+// serverTakers returns, for each function that takes a ServerOption, a function that gives it one
+// and returns the outcome.
+func serverTakers(t *testing.T) map[taker]func(opt ServerOption) error {
 	group := WithGroup(newTestGroup(t))
-	return map[taker]func(opt Option) error{
-		takerServerSuite:    func(opt Option) error { return runServer(server.WithSuite(NewServerSuite(group, opt))) },
-		takerClientSuite:    func(opt Option) error { return makeClient(client.WithSuite(NewClientSuite(opt))) },
-		takerMuxClientSuite: func(opt Option) error { return makeClient(client.WithSuite(NewMuxClientSuite(opt))) },
-		takerTransServer: func(opt Option) error {
+	return map[taker]func(opt ServerOption) error{
+		takerServerSuite: func(opt ServerOption) error { return runServer(server.WithSuite(NewServerSuite(group, opt))) },
+		takerTransServer: func(opt ServerOption) error {
 			return runServer(server.WithSuite(NewServerSuite()), server.WithTransServerFactory(NewTransServerFactory(group, opt)))
 		},
-		takerServerHandlers: func(opt Option) error {
+		takerServerHandlers: func(opt ServerOption) error {
 			return runServer(server.WithSuite(NewServerSuite(group)), server.WithTransHandlerFactory(detection.NewSvrTransHandlerFactory(
 				NewServerTransHandlerFactory(opt), nphttp2.NewSvrTransHandlerFactory())))
 		},
-		takerDialer: func(opt Option) error {
+	}
+}
+
+// clientTakers is serverTakers for a ClientOption.
+func clientTakers() map[taker]func(opt ClientOption) error {
+	return map[taker]func(opt ClientOption) error{
+		takerClientSuite:    func(opt ClientOption) error { return makeClient(client.WithSuite(NewClientSuite(opt))) },
+		takerMuxClientSuite: func(opt ClientOption) error { return makeClient(client.WithSuite(NewMuxClientSuite(opt))) },
+		takerClientHandlers: func(opt ClientOption) error {
+			return makeClient(client.WithSuite(NewClientSuite()), client.WithTransHandlerFactory(NewClientTransHandlerFactory(opt)))
+		},
+		takerDialer: func(opt ClientOption) error {
 			return caught(func() error {
 				NewDialer(opt)
 				return nil
@@ -126,17 +156,16 @@ func everyTaker(t *testing.T) map[taker]func(opt Option) error {
 	}
 }
 
-// TestOptionsForTheOtherSide gives each option to each function that takes options. An option that
-// would do nothing is refused by name, and no other is.
-func TestOptionsForTheOtherSide(t *testing.T) {
+// TestOptionsForAnotherPart gives each option to each function of its side that takes options. An
+// option that would do nothing is refused by name, and no other is.
+func TestOptionsForAnotherPart(t *testing.T) {
 	captureLogs(t)
-	const all = "server client mux transserver handlers dialer"
 	takes := map[option]string{
-		optionGroup:         "server client mux transserver dialer",
+		optionGroup:         "server transserver client mux dialer",
 		optionAcceptors:     "server transserver",
-		optionWriteTimeout:  all,
-		optionWatermarks:    "server client mux transserver dialer",
-		optionMaxFrame:      "server client mux handlers",
+		optionWriteTimeout:  "server transserver handlers client mux dialer",
+		optionWatermarks:    "server transserver client mux dialer",
+		optionMaxFrame:      "server handlers client mux clienthandlers",
 		optionKitexCodec:    "server client mux",
 		optionMuxServer:     "server handlers",
 		optionMux:           "mux",
@@ -144,53 +173,111 @@ func TestOptionsForTheOtherSide(t *testing.T) {
 		optionKitexTimeouts: "client mux",
 	}
 	names := map[taker]string{
-		takerServerSuite: "server", takerClientSuite: "client", takerMuxClientSuite: "mux",
-		takerTransServer: "transserver", takerServerHandlers: "handlers", takerDialer: "dialer",
+		takerServerSuite: "server", takerTransServer: "transserver", takerServerHandlers: "handlers",
+		takerClientSuite: "client", takerMuxClientSuite: "mux", takerClientHandlers: "clienthandlers", takerDialer: "dialer",
 	}
-	takers := everyTaker(t)
-	for name, opt := range everyOption(t) {
-		for taker, try := range takers {
-			want := string(name) + " does nothing for " + taker.String()
-			if slices.Contains(strings.Fields(takes[name]), names[taker]) {
-				want = ""
-			}
-			wantError(t, fmt.Sprintf("%s of %s", name, taker), try(opt), want)
+	check := func(name option, of taker, err error) {
+		want := string(name) + " does nothing for " + of.String() + ": leave it out; it is for New"
+		if slices.Contains(strings.Fields(takes[name]), names[of]) {
+			want = ""
+		}
+		wantError(t, fmt.Sprintf("%s of %s", name, of), err, want)
+	}
+	for of, try := range serverTakers(t) {
+		for name, opt := range everyServerOption(t) {
+			check(name, of, try(opt))
+		}
+	}
+	for of, try := range clientTakers() {
+		for name, opt := range everyClientOption(t) {
+			check(name, of, try(opt))
 		}
 	}
 }
 
-// TestEveryOption: the tests of options cover every option that is declared.
+// TestOptionsForTheOtherSide: what makes a server takes no option for clients only, and what makes
+// a client none for servers only. The compiler refuses such an argument, since its type is not
+// assignable to the parameter's. No type of another package is either: the methods are unexported.
+func TestOptionsForTheOtherSide(t *testing.T) {
+	ofServer, ofClient := reflect.TypeFor[ServerOption](), reflect.TypeFor[ClientOption]()
+	for side, constructors := range map[reflect.Type][]any{
+		ofServer: {NewServerSuite, NewTransServerFactory, NewServerTransHandlerFactory},
+		ofClient: {NewClientSuite, NewMuxClientSuite, NewClientTransHandlerFactory, NewDialer},
+	} {
+		for _, constructor := range constructors {
+			f := reflect.TypeOf(constructor)
+			if !f.IsVariadic() || f.NumIn() != 1 || f.In(0).Elem() != side {
+				t.Errorf("got %v, want a func(...%v)", f, side)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name           string
+		option         any
+		server, client bool
+	}{
+		{"WithGroup", WithGroup, true, true},
+		{"WithWriteTimeout", WithWriteTimeout, true, true},
+		{"WithWatermarks", WithWatermarks, true, true},
+		{"WithMaxFrame", WithMaxFrame, true, true},
+		{"WithKitexCodec", WithKitexCodec, true, true},
+		{"WithAcceptors", WithAcceptors, true, false},
+		{"WithMuxServer", WithMuxServer, true, false},
+		{"WithMux", WithMux, false, true},
+		{"WithPool", WithPool, false, true},
+		{"WithKitexTimeouts", WithKitexTimeouts, false, true},
+	} {
+		given := reflect.TypeOf(tc.option).Out(0)
+		if server, client := given.AssignableTo(ofServer), given.AssignableTo(ofClient); server != tc.server || client != tc.client {
+			t.Errorf("%s: for servers %t, for clients %t, want %t and %t", tc.name, server, client, tc.server, tc.client)
+		}
+	}
+	for _, side := range []reflect.Type{ofServer, ofClient} {
+		for i := range side.NumMethod() {
+			if side.Method(i).IsExported() {
+				t.Errorf("%v: %s is exported: another package can make such an option", side, side.Method(i).Name)
+			}
+		}
+	}
+}
+
+// TestEveryOption: the tests of options cover every option that is declared, on each side that its
+// type lets it be given to.
 func TestEveryOption(t *testing.T) {
-	declared := make(map[string]bool)
+	declared := make(map[string]string)
 	files, err := os.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	declaration := regexp.MustCompile(`(?m)^func (With\w+)\(.*\) Option \{`)
+	declaration := regexp.MustCompile(`(?m)^func (With\w+)\(.*\) (\w*Option) \{`)
 	for _, file := range files {
 		text, err := os.ReadFile(file.Name())
 		if err != nil || strings.HasSuffix(file.Name(), "_test.go") {
 			continue // a directory
 		}
 		for _, match := range declaration.FindAllStringSubmatch(string(text), -1) {
-			declared[match[1]] = true
+			declared[match[1]] = match[2]
 		}
+	}
+	tried := make(map[string]string)
+	for name := range everyServerOption(t) {
+		tried[string(name)] = "ServerOption"
+	}
+	for name := range everyClientOption(t) {
+		tried[string(name)] = "ClientOption"
 	}
 	for name := range everyOption(t) {
-		if !declared[string(name)] {
-			t.Errorf("there is no %s", name)
-		}
-		delete(declared, string(name))
+		tried[string(name)] = "Option"
 	}
-	for _, name := range slices.Sorted(maps.Keys(declared)) {
-		t.Errorf("%s is not tried", name)
+	if !maps.Equal(declared, tried) {
+		t.Errorf("declared are %v, tried are %v", declared, tried)
 	}
 }
 
 // TestOptionsWithoutUse gives options together with settings that leave them nothing to do.
 func TestOptionsWithoutUse(t *testing.T) {
 	captureLogs(t)
-	opts := everyOption(t)
+	opts := everyClientOption(t)
 	pool, shared := NewPool("echo", PoolConfig{}), NewMuxPool("echo", MuxConfig{})
 	defer pool.Close()
 	defer shared.Close()
@@ -247,16 +334,22 @@ func TestOptionsWithoutUse(t *testing.T) {
 		}
 	}
 	wantError(t, "WithMux beside a MuxPool", makeClient(client.WithSuite(NewMuxClientSuite(opts[optionMux])), client.WithConnPool(shared)), "WithMux does nothing with ")
-	both := makeClient(client.WithSuite(NewClientSuite(opts[optionAcceptors], opts[optionMux])))
-	wantError(t, "two", both, "WithAcceptors does nothing")
-	wantError(t, "two", both, "WithMux does nothing")
+	both := makeClient(client.WithSuite(NewClientSuite(opts[optionPool], opts[optionMux])), client.WithShortConnection())
+	wantError(t, "two", both, "WithPool does nothing with WithShortConnection")
+	wantError(t, "two", both, "WithMux does nothing for NewClientSuite")
+	two := caught(func() error {
+		NewDialer(opts[optionPool], opts[optionMux])
+		return nil
+	})
+	wantError(t, "two of a dialer", two, "WithPool does nothing for NewDialer")
+	wantError(t, "two of a dialer", two, "WithMux does nothing for NewDialer")
 }
 
 // TestServerOptionsWithoutUse gives a server options together with settings that leave them nothing
 // to do.
 func TestServerOptionsWithoutUse(t *testing.T) {
 	captureLogs(t)
-	opts := everyOption(t)
+	opts := everyServerOption(t)
 	for _, tc := range []struct {
 		setting string
 		opt     server.Option
@@ -270,14 +363,11 @@ func TestServerOptionsWithoutUse(t *testing.T) {
 		{"WithTransServerFactory", server.WithTransServerFactory(gonet.NewTransServerFactory()), "WithMuxServer WithGroup WithAcceptors WithWatermarks WithWriteTimeout"},
 	} {
 		for name, opt := range opts {
-			if name.takers()&takerServerSuite == 0 {
-				continue
-			}
 			want := ""
 			if slices.Contains(strings.Fields(tc.refused), string(name)) {
 				want = string(name) + " does nothing with "
 			}
-			suite := []Option{opt}
+			suite := []ServerOption{opt}
 			if !strings.Contains(tc.refused, "WithGroup") {
 				suite = append(suite, opts[optionGroup])
 			} else if want == "" {
@@ -299,9 +389,9 @@ type wrappedHandlers struct {
 func TestRefusedServerServesNothing(t *testing.T) {
 	captureLogs(t)
 	for name, opts := range map[string][]server.Option{
-		"the handlers say so":         {server.WithSuite(NewServerSuite(WithPool(PoolConfig{})))},
+		"the handlers say so":         {server.WithSuite(NewServerSuite()), server.WithTransHandlerFactory(NewServerTransHandlerFactory(WithAcceptors(2)))},
 		"the transport server does":   {server.WithSuite(NewServerSuite(WithMuxServer(MuxServerConfig{}))), server.WithMuxTransport()},
-		"the transport server itself": {server.WithSuite(NewServerSuite()), server.WithTransServerFactory(NewTransServerFactory(WithPool(PoolConfig{})))},
+		"the transport server itself": {server.WithSuite(NewServerSuite()), server.WithTransServerFactory(NewTransServerFactory(WithMaxFrame(1)))},
 	} {
 		inner, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
@@ -324,8 +414,8 @@ func TestRefusedServerServesNothing(t *testing.T) {
 // TestLaterMuxSuite: of two suites, of which generated code may bring one, the later one's options
 // for connections count.
 func TestLaterMuxSuite(t *testing.T) {
-	with := func(opts ...Option) client.Option { return client.WithSuite(NewMuxClientSuite(opts...)) }
-	mine := []Option{WithMux(MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}
+	with := func(opts ...ClientOption) client.Option { return client.WithSuite(NewMuxClientSuite(opts...)) }
+	mine := []ClientOption{WithMux(MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}
 	for name, opts := range map[string][]client.Option{
 		"before":  {with(mine...), with()},
 		"after":   {with(), with(mine...)},

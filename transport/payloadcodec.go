@@ -26,17 +26,17 @@ const headerRoom = 512 << 10
 // The limit of WithMaxFrame holds with any codec. The limits of codec/thrift inside a message hold
 // only with codec/thrift.
 func WithKitexCodec() Option {
-	return setting(optionKitexCodec, func(s *settings) { s.kitexCodec = true })
+	return forBoth{optionKitexCodec, func(s *settings) { s.kitexCodec = true }}
 }
 
-// WithMaxFrame limits the payload of each request or reply that is read to n bytes. The default is
-// 16,384,000; if n is negative only the limit of MuxConfig remains. With codec/thrift a longer
-// message fails with a *thrift.Error of the kind TooLarge. With other codecs it fails with
+// WithMaxFrame limits the payload of each request or reply that is read to n bytes. Zero means the
+// default, 16,384,000. Negative means no limit: only that of MuxConfig remains. With codec/thrift a
+// longer message fails with a *thrift.Error of the kind TooLarge. With other codecs it fails with
 // ErrMessageTooLarge, and the limit counts the message's headers too but allows 512 KiB for them.
 // The connection is closed; a server first sends an exception if it knows the method by then. Sent
 // messages have no limit.
 func WithMaxFrame(n int) Option {
-	return setting(optionMaxFrame, func(s *settings) { s.maxFrame = n })
+	return forBoth{optionMaxFrame, func(s *settings) { s.maxFrame = n }}
 }
 
 // maxRead returns how many bytes of a message the transport hands out, zero for any number.
@@ -47,8 +47,11 @@ func (s *settings) maxRead() int {
 	case s.maxFrame == 0:
 		return thrift.DefaultMaxFrame + headerRoom
 	}
-	return s.maxFrame + headerRoom
+	return withHeaders(s.maxFrame)
 }
+
+// withHeaders returns how long a message with a payload of n bytes may be.
+func withHeaders(n int) int { return min(n, math.MaxInt-headerRoom) + headerRoom }
 
 // setPayloadCodec sets *at, the client's or server's payload codec, unless the user has. Of two
 // suites the later one counts.

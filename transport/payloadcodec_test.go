@@ -58,9 +58,9 @@ func TestPayloadCodecOfSuites(t *testing.T) {
 		return o.RemoteOpt.PayloadCodec
 	}
 	serverSet, clientSet := server.WithPayloadCodec(user), client.WithPayloadCodec(user)
-	serverSuite := func(opts ...Option) server.Option { return NewServerSuite(opts...).Options()[0] }
-	clientSuite := func(opts ...Option) client.Option { return NewClientSuite(opts...).Options()[0] }
-	muxSuite := func(opts ...Option) client.Option { return NewMuxClientSuite(opts...).Options()[0] }
+	serverSuite := func(opts ...ServerOption) server.Option { return NewServerSuite(opts...).Options()[0] }
+	clientSuite := func(opts ...ClientOption) client.Option { return NewClientSuite(opts...).Options()[0] }
+	muxSuite := func(opts ...ClientOption) client.Option { return NewMuxClientSuite(opts...).Options()[0] }
 	for _, tc := range []struct {
 		name string
 		got  remote.PayloadCodec
@@ -188,22 +188,30 @@ func TestMaxFrame(t *testing.T) {
 	const limit = 100_000
 	overhead := len(encoded(t, payload(0)))
 	for _, tc := range []struct {
-		name           string
-		server, client []Option
-		want           int // the longest frame that passes
+		name   string
+		server []ServerOption
+		client []ClientOption
+		alone  []ClientOption // of a handler factory without the suite
+		want   int            // the longest frame that passes
 	}{
-		{"server", []Option{WithMaxFrame(limit)}, nil, limit},
-		{"client", nil, []Option{WithMaxFrame(limit)}, limit},
-		{"server, Kitex's codec", []Option{WithMaxFrame(limit), WithKitexCodec()}, nil, limit + headerRoom - 4},
-		{"client, Kitex's codec", nil, []Option{WithMaxFrame(limit), WithKitexCodec()}, limit + headerRoom - 4},
-		{"none", []Option{WithMaxFrame(-1)}, []Option{WithMaxFrame(-1), WithKitexCodec()}, 20_000_000},
+		{"server", []ServerOption{WithMaxFrame(limit)}, nil, nil, limit},
+		{"client", nil, []ClientOption{WithMaxFrame(limit)}, nil, limit},
+		{"server, Kitex's codec", []ServerOption{WithMaxFrame(limit), WithKitexCodec()}, nil, nil, limit + headerRoom - 4},
+		{"client, Kitex's codec", nil, []ClientOption{WithMaxFrame(limit), WithKitexCodec()}, nil, limit + headerRoom - 4},
+		{"client's handlers", nil, nil, []ClientOption{WithMaxFrame(limit)}, limit + headerRoom - 4},
+		{"none", []ServerOption{WithMaxFrame(-1)}, []ClientOption{WithMaxFrame(-1), WithKitexCodec()}, []ClientOption{WithMaxFrame(-1)}, 20_000_000},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			g := newTestGroup(t)
 			address := startEcho(t, g, server.WithSuite(NewServerSuite(append(tc.server, WithGroup(g))...)))
-			cli, _ := newEcho(t, address, client.WithTransportProtocol(transport.Framed),
-				client.WithSuite(NewClientSuite(append(tc.client, WithGroup(g))...)))
+			opts := []client.Option{
+				client.WithTransportProtocol(transport.Framed), client.WithSuite(NewClientSuite(append(tc.client, WithGroup(g))...)),
+			}
+			if tc.alone != nil {
+				opts = append(opts, client.WithTransHandlerFactory(NewClientTransHandlerFactory(tc.alone...)))
+			}
+			cli, _ := newEcho(t, address, opts...)
 			call := func(frame int) error {
 				// Label and header are the same in request and reply.
 				sent := &echo.Payload{Data: make([]byte, frame-overhead), Label: "payload 0"}
@@ -223,7 +231,7 @@ func TestMaxFrame(t *testing.T) {
 				t.Errorf("of %d bytes: got no error", tc.want+1)
 			} else if refused := new(thrift.Error); tc.name == "client" && (!errors.As(err, &refused) || refused.Kind != thrift.TooLarge) {
 				t.Errorf("got %v, want a *thrift.Error", err)
-			} else if tc.name == "client, Kitex's codec" && !errors.Is(err, ErrMessageTooLarge) {
+			} else if (tc.name == "client, Kitex's codec" || tc.alone != nil) && !errors.Is(err, ErrMessageTooLarge) {
 				t.Errorf("got %v, want ErrMessageTooLarge", err)
 			}
 			if err := call(1000); err != nil {
@@ -245,6 +253,22 @@ func encoded(t testing.TB, args *echo.EchoServiceEchoPayloadArgs) []byte {
 		t.Fatal(err)
 	}
 	return bytes.Clone(p)
+}
+
+// TestMaxReadOf: zero means the default with every function that takes WithMaxFrame, negative no
+// limit, and the greatest int is a limit like any other.
+func TestMaxReadOf(t *testing.T) {
+	for n, want := range map[int]int{
+		-1: 0, 0: thrift.DefaultMaxFrame + headerRoom, 1: 1 + headerRoom, math.MaxInt: math.MaxInt,
+	} {
+		onServer, onClient := newServerSettings(takerServerSuite, []ServerOption{WithMaxFrame(n)}), newClientSettings(takerClientSuite, []ClientOption{WithMaxFrame(n)})
+		alone := NewClientTransHandlerFactory(WithMaxFrame(n)).(clientHandlerFactory)
+		for of, got := range map[string]int{"server": onServer.maxRead(), "client": onClient.maxRead(), "client's handlers": alone.maxRead} {
+			if got != want {
+				t.Errorf("%d, %s: got %d, want %d", n, of, got, want)
+			}
+		}
+	}
 }
 
 // TestMaxRead: each method takes as many bytes as allowed, and no more.

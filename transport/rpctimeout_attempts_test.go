@@ -24,7 +24,7 @@ func besideBackup() client.Option {
 // TestNotSentBesideBackup: a call ends before anything of it is sent, while Kitex's backup request
 // beside it is on its way. Such a call does not count as not sent.
 func TestNotSentBesideBackup(t *testing.T) {
-	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
+	for suite, of := range map[string]func(...ClientOption) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
 			arrived, over := make(chan struct{}, 1000), make(chan struct{})
 			ctx, cancel := context.WithCancel(context.Background())
@@ -81,17 +81,17 @@ func TestAttemptOfSeveral(t *testing.T) {
 		return next()
 	}
 	cases := map[string]struct {
-		suite   []Option
+		suite   []ClientOption
 		opts    []client.Option
 		attempt func(s *heldService, n int, next func() error) error
 	}{
 		"Kitex tries again":                             {nil, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
 		"Kitex tries again, without a timeout":          {nil, []client.Option{anyError()}, again},
-		"Kitex tries again, Kitex's timeouts":           {[]Option{WithKitexTimeouts()}, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
+		"Kitex tries again, Kitex's timeouts":           {[]ClientOption{WithKitexTimeouts()}, []client.Option{anyError(), client.WithRPCTimeout(patience)}, again},
 		"a backup request beside it":                    {nil, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, beside},
 		"a backup request beside it, without a timeout": {nil, []client.Option{besideBackup()}, beside},
 		"a backup request beside it, Kitex's timeouts": {
-			[]Option{WithKitexTimeouts()}, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, beside,
+			[]ClientOption{WithKitexTimeouts()}, []client.Option{besideBackup(), client.WithRPCTimeout(patience)}, beside,
 		},
 		"a middleware tries again":                    {nil, []client.Option{client.WithRPCTimeout(patience)}, byMiddleware},
 		"a middleware tries again, without a timeout": {nil, nil, byMiddleware},

@@ -36,7 +36,7 @@ func untilEnd(before bool, f func(err error) error) client.Option {
 // phaseCase is a call that ends in a phase.
 type phaseCase struct {
 	name    string
-	suite   func(opts ...Option) client.Suite // default: NewClientSuite
+	suite   func(opts ...ClientOption) client.Suite // default: NewClientSuite
 	peer    func(t *testing.T, arrived func()) string
 	options []client.Option
 	request int

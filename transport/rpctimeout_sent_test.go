@@ -97,7 +97,7 @@ func TestNotSentCoversEveryAttempt(t *testing.T) {
 			return kerrors.ErrRPCTimeout.WithCause(foreign)
 		}},
 	}
-	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
+	for suite, of := range map[string]func(...ClientOption) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		for _, tc := range cases {
 			t.Run(suite+", "+tc.name, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
@@ -133,7 +133,7 @@ func TestNotSentCoversEveryAttempt(t *testing.T) {
 // TestNotSentIsKept: a middleware leaves behind a call that is about to be sent, and the caller is
 // told that it was not sent. Nothing of it is sent afterwards.
 func TestNotSentIsKept(t *testing.T) {
-	for suite, of := range map[string]func(...Option) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
+	for suite, of := range map[string]func(...ClientOption) client.Suite{"pooled": NewClientSuite, "shared": NewMuxClientSuite} {
 		t.Run(suite, func(t *testing.T) {
 			arrived, left := make(chan struct{}, 1), make(chan error, 1)
 			address := silent(t, func() { arrived <- struct{}{} })

@@ -27,11 +27,11 @@ const stopPatience = 100 * time.Millisecond
 
 // NewTransServerFactory returns the factory of Kiteline's transport server for
 // server.WithTransServerFactory, for servers without NewServerSuite.
-func NewTransServerFactory(opts ...Option) remote.TransServerFactory {
-	return &transServerFactory{settings: newSettings(takerTransServer, opts)}
+func NewTransServerFactory(opts ...ServerOption) remote.TransServerFactory {
+	return &transServerFactory{settings: newServerSettings(takerTransServer, opts)}
 }
 
-type transServerFactory struct{ settings settings }
+type transServerFactory struct{ settings serverSettings }
 
 // NewTransServer implements remote.TransServerFactory.
 func (f *transServerFactory) NewTransServer(opt *remote.ServerOption, handler remote.ServerTransHandler) remote.TransServer {
@@ -42,7 +42,7 @@ func (f *transServerFactory) NewTransServer(opt *remote.ServerOption, handler re
 type transServer struct {
 	opt          *remote.ServerOption // immutable; Kitex's
 	handler      remote.ServerTransHandler
-	settings     settings
+	settings     serverSettings
 	listenConfig net.ListenConfig
 
 	connCount utils.AtomicInt

@@ -211,7 +211,7 @@ func TestServerLogsPanicsOncePerSecond(t *testing.T) {
 	}
 }
 
-func newTransServer(opt *remote.ServerOption, h remote.ServerTransHandler, opts ...Option) *transServer {
+func newTransServer(opt *remote.ServerOption, h remote.ServerTransHandler, opts ...ServerOption) *transServer {
 	return NewTransServerFactory(opts...).NewTransServer(opt, h).(*transServer)
 }
 
@@ -504,14 +504,14 @@ func TestWriteTimeoutOr(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		opt   remote.ServerOption
-		opts  []Option
+		opts  []ServerOption
 		write time.Duration
 	}{
 		{"Kitex's", remote.ServerOption{ReadWriteTimeout: time.Second}, nil, time.Second},
-		{"overridden", remote.ServerOption{ReadWriteTimeout: time.Second}, []Option{WithWriteTimeout(3 * time.Second)}, 3 * time.Second},
-		{"none", remote.ServerOption{ReadWriteTimeout: time.Second}, []Option{WithWriteTimeout(-1)}, -1},
+		{"overridden", remote.ServerOption{ReadWriteTimeout: time.Second}, []ServerOption{WithWriteTimeout(3 * time.Second)}, 3 * time.Second},
+		{"none", remote.ServerOption{ReadWriteTimeout: time.Second}, []ServerOption{WithWriteTimeout(-1)}, -1},
 	} {
-		s := newSettings(takerTransServer, tc.opts)
+		s := newServerSettings(takerTransServer, tc.opts)
 		if got := s.writeTimeoutOr(tc.opt.ReadWriteTimeout); got != tc.write {
 			t.Errorf("%s: got %v, want %v", tc.name, got, tc.write)
 		}
@@ -519,7 +519,7 @@ func TestWriteTimeoutOr(t *testing.T) {
 }
 
 // flood has a handler write more than the kernel takes, and sends the write's error to the channel.
-func flood(t *testing.T, opt *remote.ServerOption, opts ...Option) (*fakeHandler, *testServer, chan error) {
+func flood(t *testing.T, opt *remote.ServerOption, opts ...ServerOption) (*fakeHandler, *testServer, chan error) {
 	wrote := make(chan error, 1)
 	h := onRead(func(_ context.Context, c net.Conn) error {
 		_ = c.(*netpollconn.Conn).Reader().Skip(4)
@@ -534,10 +534,10 @@ func TestServerWriteTimeout(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		opt  remote.ServerOption
-		opts []Option
+		opts []ServerOption
 	}{
 		"ReadWriteTimeout": {remote.ServerOption{ReadWriteTimeout: 20 * time.Millisecond}, nil},
-		"WithWriteTimeout": {remote.ServerOption{ReadWriteTimeout: time.Hour}, []Option{WithWriteTimeout(20 * time.Millisecond)}},
+		"WithWriteTimeout": {remote.ServerOption{ReadWriteTimeout: time.Hour}, []ServerOption{WithWriteTimeout(20 * time.Millisecond)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, s, wrote := flood(t, &tc.opt, tc.opts...)
@@ -626,21 +626,30 @@ func TestServerAcceptors(t *testing.T) {
 }
 
 func TestNewSettings(t *testing.T) {
-	if s := newSettings(takerServerSuite, nil); s.group != nil || s.pool != nil || s.acceptors != 0 || s.writeTimeout != 0 || s.onPressure != nil {
+	if s := newServerSettings(takerServerSuite, nil); s.group != nil || s.acceptors != 0 || s.writeTimeout != 0 || s.onPressure != nil {
 		t.Errorf("no options: got %+v", s)
 	}
 	g := newTestGroup(t)
-	s := newSettings(takerServerSuite, []Option{
-		WithAcceptors(1), WithAcceptors(3), WithWriteTimeout(time.Second), WithGroup(nil), WithGroup(g),
-		WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}), WithPool(PoolConfig{MaxIdlePerAddress: 7}),
-	})
-	if s.acceptors != 3 || s.writeTimeout != time.Second || s.lowWatermark != 1 || s.highWatermark != 2 || s.onPressure == nil {
-		t.Errorf("got %+v", s)
+	both := []Option{
+		WithWriteTimeout(time.Second), WithGroup(nil), WithGroup(g), WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}),
 	}
-	if got, err := s.groupOrDefault(); got != g || err != nil {
-		t.Errorf("group: got %p, %v, want %p", got, err, g)
+	onServer, onClient := []ServerOption{WithAcceptors(1), WithAcceptors(3)}, []ClientOption{WithPool(PoolConfig{MaxIdlePerAddress: 7})}
+	for _, opt := range both {
+		onServer, onClient = append(onServer, opt), append(onClient, opt)
 	}
-	if s.pool == nil || s.pool.MaxIdlePerAddress != 7 {
-		t.Errorf("pool: got %+v", s.pool)
+	server, client := newServerSettings(takerServerSuite, onServer), newClientSettings(takerClientSuite, onClient)
+	for side, s := range map[string]*settings{"server": &server.settings, "client": &client.settings} {
+		if s.writeTimeout != time.Second || s.lowWatermark != 1 || s.highWatermark != 2 || s.onPressure == nil {
+			t.Errorf("%s: got %+v", side, s)
+		}
+		if got, err := s.groupOrDefault(); got != g || err != nil {
+			t.Errorf("%s: group: got %p, %v, want %p", side, got, err, g)
+		}
+	}
+	if server.acceptors != 3 {
+		t.Errorf("acceptors: got %d, want 3", server.acceptors)
+	}
+	if client.pool == nil || client.pool.MaxIdlePerAddress != 7 {
+		t.Errorf("pool: got %+v", client.pool)
 	}
 }

@@ -21,11 +21,11 @@ import (
 // server.WithSuite. Everything else stays Kitex's: one port serves Thrift and
 // Protobuf with or without TTHeader, gRPC and TTHeader streaming. Options given
 // to the server after the suite win over it.
-func NewServerSuite(opts ...Option) server.Suite {
-	return serverSuite{settings: newSettings(takerServerSuite, opts)}
+func NewServerSuite(opts ...ServerOption) server.Suite {
+	return serverSuite{settings: newServerSettings(takerServerSuite, opts)}
 }
 
-type serverSuite struct{ settings settings }
+type serverSuite struct{ settings serverSettings }
 
 // Options implements server.Suite.
 func (s serverSuite) Options() []server.Option {
@@ -48,11 +48,11 @@ func (s serverSuite) String() string { return "kiteline" }
 // the suite wins over it. WithLongConnection and WithShortConnection configure the pool. A gRPC
 // client, or one with WithMuxConnection before or after the suite, keeps Kitex's own connection
 // pool and handlers and dials with Kiteline.
-func NewClientSuite(opts ...Option) client.Suite {
-	return clientSuite{settings: newSettings(takerClientSuite, opts)}
+func NewClientSuite(opts ...ClientOption) client.Suite {
+	return clientSuite{settings: newClientSettings(takerClientSuite, opts)}
 }
 
-type clientSuite struct{ settings settings }
+type clientSuite struct{ settings clientSettings }
 
 // Options implements client.Suite. A TailOption, which runs after the user's options, makes the
 // pool: Kitex takes the first pool it is given, and what WithLongConnection says is known only
@@ -62,7 +62,7 @@ func (s clientSuite) Options() []client.Option {
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewClientSuite")
 		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
-		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
+		o.RemoteOpt.Dialer = &dialer{settings: s.settings.settings}
 		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
 			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
 				keepsTimeouts: !s.settings.kitexTimeouts,
@@ -108,11 +108,11 @@ func (s clientSuite) String() string { return "kiteline" }
 // WithMuxConnection, gRPC, a pool other than a MuxPool and other handlers win over the suite.
 // WithCodec gives the client pooled connections as with NewClientSuite, unless the codec is Kitex's
 // own: any other may write something other than TTHeader.
-func NewMuxClientSuite(opts ...Option) client.Suite {
-	return muxClientSuite{settings: newSettings(takerMuxClientSuite, opts)}
+func NewMuxClientSuite(opts ...ClientOption) client.Suite {
+	return muxClientSuite{settings: newClientSettings(takerMuxClientSuite, opts)}
 }
 
-type muxClientSuite struct{ settings settings }
+type muxClientSuite struct{ settings clientSettings }
 
 // Options implements client.Suite.
 func (s muxClientSuite) Options() []client.Option {
@@ -120,7 +120,7 @@ func (s muxClientSuite) Options() []client.Option {
 	set := client.Option{F: func(o *client.Options, di *utils.Slice) {
 		di.Push("kiteline.NewMuxClientSuite")
 		s.settings.setPayloadCodec(&o.RemoteOpt.PayloadCodec)
-		o.RemoteOpt.Dialer = &dialer{settings: s.settings}
+		o.RemoteOpt.Dialer = &dialer{settings: s.settings.settings}
 		if _, mux := o.RemoteOpt.ConnPool.(*netpollmux.MuxPool); !mux {
 			o.RemoteOpt.CliHandlerFactory = clientHandlerFactory{
 				multiplexes:   true,

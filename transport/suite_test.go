@@ -19,7 +19,7 @@ import (
 // TestClientSuitePool checks which pool Kitex's options and the suite's result in, in either order.
 func TestClientSuitePool(t *testing.T) {
 	g := newTestGroup(t)
-	suite := func(opts ...Option) client.Option {
+	suite := func(opts ...ClientOption) client.Option {
 		return client.WithSuite(NewClientSuite(append(opts, WithGroup(g))...))
 	}
 	long := client.WithLongConnection(connpool.IdleConfig{MinIdlePerAddress: 2, MaxIdlePerAddress: 20, MaxIdleGlobal: 30, MaxIdleTimeout: 5 * time.Second})

@@ -23,7 +23,7 @@ type constants map[string]ast.Expr
 type parsed struct {
 	api       api
 	constants constants
-	options   map[string]bool // functions that return an Option
+	options   map[string]string // functions that return an option: the type of that
 	imports   map[string]bool
 	files     []*ast.File
 }
@@ -37,7 +37,7 @@ func parsePackage(t *testing.T, dir string) *parsed {
 	if known, ok := parseCache.Load(dir); ok {
 		return known.(*parsed)
 	}
-	p := &parsed{api: make(api), constants: make(constants), options: make(map[string]bool), imports: make(map[string]bool)}
+	p := &parsed{api: make(api), constants: make(constants), options: make(map[string]string), imports: make(map[string]bool)}
 	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +69,11 @@ func (p *parsed) add(file *ast.File) {
 				name = typeName(d.Recv.List[0].Type) + "." + name
 			}
 			p.api[name] = d.Doc.Text()
-			if results := d.Type.Results; results != nil && len(results.List) == 1 && typeName(results.List[0].Type) == "Option" {
-				p.options[name] = true
+			if results := d.Type.Results; results != nil && len(results.List) == 1 {
+				switch of := typeName(results.List[0].Type); of {
+				case "Option", "ServerOption", "ClientOption":
+					p.options[name] = of
+				}
 			}
 		case *ast.GenDecl:
 			for _, s := range d.Specs {

@@ -111,7 +111,7 @@ func TestThriftReplyCutShort(t *testing.T) {
 	} {
 		t.Run(form.name, func(t *testing.T) {
 			var blamed [2]bool // true: the message is blamed, not the connection
-			for i, opts := range [][]transport.Option{nil, {transport.WithKitexCodec()}} {
+			for i, opts := range [][]transport.ClientOption{nil, {transport.WithKitexCodec()}} {
 				whole := form.of(thriftMessage(reply, "Echo", inMessage(0)))
 				replies := make(chan []byte, 1)
 				replies <- whole[:len(whole)-4]

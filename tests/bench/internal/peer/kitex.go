@@ -42,9 +42,14 @@ func pooled(v *variant, callers int) {
 }
 
 func withKiteline(opts ...kiteline.Option) apply {
+	var ofServer []kiteline.ServerOption
+	var ofClient []kiteline.ClientOption
+	for _, opt := range opts {
+		ofServer, ofClient = append(ofServer, opt), append(ofClient, opt)
+	}
 	return func(v *variant, _ int) {
-		v.server = append(v.server, server.WithSuite(kiteline.NewServerSuite(opts...)))
-		v.client = append(v.client, kitexclient.WithSuite(kiteline.NewClientSuite(opts...)))
+		v.server = append(v.server, server.WithSuite(kiteline.NewServerSuite(ofServer...)))
+		v.client = append(v.client, kitexclient.WithSuite(kiteline.NewClientSuite(ofClient...)))
 	}
 }
 
