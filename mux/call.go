@@ -132,7 +132,7 @@ func (c *Call) send() error {
 	p, err := frame.Check(c.request, cc.longestRequest())
 	switch {
 	case err != nil:
-		return err
+		return ofFrame(err)
 	case p.SeqID != c.seqID:
 		return &FrameError{Reason: "sequence ID is not the call's"}
 	}

@@ -11,7 +11,7 @@ import (
 func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	m, err := frame.ControlIn(message, cc.prefix)
 	if err != nil {
-		return err
+		return ofFrame(err)
 	}
 	switch {
 	case cc.known:

@@ -310,7 +310,7 @@ func TestEndStates(t *testing.T) {
 	}
 }
 
-// TestDumpOfFailure looks at the part of Dump's text that is there after failures.
+// TestDumpOfFailure looks at the part of DumpText's text that is there after failures.
 func TestDumpOfFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSet(Config{Dial: func(context.Context) (*conn.Conn, error) { return nil, errDial }})
@@ -318,7 +318,7 @@ func TestDumpOfFailure(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		var text strings.Builder
-		_ = s.Dump(&text)
+		_ = s.DumpText(&text)
 		if want := "peer unknown: 0 connections, 0 handed over, 0 dialling, 0 calls waiting, last failure: " + errDial.Error() + "\n"; text.String() != want {
 			t.Errorf("got %q, want %q", text.String(), want)
 		}

@@ -140,8 +140,30 @@ func (e *Error) Timeout() bool {
 // Temporary is part of net.Error. It always returns false; see NotSent for what is safe to retry.
 func (e *Error) Temporary() bool { return false }
 
-// FrameError says that bytes are not a frame that this package takes. Reason says why; Bytes and
-// Limit say how long a frame that is too long is and may be; Received says that the peer sent it. A
-// received bad frame ends the connection, since its reader cannot tell where the next frame begins.
-// The exception is a reply that is too large on a shared connection, which fails only its own call.
-type FrameError = frame.Error
+// FrameError says that bytes are not a frame that this package takes. A received bad frame ends the
+// connection, since its reader cannot tell where the next frame begins. The exception is a reply
+// that is too large on a shared connection, which fails only its own call.
+type FrameError struct {
+	Reason   string
+	Bytes    int  // the length that a frame has or claims, if it is wrong; otherwise 0
+	Limit    int  // the limit that Bytes exceeds; 0: no limit is exceeded
+	Received bool // the peer sent it; otherwise this side wanted to
+}
+
+// Error implements error.
+func (e *FrameError) Error() string { return (*frame.Error)(e).Error() }
+
+// As lets errors.As find the error as a *muxserver.FrameError too.
+func (e *FrameError) As(target any) bool { return (*frame.Error)(e).As(target) }
+
+// ofFrame returns err, as a *FrameError if it is about a frame.
+func ofFrame(err error) error {
+	if err == nil {
+		return nil
+	}
+	var bad *frame.Error // on the heap, for errors.As
+	if errors.As(err, &bad) {
+		return (*FrameError)(bad)
+	}
+	return err
+}

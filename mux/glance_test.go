@@ -42,7 +42,7 @@ func TestGlances(t *testing.T) {
 	}
 	isReadBy := func(reader string) bool {
 		var dump strings.Builder
-		_ = s.Dump(&dump) // a Builder takes everything
+		_ = s.DumpText(&dump) // a Builder takes everything
 		return strings.Contains(dump.String(), "read by "+reader)
 	}
 	waits := "a caller"

@@ -151,7 +151,7 @@ func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 		cc.goUnmarked()
 		return nil
 	}
-	return frame.InsertMark(c.request, frame.Message{Frame: uint64(cc.set.config.MaxFrameBytes), Oneway: c.oneway})
+	return ofFrame(frame.InsertMark(c.request, frame.Message{Frame: uint64(cc.set.config.MaxFrameBytes), Oneway: c.oneway}))
 }
 
 // hasSigned reports whether the connection's first request was sent, or is about to be.

@@ -17,7 +17,7 @@ import (
 func (cc *clientConn) refuse(start []byte, err error) error {
 	var bad *FrameError
 	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.IsControl() {
-		return err
+		return ofFrame(err)
 	}
 	length := int64(binary.BigEndian.Uint32(start)) + frame.LengthBytes
 	cc.noteReply()

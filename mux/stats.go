@@ -134,9 +134,9 @@ func (s *Set) Stats() Stats {
 	return st
 }
 
-// Dump writes the set's state in readable form: one line for the set and one for each connection,
-// oldest first.
-func (s *Set) Dump(w io.Writer) error {
+// DumpText writes the set's state as text for people: a line for the set and one for each
+// connection, oldest first.
+func (s *Set) DumpText(w io.Writer) error {
 	s.mu.Lock()
 	conns := make([]*clientConn, 0, len(s.conns))
 	for cc := range s.conns {

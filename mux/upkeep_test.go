@@ -396,7 +396,7 @@ func TestLargeStaysAside(t *testing.T) {
 	})
 }
 
-// TestDump looks at the text that Dump writes.
+// TestDump looks at the text that DumpText writes.
 func TestDump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
@@ -404,7 +404,7 @@ func TestDump(t *testing.T) {
 		connect(t, s)
 		time.Sleep(time.Second)
 		var text strings.Builder
-		if err := s.Dump(&text); err != nil {
+		if err := s.DumpText(&text); err != nil {
 			t.Fatal(err)
 		}
 		want := "peer shared: 1 connections, 0 handed over, 0 dialling, 0 calls waiting\n" +

@@ -86,7 +86,7 @@ func (p *MuxPool) DumpText(w io.Writer) error {
 		if _, err := fmt.Fprintf(w, "%s: %s %s, ", p.service, a.Network, a.Address); err != nil {
 			return err
 		}
-		if err := t.Dump(w); err != nil {
+		if err := t.DumpText(w); err != nil {
 			return err
 		}
 		if pr := p.apart.lookup(poolAddr{a.Network, a.Address}); pr != nil {

@@ -83,7 +83,7 @@ func TestFrameDeadline(t *testing.T) {
 							t.Errorf("ended after %v, want %v", lived, tc.lives)
 						}
 						if st := b.Stats(); st.Stalled != 1 {
-							t.Errorf("got %v", st)
+							t.Errorf("got %+v", st)
 						}
 					case <-time.After(20 * readTimeout):
 						if tc.lives != 0 {
@@ -125,7 +125,7 @@ func TestPauseIsNoStall(t *testing.T) {
 		b.release <- struct{}{}
 		time.Sleep(2 * readTimeout)
 		if st := b.Stats(); st.Calls != 3 || st.Conns != 1 || b.looked() > 0 {
-			t.Errorf("got %v", st)
+			t.Errorf("got %+v", st)
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestManyFramesOneTimer(t *testing.T) {
 			}
 		}
 		if st := b.Stats(); b.looked() != 10 || st.Stalled != 0 {
-			t.Errorf("%d connections are looked at, want 10; %v", b.looked(), st)
+			t.Errorf("%d connections are looked at, want 10; %+v", b.looked(), st)
 		}
 	})
 }

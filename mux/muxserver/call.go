@@ -185,9 +185,9 @@ func (c *Call) checkReply() error {
 	_ = reply.Flush() // it has no Sink
 	p, err := frame.Check(reply, c.conn.server.config.MaxFrameBytes)
 	if err == nil && p.SeqID != c.seqID {
-		err = &FrameError{Reason: "reply to another request"}
+		return &FrameError{Reason: "reply to another request"}
 	}
-	return err
+	return ofFrame(err)
 }
 
 // replaceReply has OnBadReply answer in place of a reply that cannot be sent; err says why.

@@ -40,7 +40,7 @@ func TestCancelRunning(t *testing.T) {
 		p.send(t, cancelOf(2, 3, 100, 77, 2, 1<<16|4), cancelOf(2))
 		p.quiet(t)
 		if st := b.Stats(); told[2] != 1 || len(told) != 1 || st.Cancelled != 2 || st.InFlight != 4 {
-			t.Errorf("told %v, got %v", told, st)
+			t.Errorf("told %v, got %+v", told, st)
 		}
 		for range 4 {
 			b.release <- struct{}{}
@@ -120,7 +120,7 @@ func TestNoReplyIsAnswered(t *testing.T) {
 		p.send(t, onewayFrame(5, nil))
 		p.quiet(t)
 		if st := b.Stats(); st.Calls != 4 || st.Lost != 0 {
-			t.Errorf("got %v", st)
+			t.Errorf("got %+v", st)
 		}
 	})
 }

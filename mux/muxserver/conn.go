@@ -151,7 +151,7 @@ func (s *Conn) look(in buffer.Reader) (incoming, error) {
 	p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.slack)
 	f := incoming{Prefix: p, length: lengthOf(start), came: in.Len(), tooLarge: oversized(err)}
 	if err != nil && f.tooLarge == nil {
-		return incoming{}, err
+		return incoming{}, ofFrame(err)
 	}
 	if !s.known {
 		if err := s.meet(in, p); err != nil {

@@ -68,7 +68,7 @@ func (b *batchServer) end(t *testing.T) {
 	time.Sleep(10 * helpPeriod)
 	synctest.Wait()
 	if st := b.Stats(); st.InFlight != 0 || st.PendingBytes != 0 || st.Conns != 0 {
-		t.Errorf("left: %v", st)
+		t.Errorf("left: %+v", st)
 	}
 	b.helper.mu.Lock()
 	defer b.helper.mu.Unlock()

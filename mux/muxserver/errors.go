@@ -24,8 +24,29 @@ var (
 	errNoHandler = errors.New("muxserver: no handler")
 )
 
-// FrameError says that bytes are not a frame that this package takes. It is mux.FrameError.
-// Reason says why; Bytes and Limit say how long a frame that is too long is and may be; Received
-// says that the client sent it. A received bad frame ends its connection, unless it is only too
-// long.
-type FrameError = frame.Error
+// FrameError says that bytes are not a frame that this package takes. A received bad frame ends its
+// connection, unless it is only too long.
+type FrameError struct {
+	Reason   string
+	Bytes    int  // the length that a frame has or claims, if it is wrong; otherwise 0
+	Limit    int  // the limit that Bytes exceeds; 0: no limit is exceeded
+	Received bool // the client sent it; otherwise a handler wrote it
+}
+
+// Error implements error.
+func (e *FrameError) Error() string { return (*frame.Error)(e).Error() }
+
+// As lets errors.As find the error as a *mux.FrameError too.
+func (e *FrameError) As(target any) bool { return (*frame.Error)(e).As(target) }
+
+// ofFrame returns err, as a *FrameError if it is about a frame.
+func ofFrame(err error) error {
+	if err == nil {
+		return nil
+	}
+	var bad *frame.Error // on the heap, for errors.As
+	if errors.As(err, &bad) {
+		return (*FrameError)(bad)
+	}
+	return err
+}

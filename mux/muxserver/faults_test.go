@@ -62,7 +62,7 @@ func TestOnPanicPanics(t *testing.T) {
 			}
 			testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			if st := s.Stats(); st.Panics != 4 || st.Conns != 1 {
-				t.Errorf("got %v, want 4 panics", st)
+				t.Errorf("got %+v, want 4 panics", st)
 			}
 		})
 	}
@@ -126,7 +126,7 @@ func TestBadReplies(t *testing.T) {
 			}
 			testpeer.WaitFor(t, "calls to end", func() bool { return s.Stats().InFlight == 0 })
 			if st := s.Stats(); st.BadReplies != uint64(len(bad)) || st.Conns != 1 || st.Replies > uint64(len(bad))+1 {
-				t.Errorf("got %v", st)
+				t.Errorf("got %+v", st)
 			}
 			if got := reported.Load(); got < int64(len(bad)) {
 				t.Errorf("%d errors reported, want %d at least", got, len(bad))

@@ -66,7 +66,7 @@ func TestGoing(t *testing.T) {
 			}
 			p.quiet(t)
 			if st := g.Stats(); st.TurnedAway != 4 || st.InFlight != 3 {
-				t.Errorf("got %v", st)
+				t.Errorf("got %+v", st)
 			}
 			if !ends {
 				for range 3 {
@@ -129,7 +129,7 @@ func TestGoingAtOnce(t *testing.T) {
 				t.Errorf("call %d has begun, and %d more, want the oneway alone", id, len(g.begun))
 			}
 			if st := g.Stats(); st.TurnedAway != 1 || st.InFlight != 2 {
-				t.Errorf("got %v", st)
+				t.Errorf("got %+v", st)
 			}
 		})
 	}

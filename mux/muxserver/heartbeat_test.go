@@ -161,7 +161,7 @@ func (tc beatCase) run(t *testing.T) {
 	synctest.Wait()
 	time.Sleep(long) // so that a look that is left over would meet what has gone
 	if st := srv.Stats(); st.Conns != 0 || st.InFlight != 0 {
-		t.Errorf("left: %v", st)
+		t.Errorf("left: %+v", st)
 	}
 }
 

@@ -70,7 +70,7 @@ func (s *Conn) hideSignals(request *buffer.LinkBuffer, p frame.Prefix) {
 func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	m, err := frame.ControlIn(in, p)
 	if err != nil {
-		return err
+		return ofFrame(err)
 	}
 	switch m.Signal {
 	case frame.SignalPing:

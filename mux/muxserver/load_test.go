@@ -196,14 +196,14 @@ func randomServer(t *testing.T, seed uint64) {
 	synctest.Wait()
 	st, room := srv.Stats(), &srv.room
 	if st.Conns != 0 || st.InFlight != 0 || st.PendingBytes != 0 || st.RequestBytes != 0 {
-		t.Errorf("left: %v", st)
+		t.Errorf("left: %+v", st)
 	}
 	if room.held.Load() != 0 || room.oneways.get() != (amount{}) || room.waiting.Load() != 0 || srv.gate.inside.Load() != 0 {
 		t.Errorf("left in the room: %d bytes, oneways %+v, %d that wait; %d inside",
 			room.held.Load(), room.oneways.get(), room.waiting.Load(), srv.gate.inside.Load())
 	}
 	if t.Failed() {
-		t.Logf("%+v; %v", srv.config, st)
+		t.Logf("%+v; %+v", srv.config, st)
 	}
 	// Oneways of marked clients, which are not refused, come besides.
 	if all > 0 && atGate.most() > 2*all {

@@ -77,7 +77,7 @@ func TestOverdue(t *testing.T) {
 				}
 				p.quiet(t)
 				if st := b.Stats(); st.InFlight != int64(len(want)) || (st.Overdue == 1) != tc.drops {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 			})
 		})
@@ -99,7 +99,7 @@ func TestOverdueUnmarked(t *testing.T) {
 		time.Sleep(time.Hour)
 		release()
 		if len(b.begun) != 1 || b.Stats().Overdue > 0 {
-			t.Errorf("%d begun, %v", len(b.begun), b.Stats())
+			t.Errorf("%d begun, %+v", len(b.begun), b.Stats())
 		}
 		p.finish(t, b)
 	})

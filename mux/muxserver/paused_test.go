@@ -21,7 +21,7 @@ func TestPausedIsNotSilent(t *testing.T) {
 			p := b.dialMarked(t)
 			p.send(t, request(2, 64*kib), onewayFrame(3, make([]byte, 60*kib)), onewayFrame(4, make([]byte, 60*kib)))
 			if st := b.Stats(); st.Pauses != 1 {
-				t.Fatalf("got %v, want a pause", st)
+				t.Fatalf("got %+v, want a pause", st)
 			}
 			var longest time.Duration
 			pongs, last := 0, time.Now()

@@ -54,7 +54,7 @@ func (b *bubble) close(t *testing.T) {
 	_ = b.Close()
 	synctest.Wait()
 	if st := b.Stats(); st.InFlight != 0 || st.RequestBytes != 0 || st.Conns != 0 || b.room.held.Load() != 0 {
-		t.Errorf("left: %v, %d bytes held", st, b.room.held.Load())
+		t.Errorf("left: %+v, %d bytes held", st, b.room.held.Load())
 	}
 }
 
@@ -209,7 +209,7 @@ func TestRefused(t *testing.T) {
 					t.Errorf("got %v refused", refused)
 				}
 				if st := b.Stats(); st.InFlight != 4 || st.RequestBytes != 64*kib || st.Refused != 3 || st.Pauses != 0 || st.Cancelled != 0 {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 				if fills.finish(t, b) {
 					t.Error("told of room too early")
@@ -225,7 +225,7 @@ func TestRefused(t *testing.T) {
 				fills.finish(t, b)
 				p.quiet(t)
 				if st := b.Stats(); st.InFlight != 3 || st.Rooms != 1 {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 			})
 		})
@@ -275,7 +275,7 @@ func TestLargeRequestAlone(t *testing.T) {
 				p.send(t, request(6, 100*kib))
 				p.quiet(t)
 				if st := b.Stats(); st.InFlight != 1 || st.RequestBytes != 100*kib {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 			})
 		})
@@ -299,12 +299,12 @@ func TestSkippedAsItArrives(t *testing.T) {
 			p.send(t, rest[:min(1000, len(rest))])
 			sc := b.snapshot()[0]
 			if st := b.Stats(); st.RequestBytes != 32*kib || sc.conn.Pending() != 0 {
-				t.Fatalf("got %v", st)
+				t.Fatalf("got %+v", st)
 			}
 		}
 		p.send(t, request(4, 16*kib))
 		if st := b.Stats(); st.InFlight != 2 {
-			t.Errorf("got %v", st)
+			t.Errorf("got %+v", st)
 		}
 	})
 }
@@ -345,7 +345,7 @@ func TestHeldWhileComing(t *testing.T) {
 		last.Close()
 		synctest.Wait()
 		if st := b.Stats(); st.RequestBytes != st.InFlight*64*kib {
-			t.Errorf("got %v after the end", st)
+			t.Errorf("got %+v after the end", st)
 		}
 	})
 }
@@ -397,7 +397,7 @@ func TestOnewaysWait(t *testing.T) {
 				}
 				synctest.Wait()
 				if st := b.Stats(); st.Refused != 0 || st.Calls != uint64(oneways+tc.fit+2) {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 			})
 		})
@@ -465,7 +465,7 @@ func TestTooLargeRequests(t *testing.T) {
 				t.Errorf("got %v for a oneway", err)
 			}
 			if st := b.Stats(); st.InFlight != 2 || st.TooLarge != 3 || st.Conns != 1 {
-				t.Errorf("got %v", st)
+				t.Errorf("got %+v", st)
 			}
 			p.finish(t, b)
 			p.finish(t, b)

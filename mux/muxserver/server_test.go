@@ -98,7 +98,7 @@ func TestServerAnswersEachOnce(t *testing.T) {
 				// Peers that have all they asked for do not read these.
 				unread := int64(st.Rooms) * int64(len(testpeer.Control(frame.SignalRoom)))
 				if st.Calls+st.Refused != 4*400 || st.Lost != 0 || st.PendingBytes > unread {
-					t.Errorf("got %v", st)
+					t.Errorf("got %+v", st)
 				}
 			})
 		}
@@ -224,7 +224,7 @@ func TestServerHeartbeat(t *testing.T) {
 		t.Errorf("got the reply to %d after %v, want that to 1 after hello", r.SeqID, p.Hello.Signal)
 	}
 	if st := s.Stats(); st.Pings != 3 || st.MarkedConns != 1 || st.Calls != 1 {
-		t.Errorf("got %v", st)
+		t.Errorf("got %+v", st)
 	}
 }
 
@@ -406,12 +406,32 @@ func TestNoHandler(t *testing.T) {
 	}
 }
 
-func TestServerStatsString(t *testing.T) {
-	got := Stats{Conns: 3, Batches: 2, Frames: 5}.String()
-	for _, want := range []string{"connections 3", "2.5 replies a batch"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("got %q, want %q in it", got, want)
+// TestDumpText looks at the text about a server with clients of both kinds.
+func TestDumpText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, Config{})
+		defer b.close(t)
+		b.dialMarked(t)
+		other := b.dial(t)
+		other.send(t, testpeer.RequestFrame(1, nil))
+		synctest.Wait()
+		var text strings.Builder
+		if err := b.DumpText(&text); err != nil {
+			t.Error(err)
 		}
+		for _, want := range []string{
+			"connections 2 (1 marked), in flight 1 (0 bytes), pending 0 bytes; calls 2", " replies a batch\n",
+			"\n  pipe → pipe: marked client, 0 in flight (0 bytes), 0 bytes to write\n",
+			"\n  pipe → pipe: other client, 1 in flight (0 bytes), 0 bytes to write\n",
+		} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("got %q, want %q in it", text.String(), want)
+			}
+		}
+		other.finish(t, b)
+	})
+	if got, want := (Stats{Batches: 2, Frames: 5}).describe(), "2.5 replies a batch"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want %q at its end", got, want)
 	}
 }
 

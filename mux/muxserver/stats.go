@@ -2,6 +2,9 @@ package muxserver
 
 import (
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -74,8 +77,22 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
-// String returns the counts in readable form.
-func (s Stats) String() string {
+// DumpText writes the server's state as text for people: a line for the server and one for each
+// connection, in the order of the clients' addresses.
+func (s *Server) DumpText(w io.Writer) error {
+	text := s.Stats().describe() + "\n"
+	conns := s.snapshot()
+	lines := make([]string, 0, len(conns))
+	for _, sc := range conns {
+		lines = append(lines, sc.describe())
+	}
+	slices.Sort(lines)
+	_, err := io.WriteString(w, text+strings.Join(lines, ""))
+	return err
+}
+
+// describe returns the counts in a line.
+func (s Stats) describe() string {
 	perBatch := 0.0
 	if s.Batches > 0 {
 		perBatch = float64(s.Frames) / float64(s.Batches)
@@ -84,4 +101,26 @@ func (s Stats) String() string {
 		"pauses %d, refused %d (too large %d, told of room %d), overdue %d, turned away %d, cancelled %d, stalled %d; pings %d, asked %d (silent %d), idle %d, drains %d; %.1f replies a batch",
 		s.Conns, s.MarkedConns, s.InFlight, s.RequestBytes, s.PendingBytes, s.Calls, s.Skipped, s.Replies, s.Lost, s.BadReplies, s.Panics,
 		s.Pauses, s.Refused, s.TooLarge, s.Rooms, s.Overdue, s.TurnedAway, s.Cancelled, s.Stalled, s.Pings, s.Asked, s.Silent, s.Idle, s.Drains, perBatch)
+}
+
+// describe returns a line about the connection.
+func (s *Conn) describe() string {
+	client := "client unknown"
+	switch {
+	case s.marked.Load():
+		client = "marked client"
+	case s.progress.Load() > 0:
+		client = "other client"
+	}
+	state := ""
+	for _, is := range []struct {
+		so   bool
+		name string
+	}{{s.dead.Load(), "dead"}, {s.drainSaid.Load(), "draining"}, {s.unread.Load(), "paused"}} {
+		if is.so {
+			state += ", " + is.name
+		}
+	}
+	return fmt.Sprintf("  %v → %v: %s%s, %d in flight (%d bytes), %d bytes to write\n",
+		s.conn.RemoteAddr(), s.conn.LocalAddr(), client, state, s.inFlight.Load(), s.load.get().bytes, s.out.Pending())
 }

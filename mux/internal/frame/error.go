@@ -1,10 +1,13 @@
 package frame
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
-// Error says that bytes are not a frame that this package takes. A received bad frame ends the
-// connection, since its reader cannot tell where the next frame begins. The exception is a reply
-// that is too large on a shared connection, which fails only its own call.
+// Error says that bytes are not a frame that this package takes. Packages mux and muxserver each
+// have a FrameError of the same fields, into which they convert it, and which converts itself into
+// an Error for its methods.
 type Error struct {
 	Reason   string
 	Bytes    int  // the length that a frame has or claims, if it is wrong; otherwise 0
@@ -25,4 +28,15 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("mux: %s: %s (%d bytes)", kind, e.Reason, e.Bytes)
 	}
 	return "mux: " + kind + ": " + e.Reason
+}
+
+// As implements what errors.As asks for: it makes the error a target of any type with the fields
+// of Error. So each package's FrameError is found under the other's name too.
+func (e *Error) As(target any) bool {
+	to, from := reflect.ValueOf(target).Elem(), reflect.ValueOf(e)
+	if !from.CanConvert(to.Type()) {
+		return false
+	}
+	to.Set(from.Convert(to.Type()))
+	return true
 }
