@@ -2,11 +2,11 @@ package mux
 
 // This file is how callers read where the processors are busy with other work.
 //
-// A caller that waits for bytes in the kernel then goes on late: the goroutines that compute have
-// their turns first, 10 ms each. Meanwhile the reading role is the waiting caller's, although other
-// callers run, and the replies are often there as soon as a request was written, since the kernel
-// lets a server that has slept go first. So each caller reads what has come once it has sent, and
-// leaves the rest to the poller, or to the next caller that sends.
+// A caller that waits for bytes then goes on late: the goroutines that compute have their turns
+// first, 10 ms each. Meanwhile the reading role is the waiting caller's, although other callers
+// run, and the replies are often there as soon as a request was written, since the kernel lets a
+// server that has slept go first. So each caller reads what has come once it has sent, and leaves
+// the rest to the poller, or to the next caller that sends.
 
 // areProcessorsBusy reports whether goroutines wait long for a processor.
 func (cc *clientConn) areProcessorsBusy() bool {
@@ -22,18 +22,27 @@ func (cc *clientConn) prefersGlances() bool {
 // glance reads what has come, for all callers. If c has not ended by then, its caller becomes a
 // follower, and the poller watches. It returns the state of c.
 func (cc *clientConn) glance(c *Call) callState {
-	for more := true; more && !cc.stateOf(c).isFinal(); {
-		more = cc.takeArrived()
+	for {
+		for more := true; more && !cc.stateOf(c).isFinal(); {
+			more = cc.takeArrived()
+		}
+		cc.mu.Lock()
+		back := !c.state.isFinal() && cc.roles.stepBack(c)
+		state := c.state
+		cc.mu.Unlock()
+		switch {
+		case back:
+			cc.watchNow()
+			return state
+		case state.isFinal():
+			return state
+		}
 	}
+}
+
+// allowRecall is called by a leader that was kicked, before it waits again.
+func (cc *clientConn) allowRecall() {
 	cc.mu.Lock()
-	back := !c.state.isFinal()
-	if back {
-		cc.roles.stepBack(c)
-	}
-	state := c.state
+	cc.roles.mayWait = true
 	cc.mu.Unlock()
-	if back {
-		cc.watchNow()
-	}
-	return state
 }

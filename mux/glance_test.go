@@ -9,15 +9,20 @@ import (
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
 
-// TestGlances has callers wait for replies where the processors are busy. The first is alone, and
-// waits for bytes; when others come, it is called back, and only the poller waits, if there is one.
-// The replies come one by one, the last one first. Then the connection ends, with callers that
-// wait.
-func TestGlances(t *testing.T) {
-	const callers = 5
-	ids := make(chan uint32, 2*callers)
+// glances is a set whose processors are busy, with one connection to a peer whose replies the test
+// gives.
+type glances struct {
+	*Set
+	peer  *testpeer.Server
+	ids   chan uint32 // of requests that the peer has read
+	ended chan error  // of calls
+}
+
+func newGlances(t *testing.T) *glances {
+	t.Helper()
 	peers := make(chan *testpeer.Server, 1)
-	s := newTestSet(t, Config{MaxConns: 1, busy: true, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+	g := &glances{ids: make(chan uint32, 10), ended: make(chan error, 10)}
+	g.Set = newTestSet(t, Config{MaxConns: 1, busy: true, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
 		p := testpeer.NewServer(nc, true)
 		peers <- p
 		for {
@@ -25,59 +30,100 @@ func TestGlances(t *testing.T) {
 			case err != nil:
 				return
 			case !f.IsControl() && len(f.Payload) > 0:
-				ids <- f.SeqID
+				g.ids <- f.SeqID
 			case !f.IsControl():
 				_ = p.Reply(f.SeqID, nil) // fails when the client has gone, as the next Receive
 			}
 		}
 	})})
-	connect(t, s)
-	peer := <-peers
-	ended := make(chan error, callers)
-	begin := func() {
-		go func() {
-			_, err := roundTrip(t.Context(), s, []byte("held"), 0)
-			ended <- err
-		}()
+	connect(t, g.Set)
+	g.peer = <-peers
+	return g
+}
+
+// begin makes a call and returns its ID once the peer has its request.
+func (g *glances) begin(t *testing.T) uint32 {
+	t.Helper()
+	go func() {
+		_, err := roundTrip(t.Context(), g.Set, []byte("held"), 0)
+		g.ended <- err
+	}()
+	return <-g.ids
+}
+
+func (g *glances) reply(t *testing.T, id uint32) {
+	t.Helper()
+	if err := g.peer.Reply(id, nil); err != nil {
+		t.Fatal(err)
 	}
-	isReadBy := func(reader string) bool {
-		var dump strings.Builder
-		_ = s.DumpText(&dump) // a Builder takes everything
-		return strings.Contains(dump.String(), "read by "+reader)
+	if err := <-g.ended; err != nil {
+		t.Error(err)
 	}
+}
+
+func (g *glances) isReadBy(reader string) bool {
+	var dump strings.Builder
+	_ = g.DumpText(&dump) // a Builder takes everything
+	return strings.Contains(dump.String(), "read by "+reader)
+}
+
+// TestGlances has callers wait for replies where the processors are busy. The first is alone, and
+// waits for bytes. When others come, it is called back, and only the poller waits, if there is one.
+// The replies come one by one, the last one first, so that the first caller is alone again. In the
+// end the connection closes, with callers that wait.
+func TestGlances(t *testing.T) {
+	const callers = 5
+	g := newGlances(t)
 	waits := "a caller"
-	if isReadBy("the poller") {
+	if g.isReadBy("the poller") {
 		waits = "the poller"
 	}
-	for round := range 3 {
-		var held []uint32
-		for i := range callers {
-			begin()
-			held = append(held, <-ids)
-			if i == 0 {
-				testpeer.WaitFor(t, "a caller that is alone to read", func() bool { return isReadBy("a caller") })
-			}
+	var held []uint32
+	for range 3 {
+		held = append(held, g.begin(t))
+		testpeer.WaitFor(t, "a caller that is alone to read", func() bool { return g.isReadBy("a caller") })
+		for len(held) < callers {
+			held = append(held, g.begin(t))
 		}
-		testpeer.WaitFor(t, waits+" to wait for replies", func() bool { return isReadBy(waits) })
-		if round == 2 {
-			_ = peer.Conn.Close()
-			for range held {
-				if err := <-ended; err == nil {
-					t.Error("a call without a reply succeeded")
-				}
-			}
-			break
-		}
-		for i := len(held) - 1; i >= 0; i-- {
-			if err := peer.Reply(held[i], []byte("held")); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+		testpeer.WaitFor(t, waits+" to wait for replies", func() bool { return g.isReadBy(waits) })
+		for ; len(held) > 0; held = held[:len(held)-1] {
+			g.reply(t, held[len(held)-1])
 		}
 	}
-	testpeer.WaitFor(t, "the connection's end", func() bool { return s.Stats().Connections == 0 })
+	for range callers {
+		g.begin(t)
+	}
+	testpeer.WaitFor(t, waits+" to wait for replies", func() bool { return g.isReadBy(waits) })
+	_ = g.peer.Conn.Close()
+	for range callers {
+		if err := <-g.ended; err == nil {
+			t.Error("a call without a reply succeeded")
+		}
+	}
+	testpeer.WaitFor(t, "the connection's end", func() bool { return g.Stats().Connections == 0 })
+}
+
+// TestGlancesAtLargeReply has a large reply come in parts, where callers do not wait for them: each
+// part counts, so that the connection does not pass for one whose reply does not go on.
+func TestGlancesAtLargeReply(t *testing.T) {
+	const parts = 8
+	g := newGlances(t)
+	large, other := g.begin(t), g.begin(t)
+	cc := onlyConn(t, g.Set)
+	whole := testpeer.RequestFrame(large, make([]byte, parts*partBytes))
+	for sent := 0; sent < len(whole); {
+		before := cc.progress.Load()
+		part := whole[sent:min(sent+2*partBytes, len(whole))]
+		if _, err := g.peer.Conn.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		sent += len(part)
+		testpeer.WaitFor(t, "a part to count", func() bool { return cc.progress.Load() > before })
+	}
+	if err := <-g.ended; err != nil {
+		t.Error(err)
+	}
+	g.reply(t, other)
 }
 
 // TestGlancesUnderLoad has callers glance at the replies of an echo server that answers at once, so

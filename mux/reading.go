@@ -52,11 +52,13 @@ func (cc *clientConn) stateOf(c *Call) callState {
 // follow parks the caller of c until it is woken, and returns the call's state then, or why its
 // caller must leave.
 func (cc *clientConn) follow(c *Call) (callState, error) {
-	if over := c.park(); over != nil {
-		return callAnswered, cc.expire(c, over)
+	over := c.park()
+	if over == nil {
+		c.awake()
+	} else {
+		over = cc.expire(c, over)
 	}
-	c.awake()
-	return cc.stateOf(c), nil
+	return cc.stateOf(c), over
 }
 
 // expire decides about a parked caller whose time is over. If another goroutine is waking the
@@ -82,10 +84,10 @@ func (cc *clientConn) expire(c *Call, over error) error {
 // lead reads for all callers until c has ended, or waits for another reader, and returns its state,
 // or until c's caller must leave, and returns why. leave passes the role on.
 func (cc *clientConn) lead(c *Call) (callState, error) {
+	cc.limitRead(c.deadline)
 	if cc.prefersGlances() {
 		return cc.glance(c), nil
 	}
-	cc.limitRead(c.deadline)
 	if c.ctx.Done() != nil {
 		stop := context.AfterFunc(c.ctx, cc.kickFunc)
 		defer stop()
@@ -96,9 +98,11 @@ func (cc *clientConn) lead(c *Call) (callState, error) {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The deadline may be another caller's, a recall, or a kick for a caller that has gone.
+			// The checks follow, since setting the deadline may undo a kick.
+			cc.allowRecall()
 			cc.setReadDeadline(c.deadline)
 			if over := c.over(); over != nil {
-				return callLeading, over // checked after the deadline was set, which may undo a kick
+				return callLeading, over
 			}
 			if cc.prefersGlances() {
 				return cc.glance(c), nil
@@ -176,11 +180,17 @@ func (cc *clientConn) readFrames() error {
 	}
 }
 
-// lookAtPart counts the bytes of a frame that have come since the last look as a sign of life.
+// lookAtPart counts the bytes of a frame that have come since the last look as a sign of life. A
+// reader that does not wait sees parts of a large frame here, and not in readLarge.
 func (cc *clientConn) lookAtPart(in buffer.Reader) {
-	if part := in.Len(); part != cc.part {
-		cc.part = part
-		cc.heardPart()
+	part, before := in.Len(), cc.part
+	if part == before {
+		return
+	}
+	cc.part = part
+	cc.heardPart()
+	if cc.large && part/partBytes != before/partBytes {
+		cc.heardMore()
 	}
 }
 

@@ -4,7 +4,7 @@ package mux
 // has not come yet (the leader), or, while no caller reads, the connection's watcher. The watcher
 // is a worker that reads what a poller has reported, or, where there is no poller, a goroutine that
 // waits for bytes. The other callers wait (the followers). A leader that leaves makes one of them
-// the next leader, so that somebody reads whenever a caller waits.
+// the next leader, so that somebody reads whenever a caller waits, with one exception:
 //
 // Beside goroutines that compute, a leader that waits for bytes goes on many milliseconds after
 // they have come, and nobody else may read until then. So where the processors are busy, and a
@@ -19,7 +19,7 @@ type roles struct {
 	watched bool     // the watcher reads; never while there is a leader
 	told    bool     // something was reported that the reader may not have seen
 	glances bool     // leaders only glance; as the last caller that arrived has said
-	parks   bool     // the leader may wait for bytes, and was not told to glance since
+	mayWait bool     // the leader may wait for bytes, and was not recalled since
 	waiting callList // the followers, all callWaiting, in the order in which they came
 }
 
@@ -67,26 +67,32 @@ func (r *roles) arrive(c *Call, glances bool) (state callState, recall bool) {
 	}
 	c.state = callWaiting
 	r.waiting.push(c)
-	recall = glances && r.leader != nil && r.parks
-	r.parks = r.parks && !recall
+	recall = glances && r.leader != nil && r.mayWait
+	r.mayWait = r.mayWait && !recall
 	return c.state, recall
 }
 
 // lead gives the free role to c.
 func (r *roles) lead(c *Call) {
 	c.state = callLeading
-	r.leader, r.parks = c, !r.glances
+	r.leader, r.mayWait = c, true
 }
 
 // stepBack makes a leader that has glanced, and found nothing more, a follower. Then the poller
-// must watch, which reports again what it reported meanwhile.
-func (r *roles) stepBack(c *Call) {
+// must watch. It reports false if something was reported meanwhile, which the poller may not report
+// again: the leader must glance once more.
+func (r *roles) stepBack(c *Call) bool {
 	if r.leader != c {
 		panic("mux: BUG: a caller that does not lead steps back")
 	}
-	r.leader, r.told = nil, false
+	if r.told {
+		r.told = false
+		return false
+	}
+	r.leader = nil
 	c.state = callWaiting
 	r.waiting.push(c)
+	return true
 }
 
 // settle gives c its end, callAnswered or callFailed. It reports whether c's caller is parked and

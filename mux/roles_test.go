@@ -20,8 +20,11 @@ type rolesModel struct {
 	watcher int   // 0: none, 1: about to read
 	polled  bool  // a poller reports what comes: the watcher does not wait
 	armed   bool  // the poller reports replies, once
-	arming  bool  // the poller is about to be armed
-	unread  bool  // it has reported something, and nobody has read since: it would not report again
+	arming  bool  // a caller is about to have the poller watch
+	unread  bool  // it has reported something, and nothing was read since: it would not report again
+	looks   int   // workers that it has told, and that have not looked
+	tails   bool  // a worker has looked, and not looked whether something is left unread
+	kicked  bool  // the leader was kicked, and has not looked up
 	hungUp  bool  // it has reported the end
 }
 
@@ -149,8 +152,11 @@ func (m *rolesModel) steps() (all []step) {
 			case m.dead || len(m.replies) > 0:
 				add("reads", i, func() { m.read() })
 			}
-			if m.roles.glances {
-				add("looks up", i, func() { caller.at = stageGlance })
+			if m.polled {
+				add("finds the processors busy", i, func() { caller.at = stageGlance })
+			}
+			if m.kicked {
+				add("looks up, and waits on", i, func() { m.kicked, m.roles.mayWait = false, true })
 			}
 		case stageGlance:
 			add("glances", i, func() { m.glance(i) })
@@ -177,9 +183,7 @@ func (m *rolesModel) steps() (all []step) {
 func (m *rolesModel) arrive(i int, glances bool) {
 	state, recall := m.roles.arrive(m.calls[i], glances)
 	m.callers[i].next(state)
-	if recall && m.roles.parks {
-		panic("a leader was told to glance, and may still wait")
-	}
+	m.kicked = m.kicked || recall
 }
 
 // glance is one turn of clientConn.glance.
@@ -200,7 +204,10 @@ func (m *rolesModel) stepBack(i int) {
 		caller.at = stageDepart
 		return
 	}
-	m.roles.stepBack(c)
+	if !m.roles.stepBack(c) {
+		caller.at = stageGlance
+		return
+	}
 	caller.at, m.arming = stageParked, true
 }
 
@@ -237,30 +244,46 @@ func (m *rolesModel) watcherSteps(add func(string, int, func())) {
 	}
 }
 
-// pollerSteps are those of a poller and of the watcher that it calls. A hang-up is reported once,
-// and replies once until something was read.
+// isWaitingLeader reports whether the leader waits for bytes.
+func (m *rolesModel) isWaitingLeader() bool {
+	leader := m.roles.leader
+	return leader != nil && m.callers[m.index(leader)].at == stageLead
+}
+
+// pollerSteps are those of a poller, of the workers that it tells, and of the watcher. A hang-up is
+// reported once, and replies once until something was read.
 func (m *rolesModel) pollerSteps(add func(string, int, func())) {
-	tell := func() {
+	look := func() {
 		if !m.died && m.roles.report() {
 			m.watcher = 1
 		}
 	}
 	if m.dead && !m.hungUp {
-		add("poller tells of the end", -1, func() { m.hungUp = true; tell() })
+		add("poller tells of the end", -1, func() { m.hungUp = true; m.looks++ })
 	}
-	if m.armed && len(m.replies) > 0 && !m.dead {
-		add("poller tells of a reply", -1, func() { m.armed, m.unread = false, true; tell() })
+	if m.armed && len(m.replies) > 0 && !m.dead && m.looks == 0 {
+		add("poller tells of a reply", -1, func() { m.armed, m.unread = false, true; m.looks++ })
 	}
-	read := m.roles.leader != nil || m.roles.watched
-	if m.arming {
-		add("caller has the poller watch", -1, func() {
-			m.arming, m.armed = false, m.armed || !read && !m.unread
-			if m.hungUp {
-				tell()
+	if m.looks > 0 {
+		add("worker looks", -1, func() { m.looks--; m.tails = true; look() })
+	}
+	if m.tails {
+		add("worker looks for what is left", -1, func() {
+			m.tails = false
+			if m.unread {
+				m.use()
 			}
 		})
 	}
-	if !m.armed && !read && !m.unread {
+	if m.arming {
+		add("caller has the poller watch", -1, func() {
+			m.arming, m.armed = false, m.armed || !m.isWaitingLeader() && !m.unread
+			if m.hungUp {
+				look()
+			}
+		})
+	}
+	if !m.armed && !m.unread && m.roles.leader == nil && !m.roles.watched {
 		add("sweep has the poller watch", -1, func() { m.armed = true })
 	}
 	if m.watcher == 1 {
@@ -323,8 +346,11 @@ func (m *rolesModel) check() string {
 			waiting++
 		}
 	}
-	if waiting > 0 && leaders == 0 && !m.roles.watched && !m.armed && !m.arming {
+	if waiting > 0 && leaders == 0 && !m.roles.watched && !m.armed && !m.arming && m.looks == 0 {
 		return "a caller waits, nobody reads, and the poller does not watch"
+	}
+	if m.isWaitingLeader() && !m.roles.mayWait && !m.kicked {
+		return "a leader waits on although it was recalled"
 	}
 	if m.roles.watched != (m.watcher == 1) {
 		return "the watcher and the roles differ"
@@ -372,15 +398,15 @@ func (m *rolesModel) key() string {
 	if m.roles.leader != nil {
 		k = append(k, 'l', byte(m.index(m.roles.leader)))
 	}
-	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher), flag(m.armed), flag(m.arming), flag(m.unread), flag(m.hungUp),
-		flag(m.roles.told), flag(m.roles.glances), flag(m.roles.parks)))
+	return string(append(k, flag(m.dead), flag(m.died), byte(m.watcher), flag(m.armed), flag(m.arming), flag(m.unread), byte(m.looks), flag(m.tails), flag(m.kicked), flag(m.hungUp),
+		flag(m.roles.told), flag(m.roles.glances), flag(m.roles.mayWait)))
 }
 
 // clone returns a copy that shares nothing with m.
 func (m *rolesModel) clone() *rolesModel {
 	c := &rolesModel{
 		callers: slices.Clone(m.callers), replies: slices.Clone(m.replies), asked: slices.Clone(m.asked),
-		dead: m.dead, died: m.died, watcher: m.watcher, polled: m.polled, armed: m.armed, arming: m.arming, unread: m.unread, hungUp: m.hungUp,
+		dead: m.dead, died: m.died, watcher: m.watcher, polled: m.polled, armed: m.armed, arming: m.arming, unread: m.unread, looks: m.looks, tails: m.tails, kicked: m.kicked, hungUp: m.hungUp,
 	}
 	for _, call := range m.calls {
 		c.calls = append(c.calls, &Call{state: call.state})
@@ -392,7 +418,7 @@ func (m *rolesModel) clone() *rolesModel {
 		c.roles.leader = c.calls[m.index(m.roles.leader)]
 	}
 	c.roles.watched, c.roles.told = m.roles.watched, m.roles.told
-	c.roles.glances, c.roles.parks = m.roles.glances, m.roles.parks
+	c.roles.glances, c.roles.mayWait = m.roles.glances, m.roles.mayWait
 	return c
 }
 

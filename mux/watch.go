@@ -119,9 +119,9 @@ func (cc *clientConn) failRead(err error) {
 	}
 }
 
-// isNextReaders reports whether another reader than the watcher is due: a caller waits, or is
-// likely to soon, and callers do not only glance, or there is nothing left to read or to wait for.
-// before is cc.answered when the watcher began.
+// isNextReaders reports whether another reader than the watcher is due, or none: a caller waits, or
+// is likely to soon, where callers do not only glance; or there is nothing left to read or to wait
+// for. before is cc.answered when the watcher began.
 func (cc *clientConn) isNextReaders(before uint64) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()

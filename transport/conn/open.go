@@ -218,11 +218,34 @@ func (c *Conn) drain() {
 // use takes a watched connection back for its user.
 func (c *Conn) use() {
 	c.arming.mu.Lock()
+	err := c.useLocked()
+	c.arming.mu.Unlock()
+	c.disarmed(err)
+}
+
+// useUnread is use if the poller has reported bytes that were not read since, and reports whether
+// it did that. If a reader has read them meanwhile, and has the poller watch again, it goes on to.
+func (c *Conn) useUnread() bool {
+	c.arming.mu.Lock()
+	unread := word(c.state.Load()).has(flagUnread)
 	var err error
-	if c.transition(eventUse)&actDisarm != 0 {
-		err = c.arming.disarmLocked(c.sock)
+	if unread {
+		err = c.useLocked()
 	}
 	c.arming.mu.Unlock()
+	c.disarmed(err)
+	return unread
+}
+
+func (c *Conn) useLocked() error {
+	if c.transition(eventUse)&actDisarm != 0 {
+		return c.arming.disarmLocked(c.sock)
+	}
+	return nil
+}
+
+// disarmed closes the connection if disarming has failed.
+func (c *Conn) disarmed(err error) {
 	if err != nil {
 		// Elsewhere: the caller may hold a lock that a close callback wants.
 		c.spawn(func() { c.closeWith(opError("disarm", c.remote, err)) })

@@ -35,8 +35,9 @@ func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 }
 
 // Watch has the poller watch a connection without OnRequest from now on, instead of after a tick
-// without use. While a goroutine reads, Watch does nothing, since that goroutine sees what comes.
-// As always the next use ends the watch; after SetOnReadable only a read counts as use.
+// without use. While a goroutine reads, Watch does nothing, since that goroutine sees what comes:
+// one that has taken what had arrived, and leaves the connection to the poller, calls Watch
+// afterwards. As always the next use ends the watch; after SetOnReadable only a read counts as use.
 //
 // It reports whether what comes will be noticed: false if no poller watches the connection, if the
 // peer has closed, or if the connection has ended. It may be called from any goroutine.
@@ -88,8 +89,7 @@ func (c *Conn) readable(f func(ctx context.Context, c *Conn)) {
 			if failure != nil {
 				_ = c.failed(failure)
 			}
-			if word(c.state.Load()).has(flagUnread) {
-				c.use()
+			if c.useUnread() {
 				c.touch()
 			}
 			c.endAside()

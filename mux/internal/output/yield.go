@@ -22,42 +22,53 @@ const (
 	// they clearly cost too much.
 	yieldPerFrame = 100 * time.Microsecond
 
-	// mostSkips limits how many flushes in a row go without a yield before one tries again.
+	// mostSkips limits how many flushes in a row go without a yield before one tries again, and
+	// skipTime how long they do.
 	mostSkips = 1000
+	skipTime  = time.Second
 )
 
 // yields remembers whether the last yield was worth its time. The zero value has found none too
-// dear.
+// dear. The flusher changes it.
 type yields struct {
-	skips atomic.Int32 // flushes that skip the yield; changed by the flusher
-	dear  atomic.Bool  // the last yield was too dear; changed by the flusher
+	skips   atomic.Int32              // flushes that skip the yield
+	tooDear atomic.Pointer[time.Time] // when a yield was last too dear; nil: the last one was not
 }
 
 // isDue reports whether the flush that begins now yields.
 func (y *yields) isDue() bool {
-	if y.skips.Load() == 0 {
+	if y.skips.Load() == 0 || !y.areBusy() {
 		return true
 	}
 	y.skips.Add(-1)
 	return false
 }
 
+// areBusy reports whether the last yield was too dear, and not long ago.
+func (y *yields) areBusy() bool {
+	at := y.tooDear.Load()
+	return at != nil && time.Since(*at) < skipTime
+}
+
 // judge records how long a yield took, and how many frames it brought. After a yield that was too
 // dear, flushes skip it until they have made up for the time, each for yieldPerFrame.
 func (y *yields) judge(took time.Duration, frames uint64) {
 	excess := took - shortYield - time.Duration(frames)*yieldPerFrame
-	if dear := excess > 0; dear != y.dear.Load() {
-		y.dear.Store(dear)
+	if excess <= 0 {
+		if y.tooDear.Load() != nil {
+			y.skips.Store(0)
+			y.tooDear.Store(nil)
+		}
+		return
 	}
-	if excess > 0 {
-		y.skips.Store(1 + int32(min(excess/yieldPerFrame, mostSkips-1)))
-	}
+	now := time.Now()
+	y.skips.Store(1 + int32(min(excess/yieldPerFrame, mostSkips-1)))
+	y.tooDear.Store(&now)
 }
 
-// AreProcessorsBusy reports whether the last yield has shown that goroutines wait long for a
-// processor. Only flushes in company yield, so a connection without concurrent calls learns
-// nothing new.
-func (o *Output) AreProcessorsBusy() bool { return o.yields.dear.Load() }
+// AreProcessorsBusy reports whether goroutines wait long for a processor, as the last yield has
+// shown in the last second.
+func (o *Output) AreProcessorsBusy() bool { return o.yields.areBusy() }
 
 // awaitCompany yields, if that is due. next is the position that the next frame was to get when the
 // caller took the flusher's role.

@@ -107,8 +107,33 @@ func TestYieldsThatAreTooDearStop(t *testing.T) {
 			if got := y.flushes(100); got != 100 {
 				t.Errorf("%s: %d of 100 flushes yielded once that costs nothing, want all", tc.name, got)
 			}
+			if y.out.AreProcessorsBusy() {
+				t.Errorf("%s: the processors still count as busy", tc.name)
+			}
 		})
 	}
+}
+
+// TestYieldsAreTriedAgain: a yield that was too dear counts for a second, however few flushes there
+// were since.
+func TestYieldsAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYielding()
+		y.takes = time.Hour
+		for range 3 {
+			if got := y.flushes(1); got != 1 {
+				t.Fatalf("%d yields, want one", got)
+			}
+			time.Sleep(skipTime - 1)
+			if !y.out.AreProcessorsBusy() || y.flushes(1) != 0 {
+				t.Error("within a second the processors do not count as busy, or a flush yielded")
+			}
+			time.Sleep(1)
+			if y.out.AreProcessorsBusy() {
+				t.Error("after a second the processors still count as busy")
+			}
+		}
+	})
 }
 
 // TestYieldsOnlyInCompany: a sender that is alone, or sends ahead, never waits.
