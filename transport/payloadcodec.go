@@ -68,11 +68,7 @@ func (s *settings) setPayloadCodec(at *remote.PayloadCodec) {
 	if s.maxFrame < 0 {
 		limits.MaxFrame = math.MaxInt
 	}
-	opts := []thrift.Option{thrift.WithLimits(limits)}
-	if given != nil {
-		opts = append(opts, thrift.WithFallback(given))
-	}
-	*at = suiteCodec{thrift.NewPayloadCodec(opts...), given}
+	*at = suiteCodec{thrift.NewPayloadCodec(thrift.Config{Limits: limits, Fallback: given}), given}
 }
 
 // readsAnything reports whether c is the payload codec that generic.BinaryThriftGeneric sets,

@@ -307,7 +307,7 @@ func TestMaxRead(t *testing.T) {
 func TestFrameLength(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
-	large := thrift.WithLimits(thrift.Limits{MaxFrame: math.MaxInt32})
+	large := thrift.Config{Limits: thrift.Limits{MaxFrame: math.MaxInt32}}
 	for _, payload := range []struct {
 		name  string
 		codec remote.PayloadCodec // of the message that is decoded
@@ -317,7 +317,7 @@ func TestFrameLength(t *testing.T) {
 		{"user's codec", &countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}, []server.Option{
 			server.WithPayloadCodec(&countingCodec{PayloadCodec: kitexthrift.NewThriftCodec()}),
 		}},
-		{"codec/thrift's", thrift.NewPayloadCodec(large), []server.Option{server.WithPayloadCodec(thrift.NewPayloadCodec())}},
+		{"codec/thrift's", thrift.NewPayloadCodec(large), []server.Option{server.WithPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))}},
 		{"Kitex's codec", kitexthrift.NewThriftCodec(), []server.Option{server.WithSuite(NewServerSuite(WithGroup(g), WithKitexCodec()))}},
 	} {
 		address := startEcho(t, g, append([]server.Option{server.WithSuite(NewServerSuite(WithGroup(g)))}, payload.opts...)...)
@@ -435,7 +435,7 @@ func BenchmarkPayloadCodec(b *testing.B) {
 	codecs := []struct {
 		name string
 		pc   remote.PayloadCodec
-	}{{"kitex", kitexthrift.NewThriftCodec()}, {"kiteline", thrift.NewPayloadCodec()}}
+	}{{"kitex", kitexthrift.NewThriftCodec()}, {"kiteline", thrift.NewPayloadCodec(thrift.Config{})}}
 	for _, size := range []struct {
 		name  string
 		bytes int

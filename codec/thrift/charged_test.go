@@ -204,7 +204,7 @@ func TestCharged(t *testing.T) {
 					message := inFrame(messageOf(thrift.REPLY, "Echo", b))
 					account := charged(t, "Echo", r.newReply("Echo"), b)
 					data := r.newReply("Echo")
-					if err := decodeAs(NewPayloadCodec(WithLimits(Limits{MaxElementBytes: 1 << 50})), remote.Reply, "Echo", message, data); err != nil {
+					if err := decodeAs(NewPayloadCodec(Config{Limits: Limits{MaxElementBytes: 1 << 50}}), remote.Reply, "Echo", message, data); err != nil {
 						t.Fatalf("%s, %d: %v", name, n, err)
 					}
 					limit := (account+len(message))*5/4 + perCall

@@ -53,7 +53,7 @@ func TestConfusedStruct(t *testing.T) {
 				b := inFrame(messageOf(way.kind, "Echo", append(confused(way.id, inner), 0)))
 				limit := 4*len(b) + 64<<10
 				var err error
-				took, ok := allocates(limit, func() { err = decodeAs(NewPayloadCodec(), way.as, "Echo", b, way.data) })
+				took, ok := allocates(limit, func() { err = decodeAs(NewPayloadCodec(Config{}), way.as, "Echo", b, way.data) })
 				if !ok && !raceEnabled {
 					t.Errorf("%s, %s, %v: took %d bytes, want at most %d", name, r.name, way.as, took, limit)
 				}
@@ -108,7 +108,7 @@ func TestOtherTypesThanDeclared(t *testing.T) {
 			messages[fmt.Sprintf("recipients of type %d", kind)] = body{}.field(thrift.SET, 5, sequence(kind, 1, one(value))...)
 		}
 	}
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	for _, r := range readers(t) {
 		for name, fields := range messages {
 			b := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(fields)))
@@ -132,7 +132,7 @@ func TestSetsForLists(t *testing.T) {
 	b := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(body{}.field(thrift.SET, 4, sequence(thrift.STRING, 1, func(int) []byte { return text("tag") })...))))
 	for _, r := range readers(t) {
 		kitex := decodeAs(nil, remote.Reply, "Echo", b, r.newReply("Echo"))
-		err := decodeAs(NewPayloadCodec(), remote.Reply, "Echo", b, r.newReply("Echo"))
+		err := decodeAs(NewPayloadCodec(Config{}), remote.Reply, "Echo", b, r.newReply("Echo"))
 		if (err == nil) != (kitex == nil) {
 			t.Errorf("%s: got %v, with Kitex's codec %v", r.name, err, kitex)
 		}

@@ -6,7 +6,7 @@
 // The suites of package transport bring the codec by themselves; transport.WithKitexCodec leaves it
 // out. Elsewhere, or with options:
 //
-//	codec := thrift.NewPayloadCodec(thrift.WithLimits(thrift.Limits{MaxFrame: 1 << 20}))
+//	codec := thrift.NewPayloadCodec(thrift.Config{Limits: thrift.Limits{MaxFrame: 1 << 20}})
 //	svr := echoservice.NewServer(handler, server.WithPayloadCodec(codec))
 //	cli, err := echoservice.NewClient("echo", client.WithPayloadCodec(codec))
 //
@@ -18,7 +18,7 @@
 // The codec reads and writes the structs that Kitex's generator makes, unframed, framed and in
 // TTHeader, with the values and the bytes of their own FastRead and FastWrite. Kitex's codec
 // handles generic calls, exceptions that are sent, payloads of Protobuf, and types that this codec
-// does not know. WithFamily teaches it other types.
+// does not know. Config.Families teach it other types.
 //
 // # What it withstands
 //
@@ -34,9 +34,9 @@
 // MaxElementBytes allows by then.
 //
 // The codec checks what other code reads before that code gets it: types with FastRead or frugal
-// tags alone, generic calls, families, and what goes to WithFallback. It takes the message whole,
-// and the reader gets it in memory that holds nothing else. MaxElementBytes bounds what the reader
-// allocates, within a quarter. For a generic call the bound follows the IDL and what Kitex's
+// tags alone, generic calls, families, and what goes to Config.Fallback. It takes the message
+// whole, and the reader gets it in memory that holds nothing else. MaxElementBytes bounds what the
+// reader allocates, within a quarter. For a generic call the bound follows the IDL and what Kitex's
 // readers were measured to take for each value; for code without tags it follows the largest struct
 // and element that its type's exported fields lead to. Without tags and without an IDL the check
 // knows only the types that the message gives: code that reads other types must protect itself. A
@@ -55,7 +55,7 @@
 // field that a message leaves out may have another message's value. Frugal still reads such a type
 // where a struct by value is a map's key or a field, where a struct has more than 64 required
 // fields, where the tags cannot be read or the type's own code reads differently, and with
-// WithFallback. Explain reports such a type.
+// Config.Fallback. Explain reports such a type.
 //
 // The connection's limit, transport.WithMaxFrame, holds for all codecs.
 //

@@ -46,10 +46,7 @@ func ExampleError() {
 
 // Each codec has its own limits.
 func ExampleNewPayloadCodec() {
-	codec := thrift.NewPayloadCodec(
-		thrift.WithLimits(thrift.Limits{MaxFrame: 1 << 20}),
-		thrift.WithCopyStrings(),
-	)
+	codec := thrift.NewPayloadCodec(thrift.Config{Limits: thrift.Limits{MaxFrame: 1 << 20}, CopyStrings: true})
 	fmt.Println(codec.Name()) // for client.WithPayloadCodec and server.WithPayloadCodec
 	// Output: Thrift
 }

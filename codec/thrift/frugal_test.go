@@ -68,7 +68,7 @@ func TestNothingOfAnotherMessage(t *testing.T) {
 		{&fastNotes{}, &fastNotes{Notes: map[string]note{"k": {}}}, mapOf},
 		{&deepNotes{}, &deepNotes{Lists: []map[int32]*notes{{1: {Notes: map[string]note{"k": {}}}}}}, listOf},
 	} {
-		c := NewPayloadCodec()
+		c := NewPayloadCodec(Config{})
 		for range 20 { // pools sometimes lose what they are given
 			got := reflect.New(reflect.TypeOf(test.newValue).Elem()).Interface()
 			for _, data := range []struct {

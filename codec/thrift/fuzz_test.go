@@ -74,7 +74,7 @@ func FuzzReaders(f *testing.F) {
 			}
 		}
 	}
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	f.Fuzz(func(t *testing.T, kind, form uint8, b []byte) {
 		r := all[int(kind)%len(all)]
 		message := forms[int(form)%len(forms)].of(messageOf(thrift.REPLY, "Echo", b))

@@ -41,7 +41,7 @@ func TestGoldenMessages(t *testing.T) {
 	if want := (goldenResults + 2) * len(protocols); len(lines) != want {
 		t.Fatalf("%d messages, want %d", len(lines), want)
 	}
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	for _, line := range lines {
 		name, digits, _ := strings.Cut(line, ": ")
 		protocol, _, _ := strings.Cut(name, ", ")

@@ -64,7 +64,7 @@ func refused(err error, form string) bool {
 // TestHostileMessages checks that no reader gets a message that announces more than it has, in any
 // form: it is refused, and takes little memory.
 func TestHostileMessages(t *testing.T) {
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	for _, r := range readers(t) {
 		t.Run(r.name, func(t *testing.T) {
 			for _, m := range hostile {
@@ -88,7 +88,7 @@ func TestHostileMessages(t *testing.T) {
 // TestTrailingMessage checks that no reader leaves bytes of its message to the next: a frame with a
 // message after the end of the first is refused.
 func TestTrailingMessage(t *testing.T) {
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	message := messageOf(thrift.REPLY, "Echo", echoReply(nil))
 	for _, r := range readers(t) {
 		for _, form := range forms[1:] {
@@ -107,7 +107,7 @@ func TestTrailingMessage(t *testing.T) {
 // many fields it has.
 func TestUnknownFields(t *testing.T) {
 	const n = 20_000
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	unknown := body{}.field(thrift.LIST, 99, announce(thrift.STRUCT, n)...)
 	unknown = append(unknown, make([]byte, n)...)
 	unknown = append(unknown.field(thrift.MAP, 98, announcePairs(thrift.BOOL, thrift.BOOL, n)...), make([]byte, 2*n)...)
@@ -137,12 +137,12 @@ func TestElementMemory(t *testing.T) {
 		if r.name == "binary" {
 			continue // it keeps the message as it is
 		}
-		c := NewPayloadCodec(WithLimits(Limits{MaxElementBytes: 100 << 10}))
+		c := NewPayloadCodec(Config{Limits: Limits{MaxElementBytes: 100 << 10}})
 		err := decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo"))
 		if e := new(Error); !errors.As(err, &e) || e.Kind != TooLarge {
 			t.Errorf("%s: got %v", r.name, err)
 		}
-		if err := decodeAs(NewPayloadCodec(), remote.Reply, "Echo", b, r.newReply("Echo")); err != nil {
+		if err := decodeAs(NewPayloadCodec(Config{}), remote.Reply, "Echo", b, r.newReply("Echo")); err != nil {
 			t.Errorf("%s, with the default limit: %v", r.name, err)
 		}
 	}
@@ -175,7 +175,7 @@ func TestDeclaredException(t *testing.T) {
 // TestVoidReply checks that generic clients accept the answer of Kitex's generic services for a
 // method without a result.
 func TestVoidReply(t *testing.T) {
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	for _, r := range readers(t)[4:] {
 		for _, form := range forms {
 			b := form.of(messageOf(thrift.REPLY, "Store", body{1, 0, 0, 0, 0}))
@@ -217,7 +217,7 @@ func TestReadersThatPanic(t *testing.T) {
 				continue
 			}
 			message := inFrame(messageOf(thrift.REPLY, tc.method, tc.message))
-			err := decodeAs(NewPayloadCodec(), remote.Reply, tc.method, message, r.newReply(tc.method))
+			err := decodeAs(NewPayloadCodec(Config{}), remote.Reply, tc.method, message, r.newReply(tc.method))
 			if e := new(Error); !errors.As(err, &e) || e.Kind != tc.want {
 				t.Errorf("%s, %s: got %v, want %v", tc.reader, tc.method, err, tc.want)
 			}
@@ -226,7 +226,7 @@ func TestReadersThatPanic(t *testing.T) {
 	binary := inFrame(messageOf(thrift.REPLY, "Get", binaries))
 	for _, r := range costlyReaders(t) {
 		if r.name == "map" || r.name == "map for JSON" { // their binaries are strings
-			if err := decodeAs(NewPayloadCodec(), remote.Reply, "Get", binary, r.newReply("Get")); err != nil {
+			if err := decodeAs(NewPayloadCodec(Config{}), remote.Reply, "Get", binary, r.newReply("Get")); err != nil {
 				t.Errorf("%s: got %v", r.name, err)
 			}
 		}
@@ -246,7 +246,7 @@ func TestPanicIsAnError(t *testing.T) {
 	cause := errors.New("cause")
 	message := inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil)))
 	for _, with := range []any{cause, "cause"} {
-		c := NewPayloadCodec(WithFallback(panicking{with: with}))
+		c := NewPayloadCodec(Config{Fallback: panicking{with: with}})
 		err := decodeAs(c, remote.Reply, "Echo", message, new(generic.Result))
 		if e := new(Error); !errors.As(err, &e) || e.Kind != BadValue || !strings.Contains(err.Error(), "cause") {
 			t.Errorf("got %v", err)
@@ -265,7 +265,7 @@ type another = genericthrift.ReadJSON
 func TestUnknownReader(t *testing.T) {
 	result := new(generic.Result)
 	result.SetCodec(new(another))
-	err := decodeAs(NewPayloadCodec(), remote.Reply, "Echo", inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil))), result)
+	err := decodeAs(NewPayloadCodec(Config{}), remote.Reply, "Echo", inFrame(messageOf(thrift.REPLY, "Echo", echoReply(nil))), result)
 	if e := new(UnknownReaderError); !errors.As(err, &e) || e.Reader != reflect.TypeFor[*another]() {
 		t.Errorf("got %v", err)
 	}
@@ -275,7 +275,7 @@ func TestUnknownReader(t *testing.T) {
 // of all kinds and with any sequence ID, and that a frame that is only announced takes no memory.
 func TestRawFallback(t *testing.T) {
 	raw := generic.BinaryThriftGeneric().(interface{ PayloadCodec() remote.PayloadCodec }).PayloadCodec()
-	c := NewPayloadCodec(WithFallback(raw))
+	c := NewPayloadCodec(Config{Fallback: raw})
 	for name, b := range map[string][]byte{
 		"reply":                   messageOf(thrift.REPLY, "Echo", echoReply(nil)),
 		"reply without a result":  messageOf(thrift.REPLY, "Echo", []byte{1, 0, 0, 0, 0}),

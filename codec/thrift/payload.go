@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/cloudwego/kitex/pkg/generic"
@@ -23,16 +24,20 @@ const DefaultPinRatio = compiled.DefaultPinRatio
 // NewPayloadCodec returns the codec, for server.WithPayloadCodec and client.WithPayloadCodec; the
 // suites of package transport bring one by default. It may be used by any number of servers and
 // clients at a time.
-func NewPayloadCodec(opts ...Option) remote.PayloadCodec {
-	c := &payloadCodec{limits: tbinary.DefaultLimits(), kitex: registeredCodec(serviceinfo.Thrift), protobuf: registeredCodec(serviceinfo.Protobuf)}
+func NewPayloadCodec(cfg Config) remote.PayloadCodec {
+	c := &payloadCodec{
+		limits:   cfg.Limits.resolved(),
+		options:  compiled.Options{CopyStrings: cfg.CopyStrings, PinRatio: max(cfg.PinRatio, 0), WholeFrame: true},
+		fallback: cfg.Fallback,
+		families: slices.Clone(cfg.Families),
+		kitex:    registeredCodec(serviceinfo.Thrift),
+		protobuf: registeredCodec(serviceinfo.Protobuf),
+	}
+	c.options.Limits = &c.limits
 	if c.kitex == nil {
 		c.kitex = kitexthrift.NewThriftCodec()
 	}
 	c.scanners.New = func() any { return new(tbinary.Scanner) }
-	for _, opt := range opts {
-		opt(c)
-	}
-	c.options.Limits, c.options.WholeFrame = &c.limits, true
 	if c.fallback != nil && reflect.TypeOf(c.fallback) == rawCodec() {
 		c.raw = &plan{costs: &charge.Bytes, generic: true}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 	"github.com/cloudwego/kitex/transport"
 
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
@@ -27,7 +28,7 @@ import (
 // TestSameAsKitex lets each codec read what the other wrote, in every form: same bytes, same
 // values, same length.
 func TestSameAsKitex(t *testing.T) {
-	ours := NewPayloadCodec()
+	ours := NewPayloadCodec(Config{})
 	for name, p := range protocols {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(60) {
@@ -51,7 +52,7 @@ func TestSameAsKitex(t *testing.T) {
 
 // TestExceptions checks that an exception becomes the error that Kitex's codec makes of it.
 func TestExceptions(t *testing.T) {
-	ours := NewPayloadCodec()
+	ours := NewPayloadCodec(Config{})
 	for name, p := range protocols {
 		for _, failure := range []error{remote.NewTransErrorWithMsg(remote.UnknownMethod, "no such method"), errors.New("failed")} {
 			written := encode(t, ours, p, remote.Exception, failure)
@@ -85,7 +86,7 @@ func TestRefusals(t *testing.T) {
 		"no binary message": []byte("HTTP/1.1 200 OK\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, got := decode(NewPayloadCodec(), b, new(types.TypesMirrorResult))
+			_, got := decode(NewPayloadCodec(Config{}), b, new(types.TypesMirrorResult))
 			_, want := decode(nil, b, new(types.TypesMirrorResult))
 			if got == nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %#v, want %#v", got, want)
@@ -125,7 +126,7 @@ func TestLimits(t *testing.T) {
 		{"elements of little memory", Limits{MaxElementBytes: 100}, TooLarge},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := decode(NewPayloadCodec(WithLimits(tc.limits)), frame, new(types.TypesMirrorResult))
+			_, err := decode(NewPayloadCodec(Config{Limits: tc.limits}), frame, new(types.TypesMirrorResult))
 			var refused *Error
 			switch {
 			case tc.want == 0 && err != nil:
@@ -155,7 +156,7 @@ func TestLimits(t *testing.T) {
 
 // TestTrailingBytes checks that a frame that goes on after its message is refused.
 func TestTrailingBytes(t *testing.T) {
-	_, err := decode(NewPayloadCodec(), frameOf([]byte{0, 1}), new(types.TypesMirrorResult))
+	_, err := decode(NewPayloadCodec(Config{}), frameOf([]byte{0, 1}), new(types.TypesMirrorResult))
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Kind != TrailingBytes {
 		t.Errorf("got %v", err)
@@ -219,9 +220,9 @@ func (v *bare) FastRead(b []byte) (int, error) {
 func TestWithoutTags(t *testing.T) {
 	for _, size := range []int{0, 10, 5000} {
 		sent := &bare{text: string(make([]byte, size))}
-		b := encode(t, NewPayloadCodec(), transport.Framed, remote.Reply, sent)
+		b := encode(t, NewPayloadCodec(Config{}), transport.Framed, remote.Reply, sent)
 		got := new(bare)
-		if n, err := decode(NewPayloadCodec(), b, got); err != nil || n != len(b) || *got != *sent {
+		if n, err := decode(NewPayloadCodec(Config{}), b, got); err != nil || n != len(b) || *got != *sent {
 			t.Errorf("%d bytes: got %d, %v", size, n, err)
 		}
 		var out buffer.LinkBuffer
@@ -229,7 +230,7 @@ func TestWithoutTags(t *testing.T) {
 			t.Errorf("Marshal: %d bytes, %v", out.Len(), err)
 		}
 	}
-	if _, err := decode(NewPayloadCodec(), frameOf([]byte{11, 0, 1, 0x7f, 0, 0, 0, 0}), new(bare)); err == nil {
+	if _, err := decode(NewPayloadCodec(Config{}), frameOf([]byte{11, 0, 1, 0x7f, 0, 0, 0, 0}), new(bare)); err == nil {
 		t.Error("a string beyond the end: got no error")
 	}
 }
@@ -255,7 +256,7 @@ func (texts) Marshal(w Writer, v any) error {
 
 // TestFamily checks that a family reads and writes its types, after the message was checked.
 func TestFamily(t *testing.T) {
-	c := NewPayloadCodec(WithFamily(texts{}), WithLimits(Limits{MaxDepth: 9}))
+	c := NewPayloadCodec(Config{Families: []Family{texts{}}, Limits: Limits{MaxDepth: 9}})
 	sent, got := string(append(body{}.field(thrift.STRING, 1, text("text")...), 0)), ""
 	b := encode(t, c, transport.Framed, remote.Reply, &sent)
 	if !bytes.Equal(b, frameOf([]byte(sent))) {
@@ -299,7 +300,7 @@ func (c *counted) Unmarshal(ctx context.Context, m remote.Message, in remote.Byt
 
 // TestFallback checks that Kitex's codec gets what the codec does not know, whole.
 func TestFallback(t *testing.T) {
-	for _, c := range []remote.PayloadCodec{NewPayloadCodec(), NewPayloadCodec(WithFallback(&counted{PayloadCodec: kitexthrift.NewThriftCodec()}))} {
+	for _, c := range []remote.PayloadCodec{NewPayloadCodec(Config{}), NewPayloadCodec(Config{Fallback: &counted{PayloadCodec: kitexthrift.NewThriftCodec()}})} {
 		sent, got := &genericValue{got: []byte{11, 0, 1, 0, 0, 0, 3, 'a', 'n', 'y', 0}}, new(genericValue)
 		b := encode(t, c, transport.Framed, remote.Reply, sent)
 		if n, err := decode(c, b, got); err != nil || n != len(b) || !bytes.Equal(got.got, sent.got) {
@@ -317,7 +318,7 @@ func TestOtherPayload(t *testing.T) {
 	registered := &counted{PayloadCodec: kitexthrift.NewThriftCodec()}
 	const kind serviceinfo.PayloadCodec = 99
 	remote.PutPayloadCode(kind, registered)
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	b := encode(t, nil, transport.PurePayload, remote.Reply, new(types.TypesMirrorResult))
 	m := newMessage(remote.Reply, remote.Client, transport.PurePayload, new(types.TypesMirrorResult), nil)
 	m.SetPayloadCodec(c)
@@ -360,7 +361,7 @@ func TestMethodNames(t *testing.T) {
 
 // TestTruncated cuts messages at every byte.
 func TestTruncated(t *testing.T) {
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	for name, p := range protocols {
 		b := encode(t, nil, p, remote.Reply, &types.TypesMirrorResult{Success: random(newValues["Everything"], 1, 1).(*types.Everything)})
 		for cut := range b {
@@ -389,10 +390,10 @@ func TestLongMethodNames(t *testing.T) {
 // TestRegistered checks that the codec is not its own fallback if the program has registered it
 // with Kitex.
 func TestRegistered(t *testing.T) {
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	remote.PutPayloadCode(serviceinfo.Thrift, c)
 	defer remote.PutPayloadCode(serviceinfo.Thrift, kitexthrift.NewThriftCodec())
-	for _, pc := range []remote.PayloadCodec{nil, c, NewPayloadCodec()} {
+	for _, pc := range []remote.PayloadCodec{nil, c, NewPayloadCodec(Config{})} {
 		sent, got := &genericValue{got: []byte{11, 0, 1, 0, 0, 0, 3, 'a', 'n', 'y', 0}}, new(genericValue)
 		b := encode(t, pc, transport.Framed, remote.Reply, sent)
 		if n, err := decode(pc, b, got); err != nil || n != len(b) || !bytes.Equal(got.got, sent.got) {
@@ -404,7 +405,7 @@ func TestRegistered(t *testing.T) {
 // TestCallsBesideRegistration makes calls while servers are built, which write to Kitex's map of
 // codecs: the race detector must find that calls do not read the map.
 func TestCallsBesideRegistration(t *testing.T) {
-	c := NewPayloadCodec().(*payloadCodec)
+	c := NewPayloadCodec(Config{}).(*payloadCodec)
 	var building sync.WaitGroup
 	building.Go(func() {
 		for range 10 {
@@ -423,7 +424,7 @@ func TestCallsBesideRegistration(t *testing.T) {
 
 // TestShortStrings checks that the limit for strings does not hold for a method's name.
 func TestShortStrings(t *testing.T) {
-	c := NewPayloadCodec(WithLimits(Limits{MaxString: 1}))
+	c := NewPayloadCodec(Config{Limits: Limits{MaxString: 1}})
 	if _, err := decode(c, frameOf(thrift.FastMarshal(new(types.TypesMirrorResult))), new(types.TypesMirrorResult)); err != nil {
 		t.Errorf("a method's name of %d bytes: %v", len(method), err)
 	}
@@ -435,7 +436,7 @@ func TestForeignBufferAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools lose what they are given under the race detector")
 	}
-	c := NewPayloadCodec()
+	c := NewPayloadCodec(Config{})
 	out := remote.NewReaderWriterBuffer(1 << 20)
 	m := newMessage(remote.Reply, remote.Server, transport.PurePayload, new(types.TypesMirrorResult), nil)
 	const times = 200
@@ -452,6 +453,23 @@ func TestForeignBufferAllocations(t *testing.T) {
 	}
 }
 
+// TestZeroConfig: zero, nil and less than zero stand for the same defaults.
+func TestZeroConfig(t *testing.T) {
+	if _, err := decode(NewPayloadCodec(Config{}), encode(t, nil, transport.Framed, remote.Reply, new(types.TypesMirrorResult)), new(types.TypesMirrorResult)); err != nil {
+		t.Error(err)
+	}
+	zero := NewPayloadCodec(Config{}).(*payloadCodec)
+	less := NewPayloadCodec(Config{
+		Limits: Limits{MaxFrame: -1, MaxDepth: -1, MaxContainer: -1, MaxString: -1, MaxElementBytes: -1}, PinRatio: -1, Families: []Family{},
+	}).(*payloadCodec)
+	if zero.limits != tbinary.DefaultLimits() || less.limits != zero.limits {
+		t.Errorf("got limits %+v and %+v, want %+v", zero.limits, less.limits, tbinary.DefaultLimits())
+	}
+	if zero.options.PinRatio != less.options.PinRatio || len(less.families) > 0 {
+		t.Errorf("got %+v, want %+v", less.options, zero.options)
+	}
+}
+
 // TestMaxFrameOfEveryForm checks that the limit holds for the message with its header, in pieces or
 // all at once.
 func TestMaxFrameOfEveryForm(t *testing.T) {
@@ -463,18 +481,18 @@ func TestMaxFrameOfEveryForm(t *testing.T) {
 	failureSize := len(encode(t, nil, transport.PurePayload, remote.Exception, failure))
 	for name, p := range protocols {
 		b := encode(t, nil, p, remote.Reply, result)
-		if _, err := decode(NewPayloadCodec(WithLimits(Limits{MaxFrame: size})), b, new(types.TypesMirrorResult)); err != nil {
+		if _, err := decode(NewPayloadCodec(Config{Limits: Limits{MaxFrame: size}}), b, new(types.TypesMirrorResult)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		refused := new(Error)
-		if _, err := decode(NewPayloadCodec(WithLimits(Limits{MaxFrame: size - 1})), b, new(types.TypesMirrorResult)); !errors.As(err, &refused) || refused.Kind != TooLarge {
+		if _, err := decode(NewPayloadCodec(Config{Limits: Limits{MaxFrame: size - 1}}), b, new(types.TypesMirrorResult)); !errors.As(err, &refused) || refused.Kind != TooLarge {
 			t.Errorf("%s, a byte less: got %v", name, err)
 		}
 		b = encode(t, nil, p, remote.Exception, failure)
-		if _, err := decode(NewPayloadCodec(WithLimits(Limits{MaxFrame: failureSize})), b, nil); errors.As(err, &refused) {
+		if _, err := decode(NewPayloadCodec(Config{Limits: Limits{MaxFrame: failureSize}}), b, nil); errors.As(err, &refused) {
 			t.Errorf("%s, exception: %v", name, err)
 		}
-		if _, err := decode(NewPayloadCodec(WithLimits(Limits{MaxFrame: failureSize - 1})), b, nil); !errors.As(err, &refused) {
+		if _, err := decode(NewPayloadCodec(Config{Limits: Limits{MaxFrame: failureSize - 1}}), b, nil); !errors.As(err, &refused) {
 			t.Errorf("%s, exception, a byte less: got %v", name, err)
 		}
 	}
@@ -486,7 +504,7 @@ func TestChecksums(t *testing.T) {
 	kitex := codec.NewDefaultCodecWithConfig(codec.CodecConfig{CRC32Check: true})
 	result := &types.TypesMirrorResult{Success: random(newValues["Everything"], 3, 1).(*types.Everything)}
 	var want []byte
-	for _, pc := range []remote.PayloadCodec{nil, NewPayloadCodec()} {
+	for _, pc := range []remote.PayloadCodec{nil, NewPayloadCodec(Config{})} {
 		m := newMessage(remote.Reply, remote.Server, transport.TTHeaderFramed, result, nil)
 		m.SetPayloadCodec(pc)
 		out := remote.NewReaderWriterBuffer(1 << 20)

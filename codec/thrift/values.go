@@ -70,7 +70,7 @@ var (
 // Validate returns how many bytes the struct at the start of b takes, or why it is not a struct
 // within the limits. It checks by the types that the message gives, not those that a reader
 // expects: a message may still mislead code that reads the declared types, whatever the message
-// says. l may be nil.
+// says. A nil l stands for the defaults.
 func Validate(b []byte, l *Limits) (n int, err error) {
 	limits := resolve(l)
 	if len(b) > limits.MaxFrame {

@@ -77,7 +77,7 @@ type bounds struct {
 }
 
 func newBounds(f *failing) *bounds {
-	return &bounds{failing: f, PayloadCodec: thrift.NewPayloadCodec()}
+	return &bounds{failing: f, PayloadCodec: thrift.NewPayloadCodec(thrift.Config{})}
 }
 
 func (b *bounds) OnActive(ctx context.Context, nc net.Conn) (context.Context, error) {

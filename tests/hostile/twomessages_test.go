@@ -42,8 +42,8 @@ func payloadCodecs() []struct {
 	}{
 		{"the suite's", nil, nil, nil},
 		{
-			"codec/thrift's", []server.Option{server.WithPayloadCodec(thrift.NewPayloadCodec())},
-			of(thrift.NewPayloadCodec()), of(thrift.NewPayloadCodec()),
+			"codec/thrift's", []server.Option{server.WithPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))},
+			of(thrift.NewPayloadCodec(thrift.Config{})), of(thrift.NewPayloadCodec(thrift.Config{})),
 		},
 		{
 			"Kitex's", []server.Option{server.WithSuite(transport.NewServerSuite(kitex))},

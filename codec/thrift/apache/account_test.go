@@ -139,7 +139,7 @@ func TestAnnouncedTypes(t *testing.T) {
 		limit  = 1 << 20
 		perMsg = 64 << 10
 	)
-	payload := codec.NewPayloadCodec(codec.WithFamily(apache.Family()), codec.WithLimits(codec.Limits{MaxElementBytes: limit}))
+	payload := codec.NewPayloadCodec(codec.Config{Families: []codec.Family{apache.Family()}, Limits: codec.Limits{MaxElementBytes: limit}})
 	for _, newValue := range []func() thrift.TStruct{
 		func() thrift.TStruct { return new(fats) }, func() thrift.TStruct { return new(bareFats) },
 	} {
@@ -186,7 +186,7 @@ func (p *enums) Read(ctx context.Context, iprot thrift.TProtocol) error {
 // TestUntoldTypes checks that types that the tags do not give are read as the struct's own code
 // reads them: an enum, and a set.
 func TestUntoldTypes(t *testing.T) {
-	payload := codec.NewPayloadCodec(codec.WithFamily(apache.Family()))
+	payload := codec.NewPayloadCodec(codec.Config{Families: []codec.Family{apache.Family()}})
 	set, list := []byte{thrift.SET, 0, 2, thrift.STRING, 0, 0, 0, 0}, []byte{thrift.LIST, 0, 3, thrift.STRING, 0, 0, 0, 0}
 	levels := []byte{thrift.MAP, 0, 4, thrift.STRING, thrift.I32, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 0, 0, 0, 1}
 	message := append([]byte{thrift.I32, 0, 1, 0, 0, 0, 2}, append(append(append(set, list...), levels...), 0)...)

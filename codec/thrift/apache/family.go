@@ -15,7 +15,7 @@ import (
 // as a family of types for Kiteline's payload codec, so that a Kitex service can have them as
 // arguments and results:
 //
-//	codec := thrift.NewPayloadCodec(thrift.WithFamily(apache.Family()))
+//	codec := thrift.NewPayloadCodec(thrift.Config{Families: []thrift.Family{apache.Family()}})
 //
 // It changes nothing in the process, other than Register.
 func Family() codec.Family { return family{} }

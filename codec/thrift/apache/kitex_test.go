@@ -65,7 +65,7 @@ func TestKitex(t *testing.T) {
 		t.Errorf("registered twice: %v", err)
 	}
 	codecs := map[string]remote.PayloadCodec{
-		"registered": nil, "family": codec.NewPayloadCodec(codec.WithFamily(apache.Family())),
+		"registered": nil, "family": codec.NewPayloadCodec(codec.Config{Families: []codec.Family{apache.Family()}}),
 	}
 	protocols := map[string]ktransport.Protocol{
 		"framed": ktransport.Framed, "buffered": ktransport.PurePayload, "TTHeader": ktransport.TTHeaderFramed,

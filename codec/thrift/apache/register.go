@@ -21,8 +21,8 @@ var ErrRegistered = errors.New("apache: Kitex has a codec for Apache's structs a
 // it can be read. It returns ErrRegistered if kitex/pkg/protocol/bthrift or Register itself was
 // first.
 //
-// If the program makes each codec anyway, thrift.WithFamily(Family()) is faster and changes nothing
-// global.
+// If the program makes each codec anyway, Families: []Family{apache.Family()} in its Config is
+// faster and changes nothing global.
 func Register() error {
 	if isRegistered() {
 		return ErrRegistered

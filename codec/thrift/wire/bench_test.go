@@ -17,7 +17,7 @@ import (
 func BenchmarkServe(b *testing.B) {
 	message := request("Echo", 1, 7, &echo.EchoServiceEchoArgs{Request: &echo.EchoRequest{Message: fullMessage()}})
 	framed := append([]byte{0, 0, byte(len(message) >> 8), byte(len(message))}, message...)
-	ours := NewCodec()
+	ours := NewCodec(Config{})
 	b.Run("framed-binary, without", func(b *testing.B) { serve(b, kitexcodec.NewDefaultCodec(), framed) })
 	b.Run("framed-binary", func(b *testing.B) { serve(b, ours, framed) })
 	for _, d := range dialects {
@@ -27,7 +27,7 @@ func BenchmarkServe(b *testing.B) {
 
 func serve(b *testing.B, c remote.Codec, frame []byte) {
 	ctx := remote.WithServiceSearcher(context.Background(), oneService{echoservice.NewServiceInfo()})
-	payload := kitelinethrift.NewPayloadCodec()
+	payload := kitelinethrift.NewPayloadCodec(kitelinethrift.Config{})
 	request := newMessage(remote.Server, remote.Call)
 	info := request.RPCInfo()
 	b.ReportAllocs()

@@ -16,12 +16,12 @@ import (
 
 // NewCodec returns the codec, for server.WithCodec. It may be used by any number of servers at a
 // time.
-func NewCodec(opts ...Option) remote.Codec {
-	c := &codec{limits: tbinary.DefaultLimits(), replies: replyLimits()}
-	c.setKitex(kitexcodec.NewDefaultCodec())
-	for _, opt := range opts {
-		opt(c)
+func NewCodec(cfg Config) remote.Codec {
+	c := &codec{kitex: cfg.Codec, limits: resolved(cfg.Limits), replies: replyLimits()}
+	if c.kitex == nil {
+		c.kitex = kitexcodec.NewDefaultCodec()
 	}
+	c.meta, _ = c.kitex.(remote.MetaDecoder)
 	return c
 }
 
@@ -37,11 +37,6 @@ var (
 	_ remote.Codec       = (*codec)(nil)
 	_ remote.MetaDecoder = (*codec)(nil)
 )
-
-func (c *codec) setKitex(k remote.Codec) {
-	c.kitex = k
-	c.meta, _ = k.(remote.MetaDecoder)
-}
 
 // Name implements remote.Codec.
 func (c *codec) Name() string { return "kiteline/wire+" + c.kitex.Name() }

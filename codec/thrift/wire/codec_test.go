@@ -100,7 +100,7 @@ func TestKitexCodec(t *testing.T) {
 		{"compact on a server", remote.Server, bare, nil},
 	} {
 		var two metaNotes
-		useCodec(t, NewCodec(WithKitexCodec(&two)), tc.role, tc.bytes)
+		useCodec(t, NewCodec(Config{Codec: &two}), tc.role, tc.bytes)
 		if !slices.Equal(two.calls, tc.want) {
 			t.Errorf("%s: got %v, want %v", tc.what, two.calls, tc.want)
 		}
@@ -109,10 +109,19 @@ func TestKitexCodec(t *testing.T) {
 			want = nil
 		}
 		var one notes
-		useCodec(t, NewCodec(WithKitexCodec(&one)), tc.role, tc.bytes)
+		useCodec(t, NewCodec(Config{Codec: &one}), tc.role, tc.bytes)
 		if !slices.Equal(one.calls, want) {
 			t.Errorf("%s, in one step: got %v, want %v", tc.what, one.calls, want)
 		}
+	}
+}
+
+// TestZeroConfig: zero, nil and less than zero stand for the same defaults.
+func TestZeroConfig(t *testing.T) {
+	zero := NewCodec(Config{}).(*codec)
+	less := NewCodec(Config{Limits: thrift.Limits{MaxFrame: -1, MaxDepth: -1, MaxContainer: -1, MaxString: -1}}).(*codec)
+	if zero.kitex.Name() != less.kitex.Name() || zero.meta == nil || zero.limits != less.limits {
+		t.Errorf("got %+v, want %+v", less, zero)
 	}
 }
 
@@ -130,7 +139,7 @@ func useCodec(t *testing.T, c remote.Codec, role remote.RPCRole, b string) {
 }
 
 func TestName(t *testing.T) {
-	if got := NewCodec().Name(); got != "kiteline/wire+"+kitexcodec.NewDefaultCodec().Name() {
+	if got := NewCodec(Config{}).Name(); got != "kiteline/wire+"+kitexcodec.NewDefaultCodec().Name() {
 		t.Errorf("got %q", got)
 	}
 }
@@ -142,7 +151,7 @@ func TestConfig(t *testing.T) {
 	} {
 		m := newMessage(remote.Server, remote.Call)
 		in := newMemory(golden(t)["repeat"][string(d)])
-		if err := NewCodec().(remote.MetaDecoder).DecodeMeta(context.Background(), m, in); err != nil {
+		if err := NewCodec(Config{}).(remote.MetaDecoder).DecodeMeta(context.Background(), m, in); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.RPCInfo().Config().TransportProtocol(); got != want {
@@ -156,7 +165,7 @@ func TestServiceName(t *testing.T) {
 	m := newMessage(remote.Server, remote.Call)
 	d := dialect("theader-compact")
 	in := newMemory(d.frame(golden(t)["repeat"]["binary"], 1, map[string]string{"isn": "EchoService"}))
-	if err := NewCodec().(remote.MetaDecoder).DecodeMeta(context.Background(), m, in); err != nil {
+	if err := NewCodec(Config{}).(remote.MetaDecoder).DecodeMeta(context.Background(), m, in); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.RPCInfo().Invocation().ServiceName(); got != "EchoService" {
@@ -177,7 +186,7 @@ func TestTrailingBytes(t *testing.T) {
 	for _, d := range dialects {
 		m := newMessage(remote.Server, remote.Call)
 		m.SetPayloadCodec(lazy{})
-		err := NewCodec().Decode(context.Background(), m, newMemory(golden(t)["repeat"][string(d)]))
+		err := NewCodec(Config{}).Decode(context.Background(), m, newMemory(golden(t)["repeat"][string(d)]))
 		var e *thrift.Error
 		if !errors.As(err, &e) || e.Kind != thrift.TrailingBytes {
 			t.Errorf("%s: got %v", d, err)
@@ -207,15 +216,15 @@ func TestStats(t *testing.T) {
 	ctx := remote.WithServiceSearcher(context.Background(), oneService{echoservice.NewServiceInfo()})
 	for _, d := range dialects {
 		request := newMessage(remote.Server, remote.Call)
-		request.SetPayloadCodec(thrift.NewPayloadCodec())
+		request.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
 		frame := golden(t)["repeat"][string(d)]
-		if err := NewCodec().Decode(ctx, request, newMemory(frame)); err != nil {
+		if err := NewCodec(Config{}).Decode(ctx, request, newMemory(frame)); err != nil {
 			t.Fatal(err)
 		}
 		reply := remote.NewMessage(request.RPCInfo().Invocation().MethodInfo().NewResult(), request.RPCInfo(), remote.Reply, remote.Server)
-		reply.SetPayloadCodec(thrift.NewPayloadCodec())
+		reply.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
 		out := newMemory(nil)
-		if err := NewCodec().Encode(ctx, reply, out); err != nil {
+		if err := NewCodec(Config{}).Encode(ctx, reply, out); err != nil {
 			t.Fatal(err)
 		}
 		s := request.RPCInfo().Stats()

@@ -3,7 +3,7 @@
 //
 //	svr := echoservice.NewServer(handler,
 //		server.WithSuite(kiteline.NewServerSuite()),
-//		server.WithCodec(wire.NewCodec()))
+//		server.WithCodec(wire.NewCodec(wire.Config{})))
 //
 // The codec looks at the first six bytes of each message:
 //

@@ -11,7 +11,7 @@ import (
 
 // A server that accepts compact and THeader clients, of messages up to 1 MiB.
 func ExampleNewCodec() {
-	codec := wire.NewCodec(wire.WithLimits(thrift.Limits{MaxFrame: 1 << 20}))
+	codec := wire.NewCodec(wire.Config{Limits: thrift.Limits{MaxFrame: 1 << 20}})
 	options := []server.Option{
 		// server.WithSuite(kiteline.NewServerSuite()),
 		server.WithCodec(codec),

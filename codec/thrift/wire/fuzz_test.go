@@ -25,8 +25,8 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	services := oneService{echoservice.NewServiceInfo()}
-	payload := kitelinethrift.NewPayloadCodec()
-	c := NewCodec(WithLimits(kitelinethrift.Limits{MaxFrame: 64 << 10}))
+	payload := kitelinethrift.NewPayloadCodec(kitelinethrift.Config{})
+	c := NewCodec(Config{Limits: kitelinethrift.Limits{MaxFrame: 64 << 10}})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < sniffBytes || sniff(b) == formKitex {
 			return

@@ -228,7 +228,7 @@ func TestNothingReservedAhead(t *testing.T) {
 		for _, n := range []int{20, 100, 10_000, 100_000, 500_000} {
 			m := newMessage(remote.Server, remote.Call)
 			in := &asked{memory: newMemory(frame[:min(n, len(frame)-1)])}
-			if err := NewCodec().Decode(context.Background(), m, in); err == nil {
+			if err := NewCodec(Config{}).Decode(context.Background(), m, in); err == nil {
 				t.Fatalf("%s: %d bytes are a message", what, n)
 			}
 			if in.ahead > max(windowBytes, n) {
@@ -240,9 +240,9 @@ func TestNothingReservedAhead(t *testing.T) {
 
 // TestLimits checks that the user's own limits hold.
 func TestLimits(t *testing.T) {
-	address := startEcho(t, newHandler(), server.WithCodec(NewCodec(WithLimits(kitelinethrift.Limits{
+	address := startEcho(t, newHandler(), server.WithCodec(NewCodec(Config{Limits: kitelinethrift.Limits{
 		MaxFrame: 10_000, MaxDepth: 4, MaxContainer: 3, MaxString: 8_000,
-	}))))
+	}})))
 	for _, d := range dialects {
 		for what, tc := range map[string]struct {
 			change func(m *echo.Message)

@@ -20,7 +20,7 @@ import (
 // payloadCodecs are the payload codecs that a server can have besides the codec.
 var payloadCodecs = map[string][]server.Option{
 	"Kitex's payload codec":    nil,
-	"Kiteline's payload codec": {server.WithPayloadCodec(kitelinethrift.NewPayloadCodec())},
+	"Kiteline's payload codec": {server.WithPayloadCodec(kitelinethrift.NewPayloadCodec(kitelinethrift.Config{}))},
 }
 
 // TestGoldenCalls sends what Apache's library writes; the replies are as it would write them.

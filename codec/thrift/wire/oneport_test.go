@@ -36,7 +36,7 @@ func TestOnePort(t *testing.T) {
 				"netpoll, TTHeader, mux": {client.WithMuxConnection(1)},
 				"Kiteline, framed":       {client.WithSuite(kiteline.NewClientSuite(kiteline.WithGroup(group)))},
 				"Kiteline, mux":          {client.WithSuite(kiteline.NewMuxClientSuite(kiteline.WithGroup(group)))},
-				"the codec on a client":  {client.WithCodec(NewCodec()), client.WithTransportProtocol(transport.TTHeaderFramed)},
+				"the codec on a client":  {client.WithCodec(NewCodec(Config{})), client.WithTransportProtocol(transport.TTHeaderFramed)},
 			}
 			if runtime.GOOS == "windows" {
 				// It needs netpoll's connections, and gonet replaces netpoll here.
@@ -125,7 +125,7 @@ func (streams) EchoOnce(_ context.Context, r *echostream.Request) (*echostream.R
 func TestStreams(t *testing.T) {
 	address := start(t, newGroup(t), func(opts ...server.Option) server.Server {
 		return echostreamservice.NewServer(new(streams), opts...)
-	}, server.WithCodec(NewCodec()))
+	}, server.WithCodec(NewCodec(Config{})))
 	protocols := []transport.Protocol{transport.GRPC, transport.TTHeaderStreaming}
 	if runtime.GOOS == "windows" {
 		// Kitex's client of TTHeader streaming needs netpoll's dialer, which is not there.

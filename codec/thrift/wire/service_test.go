@@ -123,7 +123,7 @@ func startEcho(t testing.TB, h *handler, opts ...server.Option) string {
 	t.Helper()
 	return start(t, newGroup(t), func(opts ...server.Option) server.Server {
 		return echoservice.NewServer(h, opts...)
-	}, append([]server.Option{server.WithCodec(NewCodec())}, opts...)...)
+	}, append([]server.Option{server.WithCodec(NewCodec(Config{}))}, opts...)...)
 }
 
 // newEcho returns a client of the service at address, whose connections end with the test.

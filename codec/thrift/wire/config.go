@@ -9,19 +9,16 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
-// Option changes a codec.
-type Option func(*codec)
+// Config configures a codec. A field that is zero or nil stands for its default. Functions that
+// take a Config copy it.
+type Config struct {
+	// Codec encodes and decodes messages that are neither compact nor THeader. Nil means Kitex's
+	// default codec, without a limit for messages.
+	Codec remote.Codec
 
-// WithKitexCodec makes c encode and decode messages that are neither compact nor THeader. The
-// default is Kitex's default codec, without a limit for messages.
-func WithKitexCodec(c remote.Codec) Option {
-	return func(w *codec) { w.setKitex(c) }
-}
-
-// WithLimits sets the limits of a compact message or a THeader frame; see thrift.Limits for the
-// defaults. MaxElementBytes has no meaning here.
-func WithLimits(l thrift.Limits) Option {
-	return func(w *codec) { w.limits = resolved(l) }
+	// Limits are the limits of a compact message or a THeader frame. MaxElementBytes has no meaning
+	// here, and MaxFrame is at most 0x3fffffff.
+	Limits thrift.Limits
 }
 
 // maxFrameBytes is the longest frame that THeader allows, so that it differs from HTTP. It also
