@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/mux/muxserver"
@@ -155,7 +156,7 @@ func TestRestarts(t *testing.T) {
 		if err := old.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if took := time.Since(begun); took > time.Second && !testpeer.RaceDetector() {
+		if took := time.Since(begun); took > time.Second && !testkit.Race {
 			t.Errorf("the server was gone after %v", took)
 		}
 		cancel()
@@ -193,7 +194,7 @@ func TestHeldMemory(t *testing.T) {
 
 // TestCallAllocations holds the hot path to no allocation per call, on every system.
 func TestCallAllocations(t *testing.T) {
-	if testpeer.RaceDetector() {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	s := newTestSet(t, Config{MaxConns: 1, Dial: loopback(t, testGroup(t), bareEcho)})

@@ -67,7 +67,7 @@ func TestCloseRace(t *testing.T) {
 		for _, marked := range []bool{true, false} {
 			t.Run(network+map[bool]string{true: "/shared", false: "/unshared"}[marked], func(t *testing.T) {
 				t.Parallel()
-				// The peers end 3,000 connections in all, and a hundred times that with -mux.long.
+				// The peers end 3,000 connections in all, and a hundred times that in a long run.
 				peer := &mortalPeer{marked: marked, most: int64(testpeer.Rounds(500))}
 				dial := raceDial(t, network, peer.serve)
 				s := newTestSet(t, Config{Dial: dial, MaxConns: 2, BackoffMin: time.Microsecond, BackoffMax: time.Microsecond})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -152,7 +153,7 @@ func TestApartLimit(t *testing.T) {
 // TestApartAllocations: taking an idle connection that is not shared, and giving it back, allocates
 // nothing.
 func TestApartAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector has pools drop what they are given")
 	}
 	synctest.Test(t, func(t *testing.T) {

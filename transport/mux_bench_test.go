@@ -13,6 +13,7 @@ import (
 	kitextransport "github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // BenchmarkMuxCall measures what a Kitex call costs over shared connections, with both sides in
@@ -39,7 +40,7 @@ func BenchmarkMuxCall(b *testing.B) {
 // TestMuxAllocations: a call over a shared connection, both sides together, allocates no more than
 // a call over a pooled one.
 func TestMuxAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools drop what they are given")
 	}
 	address := startEcho(t, newTestGroup(t))

@@ -19,6 +19,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/warmup"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 )
 
@@ -82,7 +83,7 @@ func (d *silentDialer) option() remote.ConnOption {
 func TestMuxPoolManyAddresses(t *testing.T) {
 	const parts = 10
 	each := uint64(10_000)
-	if raceEnabled {
+	if testkit.Race {
 		each = 1000 // the race detector is slow
 	}
 	synctest.Test(t, func(t *testing.T) {

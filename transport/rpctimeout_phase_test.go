@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/kerrors"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 )
 
@@ -181,7 +182,7 @@ func TestCallErrorIsCanceled(t *testing.T) {
 // TestTimeoutAllocations: a timeout costs a call one allocation. Kitex's service discovery, which
 // asks each call for Done, costs neither a channel nor a timer.
 func TestTimeoutAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates, too")
 	}
 	g := newTestGroup(t)

@@ -1,7 +1,6 @@
 package thrift
 
 import (
-	"flag"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -12,9 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
-
-var long = flag.Bool("long", false, "measure every reader with every number of parts")
 
 // body builds the bytes of a message.
 type body []byte
@@ -178,9 +176,9 @@ func tryAllocating(limit int, prepare, f func()) (took int, ok bool) {
 // times what they are charged, the message's own bytes included. What a reader takes for each of
 // many parts rises and falls with their number, because tables and buffers double. So the test
 // measures several numbers between one and its double, to have each doubling among them. The
-// readers take turns at the numbers; with -long each is measured with all of them.
+// readers take turns at the numbers; in a long run each is measured with all of them.
 func TestCharged(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools lose what they are given under the race detector")
 	}
 	const perCall = 24 << 10 // of Kitex's own, and first memory for the pools
@@ -190,7 +188,7 @@ func TestCharged(t *testing.T) {
 			continue // its own code keeps the account
 		}
 		numbers := append([]int{29}, doubling...)
-		if !*long {
+		if !testkit.Long {
 			numbers = []int{29, doubling[turn%len(doubling)]}
 		}
 		t.Run(r.name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/generic"
 	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // costlyIDL has what idl/echo.thrift lacks: the types and annotations whose values cost Kitex's
@@ -139,12 +141,12 @@ var costlyInNumbers = map[string]bool{"equal keys": true, "flags": true, "bytes"
 // TestChargedWhateverTheIDL is TestCharged for the costliest constructs that an IDL may declare: as
 // the result of a method, and in an exception that a client's reader turns into an error.
 func TestChargedWhateverTheIDL(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools lose what they are given under the race detector")
 	}
 	const perCall = 24 << 10 // as in TestCharged
 	numbers := []int{1000, 30_000}
-	if *long {
+	if testkit.Long {
 		numbers = append(numbers, 1)
 	}
 	for _, r := range costlyReaders(t) {

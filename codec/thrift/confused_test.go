@@ -10,6 +10,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // readsByIDL has the readers that know a message's declared types and, like generated code, do not
@@ -54,7 +56,7 @@ func TestConfusedStruct(t *testing.T) {
 				limit := 4*len(b) + 64<<10
 				var err error
 				took, ok := allocates(limit, func() { err = decodeAs(NewPayloadCodec(Config{}), way.as, "Echo", b, way.data) })
-				if !ok && !raceEnabled {
+				if !ok && !testkit.Race {
 					t.Errorf("%s, %s, %v: took %d bytes, want at most %d", name, r.name, way.as, took, limit)
 				}
 				if readsByIDL[r.name] && !isBadType(err) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // trickle is a connection on which bytes arrive in pieces: as many as were asked for, and some
@@ -128,7 +129,7 @@ func TestTakeFrame(t *testing.T) {
 // TestLargeFrameTakesLittle checks that a large frame takes its own memory, and that of the third
 // of it that is copied once.
 func TestLargeFrameTakesLittle(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	const n = 16 << 20

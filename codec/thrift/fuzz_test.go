@@ -9,6 +9,8 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // FuzzUnmarshal compares with generated code. FastRead accepts what Unmarshal accepts, with the
@@ -83,7 +85,7 @@ func FuzzReaders(f *testing.F) {
 			limit = max(limit, 4*len(message)+(account+len(message))*5/4+64<<10)
 		}
 		var err error
-		if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", message, r.newReply("Echo")) }); !ok && !raceEnabled {
+		if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", message, r.newReply("Echo")) }); !ok && !testkit.Race {
 			t.Errorf("%s: took %d bytes for %d, want at most %d: %v", r.name, took, len(message), limit, err)
 		}
 	})

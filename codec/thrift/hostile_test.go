@@ -12,6 +12,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/generic"
 	genericthrift "github.com/cloudwego/kitex/pkg/generic/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // most is the largest count that a message can announce.
@@ -76,7 +78,7 @@ func TestHostileMessages(t *testing.T) {
 					if !refused(err, form.name) {
 						t.Errorf("%s, %s: got %v", m.name, form.name, err)
 					}
-					if !ok && !raceEnabled {
+					if !ok && !testkit.Race {
 						t.Errorf("%s, %s: took %d bytes, want at most %d", m.name, form.name, took, limit)
 					}
 				}
@@ -117,7 +119,7 @@ func TestUnknownFields(t *testing.T) {
 			b := form.of(message)
 			limit := 4*len(b) + 64<<10
 			var err error
-			if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo")) }); !ok && !raceEnabled {
+			if took, ok := allocates(limit, func() { err = decodeAs(c, remote.Reply, "Echo", b, r.newReply("Echo")) }); !ok && !testkit.Race {
 				t.Errorf("%s, %s: took %d bytes, want at most %d", r.name, form.name, took, limit)
 			}
 			if err != nil {
@@ -151,7 +153,7 @@ func TestElementMemory(t *testing.T) {
 // TestDeclaredException checks that generic clients are charged for the error text that they make
 // of a declared exception.
 func TestDeclaredException(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools lose what they are given under the race detector")
 	}
 	for _, n := range []int{1, 1000, 100_000} {
@@ -299,7 +301,7 @@ func TestRawFallback(t *testing.T) {
 	}
 	cut := inFrame(messageOf(thrift.REPLY, "Echo", make([]byte, 10_000_000)))[:100]
 	limit := 64 << 10
-	if took, ok := allocates(limit, func() { _ = decodeAs(c, remote.Reply, "Echo", cut, new(generic.Result)) }); !ok && !raceEnabled {
+	if took, ok := allocates(limit, func() { _ = decodeAs(c, remote.Reply, "Echo", cut, new(generic.Result)) }); !ok && !testkit.Race {
 		t.Errorf("a frame that does not come: took %d bytes, want at most %d", took, limit)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -433,7 +434,7 @@ func TestShortStrings(t *testing.T) {
 // TestForeignBufferAllocations checks that memory gathered for another transport's buffer goes back
 // to its pool.
 func TestForeignBufferAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("pools lose what they are given under the race detector")
 	}
 	c := NewPayloadCodec(Config{})

@@ -9,6 +9,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/testidl/kitex_gen/types"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -61,7 +62,7 @@ func checkValueError(t *testing.T, what string, err error, v any, want string) {
 // TestValuesAllocateNothing checks that values without strings are read and written without
 // allocation, and with at most two with limits of the caller's own.
 func TestValuesAllocateNothing(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	point := &types.Point{X: 1, Y: 2}

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -294,7 +295,7 @@ func zeroCopyEcho(_ context.Context, call *Call) bool {
 
 // TestServerAllocations: in the steady state a call allocates nothing.
 func TestServerAllocations(t *testing.T) {
-	if _, checked := buffer.Outstanding(); checked || testpeer.RaceDetector() {
+	if _, checked := buffer.Outstanding(); checked || testkit.Race {
 		t.Skip("buffercheck and the race detector allocate")
 	}
 	for name, credit := range handlings {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -16,7 +17,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const rpcTimeout = 4 * harness.Patience
 
 // atOnce bounds the time of what fails or ends at once.
-const atOnce = 2 * time.Second * harness.Slowdown
+const atOnce = 2 * time.Second * testkit.Slowdown
 
 // endings are the ways in which a callback can end without returning.
 var endings = []struct {

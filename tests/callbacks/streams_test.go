@@ -15,12 +15,13 @@ import (
 	grpcservice "github.com/kiteline/kiteline/idl/kitex_gen/echopb/echostreamservice"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echostream"
 	ttservice "github.com/kiteline/kiteline/idl/kitex_gen/echostream/echostreamservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
 // streamWait is how long a client waits for a stream's end, because Kitex does not end every
 // stream.
-const streamWait = 150 * time.Millisecond * harness.Slowdown
+const streamWait = 150 * time.Millisecond * testkit.Slowdown
 
 // grpcHandler and ttHandler fail in a stream that has begun.
 type grpcHandler struct {

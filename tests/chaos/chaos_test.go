@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/klog"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -21,7 +22,7 @@ import (
 )
 
 var (
-	duration = flag.Duration("d", defaultDuration, "how long the chaos goes on")
+	duration = flag.Duration("d", testkit.Scale(5*time.Second, time.Minute), "how long the chaos goes on")
 	seed     = flag.Uint64("seed", 0, "what the workers decide by; 0: the time")
 )
 

@@ -3,6 +3,6 @@
 // again, while the collector runs all the time.
 //
 //	go test ./tests/chaos                                                 a few seconds
-//	go test -tags hardening ./tests/chaos                                 a minute
+//	go test -tags long ./tests/chaos                                      a minute
 //	go test -race -tags buffercheck -timeout 40m ./tests/chaos -args -d 30m
 package chaos

@@ -14,9 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/conn"
+)
+
+// How many times bytes are written and followed by the end.
+var (
+	toServer    = testkit.Scale(1200, 100_000)
+	fromConnect = testkit.Scale(300, 50_000)
+	fromHandler = testkit.Scale(300, 50_000)
 )
 
 // TestMain prints what was seen, and fails if goroutines or sockets are left over.

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/grpc"
 	"github.com/cloudwego/kitex/pkg/remote/trans/nphttp2/status"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -86,9 +87,9 @@ func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Serv
 }
 
 // cutPositions are the numbers of bytes after which streams are cut off: between frames, inside a
-// frame's length, and inside its header; with -long, everywhere.
+// frame's length, and inside its header; in a long run, everywhere.
 func cutPositions() []int64 {
-	if !*long {
+	if !testkit.Long {
 		return []int64{0, 1, 20}
 	}
 	var all []int64

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -64,7 +65,7 @@ func (b *bystander) p99() time.Duration {
 	// The attackers are in this process too; the server does not cause the collector's work for
 	// them.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if !long {
+	if !testkit.Long {
 		if err := b.call(); err != nil {
 			b.t.Fatalf("a bystander's call: %v", err)
 		}
@@ -80,12 +81,12 @@ func (b *bystander) p99() time.Duration {
 // checkP99 records the change of a bystander's percentile, in the long form.
 func checkP99(t *testing.T, name string, baseline, attacked time.Duration) {
 	t.Helper()
-	if !long {
+	if !testkit.Long {
 		return
 	}
 	promise.Check(t, name+": p99 of others", "<= 1.2 times their baseline",
 		fmt.Sprintf("%v, %.2f times %v", attacked, float64(attacked)/float64(baseline), baseline),
-		float64(attacked) <= 1.2*float64(baseline)*harness.Slowdown)
+		float64(attacked) <= 1.2*float64(baseline)*testkit.Slowdown)
 }
 
 // checkMemory records how much more memory was in use than before.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
@@ -34,8 +35,8 @@ func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (ser
 // A client that starts under load opens connections before it knows that its server multiplexes. It
 // does not keep more than it may.
 func TestColdStartUnderLoad(t *testing.T) {
-	if !long {
-		t.Skip("takes the load that the other promises are measured under: -tags hardening")
+	if !testkit.Long {
+		t.Skip("takes the load that the other promises are measured under: -tags long")
 	}
 	promise.Among(t)
 	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns}, deadline)
@@ -55,8 +56,8 @@ func TestColdStartUnderLoad(t *testing.T) {
 // Otherwise a server that is too slow for a while gets more and more of them, and answers none in
 // time.
 func TestAbandonedCallsAreBounded(t *testing.T) {
-	if !long {
-		t.Skip("takes the load that the other promises are measured under: -tags hardening")
+	if !testkit.Long {
+		t.Skip("takes the load that the other promises are measured under: -tags long")
 	}
 	promise.Among(t)
 	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight}, 50*time.Millisecond)

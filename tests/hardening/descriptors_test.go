@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -25,10 +26,10 @@ func TestDescriptorExhaustion(t *testing.T) {
 	var slowest, recovery time.Duration
 	var calls int
 	began, cpu := time.Now(), server.CPU()
-	rounds := scale(1, 8)
+	rounds := testkit.Scale(1, 8)
 	for round := range rounds {
 		r := exhaustion{t: t, addr: addr, frame: frame}
-		r.dial(scale(150, 1000))
+		r.dial(testkit.Scale(150, 1000))
 		// The server tries again at longer and longer intervals: the shortage ends at another point
 		// of an interval each time.
 		r.serve(1300*time.Millisecond + time.Duration(round)*170*time.Millisecond)
@@ -43,7 +44,7 @@ func TestDescriptorExhaustion(t *testing.T) {
 	promise.Check(t, "descriptors: log lines while there are none", "<= 1/s, and at least one",
 		fmt.Sprintf("%d in %v", lines, took.Round(time.Millisecond)), lines >= 1 && lines <= int64(took/time.Second)+1)
 	promise.Check(t, "descriptors: processor while there are none", "<= 10 % of a core",
-		fmt.Sprintf("%.1f %%", 100*used.Seconds()/took.Seconds()), used <= took/10*harness.Slowdown)
+		fmt.Sprintf("%.1f %%", 100*used.Seconds()/took.Seconds()), used <= took/10*testkit.Slowdown)
 	promise.Check(t, "descriptors: calls on open connections", "all answered", fmt.Sprintf("%d, the slowest in %v", calls, slowest), calls > 0)
 	checkTime(t, fmt.Sprintf("descriptors: accepting again, the slowest of %d times", rounds), recovery, time.Second)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -26,7 +27,7 @@ func TestIdleTimeout(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("looks at /proc")
 	}
-	connections, timeout := scale(500, 16_000), scale(1500*time.Millisecond, 20*time.Second)
+	connections, timeout := testkit.Scale(500, 16_000), testkit.Scale(1500*time.Millisecond, 20*time.Second)
 	alone(t)
 	server, addr := startServer(t, fmt.Sprintf("idle-ms=%d", timeout/time.Millisecond))
 	frame := harness.EchoFrame(t, "used once")
@@ -58,11 +59,11 @@ func TestIdleTimeout(t *testing.T) {
 	name := fmt.Sprintf("%d idle connections", connections)
 	promise.Check(t, name+": closed", fmt.Sprintf("in [%v, %v]", timeout, timeout+timeout/10),
 		fmt.Sprintf("in [%v, %v]", earliest.Round(time.Millisecond), latest.Round(time.Millisecond)),
-		earliest >= timeout && latest <= (timeout+timeout/10)*harness.Slowdown+busy)
-	if long {
+		earliest >= timeout && latest <= (timeout+timeout/10)*testkit.Slowdown+busy)
+	if testkit.Long {
 		promise.Check(t, name+": processor while they are", "<= 1 % of a core",
 			fmt.Sprintf("%.2f %% (%.2f %% with what it takes to close them)", 100*idle.Seconds()/quiet.Seconds(), 100*used.Seconds()/took.Seconds()),
-			idle <= quiet/100*harness.Slowdown)
+			idle <= quiet/100*testkit.Slowdown)
 	}
 	harness.Eventually(t, "no connection is left", func() bool { return server.AskNumber("open") == 0 })
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
@@ -33,11 +34,11 @@ func TestIdleSharedConnections(t *testing.T) {
 	const most = 4 << 10 // bytes for a connection
 	const warm = 20      // addresses for a warm-up, which makes what exists only once
 	const workers = 100  // goroutines that may stay for a while, however many connections there are
-	connections := scale(1000, 10_000)
+	connections := testkit.Scale(1000, 10_000)
 	promise.Alone(t)
 	server, addr := startServer(t, "loopback=20")
 	// The pool looks four times per heartbeat, and drops the memory that calls needed after one.
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: scale(2*time.Second, 0)})
+	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: testkit.Scale(2*time.Second, 0)})
 	cli := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -29,19 +30,19 @@ func TestRole(t *testing.T) {
 // and runs beside others.
 func alone(t *testing.T) {
 	t.Helper()
-	if !long {
+	if !testkit.Long {
 		t.Parallel()
 	}
 	promise.Alone(t)
 }
 
 // busy is how much a test in its short form may miss a time: it shares its machine.
-var busy = scale(3*time.Second, 0)
+var busy = testkit.Scale(3*time.Second, 0)
 
 // checkTime records whether took is within bound, which is multiplied under the race detector.
 func checkTime(t testing.TB, name string, took, bound time.Duration) {
 	t.Helper()
-	promise.Check(t, name, fmt.Sprintf("<= %v", bound), took.Round(10*time.Microsecond).String(), took <= bound*harness.Slowdown+busy)
+	promise.Check(t, name, fmt.Sprintf("<= %v", bound), took.Round(10*time.Microsecond).String(), took <= bound*testkit.Slowdown+busy)
 }
 
 // percentile sorts took and returns the value below which p of 100 are.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
@@ -27,8 +28,8 @@ const (
 // TestManyTypes lets eight callers at a time read the first value of a type with a thousand types
 // below it. The test generates the types and builds them into a program of their own.
 func TestManyTypes(t *testing.T) {
-	if !long {
-		t.Skip("builds a program with a thousand types: -tags hardening")
+	if !testkit.Long {
+		t.Skip("builds a program with a thousand types: -tags long")
 	}
 	program := buildManyTypes(t)
 	alone(t)

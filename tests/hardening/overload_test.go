@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
@@ -114,7 +115,7 @@ func (o *outcome) call(stub echoservice.Client) error {
 }
 
 func (o overload) run(t *testing.T) {
-	lasts := scale(time.Second, 60*time.Second)
+	lasts := testkit.Scale(time.Second, 60*time.Second)
 	server, addr := startServer(t, append([]string{fmt.Sprintf("slots=%d", slots)}, o.server...)...)
 	stub := o.client(t, addr)
 	var seen outcome
@@ -146,7 +147,7 @@ func (o *outcome) check(t *testing.T, name string) {
 	promise.Check(t, name+": others", "typed errors, in time",
 		fmt.Sprintf("%d, of them %d refused, p99 %v; the slowest call took %v", o.failed, len(o.refused),
 			percentile(o.refused, 99).Round(10*time.Microsecond), o.slowest.Round(time.Millisecond)),
-		(o.failed > 0 || !long) && o.untyped == nil && o.slowest <= (deadline+deadline/5)*harness.Slowdown+busy)
+		(o.failed > 0 || !testkit.Long) && o.untyped == nil && o.slowest <= (deadline+deadline/5)*testkit.Slowdown+busy)
 	if o.untyped != nil {
 		t.Errorf("a call failed with %v", o.untyped)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/gopkg/protocol/thrift"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -78,7 +79,7 @@ func TestSlowReaders(t *testing.T) {
 	// The reply is in a block of the pools, whose sizes are powers of two.
 	const clients, bytes, block = 10, 6 << 20, 8 << 20
 	attack{
-		name: "readers at 1 KiB/s", server: []string{"timeout-ms=60000"}, lasts: scale(time.Second, 15*time.Second), memory: clients*(bytes+block) + smallMemory,
+		name: "readers at 1 KiB/s", server: []string{"timeout-ms=60000"}, lasts: testkit.Scale(time.Second, 15*time.Second), memory: clients*(bytes+block) + smallMemory,
 		start: func(t *testing.T, addr net.Addr) func() {
 			frame := harness.EchoFrame(t, string(make([]byte, bytes)))
 			stop := make(chan struct{})
@@ -158,12 +159,12 @@ func TestFastSenders(t *testing.T) {
 	framed := [][]byte{delayedFrame(t, 100, payload)}
 	var multi [][]byte
 	// Different delays, so that the calls do not all end at the same time.
-	for delayMillis := scale(500, 1500); delayMillis < scale(1200, 2900); delayMillis += 10 {
+	for delayMillis := testkit.Scale(500, 1500); delayMillis < testkit.Scale(1200, 2900); delayMillis += 10 {
 		multi = append(multi, multiplexed(delayedFrame(t, int32(delayMillis), payload)))
 	}
 	const handlers = 1024 // muxserver.Config.MaxHandlersPerConn
 	attack{
-		name: "senders faster than their handlers", lasts: scale(2*time.Second, 60*time.Second),
+		name: "senders faster than their handlers", lasts: testkit.Scale(2*time.Second, 60*time.Second),
 		memory: (1+handlers)*4*payload + smallMemory,
 		start: func(t *testing.T, addr net.Addr) func() {
 			one, other := flood(t, addr, framed), flood(t, addr, multi)
@@ -229,7 +230,7 @@ func TestHugeAnnouncement(t *testing.T) {
 	const clients, sent = 100, 64 << 10
 	framed, ttheader := harness.EchoFrame(t, "huge")[:40], multiplexed(harness.EchoFrame(t, "huge"))[:40]
 	attack{
-		name: "200 headers that announce 2 GiB", lasts: scale(300*time.Millisecond, time.Second),
+		name: "200 headers that announce 2 GiB", lasts: testkit.Scale(300*time.Millisecond, time.Second),
 		memory: 2*clients<<20 + smallMemory, // buffer: at most 1 MiB because of a length
 		start: func(t *testing.T, addr net.Addr) func() {
 			var open []net.Conn
@@ -248,7 +249,7 @@ func TestHugeAnnouncement(t *testing.T) {
 
 // Half a frame holds a goroutine at most until the read timeout, and then its connection ends.
 func TestHalfSentFrames(t *testing.T) {
-	clients, timeout := scale(500, 10_000), scale(500*time.Millisecond, 15*time.Second)
+	clients, timeout := testkit.Scale(500, 10_000), testkit.Scale(500*time.Millisecond, 15*time.Second)
 	alone(t)
 	server, addr := startServer(t, fmt.Sprintf("timeout-ms=%d", timeout/time.Millisecond))
 	b := newBystander(t, addr)

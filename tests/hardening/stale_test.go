@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -23,8 +24,8 @@ import (
 // client cannot tell it from one that was handled. The calls here begin within 20 ms around that
 // moment, so those within 20 µs of it are one in a thousand. Two may fail.
 func TestStaleConnections(t *testing.T) {
-	if !long {
-		t.Skip("what it looks for happens once in hundreds or thousands of calls: -tags hardening")
+	if !testkit.Long {
+		t.Skip("what it looks for happens once in hundreds or thousands of calls: -tags long")
 	}
 	const timeout = 100 * time.Millisecond
 	const clients, calls = 200, 10_000

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -38,7 +39,7 @@ type race struct {
 // A read whose timeout passes at about the moment when its data comes returns either: no timeout is
 // early, none is missed, no byte is lost, and no timer stays.
 func TestTimeoutsRaceWithData(t *testing.T) {
-	reads := scale(20_000, 1_000_000)
+	reads := testkit.Scale(20_000, 1_000_000)
 	promise.Alone(t)
 	base := harness.NewBaseline()
 	group, err := conn.NewGroup(conn.GroupConfig{})
@@ -64,7 +65,7 @@ func TestTimeoutsRaceWithData(t *testing.T) {
 	t.Logf("%d reads, %d of them timed out", r.reads.Load(), r.timeouts.Load())
 	promise.Check(t, "reads whose timeouts race with data: early timeouts", "0", fmt.Sprintf("%d of %d", r.early.Load(), r.reads.Load()), r.early.Load() == 0)
 	promise.Check(t, "reads whose timeouts race with data: latest return", fmt.Sprintf("<= %v after the timeout", racingLate),
-		late.Round(time.Microsecond).String(), late <= racingLate*harness.Slowdown+busy)
+		late.Round(time.Microsecond).String(), late <= racingLate*testkit.Slowdown+busy)
 	if n := r.timeouts.Load(); n == 0 || n == r.reads.Load() {
 		t.Errorf("%d of %d reads timed out: there was no race", n, r.reads.Load())
 	}

@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // limitMemory ends this process if it reserves much memory. The race detector itself reserves more.
 func limitMemory(t *testing.T) {
 	debug.SetMemoryLimit(256 << 20)
-	if raceEnabled {
+	if testkit.Race {
 		return
 	}
 	const bytes = 4 << 30

@@ -24,8 +24,8 @@ var forms = []form{
 	{"framed, multiplexed", framedMultiplexed, true, true},
 }
 
-// messagesFor returns the messages that a reader gets in a form: all of them with -long; otherwise
-// all in one form, and in the others those that have killed servers.
+// messagesFor returns the messages that a reader gets in a form: all of them in a long run;
+// otherwise all in one form, and in the others those that have killed servers.
 func messagesFor(reader, form int) []hostileMessage {
 	var chosen []hostileMessage
 	for _, m := range hostileMessages {

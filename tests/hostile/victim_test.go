@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -116,7 +117,7 @@ func (v *victim) attackAtMost(t *testing.T, sent []byte, f func()) {
 	for range attempts {
 		before := v.AskNumber("allocated")
 		f()
-		if least = min(least, v.AskNumber("allocated")-before); least <= bound || raceEnabled || t.Failed() {
+		if least = min(least, v.AskNumber("allocated")-before); least <= bound || testkit.Race || t.Failed() {
 			return
 		}
 	}

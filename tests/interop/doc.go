@@ -3,5 +3,5 @@
 //
 // By default a cell of the matrix gets a few hundred calls. The full run is
 //
-//	go test ./tests/interop -args -long
+//	go test -tags long ./tests/interop
 package interop

@@ -3,5 +3,5 @@
 //
 // Servers are restarted more often, under more load, by
 //
-//	go test ./tests/lifecycle -args -long
+//	go test -tags long ./tests/lifecycle
 package lifecycle

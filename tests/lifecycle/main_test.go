@@ -2,14 +2,11 @@ package lifecycle
 
 import (
 	"context"
-	"flag"
 	"testing"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
-
-var long = flag.Bool("long", false, "restart servers 20 times under 2,000 calls a second, and hand a Unix socket over 300 times")
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -128,16 +129,13 @@ func callDelayed(cli echoservice.Client, n int) error {
 
 // rollout returns how often servers are restarted and how many calls are made a second.
 func rollout() (restarts, rate int) {
-	if *long {
-		return 20, 2000
-	}
-	return 3, 500
+	return testkit.Scale(3, 20), testkit.Scale(500, 2000)
 }
 
 // rollingRestart restarts one of two servers under load again and again, and returns the results.
 func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Duration) (load *harness.Load, failed int) {
 	t.Helper()
-	exitInTime := exitWait + 200*time.Millisecond*harness.Slowdown
+	exitInTime := exitWait + 200*time.Millisecond*testkit.Slowdown
 	steady := startInstance(t, harness.Kiteline, 0)
 	restarted := startInstance(t, harness.Kiteline, exitWait)
 	var attempts atomic.Int64
@@ -162,7 +160,7 @@ func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Dura
 // for itself.
 func beside(t *testing.T) {
 	t.Helper()
-	if harness.Slowdown == 1 {
+	if !testkit.Race {
 		t.Parallel()
 	}
 }
@@ -183,7 +181,7 @@ func TestRollingRestart(t *testing.T) {
 // that makes the client panic (netpollmux/mux_conn.go, OnRequest). So it goes on sending, and is
 // served until ExitWaitTime is over. Then the calls in flight fail, and no others.
 func TestRollingRestartOfStockMuxClient(t *testing.T) {
-	if harness.Slowdown > 1 {
+	if testkit.Race {
 		t.Skip("Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
 	}
 	load, failed := rollingRestart(t, harness.NetpollMux, 300*time.Millisecond)

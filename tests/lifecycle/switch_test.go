@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/kerrors"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -75,9 +76,9 @@ type switching struct {
 func switchStacks(t *testing.T, stacks ...stack) switching {
 	t.Helper()
 	// Both processes can bear this much under the race detector beside other work.
-	const rate = 500 / harness.Slowdown
+	const rate = 500 / testkit.Slowdown
 	// Stock clients may wait forever for what netpoll has closed.
-	const timeout = time.Second * min(harness.Slowdown, 5)
+	const timeout = time.Second * min(testkit.Slowdown, 5)
 	var (
 		attempts  atomic.Int64
 		clients   [2]atomic.Pointer[echoservice.Client]
@@ -169,7 +170,7 @@ func TestSwitchStacksUnderLoad(t *testing.T) {
 // The same with stock clients and servers that multiplex. They lose dozens of calls at each stop
 // (netpollmux/mux_conn.go, OnRequest), or hang; so only the losses of our clients count.
 func TestSwitchMuxStacksUnderLoad(t *testing.T) {
-	if !*long || harness.Slowdown > 1 {
+	if !testkit.Long || testkit.Race {
 		t.Skip("it takes 10 s, and Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
 	}
 	stock := stack{harness.NetpollMux, harness.NetpollMux}

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -113,10 +114,7 @@ func TestUnixSocketChangesHands(t *testing.T) {
 	for range 2 {
 		dialers.Go(func() { dialAllTheTime(t, path, &stop) })
 	}
-	handovers := 10
-	if *long {
-		handovers = 300
-	}
+	handovers := testkit.Scale(10, 300)
 	for n := range handovers {
 		older, newer := children[n%2], children[(n+1)%2]
 		newer.Ask("start")

@@ -3,6 +3,6 @@
 // of its own because it requires github.com/pires/go-proxyproto, which users of Kiteline do not
 // need.
 //
-//	go test ./...                  seconds: every stop ends, and what can be answered is
-//	go test -tags hardening ./...  minutes, with nothing else running: every stop ends in time
+//	go test ./...             seconds: every stop ends, and what can be answered is
+//	go test -tags long ./...  minutes, with nothing else running: every stop ends in time
 package listeners

@@ -1,4 +1,4 @@
-//go:build hardening
+//go:build long
 
 package listeners
 

@@ -3,5 +3,5 @@
 //
 // The full run is
 //
-//	go test ./tests/mux -args -long
+//	go test -tags long ./tests/mux
 package mux

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
@@ -37,7 +38,7 @@ func checkLost(t *testing.T, err, why error) {
 // lost connection.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
-	const heartbeat = 300 * time.Millisecond * harness.Slowdown
+	const heartbeat = 300 * time.Millisecond * testkit.Slowdown
 	g := &gate{opened: make(chan struct{})}
 	s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo})
 	t.Cleanup(func() { close(g.opened) })
@@ -109,7 +110,7 @@ func TestServerTakesNoMore(t *testing.T) {
 // if it asked for that. A client that is still there is left alone for the same time.
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
-	const heartbeat = 300 * time.Millisecond * harness.Slowdown
+	const heartbeat = 300 * time.Millisecond * testkit.Slowdown
 	over := make(chan struct{}, 10)
 	held, release := make(chan struct{}, 10), make(chan struct{})
 	service := &harness.Service{OnEcho: func(ctx context.Context, r *echo.EchoRequest) (*echo.EchoResponse, error) {

@@ -2,7 +2,6 @@ package mux
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"slices"
@@ -18,8 +17,6 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 )
-
-var long = flag.Bool("long", false, "make 1,000,000 calls where memory is looked at")
 
 // TestMain fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) {

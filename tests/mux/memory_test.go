@@ -8,6 +8,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 )
@@ -17,10 +18,7 @@ import (
 func TestMemoryAfterManyCalls(t *testing.T) {
 	const callers, few = 32, 10_000
 	const slack = 1 << 20 // by which pools and tables may still grow
-	calls := 20_000
-	if *long {
-		calls = 1_000_000
-	}
+	calls := testkit.Scale(20_000, 1_000_000)
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	cli, pool := newClient(t, s.Addr, kiteline.MuxConfig{})
 	data := make([]byte, 1<<16+100)

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 )
@@ -80,8 +81,8 @@ func TestResetWithCallsInFlight(t *testing.T) {
 				}
 			}
 			t.Logf("%d calls ended within %v, and %v without a processor", calls, slowest, watch.Kept())
-			if slowest > atOnce*harness.Slowdown {
-				t.Errorf("the last call ended %v after the reset, want %v at most", slowest, atOnce*harness.Slowdown)
+			if slowest > atOnce*testkit.Slowdown {
+				t.Errorf("the last call ended %v after the reset, want %v at most", slowest, atOnce*testkit.Slowdown)
 			}
 			open()
 			if err := callText(cli, "next"); err != nil {

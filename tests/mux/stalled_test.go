@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -26,7 +27,7 @@ const (
 	stalledTimeout = time.Second
 
 	// inTime is how late hundreds of calls that end at the same time may end.
-	inTime = 500 * time.Millisecond * harness.Slowdown
+	inTime = 500 * time.Millisecond * testkit.Slowdown
 
 	// perCaller is what a waiting call may hold besides the bytes that are bounded: what Kitex, the
 	// timer and the test itself keep for it.

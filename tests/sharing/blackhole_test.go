@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudwego/kitex/client"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 )
@@ -20,7 +21,7 @@ func flowTimeouts() []time.Duration {
 	if long {
 		return []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 	}
-	return []time.Duration{time.Second * min(harness.Slowdown, 3)}
+	return []time.Duration{time.Second * min(testkit.Slowdown, 3)}
 }
 
 // When connections suddenly carry nothing, but new ones do, calls that share such a connection fail

@@ -14,7 +14,7 @@ import (
 // If a client's processors are busy with other work, sharing makes its calls no slower.
 func TestBusyClient(t *testing.T) {
 	if !long {
-		t.Skip("takes a quiet machine: -tags hardening")
+		t.Skip("takes a quiet machine: -tags long")
 	}
 	promise.Alone(t)
 	const callers, each, spinning = 20, 50, 8

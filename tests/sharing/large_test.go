@@ -1,4 +1,4 @@
-//go:build hardening && linux
+//go:build long && linux
 
 package sharing
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -51,14 +52,14 @@ func checkHealth(t *testing.T, name string, client *harness.Child, bound time.Du
 	t.Helper()
 	recovered := awaitHealth(t, client, time.Now())
 	promise.Check(t, name+": last failed call begun after", fmt.Sprintf("<= %v", bound),
-		recovered.Round(time.Millisecond).String(), recovered <= (bound+slack)*harness.Slowdown)
+		recovered.Round(time.Millisecond).String(), recovered <= (bound+slack)*testkit.Slowdown)
 }
 
 // checkFailures records that each call of a bad time ended in time, and in the right way.
 func checkFailures(t *testing.T, name string, r report) {
 	t.Helper()
 	figure := fmt.Sprintf("%d calls, %d answered, %v, the slowest in %v", r.Calls, r.Answered, r.Kinds, r.Slowest.Round(time.Millisecond))
-	held := r.Wrong == 0 && r.Calls > 0 && r.Slowest <= (rpcTimeout+slack)*harness.Slowdown
+	held := r.Wrong == 0 && r.Calls > 0 && r.Slowest <= (rpcTimeout+slack)*testkit.Slowdown
 	promise.Check(t, name+": calls", fmt.Sprintf("over within %v, failures typed", rpcTimeout), figure, held)
 	if r.Wrong > 0 {
 		t.Errorf("%d calls ended wrong, such as: %s", r.Wrong, r.Example)
@@ -92,7 +93,7 @@ func TestCableCut(t *testing.T) {
 		harness.Eventually(t, "the server's connections are over", func() bool { return server.AskNumber("open") == 0 })
 		idle := time.Since(began)
 		promise.Check(t, name+": server closes silent connections", fmt.Sprintf("<= %v", most),
-			idle.Round(time.Millisecond).String(), idle <= (most+slack)*harness.Slowdown)
+			idle.Round(time.Millisecond).String(), idle <= (most+slack)*testkit.Slowdown)
 		h.mend()
 		checkHealth(t, name+", mended", client, connectTimeout+rpcTimeout)
 	})
@@ -119,7 +120,7 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 	}
 	promise.Check(t, "heartbeat: a call without a timeout learns of a silent peer", fmt.Sprintf("mux.ErrSilent within %v", 2*heartbeat),
 		fmt.Sprintf("%v after %v", strings.SplitN(answer, " ", 3)[2], took.Round(time.Millisecond)),
-		silent && took <= (2*heartbeat+slack)*harness.Slowdown)
+		silent && took <= (2*heartbeat+slack)*testkit.Slowdown)
 	h.mend()
 }
 
@@ -209,7 +210,7 @@ func TestLossAndDelay(t *testing.T) {
 		h.connect(network)
 		h.startServer()
 		client := h.startClient(kind)
-		run(lossTime)
+		run(testkit.Scale(2*time.Second, 20*time.Second))
 		r := ask(t, client)
 		name := "loss and delay, " + kind
 		checkFailures(t, name, r)

@@ -252,7 +252,7 @@ func TestWork(t *testing.T) {
 	g := group(t)
 	t.Parallel()
 	for _, end := range allEnds {
-		for range rounds {
+		for range rounds() {
 			c, peer := userConn(t, g)
 			s := &subject{ends: endsOf(c, peer)}
 			if end == byTimeout {

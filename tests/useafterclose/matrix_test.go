@@ -20,12 +20,16 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
+
+// rounds returns how often each method is called on a subject that is being closed.
+func rounds() int { return testkit.Scale(3, 30) }
 
 // TestMain prints what was seen, and fails if goroutines or sockets are left over.
 func TestMain(m *testing.M) { promise.Main(m, harness.Run) }
@@ -95,7 +99,7 @@ func (k kind) matrix(t *testing.T) {
 		for _, end := range k.ends {
 			t.Run(name+"/"+end, func(t *testing.T) {
 				k.before(t, name, end)
-				for range rounds {
+				for range rounds() {
 					k.during(t, name, end)
 				}
 				k.after(t, name, end)

@@ -3,6 +3,8 @@ package buffer
 import (
 	"io"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // pieceSource delivers data in pieces of at most piece bytes and then err.
@@ -150,7 +152,7 @@ func TestReadSizeFollowsTraffic(t *testing.T) {
 
 // TestHotPathsDoNotAllocate first runs each path once, so that the pools have blocks.
 func TestHotPathsDoNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector makes sync.Pool drop blocks at random")
 	}
 	var in, out LinkBuffer

@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // TestAllocations: in the steady state a round trip allocates nothing, on either side and in each
 // way of waiting.
 func TestAllocations(t *testing.T) {
-	if raceEnabled || checkedBuffers() {
+	if testkit.Race || checkedBuffers() {
 		t.Skip("the race detector and buffercheck allocate")
 	}
 	for _, tc := range []struct {
@@ -67,7 +68,7 @@ func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
 // TestPlainWritesAllocateNothing: a net.Conn that is not a plain socket, as all are on Windows,
 // cannot be written without waiting, and each write to it waits.
 func TestPlainWritesAllocateNothing(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	nc, peer := netPair(t, "tcp")
@@ -110,7 +111,7 @@ func TestPlainWritesAllocateNothing(t *testing.T) {
 
 // TestIsActiveAllocatesNothing: a pool calls it before each call.
 func TestIsActiveAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFixed(smallBytes)}})

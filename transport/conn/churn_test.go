@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -37,7 +38,7 @@ func TestChurn(t *testing.T) {
 			before := openDescriptors()
 			var wg sync.WaitGroup
 			for worker := range 8 {
-				wg.Go(func() { churn(t, s, g, worker, rounds(150)) })
+				wg.Go(func() { churn(t, s, g, worker, testkit.Rounds(150)) })
 			}
 			wg.Wait()
 			wantSoon(t, "server's connections closed", func() bool { return s.ConnCount() == 0 })

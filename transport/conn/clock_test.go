@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // skewedClock is the clock of a machine whose wall clock was set, or that was suspended. skew is
@@ -236,7 +238,7 @@ type direct struct {
 // TestRandomLimits: a wait ends exactly when the model says, whatever is set meanwhile, and
 // whatever the wall clock and the sweep do.
 func TestRandomLimits(t *testing.T) {
-	for seed := range uint64(100 * longFactor()) {
+	for seed := range uint64(testkit.Scale(100, 10_000)) {
 		for _, way := range []direction{reading, writing} {
 			synctest.Test(t, func(t *testing.T) { runRandomLimits(t, seed, way) })
 			if t.Failed() {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -95,7 +96,7 @@ func TestEveryMethodAroundClose(t *testing.T) {
 	for ending, finish := range endings {
 		t.Run(ending, func(t *testing.T) {
 			g := newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond})
-			for round := range rounds(40) {
+			for round := range testkit.Rounds(40) {
 				network := networks[round%len(networks)]
 				peer, nc := netPair(t, network)
 				c, err := conn.New(nc, conn.Config{ReadTimeout: time.Millisecond, WriteTimeout: 5 * time.Millisecond}, g)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -48,7 +49,7 @@ func TestDialTimeoutRace(t *testing.T) {
 	g := newGroup(t, conn.GroupConfig{})
 	d := conn.Dialer{Group: g}
 	connected := 0
-	for i := range rounds(300) {
+	for i := range testkit.Rounds(300) {
 		c, err := d.DialTimeout("tcp", s.address, time.Duration(1+i%300)*time.Microsecond)
 		if err != nil {
 			if nerr := net.Error(nil); !errors.As(err, &nerr) || !nerr.Timeout() {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/buffer"
@@ -168,7 +169,7 @@ func TestMuxFaultsInPassing(t *testing.T) {
 				for i := range 8 {
 					callers.Go(func() {
 						rnd := rand.New(rand.NewPCG(uint64(i), 5))
-						for range rounds(20) {
+						for range testkit.Rounds(20) {
 							if err := m.call(t, rnd.IntN(1<<rnd.IntN(17))); err != nil {
 								t.Error(err)
 							}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -78,7 +79,7 @@ func TestFaultsInPassing(t *testing.T) {
 						c := s.dialConn(t, injected(t, conn.Config{}, faults()), g)
 						shrinkBuffers(c.NetConn())
 						all.Go(func() {
-							exchange(t, c, rand.New(rand.NewPCG(uint64(i), 9)), rounds(30))
+							exchange(t, c, rand.New(rand.NewPCG(uint64(i), 9)), testkit.Rounds(30))
 							c.Close()
 						})
 					}

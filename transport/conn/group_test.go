@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/poller"
 )
@@ -89,7 +90,7 @@ func TestResizeUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for i := range rounds(60) {
+	for i := range testkit.Rounds(60) {
 		if err := g.Resize(1 + i%5); err != nil {
 			t.Error(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -64,7 +65,7 @@ func TestBytesThenFIN(t *testing.T) {
 						return err
 					},
 				}})
-				for _, n := range sizes(rounds(150)) {
+				for _, n := range sizes(testkit.Rounds(150)) {
 					p := randomBytes(n)
 					var want sums
 					want.add(p)
@@ -128,7 +129,7 @@ func TestSendThenClose(t *testing.T) {
 					}
 				}
 				s := startServer(t, network, conn.ServerConfig{Config: cfg})
-				for _, n := range sizes(rounds(20)) {
+				for _, n := range sizes(testkit.Rounds(20)) {
 					p := randomBytes(n)
 					payload.Store(&p)
 					c := s.dial(t)
@@ -161,7 +162,7 @@ func TestOneway(t *testing.T) {
 			return err
 		},
 	}})
-	for range rounds(500) {
+	for range testkit.Rounds(500) {
 		c, err := net.Dial("tcp", s.address)
 		if err != nil {
 			t.Fatal(err)

@@ -14,24 +14,8 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// long makes the random and churn tests run for minutes:
-//
-//	go test ./transport/conn -long -timeout 60m
-var long = flag.Bool("long", false, "run the random and the churn tests at full length")
-
 // shortageEnv tells the test binary that it is the child of TestShortage.
 const shortageEnv = "KITELINE_TEST_SHORTAGE"
-
-// rounds returns short, or with -long a hundred times as many.
-func rounds(short int) int {
-	if *long {
-		return 100 * short
-	}
-	if testing.Short() { // in an emulator
-		return max(1, short/5)
-	}
-	return short
-}
 
 // TestMain fails the run if goroutines, descriptors or pooled blocks outlive the tests.
 func TestMain(m *testing.M) {

@@ -3,7 +3,6 @@ package conn
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,16 +13,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-)
 
-// longFactor returns how many times as much the random tests do, see the flag -long in
-// main_test.go.
-func longFactor() int {
-	if f := flag.Lookup("long"); f != nil && f.Value.String() == "true" {
-		return 100
-	}
-	return 1
-}
+	"github.com/kiteline/kiteline/internal/testkit"
+)
 
 // observer checks the rules of callbacks while they happen.
 type observer struct {
@@ -183,7 +175,7 @@ func (o *observer) consume(c *Conn) error {
 // that takes random amounts, and ends at a random time in a random way. The handler
 // sees exactly the bytes sent before the FIN, and the rules of callbacks hold.
 func TestRandomInterleavings(t *testing.T) {
-	for seed := range 10_000 * longFactor() {
+	for seed := range 10_000 * testkit.Scale(1, 100) {
 		ok := t.Run("", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { randomInterleaving(t, uint64(seed)) })
 		})

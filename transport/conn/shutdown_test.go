@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestShutdownLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, network := range networks {
-		for round := range rounds(10) {
+		for round := range testkit.Rounds(10) {
 			var mu sync.Mutex
 			handled := 0
 			s := startServer(t, network, conn.ServerConfig{Config: conn.Config{
@@ -180,7 +181,7 @@ func TestStopAccepting(t *testing.T) {
 // TestDialAndShutdownRace: clients connect while the server ends; nothing is left, nothing hangs.
 func TestDialAndShutdownRace(t *testing.T) {
 	for _, shared := range []bool{true, false} {
-		for range rounds(20) {
+		for range testkit.Rounds(20) {
 			cfg := conn.ServerConfig{Acceptors: 2, Config: conn.Config{OnRequest: echoFrames}}
 			if shared {
 				cfg.Group = newGroup(t, conn.GroupConfig{})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -169,7 +170,7 @@ func TestStarvation(t *testing.T) {
 			}
 		}
 	}()
-	loaded := worst(rounds(300))
+	loaded := worst(testkit.Rounds(300))
 	close(stop)
 	<-stopped
 	if limit := max(50*unloaded, 500*time.Millisecond); loaded > limit {

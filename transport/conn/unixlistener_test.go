@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -132,7 +133,7 @@ func TestUnixHandover(t *testing.T) {
 		})
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	for range rounds(300) {
+	for range testkit.Rounds(300) {
 		before := dialled.Load()
 		alive = append(alive, start())
 		for len(alive) > 1 && random.IntN(3) > 0 {
@@ -526,7 +527,7 @@ func TestUnixStopFollowsNoMove(t *testing.T) {
 func TestUnixStartsAtOnce(t *testing.T) {
 	dir := socketFolder(t)
 	path := filepath.Join(dir, "server.sock")
-	for range rounds(20) {
+	for range testkit.Rounds(20) {
 		var starting sync.WaitGroup
 		listeners := make([]*conn.UnixListener, 8)
 		failures := make([]error, len(listeners))
@@ -673,7 +674,7 @@ func TestUnixFailuresSpareLocks(t *testing.T) {
 	var starting sync.WaitGroup
 	for range 4 {
 		starting.Go(func() {
-			for range rounds(3000) {
+			for range testkit.Rounds(3000) {
 				if _, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path); !errors.Is(err, conn.ErrNotSocket) {
 					t.Errorf("got %v, want %v", err, conn.ErrNotSocket)
 					return

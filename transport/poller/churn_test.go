@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // churnConn is one descriptor's life in TestChurnPairs.
@@ -40,10 +42,7 @@ func (c *churnConn) OnReady(ready Readiness) {
 // and slots are reused while events are under way.
 func TestChurnPairs(t *testing.T) {
 	const churners = 8
-	rounds := 4000
-	if *long {
-		rounds = 1e6 / churners
-	}
+	rounds := testkit.Scale(4000, 1_000_000/churners)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	p, _ := openPoller(t)
 	before := countDescriptors(t)
@@ -213,10 +212,7 @@ func (c *echoConn) serve(random *rand.Rand) {
 // resized: each client must read its own ids back, and nothing is left at the end.
 func TestChurnTCP(t *testing.T) {
 	const clients = 8
-	dials := 300
-	if *long {
-		dials = 1e6 / clients
-	}
+	dials := testkit.Scale(300, 1_000_000/clients)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

@@ -5,7 +5,6 @@ package poller
 import (
 	"encoding/binary"
 	"errors"
-	"flag"
 	"net"
 	"os"
 	"syscall"
@@ -14,11 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// long makes the churn and ping-pong tests long enough to trust them:
-//
-//	go test ./transport/poller -run 'Churn|PingPong' -long -timeout 60m
-var long = flag.Bool("long", false, "run the churn and ping-pong tests at full length")
 
 // patience is how long a test waits for what must happen. It is a watchdog, never a delay.
 const patience = 10 * time.Second

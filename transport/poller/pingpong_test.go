@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // pingPongSide is one end of a socket pair, read by one goroutine that sleeps in a poller.
@@ -80,10 +82,7 @@ func (s *pingPongSide) play(rounds int) error {
 // TestPingPong sends single bytes to and fro between two descriptors of one poller: a single lost
 // wake-up stops it.
 func TestPingPong(t *testing.T) {
-	rounds := int(1e5)
-	if *long {
-		rounds = 1e7
-	}
+	rounds := testkit.Scale(100_000, 10_000_000)
 	if testing.Short() {
 		rounds = 1e4
 	}

@@ -1,27 +1,18 @@
 package testpeer
 
 import (
-	"flag"
 	"math/rand/v2"
-	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
-// long makes the tests of races run for minutes:
-//
-//	go test ./mux ./mux/muxserver -mux.long -timeout 60m
-var long = flag.Bool("mux.long", false, "run the tests of races at full length") //nolint:gochecknoglobals // flags are
-
-// Rounds returns short, or fewer rounds that take as long with the race detector, or a hundred
-// times as many with -mux.long.
+// Rounds is testkit.Rounds, and fewer rounds that take as long with the race detector.
 func Rounds(short int) int {
-	if *long {
-		return 100 * short
+	if !testkit.Long {
+		short = max(1, short/raceSlowdown)
 	}
-	if testing.Short() { // in an emulator
-		short /= 5
-	}
-	return max(1, short/raceSlowdown)
+	return testkit.Rounds(short)
 }
 
 // RandomSize returns the length of a frame among many of all lengths; most are short.

@@ -2,24 +2,9 @@ package testpeer
 
 import (
 	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
 )
-
-// RaceDetector reports whether the race detector is on: a sync.Pool then drops things.
-func RaceDetector() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	for _, s := range info.Settings {
-		if s.Key == "-race" && s.Value == "true" {
-			return true
-		}
-	}
-	return false
-}
 
 // Patience is how long a test waits for what must happen.
 const Patience = 20 * time.Second

@@ -1,4 +1,4 @@
-//go:build !hardening || !unix
+//go:build !long || !unix
 
 package harness
 

@@ -3,14 +3,16 @@ package promise
 import (
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // Alone waits until no test of any package is in Alone or Among, and keeps all of them out until t
 // ends, however many come for Among meanwhile. It is for tests that measure; keep them short. In a
-// build without the tag hardening, which measures nothing, neither function waits.
+// build without the tag long, which measures nothing, neither function waits.
 func Alone(t testing.TB) {
 	t.Helper()
-	if !measures {
+	if !testkit.Long {
 		return
 	}
 	began := time.Now()
@@ -28,7 +30,7 @@ func Alone(t testing.TB) {
 // ends. A test that is in either must not ask for one of them again.
 func Among(t testing.TB) {
 	t.Helper()
-	if !measures {
+	if !testkit.Long {
 		return
 	}
 	release, err := lock(shared)

@@ -1,7 +1,7 @@
 // Package promise records what tests measured for each promise that the project makes, and prints
 // it as a table.
 //
-// A test under the build tag hardening measures a figure and hands it to Check with the bound that
+// A test under the build tag long measures a figure and hands it to Check with the bound that
 // it must keep. A package of such tests has Main as its TestMain, which prints the rows after the
 // last test:
 //

@@ -22,6 +22,7 @@ import (
 	thrifttags "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/thrifttags/variants"
 	uniquesets "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/uniquesets/variants"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // messageOf returns a message with the required fields and with f several times, whose containers
@@ -90,7 +91,7 @@ func bytesFor(f func() error) (int64, error) {
 // accounting says, besides copies of its strings. It does so for each field of each type with few
 // and many elements, with plans, with generated code and with Frugal.
 func TestAllocatedIsCharged(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
@@ -161,7 +162,7 @@ var hopeless = map[string][]byte{
 // TestRefusedMessagesTakeLittle checks that a refused message takes at most four times its bytes
 // and 64 KiB, even if its fault comes last. It also tries a message of unknown fields.
 func TestRefusedMessagesTakeLittle(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
@@ -195,7 +196,7 @@ func TestRefusedMessagesTakeLittle(t *testing.T) {
 // TestUnknownFieldsTakeLittle checks the same for a message without known fields, whether they are
 // kept or not. What generated code takes to keep them is charged.
 func TestUnknownFieldsTakeLittle(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))

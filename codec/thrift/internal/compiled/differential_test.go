@@ -15,6 +15,7 @@ import (
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -47,7 +48,7 @@ func random(newValue func() thrift.FastCodec, seed uint64, size int) thrift.Fast
 
 // seeds returns how many random values a test tries: fewer under the race detector, which is slow.
 func seeds(n uint64) uint64 {
-	if raceEnabled {
+	if testkit.Race {
 		return n / 5
 	}
 	return n

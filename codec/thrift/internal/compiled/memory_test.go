@@ -15,6 +15,7 @@ import (
 
 	byvalue "github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/byvalue/variants"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/kitex_gen/zoo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
@@ -158,7 +159,7 @@ func TestCollected(t *testing.T) {
 }
 
 func TestDecodeAllocations(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	for _, test := range []struct {
@@ -187,7 +188,7 @@ func TestDecodeAllocations(t *testing.T) {
 }
 
 func TestEncodeAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	for _, v := range []thrift.FastCodec{newMid(0), newMid(1 << 20), newTexts(100, 20), &zoo.Leaf{}} {

@@ -1,5 +1,0 @@
-//go:build race
-
-package compiled
-
-const raceEnabled = true

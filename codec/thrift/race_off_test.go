@@ -1,5 +1,0 @@
-//go:build !race
-
-package thrift
-
-const raceEnabled = false

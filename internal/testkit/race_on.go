@@ -1,0 +1,9 @@
+//go:build race
+
+package testkit
+
+// Race reports whether the race detector is on. It allocates, and sync.Pool drops items.
+const Race = true
+
+// Slowdown multiplies bounds on time: it is the cost of the race detector.
+const Slowdown = 10

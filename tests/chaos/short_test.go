@@ -1,7 +1,0 @@
-//go:build !hardening
-
-package chaos
-
-import "time"
-
-const defaultDuration = 5 * time.Second

@@ -1,5 +1,0 @@
-//go:build !hardening
-
-package promise
-
-const measures = false

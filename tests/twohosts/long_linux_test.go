@@ -1,7 +1,0 @@
-//go:build hardening
-
-package twohosts
-
-import "time"
-
-const lossTime = 20 * time.Second
