@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -83,14 +82,7 @@ func (l *line) toSend() []byte { return *l.sending.Load() }
 // serve starts a server whose connections behave as cfg says.
 func (l *line) serve(t *testing.T, network string, cfg conn.ServerConfig) {
 	t.Helper()
-	address := "127.0.0.1:0"
-	if network == "unix" {
-		address = filepath.Join(t.TempDir(), "s")
-	}
-	ln, err := conn.Listen(t.Context(), network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := harness.Listen(t, network)
 	s, err := conn.NewServer(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -145,7 +145,7 @@ func TestSetOnRequestOverSockets(t *testing.T) {
 							go send()
 						} else {
 							send()
-							wantSoon(t, "unread", c.HasUnread)
+							wantSoon(t, "unread", func() bool { return !c.IsReusable() })
 						}
 					}
 					if err := c.SetOnRequest(echo); err != nil {

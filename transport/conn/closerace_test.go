@@ -30,7 +30,7 @@ var operations = map[string]map[string]func(c *conn.Conn) error{
 		"ReadBinary": func(c *conn.Conn) error { _, err := c.Reader().ReadBinary(70_000); return err },
 		"ReadByte":   func(c *conn.Conn) error { _, err := c.Reader().ReadByte(); return err },
 		"Release":    func(c *conn.Conn) error { return c.Reader().Release() },
-		"HasUnread":  func(c *conn.Conn) error { c.HasUnread(); return nil },
+		"IsReusable": func(c *conn.Conn) error { c.IsReusable(); return nil },
 		"Slice": func(c *conn.Conn) error {
 			s, err := c.Reader().Slice(100)
 			if part, ok := s.(io.Closer); ok && err == nil {

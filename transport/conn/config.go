@@ -7,8 +7,9 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// Config holds what the connections of a Server or a Dialer have in common. The zero value has no
-// callbacks, no limits and no timeouts. It is copied where it is passed.
+// Config holds what the connections of a Server or a Dialer have in common. It is copied where it
+// is passed. A callback that is nil is not called; a limit or timeout of zero or less is none. So
+// the zero value has no callbacks, no limits and no timeouts.
 //
 // OnPrepare, OnConnect, OnRequest and OnDisconnect of one connection never overlap, with two
 // exceptions: OnDisconnect may run while OnRequest does, and OnRequest beside calls of itself that
@@ -54,7 +55,8 @@ type Config struct {
 	// WriteHighWatermark and WriteLowWatermark are byte counts to compare with what a Flush or
 	// Write under way must still hand to the kernel. When that exceeds the high watermark
 	// OnPressure is called with PressureHigh, and when it has fallen to the low one with
-	// PressureLow. A WriteHighWatermark of zero or less means never.
+	// PressureLow. A WriteHighWatermark of zero or less means never, a WriteLowWatermark of zero
+	// or less that nothing waits.
 	WriteHighWatermark int
 	WriteLowWatermark  int
 

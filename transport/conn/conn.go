@@ -30,8 +30,8 @@ type Conn struct {
 
 	state atomic.Uint64 // see state.go; changed only as word.on says
 
-	// The parts: each is a type that says what is true in it and who may use it. ARCHITECTURE.md has
-	// the order of their locks.
+	// The parts: each is a type that says what is true in it and who may use it. ARCHITECTURE.md
+	// has the order of their locks.
 	input     input     // read.go: what was received, and the waits for more
 	output    output    // write.go: what is to be written, and the waits for room
 	serving   serving   // serve.go: the calls of OnRequest, and what they have seen
@@ -121,12 +121,6 @@ func (c *Conn) IsActive() bool {
 func (c *Conn) looks() bool {
 	_, plain := c.sock.(plainSocket)
 	return !plain
-}
-
-// HasUnread reports whether received bytes are still unread, in the buffer or in the socket. Only
-// the owner of the reading side may call it.
-func (c *Conn) HasUnread() bool {
-	return c.input.buf.Len() > 0 || c.sock.peek() == nil
 }
 
 // Arrived returns how many received bytes are still unread, in the buffer and in the socket, or in

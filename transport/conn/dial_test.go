@@ -109,11 +109,6 @@ func TestListenShared(t *testing.T) {
 	if _, err := conn.ListenShared(context.Background(), "tcp", "256.0.0.1:0", 2); err == nil {
 		t.Error("ListenShared on a bad address: got nil, want an error")
 	}
-	ln, err := conn.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
 }
 
 // TestPanicsOverSockets: a panic in a callback ends its connection only.

@@ -23,14 +23,41 @@ type dispatcher struct {
 
 	workers sync.WaitGroup
 
-	mu     sync.Mutex // taken after any lock of a Conn
-	head   *Conn      // guarded by mu: the queue, linked by nextInQueue
-	tail   *Conn      // guarded by mu
-	tasks  taskQueue  // guarded by mu: work that is no connection's turn
-	tasked bool       // guarded by mu: a task was taken last, so a connection comes next
-	idle   []*worker  // guarded by mu: parked workers, last parked last
-	waking bool       // guarded by mu: a worker was woken and has not looked at the queue yet
-	closed bool       // guarded by mu
+	mu sync.Mutex // taken after any lock of a Conn
+
+	// guarded by mu
+	conns  connQueue
+	tasks  taskQueue // work that is no connection's turn
+	tasked bool      // a task was taken last, so a connection comes next
+	alive  int       // workers, the parked ones included
+	idle   []*worker // parked workers, last parked last
+	waking bool      // a worker was woken and has not looked at the queue yet
+	closed bool
+}
+
+// connQueue is a queue of connections, linked by nextInQueue: head and tail are nil together.
+type connQueue struct{ head, tail *Conn }
+
+func (q *connQueue) isEmpty() bool { return q.head == nil }
+
+func (q *connQueue) push(c *Conn) {
+	if q.tail == nil {
+		q.head = c
+	} else {
+		q.tail.nextInQueue = c
+	}
+	q.tail = c
+}
+
+// pop takes the first of at least one.
+func (q *connQueue) pop() *Conn {
+	c := q.head
+	q.head = c.nextInQueue
+	c.nextInQueue = nil
+	if q.head == nil {
+		q.tail = nil
+	}
+	return c
 }
 
 // worker is one goroutine that takes from the queue.
@@ -46,12 +73,7 @@ func newDispatcher(maxLingering int) *dispatcher {
 // push puts c at the queue's end. The caller calls wake when it has pushed all it has.
 func (d *dispatcher) push(c *Conn) {
 	d.mu.Lock()
-	if d.tail == nil {
-		d.head = c
-	} else {
-		d.tail.nextInQueue = c
-	}
-	d.tail = c
+	d.conns.push(c)
 	d.waiting.Add(1)
 	d.mu.Unlock()
 }
@@ -78,7 +100,7 @@ func (d *dispatcher) wake() {
 
 // wakeLocked decides whether to wake a worker, and which; nil stands for a new one.
 func (d *dispatcher) wakeLocked() (w *worker, wanted bool) {
-	if d.waking || d.head == nil && d.tasks.len() == 0 {
+	if d.waking || d.conns.isEmpty() && d.tasks.len() == 0 {
 		return nil, false
 	}
 	d.waking = true
@@ -87,6 +109,7 @@ func (d *dispatcher) wakeLocked() (w *worker, wanted bool) {
 		d.idle = d.idle[:n-1]
 		return w, true
 	}
+	d.alive++
 	d.workers.Add(1)
 	return nil, true
 }
@@ -105,7 +128,7 @@ func (d *dispatcher) rouse(w *worker, wanted bool) {
 // work is the loop of a worker. It ends when there is nothing to do and enough other workers are
 // parked, or when the dispatcher is closed and the queue is empty.
 func (d *dispatcher) work() {
-	defer d.workers.Done()
+	defer d.workerEnded()
 	self := &worker{wake: make(chan struct{}, 1)}
 	woken := true
 	for {
@@ -125,6 +148,14 @@ func (d *dispatcher) work() {
 	}
 }
 
+// workerEnded is called when a worker's goroutine ends, be it since a callback has ended it.
+func (d *dispatcher) workerEnded() {
+	d.mu.Lock()
+	d.alive--
+	d.mu.Unlock()
+	d.workers.Done()
+}
+
 // take returns the next piece of work. Tasks and connections alternate, so that many of one kind do
 // not keep the other waiting. If there is no work, ok says whether self was parked and must wait
 // for its wake-up, or must end.
@@ -134,17 +165,12 @@ func (d *dispatcher) take(self *worker, woken bool) (c *Conn, task Runner, ok bo
 		d.waking = false
 	}
 	switch {
-	case d.tasks.len() > 0 && (d.head == nil || !d.tasked):
+	case d.tasks.len() > 0 && (d.conns.isEmpty() || !d.tasked):
 		task = d.tasks.pop()
 		d.tasked = true
-	case d.head != nil:
+	case !d.conns.isEmpty():
 		d.tasked = false
-		c = d.head
-		d.head = c.nextInQueue
-		c.nextInQueue = nil
-		if d.head == nil {
-			d.tail = nil
-		}
+		c = d.conns.pop()
 		d.waiting.Add(-1)
 	default:
 		ok = !d.closed && len(d.idle) < d.maxIdle
@@ -175,6 +201,14 @@ func (d *dispatcher) startLingering() bool {
 
 // stopLingering ends what startLingering began.
 func (d *dispatcher) stopLingering() { d.lingering.Add(-1) }
+
+// count puts the queue and the workers into stats.
+func (d *dispatcher) count(stats *GroupStats) {
+	stats.Queued, stats.Lingering = int(d.waiting.Load()), int(d.lingering.Load())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	stats.Workers, stats.Parked = d.alive, len(d.idle)
+}
 
 // close ends the workers and waits for them.
 func (d *dispatcher) close() {

@@ -50,13 +50,8 @@ func TestWakeUpsAreThrottled(t *testing.T) {
 		// With the lock held no worker can look at the queue yet.
 		roused := 0
 		d.mu.Lock()
-		for i, c := range conns {
-			if i > 0 {
-				d.tail.nextInQueue = c.Conn
-			} else {
-				d.head = c.Conn
-			}
-			d.tail = c.Conn
+		for _, c := range conns {
+			d.conns.push(c.Conn)
 			d.waiting.Add(1)
 			w, wanted := d.wakeLocked()
 			if wanted {
@@ -170,7 +165,7 @@ func TestQueueIsFair(t *testing.T) {
 			t.Errorf("take %d: got %p, want %p", i, got, want)
 		}
 	}
-	if d.head != nil || d.tail != nil || d.waiting.Load() != 0 {
+	if d.conns.head != nil || d.conns.tail != nil || d.waiting.Load() != 0 {
 		t.Error("the queue is not empty")
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
-// GroupConfig says how large a Group is. The zero value fits most programs.
+// GroupConfig says how large a Group is. It is copied by NewGroup. The zero value fits most
+// programs.
 type GroupConfig struct {
 	// Pollers is the initial number of pollers; zero or less chooses from GOMAXPROCS. Group.Resize
 	// changes it.
@@ -56,7 +57,7 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 	}
 	d := newDispatcher(max(cfg.MaxLingering, 0))
 	g := &Group{dispatcher: d, sweeper: newSweeper(cfg.SweepPeriod), clock: newClock()}
-	pollers, err := poller.NewGroup(poller.GroupConfig{Size: cfg.Pollers, Policy: cfg.Policy, AfterBatch: d.wake})
+	pollers, err := poller.NewGroup(poller.GroupConfig{Size: max(cfg.Pollers, 0), Policy: cfg.Policy, AfterBatch: d.wake})
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, opError("start group", nil, err)
 	}

@@ -6,20 +6,6 @@ import (
 	"net"
 )
 
-// Listen listens as net.Listen does for "tcp", "tcp4", "tcp6" and "unix". For "unix" it calls
-// ListenUnix, and the listener is a *UnixListener.
-func Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	var lc net.ListenConfig
-	if network == "unix" {
-		ln, err := ListenUnix(ctx, &lc, address)
-		if err != nil {
-			return nil, err // not ln, which would be a non-nil net.Listener
-		}
-		return ln, nil
-	}
-	return lc.Listen(ctx, network, address)
-}
-
 // ListenShared opens n listeners on the same TCP address with SO_REUSEPORT, so that the kernel
 // spreads new connections over them and each has a queue of its own; see socket(7). With port 0 all
 // get the port that the first one got. Each needs a Serve of its own. The error matches

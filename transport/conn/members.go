@@ -47,9 +47,20 @@ func (m *members) close() []*Conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	var left []*Conn
+	return m.listLocked()
+}
+
+// list returns the members.
+func (m *members) list() []*Conn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.listLocked()
+}
+
+func (m *members) listLocked() []*Conn {
+	var all []*Conn
 	for c := m.first; c != nil; c = c.member.next {
-		left = append(left, c)
+		all = append(all, c)
 	}
-	return left
+	return all
 }

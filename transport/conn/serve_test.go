@@ -364,8 +364,8 @@ func TestBudget(t *testing.T) {
 func (f *fakeConn) serveQueued(t *testing.T, d *dispatcher) {
 	t.Helper()
 	d.mu.Lock()
-	head := d.head
-	d.head, d.tail = nil, nil
+	head := d.conns.head
+	d.conns = connQueue{}
 	d.mu.Unlock()
 	if head != f.Conn {
 		t.Fatalf("got %p at the head of the queue, want %p", head, f.Conn)

@@ -9,7 +9,8 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// ServerConfig says what a Server does. It is copied by NewServer.
+// ServerConfig says what a Server does. It is copied by NewServer. The zero value is useful with an
+// OnRequest.
 type ServerConfig struct {
 	// Config applies to every connection. Without an OnRequest, OnConnect or a goroutine that it
 	// starts must read.
@@ -27,7 +28,7 @@ type ServerConfig struct {
 	// again after a pause of at most half a second, or of a connection that no poller takes. Accept
 	// is tried again after errors of system calls, such as a lack of descriptors or a connection
 	// that was reset before it was accepted, and after each net.Error that is temporary or a
-	// timeout. May be nil.
+	// timeout.
 	//
 	// It is also called with an error that matches ErrAcceptStuck, once for each listener that
 	// Shutdown or Close gives up because its Accept does not return.
@@ -46,9 +47,12 @@ type Server struct {
 	ended    chan struct{} // closed when phase is phaseEnded
 
 	// guarded by mu
-	mu        sync.Mutex
-	phase     phase
-	reported  time.Time // when OnAcceptError was last called
+	mu       sync.Mutex
+	phase    phase
+	reported time.Time // when OnAcceptError was last called
+
+	accepted, acceptErrors uint64 // as in ServerStats
+
 	listeners map[*listening]struct{}
 	conns     map[*Conn]struct{}
 	arriving  map[*net.Conn]struct{} // accepted wrappers that are not in conns yet
@@ -163,6 +167,7 @@ func (s *Server) openNow(l *listening, nc net.Conn, arriving *net.Conn) {
 		s.report(err) // no poller takes it; nc is closed
 	}
 	s.mu.Lock()
+	s.accepted++
 	delete(s.arriving, arriving)
 	if err != nil {
 		s.leftLocked()
@@ -204,12 +209,10 @@ func (s *Server) forget(c *Conn) {
 // report tells OnAcceptError of err, unless it was told within the last
 // second by any acceptor.
 func (s *Server) report(err error) {
-	if s.config.OnAcceptError == nil {
-		return
-	}
 	s.mu.Lock()
+	s.acceptErrors++
 	now := time.Now()
-	due := now.Sub(s.reported) >= time.Second
+	due := s.config.OnAcceptError != nil && now.Sub(s.reported) >= time.Second
 	if due {
 		s.reported = now
 	}

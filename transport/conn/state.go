@@ -103,6 +103,18 @@ const (
 	oneTurn word = 1 << 16
 )
 
+// String returns the holder and the flags as words.
+func (w word) String() string {
+	text := w.holder().String()
+	names := [...]string{"hung up", "closing", "draining", "unread", "more", "busy", "offered", "paused"}
+	for i, name := range names {
+		if w.has(flagHangup << i) {
+			text += ", " + name
+		}
+	}
+	return text
+}
+
 func (w word) holder() holder     { return holder(w & holderMask) }
 func (w word) has(flag word) bool { return w&flag != 0 }
 func (w word) to(h holder) word   { return w&^holderMask | word(h) }

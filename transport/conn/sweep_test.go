@@ -90,8 +90,8 @@ func TestSweepSeesFIN(t *testing.T) {
 				if !c.IsActive() {
 					t.Error("not active before the FIN")
 				}
-				if got, want := c.HasUnread(), tc.want != ""; got != want {
-					t.Errorf("HasUnread: got %v, want %v", got, want)
+				if got, want := c.IsReusable(), tc.want == ""; got != want {
+					t.Errorf("IsReusable: got %v, want %v", got, want)
 				}
 				c.sock.feed(end)
 				time.Sleep(3 * fakePeriod)

@@ -35,8 +35,12 @@ type UnixListener struct {
 // Earlier servers keep the connections that they have accepted, or have in their backlogs. A
 // socket's file without a listener is replaced as well. Any other file is left alone
 // (ErrNotSocket). An abstract name, which begins with "@", changes hands only when its owner has
-// closed it. Addr returns the final name. See Unix sockets in the package documentation.
+// closed it. Addr returns the final name. A nil lc is the zero ListenConfig. See Unix sockets in
+// the package documentation.
 func ListenUnix(ctx context.Context, lc *net.ListenConfig, address string) (*UnixListener, error) {
+	if lc == nil {
+		lc = new(net.ListenConfig)
+	}
 	l := &UnixListener{address: net.UnixAddr{Name: address, Net: "unix"}}
 	var err error
 	if address == "" || address[0] == '@' || address[0] == 0 || strings.HasSuffix(address, "/") {

@@ -25,10 +25,10 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// listenUnix is conn.ListenUnix with defaults.
+// listenUnix is conn.ListenUnix with a nil ListenConfig.
 func listenUnix(t testing.TB, path string) *conn.UnixListener {
 	t.Helper()
-	ln, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
+	ln, err := conn.ListenUnix(t.Context(), nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,10 +99,7 @@ func TestUnixHandover(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, err := conn.Listen(t.Context(), "unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := listenUnix(t, path)
 		go func() {
 			if err := s.Serve(ln); err != nil {
 				t.Error(err)
@@ -390,7 +387,7 @@ func TestUnixSparesOtherFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = conn.Listen(t.Context(), "unix", path)
+			_, err = conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
 			var op *net.OpError
 			if !errors.Is(err, conn.ErrNotSocket) || !errors.As(err, &op) || op.Addr.String() != path {
 				t.Errorf("got %v, want a *net.OpError of %s around %v", err, path, conn.ErrNotSocket)
@@ -442,7 +439,7 @@ func TestUnixAbstractNames(t *testing.T) {
 	if got := ln.Addr().String(); got != name {
 		t.Errorf("got address %q, want %q", got, name)
 	}
-	if _, err := conn.Listen(t.Context(), "unix", name); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), name); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want %v", err, syscall.EADDRINUSE)
 	}
 	if !reaches(t, name, ln) {
@@ -609,7 +606,7 @@ func TestUnixFails(t *testing.T) {
 		filepath.Join(dir, strings.Repeat("l", 200), "s"): syscall.ENOENT,
 		filepath.Join(dir, strings.Repeat("l", 200)):      syscall.EINVAL,
 	} {
-		_, err := conn.Listen(t.Context(), "unix", path)
+		_, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
 		var op *net.OpError
 		if !errors.Is(err, want) || !errors.As(err, &op) || op.Op != "listen" || op.Addr.String() != path {
 			t.Errorf("got %v, want %v of %s", err, want, path)

@@ -37,7 +37,7 @@ type GroupConfig struct {
 var errPolicy = errors.New("invalid policy")
 
 // Group is several pollers of the same configuration. Create it with NewGroup, end it with Close.
-// The pollers belong to the group: use what Pick returns, and close the group, never one of them.
+// The pollers belong to the group: use what Add returns, and close the group, never one of them.
 type Group struct {
 	// Immutable after NewGroup.
 	config GroupConfig
@@ -46,7 +46,7 @@ type Group struct {
 
 	// Atomic.
 	turns  atomic.Uint64             // counts round robin, see turn
-	active atomic.Pointer[[]*Poller] // Pick's choices, immutable; nil once closed; set under mu
+	active atomic.Pointer[[]*Poller] // Add's choices, immutable; nil once closed; set under mu
 
 	// mu serializes Resize and Close. Lock order: mu, then a poller's locks.
 	mu      sync.Mutex
@@ -93,21 +93,9 @@ func (g *Group) grow(pollers []*Poller, n int) ([]*Poller, error) {
 	return grown, nil
 }
 
-// Pick returns the poller for a connection from remote, which only SourceHash looks at and may be
-// nil. It takes no lock. After Close the error matches net.ErrClosed.
-//
-// A Resize may retire the poller before the caller's Add, which then fails with net.ErrClosed if
-// the poller had no token to live on for. Group.Add picks again.
-func (g *Group) Pick(remote net.Addr) (*Poller, error) {
-	pollers := g.active.Load()
-	if pollers == nil {
-		return nil, opError("pick", net.ErrClosed)
-	}
-	return g.choose(*pollers, remote), nil
-}
-
-// Add picks a poller for a connection from remote and adds target to it, out of reach of a
-// concurrent Resize. Errors are those of Pick and Poller.Add.
+// Add chooses a poller for a connection from remote, which only SourceHash looks at and may be nil,
+// and adds target to it, out of reach of a concurrent Resize. It takes no lock of the group. Errors
+// are those of Poller.Add; after Close the error matches net.ErrClosed.
 func (g *Group) Add(remote net.Addr, target Target) (*Poller, Token, error) {
 	for {
 		pollers := g.active.Load()
@@ -119,7 +107,7 @@ func (g *Group) Add(remote net.Addr, target Target) (*Poller, Token, error) {
 		if err == nil {
 			return p, token, nil
 		}
-		// Pick again after a Resize only: it has replaced the slice before it retired p.
+		// Choose again after a Resize only: it has replaced the slice before it retired p.
 		if g.active.Load() == pollers {
 			return nil, 0, err
 		}
@@ -127,7 +115,7 @@ func (g *Group) Add(remote net.Addr, target Target) (*Poller, Token, error) {
 }
 
 // Resize changes the number of pollers to n, 1 to 1024. New ones are opened; surplus ones are
-// retired: Pick no longer returns them, their tokens go on working, and each ends by itself when
+// retired: Add no longer chooses them, their tokens go on working, and each ends by itself when
 // its last token is freed. Resize does not wait for that. If a new one cannot be opened, the size
 // stays as it was. After Close the error matches net.ErrClosed.
 func (g *Group) Resize(n int) error {
@@ -145,7 +133,7 @@ func (g *Group) Resize(n int) error {
 	if err != nil {
 		return err
 	}
-	// First out of Pick's reach, then retired: see Add.
+	// First out of Add's reach, then retired: see Add.
 	superfluous := pollers[n:]
 	pollers = pollers[:n:n]
 	g.active.Store(&pollers)
@@ -161,7 +149,7 @@ func (g *Group) forgetEndedLocked() {
 	g.retired = slices.DeleteFunc(g.retired, (*Poller).ended)
 }
 
-// Size returns the number of pollers that Pick chooses from, 0 after Close.
+// Size returns the number of pollers that Add chooses from, 0 after Close.
 func (g *Group) Size() int {
 	pollers := g.active.Load()
 	if pollers == nil {
@@ -170,8 +158,8 @@ func (g *Group) Size() int {
 	return len(*pollers)
 }
 
-// Stats returns a snapshot of each poller: those of Pick first, then the retired ones that still
-// have tokens. After Close it is empty.
+// Stats returns a snapshot of each poller: those that Add chooses from first, then the retired ones
+// that still have tokens. After Close it is empty.
 func (g *Group) Stats() []Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()

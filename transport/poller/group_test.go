@@ -40,14 +40,8 @@ func openFakeGroup(t *testing.T, config GroupConfig) (*Group, *fakeOpener) {
 	return g, opener
 }
 
-func mustPick(t *testing.T, g *Group, remote net.Addr) *Poller {
-	t.Helper()
-	p, err := g.Pick(remote)
-	if err != nil {
-		t.Fatalf("Pick: %v", err)
-	}
-	return p
-}
+// pick returns the poller that Add would choose.
+func (g *Group) pick(remote net.Addr) *Poller { return g.choose(*g.active.Load(), remote) }
 
 func tcpAddr(ip string, port int) net.Addr {
 	return &net.TCPAddr{IP: net.ParseIP(ip), Port: port}
@@ -85,7 +79,7 @@ func TestRoundRobinWraps(t *testing.T) {
 			g.turns.Store(start)
 			picks := make(map[*Poller]int)
 			for range 16 {
-				picks[mustPick(t, g, nil)]++
+				picks[g.pick(nil)]++
 			}
 			for _, n := range picks {
 				if n != 4 {
@@ -102,7 +96,7 @@ func TestRandomReachesAll(t *testing.T) {
 		defer g.Close()
 		picks := make(map[*Poller]int)
 		for range 400 {
-			picks[mustPick(t, g, nil)]++
+			picks[g.pick(nil)]++
 		}
 		if len(picks) != 4 { // fails by chance in one of 10^49 runs
 			t.Errorf("reached %d pollers, want 4", len(picks))
@@ -146,20 +140,20 @@ func TestSourceHash(t *testing.T) {
 		g, _ := openFakeGroup(t, GroupConfig{Size: 4, Policy: SourceHash})
 		defer g.Close()
 		for _, ip := range []string{"10.0.0.1", "10.0.0.2", "2001:db8::1", "::1"} {
-			want := mustPick(t, g, tcpAddr(ip, 1))
+			want := g.pick(tcpAddr(ip, 1))
 			for port := 2; port < 20; port++ {
-				if mustPick(t, g, tcpAddr(ip, port)) != want {
+				if g.pick(tcpAddr(ip, port)) != want {
 					t.Errorf("%s: port %d has another poller", ip, port)
 				}
 			}
 		}
-		if mustPick(t, g, tcpAddr("10.0.0.1", 1)) != mustPick(t, g, textAddr("10.0.0.1:80")) {
+		if g.pick(tcpAddr("10.0.0.1", 1)) != g.pick(textAddr("10.0.0.1:80")) {
 			t.Error("the poller depends on the address's type")
 		}
 		picks := make(map[*Poller]int)
 		for i := range 200 {
 			addr := &net.TCPAddr{IP: net.IPv4(10, 1, 0, byte(i))}
-			picks[mustPick(t, g, addr)]++
+			picks[g.pick(addr)]++
 		}
 		if len(picks) != 4 {
 			t.Errorf("200 addresses reached %d pollers, want 4", len(picks))
@@ -170,7 +164,7 @@ func TestSourceHash(t *testing.T) {
 		} {
 			picks := make(map[*Poller]int)
 			for range 4 {
-				picks[mustPick(t, g, addr)]++
+				picks[g.pick(addr)]++
 			}
 			if len(picks) != 4 {
 				t.Errorf("%v without an IP: reached %d pollers in 4 picks", addr, len(picks))
@@ -199,10 +193,10 @@ func TestResize(t *testing.T) {
 		if g.Size() != 1 || len(g.Stats()) != 4 {
 			t.Errorf("got %d active and %d in all, want 1 and 4", g.Size(), len(g.Stats()))
 		}
-		survivor := mustPick(t, g, nil)
+		survivor := g.pick(nil)
 		ended := 0
 		for p, token := range tokens {
-			if mustPick(t, g, nil) != survivor {
+			if g.pick(nil) != survivor {
 				t.Error("Pick returned a retired poller")
 			}
 			// Its tokens go on working.
@@ -246,7 +240,7 @@ func TestRetireOnOwnGoroutine(t *testing.T) {
 				var p *Poller
 				var token Token
 				p, token, _ = g.Add(nil, targetFunc(func(Readiness) { free(p, token) }))
-				other := mustPick(t, g, nil)
+				other := g.pick(nil)
 				pollers := []*Poller{other, p} // p is the one to retire
 				g.active.Store(&pollers)
 				mustArm(t, p, 3, token, InterestRead)
@@ -300,10 +294,9 @@ func TestResizeRefusals(t *testing.T) {
 				t.Error("a poller was left open")
 			}
 		}
-		_, pickErr := g.Pick(nil)
 		_, _, addErr := g.Add(nil, &recorder{})
 		for name, err := range map[string]error{
-			"Pick": pickErr, "Add": addErr, "Resize": g.Resize(2),
+			"Add": addErr, "Resize": g.Resize(2),
 		} {
 			if !errors.Is(err, net.ErrClosed) {
 				t.Errorf("%s: got %v, want %v", name, err, net.ErrClosed)
