@@ -36,14 +36,14 @@ var shortLoad = load{callers: 5, duration: 200 * time.Millisecond}
 // TestBoth runs what go run ./examples/echo does, for a shorter time.
 func TestBoth(t *testing.T) {
 	klog.SetLevel(klog.LevelWarn)
-	for _, mux := range []bool{false, true} {
+	for _, shares := range []bool{false, true} {
 		var out bytes.Buffer
-		if err := run(config{addr: "127.0.0.1:0", mux: mux, load: shortLoad}, &out); err != nil {
-			t.Fatalf("mux %t: %v\n%s", mux, err, out.String())
+		if err := run(config{addr: "127.0.0.1:0", mux: shares, load: shortLoad}, &out); err != nil {
+			t.Fatalf("mux %t: %v\n%s", shares, err, out.String())
 		}
 		for _, want := range []string{"Notify           ok", "5 callers:", "connections used", "server shut down"} {
 			if !strings.Contains(out.String(), want) {
-				t.Errorf("mux %t: got %q, want it to contain %q", mux, out.String(), want)
+				t.Errorf("mux %t: got %q, want it to contain %q", shares, out.String(), want)
 			}
 		}
 	}

@@ -129,12 +129,12 @@ const (
 // Server answers multiplexed calls on connections that it is given. The code that accepts a
 // connection keeps it, and ends it after Shutdown:
 //
-//	mux, err := muxserver.New(muxserver.Config{Handler: h})
-//	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: mux.OnRequest}})
+//	server, err := muxserver.New(muxserver.Config{Handler: h})
+//	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: server.OnRequest}})
 //	go srv.Serve(ln)
 //	...
 //	srv.StopAccepting()
-//	err = mux.Shutdown(ctx) // before srv.Shutdown, which would close idle connections
+//	err = server.Shutdown(ctx) // before srv.Shutdown, which would close idle connections
 //	err = srv.Shutdown(ctx)
 type Server struct {
 	// immutable

@@ -41,20 +41,20 @@ func (s writerSink) Drain(b *buffer.LinkBuffer) error {
 // A frame of a length field and a payload is written, with the length filled in last,
 // and read back.
 func ExampleLinkBuffer() {
-	var wire strings.Builder
+	var socket strings.Builder
 
 	var out buffer.LinkBuffer
 	defer out.Close()
-	out.Bind(nil, writerSink{&wire})
+	out.Bind(nil, writerSink{&socket})
 	length, _ := out.Malloc(4)
 	out.WriteString("hello, ")
 	out.Link([]byte("kiteline"))
 	binary.BigEndian.PutUint32(length, uint32(out.MallocLen()-4))
-	fmt.Println(out.Flush(), wire.Len())
+	fmt.Println(out.Flush(), socket.Len())
 
 	var in buffer.LinkBuffer
 	defer in.Close()
-	in.Bind(readerSource{strings.NewReader(wire.String())}, nil)
+	in.Bind(readerSource{strings.NewReader(socket.String())}, nil)
 	header, _ := in.Next(4)
 	n := int(binary.BigEndian.Uint32(header))
 	frame, err := in.ReadFrame(n)

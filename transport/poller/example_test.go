@@ -54,21 +54,21 @@ func Example() {
 		return
 	}
 	defer client.Close()
-	conn, err := listener.AcceptTCP()
+	accepted, err := listener.AcceptTCP()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer conn.Close()
+	defer accepted.Close()
 
 	ready := make(chan *dormantConn, 1)
-	dormant := &dormantConn{conn: conn, ready: ready}
-	p, token, err := group.Add(conn.RemoteAddr(), dormant)
+	dormant := &dormantConn{conn: accepted, ready: ready}
+	p, token, err := group.Add(accepted.RemoteAddr(), dormant)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer p.Forget(token) // before conn.Close
+	defer p.Forget(token) // before accepted.Close
 	if err := dormant.arm(p, token); err != nil {
 		fmt.Println(err)
 		return

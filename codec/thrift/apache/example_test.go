@@ -33,14 +33,14 @@ func Example() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, wire := range []apache.Wire{apache.WireFramedBinary, apache.WireUnframedCompact, apache.WireHeader} {
-		c, err := apache.Dial(ctx, apache.ClientConfig{Address: ln.Addr().String(), Wire: wire})
+	for _, spoken := range []apache.Wire{apache.WireFramedBinary, apache.WireUnframedCompact, apache.WireHeader} {
+		c, err := apache.Dial(ctx, apache.ClientConfig{Address: ln.Addr().String(), Wire: spoken})
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
 		text, err := echo.NewEchoServiceClient(c).Repeat(ctx, "hello", 2, ", ")
-		fmt.Println(wire, "-", text, err)
+		fmt.Println(spoken, "-", text, err)
 		_ = c.Close()
 	}
 	fmt.Println(srv.Shutdown(ctx), <-served)
@@ -61,14 +61,14 @@ func ExampleNewClientTransport() {
 	served := make(chan error, 1)
 	go func() { served <- apache.Serve(ln, echo.NewEchoServiceProcessor(new(service))) }()
 
-	transport := apache.NewClientTransport(apache.ClientConfig{Address: ln.Addr().String()})
-	if err := transport.Open(); err != nil {
+	trans := apache.NewClientTransport(apache.ClientConfig{Address: ln.Addr().String()})
+	if err := trans.Open(); err != nil {
 		fmt.Println(err)
 		return
 	}
-	client := echo.NewEchoServiceClientFactory(transport, apache.NewBinaryProtocolFactory(nil))
+	client := echo.NewEchoServiceClientFactory(trans, apache.NewBinaryProtocolFactory(nil))
 	fmt.Println(client.Repeat(context.Background(), "ha", 3, " "))
-	fmt.Println(transport.IsOpen(), transport.Close(), transport.IsOpen())
+	fmt.Println(trans.IsOpen(), trans.Close(), trans.IsOpen())
 	ln.Close() // Serve returns the listener's error
 	fmt.Println(<-served != nil)
 	// Output:
