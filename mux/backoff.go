@@ -73,7 +73,7 @@ func (s *Set) noteFailureLocked(err error) {
 // giveUpWaitersLocked fails calls that have no hope left after a failure.
 func (s *Set) giveUpWaitersLocked(err error) {
 	s.endDialLocked()
-	if s.openLocked() == 0 && s.dialling == 0 {
+	if s.openLocked() == 0 && s.dialing == 0 {
 		s.failWaitersLocked(err)
 	}
 }

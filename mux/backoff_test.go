@@ -329,7 +329,7 @@ func TestSpareEndsWithLast(t *testing.T) {
 }
 
 // TestServerAtItsLimit has a server that accepts connections and closes them while it has one:
-// calls go on with that one, none fails, and the server is dialled at most once in two seconds.
+// calls go on with that one, none fails, and the server is dialed at most once in two seconds.
 // When it has room, the set opens as many connections as it may.
 func TestServerAtItsLimit(t *testing.T) {
 	for _, tt := range []struct {

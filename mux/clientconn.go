@@ -117,7 +117,7 @@ type clientConn struct {
 	// guarded by Set.mu
 	shared     bool      // counts in Set.shared
 	cutShort   bool      // counted as a failure to get a connection
-	retiring   bool      // a replacement is being dialled
+	retiring   bool      // a replacement is being dialed
 	unshared   bool      // counts in Set.unshared
 	idleSince  time.Time // zero: it was not idle at the last look
 	idleBegun  uint64    // begun then

@@ -22,7 +22,7 @@ type Config struct {
 	// MaxConns limits the connections to a peer that multiplexes. The set opens them as calls find
 	// no idle one. While calls wait because all connections are at the limits that the peer
 	// announced, there may be up to four times as many, until fewer suffice. While the peer's kind
-	// is unknown, MaxConns limits the connections that are dialled or wait for a hello at one time.
+	// is unknown, MaxConns limits the connections that are dialed or wait for a hello at one time.
 	// Late hellos raise that to four times as many if the last first frame was a hello, else up to
 	// MaxUnshared. Surplus connections get no new calls and end after their last one. Unshared
 	// connections do not count. Zero or less means 2: more make batches smaller, fewer leave small

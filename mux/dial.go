@@ -26,14 +26,14 @@ func more(d time.Duration, part float64) time.Duration {
 
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
-	open, unshared := s.openLocked()+s.dialling, s.unshared+len(s.apart)
+	open, unshared := s.openLocked()+s.dialing, s.unshared+len(s.apart)
 	switch {
 	case s.peer == peerUnshared:
 		return s.config.MaxUnshared - open
 	case s.peer == peerUnknown || s.doublings > 0:
 		// A burst must not open hundreds of connections to a peer that needs a few. So only a few
 		// are new at one time, until hellos have failed to come.
-		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dialling-s.probingLocked())
+		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dialing-s.probingLocked())
 	case unshared >= s.config.MaxUnshared:
 		return 0 // one more may turn out to be unshared too
 	}
@@ -43,8 +43,8 @@ func (s *Set) roomLocked() int {
 // openLocked returns how many connections are open and not draining, including those handed over.
 func (s *Set) openLocked() int { return s.active + len(s.apart) }
 
-// dialling is a dial under way.
-type dialling struct {
+// dialing is a dial under way.
+type dialing struct {
 	ctx   context.Context
 	old   *clientConn // the connection to replace; nil: none
 	spare bool        // another connection worked when the dial began
@@ -56,11 +56,11 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	if !s.mayDialLocked(old) {
 		return false
 	}
-	if s.dialling == 0 {
+	if s.dialing == 0 {
 		s.dialCtx, s.cancel = context.WithCancel(context.Background())
 	}
-	s.dialling++
-	d := &dialling{ctx: s.dialCtx, old: old, spare: s.works()}
+	s.dialing++
+	d := &dialing{ctx: s.dialCtx, old: old, spare: s.works()}
 	if !s.goroutines.start(func() { s.dial(d) }) {
 		s.dialDoneLocked()
 		return false
@@ -74,7 +74,7 @@ func (s *Set) mayDialLocked(old *clientConn) bool {
 	switch {
 	case s.closed || old == nil && s.roomLocked() <= 0:
 		return false
-	case s.pause != nil || s.failures > 0 && s.dialling > 0:
+	case s.pause != nil || s.failures > 0 && s.dialing > 0:
 		return false // after a failure, one dial tries for all
 	}
 	return true
@@ -90,7 +90,7 @@ func (s *Set) grow() {
 }
 
 // dial opens a connection, on a goroutine of its own.
-func (s *Set) dial(d *dialling) {
+func (s *Set) dial(d *dialing) {
 	ctx := d.ctx
 	if s.config.DialTimeout > 0 {
 		var cancel context.CancelFunc
@@ -115,9 +115,9 @@ func (s *Set) dial(d *dialling) {
 		})
 }
 
-// dialEnded adds a dialled connection to the set. If another connection worked when the dial began,
+// dialEnded adds a dialed connection to the set. If another connection worked when the dial began,
 // the new one is watched first: the peer may have closed it, and calls have time.
-func (s *Set) dialEnded(d *dialling, cc *clientConn) {
+func (s *Set) dialEnded(d *dialing, cc *clientConn) {
 	old := d.old
 	cc.listen()
 	if d.spare {
@@ -188,8 +188,8 @@ func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d tim
 // dialDoneLocked counts a dial that has ended. The last one ends the dials' common context: an idle
 // set has none.
 func (s *Set) dialDoneLocked() {
-	s.dialling--
-	if s.dialling == 0 {
+	s.dialing--
+	if s.dialing == 0 {
 		s.cancel()
 		s.dialCtx, s.cancel = nil, nil
 	}
@@ -247,6 +247,6 @@ func (s *Set) setListLocked(list []*clientConn) {
 func (s *Set) publishLocked() {
 	s.trusting.Store(s.peer != peerUnshared)
 	more := !s.closed && s.peer == peerShared && s.pause == nil
-	s.canGrow.Store(more && s.dialling == 0 && s.roomLocked() > 0)
-	s.moreSoon.Store(more && (s.dialling > 0 || s.roomLocked() > 0))
+	s.canGrow.Store(more && s.dialing == 0 && s.roomLocked() > 0)
+	s.moreSoon.Store(more && (s.dialing > 0 || s.roomLocked() > 0))
 }

@@ -319,7 +319,7 @@ func TestDumpOfFailure(t *testing.T) {
 		}
 		var text strings.Builder
 		_ = s.DumpText(&text)
-		if want := "peer unknown: 0 connections, 0 handed over, 0 dialling, 0 calls waiting, last failure: " + errDial.Error() + "\n"; text.String() != want {
+		if want := "peer unknown: 0 connections, 0 handed over, 0 dialing, 0 calls waiting, last failure: " + errDial.Error() + "\n"; text.String() != want {
 			t.Errorf("got %q, want %q", text.String(), want)
 		}
 		_ = s.Close()

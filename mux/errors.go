@@ -66,7 +66,7 @@ var (
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
 //   - ErrClosed, ErrElsewhere, ErrOverloaded, ErrRefused, ErrOverdue, ErrSilent, ErrStalled,
 //     *FrameError;
-//   - any other error of the connection or of dialling.
+//   - any other error of the connection or of dialing.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"
 	Addr net.Addr // the peer; nil if the call had no connection yet

@@ -40,7 +40,7 @@ func TestDialFailures(t *testing.T) {
 				if err := s.WarmUp(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "callback") {
 					t.Errorf("WarmUp: got %v, want the dial's failure", err)
 				}
-				if st := s.Stats(); st.Dialling != 0 || st.Connections != 0 {
+				if st := s.Stats(); st.Dialing != 0 || st.Connections != 0 {
 					t.Errorf("got %v, want nothing left", st)
 				}
 				fails.Store(false)

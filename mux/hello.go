@@ -51,7 +51,7 @@ func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
 	return max(cc.grace, minHelloGrace)
 }
 
-// mostNewLocked returns how many connections may be dialled or wait for hellos at one time.
+// mostNewLocked returns how many connections may be dialed or wait for hellos at one time.
 func (s *Set) mostNewLocked() int {
 	least := min(s.config.MaxConns, s.config.MaxUnshared)
 	if s.peer == peerShared {

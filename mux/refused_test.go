@@ -289,7 +289,7 @@ func TestOthersTakeACallThatWasRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if took := time.Since(began); took > 2*minGrace { // for a connection to be dialled
+		if took := time.Since(began); took > 2*minGrace { // for a connection to be dialed
 			t.Errorf("took %v", took)
 		}
 		_ = s.Close()

@@ -17,13 +17,13 @@ import (
 
 // onceThenHang dials with d once; later dials hang.
 func onceThenHang(d *pipeDialer) func(context.Context) (*conn.Conn, error) {
-	dialled := false
+	dialed := false
 	return func(ctx context.Context) (*conn.Conn, error) {
-		if dialled {
+		if dialed {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		dialled = true
+		dialed = true
 		return d.dial(ctx)
 	}
 }

@@ -29,8 +29,8 @@ type Set struct {
 
 	// atomic; changed with mu held
 	list      atomic.Pointer[[]*clientConn] // shared and probing ones; the slice never changes
-	canGrow   atomic.Bool                   // calls that find no idle one may have one dialled
-	moreSoon  atomic.Bool                   // canGrow, or a connection is being dialled
+	canGrow   atomic.Bool                   // calls that find no idle one may have one dialed
+	moreSoon  atomic.Bool                   // canGrow, or a connection is being dialed
 	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun
 	trusting  atomic.Bool                   // calls wait for hellos: peer is not peerUnshared
 	waitings  atomic.Int32                  // waiters.Len()
@@ -46,9 +46,9 @@ type Set struct {
 	active    int                      // of conns: those that are not draining
 	shared    int                      // of active: those that are shared
 	unshared  int                      // of active: those that are not shared, and have a call
-	doubted   int                      // of active: those that are doubted; others may be dialled
+	doubted   int                      // of active: those that are doubted; others may be dialed
 	apart     map[*conn.Conn]bool      // handed over, end not yet told; true: Unshared has returned
-	dialling  int
+	dialing   int
 	dialCtx   context.Context    // of the dials under way; nil without any
 	cancel    context.CancelFunc // cancels dialCtx
 	peer      peer
@@ -66,7 +66,7 @@ type Set struct {
 	pause     *time.Timer   // non-nil: no dial begins before it fires
 	spares    bool          // there is a pause because a connection that works is enough
 	alone     chan struct{} // closed once no connection works; made for a trial, nil once closed
-	dialled   chan struct{} // non-nil while WarmUp waits for a dial or a pause to end
+	dialed    chan struct{} // non-nil while WarmUp waits for a dial or a pause to end
 	upkeep    *time.Timer   // nil until there was a connection
 	upkeepAt  time.Time     // when upkeep is due; zero: it is not set
 
@@ -261,7 +261,7 @@ func (s *Set) countLocked(cc *clientConn) {
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns)+len(s.apart) == 0 && s.dialling == 0 && s.waiters.Len() == 0 && s.pause == nil {
+	if len(s.conns)+len(s.apart) == 0 && s.dialing == 0 && s.waiters.Len() == 0 && s.pause == nil {
 		s.closed = true
 		s.publishLocked()
 	}

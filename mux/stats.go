@@ -35,7 +35,7 @@ type Stats struct {
 	Pooled       int // those that are not shared: with their only call, or given to Config.Unshared
 	Probing      int // those without a frame so far
 	Draining     int // of all of them, those that take no new calls
-	Dialling     int
+	Dialing      int
 	InFlight     int // calls that have a connection and no reply
 	Abandoned    int // replies still expected that no caller waits for
 	Waiting      int // calls without a connection
@@ -66,7 +66,7 @@ func (st *Stats) Add(o Stats) {
 	st.Pooled += o.Pooled
 	st.Probing += o.Probing
 	st.Draining += o.Draining
-	st.Dialling += o.Dialling
+	st.Dialing += o.Dialing
 	st.InFlight += o.InFlight
 	st.Abandoned += o.Abandoned
 	st.Waiting += o.Waiting
@@ -95,7 +95,7 @@ func (s *Set) Stats() Stats {
 	st := Stats{
 		Connections: len(s.conns) + len(s.apart),
 		Pooled:      len(s.apart),
-		Dialling:    s.dialling,
+		Dialing:     s.dialing,
 		Waiting:     s.waiters.Len(),
 		Dials:       s.counters.dials.Load(),
 		DialErrors:  s.counters.dialErrors.Load(),
@@ -142,7 +142,7 @@ func (s *Set) DumpText(w io.Writer) error {
 	for cc := range s.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialling, %d calls waiting", s.peer, len(conns), len(s.apart), s.dialling, s.waiters.Len())
+	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialing, %d calls waiting", s.peer, len(conns), len(s.apart), s.dialing, s.waiters.Len())
 	if s.lastErr != nil {
 		head += fmt.Sprintf(", last failure: %v", s.lastErr)
 	}

@@ -16,7 +16,7 @@ import (
 // as the call took becomes suspect, its own and others: what cuts one path to an address usually
 // cuts the others. The set pings the peer at once on each of them. New calls take another
 // connection, or wait for an answer for a grace of a few dials' time. A connection without an
-// answer by then is doubted: calls may have another one dialled in its place. Upkeep ends it unless
+// answer by then is doubted: calls may have another one dialed in its place. Upkeep ends it unless
 // there is a sign of life within about a second, and a second more for each 256 KiB of requests,
 // oneways included, that may be ahead of the ping. Any byte clears it. So dead paths cost each
 // caller about one call, and a peer that is slow with one call costs a ping on each connection.

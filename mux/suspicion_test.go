@@ -42,7 +42,7 @@ func (c *darkConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// darkNet dials peers that echo, whose connections go dark together. Connections dialled later
+// darkNet dials peers that echo, whose connections go dark together. Connections dialed later
 // work.
 type darkNet struct {
 	peer *pipeDialer
@@ -173,7 +173,7 @@ func TestSlowCallIsNoDeadPath(t *testing.T) {
 	})
 }
 
-// TestDeadPathNowhereToGo has the only path go dead while nothing can be dialled: calls go on using
+// TestDeadPathNowhereToGo has the only path go dead while nothing can be dialed: calls go on using
 // it while it is doubted, and are answered if it comes back in time.
 func TestDeadPathNowhereToGo(t *testing.T) {
 	for _, comesBack := range []bool{true, false} {

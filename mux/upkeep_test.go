@@ -334,7 +334,7 @@ func TestSetClose(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		if st := s.Stats(); st.InFlight != 5 || st.Waiting != 5 || st.Dialling != 1 {
+		if st := s.Stats(); st.InFlight != 5 || st.Waiting != 5 || st.Dialing != 1 {
 			t.Errorf("got %+v", st)
 		}
 		_ = s.Close()
@@ -407,7 +407,7 @@ func TestDump(t *testing.T) {
 		if err := s.DumpText(&text); err != nil {
 			t.Fatal(err)
 		}
-		want := "peer shared: 1 connections, 0 handed over, 0 dialling, 0 calls waiting\n" +
+		want := "peer shared: 1 connections, 0 handed over, 0 dialing, 0 calls waiting\n" +
 			"  pipe → pipe: shared, 1s old, 0 in flight, 0 abandoned, 0 bytes to write, 0 to come, read by the watcher, 2 frames read\n"
 		if text.String() != want {
 			t.Errorf("got\n%swant\n%s", text.String(), want)

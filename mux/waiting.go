@@ -48,7 +48,7 @@ func (s *Set) queueLocked(w *waiter) error {
 	if s.closed {
 		return ErrClosed
 	}
-	dialling := s.dialling
+	dialing := s.dialing
 	w.at = s.waiters.PushBack(w)
 	s.waitings.Add(1)
 	if w.soon {
@@ -58,7 +58,7 @@ func (s *Set) queueLocked(w *waiter) error {
 	if w.at == nil {
 		return nil // served, or failed by serveLocked
 	}
-	if s.dialling == dialling && s.openLocked() == 0 && s.lastErr != nil {
+	if s.dialing == dialing && s.openLocked() == 0 && s.lastErr != nil {
 		s.dropWaiterLocked(w)
 		return s.lastErr
 	}
@@ -136,10 +136,10 @@ func (s *Set) serveLocked() {
 	for w := s.firstWaiterLocked(); w != nil && s.assignLocked(w.call); w = s.firstWaiterLocked() {
 		s.endWaiterLocked(w, nil)
 	}
-	for s.dialling < s.waiters.Len() && s.dialLocked(nil) {
+	for s.dialing < s.waiters.Len() && s.dialLocked(nil) {
 		continue
 	}
-	if s.dialling == 0 {
+	if s.dialing == 0 {
 		s.sendElsewhereLocked()
 	}
 	s.planGraceLocked()
@@ -147,7 +147,7 @@ func (s *Set) serveLocked() {
 	if left > 0 {
 		s.planRestsLocked()
 	}
-	if left > 0 && s.config.Overload == FailFast && s.openLocked() > 0 && s.dialling == 0 && !s.isChangingLocked() {
+	if left > 0 && s.config.Overload == FailFast && s.openLocked() > 0 && s.dialing == 0 && !s.isChangingLocked() {
 		s.overloadLocked()
 	}
 }

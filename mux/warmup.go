@@ -11,7 +11,7 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 	defer s.mu.Unlock()
 	before := s.faults
 	for {
-		for s.faults == before && s.openLocked()+s.dialling < n && s.dialLocked(nil) {
+		for s.faults == before && s.openLocked()+s.dialing < n && s.dialLocked(nil) {
 			continue
 		}
 		switch {
@@ -19,9 +19,9 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 			return &Error{Op: "warm up", Err: ErrClosed}
 		case s.openLocked() >= n:
 			return nil
-		case s.dialling == 0 && s.faults != before:
+		case s.dialing == 0 && s.faults != before:
 			return &Error{Op: "warm up", Err: s.fault}
-		case s.dialling == 0 && s.pause == nil:
+		case s.dialing == 0 && s.pause == nil:
 			return nil // there is no room
 		}
 		if err := s.awaitDialLocked(ctx); err != nil {
@@ -32,24 +32,24 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 
 // awaitDialLocked waits, without the lock, for a dial or a pause to end.
 func (s *Set) awaitDialLocked(ctx context.Context) error {
-	if s.dialled == nil {
-		s.dialled = make(chan struct{})
+	if s.dialed == nil {
+		s.dialed = make(chan struct{})
 	}
-	dialled := s.dialled
+	dialed := s.dialed
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-dialled:
+	case <-dialed:
 		return nil
 	}
 }
 
 // endDialLocked tells WarmUp that a dial or a pause has ended.
 func (s *Set) endDialLocked() {
-	if s.dialled != nil {
-		close(s.dialled)
-		s.dialled = nil
+	if s.dialed != nil {
+		close(s.dialed)
+		s.dialed = nil
 	}
 }

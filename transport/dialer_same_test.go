@@ -15,7 +15,7 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// Dialling has the same outcome as with netpoll's dialer, as far as net's errors tell. They do not
+// Dialing has the same outcome as with netpoll's dialer, as far as net's errors tell. They do not
 // match netpoll's own values, which an error of its dialer matches if a connection was refused;
 // docs/migration.md says so. Netpoll has no dialer on Windows.
 func TestDialerSame(t *testing.T) {

@@ -170,7 +170,7 @@ func TestMuxPoolForgets(t *testing.T) {
 		d.delay = func() time.Duration { return time.Minute }
 		go func() { _ = pool.Put(get()) }()
 		time.Sleep(30 * time.Second)
-		if st := pool.Stats(); !known() || st.Dialling != 1 || st.Waiting != 1 {
+		if st := pool.Stats(); !known() || st.Dialing != 1 || st.Waiting != 1 {
 			t.Errorf("got %+v, want a dial", st)
 		}
 		time.Sleep(time.Minute)
@@ -319,7 +319,7 @@ func (m *muxPoolModel) check() {
 	}
 	wantNoFall(m.t, &m.last, &st.Stats)
 	for _, a := range st.Addresses {
-		if a.Connections+a.Dialling+a.Waiting > 0 {
+		if a.Connections+a.Dialing+a.Waiting > 0 {
 			m.used[a.Address] = time.Now()
 		}
 		// Its connections are closed within 1.5 times the idle time, and it is forgotten within
@@ -383,7 +383,7 @@ func TestMuxPoolModel(t *testing.T) {
 			}
 			st := m.pool.Stats()
 			wantNoFall(t, &m.last, &st.Stats)
-			if st.Connections+st.Dialling+st.Waiting+st.InFlight != 0 || len(st.Addresses) != 0 || int64(st.Dials) != m.d.dials.Load() {
+			if st.Connections+st.Dialing+st.Waiting+st.InFlight != 0 || len(st.Addresses) != 0 || int64(st.Dials) != m.d.dials.Load() {
 				t.Fatalf("after Close: got %+v, and %d dials", st, m.d.dials.Load())
 			}
 			if len(m.cancels) != 0 {

@@ -203,11 +203,11 @@ func (s clientSuite) checkPool(o *client.Options) error {
 // checkOptions is called when all options of the client are known, before the suite gives it a
 // pool.
 func (s muxClientSuite) checkOptions(o *client.Options) error {
-	dialled := []option{optionGroup, optionWatermarks}
+	dialed := []option{optionGroup, optionWatermarks}
 	if !multiplexes(o) {
-		dialled = append(dialled, optionWriteTimeout) // a MuxPool has one, too
+		dialed = append(dialed, optionWriteTimeout) // a MuxPool has one, too
 	}
-	err := errors.Join(s.settings.refused, s.settings.checkDialer(o, dialled...))
+	err := errors.Join(s.settings.refused, s.settings.checkDialer(o, dialed...))
 	if setting := withoutMux(o); setting != "" {
 		err = errors.Join(err, s.settings.unused(setting, optionMux))
 	}

@@ -25,7 +25,7 @@ const (
 	// discovery, or had ended before it began.
 	PhasePrepare CallPhase = iota
 
-	// PhaseConnect: the call waited for a connection, or for a place on a shared one, or dialled.
+	// PhaseConnect: the call waited for a connection, or for a place on a shared one, or dialed.
 	PhaseConnect
 
 	// PhaseSend: the call had its connection, and its request was encoded or sent. With a shared

@@ -288,7 +288,7 @@ var failingCalls = []failing{
 	{name: "deadline after timeout", options: rpcTimeout(soon), ctx: within(never), text: "timeout=60ms"},
 	{name: "deadline passed before", options: rpcTimeout(soon), ctx: within(-soon), text: "timeout=60ms"},
 	{name: "dial takes too long", peer: unanswered, options: append(rpcTimeout(soon), client.WithConnectTimeout(longDial)), text: "timeout=60ms"},
-	{name: "canceled while dialling", peer: unanswered, options: []client.Option{client.WithConnectTimeout(longDial)}, ctx: canceledSoon, text: "canceled by business"},
+	{name: "canceled while dialing", peer: unanswered, options: []client.Option{client.WithConnectTimeout(longDial)}, ctx: canceledSoon, text: "canceled by business"},
 	// Netpoll's error for a dial that takes too long is no net.Error, and package net's is not
 	// always the same.
 	{name: "dial gives up first", suites: true, peer: unanswered, options: append(rpcTimeout(never), client.WithConnectTimeout(soon/6)), text: "get connection error"},
@@ -383,7 +383,7 @@ func (tc *failing) isLate(got ended) bool {
 // isEarly reports whether a call was over before it had an instance, although its limit leaves time
 // for that: the machine was busy.
 func (tc *failing) isEarly(got ended) bool {
-	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "canceled while dialling", "middleware hides", "peer"}, func(kind string) bool {
+	limited := slices.ContainsFunc([]string{"deadline", "timeout", "dial takes", "canceled while dialing", "middleware hides", "peer"}, func(kind string) bool {
 		return strings.HasPrefix(tc.name, kind)
 	})
 	return limited && !strings.HasSuffix(tc.name, " before") && !strings.Contains(got.text, "remote=")

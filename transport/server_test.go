@@ -360,7 +360,7 @@ func TestDialInClosedGroup(t *testing.T) {
 	}
 	if c, err := NewDialer(WithGroup(g)).DialTimeout("tcp", "127.0.0.1:1", time.Second); err == nil {
 		c.Close()
-		t.Error("dialled in a closed group")
+		t.Error("dialed in a closed group")
 	}
 }
 

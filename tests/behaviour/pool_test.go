@@ -43,7 +43,7 @@ func (r *reports) get(event string, addr net.Addr) int {
 
 // ConnSucceed implements connpool.Reporter.
 func (r *reports) ConnSucceed(_ connpool.ConnectionPoolType, _ string, addr net.Addr) {
-	r.add("dialled", addr)
+	r.add("dialed", addr)
 }
 
 // ConnFailed implements connpool.Reporter.
@@ -79,8 +79,8 @@ func TestConnReporter(t *testing.T) {
 					t.Error("refused: got no error")
 				}
 			}
-			if got := r.get("dialled", s.Addr); got != 1 {
-				t.Errorf("dialled: got %v, want 1", got)
+			if got := r.get("dialed", s.Addr); got != 1 {
+				t.Errorf("dialed: got %v, want 1", got)
 			}
 			if got := r.get("reused", s.Addr); got != calls-1 {
 				t.Errorf("reused: got %v, want %v", got, calls-1)

@@ -1,4 +1,4 @@
-// Package chaos tests what stays intact when everything happens at once: connections are dialled,
+// Package chaos tests what stays intact when everything happens at once: connections are dialed,
 // used, cancelled and closed by either end at random, servers restart, and descriptors are used
 // again, while the collector runs all the time.
 //

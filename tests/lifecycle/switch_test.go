@@ -112,7 +112,7 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 		mu.Unlock()
 		return fmt.Errorf("%v client, after a %v server was stopped: %w", at.client, at.server, err)
 	})
-	// goOn waits until both clients use both servers: one that was away is dialled again only after
+	// goOn waits until both clients use both servers: one that was away is dialed again only after
 	// a while.
 	goOn := func() {
 		t.Helper()

@@ -109,7 +109,7 @@ func TestUnixHandover(t *testing.T) {
 	}
 	alive := []*conn.Server{start()}
 	var stop atomic.Bool
-	var dialled atomic.Int64
+	var dialed atomic.Int64
 	var dialers sync.WaitGroup
 	for range 3 {
 		dialers.Go(func() {
@@ -121,7 +121,7 @@ func TestUnixHandover(t *testing.T) {
 					t.Error(err)
 					return
 				default:
-					dialled.Add(1)
+					dialed.Add(1)
 					_ = c.SetDeadline(time.Now().Add(patience))
 					_, _ = call(c, "x") // may be cut off by a stop
 					c.Close()
@@ -131,7 +131,7 @@ func TestUnixHandover(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range testkit.Rounds(300) {
-		before := dialled.Load()
+		before := dialed.Load()
 		alive = append(alive, start())
 		for len(alive) > 1 && random.IntN(3) > 0 {
 			i := random.IntN(len(alive) - 1) // any but the last
@@ -142,7 +142,7 @@ func TestUnixHandover(t *testing.T) {
 			}
 			alive = append(alive[:i], alive[i+1:]...)
 		}
-		wantSoon(t, "a client dials", func() bool { return dialled.Load() > before })
+		wantSoon(t, "a client dials", func() bool { return dialed.Load() > before })
 	}
 	stop.Store(true)
 	dialers.Wait()

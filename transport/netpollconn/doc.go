@@ -48,7 +48,7 @@
 //   - MallocAck(0) drops everything; netpoll's keeps, and sends, what is in the first node of its
 //     buffer. MallocAck and WriteDirect fail for more bytes than there are, where netpoll's panic.
 //   - A Reader method fails for more than 2 GiB; netpoll's waits.
-//   - Dialling, by package transport, fails with the errors of package net: a refused connection
+//   - Dialing, by package transport, fails with the errors of package net: a refused connection
 //     matches syscall.ECONNREFUSED and not ErrConnClosed, because no connection was there to be
 //     closed and nothing can have been sent.
 //   - Reader.Len asks the socket. If there is none to ask, as with TLS, it returns what is

@@ -21,7 +21,7 @@ type ClientConfig struct {
 	// protocol and transforms are the Configuration's.
 	Wire Wire
 
-	// Configuration has the limits and the protocols' settings. ConnectTimeout limits dialling.
+	// Configuration has the limits and the protocols' settings. ConnectTimeout limits dialing.
 	// SocketTimeout limits the time from the request's last byte to the reply's, and the time for a
 	// peer to take the next 256 KiB of a request. Zero means forever. A nil Configuration means
 	// defaults.

@@ -8,8 +8,8 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// TestNetpollsSockets tells a connection that netpoll has dialled from one that package net has
-// dialled.
+// TestNetpollsSockets tells a connection that netpoll has dialed from one that package net has
+// dialed.
 func TestNetpollsSockets(t *testing.T) {
 	ln := Listen(t, "tcp")
 	defer ln.Close()
