@@ -16,6 +16,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/klog"
 	"github.com/cloudwego/kitex/pkg/remote"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -75,13 +76,7 @@ func reset(t testing.TB, c *net.TCPConn) {
 // receive returns the next value from ch, or fails the test.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing within %v", what, patience)
-		panic("unreachable")
-	}
+	return testkit.Receive(t, what, ch)
 }
 
 // fakeHandler is a Kitex handler made of functions. A nil function does nothing, except that a nil
@@ -282,16 +277,7 @@ func wantClosed(t testing.TB, c net.Conn) {
 
 func eventuallyTB(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still not so: %s", what)
-		}
-	}
+	testkit.Eventually(t, what, done)
 }
 
 // logs is what was written to Kitex's log since captureLogs.

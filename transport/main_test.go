@@ -4,7 +4,8 @@ import (
 	"flag"
 	"testing"
 
-	"github.com/kiteline/kiteline/transport/internal/leak"
+	"github.com/kiteline/kiteline/internal/stock"
+	"github.com/kiteline/kiteline/internal/testkit/leak"
 )
 
 // TestMain fails the run if goroutines, descriptors or pooled blocks outlive the tests.
@@ -14,5 +15,6 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	leak.Main(m)
+	stock.StartPollers()
+	leak.Main(m, leak.Kitex()...)
 }

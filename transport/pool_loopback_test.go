@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloudwego/kitex/pkg/remote"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -94,16 +95,7 @@ func (p *loopbackPool) get() net.Conn {
 // eventually waits until done returns true, and fails the test if that takes too long.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(5 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still not so: %s", what)
-		}
-	}
+	testkit.Eventually(t, what, done)
 }
 
 // needPoller skips tests of what only a poller can see: the FIN on an unused connection.

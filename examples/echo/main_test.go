@@ -14,21 +14,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit/leak"
 )
 
 // TestMain fails on goroutines that outlive the tests, except those that belong to the process:
-// Kitex's tickers and the group that all suites share.
+// what Kitex keeps, and the group that all suites share.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/kiteline/kiteline/transport/conn.(*dispatcher).work"),
-		goleak.IgnoreAnyFunction("github.com/kiteline/kiteline/transport/poller.(*Poller).loop"),
-		goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
-		goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/internal/server.DefaultSysExitSignal.func1"),
-		goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
-		goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
-		goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createTicker.func1"),
-		goleak.IgnoreTopFunction("github.com/cloudwego/kitex/client.(*timeoutPool).createWorker.func1"),
-	)
+	immortals := append(leak.Kitex(), leak.SharedGroup()...)
+	signals := goleak.IgnoreAnyFunction("github.com/cloudwego/kitex/internal/server.DefaultSysExitSignal.func1")
+	goleak.VerifyTestMain(m, append(immortals, signals)...)
 }
 
 var shortLoad = load{callers: 5, duration: 200 * time.Millisecond}

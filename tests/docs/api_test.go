@@ -165,7 +165,7 @@ func isLibrary(folder string) bool {
 	default:
 		return false
 	}
-	for _, ofTests := range []string{"internal/stock", "internal/leak", "internal/test", "internal/handwritten"} {
+	for _, ofTests := range []string{"internal/stock", "internal/test", "internal/handwritten"} {
 		if strings.Contains(folder, ofTests) {
 			return false
 		}

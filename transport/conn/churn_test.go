@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/testkit"
+	"github.com/kiteline/kiteline/internal/testkit/leak"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -35,7 +36,7 @@ func TestChurn(t *testing.T) {
 					return echoFrames(ctx, c)
 				},
 			}})
-			before := openDescriptors()
+			before := len(leak.Descriptors())
 			var wg sync.WaitGroup
 			for worker := range 8 {
 				wg.Go(func() { churn(t, s, g, worker, testkit.Rounds(150)) })
@@ -43,7 +44,7 @@ func TestChurn(t *testing.T) {
 			wg.Wait()
 			wantSoon(t, "server's connections closed", func() bool { return s.ConnCount() == 0 })
 			wantSoon(t, "every close callback", func() bool { return opened.Load() == closed.Load() })
-			wantSoon(t, "descriptors back", func() bool { return openDescriptors() <= before })
+			wantSoon(t, "descriptors back", func() bool { return len(leak.Descriptors()) <= before })
 		})
 	}
 }

@@ -6,10 +6,10 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -81,22 +81,13 @@ const patience = 20 * time.Second
 // wantSoon fails the test unless ok becomes true.
 func wantSoon(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	if !eventually(patience, ok) {
-		t.Fatalf("%s: not within %v", what, patience)
-	}
+	testkit.Eventually(t, what, ok)
 }
 
 // receive returns the next value from ch, or fails the test.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		buf := make([]byte, 1<<20)
-		t.Fatalf("%s: nothing within %v\n%s", what, patience, buf[:runtime.Stack(buf, true)])
-		panic("unreachable")
-	}
+	return testkit.Receive(t, what, ch)
 }
 
 // server is a running Server.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -86,27 +87,12 @@ func ours(t testing.TB) (*netpollconn.Conn, *net.TCPConn) {
 // receive returns the next value from ch, or fails the test.
 func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing within %v", what, patience)
-		panic("unreachable")
-	}
+	return testkit.Receive(t, what, ch)
 }
 
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("still not so: %s", what)
-		}
-	}
+	testkit.Eventually(t, what, done)
 }
 
 func noError(t testing.TB, err error) {

@@ -3,42 +3,28 @@ package apache_test
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/apache/thrift/lib/go/thrift"
-	"go.uber.org/goleak"
 
 	"github.com/kiteline/kiteline/codec/thrift/apache"
 	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
+	"github.com/kiteline/kiteline/internal/stock"
+	"github.com/kiteline/kiteline/internal/testkit/leak"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // patience is how long any step may take on a busy machine.
 const patience = 20 * time.Second
 
-// TestMain fails the run if goroutines outlive the tests.
+// TestMain fails the run if goroutines, descriptors or blocks of memory outlive the tests.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(
-			goleak.IgnoreAnyFunction("github.com/bytedance/gopkg/cloud/circuitbreaker.(*sharedTicker).tick"),
-			goleak.IgnoreAnyFunction("github.com/cloudwego/netpoll.(*defaultPoll).Wait"),
-			goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/loadbalance/lbcache.(*BalancerFactory).watcher"),
-			goleak.IgnoreTopFunction("github.com/cloudwego/kitex/pkg/utils.(*SharedTicker).Tick"),
-		); err != nil {
-			fmt.Fprintf(os.Stderr, "goroutines left after all tests: %v\n", err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	stock.StartPollers()
+	leak.Main(m, leak.Kitex()...)
 }
 
 // service is the handler of the tests.

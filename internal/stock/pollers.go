@@ -1,6 +1,6 @@
 //go:build !windows
 
-package leak
+package stock
 
 import (
 	"net"
@@ -9,8 +9,9 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// startPollers has the runtime and netpoll open the pollers that they keep for good.
-func startPollers() {
+// StartPollers has netpoll open the pollers that it keeps for good, so that they are not taken for
+// what a test leaves.
+func StartPollers() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return // no test will get far

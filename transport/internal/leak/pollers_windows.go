@@ -1,4 +1,0 @@
-package leak
-
-// startPollers has nothing to start: netpoll has no pollers here.
-func startPollers() {}
