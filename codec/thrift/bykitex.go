@@ -62,12 +62,10 @@ func (c *payloadCodec) recovered(ctx context.Context, m remote.Message, in remot
 
 // panicked returns the error of a message whose reader panicked with v.
 func panicked(v any) error {
-	e := tbinary.NewError(BadValue, -1, fmt.Sprintf("its reader panicked: %v", v))
-	e.Err, _ = v.(error)
-	if e.Err != nil {
-		e.Detail = "its reader panicked"
+	if err, ok := v.(error); ok {
+		return &Error{Kind: BadValue, Offset: -1, Detail: "its reader panicked", Err: err}
 	}
-	return e
+	return newError(BadValue, -1, fmt.Sprintf("its reader panicked: %v", v))
 }
 
 // takeMessage takes the message with its header. payload is as for peekHeader.

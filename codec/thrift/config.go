@@ -20,7 +20,7 @@ type Config struct {
 
 	// PinRatio limits how large a frame a string or binary may keep in memory. A string is a part
 	// of a frame of more than 4 KiB only if PinRatio times its length is at least the frame's;
-	// shorter ones are copied. Zero or less means DefaultPinRatio.
+	// shorter ones are copied. Zero or less means 256.
 	PinRatio int
 
 	// Fallback reads and writes what this codec does not: generic calls, exceptions that are sent,

@@ -28,7 +28,7 @@ func ExampleUnmarshal() {
 		return
 	}
 	point := types.NewPoint()
-	n, err := thrift.Unmarshal(frame, point, nil)
+	n, err := thrift.Unmarshal(frame, point, thrift.Limits{})
 	fmt.Println(point.X, point.Y, n == len(frame), err)
 	// Output: 3 4 true <nil>
 }
@@ -36,7 +36,7 @@ func ExampleUnmarshal() {
 // Malformed messages are errors that say what is wrong.
 func ExampleError() {
 	listOf2Billion := []byte{15, 0, 2, 12, 0x7f, 0xff, 0xff, 0xff, 0}
-	_, err := thrift.Unmarshal(listOf2Billion, types.NewTree(), nil)
+	_, err := thrift.Unmarshal(listOf2Billion, types.NewTree(), thrift.Limits{})
 	var refused *thrift.Error
 	if errors.As(err, &refused) {
 		fmt.Println(refused.Kind)
@@ -53,9 +53,9 @@ func ExampleNewPayloadCodec() {
 
 // Validate checks a message whose type is not known here.
 func ExampleValidate() {
-	n, err := thrift.Validate([]byte{8, 0, 1, 0, 0, 0, 7, 0}, nil)
+	n, err := thrift.Validate([]byte{8, 0, 1, 0, 0, 0, 7, 0}, thrift.Limits{})
 	fmt.Println(n, err)
-	_, err = thrift.Validate([]byte{8, 0, 1, 0, 0}, nil)
+	_, err = thrift.Validate([]byte{8, 0, 1, 0, 0}, thrift.Limits{})
 	fmt.Println(err)
 	// Output:
 	// 8 <nil>

@@ -5,7 +5,6 @@ import (
 
 	"github.com/cloudwego/gopkg/protocol/thrift"
 	"github.com/cloudwego/kitex/pkg/remote"
-	"github.com/cloudwego/kitex/pkg/remote/codec/perrors"
 
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
@@ -20,15 +19,15 @@ const (
 // why it cannot be read.
 func (c *payloadCodec) unmarshalException(m remote.Message, h header, in remote.ByteBuffer) error {
 	if n := m.PayloadLen(); n > c.limits.MaxFrame {
-		return perrors.NewProtocolError(errFrame(n, c.limits.MaxFrame))
+		return protocolError(errFrame(n, c.limits.MaxFrame))
 	}
 	frame, err := c.takeBody(m.PayloadLen(), h, in)
 	if err != nil {
-		return perrors.NewProtocolError(err)
+		return protocolError(err)
 	}
 	number, text, err := readException(frame, &c.limits)
 	if err != nil {
-		return perrors.NewProtocolError(err)
+		return protocolError(err)
 	}
 	return remote.NewTransError(number, thrift.NewApplicationException(number, text))
 }
@@ -43,7 +42,7 @@ func readException(b []byte, l *tbinary.Limits) (number int32, text string, err 
 		case err != nil:
 			return 0, "", err
 		case t == tbinary.Stop && value != len(b):
-			return 0, "", tbinary.NewError(TrailingBytes, value, "")
+			return 0, "", newError(TrailingBytes, value, "")
 		case t == tbinary.Stop:
 			return number, text, nil
 		}

@@ -27,7 +27,7 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
 		newValue := newValues[kinds[int(kind)%len(kinds)]]
 		ours, guarded := newValue(), newValue()
-		n, err := Unmarshal(b, ours, nil)
+		n, err := Unmarshal(b, ours, Limits{})
 		_, guardedErr := unmarshalFast(b, guarded)
 		if err != nil {
 			if e := new(Error); !errors.As(err, &e) {

@@ -1,42 +1,13 @@
 package thrift
 
 import (
-	"fmt"
 	"math"
 
-	"github.com/kiteline/kiteline/codec/thrift/internal/charge"
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
-// Error is the error of a message that breaks the binary protocol or a limit. Kitex's errors wrap
-// it: use errors.As. TypeID is the number of the Thrift protocol exception.
-type Error = tbinary.Error
-
-// Kind says what is wrong with a message.
-type Kind = tbinary.Kind
-
-// The kinds of Error.
-const (
-	Truncated       = tbinary.Truncated       // a value ends after the message
-	NegativeLength  = tbinary.NegativeLength  // a length or count is below zero
-	TooLarge        = tbinary.TooLarge        // a length, count or frame above a limit or what is left
-	TooDeep         = tbinary.TooDeep         // structs and containers nested deeper than the limit
-	BadType         = tbinary.BadType         // an unknown type byte, or not the declared type
-	BadHeader       = tbinary.BadHeader       // the message does not begin like the binary protocol
-	TrailingBytes   = tbinary.TrailingBytes   // the frame goes on after the message's end
-	MissingRequired = tbinary.MissingRequired // a struct without one of its required fields
-	BadValue        = tbinary.BadValue        // well-formed parts, but no value of the declared type
-)
-
-// UnknownReaderError is the error of a message for a reader of Kitex's generic calls that this
-// module does not know well enough to check the message, for example after an upgrade to a Kitex
-// version that this module was not tested with. No such message is read. The message is not at
-// fault: use a version of this module that knows that Kitex, or leave the messages to Kitex's
-// codec, which checks nothing.
-type UnknownReaderError = charge.UnknownReaderError
-
 // DefaultMaxFrame is the limit of a message's bytes unless another is given.
-const DefaultMaxFrame = tbinary.DefaultMaxFrame
+const DefaultMaxFrame = 16_384_000
 
 // Limits bounds what a message may ask of its reader. A field of zero or less stands for its
 // default.
@@ -90,7 +61,3 @@ func (l Limits) resolved() tbinary.Limits {
 
 // publicOf returns limits that resolve to l.
 func publicOf(l tbinary.Limits) Limits { return Limits(l) }
-
-func errFrame(n, limit int) error {
-	return tbinary.NewError(TooLarge, -1, fmt.Sprintf("frame of %d bytes, at most %d", n, limit))
-}

@@ -51,7 +51,7 @@ func TestBinariesAreTheReaders(t *testing.T) {
 	for name, newValue := range newValues {
 		for seed := range uint64(40) {
 			v := newValue()
-			if _, err := Unmarshal(thrift.FastMarshal(random(newValue, seed, 3)), v, nil); err != nil {
+			if _, err := Unmarshal(thrift.FastMarshal(random(newValue, seed, 3)), v, Limits{}); err != nil {
 				t.Fatal(err)
 			}
 			var c contents

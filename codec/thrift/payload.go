@@ -17,10 +17,6 @@ import (
 	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 )
 
-// DefaultPinRatio is how many times longer than a string the frame may be that the string is a part
-// of.
-const DefaultPinRatio = compiled.DefaultPinRatio
-
 // NewPayloadCodec returns the codec, for server.WithPayloadCodec and client.WithPayloadCodec; the
 // suites of package transport bring one by default. It may be used by any number of servers and
 // clients at a time.

@@ -138,19 +138,19 @@ func TestLimits(t *testing.T) {
 			if tc.name == "defaults" || tc.limits.MaxFrame > 0 {
 				return // Unmarshal sees no header
 			}
-			_, direct := Unmarshal(body, new(types.TypesMirrorResult), &tc.limits)
+			_, direct := Unmarshal(body, new(types.TypesMirrorResult), tc.limits)
 			if (direct == nil) != (err == nil) {
 				t.Errorf("Unmarshal: got %v", direct)
 			}
 		})
 	}
-	if _, err := Unmarshal(body, new(types.TypesMirrorResult), &Limits{MaxFrame: len(body) - 1}); !errors.Is(err, &Error{Kind: TooLarge, Offset: -1}) {
+	if _, err := Unmarshal(body, new(types.TypesMirrorResult), Limits{MaxFrame: len(body) - 1}); !errors.Is(err, &Error{Kind: TooLarge, Offset: -1}) {
 		t.Errorf("got %v", err)
 	}
-	if n, err := Validate(append(body, 1), nil); n != len(body) || err != nil {
+	if n, err := Validate(append(body, 1), Limits{}); n != len(body) || err != nil {
 		t.Errorf("Validate: got %d, %v", n, err)
 	}
-	if _, err := Validate(body, &Limits{MaxDepth: 2}); !errors.Is(err, &Error{Kind: TooDeep}) {
+	if _, err := Validate(body, Limits{MaxDepth: 2}); !errors.Is(err, &Error{Kind: TooDeep}) {
 		t.Errorf("Validate: got %v", err)
 	}
 }
@@ -179,7 +179,7 @@ func TestUnmarshalMarshal(t *testing.T) {
 				t.Fatalf("%s, seed %d: got %q, want %q, %v", name, seed, got, want, err)
 			}
 			read, kitex := newValue(), newValue()
-			if n, err := Unmarshal(got, read, nil); n != len(got) || err != nil {
+			if n, err := Unmarshal(got, read, Limits{}); n != len(got) || err != nil {
 				t.Fatalf("%s, seed %d: got %d, %v", name, seed, n, err)
 			}
 			if _, err := kitex.FastRead(want); err != nil || !sameValues(read, kitex) {
@@ -188,7 +188,7 @@ func TestUnmarshalMarshal(t *testing.T) {
 		}
 	}
 	for _, v := range []any{nil, 1, "text", new(int), struct{}{}} {
-		if _, err := Unmarshal([]byte{0}, v, nil); err == nil {
+		if _, err := Unmarshal([]byte{0}, v, Limits{}); err == nil {
 			t.Errorf("Unmarshal of a %T: got no error", v)
 		}
 		if err := Marshal(new(buffer.LinkBuffer), v); err == nil {

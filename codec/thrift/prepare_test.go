@@ -108,7 +108,7 @@ func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	}
 	read := func(v any, frame []byte) {
 		t.Helper()
-		if n, err := Unmarshal(frame, v, nil); n != len(frame) || err != nil {
+		if n, err := Unmarshal(frame, v, Limits{}); n != len(frame) || err != nil {
 			t.Errorf("%T: got %d, %v", v, n, err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestCallsGoOnWhileTypesAreCompiled(t *testing.T) {
 	if again.Number != 7 {
 		t.Errorf("got %d", again.Number)
 	}
-	if _, err := Unmarshal(number[:6], &again, nil); err == nil {
+	if _, err := Unmarshal(number[:6], &again, Limits{}); err == nil {
 		t.Error("what the type's own code gets is not checked")
 	}
 	read(&testtypes.Failure{}, number)
@@ -152,7 +152,7 @@ func (c *curious) ask() {
 	_ = Explain(reflect.TypeFor[curious]())
 	_ = Prepare(reflect.TypeFor[asked](), reflect.TypeFor[*asked]())
 	for _, v := range []any{&asked{}, &untyped{}} {
-		_, _ = Unmarshal([]byte{0}, v, nil)
+		_, _ = Unmarshal([]byte{0}, v, Limits{})
 	}
 	_ = valuePlans.of(reflect.TypeFor[*curious](), nil)
 }

@@ -41,11 +41,11 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 		return c.kitexUnmarshal(ctx, m, in)
 	}
 	if err := checkFraming(m); err != nil {
-		return perrors.NewProtocolError(err)
+		return protocolError(err)
 	}
 	h, err := c.peekHeader(m.PayloadLen(), in)
 	if err != nil {
-		return perrors.NewProtocolError(err)
+		return protocolError(err)
 	}
 	if c.raw != nil {
 		return c.unmarshalByKitex(ctx, c.raw, m, h, in)
@@ -75,7 +75,7 @@ func (c *payloadCodec) Unmarshal(ctx context.Context, m remote.Message, in remot
 func checkFraming(m remote.Message) error {
 	framed := m.RPCInfo().Config().TransportProtocol()&transport.TTHeaderFramed != 0
 	if n := m.PayloadLen(); n < 0 || framed && n == 0 {
-		return tbinary.NewError(BadHeader, -1, fmt.Sprintf("payload of %d bytes", n))
+		return newError(BadHeader, -1, fmt.Sprintf("payload of %d bytes", n))
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func checkFraming(m remote.Message) error {
 // known.
 func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, err error) {
 	if 0 < payload && payload < headerBytes {
-		return h, tbinary.NewError(Truncated, payload, "")
+		return h, newError(Truncated, payload, "")
 	}
 	start, err := in.Peek(nameOffset)
 	if err != nil {
@@ -97,9 +97,9 @@ func (c *payloadCodec) peekHeader(payload int, in remote.ByteBuffer) (h header, 
 	n := int(int32(binary.BigEndian.Uint32(start[4:])))
 	switch {
 	case n < 0:
-		return h, tbinary.NewError(NegativeLength, 4, fmt.Sprintf("method's name of %d bytes", n))
+		return h, newError(NegativeLength, 4, fmt.Sprintf("method's name of %d bytes", n))
 	case n > limit:
-		return h, tbinary.NewError(TooLarge, 4, fmt.Sprintf("method's name of %d bytes, at most %d", n, limit))
+		return h, newError(TooLarge, 4, fmt.Sprintf("method's name of %d bytes, at most %d", n, limit))
 	}
 	if start, err = in.Peek(headerBytes + n); err != nil {
 		return h, err
@@ -166,17 +166,21 @@ func checkEnd(n, size int) error {
 	if n == size {
 		return nil
 	}
-	return tbinary.NewError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
+	return newError(TrailingBytes, n, fmt.Sprintf("%d bytes", size-n))
 }
 
 // refuseUnlessLost refuses a message that was not received whole. If the connection ended inside a
 // message of unknown length, it returns that error as it is, as Kitex's codec does.
 func refuseUnlessLost(err error, m remote.Message) error {
+	err = public(err)
 	if m.PayloadLen() == 0 && !errors.As(err, new(*Error)) {
 		return err
 	}
 	return refuse(err)
 }
+
+// protocolError returns err as Kitex's codec does for a message whose call is not known.
+func protocolError(err error) error { return perrors.NewProtocolError(public(err)) }
 
 // refuse returns err as an error that Kitex reports to the peer before it closes the connection.
 func refuse(err error) error {
@@ -184,5 +188,5 @@ func refuse(err error) error {
 	if errors.As(err, &already) {
 		return already
 	}
-	return remote.NewTransError(remote.ProtocolError, err)
+	return remote.NewTransError(remote.ProtocolError, public(err))
 }

@@ -10,24 +10,24 @@ import (
 )
 
 // Unmarshal reads the struct at the start of frame into v, a pointer to a struct that Kitex's
-// generator made, and returns how many bytes it took. A nil l stands for the defaults; a frame
-// longer than its MaxFrame is refused.
+// generator made, and returns how many bytes it took. A frame longer than l.MaxFrame is refused.
 //
 // frame must not change afterwards: strings and binaries of v may be parts of it. After an error v
 // holds what was read until then, and must not be used.
 //
 // The error is a *ValueError if v is not such a pointer, and an *Error if frame does not begin with
 // a struct of its type.
-func Unmarshal(frame []byte, v any, l *Limits) (n int, err error) {
+func Unmarshal(frame []byte, v any, l Limits) (n int, err error) {
 	o := &defaultOptions
-	if l != nil {
+	if l != (Limits{}) {
 		limits := l.resolved()
 		o = &compiled.Options{Limits: &limits}
 	}
 	if len(frame) > o.Limits.MaxFrame {
 		return 0, errFrame(len(frame), o.Limits.MaxFrame)
 	}
-	return valuePlans.of(reflect.TypeOf(v), nil).decode(frame, v, o)
+	n, err = valuePlans.of(reflect.TypeOf(v), nil).decode(frame, v, o)
+	return n, public(err)
 }
 
 // Marshal appends v, a pointer to a struct that Kitex's generator made, to w. It does not flush.
@@ -70,18 +70,12 @@ var (
 // Validate returns how many bytes the struct at the start of b takes, or why it is not a struct
 // within the limits. It checks by the types that the message gives, not those that a reader
 // expects: a message may still mislead code that reads the declared types, whatever the message
-// says. A nil l stands for the defaults.
-func Validate(b []byte, l *Limits) (n int, err error) {
-	limits := resolve(l)
+// says.
+func Validate(b []byte, l Limits) (n int, err error) {
+	limits := l.resolved()
 	if len(b) > limits.MaxFrame {
 		return 0, errFrame(len(b), limits.MaxFrame)
 	}
-	return tbinary.SkipStruct(b, limits.MaxDepth, &limits)
-}
-
-func resolve(l *Limits) tbinary.Limits {
-	if l == nil {
-		return tbinary.DefaultLimits()
-	}
-	return l.resolved()
+	n, err = tbinary.SkipStruct(b, limits.MaxDepth, &limits)
+	return n, public(err)
 }

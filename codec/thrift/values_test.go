@@ -31,7 +31,7 @@ func TestValuesThatAreNone(t *testing.T) {
 		{struct{}{}, "struct {} is no pointer"},
 		{func() {}, "func() is no pointer"},
 	} {
-		for _, l := range []*Limits{nil, {MaxFrame: 100}} {
+		for _, l := range []Limits{{}, {MaxFrame: 100}} {
 			_, err := Unmarshal([]byte{0}, test.v, l)
 			checkValueError(t, "Unmarshal", err, test.v, test.want)
 		}
@@ -42,10 +42,10 @@ func TestValuesThatAreNone(t *testing.T) {
 		}
 	}
 	for _, frame := range [][]byte{nil, {}} {
-		if _, err := Unmarshal(frame, &types.Point{}, nil); !errors.As(err, new(*Error)) {
+		if _, err := Unmarshal(frame, &types.Point{}, Limits{}); !errors.As(err, new(*Error)) {
 			t.Errorf("Unmarshal of no bytes: got %v", err)
 		}
-		if _, err := Validate(frame, nil); !errors.As(err, new(*Error)) {
+		if _, err := Validate(frame, Limits{}); !errors.As(err, new(*Error)) {
 			t.Errorf("Validate of no bytes: got %v", err)
 		}
 	}
@@ -68,13 +68,13 @@ func TestValuesAllocateNothing(t *testing.T) {
 	point := &types.Point{X: 1, Y: 2}
 	frame := thrift.FastMarshal(point)
 	var out buffer.LinkBuffer
-	limits := &Limits{MaxFrame: 100}
+	limits := Limits{MaxFrame: 100}
 	for _, test := range []struct {
 		name string
 		most float64
 		f    func() error
 	}{
-		{"Unmarshal", 0, func() error { _, err := Unmarshal(frame, point, nil); return err }},
+		{"Unmarshal", 0, func() error { _, err := Unmarshal(frame, point, Limits{}); return err }},
 		{"Unmarshal with limits", 2, func() error { _, err := Unmarshal(frame, point, limits); return err }},
 		{"Marshal", 0, func() error {
 			return errors.Join(Marshal(&out, point), out.Flush(), out.Skip(len(frame)), out.Release())
@@ -94,7 +94,7 @@ func BenchmarkUnmarshal(b *testing.B) {
 	v := types.NewPoint()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Unmarshal(frame, v, nil); err != nil {
+		if _, err := Unmarshal(frame, v, Limits{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cloudwego/kitex/pkg/remote"
@@ -211,25 +212,63 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// repeated returns the request of Repeat in a dialect, decoded, and an empty reply to it.
+func repeated(t *testing.T, d dialect) (request, reply remote.Message) {
+	t.Helper()
+	ctx := remote.WithServiceSearcher(context.Background(), oneService{echoservice.NewServiceInfo()})
+	request = newMessage(remote.Server, remote.Call)
+	request.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
+	if err := NewCodec(Config{}).Decode(ctx, request, newMemory(golden(t)["repeat"][string(d)])); err != nil {
+		t.Fatal(err)
+	}
+	reply = remote.NewMessage(request.RPCInfo().Invocation().MethodInfo().NewResult(), request.RPCInfo(), remote.Reply, remote.Server)
+	reply.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
+	return request, reply
+}
+
 // TestStats checks the sizes that tracers get.
 func TestStats(t *testing.T) {
-	ctx := remote.WithServiceSearcher(context.Background(), oneService{echoservice.NewServiceInfo()})
 	for _, d := range dialects {
-		request := newMessage(remote.Server, remote.Call)
-		request.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
-		frame := golden(t)["repeat"][string(d)]
-		if err := NewCodec(Config{}).Decode(ctx, request, newMemory(frame)); err != nil {
-			t.Fatal(err)
-		}
-		reply := remote.NewMessage(request.RPCInfo().Invocation().MethodInfo().NewResult(), request.RPCInfo(), remote.Reply, remote.Server)
-		reply.SetPayloadCodec(thrift.NewPayloadCodec(thrift.Config{}))
+		request, reply := repeated(t, d)
 		out := newMemory(nil)
-		if err := NewCodec(Config{}).Encode(ctx, reply, out); err != nil {
+		if err := NewCodec(Config{}).Encode(context.Background(), reply, out); err != nil {
 			t.Fatal(err)
 		}
+		received := uint64(len(golden(t)["repeat"][string(d)]))
 		s := request.RPCInfo().Stats()
-		if s.RecvSize() != uint64(len(frame)) || s.SendSize() != uint64(out.WrittenLen()) || s.SendSize() == 0 {
-			t.Errorf("%s: got %d received, %d sent, want %d, %d", d, s.RecvSize(), s.SendSize(), len(frame), out.WrittenLen())
+		if s.RecvSize() != received || s.SendSize() != uint64(out.WrittenLen()) || s.SendSize() == 0 {
+			t.Errorf("%s: got %d received, %d sent, want %d, %d", d, s.RecvSize(), s.SendSize(), received, out.WrittenLen())
+		}
+	}
+}
+
+// garbled is a payload codec whose messages are none.
+type garbled struct{ remote.PayloadCodec }
+
+func (garbled) Marshal(_ context.Context, _ remote.Message, out remote.ByteBuffer) error {
+	_, err := out.WriteBinary([]byte("no message"))
+	return err
+}
+
+// TestRepliesWithoutAForm checks the errors of replies that have no form: more keys than a THeader
+// can hold, and what is no message where it must become compact.
+func TestRepliesWithoutAForm(t *testing.T) {
+	for _, d := range dialects {
+		if d.isTHeader() {
+			_, reply := repeated(t, d)
+			reply.TransInfo().PutTransStrInfo(map[string]string{"key": strings.Repeat("v", 1<<18)})
+			err := NewCodec(Config{}).Encode(context.Background(), reply, newMemory(nil))
+			if e := new(thrift.Error); !errors.As(err, &e) || e.Kind != thrift.TooLarge {
+				t.Errorf("%s, long header: got %v", d, err)
+			}
+		}
+		if d.isCompact() {
+			_, reply := repeated(t, d)
+			reply.SetPayloadCodec(garbled{})
+			err := NewCodec(Config{}).Encode(context.Background(), reply, newMemory(nil))
+			if e := new(thrift.Error); !errors.As(err, &e) || e.Kind != thrift.BadHeader {
+				t.Errorf("%s, garbled: got %v", d, err)
+			}
 		}
 	}
 }

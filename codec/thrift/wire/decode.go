@@ -74,13 +74,13 @@ func (c *codec) beginTHeader(x *exchange, m remote.Message, in remote.ByteBuffer
 	}
 	h, variable, message, err := theader.ParseFixed(b, c.limits.MaxFrame)
 	if err != nil {
-		return err
+		return public(err)
 	}
 	if b, err = next(in, variable); err != nil {
 		return readFailed(err)
 	}
 	if err := h.Parse(b); err != nil {
-		return err
+		return public(err)
 	}
 	x.theader, x.bytes = h, message
 	x.theader.Info = nil // these are the request's
@@ -122,7 +122,7 @@ func (c *codec) decode(ctx context.Context, x *exchange, m remote.Message, in re
 	s := getScratch()
 	defer s.put()
 	if s.b, err = theader.Inflate(s.b, packed, c.limits.MaxFrame); err != nil {
-		return err
+		return public(err)
 	}
 	if !x.isCompact() {
 		if err := checkMessage(s.b, len(s.b)); err != nil {
@@ -245,7 +245,7 @@ func expandFrom(in remote.ByteBuffer, e *transcode.Expander, framed bool) error 
 		}
 		n, err := e.Expand(window)
 		if err != nil {
-			return err
+			return public(err)
 		}
 		if err := in.Skip(n); err != nil {
 			return readFailed(err)
@@ -261,7 +261,7 @@ func expandFrom(in remote.ByteBuffer, e *transcode.Expander, framed bool) error 
 // expand gives e the compact message in b.
 func expand(e *transcode.Expander, b []byte) error {
 	if _, err := e.Expand(b); err != nil {
-		return err
+		return public(err)
 	}
 	switch {
 	case !e.Done():
@@ -281,6 +281,14 @@ func failed(err error, e *transcode.Expander, m remote.Message) error {
 		return err
 	}
 	return errorReply(remote.NewTransError(remote.ProtocolError, err), h, m)
+}
+
+// public returns err for callers: the errors of internal packages become thrift.Error.
+func public(err error) error {
+	if e, ok := err.(*tbinary.Error); ok { //nolint:errorlint // internal packages do not wrap it
+		return &thrift.Error{Kind: thrift.Kind(e.Kind), Offset: e.Offset, Detail: e.Detail, Err: e.Err}
+	}
+	return err
 }
 
 // errorReply tells Kitex where to send a reply with err, and returns the error that makes it do so.

@@ -43,7 +43,7 @@ func (c *codec) encode(ctx context.Context, x *exchange, m remote.Message, out r
 	defer s.put()
 	if x.isCompact() {
 		if s.b, err = transcode.Shrink(s.b, message, &c.replies); err != nil {
-			return fmt.Errorf("kiteline: reply has no compact form: %w", err)
+			return fmt.Errorf("kiteline: reply has no compact form: %w", public(err))
 		}
 		message = s.b
 	}
@@ -59,7 +59,7 @@ func encodePlain(ctx context.Context, h *theader.Header, codec remote.PayloadCod
 	defer s.put()
 	var err error
 	if s.b, err = h.Append(s.b, 0, maxFrameBytes); err != nil {
-		return err
+		return public(err)
 	}
 	start := out.WrittenLen()
 	head, err := out.Malloc(len(s.b))
@@ -107,7 +107,7 @@ func writeTHeader(h *theader.Header, message []byte, out remote.ByteBuffer) erro
 	defer head.put()
 	var err error
 	if head.b, err = h.Append(head.b, len(message), maxFrameBytes); err != nil {
-		return err
+		return public(err)
 	}
 	p, err := out.Malloc(len(head.b) + len(message))
 	if err != nil {

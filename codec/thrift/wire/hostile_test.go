@@ -17,6 +17,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	kitelinethrift "github.com/kiteline/kiteline/codec/thrift"
+	"github.com/kiteline/kiteline/codec/thrift/internal/tbinary"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 )
 
@@ -313,6 +314,9 @@ func TestErrorsAreTyped(t *testing.T) {
 		var trans *remote.TransError
 		if !errors.As(err, &protocol) && !errors.As(err, &trans) {
 			t.Errorf("%s: got %v, %s", tc.what, err, fmt.Sprintf("%T", err))
+		}
+		if errors.As(err, new(*tbinary.Error)) {
+			t.Errorf("%s: got %v, whose type only this module can name", tc.what, err)
 		}
 	}
 }

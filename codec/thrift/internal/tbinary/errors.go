@@ -5,7 +5,8 @@ import (
 	"strconv"
 )
 
-// Kind says what is wrong with a message.
+// Kind says what is wrong with a message. The kinds and their numbers are those of codec/thrift,
+// which turns an Error into its own: it imports this package, so the type cannot be one.
 type Kind uint8
 
 // The kinds of errors.
@@ -22,28 +23,16 @@ const (
 	numKinds
 )
 
-// Numbers of Thrift's protocol exceptions.
-const (
-	codeInvalidData  = 1
-	codeNegativeSize = 2
-	codeSizeLimit    = 3
-	codeBadVersion   = 4
-	codeDepthLimit   = 6
-)
-
-var kinds = [numKinds]struct {
-	name string
-	code int32
-}{
-	Truncated:       {"message ends inside a value", codeInvalidData},
-	NegativeLength:  {"negative length", codeNegativeSize},
-	TooLarge:        {"length above the limit", codeSizeLimit},
-	TooDeep:         {"nested too deep", codeDepthLimit},
-	BadType:         {"invalid type", codeInvalidData},
-	BadHeader:       {"invalid message header", codeBadVersion},
-	TrailingBytes:   {"bytes after the end of the message", codeInvalidData},
-	MissingRequired: {"required field is not set", codeInvalidData},
-	BadValue:        {"invalid value", codeInvalidData},
+var kinds = [numKinds]string{
+	Truncated:       "message ends inside a value",
+	NegativeLength:  "negative length",
+	TooLarge:        "length above the limit",
+	TooDeep:         "nested too deep",
+	BadType:         "invalid type",
+	BadHeader:       "invalid message header",
+	TrailingBytes:   "bytes after the end of the message",
+	MissingRequired: "required field is not set",
+	BadValue:        "invalid value",
 }
 
 // String says in a few words what is wrong.
@@ -51,7 +40,7 @@ func (k Kind) String() string {
 	if k == 0 || k >= numKinds {
 		return "kind " + strconv.Itoa(int(k))
 	}
-	return kinds[k].name
+	return kinds[k]
 }
 
 // Error is the error of a message that breaks the protocol or a limit.
@@ -90,14 +79,6 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Offset <= 0 && t.Detail == "" && t.Err == nil
-}
-
-// TypeID returns the number of the Thrift protocol exception that Kitex has for this kind.
-func (e *Error) TypeID() int32 {
-	if e.Kind >= numKinds {
-		return 0
-	}
-	return kinds[e.Kind].code
 }
 
 func truncated(offset int) error { return &Error{Kind: Truncated, Offset: offset} }
