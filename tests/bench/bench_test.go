@@ -51,7 +51,8 @@ func testOptions(t *testing.T, args ...string) *options {
 // TestRun measures every set and variant for a moment, so that the program stays usable. It does
 // not judge the figures.
 func TestRun(t *testing.T) {
-	opt := testOptions(t, "-callers=3", "-sizes=64,1048576", "-shares=20", "-rounds=1", "-duration=30ms", "-idle=20", "-rate=2000")
+	opt := testOptions(t, "-callers=3", "-sizes=64,1048576", "-shares=20", "-chain-shares=20", "-rounds=1",
+		"-duration=30ms", "-idle=20", "-rate=2000", "-chain-rate=1000")
 	groups, err := planGroups(opt)
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +111,9 @@ func checkCell(t *testing.T, cell result.Cell) {
 	if plain := strings.HasPrefix(cell.Set, setPlain); plain != (round[result.ClientCPU] == 0) && !strings.Contains(cell.Set, "idle") {
 		t.Errorf("%s: the client's CPU time is %v", describe(cell.Key), round[result.ClientCPU])
 	}
+	if cell.Set == setChain && (round[result.BackCPU] <= 0 || round[result.ServerSwitches] <= 0 || round[result.BackSwitches] <= 0) {
+		t.Errorf("%s: a service of the chain has used nothing: %v", describe(cell.Key), round)
+	}
 	if cell.Set == setWork && round[result.ServerCPU] < 10 {
 		t.Errorf("a handler that burns 50 µs took %v", round[result.ServerCPU])
 	}
@@ -124,7 +128,7 @@ func TestFullRunFitsItsTime(t *testing.T) {
 		args []string
 		most time.Duration
 	}{
-		{nil, 15 * time.Minute},
+		{nil, 20 * time.Minute},
 		{[]string{"-quick"}, time.Minute},
 	} {
 		opt := testOptions(t, test.args...)

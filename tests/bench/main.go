@@ -3,7 +3,7 @@
 // Command bench measures what a call costs on Kiteline and on its peers, side
 // by side in one run.
 //
-//	cd tests/bench && go run .                      # everything, under 15 minutes
+//	cd tests/bench && go run .                      # everything, under 20 minutes
 //	cd tests/bench && go run . -quick               # under one
 //	cd tests/bench && go run . -out results         # JSON and a page with charts, too
 //	cd tests/bench && go run . -compare old.json    # what changed since then

@@ -22,6 +22,9 @@ type measurer struct {
 	cpus []int     // the processors of the run
 	work load.Work // the work for opt.burn
 	rate float64   // the rate that an open loop's shares refer to
+
+	chainRate float64 // the same for the shares of a chain
+	kernel    bool    // system calls are counted
 }
 
 // answerTime is how long a child may take beyond the requested time.
@@ -117,14 +120,18 @@ func (p *pair) ask(ctx context.Context, command string, out any) error {
 // outcome is the result of one round of a cell.
 type outcome struct {
 	figures   result.Round
-	disturbed float64 // share of the machine's time that other processes took
+	disturbed float64                       // share of the machine's time that other processes took
+	kernel    map[string]map[string]float64 // result.Cell.Kernel, if that was counted
 }
 
 // measure makes one measurement.
 func (m *measurer) measure(ctx context.Context, of kind, key result.Key) (outcome, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 10*m.opt.duration+answerTime,
+	ctx, cancel := context.WithTimeoutCause(ctx, m.timeOf(of),
 		errors.New("the processes took too long to answer"))
 	defer cancel()
+	if of == kindChain {
+		return m.measureChain(ctx, key)
+	}
 	p, err := m.startPair(ctx, of, key)
 	if err != nil {
 		return outcome{}, err
@@ -133,11 +140,15 @@ func (m *measurer) measure(ctx context.Context, of kind, key result.Key) (outcom
 	if of == kindIdleRPC || of == kindIdlePlain {
 		return p.measureIdle(ctx, key)
 	}
-	return p.measureLoad(ctx)
+	return m.measureLoad(ctx, p)
 }
 
-func (p *pair) measureLoad(ctx context.Context) (outcome, error) {
+func (m *measurer) measureLoad(ctx context.Context, p *pair) (outcome, error) {
 	if err := p.ask(ctx, "warm-up", nil); err != nil {
+		return outcome{}, err
+	}
+	counts, err := m.countCalls(ctx, map[string]*proc.Child{"server": p.server, "client": p.client})
+	if err != nil {
 		return outcome{}, err
 	}
 	var before, after proc.Usage
@@ -156,10 +167,9 @@ func (p *pair) measureLoad(ctx context.Context) (outcome, error) {
 		return outcome{}, errors.New("not a single call ended in time")
 	}
 	server := after.Since(before)
-	return outcome{
-		figures:   p.figures(report, server),
-		disturbed: watch.others(server.CPU + report.Used.CPU),
-	}, nil
+	disturbed := watch.others(server.CPU + report.Used.CPU)
+	kernel, err := counts.perCall(report.Calls)
+	return outcome{figures: p.figures(report, server), disturbed: disturbed, kernel: kernel}, err
 }
 
 // figures returns the figures of a load. A client of plain servers is the same for all of them, and
@@ -181,6 +191,8 @@ func (p *pair) figures(report loadReport, server proc.Usage) result.Round {
 		result.ClientBytes:      float64(report.Used.AllocatedBytes) / calls,
 		result.ServerGoroutines: float64(server.Goroutines),
 		result.ClientGoroutines: float64(report.Used.Goroutines),
+		result.ServerSwitches:   float64(server.Switches) / calls,
+		result.ClientSwitches:   float64(report.Used.Switches) / calls,
 		result.ServerResident:   mebibytes(server.ResidentBytes),
 		result.ClientResident:   mebibytes(report.Used.ResidentBytes),
 		result.Connections:      float64(server.Sockets - p.fresh.Sockets),
@@ -195,6 +207,7 @@ func withoutClient(round result.Round) {
 	round[result.CPU] = round[result.ServerCPU]
 	for _, f := range []result.Figure{
 		result.ClientCPU, result.ClientAllocs, result.ClientBytes, result.ClientGoroutines, result.ClientResident,
+		result.ClientSwitches,
 	} {
 		delete(round, f)
 	}

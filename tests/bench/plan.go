@@ -19,6 +19,7 @@ const (
 	setWork         = "work"          // a handler that takes CPU time
 	setOpen         = "open"          // open loop
 	setPinned       = "pinned"        // low load, on one processor and on two
+	setChain        = "chain"         // a service in the middle: generator, front, back
 	setPlain        = "plain"         // closed loop of echoes without a framework
 	setPlainPayload = "plain-payload" // other sizes
 	setPlainPinned  = "plain-pinned"  // low load, on one processor and on two
@@ -58,6 +59,7 @@ type kind string
 
 const (
 	kindRPC       kind = "rpc"        // peer.RPCs under load
+	kindChain     kind = "chain"      // peer.RPCs that relay
 	kindPlain     kind = "plain"      // peer.Plains under load
 	kindIdleRPC   kind = "idle rpc"   // peer.RPCs with idle connections
 	kindIdlePlain kind = "idle plain" // peer.Plains with idle connections
@@ -74,6 +76,7 @@ func sets() []set {
 		}},
 		{setOpen, kindRPC, openLoads},
 		{setPinned, kindRPC, pinnedLoads(1, 10)},
+		{setChain, kindChain, chainLoads},
 		{setPlain, kindPlain, closedLoads},
 		{setPlainPayload, kindPlain, payloadLoads},
 		{setPlainPinned, kindPlain, pinnedLoads(1)},
@@ -127,6 +130,21 @@ func openLoads(opt *options) []result.Key {
 	var loads []result.Key
 	for _, share := range opt.shares {
 		loads = append(loads, result.Key{Callers: openCallers, Size: usualSize, Share: share})
+	}
+	return loads
+}
+
+// viaStock is result.Key.Via for a front service that is called by the stock client.
+const viaStock = defaultBaseline
+
+// chainLoads has every hop on the same framework, and the front called by a stock client.
+func chainLoads(opt *options) []result.Key {
+	var loads []result.Key
+	for _, via := range []string{"", viaStock} {
+		loads = append(loads, result.Key{Callers: usualCallers, Size: usualSize, Via: via})
+		for _, share := range opt.chainShares {
+			loads = append(loads, result.Key{Callers: openCallers, Size: usualSize, Share: share, Via: via})
+		}
 	}
 	return loads
 }
@@ -213,6 +231,8 @@ func variantNames(of kind) []string {
 		for _, r := range peer.RPCs() {
 			names = append(names, r.Name)
 		}
+	case kindChain:
+		names = chainRPCs()
 	case kindIdleRPC:
 		names = framedRPCs()
 	}

@@ -79,6 +79,9 @@ func describe(key result.Key) string {
 	if key.Share > 0 {
 		parts = append(parts, fmt.Sprintf("%d %% of the rate", key.Share))
 	}
+	if key.Via != "" {
+		parts = append(parts, "front called by "+key.Via)
+	}
 	if key.CPUs != anyCPUs {
 		parts = append(parts, "CPUs: "+key.CPUs)
 	}

@@ -27,6 +27,8 @@ type serverArgs struct {
 	Variant string
 	Size    int       // bytes of a plain server's messages
 	Work    load.Work // of an RPC server's handler
+	Back    string    // the address that an RPC server relays calls to; empty: it answers
+	Callers int       // concurrent calls to Back
 	Profile string
 }
 
@@ -93,6 +95,9 @@ func startServer(args serverArgs, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
+	if args.Back != "" {
+		return r.Relay(ln, args.Back, args.Callers)
+	}
 	return r.Serve(ln, args.Work.Do)
 }
 
@@ -150,6 +155,9 @@ func serveLoads(args clientArgs, run func(ctx context.Context, d time.Duration) 
 		"once":    measured(0),
 	}, args.Profile)
 }
+
+// chainRPCs returns the names of the RPC variants that are measured in the middle of a chain.
+func chainRPCs() []string { return []string{"kitex", "kiteline", "kiteline-mux", "gonet"} }
 
 // framedRPCs returns the names of the RPC variants that answer framedCall on a connection of its
 // own.

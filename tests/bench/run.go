@@ -48,6 +48,9 @@ func run(ctx context.Context, opt *options) error {
 		if opt.rate == 0 {
 			opt.rate = old.Settings.Rate // otherwise the open loops are not the same load
 		}
+		if opt.chainRate == 0 {
+			opt.chainRate = old.Settings.Chain
+		}
 	}
 	if opt.out != "" { // before the measurements, not after them
 		if err := os.MkdirAll(opt.out, 0o755); err != nil {
@@ -130,14 +133,17 @@ func newRunner(opt *options, groups []group) (*runner, error) {
 		return nil, err
 	}
 	r := &runner{measurer: measurer{opt: opt, cpus: cpus}, cells: make(map[result.Key]int)}
-	measurements := 0
+	measurements, rounds := 0, opt.rounds
+	if opt.kernel {
+		rounds++
+	}
 	for _, g := range groups {
 		if len(cpus) < 2 && len(g.keys) > 0 && g.keys[0].CPUs == twoCPUs {
 			fmt.Fprintln(os.Stderr, "bench: one processor only: nothing is measured on two")
 			continue
 		}
 		r.groups = append(r.groups, g)
-		measurements += len(g.keys) * opt.rounds
+		measurements += len(g.keys) * rounds
 	}
 	if measurements == 0 {
 		return nil, errors.New("nothing to measure")
@@ -201,13 +207,16 @@ func (r *runner) run(ctx context.Context) error {
 			}
 		}
 	}
+	if err := r.countKernel(ctx); err != nil {
+		return err
+	}
 	r.found.Took = time.Since(r.found.Started).Round(time.Second)
 	return nil
 }
 
 // prepare finds out the work of a handler and the rate of an open loop, on which the loads depend.
 func (r *runner) prepare(ctx context.Context) error {
-	r.rate = r.opt.rate
+	r.rate, r.chainRate = r.opt.rate, r.opt.chainRate
 	for _, g := range r.groups {
 		for _, key := range g.keys {
 			r.enter(key)
@@ -215,31 +224,40 @@ func (r *runner) prepare(ctx context.Context) error {
 		if g.keys[0].Burn > 0 && r.work == 0 {
 			r.work = load.NewWork(r.opt.burn)
 		}
-		if g.keys[0].Share > 0 && r.rate == 0 {
-			if err := r.measureRate(ctx); err != nil {
-				return fmt.Errorf("the open loop's rate: %w", err)
-			}
+		if err := r.prepareRate(ctx, g); err != nil {
+			return fmt.Errorf("the open loop's rate: %w", err)
 		}
 	}
-	r.found.Settings.Rate = r.rate
+	r.found.Settings.Rate, r.found.Settings.Chain = r.rate, r.chainRate
 	return nil
+}
+
+// prepareRate finds the rate of g's open loop, unless it is known or g has none.
+func (r *runner) prepareRate(ctx context.Context, g group) (err error) {
+	switch {
+	case g.keys[0].Share == 0:
+	case g.kind == kindChain && r.chainRate == 0:
+		r.chainRate, err = r.measureRate(ctx, kindChain)
+	case g.kind != kindChain && r.rate == 0:
+		r.rate, err = r.measureRate(ctx, kindRPC)
+	}
+	return err
 }
 
 // measureRate finds the rate that shares refer to: the median of three measurements of the
 // baseline.
-func (r *runner) measureRate(ctx context.Context) error {
-	key := result.Key{Variant: baselineOf(r.opt, kindRPC), Callers: usualCallers, Size: usualSize}
+func (r *runner) measureRate(ctx context.Context, of kind) (float64, error) {
+	key := result.Key{Variant: baselineOf(r.opt, of), Callers: usualCallers, Size: usualSize}
 	cell := result.Cell{Key: key}
 	for range 3 {
-		got, err := r.measureQuietly(ctx, kindRPC, key)
+		got, err := r.measureQuietly(ctx, of, key)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		cell.Rounds = append(cell.Rounds, got.figures)
 	}
 	calls, _ := cell.Median(result.Calls)
-	r.rate = math.Round(calls)
-	return nil
+	return math.Round(calls), nil
 }
 
 // enter makes room for a cell, in the order of the plan.

@@ -15,6 +15,7 @@ type crew struct {
 	cancel  context.CancelCauseFunc
 	wg      sync.WaitGroup
 	records []*record // shared by callers in turn
+	late    *record   // of an open loop
 	members int       // callers so far
 }
 
@@ -25,7 +26,7 @@ const maxRecords = 16
 
 func newCrew(ctx context.Context) *crew {
 	ctx, cancel := context.WithCancelCause(ctx)
-	return &crew{ctx: ctx, cancel: cancel}
+	return &crew{ctx: ctx, cancel: cancel, late: &record{latencies: newHistogram()}}
 }
 
 // add starts one more goroutine that does work and records its latencies.
@@ -54,7 +55,9 @@ func (c *crew) wait(began time.Time) (Report, error) {
 	for _, r := range c.records {
 		all.Merge(r.latencies)
 	}
-	return newReport(all, elapsed), nil
+	report := newReport(all, elapsed)
+	report.Late = float64(c.late.latencies.ValueAtQuantile(99)) / 1e3
+	return report, nil
 }
 
 // Closed makes each caller call again as soon as it has its answer, until d has passed. It returns

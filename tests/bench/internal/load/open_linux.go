@@ -14,7 +14,8 @@ import (
 // Open makes calls at a fixed rate, in calls per second, until d has passed. One is due every
 // 1/rate seconds, and its latency counts from then. So it includes the time that a call waits for a
 // caller because earlier ones were slow. Callers take due calls in order; a server that cannot keep
-// up makes the load last longer. Open returns the first error of a call, or why ctx ended.
+// up makes the load last longer. Report.Late is how late the load itself was: what passed until a
+// call that found a free caller began. Open returns the first error of a call, or why ctx ended.
 func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) (Report, error) {
 	total := int(rate * d.Seconds())
 	if total < 1 {
@@ -27,6 +28,11 @@ func Open(ctx context.Context, callers []Caller, rate float64, d time.Duration) 
 			for at := range due {
 				if ctx.Err() != nil {
 					return nil
+				}
+				if len(due) == 0 { // the call did not wait for a caller
+					if err := crew.late.add(time.Since(at)); err != nil {
+						return err
+					}
 				}
 				if err := call(context.Background()); err != nil {
 					return err

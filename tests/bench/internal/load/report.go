@@ -19,6 +19,7 @@ type Report struct {
 	P99     float64
 	P999    float64
 	Max     float64
+	Late    float64 // 99th percentile of how late an open loop's calls began although a caller waited
 }
 
 // longest is the longest latency that a histogram records; a call that takes longer fails the run.

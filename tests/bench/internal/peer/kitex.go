@@ -80,18 +80,31 @@ func overThrift(name string, parts ...apply) RPC {
 		}
 		return v
 	}
+	serve := func(ln net.Listener, service echo.EchoService) {
+		quieten()
+		opts := append(build(0).server, server.WithListener(ln))
+		run(name, echoservice.NewServer(service, opts...).Run)
+	}
+	dial := func(addr string, callers int, timeout time.Duration) (echoservice.Client, error) {
+		quieten()
+		opts := append(build(callers).client, clientOptions(addr, timeout)...)
+		return echoservice.NewClient("echo", opts...)
+	}
 	return RPC{
 		Name: name,
 		Serve: func(ln net.Listener, work func()) error {
-			quieten()
-			opts := append(build(0).server, server.WithListener(ln))
-			run(name, echoservice.NewServer(&payloadService{work: orNone(work)}, opts...).Run)
+			serve(ln, &payloadService{work: orNone(work)})
 			return nil
 		},
+		Relay: func(ln net.Listener, back string, callers int) error {
+			c, err := dial(back, callers, 0)
+			if err == nil {
+				serve(ln, &relayService{back: c})
+			}
+			return err
+		},
 		Dial: func(addr string, callers int, timeout time.Duration) (Client, error) {
-			quieten()
-			opts := append(build(callers).client, clientOptions(addr, timeout)...)
-			c, err := echoservice.NewClient("echo", opts...)
+			c, err := dial(addr, callers, timeout)
 			if err != nil {
 				return nil, err
 			}
@@ -132,6 +145,18 @@ type payloadService struct {
 func (s *payloadService) EchoPayload(_ context.Context, p *echo.Payload) (*echo.Payload, error) {
 	s.work()
 	return p, nil
+}
+
+// relayService answers EchoPayload with what another service answers.
+type relayService struct {
+	echo.EchoService
+
+	back echoservice.Client
+}
+
+// EchoPayload implements echo.EchoService.
+func (s *relayService) EchoPayload(ctx context.Context, p *echo.Payload) (*echo.Payload, error) {
+	return s.back.EchoPayload(ctx, p)
 }
 
 func payloadClient(c echoservice.Client) client {

@@ -16,6 +16,11 @@ type RPC struct {
 	// runs work before it answers; nil means no work.
 	Serve func(ln net.Listener, work func()) error
 
+	// Relay serves as Serve does, by calling the service at back for each call, with a client of
+	// the same framework for that many concurrent callers. Nil if the framework has no such server
+	// here.
+	Relay func(ln net.Listener, back string, callers int) error
+
 	// Dial returns a client for that many concurrent callers. Each call ends after timeout; zero
 	// means none. Dial may connect later.
 	Dial func(addr string, callers int, timeout time.Duration) (Client, error)

@@ -24,6 +24,10 @@ type Spec struct {
 	Args any    // its second argument, as JSON
 	CPUs []int  // the processors it may run on; empty means all
 	Name string // its name in errors
+
+	// OnTime has it run before all that does not ask for that (SCHED_FIFO, sched(7)), where the
+	// system allows it.
+	OnTime bool
 }
 
 // Child is a process of this binary in a role. It ends when its standard input
@@ -65,7 +69,7 @@ func Start(ctx context.Context, spec Spec, ready any) (*Child, error) {
 		return nil, err
 	}
 	c.stdin = stdin
-	if err := startOn(c.cmd, spec.CPUs); err != nil {
+	if err := startOn(c.cmd, spec); err != nil {
 		return nil, err
 	}
 	go c.watch(stdout)
@@ -85,11 +89,16 @@ func (c *Child) pipes() (io.Reader, io.WriteCloser, error) {
 	return stdout, stdin, err
 }
 
-// startOn starts cmd so that it may run only on cpus. A process inherits that from the thread that
-// starts it; later it could not be set for threads that already exist.
-func startOn(cmd *exec.Cmd, cpus []int) error {
-	if len(cpus) == 0 {
-		return cmd.Start()
+// startOn starts cmd so that it may run only on the spec's processors, and on time. A process
+// inherits both from the thread that starts it; later they could not be set for threads that already
+// exist.
+func startOn(cmd *exec.Cmd, spec Spec) error {
+	start := cmd.Start
+	if spec.OnTime {
+		start = func() error { return startOnTime(cmd) }
+	}
+	if len(spec.CPUs) == 0 {
+		return start()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -97,15 +106,35 @@ func startOn(cmd *exec.Cmd, cpus []int) error {
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return os.NewSyscallError("sched_getaffinity", err)
 	}
-	for _, cpu := range cpus {
+	for _, cpu := range spec.CPUs {
 		wanted.Set(cpu)
 	}
 	if err := unix.SchedSetaffinity(0, &wanted); err != nil {
 		return os.NewSyscallError("sched_setaffinity", err)
 	}
-	err := cmd.Start()
+	err := start()
 	if restoreErr := unix.SchedSetaffinity(0, &before); restoreErr != nil {
 		panic("proc: BUG: a thread's own processors were refused: " + restoreErr.Error())
+	}
+	return err
+}
+
+// startOnTime starts cmd under SCHED_FIFO if the system allows that, and otherwise as it is.
+func startOnTime(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return cmd.Start()
+	}
+	wanted := *before
+	wanted.Policy, wanted.Priority, wanted.Nice = unix.SCHED_FIFO, 1, 0
+	if unix.SchedSetAttr(0, &wanted, 0) != nil {
+		return cmd.Start() // not allowed
+	}
+	err = cmd.Start()
+	if restoreErr := unix.SchedSetAttr(0, before, 0); restoreErr != nil {
+		panic("proc: BUG: a thread's own scheduling was refused: " + restoreErr.Error())
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 // Usage is what a process has used since its start, and what it holds now.
 type Usage struct {
 	CPU            time.Duration // user and system time
+	Switches       int64         // context switches, wanted and not
 	Mallocs        uint64        // heap allocations
 	AllocatedBytes uint64
 	HeapBytes      int64 // of heap and stacks in use
@@ -23,6 +24,7 @@ type Usage struct {
 // Since returns the use since before was taken. What the process holds is unchanged.
 func (u Usage) Since(before Usage) Usage {
 	u.CPU -= before.CPU
+	u.Switches -= before.Switches
 	u.Mallocs -= before.Mallocs
 	u.AllocatedBytes -= before.AllocatedBytes
 	return u
@@ -36,6 +38,7 @@ func OwnUsage() Usage {
 	runtime.ReadMemStats(&mem)
 	return Usage{
 		CPU:            duration(ru.Utime) + duration(ru.Stime),
+		Switches:       ru.Nvcsw + ru.Nivcsw,
 		Mallocs:        mem.Mallocs,
 		AllocatedBytes: mem.TotalAlloc,
 		HeapBytes:      int64(mem.HeapInuse + mem.StackInuse),

@@ -42,6 +42,7 @@ var (
 		{result.Max, "max", "", "µs"},
 		{result.CPU, "CPU", "", "µs/call"},
 		{result.ServerCPU, "CPU", "server", "µs/call"},
+		{result.BackCPU, "CPU", "back", "µs/call"},
 		{result.ClientCPU, "CPU", "client", "µs/call"},
 		{result.IdleHeap, "heap", "", "B/conn"},
 		{result.IdleResident, "resident", "", "B/conn"},
@@ -53,6 +54,11 @@ var (
 		{result.ClientAllocs, "allocs", "client", "/call"},
 		{result.ServerBytes, "bytes", "server", "/call"},
 		{result.ClientBytes, "bytes", "client", "/call"},
+		{result.ServerSwitches, "switches", "server", "/call"},
+		{result.BackSwitches, "switches", "back", "/call"},
+		{result.ClientSwitches, "switches", "client", "/call"},
+		{result.Late, "late", "client", "µs"},
+		{result.Void, "void", "", "rounds"},
 		{result.ServerGoroutines, "goroutines", "server", ""},
 		{result.ClientGoroutines, "goroutines", "client", ""},
 		{result.ServerResident, "resident", "server", "MiB"},
@@ -129,6 +135,9 @@ func Load(k result.Key) string {
 	}
 	if k.Timeout > 0 {
 		parts = append(parts, "timeout "+short(k.Timeout))
+	}
+	if k.Via != "" {
+		parts = append(parts, "front called by "+k.Via)
 	}
 	if k.CPUs != "" {
 		parts = append(parts, "pinned: "+k.CPUs)

@@ -10,7 +10,7 @@ import (
 )
 
 // Markdown writes run as a section of a Markdown file: where it was measured, and a table for each
-// load. In it calls/s, p99 and CPU have their ratio in brackets.
+// load. In it calls/s, p99, CPU and the server's CPU have their ratio in brackets.
 func Markdown(w io.Writer, run *result.Run) error {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "## %s, %s, %d rounds of %s\n\n", run.Started.UTC().Format("2006-01-02"), escape(run.Go),
@@ -37,6 +37,7 @@ type pair struct {
 // pairs keep a table as narrow as a reader's window.
 var pairs = []pair{
 	{"CPU µs/call", result.ServerCPU, result.ClientCPU},
+	{"switches/call", result.ServerSwitches, result.ClientSwitches},
 	{"allocs/call", result.ServerAllocs, result.ClientAllocs},
 	{"bytes/call", result.ServerBytes, result.ClientBytes},
 	{"goroutines", result.ServerGoroutines, result.ClientGoroutines},
@@ -61,7 +62,9 @@ func (g group) markdown(w io.Writer) {
 	for _, p := range pairs {
 		t.addPair(p)
 	}
-	for _, c := range measured([]column{{figure: result.Connections}, {figure: result.Errors}}, g.cells) {
+	for _, c := range measured([]column{
+		{figure: result.BackSwitches}, {figure: result.Late}, {figure: result.Connections}, {figure: result.Errors},
+	}, g.cells) {
 		t.addFigure(c.figure)
 	}
 
@@ -76,6 +79,7 @@ func (g group) markdown(w io.Writer) {
 	if note := disturbance(g.cells); note != "" {
 		fmt.Fprintf(w, "\n%s\n", escape(note))
 	}
+	g.kernelMarkdown(w)
 }
 
 func (t *sheet) add(head string, text func(result.Cell) string) {
@@ -85,18 +89,21 @@ func (t *sheet) add(head string, text func(result.Cell) string) {
 	}
 }
 
-// addFigure adds f, with its ratio if readers look at it first.
+// addFigure adds f.
 func (t *sheet) addFigure(f result.Figure) {
-	t.add(Name(f), func(c result.Cell) string {
-		text := value(c, f)
-		switch f {
-		case result.Calls, result.P99, result.CPU, result.IdleHeap, result.IdleResident:
-			if r := t.group.ratio(c, f); r != missing && !t.group.isBaseline(c) {
-				text += " (" + r + ")"
-			}
+	t.add(Name(f), func(c result.Cell) string { return t.group.inBrackets(c, f) })
+}
+
+// inBrackets returns f of c, with its ratio if readers look at it first.
+func (g group) inBrackets(c result.Cell, f result.Figure) string {
+	text := value(c, f)
+	switch f {
+	case result.Calls, result.P99, result.CPU, result.ServerCPU, result.IdleHeap, result.IdleResident:
+		if r := g.ratio(c, f); r != missing && !g.isBaseline(c) {
+			text += " (" + r + ")"
 		}
-		return text
-	})
+	}
+	return text
 }
 
 // addPair adds the figures of p that exist.
@@ -106,7 +113,7 @@ func (t *sheet) addPair(p pair) {
 		t.addFigure(sides[0].figure)
 	case 2:
 		t.add(p.head+" server / client", func(c result.Cell) string {
-			return value(c, p.server) + " / " + value(c, p.client)
+			return t.group.inBrackets(c, p.server) + " / " + value(c, p.client)
 		})
 	}
 }

@@ -117,7 +117,7 @@ func TestMarkdown(t *testing.T) {
 
 | variant | calls/s | server CPU µs/call | errors |
 |---|---:|---:|---:|
-| kiteline | 15,000 (1.25) | 3.20 | 0 |
+| kiteline | 15,000 (1.25) | 3.20 (0.80) | 0 |
 | netpoll | 12,000 | 4 | 0 |
 `
 	got := write(t, Markdown, small())

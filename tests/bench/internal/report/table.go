@@ -125,6 +125,17 @@ func Machine(m result.Machine) string {
 		float64(m.MemoryBytes)/(1<<30), m.Kernel, m.OS, m.Arch)
 }
 
+// voidRounds returns how many rounds of chains were void, and how many there were in all.
+func voidRounds(cells []result.Cell) (void, all int) {
+	for _, c := range cells {
+		for _, n := range c.Values(result.Void) {
+			void += int(n)
+			all += int(n) + 1
+		}
+	}
+	return void, all
+}
+
 func facts(run *result.Run) []fact {
 	baseline := "each load's first variant"
 	if run.Settings.Baseline != "" {
@@ -143,6 +154,12 @@ func facts(run *result.Run) []fact {
 	}
 	if run.Settings.Rate > 0 {
 		list = append(list, fact{"open loop", "shares of " + Number(run.Settings.Rate) + " calls/s"})
+	}
+	if run.Settings.Chain > 0 {
+		list = append(list, fact{"open loop of a chain", "shares of " + Number(run.Settings.Chain) + " calls/s"})
+	}
+	if void, all := voidRounds(run.Cells); void > 0 {
+		list = append(list, fact{"void", fmt.Sprintf("%d of %d rounds of chains, whose generator was late, and were repeated", void, all)})
 	}
 	for _, path := range slices.Sorted(maps.Keys(run.Modules)) {
 		list = append(list, fact{path, run.Modules[path]})

@@ -30,6 +30,7 @@ func Text(w io.Writer, run *result.Run) error {
 			if note := disturbance(g.cells); note != "" {
 				fmt.Fprintln(&out, note)
 			}
+			g.kernelText(&out)
 		}
 	}
 	_, err := w.Write(out.Bytes())

@@ -22,7 +22,7 @@ const (
 	P99              Figure = "p99"  // of every call of the round
 	P999             Figure = "p999" // 99.9 %
 	Max              Figure = "max"
-	CPU              Figure = "cpu" // µs of user and system time per call, server and client
+	CPU              Figure = "cpu" // µs of user and system time per call, all but a generator's
 	ServerCPU        Figure = "cpu server"
 	ClientCPU        Figure = "cpu client"
 	ServerAllocs     Figure = "allocs server" // heap allocations per call
@@ -33,8 +33,19 @@ const (
 	ClientGoroutines Figure = "goroutines client"
 	ServerResident   Figure = "resident server" // MiB of resident memory
 	ClientResident   Figure = "resident client"
+	ServerSwitches   Figure = "switches server" // context switches per call
+	ClientSwitches   Figure = "switches client"
 	Connections      Figure = "connections"
 	Errors           Figure = "errors"
+)
+
+// The figures of a chain: a generator calls a front service, which calls a back service. What the
+// server and the client are in other loads, front and generator are here.
+const (
+	BackCPU      Figure = "cpu back"
+	BackSwitches Figure = "switches back"
+	Late         Figure = "late" // µs: the 99th percentile of how late the generator was
+	Void         Figure = "void" // rounds that were repeated because it was too late
 )
 
 // The figures of idle connections.
@@ -60,7 +71,7 @@ func (f Figure) Better() Direction {
 	switch f {
 	case Calls:
 		return Higher
-	case Connections, Errors, ServerGoroutines, ClientGoroutines, IdleTotal:
+	case Connections, Errors, ServerGoroutines, ClientGoroutines, IdleTotal, Late, Void:
 		return Neither
 	}
 	return Lower
@@ -79,6 +90,7 @@ type Key struct {
 	Burn    time.Duration `json:"burn,omitempty"`    // CPU time that the handler takes
 	Timeout time.Duration `json:"timeout,omitempty"` // WithRPCTimeout, or a deadline
 	CPUs    string        `json:"cpus,omitempty"`    // how processes are pinned; empty: not
+	Via     string        `json:"via,omitempty"`     // chain: the generator's client; empty: the variant's
 }
 
 // Load is the key without the variant: the load of all variants in a group.
@@ -92,6 +104,10 @@ type Cell struct {
 	Key
 	Rounds    []Round `json:"rounds"`
 	Disturbed int     `json:"disturbed,omitempty"` // rounds kept although always disturbed
+
+	// Kernel is how many system calls a process makes per call, by process and name; from a round
+	// of its own, which is not among Rounds. Nil if they were not counted.
+	Kernel map[string]map[string]float64 `json:"kernel,omitempty"`
 }
 
 // Median returns the median over the rounds of f. It reports false if no round has f.
@@ -135,6 +151,7 @@ type Settings struct {
 	Duration time.Duration `json:"duration"` // of one measurement
 	Baseline string        `json:"baseline"` // the variant that ratios refer to, if a group has it
 	Rate     float64       `json:"rate"`     // calls/s that an open loop's shares refer to, or 0
+	Chain    float64       `json:"chain"`    // the same for those of a chain
 }
 
 // Run is a whole run.
