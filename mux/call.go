@@ -10,8 +10,9 @@ import (
 	"github.com/kiteline/kiteline/transport/buffer"
 )
 
-// Call is one request on its way, and its reply unless it is sent by SendOneway. One goroutine uses
-// it, from Set.Begin to End.
+// Call is one request on its way, and its reply unless it is sent by SendOneway. One goroutine at a
+// time uses it. Each call that Set.Begin returns must be ended, once, even if it has failed or the
+// set is closed.
 //
 //	call, err := set.Begin(ctx, deadline)
 //	defer call.End()
@@ -167,7 +168,8 @@ func (c *Call) send() error {
 
 // Receive waits for the reply and returns it: one whole TTHeader frame from its length field on.
 // The Reader is valid until End. While Receive waits it may read replies for other calls. The error
-// is an *Error; after it the call can only be ended, and a late reply is dropped.
+// is an *Error. After it the call must be ended, unless the error is ErrRefused and Again gives the
+// call another place. A late reply is dropped.
 func (c *Call) Receive() (buffer.Reader, error) {
 	if !c.queued || c.oneway || c.left {
 		return nil, c.fail("receive", &FrameError{Reason: "no request was sent that has a reply"})
@@ -187,8 +189,8 @@ func (c *Call) Receive() (buffer.Reader, error) {
 }
 
 // End gives back everything that the call holds: its sequence ID, its place among the calls in
-// flight and its memory. A request that has not been begun is no longer sent, unless it is a
-// oneway. The call must not be used afterwards.
+// flight and its memory. If no byte of the request was written, the request is no longer sent,
+// unless it is a oneway. End does not wait. The call must not be used afterwards.
 func (c *Call) End() {
 	c.leave()
 	cc := c.conn

@@ -157,6 +157,7 @@ func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 	// Clear what the dialer has set. This fails on a closed connection, as the first read will.
 	_ = c.SetReadDeadline(time.Time{})
 	_ = c.SetReadTimeout(0)
+	_ = c.SetIdleTimeout(0) // callers may wait although no goroutine reads (glance.go)
 	return cc
 }
 

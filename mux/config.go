@@ -11,9 +11,10 @@ import (
 // Config says what a Set does. NewSet copies it.
 type Config struct {
 	// Dial opens a connection to the set's address, without an OnRequest: the set reads the
-	// connection and owns it from then on. Dial must not be nil, and may be called from several
-	// goroutines. It must return soon after ctx is done; closing the set cancels ctx. If Dial
-	// panics or ends its goroutine, the dial fails with a *conn.PanicError.
+	// connection and owns it from then on. The set replaces its OnDisconnect and its timeouts, the
+	// idle timeout included. Dial must not be nil, and may be called from several goroutines. It
+	// must return soon after ctx is done; closing the set cancels ctx, and so does DialTimeout. If
+	// Dial panics or ends its goroutine, the dial fails with a *conn.PanicError.
 	Dial func(ctx context.Context) (*conn.Conn, error)
 
 	// DialTimeout limits how long Dial may take. Zero or less means no limit.
@@ -25,8 +26,8 @@ type Config struct {
 	// is unknown, MaxConns limits the connections that are dialed or wait for a hello at one time.
 	// Late hellos raise that to four times as many if the last first frame was a hello, else up to
 	// MaxUnshared. Surplus connections get no new calls and end after their last one. Unshared
-	// connections do not count. Zero or less means 2: more make batches smaller, fewer leave small
-	// calls no way around large ones.
+	// connections do not count. Zero or less means 2. With more connections batches are smaller;
+	// with fewer, small calls wait behind large ones.
 	MaxConns int
 
 	// MaxUnshared limits the connections to a peer that does not multiplex, or is not known to.
@@ -35,14 +36,12 @@ type Config struct {
 	MaxUnshared int
 
 	// Unshared, if not nil, takes over each connection whose peer does not share it, once its call
-	// has ended. Nothing is in flight on the connection then. Its write timeout is WriteTimeout,
-	// and it has no other limit. Unshared must return soon and begin no call. It may be called from
-	// any goroutine. If it panics or ends its goroutine, the connection is closed. Close waits for
-	// it, and it is not called after Close has returned. If Unshared is nil the set closes the
-	// connection, so that each call to such a peer has one of its own.
-	//
-	// A caller that keeps these connections for later calls looks for a place with BeginShared,
-	// then for a kept connection, and then waits for either with BeginUnless.
+	// has ended. Nothing is in flight on the connection then. Its write timeout is WriteTimeout; it
+	// has no read timeout, no idle timeout, no deadline and no OnDisconnect. Unshared must return
+	// soon and begin no call. It may be called from any goroutine. If it panics or ends its
+	// goroutine, the connection is closed. Close waits for it, and it is not called after Close has
+	// returned. If Unshared is nil the set closes the connection, so that each call to such a peer
+	// has one of its own.
 	Unshared func(c *conn.Conn)
 
 	// MaxInFlight limits the calls on a shared connection at one time; the peer may announce a

@@ -1,8 +1,10 @@
 // Package mux shares long connections among concurrent calls by sequence ID.
 //
 // A Set holds the connections to one address; a muxserver.Server answers at the other end. They
-// exchange TTHeader frames, so each also works with stock Kitex peers. The package knows frames
-// only: their contents, and Kitex, are its user's business.
+// exchange frames of TTHeader, Kitex's header format (SPEC.md), so each also works with stock Kitex
+// peers, those without this package. To multiplex, or to share, a connection is to have several
+// calls in flight on it at a time. The package knows frames only: their contents, and Kitex, are
+// its user's business.
 //
 //	set := mux.NewSet(mux.Config{Dial: dial})
 //	call, err := set.Begin(ctx, time.Time{}) // finds a connection, reserves a sequence ID
@@ -63,13 +65,13 @@
 //
 // # Who does the work
 //
-// Callers do. The first that sends while nobody writes writes for all (internal/output). The first
-// that waits while nobody reads reads for all (roles), and makes another waiting caller the reader
-// when it leaves. Partial frames stay in the connection, so a caller may leave at any time. A
-// sender never waits for the socket: where the kernel has no room, a goroutine takes over, and ends
-// when all is written. While no caller reads, a poller watches the socket and a worker reads what
-// comes, so an idle connection has no goroutine and no buffer. Each dial runs on a goroutine of its
-// own.
+// Callers do. A caller that sends while no other writes becomes the writer for all. A caller that
+// waits while no other reads becomes the reader for all, and makes another waiting caller the
+// reader when it leaves. Partial frames stay in the connection, so a caller may leave at any time.
+// A sender never waits for the socket: where the kernel has no room, a goroutine takes over, and
+// ends when all is written. While no caller reads, a poller watches the socket and a worker reads
+// what comes, so an idle connection has no goroutine and no buffer. Each dial runs on a goroutine
+// of its own.
 //
 // # Packages
 //

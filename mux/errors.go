@@ -60,13 +60,15 @@ var (
 	errAbandoned = cause.New("mux: reply still under way", net.ErrClosed)
 )
 
-// Error is the error of every call that failed. Err says why:
-//   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the
-//     caller went away, or its time was over;
+// Error is the error of every call that failed, and of WarmUp. Err says why:
+//   - context.Canceled, context.DeadlineExceeded or os.ErrDeadlineExceeded: the caller went away,
+//     or its time was over;
 //   - io.EOF or io.ErrUnexpectedEOF: the peer closed the connection;
 //   - ErrClosed, ErrElsewhere, ErrOverloaded, ErrRefused, ErrOverdue, ErrSilent, ErrStalled,
 //     *FrameError;
-//   - any other error of the connection or of dialing.
+//   - an error that says "the peer sends no reply": the handler may have run, and gave none;
+//   - any other error of the connection or of dialing, such as a *conn.OpError with
+//     os.ErrDeadlineExceeded if the peer has not read within WriteTimeout.
 type Error struct {
 	Op   string   // "begin", "send", "receive" or "warm up"
 	Addr net.Addr // the peer; nil if the call had no connection yet
@@ -127,9 +129,9 @@ func (e *Error) doing() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// NotSent reports whether the call is safe to retry: either no byte of it was handed to the kernel,
-// nor will be, so that the peer cannot have seen it, or the peer has refused it before beginning
-// it.
+// NotSent reports whether the call is safe to retry. It is if SentBefore is false, and either no
+// byte of the call was handed to the kernel, nor will be, or the peer has refused the call before
+// beginning it.
 func (e *Error) NotSent() bool { return !e.sent && !e.SentBefore }
 
 // Timeout reports whether the call failed because time ran out, for the call or for the peer.

@@ -112,9 +112,10 @@ func (e *refusedInTime) Error() string {
 func (e *refusedInTime) Unwrap() []error { return []error{e.refused, e.over} }
 
 // Again gives a call whose Receive has failed with ErrRefused another place, on any of the set's
-// connections, as Set.Begin does. The caller must encode the request again, with the call's new
-// sequence ID, and then calls Send and Receive as before. With FailFast Again fails with
-// ErrRefused. After an error, which is an *Error, the call can only be ended.
+// connections. It waits for that as Set.Begin does. The caller must then encode the request again,
+// into an empty Request and with the new SeqID, and calls Send and Receive as before. With FailFast
+// Again fails with ErrRefused; on any other call it fails with a *FrameError. After an error, which
+// is an *Error, the call can only be ended.
 func (c *Call) Again() error {
 	refused := c.refused
 	s, last := c.conn.set, c.conn

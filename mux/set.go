@@ -107,7 +107,7 @@ func (s *Set) Begin(ctx context.Context, deadline time.Time) (*Call, error) {
 
 // BeginUnless is Begin for a caller that may get a connection elsewhere meanwhile, such as one that
 // was given to Config.Unshared. A call that waits for a connection fails with ErrElsewhere once
-// elsewhere is closed.
+// elsewhere is closed. If elsewhere is nil, BeginUnless is Begin.
 func (s *Set) BeginUnless(ctx context.Context, deadline time.Time, elsewhere <-chan struct{}) (*Call, error) {
 	return s.begin(ctx, deadline, elsewhere, false)
 }
@@ -134,7 +134,8 @@ func (s *Set) begin(ctx context.Context, deadline time.Time, elsewhere <-chan st
 }
 
 // BeginShared is Begin for a caller that may have other connections to the address. It begins the
-// call on a shared connection that has room now, and reports false if there is none.
+// call on a shared connection that has room now, and reports false if there is none, or if other
+// calls wait. It does not wait, and does not look at ctx and deadline: Send and Receive do.
 func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool) {
 	if s.waitings.Load() > 0 {
 		return nil, false

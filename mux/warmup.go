@@ -2,10 +2,11 @@ package mux
 
 import "context"
 
-// WarmUp opens connections until there are n, or as many as the limits allow, and returns when they
-// are open. It returns early with the error of a failure meanwhile, or of ctx. It waits out the
-// pause after an earlier failure. What the peer can do is learnt from the first call on each
-// connection.
+// WarmUp opens connections until n are open, or as many as the limits allow, and waits for that.
+// The limit is MaxConns if the last first frame was a hello, otherwise MaxUnshared. WarmUp returns
+// early with the error of a failure meanwhile, or of ctx; each error is an *Error. It waits out the
+// pause after an earlier failure. The first call shows what the peer can do: if the peer
+// multiplexes, the set drains connections beyond MaxConns.
 func (s *Set) WarmUp(ctx context.Context, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

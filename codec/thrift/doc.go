@@ -43,8 +43,8 @@
 // program's own annotations that turn a generic call's values into others are not counted.
 //
 // A generic call's field of a type other than the IDL declares is an error. A panic of Kitex's
-// reader is an error of the message. A reader that a later Kitex may have gets no message: the
-// error is an UnknownReaderError.
+// reader is an error of the message. The codec gives no message to a reader that it does not know,
+// as a later Kitex may have: the error is an *UnknownReaderError.
 //
 // Fields that a type does not know and keeps, with keep_unknown_fields, count as six times their
 // bytes where generated code keeps them, because it appends one after the other. A compiled type

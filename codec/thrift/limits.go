@@ -17,7 +17,7 @@ const DefaultMaxFrame = 16_384_000
 // left.
 type Limits struct {
 	// MaxFrame limits the bytes of a message, without the headers of frames and of TTHeader. The
-	// default is 16,384,000, as Apache's. At most 1 GiB.
+	// default is 16,384,000, as Apache's; more than 1 GiB counts as 1 GiB.
 	MaxFrame int
 	// MaxDepth limits how many structs and containers may be inside one another, including the
 	// outermost struct, which holds the arguments or the result. The default is 64.

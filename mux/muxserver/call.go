@@ -52,7 +52,8 @@ func newCall(ctx context.Context, s *Conn, f incoming, request *buffer.LinkBuffe
 // be any value, and the same for several calls.
 func (c *Call) SeqID() uint32 { return c.seqID }
 
-// Conn returns the connection on which the request came.
+// Conn returns the connection on which the request came, for its addresses or to Close it. The
+// handler must not read it or write to it.
 func (c *Call) Conn() *conn.Conn { return c.conn.conn }
 
 // Request returns the request, one whole frame. The buffer, and memory read from it, are valid

@@ -26,14 +26,15 @@ func (s *Conn) cancel(id uint32) {
 	}
 }
 
-// CanCancel reports whether the client can say that it no longer waits for the reply: it knows
-// package mux, and the call is not a oneway.
+// CanCancel reports whether the client can say that it no longer waits for the reply. It can if it
+// knows package mux, the call is not a oneway, and no other call in flight on the connection has
+// the same low half of its sequence ID, as clients of package mux ensure.
 func (c *Call) CanCancel() bool { return c.slot != nil }
 
 // OnCancel has f called, at most once, when the client says that it no longer waits for the reply;
-// at once if it has already said so. f must not block, and may still be called just after
-// HandleCall has returned. Only HandleCall may call OnCancel, once. The end of the connection does
-// not call f (Conn.OnGone).
+// at once if it has already said so; and never if CanCancel is false. f must not block, since the
+// connection's reader waits for it, and may still be called just after HandleCall has returned.
+// Only HandleCall may call OnCancel, once. The end of the connection does not call f (Conn.OnGone).
 func (c *Call) OnCancel(f func()) {
 	if c.slot == nil {
 		return

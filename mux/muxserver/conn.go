@@ -15,8 +15,9 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// Conn is the server's side of a connection that many calls share. Its reading side takes frames
-// and has their calls handled; the goroutine that has handled a call sends the reply through out.
+// Conn is the server's side of a connection that many calls share. Server.Attach makes it. Its
+// owner has OnRequest called, and may watch the client with OnGone and end the connection with
+// Drain.
 type Conn struct {
 	// immutable after newConn
 	server  *Server

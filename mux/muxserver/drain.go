@@ -23,8 +23,9 @@ const farewellTime = 100 * time.Millisecond
 // nothing new; they finish what is in flight, and close the connection. Calls that other clients
 // have in flight are answered, and after 100 ms their connections are closed when idle. Shutdown
 // returns nil when no connection is left. If ctx ends first, it closes what is left and returns
-// ctx's error. In the last 100 ms before ctx's deadline, and at most the last quarter, calls that
-// have not begun are refused, so that clients that know package mux make them elsewhere.
+// ctx's error; handlers may still run then. In the last 100 ms before ctx's deadline, and at most
+// the last quarter, calls that have not begun are refused, so that clients that know package mux
+// make them elsewhere.
 //
 // Stop accepting before; connections attached meanwhile are shut down as well. Shut down a
 // conn.Server afterwards. Do not call Shutdown from a handler, for which it would wait.

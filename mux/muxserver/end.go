@@ -41,10 +41,10 @@ func (s *Conn) endFoundDead() {
 }
 
 // OnGone has f called once, when the client has gone or the connection has ended; calls whose
-// replies reach nobody may still be handled then. A client that knows package mux has gone when it
-// closes its writing side, since it does so only after its last reply; of another client that is
-// not known. f must not block. Call OnGone once, before OnRequest. It takes the connection's
-// OnDisconnect.
+// replies reach no client may still be handled then. A client that knows package mux closes its
+// writing side only after its last reply, and so has gone then. Any other client may still read
+// after that, and has gone only when the connection ends. f must not block. Call OnGone once,
+// before OnRequest. It replaces the connection's OnDisconnect.
 func (s *Conn) OnGone(f func()) {
 	s.onGone.Store(&f)
 	s.conn.SetOnDisconnect(s.hungUp)

@@ -19,8 +19,9 @@ import (
 type Handler interface {
 	// HandleCall reads call.Request, one whole frame, and writes the frame that answers it to
 	// call.Reply. It reports whether there is a reply: if not, as for a oneway call, what it wrote
-	// is dropped. ctx is the context of the connection's OnRequest. HandleCall must not use call
-	// after it has returned.
+	// is dropped. A client that knows package mux is told that no reply comes, and its call fails
+	// at once; any other client waits until its own time is over. ctx is the context of the
+	// connection's OnRequest. HandleCall must not use call after it has returned.
 	HandleCall(ctx context.Context, call *Call) bool
 }
 
@@ -30,9 +31,9 @@ type Config struct {
 
 	// MaxHandlersPerConn limits the calls of one connection that are handled at one time, including
 	// those that wait for a goroutine. Further requests of a client that knows package mux are
-	// refused: the client sends them again, on another connection or later. Another client's
-	// connection is not read, heartbeats included, until there is room. Zero or less means no limit
-	// for the former, and 1024 for the latter.
+	// refused: the client sends them again, on another connection or later. Any other client's
+	// connection is not read until there is room. Zero or less means no limit for clients that know
+	// package mux, and 1024 for others.
 	MaxHandlersPerConn int
 
 	// MaxHandlers is the same limit for all connections together. Connections that are not read
@@ -93,8 +94,8 @@ type Config struct {
 
 	// OnPanic is called when HandleCall has panicked, or has ended its goroutine; value is
 	// conn.ErrGoexit then. The call's Reply is empty, and the call's goroutine waits. OnPanic
-	// reports whether it has written a reply, as HandleCall does. If OnPanic is nil the caller gets
-	// none. Other calls go on either way.
+	// reports whether it has written a reply, as HandleCall does. If OnPanic is nil there is no
+	// reply, and only Stats.Panics shows the panic. Other calls go on either way.
 	OnPanic func(call *Call, value any, stack []byte) bool
 
 	// OnBadReply is called like OnPanic when what HandleCall has written cannot be sent. err, a
@@ -108,10 +109,13 @@ type Config struct {
 	OnTooLarge func(call *Call, err error) bool
 
 	// OnError is told why a reply that a handler wrote was not sent (*FrameError); that OnPanic,
-	// OnBadReply or OnGone's function has failed (*conn.PanicError); and why a connection was
-	// ended: writing to it failed, its client did not answer heartbeats (ErrSilent), or a request
-	// did not come in time (ErrStalled). It is also told of oneways that were too long to be read
-	// (*FrameError). It must not block. If OnError is nil these errors are dropped.
+	// OnBadReply, OnTooLarge, or a function given to OnGone or OnCancel has failed
+	// (*conn.PanicError); and why a connection was ended: writing to it failed, its client did not
+	// answer heartbeats (ErrSilent), or a request did not come in time (ErrStalled). It is also
+	// told of oneways that were too long to be read (*FrameError). Of any other end, such as a
+	// reset or bytes that are no frame, it is told only if calls wait then; conn.Conn.Err has the
+	// reason. It is not told of handlers' panics (OnPanic). OnError may run on several goroutines
+	// at a time, and must not block. If it is nil these errors are dropped.
 	OnError func(c *conn.Conn, err error)
 
 	credit int32 // what a new connection's trust begins with; tests set it
@@ -217,8 +221,9 @@ func (c Config) withDefaults() Config {
 }
 
 // Attach makes c a multiplexed connection. From then on the caller must have the Conn's OnRequest
-// called for it (conn.Conn.SetOnRequest), and must not write to it. The first frame may be in c's
-// buffer. Attach fails with ErrClosed if the server or c is closed, and then leaves c as it is.
+// called for it (conn.Conn.SetOnRequest), and must not read it or write to it. The caller still
+// owns c: it may close c, which ends the Conn. The first frame may be in c's buffer. Attach fails
+// with ErrClosed if the server or c is closed, and then leaves c as it is.
 func (s *Server) Attach(c *conn.Conn) (*Conn, error) {
 	sc := newConn(s, c)
 	s.mu.Lock()

@@ -35,7 +35,7 @@ type Stats struct {
 	Replies    uint64 // replies queued to be sent
 	Lost       uint64 // replies to connections that were closed
 	BadReplies uint64 // replies that were no frames, or too long
-	Panics     uint64 // handlers that panicked
+	Panics     uint64 // times that a handler, OnPanic, OnBadReply or OnTooLarge has panicked
 	Skipped    uint64 // requests not handled, since their connections had died
 	Pauses     uint64 // times that a limit stopped the reading of a connection
 	Refused    uint64 // requests of marked clients for which there was no room
@@ -45,15 +45,15 @@ type Stats struct {
 	Rooms      uint64 // times that a client was told that there is room again
 	Cancelled  uint64 // calls whose clients have said that they no longer wait
 	Stalled    uint64 // connections ended because a request stopped coming
-	Pings      uint64 // heartbeats answered
+	Pings      uint64 // heartbeats received; those that come together get one answer
 	Asked      uint64 // heartbeats sent
 	Silent     uint64 // connections ended because the client did not answer them
 	Idle       uint64 // connections told to drain, having no calls
 	Drains     uint64 // times that Shutdown was called
 
-	Batches uint64 // batches of replies written
+	Batches uint64 // batches written, of replies and control frames
 	Frames  uint64 // frames in those batches
-	Writes  uint64 // system calls for them, at least
+	Writes  uint64 // writes for them; a long one may take several system calls
 }
 
 // Stats returns what the server has done. It looks at every connection.

@@ -12,13 +12,13 @@ import (
 	"github.com/kiteline/kiteline/tests/bench/internal/result"
 )
 
-// This file is the set chain: a generator calls a front service, which calls a back service for each
-// call. What counts is what the front takes, and how long the whole took from when it was due.
+// This file is the set chain: a generator calls a front service, which calls a back service for
+// each call. What counts is what the front takes, and how long the whole took from when it was due.
 
 const (
 	// lateAtLeast and lateShare are how late a generator may be, at its 99th percentile: the larger
-	// of the two, lateShare being of the measured 99th percentile. A round with a later one says more
-	// about the generator than about the services, and is void.
+	// of the two, lateShare being of the measured 99th percentile. A round with a later one says
+	// more about the generator than about the services, and is void.
 	lateAtLeast = 100 // µs
 	lateShare   = 0.1
 

@@ -22,9 +22,10 @@ type ClientConfig struct {
 	Wire Wire
 
 	// Configuration has the limits and the protocols' settings. ConnectTimeout limits dialing.
-	// SocketTimeout limits the time from the request's last byte to the reply's, and the time for a
-	// peer to take the next 256 KiB of a request. Zero means forever. A nil Configuration means
-	// defaults.
+	// SocketTimeout limits each wait for the server: for the first bytes of a reply, for the rest
+	// of its frame, or, without a frame, for each next piece; and for the server to take the next
+	// 256 KiB of a request. The context of a call limits the whole call. Zero means forever. A nil
+	// Configuration means defaults.
 	Configuration *thrift.TConfiguration
 
 	// Dialer opens the connections. The callbacks of its Config must be nil; timeouts that are set
@@ -67,9 +68,10 @@ func NewClientTransport(cfg ClientConfig) *Transport {
 // client keeps the result of its last call and is for one goroutine; make one for each over the
 // same Client.
 //
-// If a call fails with anything other than an exception from the server, the connection is closed:
-// its reply might still come, and would be taken for that of the next call. Later calls fail with
-// NOT_OPEN.
+// If a call that has begun fails with anything other than an exception from the server, the
+// connection is closed: its reply might still come, and would be taken for that of the next call.
+// Later calls fail with NOT_OPEN. A call whose context ends before its turn leaves the connection
+// open.
 type Client struct {
 	trans *Transport
 	turn  chan struct{} // has an element while the turn is free

@@ -58,18 +58,18 @@
 //
 // # Limitations
 //
-// With Family a message is checked against the tags of the struct, and
-// thrift.Limits.MaxElementBytes bounds the memory of reading it, with two exceptions. Default
-// values that are containers are not counted: the compiler's code makes them for each struct that
-// it reads. And if a struct has no such tags, a list of a type other than its code reads is counted
-// as a list of the largest struct below it, but what the code sees in the bytes after the first
-// element is not known.
+// With Family a message is checked against the tags of the struct, and the codec's MaxElementBytes
+// bounds the memory of reading it, with two exceptions. Default values that are containers are not
+// counted: the compiler's code makes them for each struct that it reads. And a struct without such
+// tags may read a list as one of another type than the message gives. The codec then counts a list
+// of the largest struct below it, but cannot check what the struct's code makes of the bytes after
+// the first element.
 //
 // THeader is Apache's own implementation over a Transport, because the library knows it by its
-// type. Its frames are copied, and its limits are Apache's. A THeader connection that sends
-// inflated frames may see the headers of the request before, as with thrift.TSimpleServer.
+// type. Its frames are copied, and its limits are Apache's. If a client compresses its THeader
+// frames, a request may see the headers of the request before, as with thrift.TSimpleServer.
 //
-// A request whose rest does not come keeps a goroutine until the SocketTimeout. A Protocol of the
-// user's that reads ahead, as thrift.TJSONProtocol does, cannot be given several requests at a
-// time.
+// A request whose rest does not come keeps a goroutine until the SocketTimeout. If
+// ServerConfig.Protocol makes a protocol that reads ahead, as thrift.TJSONProtocol does, a client
+// must wait for each reply before it sends the next request.
 package apache

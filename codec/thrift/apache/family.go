@@ -12,12 +12,12 @@ import (
 )
 
 // Family returns the structs of the Apache compiler (v0.14 and later, whose methods take a context)
-// as a family of types for Kiteline's payload codec, so that a Kitex service can have them as
-// arguments and results:
+// as a family of types for the payload codec of Kiteline's package codec/thrift, imported here as
+// codec, so that a Kitex service can have them as arguments and results:
 //
-//	codec := thrift.NewPayloadCodec(thrift.Config{Families: []thrift.Family{apache.Family()}})
+//	c := codec.NewPayloadCodec(codec.Config{Families: []codec.Family{apache.Family()}})
 //
-// It changes nothing in the process, other than Register.
+// Unlike Register it changes nothing outside that codec.
 func Family() codec.Family { return family{} }
 
 type family struct{}

@@ -33,8 +33,9 @@ type ServerConfig struct {
 	Framing  Framing
 
 	// Configuration has the limits, and whether the binary protocol is strict. Its SocketTimeout
-	// limits the time for the rest of a request that has begun, and the time for a peer to take the
-	// next 256 KiB of a reply; zero means forever. Nil means defaults.
+	// limits each wait for a client: for the rest of a frame that has begun, or, without a frame,
+	// for each next piece of the request; and for the client to take the next 256 KiB of a reply.
+	// Zero means forever. Nil means defaults.
 	Configuration *thrift.TConfiguration
 
 	// ForwardHeaders are the THeader keys that calls with a handler's context pass on.
@@ -48,9 +49,10 @@ type ServerConfig struct {
 	Group *conn.Group
 
 	// OnClose is called once for each connection that has ended, with the reason: io.EOF if the
-	// client has closed it between requests, net.ErrClosed after Shutdown or Close, a
-	// *conn.PanicError if the processor panicked, an exception of the thrift package for a message
-	// or a transport that failed. It must not block. It may be nil.
+	// client has closed it between requests, net.ErrClosed after Shutdown or Close,
+	// conn.ErrIdleTimeout after IdleTimeout, a *conn.PanicError if the processor panicked, an
+	// exception of the thrift package for a message or a transport that failed, or another error
+	// that ended the connection (conn.Conn.Err). It must not block. It may be nil.
 	OnClose func(c *conn.Conn, reason error)
 
 	// OnAcceptError is conn.ServerConfig.OnAcceptError.

@@ -12,7 +12,8 @@ import (
 type Wire uint8
 
 const (
-	// WireDetect makes a server detect the wire of each client. Clients cannot use it.
+	// WireDetect makes a server detect the wire of each client. For a client it stands for
+	// WireFramedBinary.
 	WireDetect Wire = iota
 	// WireFramedBinary is the binary protocol in frames.
 	WireFramedBinary

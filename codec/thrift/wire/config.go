@@ -17,7 +17,7 @@ type Config struct {
 	Codec remote.Codec
 
 	// Limits are the limits of a compact message or a THeader frame. MaxElementBytes has no meaning
-	// here, and MaxFrame is at most 0x3fffffff.
+	// here, and a MaxFrame above 0x3fffffff counts as that.
 	Limits thrift.Limits
 }
 

@@ -48,7 +48,8 @@
 // in any frame.
 //
 // THeader may have up to 1024 keys and one zlib transform; a compressed message is bounded after
-// decompression too. Method names have up to 4096 bytes. Only the formats limit replies.
+// decompression too. Method names have up to 4096 bytes. Replies may be 1024 deep and 0x3fffffff
+// bytes long, whatever the Limits say.
 //
 // # Concurrency and ownership
 //

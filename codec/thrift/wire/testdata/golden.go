@@ -1,7 +1,7 @@
 //go:build ignore
 
-// Command golden writes golden.txt: messages as Apache's Go library writes them, in its protocols, one
-// per line,
+// Command golden writes golden.txt: messages as Apache's Go library writes them, in its protocols,
+// one per line,
 //
 //	name form hexadecimal
 //

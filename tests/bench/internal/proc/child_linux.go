@@ -90,8 +90,8 @@ func (c *Child) pipes() (io.Reader, io.WriteCloser, error) {
 }
 
 // startOn starts cmd so that it may run only on the spec's processors, and on time. A process
-// inherits both from the thread that starts it; later they could not be set for threads that already
-// exist.
+// inherits both from the thread that starts it; later they could not be set for threads that
+// already exist.
 func startOn(cmd *exec.Cmd, spec Spec) error {
 	start := cmd.Start
 	if spec.OnTime {
