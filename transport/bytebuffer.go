@@ -21,10 +21,6 @@ var (
 
 	// ErrMessageTooLarge is the error of a message longer than WithMaxFrame allows.
 	ErrMessageTooLarge = errors.New("kiteline: message is larger than the limit")
-
-	// ErrForeignConn is the error of a call on a connection that is not a netpoll.Connection, from
-	// a dialer other than Kiteline's. Kitex's handlers need one.
-	ErrForeignConn = errors.New("kiteline: connection is not a netpoll.Connection")
 )
 
 // byteBuffer is a connection's Reader or Writer as a remote.ByteBuffer: a Kitex codec reads one
@@ -96,8 +92,8 @@ func newForeignWriteBuffer(c net.Conn) remote.ByteBuffer {
 // refusing stands for a connection that cannot be used.
 type refusing struct{}
 
-func (refusing) Read([]byte) (int, error)  { return 0, ErrForeignConn }
-func (refusing) Write([]byte) (int, error) { return 0, ErrForeignConn }
+func (refusing) Read([]byte) (int, error)  { return 0, netpollconn.ErrForeign }
+func (refusing) Write([]byte) (int, error) { return 0, netpollconn.ErrForeign }
 
 // NetpollReader returns the connection's reader for Kitex's skip decoder, nil
 // if there is none.

@@ -13,6 +13,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
 // readable returns a buffer that reads data, all of which has arrived.
@@ -363,13 +364,13 @@ func TestForeignPlainConn(t *testing.T) {
 	if _, err := out.WriteString("ping"); err != nil {
 		t.Fatal(err)
 	}
-	if err := out.Flush(); !errors.Is(err, ErrForeignConn) {
-		t.Errorf("Flush: got %v, want %v", err, ErrForeignConn)
+	if err := out.Flush(); !errors.Is(err, netpollconn.ErrForeign) {
+		t.Errorf("Flush: got %v, want %v", err, netpollconn.ErrForeign)
 	}
-	_ = out.Release(ErrForeignConn)
+	_ = out.Release(netpollconn.ErrForeign)
 	in := extension{}.NewReadByteBuffer(t.Context(), c, nil)
-	if _, err := in.Next(1); !errors.Is(err, ErrForeignConn) {
-		t.Errorf("Next: got %v, want %v", err, ErrForeignConn)
+	if _, err := in.Next(1); !errors.Is(err, netpollconn.ErrForeign) {
+		t.Errorf("Next: got %v, want %v", err, netpollconn.ErrForeign)
 	}
 	_ = in.Release(nil)
 }

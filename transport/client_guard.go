@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Kitex gives a call's connection back when the call returns (remotecli/client.go). The user's code
@@ -50,20 +52,24 @@ func (g callGuard) watch(c net.Conn, f func() (context.Context, error)) (ctx con
 func (g callGuard) release(c net.Conn) {
 	switch c := c.(type) {
 	case nil: // the call has no connection yet, or is not ours
-	case *clientCall:
+	case *pool.Call:
 		c.End()
 	default:
-		var p *Pool
-		switch pool := g.opt.ConnPool.(type) {
-		case *Pool:
-			p = pool
-		case *MuxPool:
-			p = pool.apart
-		}
-		if p == nil || !p.abandon(c) {
+		if !g.abandon(c) {
 			_ = c.Close()
 		}
 	}
+}
+
+// abandon has the client's pool give up c. It reports whether the pool is ours and c is from it.
+func (g callGuard) abandon(c net.Conn) bool {
+	switch p := g.opt.ConnPool.(type) {
+	case *pool.Pool:
+		return p.Abandon(c)
+	case *pool.Mux:
+		return p.Abandon(c)
+	}
+	return false
 }
 
 // guardedOutbound is an outbound handler. Its Write has the connection as an argument. A call
@@ -75,8 +81,8 @@ type guardedOutbound struct {
 
 // Write implements remote.OutboundHandler.
 func (h guardedOutbound) Write(ctx context.Context, c net.Conn, msg remote.Message) (context.Context, error) {
-	if refused, ok := c.(*refusedCall); ok {
-		return refused.write(ctx, msg)
+	if refused, ok := c.(*pool.RefusedCall); ok {
+		return writeRefused(ctx, refused, msg)
 	}
 	return h.guard.watch(c, func() (context.Context, error) { return h.OutboundHandler.Write(ctx, c, msg) })
 }

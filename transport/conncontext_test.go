@@ -9,6 +9,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // contextsFactory wraps the handlers of its factory in a handler that keeps the contexts of
@@ -84,20 +86,20 @@ func TestConnContext(t *testing.T) {
 		return append([]context.Context(nil), *of...)
 	}
 	pooled := newPooledClient(t, svc.address)
-	shared, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	shared, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 	for range 3 {
 		if _, err := pooled.Repeat(context.Background(), "x", 1, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 3 {
-		share(t, shared, pool)
+		share(t, shared, conns)
 	}
 	opened := list(&contexts.opened)
 	if len(opened) != 2 {
 		t.Fatalf("%d connections, want one of either kind", len(opened))
 	}
-	eventuallyTB(t, "the shared one's rpcinfo is gone", func() bool { return rpcinfo.GetRPCInfo(opened[1]) == nil })
+	eventually(t, "the shared one's rpcinfo is gone", func() bool { return rpcinfo.GetRPCInfo(opened[1]) == nil })
 	if rpcinfo.GetRPCInfo(opened[0]) == nil {
 		t.Error("the pooled connection has no rpcinfo")
 	}
@@ -106,8 +108,8 @@ func TestConnContext(t *testing.T) {
 			t.Errorf("connection %d: its context has lost something: %v", i, ctx)
 		}
 	}
-	_ = pool.Close()
-	eventuallyTB(t, "the shared connection is closed", func() bool { return len(list(&contexts.closed)) == 1 })
+	_ = conns.Close()
+	eventually(t, "the shared connection is closed", func() bool { return len(list(&contexts.closed)) == 1 })
 	contexts.mu.Lock()
 	defer contexts.mu.Unlock()
 	if contexts.looks < 5 || contexts.bare > 0 { // 3 single calls, the first shared one, the end

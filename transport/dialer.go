@@ -8,7 +8,9 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/internal/loglimit"
 	"github.com/kiteline/kiteline/transport/netpollconn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // NewDialer returns Kiteline's dialer for client.WithDialer, for clients without NewClientSuite.
@@ -21,20 +23,22 @@ func NewDialer(opts ...ClientOption) remote.Dialer {
 	return &dialer{settings: s.settings}
 }
 
+var _ pool.ContextDialer = (*dialer)(nil)
+
 type dialer struct {
 	settings settings
-	panics   logLimiter // of callbacks
+	panics   loglimit.Limiter // of callbacks
 }
 
 // DialTimeout connects to address on network ("tcp", "tcp4", "tcp6" or "unix")
 // within timeout; zero or less means no limit. Its error is the *net.OpError of package net.
 // It may be called from any goroutine.
 func (d *dialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	return d.dial(context.Background(), network, address, timeout)
+	return d.DialTimeoutContext(context.Background(), network, address, timeout)
 }
 
-// dial is DialTimeout within ctx.
-func (d *dialer) dial(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
+// DialTimeoutContext implements pool.ContextDialer.
+func (d *dialer) DialTimeoutContext(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
 	group, err := d.settings.groupOrDefault()
 	if err != nil {
 		return nil, err
@@ -44,7 +48,7 @@ func (d *dialer) dial(ctx context.Context, network, address string, timeout time
 		Config: conn.Config{
 			WriteTimeout:       d.settings.writeTimeoutOr(0),
 			OnPressure:         d.settings.onPressure,
-			OnPanic:            d.panics.onPanic,
+			OnPanic:            d.panics.OnPanic,
 			WriteHighWatermark: d.settings.highWatermark,
 			WriteLowWatermark:  d.settings.lowWatermark,
 		},

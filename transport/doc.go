@@ -9,12 +9,12 @@
 //
 // Either side works with any stock Kitex peer. Options given after a suite win over it. The parts
 // of a suite are also available on their own: NewTransServerFactory, NewServerTransHandlerFactory,
-// NewDialer, NewClientTransHandlerFactory and NewPool.
+// NewDialer and NewClientTransHandlerFactory, and the connection pools in package pool.
 //
 // # Shared connections
 //
 // The calls of a client with NewMuxClientSuite share a few connections per address (see package
-// mux), kept in a MuxPool. A server with NewServerSuite needs no option for that. With any other
+// mux), kept in a pool.Mux. A server with NewServerSuite needs no option for that. With any other
 // server such a client uses a connection for each call in flight. WithMux configures the client,
 // and WithMuxServer how a server answers such clients.
 //
@@ -24,14 +24,14 @@
 // Kitex's detection comes first. It chooses Kitex's default handler, with this package's extension
 // and buffers, for Thrift and Protobuf, and Kitex's own handlers for gRPC and TTHeader streaming.
 // On the client the calling goroutine writes the request and reads the reply itself, on a
-// connection from the Pool that no other call uses meanwhile. It does so even if the call has a
+// connection from the pool that no other call uses meanwhile. It does so even if the call has a
 // timeout or a context that can end; see WithKitexTimeouts.
 //
 // # Concurrency and ownership
 //
 // Suites, factories, dialers and pools may be used from any goroutine. The
 // connections of all suites of a process live in one conn.Group, started on
-// first use, unless WithGroup names another; nothing else is shared. A Pool is
+// first use, unless WithGroup names another; nothing else is shared. A pool is
 // closed by the Kitex client it was given to.
 //
 // # Errors

@@ -17,6 +17,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // repeater is a service of which the examples need one method.
@@ -59,11 +60,11 @@ func ExampleNewServerSuite() {
 
 // call makes one call to the server at addr and ends all that it started for that.
 func call(addr net.Addr, group *conn.Group) {
-	pool := transport.NewPool("echo", transport.PoolConfig{})
-	defer pool.Close()
+	conns := pool.New("echo", pool.Config{})
+	defer conns.Close()
 	cli, err := echoservice.NewClient("echo",
 		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))),
-		client.WithConnPool(pool),
+		client.WithConnPool(conns),
 		client.WithConnectTimeout(time.Second),
 		client.WithHostPorts(addr.String()))
 	if err != nil {
@@ -96,10 +97,10 @@ func ExampleNewClientSuite() {
 	done := make(chan error, 1)
 	go func() { done <- srv.Run() }()
 
-	pool := transport.NewPool("echo", transport.PoolConfig{MaxConnsPerAddress: 64})
+	conns := pool.New("echo", pool.Config{MaxConnsPerAddress: 64})
 	cli, err := echoservice.NewClient("echo",
 		client.WithSuite(transport.NewClientSuite(transport.WithGroup(group))),
-		client.WithConnPool(pool), // WithPool says the same, but keeps the pool to the client
+		client.WithConnPool(conns), // WithPool says the same, but keeps the pool to the client
 		client.WithConnectTimeout(time.Second),
 		client.WithHostPorts(ln.Addr().String()))
 	if err != nil {
@@ -109,9 +110,9 @@ func ExampleNewClientSuite() {
 	for i := range 3 {
 		fmt.Println(cli.Repeat(context.Background(), "ho", int32(i+1), "-"))
 	}
-	fmt.Println("dials:", pool.Stats().Dials)
+	fmt.Println("dials:", conns.Stats().Dials)
 
-	pool.Close()
+	conns.Close()
 	fmt.Println(srv.Stop(), <-done)
 	// Output:
 	// ho <nil>

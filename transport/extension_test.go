@@ -16,6 +16,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/trans"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
 // timeoutConn records the read timeout that it was given.
@@ -100,7 +102,7 @@ var realErrors = []struct {
 		c, peer := newTestPair(t, newTestGroup(t))
 		reset(t, peer)
 		var err error
-		eventuallyTB(t, "a write fails", func() bool {
+		eventually(t, "a write fails", func() bool {
 			_, err = c.Write([]byte("x"))
 			return err != nil
 		})
@@ -146,7 +148,7 @@ var realErrors = []struct {
 	{"an EOF of a codec's own", func(*testing.T) error { return io.ErrUnexpectedEOF }, false, false},
 	{"a context's deadline", func(*testing.T) error { return context.DeadlineExceeded }, false, false},
 	{"wrong direction", func(*testing.T) error { return new(byteBuffer).Flush() }, false, false},
-	{"foreign connection", func(*testing.T) error { return ErrForeignConn }, false, false},
+	{"foreign connection", func(*testing.T) error { return netpollconn.ErrForeign }, false, false},
 }
 
 func TestErrorClasses(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // twoWayCodec is Kitex's default codec with a Decode of its own. It counts the messages.
@@ -60,9 +61,9 @@ func TestCodecIsCalledAsByKitex(t *testing.T) {
 			var c echoservice.Client
 			wantDecodes := int32(calls)
 			if shared {
-				var pool *MuxPool
-				c, pool = newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}) // Kitex's codec
-				share(t, c, pool)
+				var conns *pool.Mux
+				c, conns = newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}) // Kitex's codec
+				share(t, c, conns)
 				wantDecodes = 0
 			} else {
 				c = newPooledClient(t, svc.address, client.WithCodec(ours), client.WithTransportProtocol(kitextransport.TTHeaderFramed))

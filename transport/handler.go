@@ -7,6 +7,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/trans"
 	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // NewServerTransHandlerFactory returns the factory of the handler that reads and answers Thrift and
@@ -48,7 +50,7 @@ func NewClientTransHandlerFactory(opts ...ClientOption) remote.ClientTransHandle
 }
 
 type clientHandlerFactory struct {
-	multiplexes   bool          // calls of a MuxPool share connections
+	multiplexes   bool          // calls of a pool.Mux share connections
 	keepsTimeouts bool          // the suite may give the calls' timeouts to the transport
 	writeTimeout  time.Duration // what the suite's dialer gives a connection
 	maxRead       int           // bytes of a reply; zero: any number
@@ -63,12 +65,12 @@ func (f clientHandlerFactory) NewTransHandler(opt *remote.ClientOption) (remote.
 	if f.refused != nil {
 		return nil, f.refused
 	}
-	if _, shares := opt.ConnPool.(*MuxPool); shares {
+	if _, shares := opt.ConnPool.(*pool.Mux); shares {
 		switch {
 		case !f.multiplexes:
-			return nil, errors.New("kiteline: a MuxPool needs a client with NewMuxClientSuite")
+			return nil, errors.New("kiteline: a pool.Mux needs a client with NewMuxClientSuite")
 		case !framesAsKitex(opt.Codec):
-			return nil, errors.New("kiteline: a MuxPool needs Kitex's own codec: leave WithConnPool or WithCodec out")
+			return nil, errors.New("kiteline: a pool.Mux needs Kitex's own codec: leave WithConnPool or WithCodec out")
 		}
 	}
 	opt.Codec = wholeFrames(opt.Codec)

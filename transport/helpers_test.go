@@ -215,7 +215,7 @@ func startTransServer(t testing.TB, opt *remote.ServerOption, h remote.ServerTra
 	s := &testServer{transServer: ts, t: t, network: "tcp", address: ln.Addr().String(), served: make(chan error, 1)}
 	go func() { s.served <- ts.BootstrapServer(ln) }()
 	s.dial().Close() // it serves
-	eventuallyTB(t, "the first connection is gone", func() bool { return s.connCount.Value() == 0 && served(h) })
+	eventually(t, "the first connection is gone", func() bool { return s.connCount.Value() == 0 && served(h) })
 	if f, ok := h.(*fakeHandler); ok {
 		f.mu.Lock()
 		f.calls = nil
@@ -275,7 +275,7 @@ func wantClosed(t testing.TB, c net.Conn) {
 	}
 }
 
-func eventuallyTB(t testing.TB, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	testkit.Eventually(t, what, done)
 }
@@ -332,5 +332,12 @@ func wantError(t testing.TB, what string, err error, text string) {
 		t.Errorf("%s: got no error, want one with %q", what, text)
 	case text != "" && !strings.Contains(err.Error(), text):
 		t.Errorf("%s: got %v, want %q in it", what, err, text)
+	}
+}
+
+// must panics on an error of a step that cannot fail.
+func must(err error) {
+	if err != nil {
+		panic(err)
 	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // refuser stands in front of a server that multiplexes. It refuses requests as refuse says, and
@@ -214,12 +215,12 @@ func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 			events := &eventLog{}
 			breakers := circuitbreak.NewCBSuite(circuitbreak.RPCInfo2Key)
 			// One connection has one first request.
-			opts = append(opts, WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 1}))
+			opts = append(opts, WithGroup(newTestGroup(t)), WithMux(pool.MuxConfig{MaxConns: 1}))
 			c, o := newEcho(t, r.address, client.WithSuite(NewMuxClientSuite(opts...)), client.WithTracer(events),
 				client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithMetaHandler(transmeta.MetainfoClientHandler),
 				client.WithCircuitBreaker(breakers), client.WithRPCTimeout(patience))
 			keep(t, c)
-			share(t, c, o.RemoteOpt.ConnPool.(*MuxPool))
+			share(t, c, o.RemoteOpt.ConnPool.(*pool.Mux))
 			ctx := metainfo.WithPersistentValue(metainfo.WithValue(context.Background(), "T", "transient"), "P", "persistent")
 			var making sync.WaitGroup
 			for i := range calls {
@@ -234,7 +235,7 @@ func TestMuxRefusedCallIsMadeAgain(t *testing.T) {
 			}
 			making.Wait()
 			checkAgain(t, r, refusals)
-			st := onlyStats(t, o.RemoteOpt.ConnPool.(*MuxPool))
+			st := onlyStats(t, o.RemoteOpt.ConnPool.(*pool.Mux))
 			if st.Refused != refusals*calls || st.InFlight+st.Abandoned+st.Waiting > 0 {
 				t.Errorf("got %+v", st)
 			}
@@ -290,8 +291,8 @@ func TestMuxRefusedInTime(t *testing.T) {
 			l := captureLogs(t)
 			svc := startService(t, newTestGroup(t), &serviceFuncs{})
 			r := newRefuser(t, svc.address, func(frame []byte) bool { return bytes.Contains(frame, []byte("refused")) })
-			c, pool := newSharedClient(t, r.address, MuxConfig{MaxConns: 1, Overload: policy})
-			share(t, c, pool)
+			c, conns := newSharedClient(t, r.address, pool.MuxConfig{MaxConns: 1, Overload: policy})
+			share(t, c, conns)
 			const timeout, calls = 50 * time.Millisecond, 5
 			for n := range calls {
 				_, err := c.Find(context.Background(), "refused", callopt.WithRPCTimeout(timeout))
@@ -320,7 +321,7 @@ func TestMuxRefusedInTime(t *testing.T) {
 			if n := l.lines("KITELINE: call refused"); n == 0 || n > mostLines {
 				t.Errorf("%d lines in the log", n)
 			}
-			if st := onlyStats(t, pool); st.InFlight+st.Abandoned+st.Waiting > 0 {
+			if st := onlyStats(t, conns); st.InFlight+st.Abandoned+st.Waiting > 0 {
 				t.Errorf("got %+v", st)
 			}
 			eventually(t, "a call after them", func() bool {
@@ -339,18 +340,18 @@ func TestMuxCancelTravels(t *testing.T) {
 	free := sync.OnceFunc(func() { close(service.release) })
 	t.Cleanup(free)
 	r := newRefuser(t, svc.address, func([]byte) bool { return false })
-	c, pool := newSharedClient(t, r.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
-	f := &muxFixture{client: c, pool: pool, service: service}
+	c, conns := newSharedClient(t, r.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
+	f := &muxFixture{client: c, pool: conns, service: service}
 	ctx, cancel := context.WithCancel(context.Background())
 	held := f.held(ctx, t)
 	cancel()
 	if err := receive(t, "cancelled call", held); err == nil {
 		t.Error("it has a reply")
 	}
-	eventually(t, "a cancel", func() bool { return onlyStats(t, pool).Cancels == 1 })
+	eventually(t, "a cancel", func() bool { return onlyStats(t, conns).Cancels == 1 })
 	free()
-	eventually(t, "the answer", func() bool { return onlyStats(t, pool).Abandoned == 0 })
+	eventually(t, "the answer", func() bool { return onlyStats(t, conns).Abandoned == 0 })
 	if r.cancelled() != 1 {
 		t.Error("no cancel has come")
 	}

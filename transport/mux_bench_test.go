@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/internal/testkit"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // BenchmarkMuxCall measures what a Kitex call costs over shared connections, with both sides in
@@ -26,7 +27,7 @@ func BenchmarkMuxCall(b *testing.B) {
 		for _, timeout := range []time.Duration{0, patience} {
 			for name, suite := range map[string]client.Option{
 				"shared": client.WithSuite(NewMuxClientSuite(WithGroup(group))),
-				"pooled": client.WithSuite(NewClientSuite(WithGroup(group), WithPool(PoolConfig{MaxIdlePerAddress: 100, MaxIdleGlobal: 100}))),
+				"pooled": client.WithSuite(NewClientSuite(WithGroup(group), WithPool(pool.Config{MaxIdlePerAddress: 100, MaxIdleGlobal: 100}))),
 			} {
 				b.Run(fmt.Sprintf("callers=%d/timeout=%v/%s", callers, timeout, name), func(b *testing.B) {
 					c, _ := newEcho(b, address, suite, client.WithRPCTimeout(timeout))
@@ -59,46 +60,11 @@ func TestMuxAllocations(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		return float64(after.Mallocs-before.Mallocs) / calls
 	}
-	shared, pool := newSharedClient(t, address, MuxConfig{})
-	share(t, shared, pool)
+	shared, conns := newSharedClient(t, address, pool.MuxConfig{})
+	share(t, shared, conns)
 	pooled := newPooledClient(t, address, client.WithTransportProtocol(kitextransport.TTHeaderFramed))
 	got, want := measure(shared), measure(pooled)
 	if got > want+0.5 {
 		t.Errorf("%.1f allocations per call, %.1f pooled", got, want)
 	}
-}
-
-// BenchmarkMuxPool measures what a place costs when the pool knows few or many addresses, and what
-// a new address costs.
-func BenchmarkMuxPool(b *testing.B) {
-	over, cancel := context.WithCancel(context.Background())
-	cancel() // so that nothing is dialled
-	d := &silentDialer{}
-	opt := d.option()
-	for _, known := range []int{1, 15_000} {
-		pool := NewMuxPool("bench", MuxConfig{})
-		for i := range known - 1 {
-			_, _ = pool.Get(over, "tcp", fmt.Sprintf("10.0.%d.%d:80", i/250, i%250), opt)
-		}
-		b.Run(fmt.Sprintf("known=%d/place", known), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				c, err := pool.Get(context.Background(), "tcp", fakeAddress, opt)
-				if err != nil {
-					b.Fatal(err)
-				}
-				_ = pool.Put(c)
-			}
-		})
-		b.Run(fmt.Sprintf("known=%d/address", known), func(b *testing.B) {
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				n++
-				_, _ = pool.Get(over, "tcp", fmt.Sprintf("10.1.%d.%d:80", n/250, n%250), opt)
-			}
-		})
-		_ = pool.Close()
-	}
-	d.peers.Wait()
 }

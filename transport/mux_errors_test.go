@@ -22,6 +22,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // wire carries connections to a server until it is cut.
@@ -137,7 +138,7 @@ func newHeldService() *heldService {
 // muxFailure is a call that fails.
 type muxFailure struct {
 	name string
-	cfg  MuxConfig
+	cfg  pool.MuxConfig
 	opts []client.Option
 	call func(t *testing.T, f *muxFixture) error
 	is   []error
@@ -149,7 +150,7 @@ type muxFailure struct {
 // muxFixture is what a muxFailure's call works with.
 type muxFixture struct {
 	client  echoservice.Client
-	pool    *MuxPool
+	pool    *pool.Mux
 	service *heldService
 	wire    *wire
 }
@@ -179,7 +180,7 @@ func muxFailures() []muxFailure {
 		cancel()
 		return receive(t, "cancelled call", done)
 	}
-	one := MuxConfig{MaxConns: 1, MaxFrameBytes: 64 << 10}
+	one := pool.MuxConfig{MaxConns: 1, MaxFrameBytes: 64 << 10}
 	kitex := client.WithSuite(NewMuxClientSuite(WithKitexTimeouts()))
 	return []muxFailure{
 		{"peer closed with a call in flight", one, nil, func(t *testing.T, f *muxFixture) error {
@@ -195,7 +196,7 @@ func muxFailures() []muxFailure {
 			[]error{kerrors.ErrRPCTimeout, context.Canceled}, []error{kerrors.ErrGetConnection}, "by business", 1},
 		{"cancelled, Kitex's", one, []client.Option{kitex}, cancelled,
 			[]error{kerrors.ErrRPCTimeout, context.Canceled}, []error{kerrors.ErrGetConnection}, "by business", 1},
-		{"overload", MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast}, nil, func(t *testing.T, f *muxFixture) error {
+		{"overload", pool.MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast}, nil, func(t *testing.T, f *muxFixture) error {
 			done := f.held(background, t)
 			_, err := f.client.Find(background, "x")
 			f.service.release <- struct{}{}
@@ -229,7 +230,7 @@ func muxFailures() []muxFailure {
 			}
 			_, err := f.client.Find(background, "x")
 			return err
-		}, []error{kerrors.ErrGetConnection, ErrPoolClosed}, []error{kerrors.ErrRPCTimeout}, "", 0},
+		}, []error{kerrors.ErrGetConnection, pool.ErrClosed}, []error{kerrors.ErrRPCTimeout}, "", 0},
 	}
 }
 
@@ -250,7 +251,7 @@ func TestMuxErrors(t *testing.T) {
 			}
 			c, o := newEcho(t, f.wire.address(), opts...)
 			keep(t, c)
-			f.client, f.pool = c, o.RemoteOpt.ConnPool.(*MuxPool)
+			f.client, f.pool = c, o.RemoteOpt.ConnPool.(*pool.Mux)
 			if tc.name != "garbage in a good frame" {
 				share(t, c, f.pool)
 			}
@@ -274,7 +275,7 @@ func TestMuxErrors(t *testing.T) {
 			if got := service.calls.Load(); got != tc.runs {
 				t.Errorf("the handler ran %d times, want %d", got, tc.runs)
 			}
-			eventuallyTB(t, "no calls are left", func() bool { // Kitex's goroutines may end later
+			eventually(t, "no calls are left", func() bool { // Kitex's goroutines may end later
 				st := f.pool.Stats()
 				return st.InFlight+st.Waiting == 0
 			})
@@ -317,33 +318,17 @@ func TestMuxRetriesUnsent(t *testing.T) {
 	if !errors.Is(err, kerrors.ErrGetConnection) || errors.Is(err, kerrors.ErrRPCTimeout) {
 		t.Errorf("got %v, want no connection", err)
 	}
-	if st := o.RemoteOpt.ConnPool.(*MuxPool).Stats(); len(st.Addresses) != 1 || st.DialErrors == 0 {
+	if st := o.RemoteOpt.ConnPool.(*pool.Mux).Stats(); len(st.Addresses) != 1 || st.DialErrors == 0 {
 		t.Errorf("got %+v, want failed dials", st)
 	}
-	both, pool := newBalancedClient(t, refused, svc.address)
+	both, conns := newBalancedClient(t, refused, svc.address)
 	failed := 0
 	for range 100 {
 		if _, err := both.Repeat(context.Background(), "x", 1, ""); err != nil {
 			failed++ // six tries at the instance that refuses
 		}
 	}
-	if failed > 20 || len(pool.Stats().Addresses) != 2 {
-		t.Errorf("%d of 100 calls failed, at %d addresses", failed, len(pool.Stats().Addresses))
-	}
-}
-
-// TestFrameErrorBlame: a message is to blame for its length, and for what this side made of it. A
-// peer that sends something that is no frame is to blame itself, and another instance may do
-// better.
-func TestFrameErrorBlame(t *testing.T) {
-	for err, want := range map[mux.FrameError]bool{
-		{Reason: "too large", Bytes: 2, Limit: 1}:                 true,
-		{Reason: "too large", Bytes: 2, Limit: 1, Received: true}: true,
-		{Reason: "no header"}:                                     true,
-		{Reason: "no header", Received: true}:                     false,
-	} {
-		if got := isFrameError(fmt.Errorf("wrapped: %w", &err)); got != want {
-			t.Errorf("%v: got %v, want %v", &err, got, want)
-		}
+	if failed > 20 || len(conns.Stats().Addresses) != 2 {
+		t.Errorf("%d of 100 calls failed, at %d addresses", failed, len(conns.Stats().Addresses))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // A client with this suite shares a few connections among its calls, however many are in flight.
@@ -39,10 +40,10 @@ func ExampleNewMuxClientSuite() {
 	done := make(chan error, 1)
 	go func() { done <- srv.Run() }()
 
-	pool := transport.NewMuxPool("echo", transport.MuxConfig{MaxConns: 2}) // WithMux says the same
+	conns := pool.NewMux("echo", pool.MuxConfig{MaxConns: 2}) // WithMux says the same
 	cli, err := echoservice.NewClient("echo",
 		client.WithSuite(transport.NewMuxClientSuite(transport.WithGroup(group))),
-		client.WithConnPool(pool),
+		client.WithConnPool(conns),
 		client.WithConnectTimeout(time.Second),
 		client.WithHostPorts(ln.Addr().String()))
 	if err != nil {
@@ -60,9 +61,9 @@ func ExampleNewMuxClientSuite() {
 		})
 	}
 	callers.Wait()
-	fmt.Println("connections at most 2:", pool.Stats().Connections <= 2)
+	fmt.Println("connections at most 2:", conns.Stats().Connections <= 2)
 
-	fmt.Println(pool.Close(), srv.Stop(), <-done)
+	fmt.Println(conns.Close(), srv.Stop(), <-done)
 	// Output:
 	// hi hi <nil>
 	// connections at most 2: true

@@ -28,6 +28,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb"
 	pbservice "github.com/kiteline/kiteline/idl/kitex_gen/echopb/echoservice"
 	"github.com/kiteline/kiteline/internal/stock"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // stockOptions returns options for a server without Kiteline, on the transport that Kitex chooses.
@@ -72,7 +73,7 @@ func TestMuxStockServers(t *testing.T) {
 				needNetpoll(t)
 			}
 			svc := startService(t, newTestGroup(t), &serviceFuncs{}, opts...)
-			c, pool := newSharedClient(t, svc.address, MuxConfig{}, client.WithRPCTimeout(patience))
+			c, conns := newSharedClient(t, svc.address, pool.MuxConfig{}, client.WithRPCTimeout(patience))
 			var callers sync.WaitGroup
 			for caller := range 1000 {
 				callers.Go(func() {
@@ -89,11 +90,11 @@ func TestMuxStockServers(t *testing.T) {
 			if err := c.Notify(context.Background(), &echo.Message{Text: "oneway"}); err != nil {
 				t.Error(err)
 			}
-			st := onlyStats(t, pool)
+			st := onlyStats(t, conns)
 			if st.Shared != 0 || st.Pooled == 0 || st.InFlight != 0 || st.LateReplies != 0 {
 				t.Errorf("got %+v, want a pool", st)
 			}
-			if err := pool.Close(); err != nil { // or gonet would wait
+			if err := conns.Close(); err != nil { // or gonet would wait
 				t.Error(err)
 			}
 		})
@@ -110,8 +111,8 @@ func TestMuxProtobuf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := seen.o.RemoteOpt.ConnPool.(*MuxPool)
-	defer pool.Close()
+	conns := seen.o.RemoteOpt.ConnPool.(*pool.Mux)
+	defer conns.Close()
 	served, refused := 0, 0
 	for i := range 20 {
 		text := fmt.Sprint("text ", i)
@@ -126,8 +127,8 @@ func TestMuxProtobuf(t *testing.T) {
 			t.Errorf("got %v, %v", reply, err)
 		}
 	}
-	if served == 0 || refused == 0 || onlyStats(t, pool).Shared != 1 {
-		t.Errorf("%d calls served, %d refused, %+v", served, refused, onlyStats(t, pool))
+	if served == 0 || refused == 0 || onlyStats(t, conns).Shared != 1 {
+		t.Errorf("%d calls served, %d refused, %+v", served, refused, onlyStats(t, conns))
 	}
 }
 
@@ -149,7 +150,7 @@ func startProtobuf(t *testing.T, opts ...server.Option) runningService {
 func TestMuxGeneric(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
-	newClient := func(t *testing.T, g generic.Generic) (genericclient.Client, *MuxPool) {
+	newClient := func(t *testing.T, g generic.Generic) (genericclient.Client, *pool.Mux) {
 		t.Helper()
 		var seen clientOptions
 		c, err := genericclient.NewClient("echo", g, client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))),
@@ -157,9 +158,9 @@ func TestMuxGeneric(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pool := seen.o.RemoteOpt.ConnPool.(*MuxPool)
-		t.Cleanup(func() { pool.Close() })
-		return c, pool
+		conns := seen.o.RemoteOpt.ConnPool.(*pool.Mux)
+		t.Cleanup(func() { conns.Close() })
+		return c, conns
 	}
 	t.Run("JSON", func(t *testing.T) {
 		p, err := generic.NewThriftFileProvider("../idl/echo.thrift")
@@ -171,7 +172,7 @@ func TestMuxGeneric(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, pool := newClient(t, g)
+		c, conns := newClient(t, g)
 		for i := range 5 {
 			reply, err := c.GenericCall(context.Background(), "EchoPayload", fmt.Sprintf(`{"label":"label %d"}`, i))
 			if err != nil {
@@ -182,12 +183,12 @@ func TestMuxGeneric(t *testing.T) {
 				t.Errorf("got %v, %v", reply, err)
 			}
 		}
-		if st := onlyStats(t, pool); st.Shared != 1 {
+		if st := onlyStats(t, conns); st.Shared != 1 {
 			t.Errorf("got %+v", st)
 		}
 	})
 	t.Run("binary", func(t *testing.T) {
-		c, pool := newClient(t, generic.BinaryThriftGeneric())
+		c, conns := newClient(t, generic.BinaryThriftGeneric())
 		for i := range 5 {
 			args := &echo.EchoServiceEchoPayloadArgs{Payload: &echo.Payload{Label: fmt.Sprint("label ", i)}}
 			request, err := thrift.MarshalFastMsg("EchoPayload", thrift.CALL, 1, args)
@@ -203,7 +204,7 @@ func TestMuxGeneric(t *testing.T) {
 				t.Errorf("got %v, %v", result.Success, err)
 			}
 		}
-		if st := onlyStats(t, pool); st.Shared != 1 {
+		if st := onlyStats(t, conns); st.Shared != 1 {
 			t.Errorf("got %+v", st)
 		}
 	})
@@ -239,7 +240,7 @@ func TestMuxSuiteOptions(t *testing.T) {
 	suite := client.WithSuite(NewMuxClientSuite(WithGroup(g)))
 	pooled, plain := client.WithSuite(NewClientSuite(WithGroup(g))), client.WithSuite(NewMuxClientSuite())
 	long := client.WithLongConnection(connpool.IdleConfig{MaxIdlePerAddress: 2, MaxIdleGlobal: 2, MaxIdleTimeout: 3 * time.Second})
-	given, ours := NewPool("given", PoolConfig{}), NewMuxPool("given", MuxConfig{})
+	given, ours := pool.New("given", pool.Config{}), pool.NewMux("given", pool.MuxConfig{})
 	defer given.Close()
 	defer ours.Close()
 	for _, tc := range []struct {
@@ -248,26 +249,26 @@ func TestMuxSuiteOptions(t *testing.T) {
 		pool    string
 		address string
 	}{
-		{"suite", []client.Option{suite}, "*transport.MuxPool", address},
-		{"suite twice", []client.Option{suite, suite}, "*transport.MuxPool", address},
-		{"pooled suite, suite", []client.Option{pooled, suite}, "*transport.MuxPool", address},
-		{"suite, pooled suite", []client.Option{suite, pooled}, "*transport.Pool", address},
-		{"long", []client.Option{suite, long}, "*transport.MuxPool", address},
+		{"suite", []client.Option{suite}, "*pool.Mux", address},
+		{"suite twice", []client.Option{suite, suite}, "*pool.Mux", address},
+		{"pooled suite, suite", []client.Option{pooled, suite}, "*pool.Mux", address},
+		{"suite, pooled suite", []client.Option{suite, pooled}, "*pool.Pool", address},
+		{"long", []client.Option{suite, long}, "*pool.Mux", address},
 		{"short", []client.Option{suite, client.WithShortConnection()}, "*connpool.ShortPool", address},
-		{"Framed", []client.Option{suite, client.WithTransportProtocol(kitextransport.Framed)}, "*transport.MuxPool", address},
-		{"PurePayload", []client.Option{suite, client.WithTransportProtocol(kitextransport.PurePayload)}, "*transport.MuxPool", address},
-		{"a pool", []client.Option{suite, client.WithConnPool(given)}, "*transport.Pool", address},
-		{"a MuxPool", []client.Option{suite, client.WithConnPool(ours)}, "*transport.MuxPool", address},
+		{"Framed", []client.Option{suite, client.WithTransportProtocol(kitextransport.Framed)}, "*pool.Mux", address},
+		{"PurePayload", []client.Option{suite, client.WithTransportProtocol(kitextransport.PurePayload)}, "*pool.Mux", address},
+		{"a pool", []client.Option{suite, client.WithConnPool(given)}, "*pool.Pool", address},
+		{"a pool.Mux", []client.Option{suite, client.WithConnPool(ours)}, "*pool.Mux", address},
 		{"handlers", []client.Option{suite, client.WithTransHandlerFactory(NewClientTransHandlerFactory())}, "*connpool.LongPool", address},
 		{"mux before", []client.Option{client.WithMuxConnection(1), suite}, "*netpollmux.MuxPool", stockMux},
 		{"mux after", []client.Option{suite, client.WithMuxConnection(1)}, "*netpollmux.MuxPool", stockMux},
-		{"netpoll's dialer", []client.Option{plain, client.WithDialer(netpoll.NewDialer())}, "*transport.MuxPool", address},
-		{"gonet's dialer", []client.Option{plain, client.WithDialer(gonet.NewDialer())}, "*transport.MuxPool", address},
-		{"a codec", []client.Option{suite, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},
-		{"a codec before", []client.Option{client.WithCodec(markingCodec{codec.NewDefaultCodec()}), suite}, "*transport.Pool", marked},
-		{"a codec, long", []client.Option{suite, long, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*transport.Pool", marked},
+		{"netpoll's dialer", []client.Option{plain, client.WithDialer(netpoll.NewDialer())}, "*pool.Mux", address},
+		{"gonet's dialer", []client.Option{plain, client.WithDialer(gonet.NewDialer())}, "*pool.Mux", address},
+		{"a codec", []client.Option{suite, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*pool.Pool", marked},
+		{"a codec before", []client.Option{client.WithCodec(markingCodec{codec.NewDefaultCodec()}), suite}, "*pool.Pool", marked},
+		{"a codec, long", []client.Option{suite, long, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*pool.Pool", marked},
 		{"a codec, short", []client.Option{suite, client.WithShortConnection(), client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "*connpool.ShortPool", marked},
-		{"Kitex's codec with a limit", []client.Option{suite, client.WithCodec(codec.NewDefaultCodecWithSizeLimit(1 << 20))}, "*transport.MuxPool", address},
+		{"Kitex's codec with a limit", []client.Option{suite, client.WithCodec(codec.NewDefaultCodecWithSizeLimit(1 << 20))}, "*pool.Mux", address},
 		{"gRPC", []client.Option{suite, client.WithTransportProtocol(kitextransport.GRPC)}, "*nphttp2.connPool", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -289,14 +290,14 @@ func TestMuxSuiteOptions(t *testing.T) {
 					t.Fatalf("got %q, %v", got, err)
 				}
 			}
-			if pool, ok := o.RemoteOpt.ConnPool.(*MuxPool); ok && onlyStats(t, pool).Shared != 1 {
-				t.Errorf("got %+v, want a shared connection", onlyStats(t, pool))
+			if conns, ok := o.RemoteOpt.ConnPool.(*pool.Mux); ok && onlyStats(t, conns).Shared != 1 {
+				t.Errorf("got %+v, want a shared connection", onlyStats(t, conns))
 			}
-			if pool, ok := o.RemoteOpt.ConnPool.(*Pool); ok && tc.name == "a codec, long" && pool.config.MaxIdleTimeout != 3*time.Second {
-				t.Errorf("idle for %v, want WithLongConnection's", pool.config.MaxIdleTimeout)
+			if conns, ok := o.RemoteOpt.ConnPool.(*pool.Pool); ok && tc.name == "a codec, long" && conns.Config().MaxIdleTimeout != 3*time.Second {
+				t.Errorf("idle for %v, want WithLongConnection's", conns.Config().MaxIdleTimeout)
 			}
-			if pool, ok := o.RemoteOpt.ConnPool.(*MuxPool); ok && tc.name == "long" && pool.config.IdleTimeout != 3*time.Second {
-				t.Errorf("idle for %v, want WithLongConnection's", pool.config.IdleTimeout)
+			if conns, ok := o.RemoteOpt.ConnPool.(*pool.Mux); ok && tc.name == "long" && conns.Config().IdleTimeout != 3*time.Second {
+				t.Errorf("idle for %v, want WithLongConnection's", conns.Config().IdleTimeout)
 			}
 		})
 	}

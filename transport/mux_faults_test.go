@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,12 +15,12 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/codec/thrift"
-	"github.com/cloudwego/kitex/pkg/warmup"
 	"github.com/cloudwego/kitex/server"
 	kitextransport "github.com/cloudwego/kitex/transport"
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // wildCodec panics or fails in the middle of a message while it is told to.
@@ -86,9 +84,9 @@ func TestMuxServerCodecFails(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			service := newHeldService()
 			svc := startService(t, newTestGroup(t), service, tc.opt)
-			c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-			share(t, c, pool)
-			f := &muxFixture{client: c, pool: pool, service: service}
+			c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+			share(t, c, conns)
+			f := &muxFixture{client: c, pool: conns, service: service}
 			done := f.held(context.Background(), t)
 			tc.flag.Store(true)
 			for range 3 {
@@ -105,7 +103,7 @@ func TestMuxServerCodecFails(t *testing.T) {
 			if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
 				t.Error(err)
 			}
-			if st := onlyStats(t, pool); st.Dials != 1 || st.Connections != 1 || st.InFlight != 0 {
+			if st := onlyStats(t, conns); st.Dials != 1 || st.Connections != 1 || st.InFlight != 0 {
 				t.Errorf("got %+v, want the one connection", st)
 			}
 			if logged.lines("bad frame") > 0 {
@@ -122,9 +120,9 @@ func TestMuxReplyTooLong(t *testing.T) {
 	service := newHeldService()
 	group := newTestGroup(t)
 	svc := startService(t, group, service, server.WithSuite(NewServerSuite(WithGroup(group), WithMuxServer(MuxServerConfig{MaxFrameBytes: 64 << 10}))))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
-	f := &muxFixture{client: c, pool: pool, service: service}
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
+	f := &muxFixture{client: c, pool: conns, service: service}
 	done := f.held(context.Background(), t)
 	for _, kib := range []int32{70, 1 << 10, 60} {
 		_, err := c.Repeat(context.Background(), strings.Repeat("x", 1<<10), kib, "")
@@ -142,7 +140,7 @@ func TestMuxReplyTooLong(t *testing.T) {
 	if err := receive(t, "held call", done); err != nil {
 		t.Error(err)
 	}
-	if st := onlyStats(t, pool); st.Dials != 1 || st.Connections != 1 {
+	if st := onlyStats(t, conns); st.Dials != 1 || st.Connections != 1 {
 		t.Errorf("got %+v, want the one connection", st)
 	}
 }
@@ -152,7 +150,7 @@ func TestMuxFrameLimits(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		payload int // WithMaxFrame
-		frame   int // of MuxConfig and MuxServerConfig
+		frame   int // of pool.MuxConfig and MuxServerConfig
 		want    int
 	}{
 		"default":              {0, 0, defaultMuxFrameBytes},
@@ -164,12 +162,12 @@ func TestMuxFrameLimits(t *testing.T) {
 		"mux wins":             {100 << 20, 1 << 20, 1 << 20},
 		"negative is not said": {0, -1, defaultMuxFrameBytes},
 	} {
-		s := newClientSettings(takerMuxClientSuite, []ClientOption{WithMaxFrame(tc.payload), WithMux(MuxConfig{MaxFrameBytes: tc.frame})})
+		s := newClientSettings(takerMuxClientSuite, []ClientOption{WithMaxFrame(tc.payload), WithMux(pool.MuxConfig{MaxFrameBytes: tc.frame})})
 		if got := (muxClientSuite{s}).poolConfig(nil).MaxFrameBytes; got != tc.want {
 			t.Errorf("%s: got %d, want %d", name, got, tc.want)
 		}
 	}
-	s := muxClientSuite{newClientSettings(takerMuxClientSuite, []ClientOption{WithMux(MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
+	s := muxClientSuite{newClientSettings(takerMuxClientSuite, []ClientOption{WithMux(pool.MuxConfig{MaxFrameBytes: 5}), WithWriteTimeout(time.Hour)})}
 	if got := s.poolConfig(nil); got.MaxFrameBytes != 5 || got.WriteTimeout != time.Hour {
 		t.Errorf("got %+v, want what WithMux says and the write timeout", got)
 	}
@@ -195,8 +193,8 @@ func TestMuxCancelledHandlers(t *testing.T) {
 			}
 			svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(opts...)))
 			w := newWire(t, svc.address)
-			c, pool := newSharedClient(t, w.address(), MuxConfig{MaxConns: 1})
-			share(t, c, pool)
+			c, conns := newSharedClient(t, w.address(), pool.MuxConfig{MaxConns: 1})
+			share(t, c, conns)
 			done := make(chan error, 2)
 			for _, key := range []string{"a", "b"} {
 				go func() {
@@ -245,8 +243,8 @@ func TestMuxCancelledCall(t *testing.T) {
 	}}
 	svc := startService(t, newTestGroup(t), service, server.WithSuite(NewServerSuite(WithGroup(newTestGroup(t)),
 		WithMuxServer(MuxServerConfig{CancelHandlers: true}))))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
 	contexts, done := map[string]context.Context{}, make(chan error, 1)
 	ctx, leave := context.WithCancel(context.Background())
 	left := make(chan error, 1)
@@ -275,8 +273,8 @@ func TestMuxCancelledCall(t *testing.T) {
 	if err := receive(t, "other call", done); err != nil {
 		t.Error(err)
 	}
-	eventuallyTB(t, "the slot of the call was free", func() bool {
-		st := onlyStats(t, pool)
+	eventually(t, "the slot of the call was free", func() bool {
+		st := onlyStats(t, conns)
 		return st.InFlight == 0 && st.Abandoned == 0 && st.Connections == 1 && st.Dials == 1
 	})
 }
@@ -308,74 +306,5 @@ func TestStockMuxOversized(t *testing.T) {
 	service.letGo()
 	if err := receive(t, "held call", held); err != nil {
 		t.Errorf("a neighbour's call: %v", err)
-	}
-}
-
-// slowDialer records the most dials in progress at a time.
-type slowDialer struct {
-	remote.Dialer
-	mu       sync.Mutex
-	now, max int
-}
-
-func (d *slowDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	d.mu.Lock()
-	d.now++
-	d.max = max(d.max, d.now)
-	d.mu.Unlock()
-	<-time.After(5 * time.Millisecond) // gives others time to begin
-	defer func() {
-		d.mu.Lock()
-		d.now--
-		d.mu.Unlock()
-	}()
-	return d.Dialer.DialTimeout(network, address, timeout)
-}
-
-// TestMuxPoolWarmUpParallel: WarmUp opens as many connections at a time as it is told to.
-func TestMuxPoolWarmUpParallel(t *testing.T) {
-	t.Parallel()
-	const conns = 8
-	svc := startService(t, newTestGroup(t), &serviceFuncs{})
-	other := startService(t, newTestGroup(t), &serviceFuncs{})
-	for _, parallel := range []int{0, 1, 3, 16, 100} {
-		t.Run(fmt.Sprint(parallel), func(t *testing.T) {
-			t.Parallel()
-			pool := NewMuxPool("echo", MuxConfig{MaxConns: conns})
-			defer pool.Close()
-			d := &slowDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
-			opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": {svc.address, other.address}}, ConnNum: conns, Parallel: parallel}
-			if err := pool.WarmUp(warmup.FailFast, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience}); err != nil {
-				t.Fatal(err)
-			}
-			for _, st := range pool.Stats().Addresses {
-				if st.Connections != conns {
-					t.Errorf("got %+v, want %d connections", st, conns)
-				}
-			}
-			if most := min(max(parallel, 1), 2*conns); d.max > most || parallel > 1 && d.max == 1 {
-				t.Errorf("%d dials at a time, want %d at most", d.max, most)
-			}
-		})
-	}
-}
-
-// TestMuxPoolWarmUpFails: WarmUp does not go on with an address that refuses or, with FailFast,
-// with any address.
-func TestMuxPoolWarmUpFails(t *testing.T) {
-	refused := refusedAddresses(t, 2)
-	for _, tc := range []struct {
-		eh    warmup.ErrorHandling
-		dials int64
-		err   bool
-	}{{warmup.FailFast, 1, true}, {warmup.ErrorLog, 2, true}, {warmup.IgnoreError, 2, false}} {
-		pool := NewMuxPool("echo", MuxConfig{MaxConns: 4})
-		defer pool.Close()
-		d := &countingDialer{Dialer: NewDialer(WithGroup(newTestGroup(t)))}
-		opt := &warmup.PoolOption{Targets: map[string][]string{"tcp": refused}, ConnNum: 4}
-		err := pool.WarmUp(tc.eh, opt, remote.ConnOption{Dialer: d, ConnectTimeout: patience})
-		if err != nil != tc.err || d.dials.Load() != tc.dials {
-			t.Errorf("%v: got %v after %d dials, want %d", tc.eh, err, d.dials.Load(), tc.dials)
-		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // serviceFuncs is an echo service made of functions. A nil function echoes.
@@ -91,21 +92,21 @@ func newPooledClient(t testing.TB, address string, opts ...client.Option) echose
 }
 
 // newSharedClient makes a client with NewMuxClientSuite alone, and returns it with its pool.
-func newSharedClient(t testing.TB, address string, cfg MuxConfig, opts ...client.Option) (echoservice.Client, *MuxPool) {
+func newSharedClient(t testing.TB, address string, cfg pool.MuxConfig, opts ...client.Option) (echoservice.Client, *pool.Mux) {
 	t.Helper()
 	c, o := newEcho(t, address, append([]client.Option{
 		client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)), WithMux(cfg))),
 	}, opts...)...)
-	pool, ok := o.RemoteOpt.ConnPool.(*MuxPool)
+	conns, ok := o.RemoteOpt.ConnPool.(*pool.Mux)
 	if !ok {
-		t.Fatalf("pool: got %T, want a MuxPool", o.RemoteOpt.ConnPool)
+		t.Fatalf("pool: got %T, want a pool.Mux", o.RemoteOpt.ConnPool)
 	}
 	keep(t, c)
-	return c, pool
+	return c, conns
 }
 
 // newBalancedClient is newSharedClient for several addresses.
-func newBalancedClient(t testing.TB, addresses ...string) (echoservice.Client, *MuxPool) {
+func newBalancedClient(t testing.TB, addresses ...string) (echoservice.Client, *pool.Mux) {
 	t.Helper()
 	var seen clientOptions
 	c, err := echoservice.NewClient("echo", client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))),
@@ -113,10 +114,10 @@ func newBalancedClient(t testing.TB, addresses ...string) (echoservice.Client, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := seen.o.RemoteOpt.ConnPool.(*MuxPool)
-	t.Cleanup(func() { pool.Close() })
+	conns := seen.o.RemoteOpt.ConnPool.(*pool.Mux)
+	t.Cleanup(func() { conns.Close() })
 	keep(t, c)
-	return c, pool
+	return c, conns
 }
 
 // keep keeps c alive until the test's end: a client's finalizer closes its pool.
@@ -125,9 +126,9 @@ func keep(t testing.TB, c any) {
 }
 
 // onlyStats returns the figures of the one address that pool knows.
-func onlyStats(t testing.TB, pool *MuxPool) MuxAddressStats {
+func onlyStats(t testing.TB, conns *pool.Mux) pool.MuxAddressStats {
 	t.Helper()
-	list := pool.Stats().Addresses
+	list := conns.Stats().Addresses
 	if len(list) != 1 {
 		t.Fatalf("got %d addresses, want 1: %+v", len(list), list)
 	}
@@ -135,12 +136,12 @@ func onlyStats(t testing.TB, pool *MuxPool) MuxAddressStats {
 }
 
 // share makes calls until a connection of pool is shared.
-func share(t testing.TB, c echoservice.Client, pool *MuxPool) {
+func share(t testing.TB, c echoservice.Client, conns *pool.Mux) {
 	t.Helper()
 	if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
 		t.Fatal(err)
 	}
-	if st := onlyStats(t, pool); st.Shared == 0 {
+	if st := onlyStats(t, conns); st.Shared == 0 {
 		t.Fatalf("no shared connection: %+v", st)
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // callProfiler is a profiler that counts. Its contexts know which call they belong to.
@@ -86,7 +87,7 @@ func TestMuxProfiler(t *testing.T) {
 			server.WithProfilerTransInfoTagging(tagging("header")), server.WithProfilerMessageTagging(tagging("message")))
 		var c echoservice.Client
 		if shared {
-			c, _ = newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+			c, _ = newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 		} else {
 			c = newPooledClient(t, svc.address, client.WithTransportProtocol(kitextransport.TTHeader))
 		}
@@ -186,7 +187,7 @@ func TestMuxHeaderFlags(t *testing.T) {
 			_, _ = near.Write(reply)
 		}
 	}()
-	c, _ := newSharedClient(t, ln.Addr().String(), MuxConfig{MaxConns: 1}, client.WithMetaHandler(flagging{}))
+	c, _ := newSharedClient(t, ln.Addr().String(), pool.MuxConfig{MaxConns: 1}, client.WithMetaHandler(flagging{}))
 	for range 3 { // the first one, which has a mark, and others
 		if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
 			t.Fatal(err)
@@ -214,7 +215,7 @@ func TestMuxTimeoutTraced(t *testing.T) {
 		opts := []client.Option{client.WithTracer(log), client.WithTransportProtocol(kitextransport.TTHeader)}
 		var c echoservice.Client
 		if shared {
-			c, _ = newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, opts...)
+			c, _ = newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}, opts...)
 		} else {
 			c = newPooledClient(t, svc.address, opts...)
 		}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // fullFixture is a client whose only place is taken by a held call, and what Kitex makes of other
@@ -83,13 +82,13 @@ func newFullFixture(t *testing.T, overload mux.Overload, suite []ClientOption, o
 	svc := startService(t, newTestGroup(t), service)
 	f.free = sync.OnceFunc(func() { close(service.release) })
 	t.Cleanup(f.free)
-	suite = append(suite, WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: overload}))
+	suite = append(suite, WithGroup(newTestGroup(t)), WithMux(pool.MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: overload}))
 	c, o := newEcho(t, svc.address, append([]client.Option{
 		client.WithSuite(NewMuxClientSuite(suite...)), client.WithTracer(f),
 		client.WithCircuitBreaker(f.breakers), client.WithInstanceMW(f.middleware),
 	}, opts...)...)
 	keep(t, c)
-	f.muxFixture = &muxFixture{client: c, pool: o.RemoteOpt.ConnPool.(*MuxPool), service: service}
+	f.muxFixture = &muxFixture{client: c, pool: o.RemoteOpt.ConnPool.(*pool.Mux), service: service}
 	share(t, c, f.pool)
 	f.held = f.muxFixture.held(context.Background(), t)
 	f.forget()
@@ -269,7 +268,7 @@ func TestMuxWaitedInVain(t *testing.T) {
 						t.Fatalf("got %v, which does not say that the call waited for a place", err)
 					}
 				}
-				eventuallyTB(t, "Kitex's goroutines have ended", func() bool { // they may end later
+				eventually(t, "Kitex's goroutines have ended", func() bool { // they may end later
 					_, successes := f.told(circuitbreak.TypeSuccess)
 					_, failures := f.told(circuitbreak.TypeFailure)
 					return successes+failures == calls
@@ -282,80 +281,6 @@ func TestMuxWaitedInVain(t *testing.T) {
 				}
 				f.release(t)
 			})
-		}
-	}
-}
-
-// TestMuxGetErrors: Get returns an error only for what the instance is to blame for.
-func TestMuxGetErrors(t *testing.T) {
-	t.Parallel()
-	slow := &net.OpError{Op: "dial", Net: "tcp", Err: fakeTimeout{}}
-	for name, tc := range map[string]struct {
-		dial  error
-		over  bool // the caller's context has ended
-		blame bool
-	}{
-		"refused":            {dial: errFakeDial, blame: true},
-		"dial took too long": {dial: slow, blame: true},
-		"caller has gone":    {dial: errFakeDial, over: true},
-	} {
-		pool := NewMuxPool("echo", MuxConfig{})
-		ctx, cancel := context.WithCancel(t.Context())
-		if tc.over {
-			cancel()
-		}
-		d := &fakePoolDialer{fail: func() error { return tc.dial }}
-		c, err := pool.Get(ctx, "tcp", fakeAddress, d.option())
-		cancel()
-		if (err != nil) != tc.blame || (c != nil) == tc.blame {
-			t.Errorf("%s: got %v, %v", name, c, err)
-		}
-		if err == nil {
-			_, err = c.Write(nil)
-			_ = pool.Discard(c)
-		}
-		var failed *mux.Error
-		if !errors.As(err, &failed) || failed.Addr == nil || failed.Addr.String() != fakeAddress || kerrors.IsTimeoutError(err) == tc.blame {
-			t.Errorf("%s: got %v", name, err)
-		}
-		pool.Close()
-	}
-}
-
-// fakeTimeout matches context.DeadlineExceeded, as the errors of package net do.
-type fakeTimeout struct{}
-
-func (fakeTimeout) Error() string        { return "i/o timeout" }
-func (fakeTimeout) Timeout() bool        { return true }
-func (fakeTimeout) Is(target error) bool { return target == context.DeadlineExceeded }
-
-// TestMuxCallErrors checks what Kitex makes of a call's error.
-func TestMuxCallErrors(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		err    error
-		is     error
-		ignore bool
-	}{
-		{&mux.Error{Op: "begin", Err: mux.ErrOverloaded}, mux.ErrOverloaded, true},
-		{&mux.Error{Op: "send", Err: mux.ErrOverloaded}, mux.ErrOverloaded, true},
-		{&mux.Error{Op: "send", Err: context.Canceled}, kerrors.ErrRPCTimeout, false},
-		{&mux.Error{Op: "receive", Err: os.ErrDeadlineExceeded}, kerrors.ErrRPCTimeout, false},
-		{&mux.Error{Op: "send", Err: mux.ErrSilent}, kerrors.ErrGetConnection, false},
-		{&mux.Error{Op: "send", Err: io.EOF}, kerrors.ErrGetConnection, false},
-		{&mux.FrameError{Reason: "no header"}, nil, false},
-	} {
-		got := kerrors.ErrRemoteOrNetwork.WithCause(callError(tc.err))
-		kind := circuitbreak.ErrorTypeOnServiceLevel(t.Context(), nil, nil, got)
-		var failed, want *mux.Error
-		found := errors.As(got, &failed)
-		switch {
-		case tc.is != nil && !errors.Is(got, tc.is), (kind == circuitbreak.TypeIgnorable) != tc.ignore:
-			t.Errorf("%v: got %v, type %v", tc.err, got, kind)
-		case tc.is != kerrors.ErrGetConnection && errors.Is(got, kerrors.ErrGetConnection):
-			t.Errorf("%v: got %v, which Kitex tries again", tc.err, got)
-		case found != errors.As(tc.err, &want), failed != want:
-			t.Errorf("%v: got %v without the call's own error", tc.err, got)
 		}
 	}
 }

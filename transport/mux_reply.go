@@ -36,7 +36,7 @@ func (h *serverHandler) replyError(call *muxserver.Call, cause error) bool {
 		return true
 	}
 	peer, why := call.Conn().RemoteAddr(), err
-	h.badReplies.log(func(more int) {
+	h.badReplies.Log(func(more int) {
 		klog.Errorf("KITELINE: error reply not encoded, remoteAddress=%s, error=%v, reply to %v (%d more not logged)", peer, why, cause, more)
 	})
 	err = appendFailure(call, failure)

@@ -16,15 +16,16 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
-// rawClient makes calls of any method with any arguments over one MuxPool.
+// rawClient makes calls of any method with any arguments over one pool.Mux.
 type rawClient struct {
 	genericclient.Client
-	pool *MuxPool
+	pool *pool.Mux
 }
 
-func newRawClient(t *testing.T, address string, cfg MuxConfig, opts ...client.Option) rawClient {
+func newRawClient(t *testing.T, address string, cfg pool.MuxConfig, opts ...client.Option) rawClient {
 	t.Helper()
 	var seen clientOptions
 	c, err := genericclient.NewClient("echo", generic.BinaryThriftGeneric(), append([]client.Option{
@@ -35,9 +36,9 @@ func newRawClient(t *testing.T, address string, cfg MuxConfig, opts ...client.Op
 		t.Fatal(err)
 	}
 	keep(t, c)
-	pool := seen.o.RemoteOpt.ConnPool.(*MuxPool)
-	t.Cleanup(func() { pool.Close() })
-	return rawClient{c, pool}
+	conns := seen.o.RemoteOpt.ConnPool.(*pool.Mux)
+	t.Cleanup(func() { conns.Close() })
+	return rawClient{c, conns}
 }
 
 // call calls method with args, of which the last cut bytes are missing.
@@ -89,7 +90,7 @@ func TestFailedCallsSpareTheirNeighbours(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			resets := &resetCounter{}
 			svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithMetaHandler(kitextransmeta.ServerTTHeaderHandler))
-			c := newRawClient(t, svc.address, MuxConfig{MaxConns: 1},
+			c := newRawClient(t, svc.address, pool.MuxConfig{MaxConns: 1},
 				client.WithMetaHandler(resets), client.WithMetaHandler(kitextransmeta.ClientTTHeaderHandler))
 			if err := c.call("EchoPayload", args, 0); err != nil {
 				t.Fatal(err)

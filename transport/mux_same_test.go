@@ -22,6 +22,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // moodyService answers as the key says.
@@ -114,10 +115,10 @@ func TestMuxSameAsPooled(t *testing.T) {
 		}
 		var c echoservice.Client
 		if shared {
-			var pool *MuxPool
-			c, pool = newSharedClient(t, svc.address, MuxConfig{}, opts...)
+			var conns *pool.Mux
+			c, conns = newSharedClient(t, svc.address, pool.MuxConfig{}, opts...)
 			defer func() {
-				if st := onlyStats(t, pool); st.InFlight != 0 || st.Dials != 1 || st.Frames < 7 {
+				if st := onlyStats(t, conns); st.InFlight != 0 || st.Dials != 1 || st.Frames < 7 {
 					t.Errorf("got %+v, want one connection", st)
 				}
 			}()
@@ -178,8 +179,8 @@ func TestMuxOneway(t *testing.T) {
 		got <- m.Text
 		return nil
 	}})
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
 	want := make(map[string]bool)
 	for i := range calls {
 		text := fmt.Sprint(i, strings.Repeat("x", i*200)) // long ones are linked, not copied
@@ -195,7 +196,7 @@ func TestMuxOneway(t *testing.T) {
 		}
 		delete(want, text)
 	}
-	if st := onlyStats(t, pool); st.Dials != 1 || st.Connections != 1 || st.InFlight != 0 {
+	if st := onlyStats(t, conns); st.Dials != 1 || st.Connections != 1 || st.InFlight != 0 {
 		t.Errorf("got %+v, want the one connection", st)
 	}
 }
@@ -204,8 +205,8 @@ func TestMuxOneway(t *testing.T) {
 func TestMuxSizes(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
-	c, pool := newSharedClient(t, svc.address, MuxConfig{})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{})
+	share(t, c, conns)
 	var callers sync.WaitGroup
 	for size := 1; size <= 8<<20; size <<= 1 {
 		callers.Go(func() {
@@ -229,13 +230,13 @@ func TestMuxPanicInEncoding(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, client.WithPayloadCodec(panickyCodec{}))
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}, client.WithPayloadCodec(panickyCodec{}))
 	for range 3 {
 		if _, err := c.Repeat(context.Background(), "x", 1, ""); err == nil || !strings.Contains(err.Error(), "codec panics") {
 			t.Errorf("got %v, want the panic", err)
 		}
 	}
-	if st := onlyStats(t, pool); st.InFlight != 0 {
+	if st := onlyStats(t, conns); st.InFlight != 0 {
 		t.Errorf("%d calls still have their place", st.InFlight)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestMuxServerRPCInfo has 100 callers on one connection. Each handler finds the rpcinfo of its own
@@ -65,8 +66,8 @@ func TestMuxServerRPCInfo(t *testing.T) {
 			return p, check(ctx, p.Label, "EchoPayload")
 		},
 	}, server.WithMiddleware(tagging))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
 	var callers sync.WaitGroup
 	for caller := range 100 {
 		callers.Go(func() {
@@ -91,7 +92,7 @@ func TestMuxServerRPCInfo(t *testing.T) {
 			}
 		})
 	}
-	eventuallyTB(t, "ten handlers hold their calls, or were let go", func() bool {
+	eventually(t, "ten handlers hold their calls, or were let go", func() bool {
 		select {
 		case <-release:
 			return true
@@ -105,7 +106,7 @@ func TestMuxServerRPCInfo(t *testing.T) {
 		close(release)
 	}
 	callers.Wait()
-	if st := onlyStats(t, pool); st.Dials != 1 {
+	if st := onlyStats(t, conns); st.Dials != 1 {
 		t.Errorf("%d connections, want 1", st.Dials)
 	}
 }
@@ -125,8 +126,8 @@ func TestMuxHandlersApart(t *testing.T) {
 		}
 		return &echo.Message{Text: key}, nil
 	}})
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
 	slow := make(chan error, 1)
 	go func() {
 		_, err := c.Find(context.Background(), "slow")
@@ -146,7 +147,7 @@ func TestMuxHandlersApart(t *testing.T) {
 	if err := receive(t, "slow call", slow); err != nil {
 		t.Error(err)
 	}
-	if st := onlyStats(t, pool); st.Dials != 1 {
+	if st := onlyStats(t, conns); st.Dials != 1 {
 		t.Errorf("%d connections, want 1", st.Dials)
 	}
 }
@@ -185,12 +186,12 @@ func TestMuxQPSLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			svc := startService(t, newTestGroup(t), &serviceFuncs{}, opt)
-			c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, client.WithRPCTimeout(patience))
-			eventuallyTB(t, "a first call is not refused, which would end the connection", func() bool {
+			c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(patience))
+			eventually(t, "a first call is not refused, which would end the connection", func() bool {
 				_, err := c.Repeat(context.Background(), "x", 1, "")
 				return err == nil
 			})
-			dials := onlyStats(t, pool).Dials
+			dials := onlyStats(t, conns).Dials
 			var served, refused int
 			for range 60 {
 				p, err := c.EchoPayload(context.Background(), &echo.Payload{Label: "x"})
@@ -206,7 +207,7 @@ func TestMuxQPSLimit(t *testing.T) {
 			if served == 0 || refused == 0 {
 				t.Errorf("%d calls served, %d refused", served, refused)
 			}
-			if st := onlyStats(t, pool); st.Dials != dials || st.Shared != 1 {
+			if st := onlyStats(t, conns); st.Dials != dials || st.Shared != 1 {
 				t.Errorf("got %+v, want the same connection", st)
 			}
 		})
@@ -218,12 +219,12 @@ func TestMuxConnectionLimit(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithConnectionLimiter(limiter.NewConnectionLimiter(1)))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	eventuallyTB(t, "the first connection is taken", func() bool {
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	eventually(t, "the first connection is taken", func() bool {
 		_, err := c.Repeat(context.Background(), "x", 1, "")
 		return err == nil // the test's first connection may not be gone yet
 	})
-	other, _ := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	other, _ := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 	if _, err := other.Repeat(context.Background(), "x", 1, ""); err == nil {
 		t.Error("a second connection was served")
 	}
@@ -232,7 +233,7 @@ func TestMuxConnectionLimit(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if st := onlyStats(t, pool); st.Shared != 1 {
+	if st := onlyStats(t, conns); st.Shared != 1 {
 		t.Errorf("got %+v", st)
 	}
 }
@@ -267,7 +268,7 @@ func TestMuxInboundContext(t *testing.T) {
 		delete(inside, info)
 		return &echo.Message{Text: key}, nil
 	}}, server.WithBoundHandler(&inbound{noLimits(), onRead}))
-	c, _ := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	c, _ := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 	if _, err := c.Find(context.Background(), "first"); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +300,7 @@ func TestMuxInboundOnce(t *testing.T) {
 	var requests atomic.Int64
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, server.WithBoundHandler(&inbound{noLimits(), func(context.Context) { requests.Add(1) }}))
 	before := requests.Load() // of the connection that waited for the server to run
-	c, _ := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	c, _ := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 	const calls = 5
 	for range calls {
 		if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {

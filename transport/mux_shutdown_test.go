@@ -19,6 +19,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestMuxShutdown stops a server with calls in flight on shared and on pooled connections. No call
@@ -27,8 +28,8 @@ func TestMuxShutdown(t *testing.T) {
 	t.Parallel()
 	service := newHeldService()
 	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(patience))
-	shared, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 2})
-	share(t, shared, pool)
+	shared, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 2})
+	share(t, shared, conns)
 	pooled := newPooledClient(t, svc.address, client.WithTransportProtocol(kitextransport.TTHeaderFramed))
 	const calls = 20
 	var callers sync.WaitGroup
@@ -52,7 +53,7 @@ func TestMuxShutdown(t *testing.T) {
 		}
 		stopped <- time.Now()
 	}()
-	eventuallyTB(t, "the client was told", func() bool { return onlyStats(t, pool).PeerDrains > 0 })
+	eventually(t, "the client was told", func() bool { return onlyStats(t, conns).PeerDrains > 0 })
 	select {
 	case <-stopped:
 		t.Error("stopped with calls in flight")
@@ -71,7 +72,7 @@ func TestMuxShutdownUnderLoad(t *testing.T) {
 	captureLogs(t)
 	lasting := startService(t, newTestGroup(t), &serviceFuncs{})
 	leaving := startService(t, newTestGroup(t), &serviceFuncs{})
-	c, pool := newBalancedClient(t, lasting.address, leaving.address)
+	c, conns := newBalancedClient(t, lasting.address, leaving.address)
 	stop := make(chan struct{})
 	var callers sync.WaitGroup
 	for caller := range 20 {
@@ -94,8 +95,8 @@ func TestMuxShutdownUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	eventuallyTB(t, "both have shared connections", func() bool {
-		list := pool.Stats().Addresses
+	eventually(t, "both have shared connections", func() bool {
+		list := conns.Stats().Addresses
 		return len(list) == 2 && list[0].Shared > 0 && list[1].Shared > 0
 	})
 	if err := leaving.stop(); err != nil {
@@ -118,9 +119,9 @@ func TestMuxExitWaitTime(t *testing.T) {
 	service := newHeldService()
 	const wait = 200 * time.Millisecond
 	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(wait))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
-	f := &muxFixture{client: c, pool: pool, service: service}
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
+	f := &muxFixture{client: c, pool: conns, service: service}
 	done := f.held(context.Background(), t)
 	began := time.Now()
 	stopped := make(chan error, 1)
@@ -163,16 +164,16 @@ func TestMuxShutdownUntold(t *testing.T) {
 		server.WithTransHandlerFactory(hidingFactory{NewServerTransHandlerFactory()}))
 	release := sync.OnceFunc(func() { close(service.release) })
 	t.Cleanup(release)
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
-	f := &muxFixture{client: c, pool: pool, service: service}
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
+	f := &muxFixture{client: c, pool: conns, service: service}
 	done := f.held(context.Background(), t)
-	idle, idlePool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
+	idle, idlePool := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
 	share(t, idle, idlePool)
 	stopped := make(chan error, 1)
 	go func() { stopped <- svc.stop() }()
-	eventuallyTB(t, "the idle connection has ended", func() bool { return onlyStats(t, idlePool).Connections == 0 })
-	eventuallyTB(t, "the caller's side was told", func() bool { return onlyStats(t, pool).PeerDrains == 1 })
+	eventually(t, "the idle connection has ended", func() bool { return onlyStats(t, idlePool).Connections == 0 })
+	eventually(t, "the caller's side was told", func() bool { return onlyStats(t, conns).PeerDrains == 1 })
 	if st := onlyStats(t, idlePool); st.PeerDrains != 1 || st.Deaths != 0 {
 		t.Errorf("the idle one: got %+v, want a drain that the server asked for", st)
 	}
@@ -202,14 +203,14 @@ func (resetting) ReadMeta(ctx context.Context, _ remote.Message) (context.Contex
 func TestMuxRetires(t *testing.T) {
 	opts := append(stockOptions(), server.WithMetaHandler(resetting{}), server.WithMetaHandler(kitextransmeta.ServerTTHeaderHandler))
 	svc := startService(t, newTestGroup(t), &serviceFuncs{}, opts...)
-	c, pool := newSharedClient(t, svc.address, MuxConfig{})
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{})
 	const calls = 3
 	for range calls {
 		if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
 			t.Error(err)
 		}
 	}
-	if st := onlyStats(t, pool); st.Drains != calls || st.Dials != calls {
+	if st := onlyStats(t, conns); st.Drains != calls || st.Dials != calls {
 		t.Errorf("got %+v, want a connection for each of %d calls", st, calls)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb"
 	pbservice "github.com/kiteline/kiteline/idl/kitex_gen/echopb/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestStopSideBySide stops a server with a slow call on a shared connection, a slow one on a pooled
@@ -34,8 +35,8 @@ func TestStopSideBySide(t *testing.T) {
 		defer held.letGo()
 	}
 	svc := startService(t, newTestGroup(t), service, server.WithExitWaitTime(2*patience), server.WithMetaHandler(transmeta.ServerTTHeaderHandler))
-	shared, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, shared, pool)
+	shared, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, shared, conns)
 	pooled := newPooledClient(t, svc.address,
 		client.WithTransportProtocol(kitextransport.TTHeader), client.WithMetaHandler(transmeta.ClientTTHeaderHandler))
 	idleGroup := newTestGroup(t)
@@ -44,9 +45,9 @@ func TestStopSideBySide(t *testing.T) {
 	if _, err := idle.Find(context.Background(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	idlePool := o.RemoteOpt.ConnPool.(*Pool)
+	idlePool := o.RemoteOpt.ConnPool.(*pool.Pool)
 	if st := idlePool.Stats(); st.Idle != 1 {
-		t.Fatalf("got %+v, want an idle connection", st.PoolCounts)
+		t.Fatalf("got %+v, want an idle connection", st.Counts)
 	}
 
 	done := make(map[string]chan error)
@@ -72,7 +73,7 @@ func TestStopSideBySide(t *testing.T) {
 
 	// Without a poller a pool sees that only at the next use.
 	if !errors.Is(idleGroup.Resize(1), errors.ErrUnsupported) {
-		eventuallyTB(t, "the idle pooled connection is closed while a shared one has a call", func() bool { return idlePool.Stats().Idle == 0 })
+		eventually(t, "the idle pooled connection is closed while a shared one has a call", func() bool { return idlePool.Stats().Idle == 0 })
 	}
 	quick.Wait()
 	for _, kind := range []string{"pooled", "shared"} { // one after the other
@@ -155,9 +156,9 @@ func TestStopTellsClientsBesideStreams(t *testing.T) {
 	receive(t, "gRPC call", service.began)
 	stopped := make(chan error, 1)
 	go func() { stopped <- svc.stop() }()
-	pool := o.RemoteOpt.ConnPool.(*MuxPool)
-	eventuallyTB(t, "the shared connection ends", func() bool {
-		st := onlyStats(t, pool)
+	conns := o.RemoteOpt.ConnPool.(*pool.Mux)
+	eventually(t, "the shared connection ends", func() bool {
+		st := onlyStats(t, conns)
 		return st.PeerDrains == 1 && st.Connections == 0
 	})
 	service.letGo()

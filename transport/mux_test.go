@@ -12,29 +12,30 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // newMuxClient makes a client whose calls to address share connections.
-func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoservice.Client, *MuxPool) {
+func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoservice.Client, *pool.Mux) {
 	t.Helper()
-	pool := NewMuxPool("echo", MuxConfig{})
+	conns := pool.NewMux("echo", pool.MuxConfig{})
 	all := append([]client.Option{
 		client.WithSuite(NewMuxClientSuite(WithGroup(newTestGroup(t)))),
 		client.WithHostPorts(address),
 		client.WithConnectTimeout(patience),
 		client.WithTransportProtocol(kitextransport.TTHeader),
-		client.WithConnPool(pool),
+		client.WithConnPool(conns),
 	}, opts...)
 	c, err := echoservice.NewClient("echo", all...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := pool.Close(); err != nil {
+		if err := conns.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return c, pool
+	return c, conns
 }
 
 // TestMuxEcho makes concurrent calls of many sizes. Each gets its own reply, over no more
@@ -42,8 +43,8 @@ func newMuxClient(t testing.TB, address string, opts ...client.Option) (echoserv
 func TestMuxEcho(t *testing.T) {
 	t.Parallel()
 	address := startEcho(t, newTestGroup(t))
-	c, pool := newMuxClient(t, address)
-	share(t, c, pool) // a first burst may open more than are kept
+	c, conns := newMuxClient(t, address)
+	share(t, c, conns) // a first burst may open more than are kept
 	var group sync.WaitGroup
 	for caller := range 100 {
 		group.Go(func() {
@@ -63,7 +64,7 @@ func TestMuxEcho(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if st := onlyStats(t, pool); st.Shared == 0 || st.Connections > defaultMuxConns || st.InFlight != 0 {
+	if st := onlyStats(t, conns); st.Shared == 0 || st.Connections > conns.Config().MaxConns || st.InFlight != 0 {
 		t.Errorf("got %+v", st)
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // dawdle echoes after about a millisecond.
@@ -35,11 +36,11 @@ func TestMuxLateReplies(t *testing.T) {
 	for name, opts := range map[string][]ClientOption{"ours": nil, "Kitex's": {WithKitexTimeouts()}} {
 		t.Run(name, func(t *testing.T) {
 			svc := startService(t, newTestGroup(t), &serviceFuncs{payload: dawdle})
-			all := append([]ClientOption{WithGroup(newTestGroup(t)), WithMux(MuxConfig{MaxConns: 2})}, opts...)
+			all := append([]ClientOption{WithGroup(newTestGroup(t)), WithMux(pool.MuxConfig{MaxConns: 2})}, opts...)
 			c, o := newEcho(t, svc.address, client.WithSuite(NewMuxClientSuite(all...)))
 			keep(t, c)
-			pool := o.RemoteOpt.ConnPool.(*MuxPool)
-			share(t, c, pool)
+			conns := o.RemoteOpt.ConnPool.(*pool.Mux)
+			share(t, c, conns)
 			for limit := 4 * time.Millisecond; ; limit *= 2 {
 				answered, late := callInTime(t, c, limit)
 				if answered > 0 && late > 0 {
@@ -49,11 +50,11 @@ func TestMuxLateReplies(t *testing.T) {
 					t.Fatalf("%d calls answered, %d late: nothing was tried", answered, late)
 				}
 			}
-			eventuallyTB(t, "all late replies came", func() bool {
-				st := onlyStats(t, pool)
+			eventually(t, "all late replies came", func() bool {
+				st := onlyStats(t, conns)
 				return st.InFlight == 0 && st.Abandoned == 0
 			})
-			if st := onlyStats(t, pool); st.Deaths != 0 || st.Shared == 0 {
+			if st := onlyStats(t, conns); st.Deaths != 0 || st.Shared == 0 {
 				t.Errorf("got %+v, want the connections to last", st)
 			}
 		})
@@ -92,8 +93,8 @@ func TestMuxTimeoutOnCaller(t *testing.T) {
 	service := newHeldService()
 	defer close(service.release)
 	svc := startService(t, newTestGroup(t), service)
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, client.WithRPCTimeout(patience))
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(patience))
+	share(t, c, conns)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	before := runtime.NumGoroutine()
@@ -112,7 +113,7 @@ func TestMuxTimeoutOnCaller(t *testing.T) {
 	memory := make([]byte, 4<<20)
 	var stacks []byte
 	// A handler may begin before its caller waits.
-	eventuallyTB(t, "each caller waits for its reply", func() bool {
+	eventually(t, "each caller waits for its reply", func() bool {
 		stacks = memory[:runtime.Stack(memory, true)]
 		return bytes.Count(stacks, []byte("transport.(*muxClientHandler).Read(")) == calls
 	})
@@ -142,15 +143,15 @@ func TestMuxRetries(t *testing.T) {
 				}
 				return p, nil
 			}})
-			c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1}, tc.opt, client.WithRPCTimeout(tc.timeout))
-			share(t, c, pool)
+			c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1}, tc.opt, client.WithRPCTimeout(tc.timeout))
+			share(t, c, conns)
 			p, err := c.EchoPayload(context.Background(), &echo.Payload{Label: "mine"})
 			if err != nil || p.Label != "mine" || tries.Load() != 2 {
 				t.Errorf("got %v, %v after %d tries, want two", p, err, tries.Load())
 			}
 			close(release)
-			eventuallyTB(t, "the late reply came", func() bool {
-				st := onlyStats(t, pool)
+			eventually(t, "the late reply came", func() bool {
+				st := onlyStats(t, conns)
 				return st.InFlight == 0 && st.Abandoned == 0
 			})
 		})
@@ -175,8 +176,8 @@ func TestMuxAbandonedRequest(t *testing.T) {
 	}
 	g := newTestGroup(t)
 	svc := startService(t, g, service, server.WithSuite(NewServerSuite(WithGroup(g), WithMuxServer(MuxServerConfig{MaxHandlers: 1}), WithMaxFrame(64<<20))))
-	c, pool := newSharedClient(t, svc.address, MuxConfig{MaxConns: 1})
-	share(t, c, pool)
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 1})
+	share(t, c, conns)
 	for range 2 {
 		if err := c.Notify(context.Background(), &echo.Message{}); err != nil {
 			t.Fatal(err)
@@ -192,7 +193,7 @@ func TestMuxAbandonedRequest(t *testing.T) {
 		data[i] = 'b'
 	}
 	close(service.release)
-	eventuallyTB(t, "the request came, was dropped, or its connection ended", func() bool {
+	eventually(t, "the request came, was dropped, or its connection ended", func() bool {
 		select {
 		case n := <-changed:
 			if n > 0 {
@@ -200,7 +201,7 @@ func TestMuxAbandonedRequest(t *testing.T) {
 			}
 			return true
 		default:
-			st := onlyStats(t, pool)
+			st := onlyStats(t, conns)
 			return st.Connections == 0 || st.InFlight == 0 && st.Abandoned == 0
 		}
 	})

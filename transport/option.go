@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // ServerOption changes how a server runs its connections. It is an argument of NewServerSuite,
@@ -42,7 +43,7 @@ func WithAcceptors(n int) ServerOption {
 
 // WithWriteTimeout limits how long a message may wait for a peer that does not read; then its
 // connection is closed. Zero means the default: ReadWriteTimeout on a server, 10 s on the
-// connections of a MuxPool, and none on those of other clients, since the RPC timeout bounds the
+// connections of a pool.Mux, and none on those of other clients, since the RPC timeout bounds the
 // call. Negative means none.
 func WithWriteTimeout(d time.Duration) Option {
 	return forBoth{optionWriteTimeout, func(s *settings) { s.writeTimeout = d }}
@@ -50,8 +51,8 @@ func WithWriteTimeout(d time.Duration) Option {
 
 // WithMux has the calls of a client with NewMuxClientSuite share connections as cfg says. It is
 // refused if another setting of the client keeps its calls from sharing connections, or gives it a
-// pool: drop one of the two, or pass cfg to NewMuxPool if the client is given a MuxPool.
-func WithMux(cfg MuxConfig) ClientOption {
+// pool: drop one of the two, or pass cfg to pool.NewMux if the client is given a pool.Mux.
+func WithMux(cfg pool.MuxConfig) ClientOption {
 	return forClient{optionMux, func(s *clientSettings) { s.mux = cfg }}
 }
 
@@ -72,7 +73,7 @@ func WithWatermarks(low, high int, f func(c *conn.Conn, p conn.Pressure)) Option
 // own WithLongConnection or WithShortConnection configures the pool, or else Kitex's defaults
 // apply. With both, the limits of WithLongConnection win. It is refused if the client has another
 // pool, or none, as with WithShortConnection, gRPC or NewMuxClientSuite.
-func WithPool(cfg PoolConfig) ClientOption {
+func WithPool(cfg pool.Config) ClientOption {
 	return forClient{optionPool, func(s *clientSettings) { s.pool = &cfg }}
 }
 

@@ -205,7 +205,7 @@ func (s clientSuite) checkPool(o *client.Options) error {
 func (s muxClientSuite) checkOptions(o *client.Options) error {
 	dialed := []option{optionGroup, optionWatermarks}
 	if !multiplexes(o) {
-		dialed = append(dialed, optionWriteTimeout) // a MuxPool has one, too
+		dialed = append(dialed, optionWriteTimeout) // a pool.Mux has one, too
 	}
 	err := errors.Join(s.settings.refused, s.settings.checkDialer(o, dialed...))
 	if setting := withoutMux(o); setting != "" {
@@ -214,7 +214,7 @@ func (s muxClientSuite) checkOptions(o *client.Options) error {
 	return err
 }
 
-// withoutMux returns the setting that keeps WithMux from making a MuxPool, or "".
+// withoutMux returns the setting that keeps WithMux from making a pool.Mux, or "".
 func withoutMux(o *client.Options) string {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	switch {

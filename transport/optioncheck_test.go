@@ -28,6 +28,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // everyServerOption returns one ServerOption of each kind.
@@ -45,8 +46,8 @@ func everyServerOption(t *testing.T) map[option]ServerOption {
 // everyClientOption returns one ClientOption of each kind.
 func everyClientOption(t *testing.T) map[option]ClientOption {
 	all := map[option]ClientOption{
-		optionMux:           WithMux(MuxConfig{}),
-		optionPool:          WithPool(PoolConfig{}),
+		optionMux:           WithMux(pool.MuxConfig{}),
+		optionPool:          WithPool(pool.Config{}),
 		optionKitexTimeouts: WithKitexTimeouts(),
 	}
 	for name, opt := range everyOption(t) {
@@ -278,8 +279,8 @@ func TestEveryOption(t *testing.T) {
 func TestOptionsWithoutUse(t *testing.T) {
 	captureLogs(t)
 	opts := everyClientOption(t)
-	pool, shared := NewPool("echo", PoolConfig{}), NewMuxPool("echo", MuxConfig{})
-	defer pool.Close()
+	conns, shared := pool.New("echo", pool.Config{}), pool.NewMux("echo", pool.MuxConfig{})
+	defer conns.Close()
 	defer shared.Close()
 	stockDialer := client.WithDialer(gonet.NewDialer())
 	netpollsDialer := netpoll.NewDialer()
@@ -296,7 +297,7 @@ func TestOptionsWithoutUse(t *testing.T) {
 		{"nothing else", nil, "", "", false},
 		{"WithLongConnection", []client.Option{client.WithLongConnection(connpool.IdleConfig{MaxIdleTimeout: time.Minute})}, "", "", false},
 		{"WithShortConnection", []client.Option{client.WithShortConnection()}, "WithPool", "WithMux", false},
-		{"WithConnPool", []client.Option{client.WithConnPool(pool)}, "WithPool", "WithMux", false},
+		{"WithConnPool", []client.Option{client.WithConnPool(conns)}, "WithPool", "WithMux", false},
 		{"gRPC", []client.Option{client.WithTransportProtocol(kitextransport.GRPC)}, "WithPool", "WithMux", true},
 		{"WithMuxConnection", []client.Option{client.WithMuxConnection(1)}, "WithPool", "WithMux", true},
 		{"WithCodec", []client.Option{client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "", "WithMux", false},
@@ -333,7 +334,7 @@ func TestOptionsWithoutUse(t *testing.T) {
 			}
 		}
 	}
-	wantError(t, "WithMux beside a MuxPool", makeClient(client.WithSuite(NewMuxClientSuite(opts[optionMux])), client.WithConnPool(shared)), "WithMux does nothing with ")
+	wantError(t, "WithMux beside a pool.Mux", makeClient(client.WithSuite(NewMuxClientSuite(opts[optionMux])), client.WithConnPool(shared)), "WithMux does nothing with ")
 	both := makeClient(client.WithSuite(NewClientSuite(opts[optionPool], opts[optionMux])), client.WithShortConnection())
 	wantError(t, "two", both, "WithPool does nothing with WithShortConnection")
 	wantError(t, "two", both, "WithMux does nothing for NewClientSuite")
@@ -415,15 +416,15 @@ func TestRefusedServerServesNothing(t *testing.T) {
 // for connections count.
 func TestLaterMuxSuite(t *testing.T) {
 	with := func(opts ...ClientOption) client.Option { return client.WithSuite(NewMuxClientSuite(opts...)) }
-	mine := []ClientOption{WithMux(MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}
+	mine := []ClientOption{WithMux(pool.MuxConfig{MaxConns: 7}), WithWriteTimeout(time.Minute)}
 	for name, opts := range map[string][]client.Option{
 		"before":  {with(mine...), with()},
 		"after":   {with(), with(mine...)},
-		"instead": {with(WithMux(MuxConfig{MaxConns: 5}), WithWriteTimeout(time.Hour)), with(mine...)},
+		"instead": {with(WithMux(pool.MuxConfig{MaxConns: 5}), WithWriteTimeout(time.Hour)), with(mine...)},
 	} {
 		_, o := newEcho(t, "127.0.0.1:1", opts...)
-		pool, ok := o.RemoteOpt.ConnPool.(*MuxPool)
-		if !ok || pool.config.MaxConns != 7 || pool.config.WriteTimeout != time.Minute {
+		conns, ok := o.RemoteOpt.ConnPool.(*pool.Mux)
+		if !ok || conns.Config().MaxConns != 7 || conns.Config().WriteTimeout != time.Minute {
 			t.Errorf("%s: got %+v", name, o.RemoteOpt.ConnPool)
 		}
 	}

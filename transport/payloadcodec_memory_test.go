@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // keeper keeps parts of what it is given, as handlers and callers may, together with copies.
@@ -65,7 +66,7 @@ func TestKeptValues(t *testing.T) {
 			}})
 			var cli echoservice.Client
 			if name == "multiplexed" {
-				cli, _ = newSharedClient(t, svc.address, MuxConfig{MaxConns: 2})
+				cli, _ = newSharedClient(t, svc.address, pool.MuxConfig{MaxConns: 2})
 			} else {
 				cli = newPooledClient(t, svc.address, client.WithTransportProtocol(protocol))
 			}

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
 	"github.com/kiteline/kiteline/transport/netpollconn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // timedCall is a call that ends at a deadline, with its caller's context, or with the first of the
@@ -54,14 +54,14 @@ type timedCall struct {
 	echo     error         // that error, if it says only that the call has ended
 }
 
-var _ context.Context = (*timedCall)(nil)
-
-// timedCallKey is the key under which a timedCall finds itself among a context's values.
-type timedCallKey struct{}
+var (
+	_ context.Context = (*timedCall)(nil)
+	_ pool.TimedCall  = (*timedCall)(nil)
+)
 
 // timedCallOf returns the timedCall of info that ctx belongs to; nil if the call is not timed.
 func timedCallOf(ctx context.Context, info rpcinfo.RPCInfo) *timedCall {
-	if c, ok := ctx.Value(timedCallKey{}).(*timedCall); ok && c.info == info {
+	if c, ok := ctx.Value(pool.TimedCallKey{}).(*timedCall); ok && c.info == info {
 		return c
 	}
 	return nil
@@ -206,7 +206,7 @@ func (c *timedCall) Err() error {
 
 // Value implements context.Context.
 func (c *timedCall) Value(key any) any {
-	if key == (timedCallKey{}) {
+	if key == (pool.TimedCallKey{}) {
 		return c
 	}
 	return c.caller.Value(key)
@@ -256,16 +256,7 @@ func (c *timedCall) limitWrite(nc *netpollconn.Conn, n int) error {
 	if limited && n > timedWriteBytes {
 		c.doneOrTimer() // the timer closes the connection
 	}
-	return c.beginSending()
-}
-
-// beginSending counts an attempt to send the request. It fails if the caller was told that
-// nothing was sent. A nil timedCall is one that is not timed.
-func (c *timedCall) beginSending() error {
-	if c == nil || c.sent.begin() {
-		return nil
-	}
-	return cmp.Or(c.Err(), context.Canceled)
+	return c.BeginSending()
 }
 
 func (c *timedCall) unlimitWrite(nc *netpollconn.Conn) {
@@ -273,6 +264,12 @@ func (c *timedCall) unlimitWrite(nc *netpollconn.Conn) {
 		_ = nc.SetWriteTimeout(c.writeTimeout)
 	}
 }
+
+// RPCInfo implements pool.TimedCall.
+func (c *timedCall) RPCInfo() rpcinfo.RPCInfo { return c.info }
+
+// Limits implements pool.TimedCall.
+func (c *timedCall) Limits() (context.Context, time.Time) { return c.caller, c.deadline }
 
 // left returns how much time is left. It is never zero, which would mean no limit.
 func (c *timedCall) left() time.Duration { return max(time.Until(c.deadline), 1) }

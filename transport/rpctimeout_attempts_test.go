@@ -13,6 +13,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // besideBackup has Kitex make a backup request at once beside calls of some methods.
@@ -103,7 +104,7 @@ func TestAttemptOfSeveral(t *testing.T) {
 			svc := startService(t, newTestGroup(t), service)
 			t.Cleanup(service.letGo)
 			suite := NewMuxClientSuite(append(tc.suite, WithGroup(newTestGroup(t)),
-				WithMux(MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast}))...)
+				WithMux(pool.MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast}))...)
 			attempts := make(chan int, 2)
 			c, o := newEcho(t, svc.address, append([]client.Option{client.WithSuite(suite),
 				replacing(func(_ context.Context, next func() error) error {
@@ -115,7 +116,7 @@ func TestAttemptOfSeveral(t *testing.T) {
 					}
 				})}, tc.opts...)...)
 			keep(t, c)
-			share(t, c, o.RemoteOpt.ConnPool.(*MuxPool))
+			share(t, c, o.RemoteOpt.ConnPool.(*pool.Mux))
 			attempts <- 1
 			attempts <- 2
 			_, err := c.Find(context.Background(), "x")

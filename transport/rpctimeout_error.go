@@ -111,7 +111,7 @@ func (e *CallError) Error() string {
 	if e.Err == nil {
 		return text
 	}
-	if failed, ok := e.Err.(*mux.Error); ok && !notSent { //nolint:errorlint // one that is wrapped was told (noteSentBefore)
+	if failed, ok := e.Err.(*mux.Error); ok && !notSent { //nolint:errorlint // one that is wrapped was told (pool.Call.Fail)
 		beside := *failed
 		beside.SentBefore = true
 		return text + ", cause=" + beside.Error()

@@ -18,6 +18,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // untilEnd returns a middleware that waits for the end of its call, before or after it makes the
@@ -110,10 +111,10 @@ func TestPhaseOfEndedCall(t *testing.T) {
 }
 
 // usedUp returns the address of a server, and the pool of a client whose only connection is in use.
-func usedUp(t *testing.T) (address string, pool client.Option) {
+func usedUp(t *testing.T) (address string, conns client.Option) {
 	t.Helper()
 	address = silent(t, func() {})
-	p := NewPool("echo", PoolConfig{MaxConnsPerAddress: 1})
+	p := pool.New("echo", pool.Config{MaxConnsPerAddress: 1})
 	holder, _ := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))), client.WithConnPool(p))
 	ctx, cancel := context.WithCancel(context.Background())
 	held := make(chan struct{})
@@ -125,7 +126,7 @@ func usedUp(t *testing.T) (address string, pool client.Option) {
 		cancel()
 		<-held
 	})
-	eventuallyTB(t, "the connection is in use", func() bool { return p.Stats().InUse == 1 })
+	eventually(t, "the connection is in use", func() bool { return p.Stats().InUse == 1 })
 	return address, client.WithConnPool(p)
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestTimeoutWays checks what a keeper makes of a middleware for timeouts: Kitex's, and possible
@@ -43,7 +45,7 @@ func TestTimeoutWays(t *testing.T) {
 			return <-done
 		}, wayKitexs, "a timeout gets -1m0s more"},
 		"has a context of its own": {func(ctx context.Context, next endpoint.Endpoint, request any) error {
-			return next(context.WithValue(ctx, timedCallKey{}, "other"), request, nil)
+			return next(context.WithValue(ctx, pool.TimedCallKey{}, "other"), request, nil)
 		}, wayLate, "not as it was"},
 		"panics": {func(context.Context, endpoint.Endpoint, any) error { panic("boom") }, wayLate, "not as it was"},
 		"never calls": {func(context.Context, endpoint.Endpoint, any) error {

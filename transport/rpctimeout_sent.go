@@ -1,13 +1,9 @@
 package transport
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"sync/atomic"
-
-	"github.com/cloudwego/kitex/pkg/rpcinfo"
-
-	"github.com/kiteline/kiteline/mux"
 )
 
 // sendings counts the attempts to send a call's request that the peer may have seen. An attempt
@@ -62,15 +58,16 @@ func (c *timedCall) noteFailedUnsent(err error) {
 	}
 }
 
-// noteSentBefore notes in err, the error of an attempt at info's call, whether other attempts may
-// have been sent. Only a *mux.Error can say so; by itself it speaks of its own attempt alone. The
-// attempts at a call without a timedCall are not counted, so there may be others: a backup request,
-// or one that a middleware has made.
-func noteSentBefore(ctx context.Context, info rpcinfo.RPCInfo, err error) {
-	var failed *mux.Error
-	if info == nil || !errors.As(err, &failed) {
-		return
+// BeginSending implements pool.TimedCall.
+func (c *timedCall) BeginSending() error {
+	if c.sent.begin() {
+		return nil
 	}
-	c := timedCallOf(ctx, info)
-	failed.SentBefore = c == nil || c.sent.count.Load() > 0 || !c.areOthersUnsent()
+	return cmp.Or(c.Err(), context.Canceled)
 }
+
+// UndoSending implements pool.TimedCall.
+func (c *timedCall) UndoSending() { c.sent.undo() }
+
+// MayHaveBeenSent implements pool.TimedCall.
+func (c *timedCall) MayHaveBeenSent() bool { return c.sent.count.Load() > 0 || !c.areOthersUnsent() }

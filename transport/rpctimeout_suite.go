@@ -16,6 +16,9 @@ import (
 	"github.com/cloudwego/kitex/pkg/klog"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 	"github.com/cloudwego/kitex/pkg/streaming"
+
+	"github.com/kiteline/kiteline/transport/internal/loglimit"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Kitex's middleware for timeouts (client/rpctimeout.go) makes a call on a goroutine of its own
@@ -50,7 +53,7 @@ type timeoutKeeper struct {
 	discovery atomic.Uintptr // the caller in Kitex that onlyLooks has found; zero: none
 	warned    sync.Once      // for warn
 	attempts  attempts
-	overruns  logLimiter
+	overruns  loglimit.Limiter
 }
 
 // timeoutBuilder returns the MiddlewareBuilder that gives the timeouts of o's client to the
@@ -71,7 +74,7 @@ func transportKeepsTimeouts(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	pooled := false
 	switch o.RemoteOpt.ConnPool.(type) {
-	case *Pool, *MuxPool:
+	case *pool.Pool, *pool.Mux:
 		pooled = true
 	}
 	_, dials := o.RemoteOpt.Dialer.(*dialer)
@@ -278,7 +281,7 @@ func (c *timedCall) noteOverrun(now time.Time) {
 	}
 	phase, method := CallPhase(c.phase.Load()), c.info.To().Method()
 	service := c.keeper.service
-	c.keeper.overruns.log(func(more int) {
+	c.keeper.overruns.Log(func(more int) {
 		klog.Warnf("KITELINE: a call came back %v after its deadline, service=%s, method=%s, phase=%v (%d more not logged): "+
 			"a middleware or resolver of the client does not end with its context; see transport.WithKitexTimeouts",
 			over, service, method, phase, more)

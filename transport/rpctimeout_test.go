@@ -27,6 +27,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // slowHandler answers Repeat after count microseconds.
@@ -88,8 +89,8 @@ func TestWhoKeepsTimeouts(t *testing.T) {
 	address := startEcho(t, g)
 	suite := client.WithSuite(NewClientSuite(WithGroup(g)))
 	kitexs := client.WithSuite(NewClientSuite(WithGroup(g), WithKitexTimeouts()))
-	pool := NewPool("echo", PoolConfig{})
-	t.Cleanup(func() { pool.Close() })
+	conns := pool.New("echo", pool.Config{})
+	t.Cleanup(func() { conns.Close() })
 	for _, tc := range []struct {
 		name string
 		opts []client.Option
@@ -97,7 +98,7 @@ func TestWhoKeepsTimeouts(t *testing.T) {
 	}{
 		{"suite", []client.Option{suite}, true},
 		{"suite twice", []client.Option{suite, suite}, true},
-		{"our pool", []client.Option{suite, client.WithConnPool(pool)}, true},
+		{"our pool", []client.Option{suite, client.WithConnPool(conns)}, true},
 		{"nothing", nil, false},
 		{"WithKitexTimeouts", []client.Option{kitexs}, false},
 		{"WithKitexTimeouts, then the suite", []client.Option{kitexs, suite}, true},
@@ -231,9 +232,9 @@ func TestLateReplies(t *testing.T) {
 // ended in which way.
 func callLate(t *testing.T, address string, limit time.Duration) (answered, timedOut, canceled int64) {
 	t.Helper()
-	pool := NewPool("echo", PoolConfig{MaxConnsPerAddress: 12})
+	conns := pool.New("echo", pool.Config{MaxConnsPerAddress: 12})
 	g := newTestGroup(t)
-	c, _ := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(g))), client.WithConnPool(pool), client.WithRPCTimeout(limit))
+	c, _ := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(g))), client.WithConnPool(conns), client.WithRPCTimeout(limit))
 	var counts [3]atomic.Int64
 	var callers sync.WaitGroup
 	for caller := range 16 {
@@ -263,7 +264,7 @@ func callLate(t *testing.T, address string, limit time.Duration) (answered, time
 		})
 	}
 	callers.Wait()
-	if st := pool.Stats(); st.InUse != 0 || st.Dialing != 0 || st.Waiting != 0 || st.Open != st.Idle {
+	if st := conns.Stats(); st.InUse != 0 || st.Dialing != 0 || st.Waiting != 0 || st.Open != st.Idle {
 		t.Errorf("left over: %+v", st)
 	}
 	return counts[0].Load(), counts[1].Load(), counts[2].Load()
@@ -292,7 +293,7 @@ func TestEndedCallClosesConnection(t *testing.T) {
 				t.Error("got no error")
 			}
 			receive(t, "the end of the connection", ended)
-			if st := o.RemoteOpt.ConnPool.(*Pool).Stats(); st.Open != 0 {
+			if st := o.RemoteOpt.ConnPool.(*pool.Pool).Stats(); st.Open != 0 {
 				t.Errorf("left over: %+v", st)
 			}
 		})
@@ -306,14 +307,14 @@ func TestWaitForConnectionEndsWithCall(t *testing.T) {
 	address := startSlow(t, h)
 	breakers := circuitbreak.NewCBSuite(nil)
 	breakers.UpdateInstanceCBConfig(circuitbreak.CBConfig{Enable: true, ErrRate: 0.1, MinSample: 1})
-	pool := NewPool("echo", PoolConfig{MaxConnsPerAddress: 1})
-	c, _ := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))), client.WithConnPool(pool), client.WithCircuitBreaker(breakers))
+	conns := pool.New("echo", pool.Config{MaxConnsPerAddress: 1})
+	c, _ := newEcho(t, address, client.WithSuite(NewClientSuite(WithGroup(newTestGroup(t)))), client.WithConnPool(conns), client.WithCircuitBreaker(breakers))
 	holder := make(chan error, 1)
 	go func() {
 		_, err := c.Repeat(context.Background(), "holder", 0, "")
 		holder <- err
 	}()
-	eventuallyTB(t, "the connection is in use", func() bool { return h.calls.Load() == 1 })
+	eventually(t, "the connection is in use", func() bool { return h.calls.Load() == 1 })
 	for range 5 {
 		ctx, cancel := context.WithTimeout(context.Background(), soon/10)
 		_, err := c.Repeat(ctx, "waiter", 0, "")
@@ -322,7 +323,7 @@ func TestWaitForConnectionEndsWithCall(t *testing.T) {
 			t.Errorf("got %v, want a timeout", err)
 		}
 	}
-	if st := pool.Stats(); st.WaitTimeouts != 5 {
+	if st := conns.Stats(); st.WaitTimeouts != 5 {
 		t.Errorf("%d waits ended, want 5: a call is made once", st.WaitTimeouts)
 	}
 	h.release <- struct{}{}

@@ -13,6 +13,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/utils"
 
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/internal/loglimit"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
@@ -46,7 +47,7 @@ type transServer struct {
 	listenConfig net.ListenConfig
 
 	connCount utils.AtomicInt
-	panics    logLimiter // of handlers and other callbacks
+	panics    loglimit.Limiter // of handlers and other callbacks
 
 	mu     sync.Mutex
 	server *conn.Server // guarded by mu; nil before BootstrapServer
@@ -119,7 +120,7 @@ func (s *transServer) start() (*conn.Server, error) {
 			WriteTimeout:       s.settings.writeTimeoutOr(s.opt.ReadWriteTimeout),
 			IdleTimeout:        s.opt.MaxConnectionIdleTime,
 			OnPressure:         s.settings.onPressure,
-			OnPanic:            s.panics.onPanic,
+			OnPanic:            s.panics.OnPanic,
 			WriteHighWatermark: s.settings.highWatermark,
 			WriteLowWatermark:  s.settings.lowWatermark,
 		},

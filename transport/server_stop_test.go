@@ -38,7 +38,7 @@ func TestShutdownTellsHandlersBesideClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	eventuallyTB(t, "it serves", func() bool { return h.count("active") == 1 })
+	eventually(t, "it serves", func() bool { return h.count("active") == 1 })
 	go func() { stopped <- s.Shutdown() }()
 	receive(t, "GracefulShutdown while the listener closes", told)
 	close(free)

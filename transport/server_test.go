@@ -19,6 +19,7 @@ import (
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 type ctxKey struct{}
@@ -56,7 +57,7 @@ func TestServerCallsHandlerInOrder(t *testing.T) {
 		t.Errorf("ConnCount: got %d, want 1", got.Value())
 	}
 	close(leave)
-	eventuallyTB(t, "the connection is gone", func() bool { return h.count("inactive") == 1 })
+	eventually(t, "the connection is gone", func() bool { return h.count("inactive") == 1 })
 	if got := h.noted(); !slices.Equal(got[:2], []string{"active", "read"}) || got[len(got)-1] != "inactive" {
 		t.Errorf("got %v", got)
 	}
@@ -88,7 +89,7 @@ func TestServerReadsWhatCameBeforeTheClose(t *testing.T) {
 		}
 		c.Close()
 	}
-	eventuallyTB(t, "all are gone", func() bool { return h.count("inactive") == rounds })
+	eventually(t, "all are gone", func() bool { return h.count("inactive") == rounds })
 	if got.Load() != 4*rounds {
 		t.Errorf("got %d bytes, want %d", got.Load(), 4*rounds)
 	}
@@ -140,7 +141,7 @@ func TestServerBalancesOnActive(t *testing.T) {
 				_, _ = c.Write([]byte("ping")) // it may be closed already
 				wantClosed(t, c)
 			}
-			eventuallyTB(t, "all are gone", func() bool {
+			eventually(t, "all are gone", func() bool {
 				return h.count("inactive") == rounds && s.connCount.Value() == 0
 			})
 			if got := h.count("active"); got != rounds {
@@ -171,7 +172,7 @@ func TestServerTellsOnErrorThenCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantClosed(t, c)
-	eventuallyTB(t, "it is gone", func() bool { return h.count("inactive") == 1 })
+	eventually(t, "it is gone", func() bool { return h.count("inactive") == 1 })
 	if got, want := h.noted(), []string{"active", "read", "error: bad", "inactive"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -413,7 +414,7 @@ func TestShutdownServesALateRequest(t *testing.T) {
 	start := time.Now()
 	done := make(chan error, 1)
 	go func() { done <- s.shutdown() }()
-	eventuallyTB(t, "the handlers were told", func() bool { return h.count("shutdown") == 1 })
+	eventually(t, "the handlers were told", func() bool { return h.count("shutdown") == 1 })
 	if probe, err := net.Dial("tcp", s.address); err == nil {
 		probe.Close()
 		t.Error("a new connection was accepted when the handlers had been told")
@@ -436,7 +437,7 @@ func TestShutdownServesALateRequest(t *testing.T) {
 
 func TestShutdownWithoutConnectionsIsQuick(t *testing.T) {
 	s := startTransServer(t, &remote.ServerOption{}, &fakeHandler{}, WithGroup(newTestGroup(t)))
-	eventuallyTB(t, "none is open", func() bool {
+	eventually(t, "none is open", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.server.ConnCount() == 0
@@ -478,7 +479,7 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { done <- s.shutdown() }()
 			if tc.want == nil {
-				eventuallyTB(t, "the handlers were told", func() bool { return h.count("shutdown") == 1 })
+				eventually(t, "the handlers were told", func() bool { return h.count("shutdown") == 1 })
 				close(leave)
 				answer := make([]byte, 4)
 				if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "ping" {
@@ -495,7 +496,7 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 				}
 				close(leave)
 			}
-			eventuallyTB(t, "it is gone", func() bool { return h.count("inactive") == 1 })
+			eventually(t, "it is gone", func() bool { return h.count("inactive") == 1 })
 		})
 	}
 }
@@ -548,7 +549,7 @@ func TestServerWriteTimeout(t *testing.T) {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("got %v, want a deadline", err)
 			}
-			eventuallyTB(t, "it is gone", func() bool { return h.count("inactive") == 1 })
+			eventually(t, "it is gone", func() bool { return h.count("inactive") == 1 })
 		})
 	}
 }
@@ -633,7 +634,7 @@ func TestNewSettings(t *testing.T) {
 	both := []Option{
 		WithWriteTimeout(time.Second), WithGroup(nil), WithGroup(g), WithWatermarks(1, 2, func(*conn.Conn, conn.Pressure) {}),
 	}
-	onServer, onClient := []ServerOption{WithAcceptors(1), WithAcceptors(3)}, []ClientOption{WithPool(PoolConfig{MaxIdlePerAddress: 7})}
+	onServer, onClient := []ServerOption{WithAcceptors(1), WithAcceptors(3)}, []ClientOption{WithPool(pool.Config{MaxIdlePerAddress: 7})}
 	for _, opt := range both {
 		onServer, onClient = append(onServer, opt), append(onClient, opt)
 	}

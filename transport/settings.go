@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // settings is what the options for either side amount to. Immutable once made.
@@ -35,8 +36,8 @@ type serverSettings struct {
 type clientSettings struct {
 	settings
 
-	pool          *PoolConfig // nil: what Kitex's own options say
-	mux           MuxConfig
+	pool          *pool.Config // nil: what Kitex's own options say
+	mux           pool.MuxConfig
 	kitexTimeouts bool // Kitex's goroutines keep the calls' timeouts, not the transport
 }
 

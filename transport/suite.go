@@ -11,6 +11,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
 	kitextransport "github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // The suites set Kitex's option structs directly: Kitex's own options for these fields panic when
@@ -92,8 +94,8 @@ func (s clientSuite) setPool(o *client.Options, di *utils.Slice) {
 	if o.RemoteOpt.ConnPool != nil || !long {
 		return // short connections: Kitex's pool for them dials and closes, with our dialer
 	}
-	di.Push(fmt.Sprintf("kiteline.Pool(%+v)", cfg))
-	o.RemoteOpt.ConnPool = NewPool(o.Svr.ServiceName, cfg)
+	di.Push(fmt.Sprintf("pool.Pool(%+v)", cfg))
+	o.RemoteOpt.ConnPool = pool.New(o.Svr.ServiceName, cfg)
 }
 
 // String names the suite in Kitex's diagnosis.
@@ -105,7 +107,7 @@ func (s clientSuite) String() string { return "kiteline" }
 //
 // Calls use TTHeader, whatever WithTransportProtocol says. Only MaxIdleTimeout of
 // WithLongConnection is used, and only if WithMux sets no IdleTimeout. WithShortConnection,
-// WithMuxConnection, gRPC, a pool other than a MuxPool and other handlers win over the suite.
+// WithMuxConnection, gRPC, a pool other than a pool.Mux and other handlers win over the suite.
 // WithCodec gives the client pooled connections as with NewClientSuite, unless the codec is Kitex's
 // own: any other may write something other than TTHeader.
 func NewMuxClientSuite(opts ...ClientOption) client.Suite {
@@ -144,8 +146,8 @@ func (s muxClientSuite) Options() []client.Option {
 		}
 		if o.RemoteOpt.ConnPool == nil {
 			cfg := s.poolConfig(o.PoolCfg)
-			di.Push(fmt.Sprintf("kiteline.MuxPool(%+v)", cfg))
-			o.RemoteOpt.ConnPool = NewMuxPool(o.Svr.ServiceName, cfg)
+			di.Push(fmt.Sprintf("pool.Mux(%+v)", cfg))
+			o.RemoteOpt.ConnPool = pool.NewMux(o.Svr.ServiceName, cfg)
 		}
 		limitApart(o)
 		if err := rpcinfo.AsMutableRPCConfig(o.Configs).SetTransportProtocol(kitextransport.TTHeader); err != nil {
@@ -155,16 +157,17 @@ func (s muxClientSuite) Options() []client.Option {
 	return []client.Option{set, setPool}
 }
 
-// limitApart gives o's handlers the limits of its MuxPool: they make the calls on connections that
+// limitApart gives o's handlers the limits of its pool.Mux: they make the calls on connections that
 // are not shared.
 func limitApart(o *client.Options) {
-	pool, shares := o.RemoteOpt.ConnPool.(*MuxPool)
+	shared, shares := o.RemoteOpt.ConnPool.(*pool.Mux)
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	if !shares || !ours {
 		return
 	}
-	handlers.writeTimeout = pool.config.WriteTimeout
-	if most := pool.config.MaxFrameBytes; handlers.maxRead == 0 || handlers.maxRead > most {
+	cfg := shared.Config()
+	handlers.writeTimeout = cfg.WriteTimeout
+	if most := cfg.MaxFrameBytes; handlers.maxRead == 0 || handlers.maxRead > most {
 		handlers.maxRead = most
 	}
 	o.RemoteOpt.CliHandlerFactory = handlers
@@ -180,8 +183,8 @@ func (s muxClientSuite) setFallback(o *client.Options, di *utils.Slice) {
 }
 
 // multiplexes reports whether the calls of o's client share connections, as far as the options
-// applied so far say: its handlers can do that, and the pool is a MuxPool, or there is no pool yet
-// and a MuxPool can be made.
+// applied so far say: its handlers can do that, and the pool is a pool.Mux, or there is no pool yet
+// and a pool.Mux can be made.
 func multiplexes(o *client.Options) bool {
 	handlers, ours := o.RemoteOpt.CliHandlerFactory.(clientHandlerFactory)
 	if !ours || !handlers.multiplexes || !framesAsKitex(o.RemoteOpt.Codec) || isGRPC(o) {
@@ -191,12 +194,12 @@ func multiplexes(o *client.Options) bool {
 		short := o.PoolCfg != nil && *o.PoolCfg == connpool.IdleConfig{}
 		return !short
 	}
-	_, shares := o.RemoteOpt.ConnPool.(*MuxPool)
+	_, shares := o.RemoteOpt.ConnPool.(*pool.Mux)
 	return shares
 }
 
 // poolConfig returns the pool's configuration.
-func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) MuxConfig {
+func (s muxClientSuite) poolConfig(kitex *connpool.IdleConfig) pool.MuxConfig {
 	cfg := s.settings.mux
 	cfg.MaxFrameBytes = s.settings.muxFrameBytes(cfg.MaxFrameBytes)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, s.settings.writeTimeout)
@@ -211,7 +214,7 @@ func (s muxClientSuite) String() string { return "kiteline-mux" }
 
 // poolConfig returns the pool's configuration, and whether the client gets a pool. Kitex's options
 // win over the suite's.
-func (s clientSuite) poolConfig(kitex *connpool.IdleConfig) (cfg PoolConfig, long bool) {
+func (s clientSuite) poolConfig(kitex *connpool.IdleConfig) (cfg pool.Config, long bool) {
 	if s.settings.pool != nil {
 		cfg = *s.settings.pool
 	}

@@ -2,14 +2,19 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cloudwego/kitex/client"
+	"github.com/cloudwego/kitex/pkg/remote/codec"
 	"github.com/cloudwego/kitex/pkg/remote/trans/netpollmux"
 	"github.com/cloudwego/kitex/server"
+
+	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestClientSuiteKeepsMux calls concurrently over Kitex's multiplexed
@@ -49,5 +54,63 @@ func TestClientSuiteKeepsMux(t *testing.T) {
 			}
 			callers.Wait()
 		})
+	}
+}
+
+// TestMuxPoolNeedsItsSuite: a client with a pool.Mux and without handlers for its calls fails when
+// it is made.
+func TestMuxPoolNeedsItsSuite(t *testing.T) {
+	t.Parallel()
+	g := newTestGroup(t)
+	conns := pool.NewMux("echo", pool.MuxConfig{})
+	defer conns.Close()
+	given := client.WithConnPool(conns)
+	pooled, shared := client.WithSuite(NewClientSuite(WithGroup(g))), client.WithSuite(NewMuxClientSuite(WithGroup(g)))
+	for _, tc := range []struct {
+		name string
+		opts []client.Option
+		want string // in the error; "" for none
+	}{
+		{"suite, pool", []client.Option{pooled, given}, "NewMuxClientSuite"},
+		{"pool, suite", []client.Option{given, pooled}, "NewMuxClientSuite"},
+		{"handlers alone", []client.Option{client.WithTransHandlerFactory(NewClientTransHandlerFactory()), given}, "NewMuxClientSuite"},
+		{"a codec", []client.Option{shared, given, client.WithCodec(markingCodec{codec.NewDefaultCodec()})}, "WithCodec"},
+		{"the suite for it", []client.Option{shared, given}, ""},
+	} {
+		_, err := echoservice.NewClient("echo", append(tc.opts, client.WithHostPorts("127.0.0.1:1"))...)
+		wantError(t, tc.name, err, tc.want)
+	}
+}
+
+// TestMuxPoolCleanRace removes an address while calls to it begin. No call fails, and nothing is
+// left when the pool is closed.
+func TestMuxPoolCleanRace(t *testing.T) {
+	t.Parallel()
+	captureLogs(t)
+	svc := startService(t, newTestGroup(t), &serviceFuncs{})
+	c, conns := newSharedClient(t, svc.address, pool.MuxConfig{})
+	share(t, c, conns)
+	var callers sync.WaitGroup
+	for range 20 {
+		callers.Go(func() {
+			for range 50 {
+				if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 50 {
+		conns.Clean("tcp", svc.address)
+		if _, err := c.Repeat(context.Background(), "x", 1, ""); err != nil {
+			t.Error(err)
+		}
+	}
+	callers.Wait()
+	if err := conns.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Repeat(context.Background(), "x", 1, ""); !errors.Is(err, pool.ErrClosed) {
+		t.Errorf("got %v, want ErrPoolClosed", err)
 	}
 }

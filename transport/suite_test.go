@@ -14,6 +14,8 @@ import (
 	"github.com/cloudwego/kitex/pkg/utils"
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/kitex/transport"
+
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestClientSuitePool checks which pool Kitex's options and the suite's result in, in either order.
@@ -23,22 +25,22 @@ func TestClientSuitePool(t *testing.T) {
 		return client.WithSuite(NewClientSuite(append(opts, WithGroup(g))...))
 	}
 	long := client.WithLongConnection(connpool.IdleConfig{MinIdlePerAddress: 2, MaxIdlePerAddress: 20, MaxIdleGlobal: 30, MaxIdleTimeout: 5 * time.Second})
-	given := NewPool("given", PoolConfig{})
+	given := pool.New("given", pool.Config{})
 	defer given.Close()
-	fromLong := PoolConfig{MinIdlePerAddress: 2, MaxIdlePerAddress: 20, MaxIdleGlobal: 30, MaxIdleTimeout: 5 * time.Second}
-	mine := PoolConfig{MaxIdlePerAddress: 7, MaxConnsPerAddress: 9}
+	fromLong := pool.Config{MinIdlePerAddress: 2, MaxIdlePerAddress: 20, MaxIdleGlobal: 30, MaxIdleTimeout: 5 * time.Second}
+	mine := pool.Config{MaxIdlePerAddress: 7, MaxConnsPerAddress: 9}
 	both := fromLong
 	both.MaxConnsPerAddress = 9
 	for _, tc := range []struct {
 		name string
 		opts []client.Option
-		want any // a PoolConfig of our own pool, or a pool, or a pool's type
+		want any // a pool.Config of our own pool, or a pool, or a pool's type
 	}{
-		{"suite", []client.Option{suite()}, PoolConfig{}},
-		{"suite twice", []client.Option{suite(), suite()}, PoolConfig{}},
+		{"suite", []client.Option{suite()}, pool.Config{}},
+		{"suite twice", []client.Option{suite(), suite()}, pool.Config{}},
 		{"suite twice, the first with a pool", []client.Option{suite(WithPool(mine)), suite()}, mine},
 		{"suite twice, the second with a pool", []client.Option{suite(), suite(WithPool(mine))}, mine},
-		{"suite twice, each with a pool", []client.Option{suite(WithPool(PoolConfig{MaxIdlePerAddress: 3})), suite(WithPool(mine))}, mine},
+		{"suite twice, each with a pool", []client.Option{suite(WithPool(pool.Config{MaxIdlePerAddress: 3})), suite(WithPool(mine))}, mine},
 		{"WithPool", []client.Option{suite(WithPool(mine))}, mine},
 		{"suite, long", []client.Option{suite(), long}, fromLong},
 		{"long, suite", []client.Option{long, suite()}, fromLong},
@@ -53,22 +55,22 @@ func TestClientSuitePool(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, o := newEcho(t, "127.0.0.1:1", tc.opts...)
-			pool := o.RemoteOpt.ConnPool
+			conns := o.RemoteOpt.ConnPool
 			switch want := tc.want.(type) {
-			case PoolConfig:
-				ours, ok := pool.(*Pool)
+			case pool.Config:
+				ours, ok := conns.(*pool.Pool)
 				if !ok {
-					t.Fatalf("got %T, want our pool", pool)
+					t.Fatalf("got %T, want our pool", conns)
 				}
-				if ours.config != want.normalized() {
-					t.Errorf("got %+v, want %+v", ours.config, want.normalized())
+				if got, want := ours.Config(), pool.New("", want).Config(); got != want {
+					t.Errorf("got %+v, want %+v", got, want)
 				}
 			case remote.ConnPool:
-				if pool != want {
-					t.Errorf("got %T, want the pool that was given", pool)
+				if conns != want {
+					t.Errorf("got %T, want the pool that was given", conns)
 				}
 			case string:
-				if got := fmt.Sprintf("%T", pool); got != want {
+				if got := fmt.Sprintf("%T", conns); got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}
 			}
@@ -132,7 +134,7 @@ func TestServerSuiteOrder(t *testing.T) {
 }
 
 func TestSuiteNames(t *testing.T) {
-	if got := fmt.Sprint(NewServerSuite(), NewClientSuite(WithPool(PoolConfig{}))); got != "kiteline kiteline" {
+	if got := fmt.Sprint(NewServerSuite(), NewClientSuite(WithPool(pool.Config{}))); got != "kiteline kiteline" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -156,8 +158,8 @@ func TestSuitesTogether(t *testing.T) {
 						t.Fatalf("%d bytes: got %v", size, err)
 					}
 				}
-				if pool, ok := o.RemoteOpt.ConnPool.(*Pool); ok && pool.Stats().Dials != 1 {
-					t.Errorf("got %d dials, want 1", pool.Stats().Dials)
+				if conns, ok := o.RemoteOpt.ConnPool.(*pool.Pool); ok && conns.Stats().Dials != 1 {
+					t.Errorf("got %d dials, want 1", conns.Stats().Dials)
 				}
 			})
 		}

@@ -30,6 +30,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // config is what the flags say.
@@ -117,10 +118,10 @@ func newServer(ln net.Listener) server.Server {
 
 // runClient calls every method once and then many times at once.
 func runClient(cfg config, addr string, out io.Writer) error {
-	suite, pool, open := connections(cfg)
+	suite, conns, open := connections(cfg)
 	cli, err := echoservice.NewClient("echo",
 		client.WithSuite(suite),
-		client.WithConnPool(pool),
+		client.WithConnPool(conns),
 		client.WithHostPorts(addr),
 		client.WithConnectTimeout(time.Second),
 		client.WithRPCTimeout(5*time.Second))
@@ -131,7 +132,7 @@ func runClient(cfg config, addr string, out io.Writer) error {
 	if err == nil {
 		err = cfg.load.run(cli, open, out)
 	}
-	return errors.Join(err, pool.Close())
+	return errors.Join(err, conns.Close())
 }
 
 // connections returns the suite, a pool for it, and a function that counts the pool's open
@@ -139,9 +140,9 @@ func runClient(cfg config, addr string, out io.Writer) error {
 func connections(cfg config) (client.Suite, remote.ConnPool, func() int) {
 	if !cfg.mux {
 		callers := cfg.load.callers
-		pool := kiteline.NewPool("echo", kiteline.PoolConfig{MaxIdlePerAddress: callers, MaxIdleGlobal: callers})
-		return kiteline.NewClientSuite(), pool, func() int { return pool.Stats().Open }
+		conns := pool.New("echo", pool.Config{MaxIdlePerAddress: callers, MaxIdleGlobal: callers})
+		return kiteline.NewClientSuite(), conns, func() int { return conns.Stats().Open }
 	}
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{})
-	return kiteline.NewMuxClientSuite(), pool, func() int { return pool.Stats().Connections }
+	conns := pool.NewMux("echo", pool.MuxConfig{})
+	return kiteline.NewMuxClientSuite(), conns, func() int { return conns.Stats().Connections }
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // countingDialer is a user's dialer on top of another.
@@ -113,7 +114,7 @@ func TestPartsWithoutSuites(t *testing.T) {
 		client.WithHostPorts(s.Addr.String()),
 		client.WithDialer(kiteline.NewDialer()),
 		client.WithTransHandlerFactory(kiteline.NewClientTransHandlerFactory()),
-		client.WithConnPool(kiteline.NewPool("echo", kiteline.PoolConfig{})))
+		client.WithConnPool(pool.New("echo", pool.Config{})))
 	callTwice(t, cli)
 }
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // clientPoints are all points of a client. They run on the caller's goroutine.
@@ -26,11 +26,11 @@ func TestClient(t *testing.T) {
 	for _, e := range endings {
 		for name, newPool := range map[string]func() (remote.LongConnPool, func() int){
 			"pooled": func() (remote.LongConnPool, func() int) {
-				p := kiteline.NewPool("echo", kiteline.PoolConfig{MaxConnsPerAddress: 2})
+				p := pool.New("echo", pool.Config{MaxConnsPerAddress: 2})
 				return p, func() int { return p.Stats().InUse }
 			},
 			"shared": func() (remote.LongConnPool, func() int) {
-				p := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: 1, MaxInFlight: 2})
+				p := pool.NewMux("echo", pool.MuxConfig{MaxConns: 1, MaxInFlight: 2})
 				return p, func() int { return p.Stats().InFlight }
 			},
 		} {
@@ -40,9 +40,9 @@ func TestClient(t *testing.T) {
 					f := &failing{fail: e.fail}
 					b := newBounds(f)
 					s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: newBounds(&failing{}).echo})
-					pool, inUse := newPool()
+					conns, inUse := newPool()
 					tr := map[string]harness.Transport{"pooled": harness.Kiteline, "shared": harness.KitelineMux}[name]
-					cli := harness.EchoClient(t, tr, s.Addr, client.WithConnPool(pool), client.WithRPCTimeout(rpcTimeout),
+					cli := harness.EchoClient(t, tr, s.Addr, client.WithConnPool(conns), client.WithRPCTimeout(rpcTimeout),
 						client.WithBoundHandler(b), client.WithMetaHandler(b), client.WithTracer(b),
 						client.WithMiddleware(b.middleware), client.WithPayloadCodec(b))
 					for _, p := range clientPoints {

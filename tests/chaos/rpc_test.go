@@ -22,6 +22,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // rpcServer is a Kitex server at one address, in one life after another. The workers may close its
@@ -160,18 +161,18 @@ type rpcClient struct {
 
 // newPooledClient makes a client whose calls each have a connection.
 func (w *world) newPooledClient() (*rpcClient, error) {
-	pool := kiteline.NewPool("echo", kiteline.PoolConfig{MaxIdleTimeout: 500 * time.Millisecond, MaxAge: 5 * time.Second})
-	return w.newClient(pool.Clean,
-		client.WithSuite(kiteline.NewClientSuite(kiteline.WithGroup(w.group))), client.WithConnPool(pool))
+	conns := pool.New("echo", pool.Config{MaxIdleTimeout: 500 * time.Millisecond, MaxAge: 5 * time.Second})
+	return w.newClient(conns.Clean,
+		client.WithSuite(kiteline.NewClientSuite(kiteline.WithGroup(w.group))), client.WithConnPool(conns))
 }
 
 // newMuxClient makes a client whose calls share connections.
 func (w *world) newMuxClient() (*rpcClient, error) {
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{
+	conns := pool.NewMux("echo", pool.MuxConfig{
 		Heartbeat: time.Second, IdleTimeout: 700 * time.Millisecond, MaxAge: 5 * time.Second, MaxInFlight: 64,
 	})
-	return w.newClient(pool.Clean,
-		client.WithSuite(kiteline.NewMuxClientSuite(kiteline.WithGroup(w.group))), client.WithConnPool(pool),
+	return w.newClient(conns.Clean,
+		client.WithSuite(kiteline.NewMuxClientSuite(kiteline.WithGroup(w.group))), client.WithConnPool(conns),
 		client.WithTransportProtocol(transport.TTHeader))
 }
 

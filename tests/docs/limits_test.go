@@ -21,7 +21,10 @@ func TestLimits(t *testing.T) {
 
 	// muxFrame is one limit that both sides and the suites have.
 	muxFrame := mebibytes(evaluate(t, server, "defaultMaxFrameBytes"))
-	for _, same := range []int64{evaluate(t, mux, "defaultMaxFrameBytes"), evaluate(t, suites, "defaultMuxFrameBytes")} {
+	for _, same := range []int64{
+		evaluate(t, mux, "defaultMaxFrameBytes"), evaluate(t, suites, "defaultMuxFrameBytes"),
+		evaluate(t, ours(t, "transport/pool"), "defaultMuxFrameBytes"),
+	} {
 		if mebibytes(same) != muxFrame {
 			t.Errorf("one side's limit of a multiplexed message is %s, the other's %s", mebibytes(same), muxFrame)
 		}
@@ -70,12 +73,12 @@ func TestLimits(t *testing.T) {
 
 // TestFigures looks in other documents for the values of constants.
 func TestFigures(t *testing.T) {
-	suites, mux, binary := ours(t, "transport"), ours(t, "mux"), ours(t, "codec/thrift/internal/tbinary")
+	pool, mux, binary := ours(t, "transport/pool"), ours(t, "mux"), ours(t, "codec/thrift/internal/tbinary")
 	maxFrame := thousands(evaluate(t, binary, "DefaultMaxFrame")) + " bytes"
 	for _, want := range []struct{ document, says string }{
 		{"docs/migration.md", fmt.Sprintf("%d idle connections per address, %d in all",
-			evaluate(t, suites, "defaultMaxIdlePerAddress"), evaluate(t, suites, "defaultMaxIdleGlobal"))},
-		{"docs/migration.md", fmt.Sprintf("MaxPooledConns (%d)", evaluate(t, suites, "defaultMuxPooledConns"))},
+			evaluate(t, pool, "defaultMaxIdlePerAddress"), evaluate(t, pool, "defaultMaxIdleGlobal"))},
+		{"docs/migration.md", fmt.Sprintf("MaxPooledConns (%d)", evaluate(t, pool, "defaultMuxPooledConns"))},
 		{"docs/migration.md", fmt.Sprintf("The number of connections is %d by default", evaluate(t, mux, "defaultMaxConns"))},
 		{"docs/migration.md", maxFrame},
 		{"docs/migration.md", "| " + mebibytes(evaluate(t, binary, "DefaultMaxElementBytes")) + " |"},

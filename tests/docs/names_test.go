@@ -27,6 +27,7 @@ var named = map[string]string{
 	"poller":      "transport/poller",
 	"buffer":      "transport/buffer",
 	"netpollconn": "transport/netpollconn",
+	"pool":        "transport/pool",
 }
 
 // namedOutside are other projects' packages that documents call by the last part of their path.

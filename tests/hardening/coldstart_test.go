@@ -15,18 +15,19 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // startLoad makes a client that knows nothing of its server yet make more calls at once than the
 // server can bear, each within timeout.
-func startLoad(t *testing.T, cfg kiteline.MuxConfig, timeout time.Duration) (server *harness.Child, pool *kiteline.MuxPool, load *harness.Load) {
+func startLoad(t *testing.T, cfg pool.MuxConfig, timeout time.Duration) (server *harness.Child, conns *pool.Mux, load *harness.Load) {
 	t.Helper()
 	server, addr := startServer(t, fmt.Sprintf("slots=%d", slots))
-	pool = kiteline.NewMuxPool("echo", cfg)
+	conns = pool.NewMux("echo", cfg)
 	stub := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(timeout),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
-		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
-	return server, pool, harness.StartLoad(t, 2*capacity, func(int) error {
+		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
+	return server, conns, harness.StartLoad(t, 2*capacity, func(int) error {
 		_, err := stub.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{}})
 		return err
 	})
@@ -39,11 +40,11 @@ func TestColdStartUnderLoad(t *testing.T) {
 		t.Skip("takes the load that the other promises are measured under: -tags long")
 	}
 	promise.Among(t)
-	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns}, deadline)
+	server, conns, load := startLoad(t, pool.MuxConfig{MaxConns: muxConns}, deadline)
 	var most int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
 		most = 0 // only what is left at the end counts
-		for _, stats := range pool.Stats().Addresses {
+		for _, stats := range conns.Stats().Addresses {
 			most += stats.Connections - stats.Draining
 		}
 	}
@@ -60,17 +61,17 @@ func TestAbandonedCallsAreBounded(t *testing.T) {
 		t.Skip("takes the load that the other promises are measured under: -tags long")
 	}
 	promise.Among(t)
-	server, pool, load := startLoad(t, kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight}, 50*time.Millisecond)
-	var most, conns int
+	server, conns, load := startLoad(t, pool.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight}, 50*time.Millisecond)
+	var most, open int
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
-		for _, stats := range pool.Stats().Addresses {
+		for _, stats := range conns.Stats().Addresses {
 			if n := stats.InFlight + stats.Abandoned; n > most {
-				most, conns = n, stats.Connections
+				most, open = n, stats.Connections
 			}
 		}
 	}
 	load.Stop()
 	server.Kill() // its remaining work is not worth a wait
 	promise.Check(t, "multiplexed, timed out: calls that a server still has", fmt.Sprintf("<= %d on each connection", muxInFlight),
-		fmt.Sprintf("%d on %d connections", most, conns), most <= conns*muxInFlight)
+		fmt.Sprintf("%d on %d connections", most, open), most <= open*muxInFlight)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Thousands of shared connections, a few to each address, have no goroutines while they are idle,
@@ -38,12 +39,12 @@ func TestIdleSharedConnections(t *testing.T) {
 	promise.Alone(t)
 	server, addr := startServer(t, "loopback=20")
 	// The pool looks four times per heartbeat, and drops the memory that calls needed after one.
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: testkit.Scale(2*time.Second, 0)})
+	conns := pool.NewMux("echo", pool.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: testkit.Scale(2*time.Second, 0)})
 	cli := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
-		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
+		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
 	peers := idlePeers{cli: cli, port: addr.(*net.TCPAddr).Port, each: each}
-	shared := func() int { return pool.Stats().Shared }
+	shared := func() int { return conns.Stats().Shared }
 	open := func(first, next int) {
 		harness.Eventually(t, "all connections are shared", func() bool {
 			peers.call(t, first, next)

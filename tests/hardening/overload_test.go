@@ -19,6 +19,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const (
@@ -69,13 +70,13 @@ func TestOverload(t *testing.T) {
 // muxClient makes a client that refuses calls if there is no room for them.
 func muxClient(t *testing.T, addr net.Addr) echoservice.Client {
 	t.Helper()
-	pool := kiteline.NewMuxPool("echo", kiteline.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight, Overload: mux.FailFast})
+	conns := pool.NewMux("echo", pool.MuxConfig{MaxConns: muxConns, MaxInFlight: muxInFlight, Overload: mux.FailFast})
 	t.Cleanup(func() {
-		t.Logf("%+v", pool.Stats())
+		t.Logf("%+v", conns.Stats())
 	})
 	return harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(deadline),
 		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
-		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(pool))
+		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
 }
 
 // pooledClient makes a client with a connection for each call in flight.

@@ -10,7 +10,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // While a large reply is on its way, small calls take other connections: of a hundred at most one
@@ -27,7 +27,7 @@ func TestSmallCallsBesideLargeReplies(t *testing.T) {
 			return &echo.EchoResponse{Message: r.Message}, nil
 		},
 	})
-	cli, _ := newClient(t, s.Addr, kiteline.MuxConfig{})
+	cli, _ := newClient(t, s.Addr, pool.MuxConfig{})
 	askLarge := func() time.Duration {
 		began := time.Now()
 		got, err := cli.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{Text: "large"}})

@@ -17,6 +17,7 @@ import (
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // checkLost fails the test unless Kitex takes err for a lost connection, and neither for a timeout
@@ -43,7 +44,7 @@ func TestSilentServer(t *testing.T) {
 	s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo})
 	t.Cleanup(func() { close(g.opened) })
 	proxy := harness.NewProxy(t, s.Addr)
-	cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{MaxConns: 1, Heartbeat: heartbeat})
+	cli, conns := newClient(t, proxy.Addr, pool.MuxConfig{MaxConns: 1, Heartbeat: heartbeat})
 	if err := callText(cli, "first"); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestSilentServer(t *testing.T) {
 	if took := watch.Elapsed(); took > 2*heartbeat+inTime {
 		t.Errorf("the call failed after %v, want two intervals of %v at most", took, heartbeat)
 	}
-	harness.Settles(t, "dead connections", func() uint64 { return pool.Stats().Deaths }, 1)
+	harness.Settles(t, "dead connections", func() uint64 { return conns.Stats().Deaths }, 1)
 }
 
 // A server that takes no more of a request fails the call at the write timeout, as a lost
@@ -72,7 +73,7 @@ func TestServerTakesNoMore(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	for name, suite := range map[string]client.Suite{
 		"WithWriteTimeout": kiteline.NewMuxClientSuite(kiteline.WithWriteTimeout(limit)),
-		"WithMux":          kiteline.NewMuxClientSuite(kiteline.WithMux(kiteline.MuxConfig{WriteTimeout: limit})),
+		"WithMux":          kiteline.NewMuxClientSuite(kiteline.WithMux(pool.MuxConfig{WriteTimeout: limit})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +130,7 @@ func TestSilentClient(t *testing.T) {
 	}})
 	proxy := harness.NewProxy(t, s.Addr)
 	newHeld := func(addr net.Addr) (failed chan error) {
-		cli, _ := newClient(t, addr, kiteline.MuxConfig{MaxConns: 1, Heartbeat: -1})
+		cli, _ := newClient(t, addr, pool.MuxConfig{MaxConns: 1, Heartbeat: -1})
 		if err := callText(cli, "first"); err != nil {
 			t.Fatal(err)
 		}

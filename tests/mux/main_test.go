@@ -15,7 +15,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // TestMain fails if goroutines or sockets are left over.
@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 }
 
 // newClient returns a client whose calls share connections as cfg says, and its pool.
-func newClient(t *testing.T, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) (echoservice.Client, *kiteline.MuxPool) {
+func newClient(t *testing.T, addr net.Addr, cfg pool.MuxConfig, opts ...client.Option) (echoservice.Client, *pool.Mux) {
 	t.Helper()
-	pool := kiteline.NewMuxPool("echo", cfg)
-	all := []client.Option{client.WithConnPool(pool), client.WithTransportProtocol(transport.TTHeader)}
-	return harness.EchoClient(t, harness.KitelineMux, addr, append(all, opts...)...), pool
+	conns := pool.NewMux("echo", cfg)
+	all := []client.Option{client.WithConnPool(conns), client.WithTransportProtocol(transport.TTHeader)}
+	return harness.EchoClient(t, harness.KitelineMux, addr, append(all, opts...)...), conns
 }
 
 // callText calls Echo with text and checks the answer.

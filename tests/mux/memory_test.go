@@ -10,7 +10,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Calls leave nothing behind: with messages around each size of a block of memory, as much memory
@@ -20,7 +20,7 @@ func TestMemoryAfterManyCalls(t *testing.T) {
 	const slack = 1 << 20 // by which pools and tables may still grow
 	calls := testkit.Scale(20_000, 1_000_000)
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
-	cli, pool := newClient(t, s.Addr, kiteline.MuxConfig{})
+	cli, conns := newClient(t, s.Addr, pool.MuxConfig{})
 	data := make([]byte, 1<<16+100)
 	callSizes(t, cli, callers, 0, few, data)
 	after := harness.LiveHeap()
@@ -30,7 +30,7 @@ func TestMemoryAfterManyCalls(t *testing.T) {
 	if now > after+slack {
 		t.Errorf("%d KiB in use after %d calls, %d KiB after %d", after>>10, few, now>>10, calls)
 	}
-	for _, stats := range pool.Stats().Addresses {
+	for _, stats := range conns.Stats().Addresses {
 		if stats.InFlight != 0 || stats.PendingBytes != 0 || stats.Abandoned != 0 {
 			t.Errorf("after all calls: got %+v, want none in flight", stats)
 		}

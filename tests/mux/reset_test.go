@@ -16,7 +16,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // finishes counts the calls that Kitex reports to a tracer.
@@ -58,7 +58,7 @@ func TestResetWithCallsInFlight(t *testing.T) {
 			if timeout > 0 {
 				opts = append(opts, client.WithRPCTimeout(timeout))
 			}
-			cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{}, opts...)
+			cli, conns := newClient(t, proxy.Addr, pool.MuxConfig{}, opts...)
 			// The client learns that the server multiplexes.
 			if err := callText(cli, "first"); err != nil {
 				t.Fatal(err)
@@ -69,7 +69,7 @@ func TestResetWithCallsInFlight(t *testing.T) {
 				wg.Go(func() { errs[n] = callText(cli, fmt.Sprint(n)) })
 			}
 			harness.Settles(t, "calls in handlers", g.entered.Load, calls+1)
-			t.Logf("%+v", pool.Stats())
+			t.Logf("%+v", conns.Stats())
 			watch := harness.StartStopwatch()
 			proxy.Reset()
 			wg.Wait()

@@ -20,6 +20,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/buffer"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const (
@@ -110,10 +111,10 @@ func checkMemory(t *testing.T, before, peak, bound int64) {
 }
 
 // checkClose fails the test if closing takes long.
-func checkClose(t *testing.T, pool *kiteline.MuxPool) {
+func checkClose(t *testing.T, conns *pool.Mux) {
 	t.Helper()
 	watch := harness.StartStopwatch()
-	if err := pool.Close(); err != nil {
+	if err := conns.Close(); err != nil {
 		t.Error(err)
 	}
 	if took := watch.Elapsed(); took > inTime {
@@ -124,10 +125,10 @@ func checkClose(t *testing.T, pool *kiteline.MuxPool) {
 // A server that has multiplexed and no longer reads makes the client hold only what the connections
 // may have pending.
 func TestServerStopsReading(t *testing.T) {
-	cfg := kiteline.MuxConfig{MaxConns: 2, MaxPendingBytes: 1 << 20}
+	cfg := pool.MuxConfig{MaxConns: 2, MaxPendingBytes: 1 << 20}
 	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	proxy := harness.NewProxy(t, harness.Echo(t, harness.Kiteline, new(harness.Service)).Addr)
-	cli, pool := newClient(t, proxy.Addr, cfg, client.WithRPCTimeout(stalledTimeout))
+	cli, conns := newClient(t, proxy.Addr, cfg, client.WithRPCTimeout(stalledTimeout))
 	request := &echo.EchoRequest{Message: bulk()}
 	if _, err := cli.Echo(context.Background(), request); err != nil {
 		t.Fatal(err)
@@ -135,7 +136,7 @@ func TestServerStopsReading(t *testing.T) {
 	before := harness.LiveHeap()
 	proxy.StallRequests()
 	peak := callStalled(t, cli, request, healthy.Addr)
-	checkClose(t, pool)
+	checkClose(t, conns)
 	t.Run("memory", func(t *testing.T) {
 		checkMemory(t, before, peak, int64(cfg.MaxConns*(cfg.MaxPendingBytes+bulkBytes)))
 	})
@@ -144,10 +145,10 @@ func TestServerStopsReading(t *testing.T) {
 // A peer accepts and never reads. Whether it multiplexes stays unknown, so the client makes as many
 // calls as it has connections to the peer, each with a request in flight.
 func TestServerNeverReads(t *testing.T) {
-	cfg := kiteline.MuxConfig{MaxPooledConns: 32}
+	cfg := pool.MuxConfig{MaxPooledConns: 32}
 	healthy := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	silent := harness.Peer(t, func(*net.TCPConn) {})
-	cli, pool := newClient(t, silent, cfg, client.WithRPCTimeout(stalledTimeout))
+	cli, conns := newClient(t, silent, cfg, client.WithRPCTimeout(stalledTimeout))
 	request := &echo.EchoRequest{Message: bulk()}
 	if err := callText(cli, "warm", callopt.WithHostPort(healthy.Addr.String())); err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestServerNeverReads(t *testing.T) {
 	before := harness.LiveHeap()
 	peak := callStalled(t, cli, request, healthy.Addr)
 	checkMemory(t, before, peak, int64(cfg.MaxPooledConns*bulkBytes))
-	checkClose(t, pool)
+	checkClose(t, conns)
 }
 
 // A client has its calls handled and reads no replies. The server holds what may be pending for it
@@ -174,7 +175,7 @@ func TestClientNeverReads(t *testing.T) {
 		server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: handlers}))),
 	}})
 	proxy := harness.NewProxy(t, s.Addr)
-	cli, pool := newClient(t, proxy.Addr, kiteline.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(stalledTimeout))
+	cli, conns := newClient(t, proxy.Addr, pool.MuxConfig{MaxConns: 1}, client.WithRPCTimeout(stalledTimeout))
 	request := &echo.EchoRequest{Message: &echo.Message{Text: reply.Text}}
 	if _, err := cli.Echo(context.Background(), request); err != nil {
 		t.Fatal(err)
@@ -183,7 +184,7 @@ func TestClientNeverReads(t *testing.T) {
 	proxy.StallReplies()
 	peak := callStalled(t, cli, request, s.Addr)
 	checkMemory(t, before, peak, pending+handlers*bulkBytes)
-	checkClose(t, pool)
+	checkClose(t, conns)
 	if took, err := s.Stop(); err != nil || took > exitInTime {
 		t.Errorf("Stop took %v and returned %v, want %v at most and nil", took, err, exitInTime)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // crowd counts the handlers inside, and holds those whose request asks for that.
@@ -77,7 +78,7 @@ func TestStopLosesNothing(t *testing.T) {
 			server.WithExitWaitTime(8 * harness.Patience),
 		}})
 		proxy := harness.NewProxy(t, s.Addr)
-		one := kiteline.MuxConfig{MaxConns: 1}
+		one := pool.MuxConfig{MaxConns: 1}
 		waiting, waitingPool := newClient(t, s.Addr, one)
 		busy, busyPool := newClient(t, s.Addr, one)
 		slow, slowPool := newClient(t, proxy.Addr, one)
@@ -152,7 +153,7 @@ func TestHandlerLimits(t *testing.T) {
 			}})
 			all := make([]echoservice.Client, clients)
 			for i := range all {
-				all[i], _ = newClient(t, s.Addr, kiteline.MuxConfig{MaxConns: 1})
+				all[i], _ = newClient(t, s.Addr, pool.MuxConfig{MaxConns: 1})
 				if err := callText(all[i], "first"); err != nil {
 					t.Fatal(err)
 				}

@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // beginning is a way in which a client comes to have no connection that it knows, although it has
 // made calls.
 type beginning struct {
 	name  string
-	cfg   kiteline.MuxConfig
+	cfg   pool.MuxConfig
 	begin func(t *testing.T, s *world)
 }
 
@@ -44,22 +44,22 @@ func beginnings() []beginning {
 		}
 	}
 	return []beginning{
-		{"just connected", kiteline.MuxConfig{}, func(*testing.T, *world) {}},
-		{"after a drain", kiteline.MuxConfig{}, func(t *testing.T, w *world) {
+		{"just connected", pool.MuxConfig{}, func(*testing.T, *world) {}},
+		{"after a drain", pool.MuxConfig{}, func(t *testing.T, w *world) {
 			used(t, w)
 			w.client.pool.Clean(w.client.addr.Network(), w.client.addr.String())
 		}},
-		{"after MaxAge", kiteline.MuxConfig{MaxAge: shortAge}, func(t *testing.T, w *world) {
+		{"after MaxAge", pool.MuxConfig{MaxAge: shortAge}, func(t *testing.T, w *world) {
 			used(t, w)
-			if _, ok := w.client.pool.(*kiteline.MuxPool); ok { // a plain pool has no such thing
+			if _, ok := w.client.pool.(*pool.Mux); ok { // a plain pool has no such thing
 				harness.Eventually(t, "a connection is replaced", func() bool { return w.client.stats(t).Aged > 0 })
 			}
 		}},
-		{"after an idle close", kiteline.MuxConfig{IdleTimeout: shortIdle}, func(t *testing.T, w *world) {
+		{"after an idle close", pool.MuxConfig{IdleTimeout: shortIdle}, func(t *testing.T, w *world) {
 			used(t, w)
 			harness.Settles(t, "connections", w.server.Connections.Open, 0)
 		}},
-		{"after a restart", kiteline.MuxConfig{}, func(t *testing.T, w *world) {
+		{"after a restart", pool.MuxConfig{}, func(t *testing.T, w *world) {
 			used(t, w)
 			w.restart(t)
 		}},

@@ -11,7 +11,7 @@ import (
 
 	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const flowCallers = 12
@@ -54,7 +54,7 @@ func blackholed(t *testing.T, k kind, timeout time.Duration) (failed int, back t
 	const used = 20
 	s := startAt(t, newGate(), nil)
 	proxy := harness.NewProxy(t, s.Addr)
-	c := newCaller(t, k, proxy.Addr, kiteline.MuxConfig{}, client.WithRPCTimeout(timeout))
+	c := newCaller(t, k, proxy.Addr, pool.MuxConfig{}, client.WithRPCTimeout(timeout))
 	var warm sync.WaitGroup
 	warm.Add(flowCallers)
 	var dead atomic.Bool

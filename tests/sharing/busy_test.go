@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/tests/internal/promise"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // If a client's processors are busy with other work, sharing makes its calls no slower.
@@ -22,7 +22,7 @@ func TestBusyClient(t *testing.T) {
 	_, addr, _ := startApart(t)
 	clients := map[kind]*caller{}
 	for _, k := range kinds() {
-		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		clients[k] = newCaller(t, k, addr, pool.MuxConfig{})
 		timed(t, callers, 10, clients[k].call)
 	}
 	var over atomic.Bool

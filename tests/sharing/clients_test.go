@@ -17,6 +17,7 @@ import (
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // maxConns is how many connections a sharing client may have unless a test says otherwise.
@@ -50,7 +51,7 @@ type caller struct {
 
 // newCaller returns a client of addr. cfg is for sharing clients: a pooled one has a connection for
 // each call in flight, which is kept for as long as cfg says.
-func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts ...client.Option) *caller {
+func newCaller(t *testing.T, k kind, addr net.Addr, cfg pool.MuxConfig, opts ...client.Option) *caller {
 	t.Helper()
 	c := &caller{addr: addr}
 	c.Client = harness.CustomClient(t, echoservice.NewClient, c.options(k, cfg, opts)...)
@@ -58,13 +59,13 @@ func newCaller(t *testing.T, k kind, addr net.Addr, cfg kiteline.MuxConfig, opts
 }
 
 // options returns the options of a client of the kind, and gives c its pool.
-func (c *caller) options(k kind, cfg kiteline.MuxConfig, opts []client.Option) []client.Option {
+func (c *caller) options(k kind, cfg pool.MuxConfig, opts []client.Option) []client.Option {
 	suite := kiteline.NewMuxClientSuite()
 	switch {
-	case k == shared && cfg != (kiteline.MuxConfig{}):
+	case k == shared && cfg != (pool.MuxConfig{}):
 		suite = kiteline.NewMuxClientSuite(kiteline.WithMux(cfg))
 	case k == pooled:
-		suite = kiteline.NewClientSuite(kiteline.WithPool(kiteline.PoolConfig{
+		suite = kiteline.NewClientSuite(kiteline.WithPool(pool.Config{
 			MaxIdlePerAddress: 10_000, MaxIdleGlobal: 10_000, MaxIdleTimeout: cfg.IdleTimeout,
 		}))
 	}
@@ -82,11 +83,11 @@ func (c *caller) options(k kind, cfg kiteline.MuxConfig, opts []client.Option) [
 // stats returns the statistics of a sharing client's connections.
 func (c *caller) stats(t *testing.T) mux.Stats {
 	t.Helper()
-	pool, ok := c.pool.(*kiteline.MuxPool)
+	conns, ok := c.pool.(*pool.Mux)
 	if !ok {
-		t.Fatalf("got a %T, want a *kiteline.MuxPool", c.pool)
+		t.Fatalf("got a %T, want a *pool.Mux", c.pool)
 	}
-	return pool.Stats().Stats
+	return conns.Stats().Stats
 }
 
 // echo calls Echo with text and additional bytes, and checks the answer's text.

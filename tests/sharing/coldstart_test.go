@@ -7,7 +7,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // mostDials is how many dials a client may make that begins with many simultaneous calls.
@@ -20,7 +20,7 @@ func TestColdStart(t *testing.T) {
 		t.Parallel()
 		const callers = 500
 		g := newGate()
-		c := newCaller(t, shared, startAt(t, g, nil).Addr, kiteline.MuxConfig{MaxConns: maxConns})
+		c := newCaller(t, shared, startAt(t, g, nil).Addr, pool.MuxConfig{MaxConns: maxConns})
 		held := start(callers, func(int) error { return c.echo(context.Background(), "held", nil) })
 		g.awaits(t, callers)
 		checkDials(t, c)
@@ -31,7 +31,7 @@ func TestColdStart(t *testing.T) {
 		t.Parallel()
 		const callers = 300
 		g := newGate()
-		c := newCaller(t, shared, startAt(t, g, nil).Addr, kiteline.MuxConfig{MaxConns: maxConns})
+		c := newCaller(t, shared, startAt(t, g, nil).Addr, pool.MuxConfig{MaxConns: maxConns})
 		start(callers, func(n int) error {
 			return c.Notify(context.Background(), &echo.Message{Text: fmt.Sprint(n)})
 		}).end(t, "oneway calls")

@@ -8,7 +8,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/limit"
 	"github.com/cloudwego/kitex/server"
 
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // A client that may have more connections than the server allows manages with those that it has: it
@@ -20,7 +20,7 @@ func TestConnectionLimit(t *testing.T) {
 	const growing = 12
 	lasts := time.Duration(scale(2, 24)) * time.Second
 	s := startAt(t, newGate(), nil, server.WithLimit(&limit.Option{MaxConnections: 1}))
-	c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: maxConns})
+	c := newCaller(t, shared, s.Addr, pool.MuxConfig{MaxConns: maxConns})
 	if err := c.call(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const crowd = 3000
@@ -23,7 +23,7 @@ func TestQuickBesideCrowd(t *testing.T) {
 			callers = crowd / 10 // more of them would add nothing
 		}
 		g := newGate()
-		c := newCaller(t, k, startAt(t, g, nil).Addr, kiteline.MuxConfig{})
+		c := newCaller(t, k, startAt(t, g, nil).Addr, pool.MuxConfig{})
 		if err := c.call(); err != nil { // so that the client knows its server
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func measureCrowd(t *testing.T) {
 	_, addr, _ := startApart(t)
 	clients := map[kind]*caller{}
 	for _, k := range kinds() {
-		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		clients[k] = newCaller(t, k, addr, pool.MuxConfig{})
 	}
 	compare(t, "quick calls beside 3000 callers of 1 s", 99, bound{1.1, time.Millisecond, false}, func(k kind) []time.Duration {
 		stop := make(chan struct{})

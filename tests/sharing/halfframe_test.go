@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const (
@@ -105,7 +105,7 @@ func recordRequest(t *testing.T, k kind, attached []byte) []byte {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	called := make(chan struct{})
-	client := newCaller(t, k, addr, kiteline.MuxConfig{})
+	client := newCaller(t, k, addr, pool.MuxConfig{})
 	go func() {
 		defer close(called)
 		_ = client.echo(ctx, "unfinished", attached) // there is no server to answer

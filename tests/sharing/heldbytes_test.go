@@ -7,7 +7,7 @@ import (
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Requests in handlers hold no more memory than the server announces. The others are refused and
@@ -22,7 +22,7 @@ func TestLargeRequestsInHandlers(t *testing.T) {
 	const requests, perConn, perServer, size = 100, 1 << 20, 2 << 20, 128 << 10
 	g := newGate()
 	s := startAt(t, g, nil, withHeldBytes(perConn, perServer))
-	c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{})
+	c := newCaller(t, shared, s.Addr, pool.MuxConfig{})
 	attached := make([]byte, size)
 	held := start(requests, func(int) error { return c.echo(context.Background(), "held", attached) })
 	harness.Eventually(t, "requests are refused", func() bool { return c.stats(t).Refused > 0 })
@@ -41,7 +41,7 @@ func measureLargeRequests(t *testing.T) {
 		bound          = 256 << 20 // of the server; see muxserver.Config
 	)
 	server, addr, _ := startApart(t)
-	c := newCaller(t, shared, addr, kiteline.MuxConfig{})
+	c := newCaller(t, shared, addr, pool.MuxConfig{})
 	if err := c.call(); err != nil {
 		t.Fatal(err)
 	}

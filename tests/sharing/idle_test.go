@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/kitex/client/callopt"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Idle shared connections cost no goroutine and little memory, on either side. They need as many
@@ -24,7 +24,7 @@ func TestIdleConnections(t *testing.T) {
 		workers     = 16      // goroutines that may have started meanwhile, and end again
 	)
 	server, _, port := startApart(t)
-	c := newCaller(t, shared, nil, kiteline.MuxConfig{MaxConns: 1})
+	c := newCaller(t, shared, nil, pool.MuxConfig{MaxConns: 1})
 	use := func(n int) {
 		t.Helper()
 		addr := net.JoinHostPort(fmt.Sprintf("127.0.%d.%d", 1+n/200, 1+n%200), port)

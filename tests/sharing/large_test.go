@@ -11,7 +11,7 @@ import (
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Small calls do not wait for large replies. The short form is tests/mux's
@@ -23,7 +23,7 @@ func TestQuickBesideLarge(t *testing.T) {
 	body := make([]byte, 1<<10)
 	clients := map[kind]*caller{}
 	for _, k := range kinds() {
-		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		clients[k] = newCaller(t, k, addr, pool.MuxConfig{})
 		timed(t, callers, each, clients[k].call)
 	}
 	compare(t, "1 KiB calls beside replies of 15 MiB", 99, bound{factor: 1, slack: 2 * time.Millisecond, aim: true}, func(k kind) []time.Duration {
@@ -56,7 +56,7 @@ func TestLargeCallsCost(t *testing.T) {
 	body := make([]byte, 1<<20)
 	clients := map[kind]*caller{}
 	for _, k := range kinds() {
-		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		clients[k] = newCaller(t, k, addr, pool.MuxConfig{})
 	}
 	used := func() time.Duration { return server.CPU() + harness.CPUOf(t, os.Getpid()) }
 	took := map[kind][]time.Duration{}

@@ -14,6 +14,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // nest is two services that call each other. A call's text says what each of them does: "hop" calls
@@ -62,7 +63,7 @@ func newNest(t *testing.T, k kind, n nesting) *nest {
 		clients[i] = newCaller(t, k, startAt(t, h, nil, n.server()...).Addr, n.cfg)
 	}
 	hops[0].next, hops[1].next = clients[1], clients[0]
-	nest.caller = newCaller(t, k, clients[0].addr, kiteline.MuxConfig{MaxConns: 16})
+	nest.caller = newCaller(t, k, clients[0].addr, pool.MuxConfig{MaxConns: 16})
 	return nest
 }
 
@@ -75,18 +76,18 @@ type nesting struct {
 	name    string
 	limited bool // pooled connections are not limited
 	outer   int
-	cfg     kiteline.MuxConfig
+	cfg     pool.MuxConfig
 	server  func() []server.Option
 }
 
 func nestings() []nesting {
 	none := func() []server.Option { return nil }
 	return []nesting{
-		{"no limit", false, scale(300, 10_000), kiteline.MuxConfig{}, none},
-		{"calls of a connection", true, 60, kiteline.MuxConfig{}, func() []server.Option {
+		{"no limit", false, scale(300, 10_000), pool.MuxConfig{}, none},
+		{"calls of a connection", true, 60, pool.MuxConfig{}, func() []server.Option {
 			return []server.Option{server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: 16})))}
 		}},
-		{"bytes of a connection", true, 60, kiteline.MuxConfig{}, func() []server.Option {
+		{"bytes of a connection", true, 60, pool.MuxConfig{}, func() []server.Option {
 			return []server.Option{withHeldBytes(16*(4<<10+200), 0)}
 		}},
 	}

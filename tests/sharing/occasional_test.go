@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Calls of a method that has long been quick, and then takes its time, do not delay quick ones,
@@ -22,7 +22,7 @@ func TestQuickBesideOccasional(t *testing.T) {
 	const rounds, quick = 5, 100
 	eachKind(t, func(t *testing.T, k kind) {
 		g := newGate()
-		c := newCaller(t, k, startAt(t, g, nil).Addr, kiteline.MuxConfig{})
+		c := newCaller(t, k, startAt(t, g, nil).Addr, pool.MuxConfig{})
 		var held []*calls
 		for range rounds {
 			// Some come together with the slow one, and some come while it runs.
@@ -56,7 +56,7 @@ func measureOccasional(t *testing.T) {
 	_, addr, _ := startApart(t)
 	clients := map[kind]*caller{}
 	for _, k := range kinds() {
-		clients[k] = newCaller(t, k, addr, kiteline.MuxConfig{})
+		clients[k] = newCaller(t, k, addr, pool.MuxConfig{})
 		timed(t, callers, each, clients[k].call)
 	}
 	limit := bound{factor: 1.2, aim: true}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // Oneway calls that meet a server's limit wait for room: each runs exactly once.
@@ -19,7 +19,7 @@ func TestOnewaysAtTheLimit(t *testing.T) {
 				const callers = 300
 				g := newGate()
 				s := startAt(t, g, nil, l.option())
-				c := newCaller(t, k, s.Addr, kiteline.MuxConfig{})
+				c := newCaller(t, k, s.Addr, pool.MuxConfig{})
 				if err := c.call(); err != nil {
 					t.Fatal(err)
 				}

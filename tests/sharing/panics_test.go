@@ -12,7 +12,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // place is where a client's own code runs in a call.
@@ -103,7 +103,7 @@ func TestUnrulyClients(t *testing.T) {
 
 func failAt(t *testing.T, u *unruly, s *harness.Server, failing, inFlight int) {
 	t.Helper()
-	c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: 1, MaxInFlight: inFlight}, u.options()...)
+	c := newCaller(t, shared, s.Addr, pool.MuxConfig{MaxConns: 1, MaxInFlight: inFlight}, u.options()...)
 	if err := c.call(); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // A call that a limit of the client refuses is made once, fills no log, and opens no circuit
@@ -32,7 +32,7 @@ func TestRefusedByFailFast(t *testing.T) {
 			var attempts atomic.Int64
 			breakers := circuitbreak.NewCBSuite(func(rpcinfo.RPCInfo) string { return "key" })
 			c := newCaller(t, shared, startAt(t, g, nil).Addr,
-				kiteline.MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast},
+				pool.MuxConfig{MaxConns: 1, MaxInFlight: 1, Overload: mux.FailFast},
 				append(opts, client.WithCircuitBreaker(breakers), client.WithInstanceMW(countInto(&attempts)))...)
 			if err := c.call(); err != nil {
 				t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/tests/internal/harness"
-	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // A server that stops answers all calls that it has begun and that end within ExitWaitTime, however
@@ -29,7 +29,7 @@ func TestStop(t *testing.T) {
 			t.Cleanup(g.open)
 			var load []*calls
 			for _, k := range kinds() {
-				c := newCaller(t, k, s.Addr, kiteline.MuxConfig{})
+				c := newCaller(t, k, s.Addr, pool.MuxConfig{})
 				load = append(load, start(1, func(int) error { return c.delayed(slow) }),
 					start(callers, func(n int) error { return c.delayedUntilRefused(g, k, n, quick) }))
 				if k == lasting {

@@ -14,6 +14,7 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const (
@@ -49,7 +50,7 @@ func TestUnreadableRequests(t *testing.T) {
 			s := startAt(t, g, nil, server.WithMetaHandler(transmeta.ServerTTHeaderHandler),
 				server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxFrameBytes: serverFrame}))))
 			opts := []client.Option{client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(patience)}
-			c := newCaller(t, shared, s.Addr, kiteline.MuxConfig{MaxConns: 1}, opts...)
+			c := newCaller(t, shared, s.Addr, pool.MuxConfig{MaxConns: 1}, opts...)
 			if err := c.call(); err != nil { // so that there is one connection
 				t.Fatal(err)
 			}

@@ -25,6 +25,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	kiteline "github.com/kiteline/kiteline/transport"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 const (
@@ -122,7 +123,7 @@ func newClient(t *testing.T, kind string, addr net.Addr) echoservice.Client {
 	t.Helper()
 	opts := []client.Option{client.WithRPCTimeout(rpcTimeout), client.WithConnectTimeout(connectTimeout)}
 	if strings.HasPrefix(kind, "multiplexed") {
-		cfg := kiteline.MuxConfig{Heartbeat: heartbeat}
+		cfg := pool.MuxConfig{Heartbeat: heartbeat}
 		if kind != "multiplexed" {
 			cfg.Heartbeat = -1
 		}

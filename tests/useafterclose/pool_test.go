@@ -15,6 +15,7 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/conn"
+	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // mute is a server that sends nothing: it accepts, and ends all its connections when it is told to.
@@ -87,7 +88,7 @@ func poolArgs(m *mute, opt remote.ConnOption, get func() (net.Conn, error)) map[
 	}
 }
 
-// longPool has the common methods of Pool and MuxPool.
+// longPool has the common methods of Pool and pool.Mux.
 type longPool interface {
 	remote.LongConnPool
 	Close() error
@@ -126,7 +127,7 @@ func poolKind(name string, g *conn.Group, open func() longPool) kind {
 func TestPool(t *testing.T) {
 	g := group(t)
 	k := poolKind("Pool", g, func() longPool {
-		return transport.NewPool("service", transport.PoolConfig{MaxIdleTimeout: idleTime})
+		return pool.New("service", pool.Config{MaxIdleTimeout: idleTime})
 	})
 	k.fails = map[string]string{"Get": byUs}
 	k.matrix(t)
@@ -136,7 +137,7 @@ func TestPool(t *testing.T) {
 func TestMuxPool(t *testing.T) {
 	g := group(t)
 	k := poolKind("MuxPool", g, func() longPool {
-		return transport.NewMuxPool("service", transport.MuxConfig{IdleTimeout: idleTime})
+		return pool.NewMux("service", pool.MuxConfig{IdleTimeout: idleTime})
 	})
 	k.fails = map[string]string{"Get": byUs}
 	k.matrix(t)
@@ -147,7 +148,7 @@ func TestMuxPool(t *testing.T) {
 func TestPooledConn(t *testing.T) {
 	g := group(t)
 	kind{name: "pooled connection", ends: append([]string{"the pool"}, allEnds...), open: func(t *testing.T) *subject {
-		m, p, opt := newMute(t), transport.NewPool("service", transport.PoolConfig{}), connOption(g)
+		m, p, opt := newMute(t), pool.New("service", pool.Config{}), connOption(g)
 		c, err := p.Get(t.Context(), m.addr.Network(), m.addr.String(), opt)
 		if err != nil {
 			t.Fatal(err)

@@ -22,6 +22,8 @@
 // Netpoll's errors do not either, and Kitex passes the connection's error on to the handlers of
 // streams, which take io.EOF for a stream that was sent as a whole.
 //
+// ErrForeign is for code that needs a netpoll.Connection and is given something else.
+//
 // # Differences from netpoll
 //
 // What a user sees is the same as with netpoll, errors included, except:

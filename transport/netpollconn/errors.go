@@ -10,6 +10,10 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
+// ErrForeign is the error of a call on a connection that is not a netpoll.Connection, from a dialer
+// other than Kiteline's. Kitex's handlers need one.
+var ErrForeign = errors.New("kiteline: connection is not a netpoll.Connection")
+
 // Error is an error of package conn or mux together with netpoll's value for it.
 //
 // Under errors.Is and errors.As it matches what Err matches, and netpoll's value, but never io.EOF

@@ -1,0 +1,169 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudwego/kitex/pkg/remote"
+
+	"github.com/kiteline/kiteline/internal/testkit"
+	"github.com/kiteline/kiteline/mux"
+)
+
+// TestMuxPoolClean removes an address from discovery while a call is in flight. The call goes on,
+// and then its connection is closed.
+func TestMuxPoolClean(t *testing.T) {
+	t.Parallel()
+	pool := newSharedCalls(t, MuxConfig{MaxConns: 1})
+	address := pool.server.address
+	pool.share()
+	done := pool.held()
+	old := pool.lookup(netAddr{"tcp", address})
+	pool.Clean("tcp", address)
+	if st := pool.Stats(); len(st.Addresses) != 0 || st.InFlight != 1 || st.Dials != 1 {
+		t.Errorf("got %+v, want no address, and a call that is counted", st)
+	}
+	if st := old.Stats(); st.Connections != 1 || st.Draining != 1 || st.InFlight != 1 {
+		t.Errorf("got %+v, want one that drains", st)
+	}
+	pool.share() // on a new connection: the address may come back
+	pool.server.letGo()
+	if err := testkit.Receive(t, "call", done); err != nil {
+		t.Error(err)
+	}
+	testkit.Eventually(t, "the old connection is closed", func() bool { return old.Stats().Connections == 0 })
+	pool.Clean("tcp", "127.0.0.1:1") // unknown
+	pool.expire()
+	pool.mu.Lock()
+	if n := len(pool.retired); n != 0 {
+		t.Errorf("%d cleaned addresses are still remembered", n)
+	}
+	pool.mu.Unlock()
+	if st := pool.Stats(); st.Dials != 2 || st.Drains != 1 || st.InFlight != 0 {
+		t.Errorf("got %+v, want the dials of both", st)
+	}
+	if _, err := old.Begin(context.Background(), time.Time{}); !errors.Is(err, mux.ErrClosed) {
+		t.Errorf("got %v, want a closed set", err)
+	}
+}
+
+// TestMuxPoolCloseCleaned: Close fails the calls of an address that was removed before.
+func TestMuxPoolCloseCleaned(t *testing.T) {
+	t.Parallel()
+	pool := newSharedCalls(t, MuxConfig{MaxConns: 1})
+	pool.share()
+	done := pool.held()
+	pool.Clean("tcp", pool.server.address)
+	if err := pool.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := testkit.Receive(t, "call", done); !errors.Is(err, mux.ErrClosed) {
+		t.Errorf("got %v, want mux.ErrClosed", err)
+	}
+}
+
+// TestMuxPoolConnectTimeout: a dial has the connect timeout of the latest call.
+func TestMuxPoolConnectTimeout(t *testing.T) {
+	t.Parallel()
+	pool := NewMux("echo", MuxConfig{})
+	defer pool.Close()
+	d := &countingDialer{Dialer: newGroupDialer(t)}
+	address := newLoopback(t).Addr().String()
+	for _, timeout := range []time.Duration{time.Second, patience} {
+		c, err := pool.Get(context.Background(), "tcp", address, remote.ConnOption{Dialer: d, ConnectTimeout: timeout})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() // one call at a time, since there was no reply: the next one dials
+		if got := time.Duration(d.timeout.Load()); got != timeout {
+			t.Errorf("dialed with %v, want %v", got, timeout)
+		}
+	}
+}
+
+// TestMuxPoolReporter: the pool reports dials and calls once that is enabled.
+func TestMuxPoolReporter(t *testing.T) {
+	t.Parallel()
+	pool, refused := newSharedCalls(t, MuxConfig{MaxConns: 1}), refusedAddresses(t, 1)[0]
+	address := pool.server.address
+	report := func(address string) poolReport { return poolReports().take("echo", address) }
+	report(address)
+	report(refused)
+	pool.share()
+	if got := report(address); got != (poolReport{}) {
+		t.Errorf("reported before that was enabled: %+v", got)
+	}
+	pool.EnableReporter()
+	pool.Clean("tcp", address)
+	pool.share()
+	pool.share()
+	if _, err := pool.Get(context.Background(), "tcp", refused, pool.opt); err == nil {
+		t.Error("nobody listens there")
+	}
+	if got, want := report(address), (poolReport{dials: 1, reuses: 2}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := report(refused), (poolReport{failures: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestMuxPoolDump: Dump and DumpText show the state to programs and to people.
+func TestMuxPoolDump(t *testing.T) {
+	t.Parallel()
+	pool := newSharedCalls(t, MuxConfig{MaxConns: 1, MaxAge: time.Hour})
+	address := pool.server.address
+	pool.share()
+	done := pool.held()
+	text, err := json.Marshal(pool.Dump())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dump struct {
+		Service   string
+		Config    struct{ MaxConns int }
+		Addresses []struct {
+			Network, Address    string
+			Connections, Shared int
+			InFlight            int
+			Frames              uint64
+		}
+	}
+	if err := json.Unmarshal(text, &dump); err != nil {
+		t.Fatal(err)
+	}
+	if len(dump.Addresses) != 1 || dump.Service != "echo" || dump.Config.MaxConns != 1 {
+		t.Fatalf("got %s", text)
+	}
+	if a := dump.Addresses[0]; a.Network != "tcp" || a.Address != address || a.Connections != 1 || a.Shared != 1 || a.InFlight != 1 || a.Frames != 2 {
+		t.Errorf("got %s", text)
+	}
+	var b strings.Builder
+	testkit.Eventually(t, "the caller reads", func() bool {
+		b.Reset()
+		if err := pool.DumpText(&b); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(b.String(), "read by a caller")
+	})
+	for _, want := range []string{"echo: tcp " + address + ", peer shared: 1 connections", "shared, ", "1 in flight"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if want := errors.New("full"); !errors.Is(pool.DumpText(failingWriter{want}), want) {
+		t.Error("a writer's error is lost")
+	}
+	pool.server.letGo()
+	if err := testkit.Receive(t, "call", done); err != nil {
+		t.Error(err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
