@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 func TestHostileSizes(t *testing.T) {
@@ -85,9 +87,7 @@ func TestClosed(t *testing.T) {
 	b.Flush()
 	b.Malloc(5)
 	for range 2 {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, b.Close())
 	}
 	_, next := b.Next(1)
 	_, frame := b.ReadFrame(0)
@@ -111,9 +111,7 @@ func TestClosed(t *testing.T) {
 		t.Error("a closed buffer has bytes or room")
 	}
 	b.Commit(0)
-	if err := b.Release(); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, b.Release())
 	holdsNothing(t, &b)
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"runtime"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 func TestReadFrameIsOwned(t *testing.T) {
@@ -21,9 +23,7 @@ func TestReadFrameIsOwned(t *testing.T) {
 			t.Fatalf("%d: %v, len %d cap %d", n, err, len(first), cap(first))
 		}
 		second, err := b.ReadFrame(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		// Up to trustMax, or hardly more, only what came with the header is copied; above it a
 		// third of the frame.
 		most := 64 << 10
@@ -98,9 +98,7 @@ func TestAwaitFrame(t *testing.T) {
 				}
 			}
 			part, err := b.Slice(n)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			whole.Append(part.(*LinkBuffer))
 			whole.Flush()
 			if first := len(whole.First()); first != n {
@@ -138,9 +136,7 @@ func TestLittleOfFrame(t *testing.T) {
 	var b LinkBuffer
 	closeAtEnd(t, &b)
 	b.Bind(&pieceSource{data: numbered(n), piece: 50 << 10, err: io.EOF}, nil)
-	if err := b.AwaitFrame(n, n); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, b.AwaitFrame(n, n))
 	start, _ := b.Peek(1)
 	if p, err := b.ReadFrame(n / 2); err != nil || &p[0] == &start[0] {
 		t.Errorf("got the frame's memory, %v", err)

@@ -109,9 +109,7 @@ func TestEmptyBufferHoldsNothing(t *testing.T) {
 	out.Malloc(10)
 	out.WriteBinary(numbered(5000))
 	out.Malloc(10)
-	if err := out.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, out.Flush())
 	holdsNothing(t, &out)
 	out.Malloc(10)
 	out.MallocAck(0)

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestSliceForever: a caller that only ever calls Slice, and closes what it gets.
@@ -17,9 +19,7 @@ func TestSliceForever(t *testing.T) {
 		most := 0
 		for range 2000 {
 			part, err := b.Slice(n)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			part.Skip(n)
 			part.Release()
 			holdsNothing(t, part.(*LinkBuffer))
@@ -40,9 +40,7 @@ func TestSliceOutlivesParent(t *testing.T) {
 	for at := 0; at < len(data); {
 		n := min(700+at%5000, len(data)-at)
 		part, err := b.Slice(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		want := data[at : at+n]
 		at += n
 		readers.Go(func() {

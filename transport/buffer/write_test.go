@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestMallocStays: length fields are filled in after everything else was written.
@@ -45,9 +47,7 @@ func TestWriteDirectIsLinear(t *testing.T) {
 		written := b.MallocLen()
 		for i := range n {
 			space[4*i+3] = byte(i)
-			if err := b.WriteDirect(p, total-4*(i+1)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, b.WriteDirect(p, total-4*(i+1)))
 		}
 		b.MallocAck(written)
 		if counts.seekSteps > 3*n {
@@ -80,9 +80,7 @@ func TestAppendMovesBytes(t *testing.T) {
 	other.Skip(9)
 	other.WriteBinary(long)
 	other.WriteDirect([]byte("!"), 9000)
-	if err := b.Append(&other); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, b.Append(&other))
 	holdsNothing(t, &other)
 	if other.Len() != 0 || other.MallocLen() != 0 || b.Len() != 0 || b.MallocLen() != 2+7+1+9000 {
 		t.Errorf("got %d+%d and %d+%d bytes", b.Len(), b.MallocLen(), other.Len(), other.MallocLen())
@@ -107,9 +105,7 @@ func TestInsertIntoView(t *testing.T) {
 	b.Close()
 	var out LinkBuffer
 	closeAtEnd(t, &out)
-	if err := out.Append(part.(*LinkBuffer)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, out.Append(part.(*LinkBuffer)))
 	out.WriteDirect([]byte("-"), 2)
 	out.MallocAck(4)
 	out.WriteString("!")

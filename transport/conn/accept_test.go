@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // fakeListener accepts the connections it is sent, or fails.
@@ -52,9 +54,7 @@ func (l *fakeListener) failWith(err error) { l.fail.Store(&err) }
 func TestServeIncomparable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		served := make(chan error, 1)
 		go func() {
 			served <- s.Serve(struct {
@@ -64,9 +64,7 @@ func TestServeIncomparable(t *testing.T) {
 		}()
 		synctest.Wait()
 		s.StopAccepting()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, <-served)
 		_ = s.Close()
 	})
 }
@@ -88,55 +86,49 @@ func TestAcceptShortage(t *testing.T) {
 		os.ErrDeadlineExceeded,
 	} {
 		for _, acceptors := range []int{1, 4} {
-			t.Run(failure.Error(), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					var told atomic.Int32
-					s, err := NewServer(ServerConfig{
-						Group: newFakeGroup(t, 1), Acceptors: acceptors,
-						OnAcceptError: func(err error) {
-							told.Add(1)
-							if !errors.Is(err, failure) {
-								t.Errorf("got %v, want %v", err, failure)
-							}
-						},
-					})
-					if err != nil {
-						t.Fatal(err)
-					}
-					ln := newFakeListener()
-					ln.failWith(failure)
-					served := make(chan error, 1)
-					go func() { served <- s.Serve(ln) }()
-					const seconds = 20
-					select {
-					case err := <-served:
-						t.Fatalf("Serve ended with %v", err)
-					case <-time.After(seconds * time.Second):
-					}
-					if got := told.Load(); got < seconds/3 || got > seconds+1 {
-						t.Errorf("OnAcceptError was called %d times in %d s, want about once per second", got, seconds)
-					}
-					if got := int(ln.calls.Load()); got > acceptors*(2*seconds+12) {
-						t.Errorf("got %d attempts in %d s by %d acceptors, want few", got, seconds, acceptors)
-					}
-					// The server recovers within half a second, and so serves again within one.
-					ln.fail.Store(nil)
-					time.Sleep(time.Second / 2)
-					before := ln.calls.Load()
-					a, b := net.Pipe()
-					ln.conns <- b
-					synctest.Wait()
-					if s.ConnCount() != 1 || ln.calls.Load() != before+1 {
-						t.Errorf("got %d connections after the recovery, want 1", s.ConnCount())
-					}
-					a.Close()
-					if err := s.Close(); err != nil {
-						t.Error(err)
-					}
-					if err := <-served; err != nil {
-						t.Errorf("Serve: got %v, want nil", err)
-					}
+			testkit.Bubble(t, failure.Error(), func(t *testing.T) {
+				var told atomic.Int32
+				s, err := NewServer(ServerConfig{
+					Group: newFakeGroup(t, 1), Acceptors: acceptors,
+					OnAcceptError: func(err error) {
+						told.Add(1)
+						if !errors.Is(err, failure) {
+							t.Errorf("got %v, want %v", err, failure)
+						}
+					},
 				})
+				testkit.Must(t, err)
+				ln := newFakeListener()
+				ln.failWith(failure)
+				served := make(chan error, 1)
+				go func() { served <- s.Serve(ln) }()
+				const seconds = 20
+				select {
+				case err := <-served:
+					t.Fatalf("Serve ended with %v", err)
+				case <-time.After(seconds * time.Second):
+				}
+				if got := told.Load(); got < seconds/3 || got > seconds+1 {
+					t.Errorf("OnAcceptError was called %d times in %d s, want about once per second", got, seconds)
+				}
+				if got := int(ln.calls.Load()); got > acceptors*(2*seconds+12) {
+					t.Errorf("got %d attempts in %d s by %d acceptors, want few", got, seconds, acceptors)
+				}
+				// The server recovers within half a second, and so serves again within one.
+				ln.fail.Store(nil)
+				time.Sleep(time.Second / 2)
+				before := ln.calls.Load()
+				a, b := net.Pipe()
+				ln.conns <- b
+				synctest.Wait()
+				if s.ConnCount() != 1 || ln.calls.Load() != before+1 {
+					t.Errorf("got %d connections after the recovery, want 1", s.ConnCount())
+				}
+				a.Close()
+				testkit.Check(t, s.Close())
+				if err := <-served; err != nil {
+					t.Errorf("Serve: got %v, want nil", err)
+				}
 			})
 		}
 	}
@@ -176,29 +168,23 @@ func TestAcceptFails(t *testing.T) {
 		failures = append(failures, os.NewSyscallError("accept4", errno))
 	}
 	for _, failure := range failures {
-		t.Run(failure.Error(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, err := NewServer(ServerConfig{
-					Group: newFakeGroup(t, 1), Acceptors: 3,
-					OnAcceptError: func(err error) { t.Errorf("told of %v, want it returned only", err) },
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ln := newFakeListener()
-				ln.failWith(failure)
-				giveUp := time.AfterFunc(time.Minute, s.StopAccepting)
-				defer giveUp.Stop()
-				if err := s.Serve(ln); !errors.Is(err, failure) {
-					t.Errorf("got %v, want %v", err, failure)
-				}
-				if err := s.Shutdown(context.Background()); err != nil {
-					t.Error(err)
-				}
-				if err := s.Serve(newFakeListener()); err != nil {
-					t.Errorf("Serve after Shutdown: got %v, want nil", err)
-				}
+		testkit.Bubble(t, failure.Error(), func(t *testing.T) {
+			s, err := NewServer(ServerConfig{
+				Group: newFakeGroup(t, 1), Acceptors: 3,
+				OnAcceptError: func(err error) { t.Errorf("told of %v, want it returned only", err) },
 			})
+			testkit.Must(t, err)
+			ln := newFakeListener()
+			ln.failWith(failure)
+			giveUp := time.AfterFunc(time.Minute, s.StopAccepting)
+			defer giveUp.Stop()
+			if err := s.Serve(ln); !errors.Is(err, failure) {
+				t.Errorf("got %v, want %v", err, failure)
+			}
+			testkit.Check(t, s.Shutdown(context.Background()))
+			if err := s.Serve(newFakeListener()); err != nil {
+				t.Errorf("Serve after Shutdown: got %v, want nil", err)
+			}
 		})
 	}
 }
@@ -208,62 +194,58 @@ func TestAcceptFails(t *testing.T) {
 func TestAcceptedDuringShutdown(t *testing.T) {
 	for _, how := range []string{"Shutdown", "Close", "expired Shutdown"} {
 		for _, handled := range []bool{true, false} {
-			t.Run(how, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					var c *Conn
-					preparing, release := make(chan struct{}), make(chan struct{})
-					cfg := ServerConfig{Group: newFakeGroup(t, 1)}
-					cfg.OnPrepare = func(pc *Conn) context.Context {
-						c = pc
-						close(preparing)
-						<-release
-						return nil
+			testkit.Bubble(t, how, func(t *testing.T) {
+				var c *Conn
+				preparing, release := make(chan struct{}), make(chan struct{})
+				cfg := ServerConfig{Group: newFakeGroup(t, 1)}
+				cfg.OnPrepare = func(pc *Conn) context.Context {
+					c = pc
+					close(preparing)
+					<-release
+					return nil
+				}
+				if handled {
+					cfg.OnRequest = (&record{}).config().OnRequest
+				}
+				s, err := NewServer(cfg)
+				testkit.Must(t, err)
+				ln := newFakeListener()
+				go func() { _ = s.Serve(ln) }()
+				client, server := net.Pipe()
+				defer client.Close()
+				ln.conns <- server
+				<-preparing
+				ended := make(chan error, 1)
+				go func() {
+					switch ctx, cancel := context.WithTimeout(context.Background(), time.Second); how {
+					case "Close":
+						cancel()
+						ended <- s.Close()
+					case "Shutdown":
+						cancel()
+						ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+						ended <- s.Shutdown(ctx)
+						cancel()
+					default:
+						_ = s.Shutdown(ctx)
+						ended <- nil
+						cancel()
 					}
-					if handled {
-						cfg.OnRequest = (&record{}).config().OnRequest
-					}
-					s, err := NewServer(cfg)
-					if err != nil {
-						t.Fatal(err)
-					}
-					ln := newFakeListener()
-					go func() { _ = s.Serve(ln) }()
-					client, server := net.Pipe()
-					defer client.Close()
-					ln.conns <- server
-					<-preparing
-					ended := make(chan error, 1)
-					go func() {
-						switch ctx, cancel := context.WithTimeout(context.Background(), time.Second); how {
-						case "Close":
-							cancel()
-							ended <- s.Close()
-						case "Shutdown":
-							cancel()
-							ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-							ended <- s.Shutdown(ctx)
-							cancel()
-						default:
-							_ = s.Shutdown(ctx)
-							ended <- nil
-							cancel()
-						}
-					}()
-					time.Sleep(2 * time.Second)
-					close(release)
-					time.Sleep(2 * time.Second)
-					if how == "Shutdown" && !handled {
-						c.Close() // its user must close it
-					}
-					if err := <-ended; err != nil {
-						t.Errorf("got %v, want nil", err)
-					}
-					synctest.Wait()
-					if got := s.ConnCount(); got != 0 || c.IsActive() {
-						t.Errorf("got %d connections, active %v, want none", got, c.IsActive())
-						c.Close()
-					}
-				})
+				}()
+				time.Sleep(2 * time.Second)
+				close(release)
+				time.Sleep(2 * time.Second)
+				if how == "Shutdown" && !handled {
+					c.Close() // its user must close it
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("got %v, want nil", err)
+				}
+				synctest.Wait()
+				if got := s.ConnCount(); got != 0 || c.IsActive() {
+					t.Errorf("got %d connections, active %v, want none", got, c.IsActive())
+					c.Close()
+				}
 			})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -55,10 +56,7 @@ func TestActiveSeesFIN(t *testing.T) {
 				var told atomic.Int32
 				cfg := tc.cfg
 				cfg.OnDisconnect = func(context.Context, *conn.Conn) { told.Add(1) }
-				c, err := conn.New(nc, cfg, g)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := newConn(t, nc, cfg, g)
 				defer c.Close()
 				if tc.before != nil {
 					tc.before(peer, c)
@@ -81,10 +79,7 @@ func TestActiveSeesFIN(t *testing.T) {
 func TestBufferedAfterFIN(t *testing.T) {
 	for _, network := range append(networks, "pipe") {
 		peer, nc := netPair(t, network)
-		c, err := conn.New(nc, conn.Config{}, newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, nc, conn.Config{}, newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond}))
 		go func() {
 			_, _ = peer.Write([]byte("abcdef"))
 			peer.Close()
@@ -127,10 +122,7 @@ func TestSetOnRequestOverSockets(t *testing.T) {
 					}
 					peer, nc := netPair(t, network)
 					defer peer.Close()
-					c, err := conn.New(nc, conn.Config{}, g)
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := newConn(t, nc, conn.Config{}, g)
 					defer c.Close()
 					sent := make(chan struct{})
 					send := func() { _, _ = peer.Write([]byte("hello")); close(sent) }
@@ -148,9 +140,7 @@ func TestSetOnRequestOverSockets(t *testing.T) {
 							wantSoon(t, "unread", func() bool { return !c.IsReusable() })
 						}
 					}
-					if err := c.SetOnRequest(echo); err != nil {
-						t.Fatal(err)
-					}
+					testkit.Must(t, c.SetOnRequest(echo))
 					if where == "later" {
 						go send()
 					}

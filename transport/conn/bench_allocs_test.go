@@ -57,9 +57,7 @@ func mallocs(t *testing.T, c *conn.Conn, calls int) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range calls {
-		if err := roundTrip(c, smallBytes); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, roundTrip(c, smallBytes))
 	}
 	runtime.ReadMemStats(&after)
 	return after.Mallocs - before.Mallocs
@@ -75,10 +73,7 @@ func TestPlainWritesAllocateNothing(t *testing.T) {
 	var sink sync.WaitGroup
 	sink.Go(func() { _, _ = io.Copy(io.Discard, peer) })
 	defer sink.Wait()
-	c, err := conn.New(struct{ *net.TCPConn }{nc.(*net.TCPConn)}, conn.Config{}, newGroup(t, conn.GroupConfig{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConn(t, struct{ *net.TCPConn }{nc.(*net.TCPConn)}, conn.Config{}, newGroup(t, conn.GroupConfig{}))
 	defer c.Close()
 	message := make([]byte, 16<<10) // so long that the Writer does not copy it
 	flush := func(slices ...[]byte) (err error) {

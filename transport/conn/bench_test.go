@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -49,15 +50,11 @@ func roundTrip(c *conn.Conn, size int) error {
 // loopRoundTrips measures round trips one after the other, after a first one.
 func loopRoundTrips(b *testing.B, c *conn.Conn, size int) {
 	b.Helper()
-	if err := roundTrip(c, size); err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, roundTrip(c, size))
 	b.SetBytes(2 * int64(size))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := roundTrip(c, size); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, roundTrip(c, size))
 	}
 }
 
@@ -90,9 +87,7 @@ func benchmarkConns(b *testing.B, network string, n int) {
 	conns := make(chan *conn.Conn, n)
 	for range n {
 		c := s.dialConn(b, conn.Config{}, g)
-		if err := roundTrip(c, smallBytes); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, roundTrip(c, smallBytes))
 		conns <- c
 	}
 	procs := runtime.GOMAXPROCS(0)
@@ -132,15 +127,9 @@ func BenchmarkPath(b *testing.B) {
 				g = newGroup(b, *path.group)
 			}
 			client, server := netPair(b, "tcp")
-			served, err := conn.New(server, conn.Config{OnRequest: echoFixed(smallBytes)}, g)
-			if err != nil {
-				b.Fatal(err)
-			}
+			served := newConn(b, server, conn.Config{OnRequest: echoFixed(smallBytes)}, g)
 			b.Cleanup(func() { served.Close() })
-			c, err := conn.New(client, conn.Config{}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
+			c := newConn(b, client, conn.Config{}, nil)
 			b.Cleanup(func() { c.Close() })
 			loopRoundTrips(b, c, smallBytes)
 		})
@@ -174,12 +163,8 @@ func BenchmarkDial(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c, err := d.DialTimeout(network, s.address, patience)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := roundTrip(c, smallBytes); err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
+				testkit.Must(b, roundTrip(c, smallBytes))
 				avoidTimeWait(c.NetConn())
 				c.Close()
 			}
@@ -213,14 +198,9 @@ func BenchmarkOpen(b *testing.B) {
 			address := ln.Addr().String()
 			b.ReportAllocs()
 			for b.Loop() {
-				peer, err := net.Dial("unix", address)
-				if err != nil {
-					b.Fatal(err)
-				}
+				peer := dial(b, "unix", address)
 				nc, err := ln.Accept()
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				if kind.config != nil {
 					if nc, err = conn.New(nc, *kind.config, g); err != nil {
 						b.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestCallbackOrder: OnPrepare, OnConnect, OnRequest, OnDisconnect, then the close
@@ -22,9 +24,7 @@ func TestCallbackOrder(t *testing.T) {
 				OnPrepare: func(c *Conn) context.Context {
 					r.add("prepare")
 					for _, n := range []string{"close1", "close2"} {
-						if err := c.AddCloseCallback(func(*Conn) { r.add(n) }); err != nil {
-							t.Error(err)
-						}
+						testkit.Check(t, c.AddCloseCallback(func(*Conn) { r.add(n) }))
 					}
 					return context.WithValue(context.Background(), key{}, "P")
 				},
@@ -99,29 +99,27 @@ func TestDisconnectWaitsForConnect(t *testing.T) {
 		{"OnConnect reads the FIN, no handler", true, false, []fakeStep{end}, "connect connected disconnect"},
 		{"long OnConnect, no handler", false, false, []fakeStep{end}, "connect connected disconnect"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := r.config()
-				if !tc.onRequest {
-					cfg.OnRequest = nil
-				}
-				cfg.OnConnect = func(ctx context.Context, c *Conn) context.Context {
-					r.onClose(t, c)
-					r.add("connect")
-					if tc.reads {
-						if _, err := c.Reader().Peek(1); err != io.EOF {
-							t.Errorf("got %v, want %v", err, io.EOF)
-						}
+		testkit.Bubble(t, tc.name, func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			if !tc.onRequest {
+				cfg.OnRequest = nil
+			}
+			cfg.OnConnect = func(ctx context.Context, c *Conn) context.Context {
+				r.onClose(t, c)
+				r.add("connect")
+				if tc.reads {
+					if _, err := c.Reader().Peek(1); err != io.EOF {
+						t.Errorf("got %v, want %v", err, io.EOF)
 					}
-					time.Sleep(5 * fakePeriod)
-					r.add("connected")
-					return nil
 				}
-				newFakeConn(t, cfg, newFakeGroup(t, 1), tc.steps...)
-				time.Sleep(10 * fakePeriod)
-				r.want(t, tc.want)
-			})
+				time.Sleep(5 * fakePeriod)
+				r.add("connected")
+				return nil
+			}
+			newFakeConn(t, cfg, newFakeGroup(t, 1), tc.steps...)
+			time.Sleep(10 * fakePeriod)
+			r.want(t, tc.want)
 		})
 	}
 }
@@ -225,44 +223,40 @@ func TestCloseInsideCallbacks(t *testing.T) {
 		"close":    "prepare connect request closed",
 		"pressure": "prepare connect request pressure pressure closed",
 	} {
-		t.Run(where, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				visit := func(here string, c *Conn) {
-					r.add(here)
-					if here == where {
-						if err := c.Close(); err != nil {
-							t.Error(err)
-						}
+		testkit.Bubble(t, where, func(t *testing.T) {
+			r := &record{}
+			visit := func(here string, c *Conn) {
+				r.add(here)
+				if here == where {
+					testkit.Check(t, c.Close())
+				}
+			}
+			cfg := Config{
+				OnPrepare: func(c *Conn) context.Context {
+					r.onClose(t, c)
+					visit("prepare", c)
+					return nil
+				},
+				OnConnect: func(_ context.Context, c *Conn) context.Context { visit("connect", c); return nil },
+				OnRequest: func(_ context.Context, c *Conn) error {
+					visit("request", c)
+					if where == "pressure" {
+						_, err := c.Write(make([]byte, 100))
+						return err
 					}
-				}
-				cfg := Config{
-					OnPrepare: func(c *Conn) context.Context {
-						r.onClose(t, c)
-						visit("prepare", c)
-						return nil
-					},
-					OnConnect: func(_ context.Context, c *Conn) context.Context { visit("connect", c); return nil },
-					OnRequest: func(_ context.Context, c *Conn) error {
-						visit("request", c)
-						if where == "pressure" {
-							_, err := c.Write(make([]byte, 100))
-							return err
-						}
-						if where == "close" {
-							return errors.New("enough")
-						}
-						return c.Reader().Skip(1)
-					},
-					OnPressure:         func(c *Conn, p Pressure) { visit("pressure", c) },
-					WriteHighWatermark: 10,
-				}
-				c := prepareFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
-				c.sock.room = 20
-				c.start()
-				synctest.Wait()
-				r.want(t, want)
-			})
+					if where == "close" {
+						return errors.New("enough")
+					}
+					return c.Reader().Skip(1)
+				},
+				OnPressure:         func(c *Conn, p Pressure) { visit("pressure", c) },
+				WriteHighWatermark: 10,
+			}
+			c := prepareFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+			c.sock.room = 20
+			c.start()
+			synctest.Wait()
+			r.want(t, want)
 		})
 	}
 }
@@ -281,9 +275,7 @@ func TestAdoptRacesYield(t *testing.T) {
 		// As in serve: there was no handler when the worker looked, and then one was set.
 		c.transition(eventOpenReady)
 		c.transition(eventServe)
-		if err := c.SetOnRequest(handler); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnRequest(handler))
 		c.yield()
 		r.want(t, "request:a")
 	})
@@ -292,45 +284,41 @@ func TestAdoptRacesYield(t *testing.T) {
 // TestSetOnRequest hands a user's connection to a handler, wherever the bytes are.
 func TestSetOnRequest(t *testing.T) {
 	for _, where := range []string{"buffered", "in the socket", "in the socket and watched", "later", "buffered and in the socket"} {
-		t.Run(where, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
-				c.wantHolder(t, holderUser)
-				want := "request:ab"
-				switch where {
-				case "buffered":
-					c.sock.feed(data("ab"))
-					if _, err := c.Reader().Peek(1); err != nil {
-						t.Fatal(err)
-					}
-				case "in the socket":
-					c.sock.feed(data("ab"))
-				case "in the socket and watched":
-					time.Sleep(3 * fakePeriod)
-					c.wantHolder(t, holderWatched)
-					c.sock.feed(data("ab"))
-					time.Sleep(3 * fakePeriod)
-					if got, want := c.watcher.armed(), interestHangup; got != want {
-						t.Errorf("armed for %v with unread bytes, want %v", got, want)
-					}
-				case "buffered and in the socket":
-					c.sock.feed(data("a"))
-					if _, err := c.Reader().Peek(1); err != nil {
-						t.Fatal(err)
-					}
-					c.sock.feed(data("b"))
-					want = "request:a request:b"
-				}
-				if err := c.SetOnRequest(r.config().OnRequest); err != nil {
+		testkit.Bubble(t, where, func(t *testing.T) {
+			r := &record{}
+			c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+			c.wantHolder(t, holderUser)
+			want := "request:ab"
+			switch where {
+			case "buffered":
+				c.sock.feed(data("ab"))
+				if _, err := c.Reader().Peek(1); err != nil {
 					t.Fatal(err)
 				}
-				if where == "later" {
-					synctest.Wait()
-					c.sock.feed(data("ab"))
+			case "in the socket":
+				c.sock.feed(data("ab"))
+			case "in the socket and watched":
+				time.Sleep(3 * fakePeriod)
+				c.wantHolder(t, holderWatched)
+				c.sock.feed(data("ab"))
+				time.Sleep(3 * fakePeriod)
+				if got, want := c.watcher.armed(), interestHangup; got != want {
+					t.Errorf("armed for %v with unread bytes, want %v", got, want)
 				}
-				r.want(t, want)
-			})
+			case "buffered and in the socket":
+				c.sock.feed(data("a"))
+				if _, err := c.Reader().Peek(1); err != nil {
+					t.Fatal(err)
+				}
+				c.sock.feed(data("b"))
+				want = "request:a request:b"
+			}
+			testkit.Must(t, c.SetOnRequest(r.config().OnRequest))
+			if where == "later" {
+				synctest.Wait()
+				c.sock.feed(data("ab"))
+			}
+			r.want(t, want)
 		})
 	}
 	c := &Conn{remote: fakeAddr{}}

@@ -61,9 +61,7 @@ func TestFarDeadline(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := newFakeConn(t, Config{ReadTimeout: time.Second, WriteTimeout: time.Second}, newFakeGroup(t, 1))
-			if err := c.SetDeadline(deadline); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, c.SetDeadline(deadline))
 			if _, err := c.Write([]byte("x")); err != nil {
 				t.Errorf("%v: Write: %v", deadline, err)
 			}
@@ -123,32 +121,30 @@ func TestWallClockJumps(t *testing.T) {
 		{"idle", func(c *Conn, _ *skewedClock) { _ = c.SetIdleTimeout(timeout) }},
 	} {
 		for name, jump := range wallJumps {
-			t.Run(tc.name+"/"+name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c, clk := useSkewedClock(t, Config{}, 1)
-					c.sock.change(func() { c.sock.room = 0 })
-					tc.set(c.Conn, clk)
-					start := time.Now()
-					time.AfterFunc(timeout/2, func() { clk.skew += jump })
-					if tc.name == "idle" {
-						idleCheck(t, c.Conn, start, timeout)
-						return
-					}
-					for name, wait := range map[string]func([]byte) (int, error){"Read": c.Read, "Write": c.Write} {
-						go func() {
-							_, err := wait(make([]byte, 1))
-							if took := time.Since(start); took != timeout || !errors.Is(err, os.ErrDeadlineExceeded) {
-								t.Errorf("%s: got %v after %v, want a timeout after %v", name, err, took, timeout)
-							}
-						}()
-					}
-					time.Sleep(timeout / 2)
-					synctest.Wait()
-					if c.output.limit.isOver() {
-						t.Error("the deadline has passed too early")
-					}
-					time.Sleep(timeout)
-				})
+			testkit.Bubble(t, tc.name+"/"+name, func(t *testing.T) {
+				c, clk := useSkewedClock(t, Config{}, 1)
+				c.sock.change(func() { c.sock.room = 0 })
+				tc.set(c.Conn, clk)
+				start := time.Now()
+				time.AfterFunc(timeout/2, func() { clk.skew += jump })
+				if tc.name == "idle" {
+					idleCheck(t, c.Conn, start, timeout)
+					return
+				}
+				for name, wait := range map[string]func([]byte) (int, error){"Read": c.Read, "Write": c.Write} {
+					go func() {
+						_, err := wait(make([]byte, 1))
+						if took := time.Since(start); took != timeout || !errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Errorf("%s: got %v after %v, want a timeout after %v", name, err, took, timeout)
+						}
+					}()
+				}
+				time.Sleep(timeout / 2)
+				synctest.Wait()
+				if c.output.limit.isOver() {
+					t.Error("the deadline has passed too early")
+				}
+				time.Sleep(timeout)
 			})
 		}
 	}
@@ -158,17 +154,15 @@ func TestWallClockJumps(t *testing.T) {
 // is set.
 func TestDeadlineAfterJump(t *testing.T) {
 	for name, jump := range wallJumps {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c, clk := useSkewedClock(t, Config{}, 1)
-				clk.skew = jump
-				start := time.Now()
-				_ = c.SetReadDeadline(clk.wall().Add(3 * time.Second))
-				_, err := c.Read(make([]byte, 1))
-				if took := time.Since(start); took != 3*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("got %v after %v, want a timeout after 3s", err, took)
-				}
-			})
+		testkit.Bubble(t, name, func(t *testing.T) {
+			c, clk := useSkewedClock(t, Config{}, 1)
+			clk.skew = jump
+			start := time.Now()
+			_ = c.SetReadDeadline(clk.wall().Add(3 * time.Second))
+			_, err := c.Read(make([]byte, 1))
+			if took := time.Since(start); took != 3*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v after %v, want a timeout after 3s", err, took)
+			}
 		})
 	}
 }

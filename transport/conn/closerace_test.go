@@ -99,10 +99,7 @@ func TestEveryMethodAroundClose(t *testing.T) {
 			for round := range testkit.Rounds(40) {
 				network := networks[round%len(networks)]
 				peer, nc := netPair(t, network)
-				c, err := conn.New(nc, conn.Config{ReadTimeout: time.Millisecond, WriteTimeout: 5 * time.Millisecond}, g)
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := newConn(t, nc, conn.Config{ReadTimeout: time.Millisecond, WriteTimeout: 5 * time.Millisecond}, g)
 				_, _ = peer.Write(noise[:rand.IntN(10_000)])
 				var wg sync.WaitGroup
 				for _, group := range operations {
@@ -147,10 +144,7 @@ func TestEveryMethodAroundClose(t *testing.T) {
 func TestErrorsAfterClose(t *testing.T) {
 	for _, network := range append(networks, "pipe") {
 		peer, nc := netPair(t, network)
-		c, err := conn.New(nc, conn.Config{}, newGroup(t, conn.GroupConfig{}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, nc, conn.Config{}, newGroup(t, conn.GroupConfig{}))
 		reading := make(chan error, 1)
 		go func() { _, err := c.Reader().Next(1); reading <- err }()
 		c.Close()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -72,31 +73,29 @@ func TestCrowdDisperses(t *testing.T) {
 // peer's end while the worker still had the connection.
 func TestStayingReportsWhileHeld(t *testing.T) {
 	for name, next := range map[string]fakeStep{"data": data("b"), "fin": end} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var c *fakeConn
-				var requests atomic.Int32
-				c = newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
-					if requests.Add(1) == 2 { // by now the arming stays
-						c.sock.feed(next)
-						time.Sleep(time.Millisecond) // the report comes while the handler runs
-					}
-					return skipAll(ctx, own)
-				}}, newFakeGroup(t, 0))
-				for range 2 {
-					c.sock.feed(data("a"))
-					synctest.Wait()
+		testkit.Bubble(t, name, func(t *testing.T) {
+			var c *fakeConn
+			var requests atomic.Int32
+			c = newFakeConn(t, Config{OnRequest: func(ctx context.Context, own *Conn) error {
+				if requests.Add(1) == 2 { // by now the arming stays
+					c.sock.feed(next)
+					time.Sleep(time.Millisecond) // the report comes while the handler runs
 				}
-				time.Sleep(2 * time.Millisecond)
-				if next.err != nil {
-					c.wantHolder(t, holderClosed)
-					return
-				}
-				c.wantHolder(t, holderDormant)
-				if got := requests.Load(); got != 3 {
-					t.Errorf("got %d requests, want 3", got)
-				}
-			})
+				return skipAll(ctx, own)
+			}}, newFakeGroup(t, 0))
+			for range 2 {
+				c.sock.feed(data("a"))
+				synctest.Wait()
+			}
+			time.Sleep(2 * time.Millisecond)
+			if next.err != nil {
+				c.wantHolder(t, holderClosed)
+				return
+			}
+			c.wantHolder(t, holderDormant)
+			if got := requests.Load(); got != 3 {
+				t.Errorf("got %d requests, want 3", got)
+			}
 		})
 	}
 }

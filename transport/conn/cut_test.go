@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -29,9 +30,7 @@ var cutEndings = []cutEnding{
 	{"half-close", closeWrite, false, true},
 	{"RST", func(t *testing.T, c net.Conn) {
 		if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
-			if err := l.SetLinger(0); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, l.SetLinger(0))
 		}
 		c.Close()
 	}, true, false},
@@ -42,9 +41,7 @@ func closeWrite(t *testing.T, c net.Conn) {
 	if !ok {
 		t.Fatalf("a %T cannot close one direction", c)
 	}
-	if err := half.CloseWrite(); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, half.CloseWrite())
 }
 
 // collected is what a server's connection has seen by its end.
@@ -156,10 +153,7 @@ func TestReplyCutAnywhere(t *testing.T) {
 				g := newGroup(t, conn.GroupConfig{})
 				for sent := range len(reply) + 1 {
 					a, b := netPair(t, network)
-					c, err := conn.New(a, conn.Config{ReadTimeout: patience}, g)
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := newConn(t, a, conn.Config{ReadTimeout: patience}, g)
 					if _, err := b.Write(reply[:sent]); err != nil {
 						t.Fatal(err)
 					}

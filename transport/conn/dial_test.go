@@ -58,9 +58,7 @@ func TestDialTimeoutRace(t *testing.T) {
 			continue
 		}
 		connected++
-		if got, err := call(c, "x"); got != "x" || err != nil {
-			t.Errorf("got %q, %v", got, err)
-		}
+		wantEcho(t, c, "x")
 		c.Close()
 	}
 	t.Logf("%d connected", connected)
@@ -73,38 +71,25 @@ func TestListenShared(t *testing.T) {
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	srv, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var wg sync.WaitGroup
 	for _, ln := range listeners {
 		if got, want := ln.Addr().String(), listeners[0].Addr().String(); got != want {
 			t.Errorf("got address %s, want %s", got, want)
 		}
 		wg.Go(func() {
-			if err := srv.Serve(ln); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, srv.Serve(ln))
 		})
 	}
 	for range 50 {
-		c, err := net.Dial("tcp", listeners[0].Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, "tcp", listeners[0].Addr().String())
 		_ = c.SetDeadline(time.Now().Add(patience))
-		if got, err := call(c, "x"); got != "x" || err != nil {
-			t.Errorf("got %q, %v", got, err)
-		}
+		wantEcho(t, c, "x")
 		c.Close()
 	}
-	if err := srv.Close(); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, srv.Close())
 	wg.Wait()
 	if _, err := conn.ListenShared(context.Background(), "tcp", "256.0.0.1:0", 2); err == nil {
 		t.Error("ListenShared on a bad address: got nil, want an error")
@@ -127,15 +112,11 @@ func TestPanicsOverSockets(t *testing.T) {
 		},
 	}})
 	good, bad := s.dial(t), s.dial(t)
-	if _, err := call(good, "x"); err != nil {
-		t.Fatal(err)
-	}
+	wantEcho(t, good, "x")
 	_, _ = bad.Write([]byte("!"))
 	var p *conn.PanicError
 	if err := receive(t, "the end", causes); !errors.As(err, &p) {
 		t.Errorf("got %v, want a *PanicError", err)
 	}
-	if got, err := call(good, "x"); got != "x" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
+	wantEcho(t, good, "x")
 }

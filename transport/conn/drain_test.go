@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestDrain: a connection that is being drained ends as soon as nothing is left to read and no
@@ -34,34 +36,32 @@ func TestDrain(t *testing.T) {
 			if !contains(tc.kinds, kind[0]) {
 				continue
 			}
-			t.Run(tc.name+"/"+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := &record{}
-					cfg := Config{OnRequest: func(ctx context.Context, c *Conn) error {
-						p, _ := c.Reader().Peek(1)
-						slow := string(p) == "s"
-						err := r.lineHandler(ctx, c)
-						if slow {
-							time.Sleep(time.Second)
-						}
-						return err
-					}}
-					c := newDrainConn(t, kind, cfg)
-					r.onClose(t, c.Conn)
-					c.sock.feed(tc.before...)
-					synctest.Wait()
-					c.sock.mu.Lock()
-					c.sock.steps = append(c.sock.steps, tc.during...) // not reported yet
-					c.sock.mu.Unlock()
-					c.drain()
-					time.Sleep(time.Second / 2)
-					c.sock.feed(tc.after...)
-					time.Sleep(time.Minute)
-					r.want(t, tc.want)
-					if !errors.Is(c.Err(), net.ErrClosed) {
-						t.Errorf("got cause %v, want %v", c.Err(), net.ErrClosed)
+			testkit.Bubble(t, tc.name+"/"+kind, func(t *testing.T) {
+				r := &record{}
+				cfg := Config{OnRequest: func(ctx context.Context, c *Conn) error {
+					p, _ := c.Reader().Peek(1)
+					slow := string(p) == "s"
+					err := r.lineHandler(ctx, c)
+					if slow {
+						time.Sleep(time.Second)
 					}
-				})
+					return err
+				}}
+				c := newDrainConn(t, kind, cfg)
+				r.onClose(t, c.Conn)
+				c.sock.feed(tc.before...)
+				synctest.Wait()
+				c.sock.mu.Lock()
+				c.sock.steps = append(c.sock.steps, tc.during...) // not reported yet
+				c.sock.mu.Unlock()
+				c.drain()
+				time.Sleep(time.Second / 2)
+				c.sock.feed(tc.after...)
+				time.Sleep(time.Minute)
+				r.want(t, tc.want)
+				if !errors.Is(c.Err(), net.ErrClosed) {
+					t.Errorf("got cause %v, want %v", c.Err(), net.ErrClosed)
+				}
 			})
 		}
 	}
@@ -97,25 +97,23 @@ func newDrainConn(t *testing.T, kind string, cfg Config) *fakeConn {
 func TestDrainInPrepare(t *testing.T) {
 	for name, steps := range map[string][]fakeStep{"nothing there": nil, "a request there": {data("a")}} {
 		for _, connect := range []bool{false, true} {
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := &record{}
-					cfg := r.config()
-					if connect {
-						cfg.OnConnect = func(context.Context, *Conn) context.Context { return nil }
-					}
-					cfg.OnPrepare = func(c *Conn) context.Context {
-						r.onClose(t, c)
-						c.drain()
-						return nil
-					}
-					newFakeConn(t, cfg, newFakeGroup(t, 1), steps...)
-					want := "closed"
-					if steps != nil {
-						want = "request:a closed"
-					}
-					r.want(t, want)
-				})
+			testkit.Bubble(t, name, func(t *testing.T) {
+				r := &record{}
+				cfg := r.config()
+				if connect {
+					cfg.OnConnect = func(context.Context, *Conn) context.Context { return nil }
+				}
+				cfg.OnPrepare = func(c *Conn) context.Context {
+					r.onClose(t, c)
+					c.drain()
+					return nil
+				}
+				newFakeConn(t, cfg, newFakeGroup(t, 1), steps...)
+				want := "closed"
+				if steps != nil {
+					want = "request:a closed"
+				}
+				r.want(t, want)
 			})
 		}
 	}
@@ -134,15 +132,13 @@ func TestDrainOfUsers(t *testing.T) {
 		{"put aside", nil, 3 * fakePeriod, "closed"},
 		{"put aside with unread bytes", []fakeStep{data("a")}, 6 * fakePeriod, ""},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				c := newFakeConn(t, Config{}, newFakeGroup(t, 1), tc.steps...)
-				r.onClose(t, c.Conn)
-				time.Sleep(tc.idle)
-				c.drain()
-				r.want(t, tc.want)
-			})
+		testkit.Bubble(t, tc.name, func(t *testing.T) {
+			r := &record{}
+			c := newFakeConn(t, Config{}, newFakeGroup(t, 1), tc.steps...)
+			r.onClose(t, c.Conn)
+			time.Sleep(tc.idle)
+			c.drain()
+			r.want(t, tc.want)
 		})
 	}
 }
@@ -211,9 +207,7 @@ func TestDrainKickIsNotLost(t *testing.T) {
 		c.transition(eventDrain)
 		c.input.limit.mu.Unlock()
 		_ = c.input.limit.wakeUp()
-		if err := c.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, c.SetReadDeadline(time.Now().Add(time.Hour)))
 		r.want(t, "request:a closed")
 	})
 }

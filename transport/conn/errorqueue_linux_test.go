@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // queuesErrors makes each write of nc leave a timestamp in the error queue of its socket, where it
@@ -18,9 +20,7 @@ import (
 func queuesErrors(t *testing.T, nc net.Conn) {
 	t.Helper()
 	raw, err := nc.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var setErr error
 	err = raw.Control(func(fd uintptr) {
 		setErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_TX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE)
@@ -58,9 +58,7 @@ func (g *Group) sweeps(t *testing.T, n uint64) {
 	a, b := net.Pipe()
 	defer a.Close()
 	c, err := New(b, Config{}, g)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer c.Close()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -103,9 +101,7 @@ func TestErrorQueue(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g, err := NewGroup(GroupConfig{SweepPeriod: time.Millisecond, MaxLingering: test.lingering})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer g.Close()
 			if g.pollers == nil {
 				t.Skip("no poller")
@@ -120,9 +116,7 @@ func TestErrorQueue(t *testing.T) {
 			peer, nc := loopback(t)
 			queuesErrors(t, nc)
 			c, err := New(nc, cfg, g)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			defer c.Close()
 			talk := func() {
 				_, _ = peer.Write([]byte("ping"))
@@ -176,9 +170,7 @@ func TestErrorQueue(t *testing.T) {
 func loopback(t *testing.T) (peer, nc net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer ln.Close()
 	if peer, err = net.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestErrorMeaning: what an error matches, and whether it is a timeout.
@@ -106,9 +108,7 @@ func TestPressureLevels(t *testing.T) {
 				t.Errorf("got %d pending, want %d", got, n)
 			}
 			c.sock.change(func() { c.sock.room = -1 })
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, <-done)
 		}
 		r.want(t, "high low")
 		if c.Pending() != 0 || c.Pressure() != PressureLow {
@@ -125,9 +125,7 @@ func TestNetConnAndContext(t *testing.T) {
 	c, err := New(b, Config{OnPrepare: func(*Conn) context.Context {
 		return context.WithValue(context.Background(), key{}, 1)
 	}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer c.Close()
 	if c.NetConn() != b || c.Context().Value(key{}) != 1 || c.Attachment() != nil {
 		t.Errorf("got %v, %v, %v", c.NetConn(), c.Context(), c.Attachment())

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 var errBoom = errors.New("boom")
@@ -120,9 +122,7 @@ func TestFailureFindsUser(t *testing.T) {
 				_ = c.AddCloseCallback(func(*Conn) { r.add("last"); failure.fail() })
 				return nil
 			}}, newFakeGroup(t, 1))
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, c.Close())
 			if got, want := r.String(), "last first"; got != want { // before Close returns
 				t.Errorf("got %q, want %q", got, want)
 			}
@@ -250,50 +250,44 @@ func TestIdleTimeoutAfterFailure(t *testing.T) {
 // close callbacks do, and none of them holds its shutdown up.
 func TestServerAfterFailures(t *testing.T) {
 	for _, failure := range failures {
-		t.Run(failure.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				prepared := 0
-				s, err := NewServer(ServerConfig{
-					OnAcceptError: func(error) { r.add("accept"); failure.fail() },
-					Group:         newFakeGroup(t, 1),
-					Config: Config{
-						OnPrepare: func(c *Conn) context.Context {
-							r.onClose(t, c)
-							_ = c.AddCloseCallback(func(*Conn) { failure.fail() })
-							if prepared++; prepared == 1 {
-								failure.fail()
-							}
-							return nil
-						},
-						OnPanic: func(c *Conn, err *PanicError) { r.add(fmt.Sprintf("failed:%t", c != nil)) },
+		testkit.Bubble(t, failure.name, func(t *testing.T) {
+			r := &record{}
+			prepared := 0
+			s, err := NewServer(ServerConfig{
+				OnAcceptError: func(error) { r.add("accept"); failure.fail() },
+				Group:         newFakeGroup(t, 1),
+				Config: Config{
+					OnPrepare: func(c *Conn) context.Context {
+						r.onClose(t, c)
+						_ = c.AddCloseCallback(func(*Conn) { failure.fail() })
+						if prepared++; prepared == 1 {
+							failure.fail()
+						}
+						return nil
 					},
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ln := newFakeListener()
-				ln.failWith(syscall.EMFILE)
-				served := make(chan error, 1)
-				go func() { served <- s.Serve(ln) }()
-				r.want(t, "accept failed:false")
-				ln.fail.Store(nil)
-				ln.conns <- newFakeSocket()
-				r.want(t, "accept failed:false failed:true failed:true closed")
-				ln.conns <- newFakeSocket()
-				synctest.Wait()
-				began := time.Now()
-				if err := s.Close(); err != nil {
-					t.Error(err)
-				}
-				if took := time.Since(began); took > 0 {
-					t.Errorf("Close took %v, want no time", took)
-				}
-				r.want(t, "accept failed:false failed:true failed:true closed failed:true closed")
-				if err := <-served; err != nil {
-					t.Errorf("Serve: got %v, want nil", err)
-				}
+					OnPanic: func(c *Conn, err *PanicError) { r.add(fmt.Sprintf("failed:%t", c != nil)) },
+				},
 			})
+			testkit.Must(t, err)
+			ln := newFakeListener()
+			ln.failWith(syscall.EMFILE)
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(ln) }()
+			r.want(t, "accept failed:false")
+			ln.fail.Store(nil)
+			ln.conns <- newFakeSocket()
+			r.want(t, "accept failed:false failed:true failed:true closed")
+			ln.conns <- newFakeSocket()
+			synctest.Wait()
+			began := time.Now()
+			testkit.Check(t, s.Close())
+			if took := time.Since(began); took > 0 {
+				t.Errorf("Close took %v, want no time", took)
+			}
+			r.want(t, "accept failed:false failed:true failed:true closed failed:true closed")
+			if err := <-served; err != nil {
+				t.Errorf("Serve: got %v, want nil", err)
+			}
 		})
 	}
 }

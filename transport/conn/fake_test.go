@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -412,9 +413,7 @@ const fakePeriod = 20 * time.Millisecond
 func newFakeGroup(t testing.TB, lingering int) *Group {
 	g := &Group{dispatcher: newDispatcher(lingering), sweeper: newSweeper(fakePeriod), clock: newClock()}
 	t.Cleanup(func() {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, g.Close())
 	})
 	return g
 }

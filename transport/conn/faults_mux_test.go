@@ -88,9 +88,7 @@ type faultyMux struct {
 func newFaultyMux(t *testing.T, g *conn.Group) *faultyMux {
 	m := &faultyMux{echo: &muxEcho{t: t}}
 	srv, err := muxserver.New(muxserver.Config{Handler: m.echo})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	s := startServer(t, "tcp", conn.ServerConfig{Group: g, Config: conn.Config{
 		OnPrepare: func(c *conn.Conn) context.Context {
 			m.server.Load().Inject(c)
@@ -170,9 +168,7 @@ func TestMuxFaultsInPassing(t *testing.T) {
 					callers.Go(func() {
 						rnd := rand.New(rand.NewPCG(uint64(i), 5))
 						for range testkit.Rounds(20) {
-							if err := m.call(t, rnd.IntN(1<<rnd.IntN(17))); err != nil {
-								t.Error(err)
-							}
+							testkit.Check(t, m.call(t, rnd.IntN(1<<rnd.IntN(17))))
 						}
 					})
 				}

@@ -316,10 +316,7 @@ func TestFailedLookEndsReads(t *testing.T) {
 		f.FailAt(0, syscall.EHOSTUNREACH, true)
 		a, b := netPair(t, "tcp")
 		defer b.Close()
-		c, err := conn.New(a, injected(t, conn.Config{ReadTimeout: patience}, f), newGroup(t, conn.GroupConfig{}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, a, injected(t, conn.Config{ReadTimeout: patience}, f), newGroup(t, conn.GroupConfig{}))
 		defer c.Close()
 		if look(c) || c.IsActive() {
 			t.Fatal("a connection whose socket has failed is active")

@@ -45,9 +45,7 @@ func TestResizeBeforeFirstArm(t *testing.T) {
 		clients = append(clients, s.dial(t))
 		receive(t, "OnConnect", entered)
 	}
-	if err := g.Resize(1); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, g.Resize(1))
 	close(release)
 	for range 3 {
 		for i, c := range clients {
@@ -91,14 +89,10 @@ func TestResizeUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range testkit.Rounds(60) {
-		if err := g.Resize(1 + i%5); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, g.Resize(1+i%5))
 		c := s.dial(t)
 		for range 5 {
-			if got, err := call(c, "x"); got != "x" || err != nil {
-				t.Errorf("got %q, %v", got, err)
-			}
+			wantEcho(t, c, "x")
 		}
 		c.Close()
 	}
@@ -121,9 +115,7 @@ func TestSharedGroup(t *testing.T) {
 				t.Errorf("%v: got %q, %v", policy, got, err)
 			}
 		}
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, a.Close())
 		if _, err := call(ca, "x"); err == nil {
 			t.Error("a closed server answers")
 		}
@@ -139,13 +131,9 @@ func TestClosedGroup(t *testing.T) {
 		t.Skip("no poller")
 	}
 	g, err := conn.NewGroup(conn.GroupConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for range 2 {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, g.Close())
 	}
 	client, server := netPair(t, "tcp")
 	defer client.Close()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -142,9 +143,7 @@ func askManyAtOnce(t *testing.T, nc net.Conn) {
 				return
 			}
 		}
-		if err := nc.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, nc.(interface{ CloseWrite() error }).CloseWrite())
 	}()
 	_ = nc.SetReadDeadline(time.Now().Add(patience))
 	seen := map[uint32]bool{}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // connKinds are the ways in which a connection waits for bytes, on which it depends how the reading
@@ -130,38 +132,36 @@ func TestHandOff(t *testing.T) {
 // side.
 func TestOfferIsTakenByTheSweep(t *testing.T) {
 	for _, kind := range connKinds[:3] {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := newParts((*Conn).Offer)
-				c := newKindOfConn(t, kind, p.config(t), data("a"))
-				p.want(t, "+a")
-				c.sock.feed(data("b"))
-				p.want(t, "+a")
-				p.end("a", nil)
-				p.want(t, "+a -a +b")
-				p.end("b", nil)
-				p.want(t, "+a -a +b -b")
-				if turn := word(c.state.Load()).turn(); turn != 0 {
-					t.Errorf("taken %d times from handlers that were quick", turn)
+		testkit.Bubble(t, kind, func(t *testing.T) {
+			p := newParts((*Conn).Offer)
+			c := newKindOfConn(t, kind, p.config(t), data("a"))
+			p.want(t, "+a")
+			c.sock.feed(data("b"))
+			p.want(t, "+a")
+			p.end("a", nil)
+			p.want(t, "+a -a +b")
+			p.end("b", nil)
+			p.want(t, "+a -a +b -b")
+			if turn := word(c.state.Load()).turn(); turn != 0 {
+				t.Errorf("taken %d times from handlers that were quick", turn)
+			}
+			c.sock.feed(data("c"))
+			p.want(t, "+a -a +b -b +c")
+			c.sock.feed(data("d"))
+			for range 10 { // writes of others do not make it last longer
+				if _, err := c.Write([]byte("reply")); err != nil {
+					t.Error(err)
 				}
-				c.sock.feed(data("c"))
-				p.want(t, "+a -a +b -b +c")
-				c.sock.feed(data("d"))
-				for range 10 { // writes of others do not make it last longer
-					if _, err := c.Write([]byte("reply")); err != nil {
-						t.Error(err)
-					}
-					time.Sleep(fakePeriod / 5)
-				}
-				p.want(t, "+a -a +b -b +c +d")
-				p.end("c", nil)
-				p.end("d", nil)
-				synctest.Wait()
-				if got := p.String(); !strings.Contains(got, "-c") || !strings.Contains(got, "-d") {
-					t.Errorf("got %q", got)
-				}
-				c.Close()
-			})
+				time.Sleep(fakePeriod / 5)
+			}
+			p.want(t, "+a -a +b -b +c +d")
+			p.end("c", nil)
+			p.end("d", nil)
+			synctest.Wait()
+			if got := p.String(); !strings.Contains(got, "-c") || !strings.Contains(got, "-d") {
+				t.Errorf("got %q", got)
+			}
+			c.Close()
 		})
 	}
 }
@@ -194,18 +194,16 @@ func TestLateOffer(t *testing.T) {
 // TestOfferWithoutGroup: Offer acts as HandOff, since no sweep would take the reading side.
 func TestOfferWithoutGroup(t *testing.T) {
 	for _, kind := range connKinds[3:] {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := newParts((*Conn).Offer)
-				c := newKindOfConn(t, kind, p.config(t), data("a"))
-				p.want(t, "+a")
-				c.sock.feed(data("b"))
-				p.want(t, "+a +b")
-				p.end("a", nil)
-				p.end("b", nil)
-				synctest.Wait()
-				c.Close()
-			})
+		testkit.Bubble(t, kind, func(t *testing.T) {
+			p := newParts((*Conn).Offer)
+			c := newKindOfConn(t, kind, p.config(t), data("a"))
+			p.want(t, "+a")
+			c.sock.feed(data("b"))
+			p.want(t, "+a +b")
+			p.end("a", nil)
+			p.end("b", nil)
+			synctest.Wait()
+			c.Close()
 		})
 	}
 }
@@ -390,24 +388,22 @@ func TestResumeBeforeRest(t *testing.T) {
 // paused, and still nothing is read before Resume.
 func TestTakenWhilePaused(t *testing.T) {
 	for _, kind := range connKinds[:3] {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p := newParts(func(c *Conn) { c.Pause(); c.Offer() })
-				c := newKindOfConn(t, kind, p.config(t), data("a"))
-				p.want(t, "+a")
-				time.Sleep(3 * fakePeriod)
-				c.wantHolder(t, holderPaused)
-				c.sock.feed(data("b"))
-				p.want(t, "+a")
-				c.Resume()
-				p.want(t, "+a +b")
-				p.end("b", nil)
-				p.end("a", nil)
-				synctest.Wait()
-				c.wantHolder(t, holderPaused)
-				c.Resume()
-				c.Close()
-			})
+		testkit.Bubble(t, kind, func(t *testing.T) {
+			p := newParts(func(c *Conn) { c.Pause(); c.Offer() })
+			c := newKindOfConn(t, kind, p.config(t), data("a"))
+			p.want(t, "+a")
+			time.Sleep(3 * fakePeriod)
+			c.wantHolder(t, holderPaused)
+			c.sock.feed(data("b"))
+			p.want(t, "+a")
+			c.Resume()
+			p.want(t, "+a +b")
+			p.end("b", nil)
+			p.end("a", nil)
+			synctest.Wait()
+			c.wantHolder(t, holderPaused)
+			c.Resume()
+			c.Close()
 		})
 	}
 }

@@ -19,15 +19,27 @@ import (
 func newGroup(t testing.TB, cfg conn.GroupConfig) *conn.Group {
 	t.Helper()
 	g, err := conn.NewGroup(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, g.Close())
 	})
 	return g
+}
+
+// newConn is conn.New, which must succeed.
+func newConn(t testing.TB, nc net.Conn, cfg conn.Config, g *conn.Group) *conn.Conn {
+	t.Helper()
+	c, err := conn.New(nc, cfg, g)
+	testkit.Must(t, err)
+	return c
+}
+
+// dial connects to address with a plain net.Conn.
+func dial(t testing.TB, network, address string) net.Conn {
+	t.Helper()
+	nc, err := net.Dial(network, address)
+	testkit.Must(t, err)
+	return nc
 }
 
 // netPair returns the two ends of a connection over network: "tcp", "tcp6",
@@ -42,16 +54,10 @@ func netPair(t testing.TB, network string) (client, server net.Conn) {
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		c, err := ln.Accept()
-		if err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, err)
 		accepted <- c
 	}()
-	client, err := net.Dial(network, ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client, <-accepted
+	return dial(t, network, ln.Addr().String()), <-accepted
 }
 
 // listen listens on a free address of network.
@@ -66,9 +72,7 @@ func listen(t testing.TB, network string) net.Listener {
 		address = filepath.Join(t.TempDir(), "s")
 	}
 	ln, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return ln
 }
 
@@ -101,16 +105,12 @@ type server struct {
 func startServer(t testing.TB, network string, cfg conn.ServerConfig) *server {
 	t.Helper()
 	srv, err := conn.NewServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln := listen(t, network)
 	s := &server{srv, network, ln.Addr().String(), make(chan error, 1)}
 	go func() { s.served <- srv.Serve(ln) }()
 	t.Cleanup(func() {
-		if err := srv.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, srv.Close())
 		if err := receive(t, "Serve", s.served); err != nil {
 			t.Errorf("Serve: got %v, want nil", err)
 		}
@@ -121,10 +121,7 @@ func startServer(t testing.TB, network string, cfg conn.ServerConfig) *server {
 // dial connects to s with a plain net.Conn.
 func (s *server) dial(t testing.TB) net.Conn {
 	t.Helper()
-	c, err := net.Dial(s.network, s.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, s.network, s.address)
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -134,9 +131,7 @@ func (s *server) dialConn(t testing.TB, cfg conn.Config, g *conn.Group) *conn.Co
 	t.Helper()
 	d := conn.Dialer{Config: cfg, Group: g}
 	c, err := d.DialTimeout(s.network, s.address, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return c
 }
@@ -192,6 +187,14 @@ func call(nc net.Conn, payload string) (string, error) {
 		return "", err
 	}
 	return string(answer[4:]), nil
+}
+
+// wantEcho fails the test unless the answer to payload is payload.
+func wantEcho(t testing.TB, nc net.Conn, payload string) {
+	t.Helper()
+	if got, err := call(nc, payload); got != payload || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, payload)
+	}
 }
 
 // checkedBuffers reports whether the build tag buffercheck is set.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // watchedClock calls look whenever the clock is read, a point at which a goroutine may be when the
@@ -32,9 +34,7 @@ func newWatchedConn(t *testing.T, cfg Config, lingering int) (*fakeConn, func(ti
 	clk := &watchedClock{clock: c.clock}
 	c.clock = clk
 	return c, func(timeout time.Duration) {
-		if err := c.SetIdleTimeout(timeout); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetIdleTimeout(timeout))
 		look := c.checkIdle
 		clk.look.Store(&look)
 		c.watcher.callOnArm(func() { go c.checkIdle() })
@@ -139,19 +139,15 @@ func TestIdleTimerAfterUse(t *testing.T) {
 			c.sock.change(func() { c.sock.room = 0 })
 			time.AfterFunc(use, func() { c.sock.change(func() { c.sock.room = -1 }) })
 			_, _ = c.Writer().WriteString("x")
-			if err := c.Writer().Flush(); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, c.Writer().Flush())
 			return c
 		},
 	} {
 		for _, lingering := range []int{0, 1} {
-			t.Run(name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c := run(t, lingering)
-					synctest.Wait()
-					idleCheck(t, c.Conn, time.Now(), timeout)
-				})
+			testkit.Bubble(t, name, func(t *testing.T) {
+				c := run(t, lingering)
+				synctest.Wait()
+				idleCheck(t, c.Conn, time.Now(), timeout)
 			})
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // idleCheck waits until c has been closed and checks that this was because it was
@@ -56,18 +58,16 @@ func TestIdleTimeout(t *testing.T) {
 	} {
 		for _, lingering := range []int{0, 1} {
 			for _, timeout := range idleTimeouts {
-				t.Run(name+"/"+timeout.String(), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						cfg := Config{IdleTimeout: timeout, OnRequest: func(_ context.Context, c *Conn) error {
-							if c.Reader().Len() > 1 {
-								time.Sleep(timeout*3 + timeout/3)
-							}
-							return c.Reader().Skip(c.Reader().Len())
-						}}
-						c := newFakeConn(t, cfg, newFakeGroup(t, lingering))
-						use(t, c, timeout)
-						idleCheck(t, c.Conn, time.Now(), timeout)
-					})
+				testkit.Bubble(t, name+"/"+timeout.String(), func(t *testing.T) {
+					cfg := Config{IdleTimeout: timeout, OnRequest: func(_ context.Context, c *Conn) error {
+						if c.Reader().Len() > 1 {
+							time.Sleep(timeout*3 + timeout/3)
+						}
+						return c.Reader().Skip(c.Reader().Len())
+					}}
+					c := newFakeConn(t, cfg, newFakeGroup(t, lingering))
+					use(t, c, timeout)
+					idleCheck(t, c.Conn, time.Now(), timeout)
 				})
 			}
 		}
@@ -108,24 +108,18 @@ func TestIdleTimeoutOfUser(t *testing.T) {
 			c.sock.change(func() { c.sock.room = 0 })
 			time.AfterFunc(timeout*19/10, func() { c.sock.change(func() { c.sock.room = -1 }) })
 			_, _ = c.Writer().WriteString("x")
-			if err := c.Writer().Flush(); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, c.Writer().Flush())
 		},
 		"set anew": func(t *testing.T, c *fakeConn, timeout time.Duration) {
 			time.Sleep(timeout / 2)
-			if err := c.SetIdleTimeout(timeout); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, c.SetIdleTimeout(timeout))
 		},
 	} {
 		for _, timeout := range idleTimeouts {
-			t.Run(name+"/"+timeout.String(), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					c := newFakeConn(t, Config{IdleTimeout: timeout}, newFakeGroup(t, 1))
-					use(t, c, timeout)
-					idleCheck(t, c.Conn, time.Now(), timeout)
-				})
+			testkit.Bubble(t, name+"/"+timeout.String(), func(t *testing.T) {
+				c := newFakeConn(t, Config{IdleTimeout: timeout}, newFakeGroup(t, 1))
+				use(t, c, timeout)
+				idleCheck(t, c.Conn, time.Now(), timeout)
 			})
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // armedDeadline stands for a socket whose deadline a limit sets.
@@ -39,9 +41,7 @@ func TestLimitKeepsKick(t *testing.T) {
 		"timeout":     func(l *limit) error { l.setTimeout(time.Hour); return nil },
 	} {
 		l, d := newTestLimit()
-		if err := errors.Join(l.wakeUp(), set(l)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, errors.Join(l.wakeUp(), set(l)))
 		if d.at.IsZero() || time.Now().Before(d.at) {
 			t.Errorf("%s: the socket's deadline is %v, want one that has passed", name, d.at)
 		}
@@ -149,26 +149,24 @@ func TestReadDeadline(t *testing.T) {
 		{"kicked", func(c *Conn) { _ = c.SetReadTimeout(2 * time.Second) }, func(c *Conn) { _ = c.input.limit.wakeUp() }, 2 * time.Second},
 		{"kicked without a limit", nil, func(c *Conn) { _ = c.input.limit.wakeUp() }, 0},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
-				if tc.begin != nil {
-					tc.begin(c.Conn)
-				}
-				if tc.then != nil {
-					time.AfterFunc(time.Second, func() { tc.then(c.Conn) })
-				}
-				time.AfterFunc(time.Minute, func() { c.sock.feed(data("x")) })
-				start := time.Now()
-				_, err := c.Reader().Next(1)
-				took := time.Since(start)
-				switch {
-				case tc.want == 0 && (err != nil || took != time.Minute):
-					t.Errorf("got %v after %v, want the byte after a minute", err, took)
-				case tc.want != 0 && (!errors.Is(err, os.ErrDeadlineExceeded) || took != max(tc.want, 0)):
-					t.Errorf("got %v after %v, want a timeout after %v", err, took, max(tc.want, 0))
-				}
-			})
+		testkit.Bubble(t, tc.name, func(t *testing.T) {
+			c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
+			if tc.begin != nil {
+				tc.begin(c.Conn)
+			}
+			if tc.then != nil {
+				time.AfterFunc(time.Second, func() { tc.then(c.Conn) })
+			}
+			time.AfterFunc(time.Minute, func() { c.sock.feed(data("x")) })
+			start := time.Now()
+			_, err := c.Reader().Next(1)
+			took := time.Since(start)
+			switch {
+			case tc.want == 0 && (err != nil || took != time.Minute):
+				t.Errorf("got %v after %v, want the byte after a minute", err, took)
+			case tc.want != 0 && (!errors.Is(err, os.ErrDeadlineExceeded) || took != max(tc.want, 0)):
+				t.Errorf("got %v after %v, want a timeout after %v", err, took, max(tc.want, 0))
+			}
 		})
 	}
 }

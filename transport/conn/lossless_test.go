@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,10 +68,7 @@ func TestBytesThenFIN(t *testing.T) {
 					p := randomBytes(n)
 					var want sums
 					want.add(p)
-					c, err := net.Dial(network, s.address)
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := dial(t, network, s.address)
 					if _, err := c.Write(p); err != nil {
 						t.Error(err)
 					}
@@ -109,9 +105,7 @@ func TestSendThenClose(t *testing.T) {
 					if _, err := c.Writer().WriteBinary(*payload.Load()); err != nil {
 						t.Error(err)
 					}
-					if err := c.Writer().Flush(); err != nil {
-						t.Error(err)
-					}
+					testkit.Check(t, c.Writer().Flush())
 				}
 				cfg := conn.Config{}
 				switch where {
@@ -163,10 +157,7 @@ func TestOneway(t *testing.T) {
 		},
 	}})
 	for range testkit.Rounds(500) {
-		c, err := net.Dial("tcp", s.address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, "tcp", s.address)
 		_, _ = c.Write([]byte("one"))
 		_, _ = c.Write([]byte("way--"))
 		c.Close()
@@ -187,15 +178,9 @@ func TestEchoStreams(t *testing.T) {
 					g = newGroup(t, conn.GroupConfig{})
 				}
 				a, b := netPair(t, network)
-				client, err := conn.New(a, conn.Config{}, g)
-				if err != nil {
-					t.Fatal(err)
-				}
+				client := newConn(t, a, conn.Config{}, g)
 				defer client.Close()
-				server, err := conn.New(b, conn.Config{OnRequest: echo}, g)
-				if err != nil {
-					t.Fatal(err)
-				}
+				server := newConn(t, b, conn.Config{OnRequest: echo}, g)
 				defer server.Close()
 				const total = 4 << 20
 				var wg sync.WaitGroup
@@ -218,9 +203,7 @@ func TestEchoStreams(t *testing.T) {
 				for got := 0; got < total; {
 					n := min(1+rand.IntN(100_000), total-got)
 					p, err := client.Reader().Next(n)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.Must(t, err)
 					if !bytes.Equal(p, noise[got:got+n]) {
 						t.Fatalf("bytes %d to %d differ", got, got+n)
 					}

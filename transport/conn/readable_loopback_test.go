@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -22,10 +23,7 @@ func TestReadableOverSockets(t *testing.T) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) {
 			peer, nc := netPair(t, network)
-			c, err := conn.New(nc, conn.Config{}, newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond}))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := newConn(t, nc, conn.Config{}, newGroup(t, conn.GroupConfig{SweepPeriod: time.Millisecond}))
 			defer c.Close()
 			var mu sync.Mutex // calls of OnReadable may overlap
 			var got []byte
@@ -40,14 +38,12 @@ func TestReadableOverSockets(t *testing.T) {
 					_ = c.Reader().Release()
 				}
 			}
-			err = c.SetOnReadable(func(context.Context, *conn.Conn) {
+			err := c.SetOnReadable(func(context.Context, *conn.Conn) {
 				mu.Lock()
 				defer mu.Unlock()
 				_ = take()
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			ended := make(chan error, 1)
 			c.SetOnDisconnect(func(context.Context, *conn.Conn) {
 				mu.Lock()
@@ -83,10 +79,7 @@ func TestReadableOverSockets(t *testing.T) {
 func TestUserTimeout(t *testing.T) {
 	for network, works := range map[string]bool{"tcp": runtime.GOOS == "linux", "unix": false, "pipe": false} {
 		_, nc := netPair(t, network)
-		c, err := conn.New(nc, conn.Config{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, nc, conn.Config{}, nil)
 		defer c.Close()
 		for _, d := range []time.Duration{time.Nanosecond, 20 * time.Second, 1<<63 - 1, 0, -1} {
 			if err := c.SetUserTimeout(d); (err == nil) != works || err != nil && !errors.Is(err, errors.ErrUnsupported) {

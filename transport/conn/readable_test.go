@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -26,9 +27,7 @@ func TestReadableIsTold(t *testing.T) {
 				for {
 					n, err := c.TakeArrived()
 					if n == 0 || err != nil {
-						if err != nil {
-							t.Error(err)
-						}
+						testkit.Check(t, err)
 						return
 					}
 					p, _ := c.Reader().Next(n)
@@ -36,9 +35,7 @@ func TestReadableIsTold(t *testing.T) {
 					_ = c.Reader().Release()
 				}
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			for i := range int32(5) {
 				if watches && !c.Watch() {
 					t.Error("not watched")
@@ -71,9 +68,7 @@ func TestReadableIsToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
 		var told atomic.Int32
-		if err := c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }))
 		c.sock.feed(data("abc"))
 		const ticks = 100
 		time.Sleep(ticks * fakePeriod)
@@ -97,9 +92,7 @@ func TestReadableIsToldAgain(t *testing.T) {
 func TestReadableAndReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeConn(t, Config{}, newFakeGroup(t, 1))
-		if err := c.SetOnReadable(func(context.Context, *Conn) { t.Error("told") }); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnReadable(func(context.Context, *Conn) { t.Error("told") }))
 		for range 5 {
 			read := make(chan error)
 			go func() {
@@ -112,9 +105,7 @@ func TestReadableAndReader(t *testing.T) {
 				t.Error("Watch says that what comes is lost")
 			}
 			c.sock.feed(data("abc"))
-			if err := <-read; err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, <-read)
 		}
 	})
 }
@@ -125,9 +116,7 @@ func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone atomic.Int32
 		c := newFakeConn(t, Config{OnDisconnect: func(context.Context, *Conn) { gone.Add(1) }}, newFakeGroup(t, 1))
-		if err := c.SetOnReadable(func(context.Context, *Conn) { t.Error("told of a hang-up") }); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnReadable(func(context.Context, *Conn) { t.Error("told of a hang-up") }))
 		c.Watch()
 		c.sock.feed(data("ab"), end)
 		synctest.Wait()
@@ -170,9 +159,7 @@ func TestReadableFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var panics atomic.Int32
 		c := newFakeConn(t, Config{OnPanic: func(*Conn, *PanicError) { panics.Add(1) }}, newFakeGroup(t, 1))
-		if err := c.SetOnReadable(func(context.Context, *Conn) { panic("x") }); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnReadable(func(context.Context, *Conn) { panic("x") }))
 		c.Watch()
 		c.sock.feed(data("abc"))
 		synctest.Wait()
@@ -196,9 +183,7 @@ func tellingConn(t *testing.T) (c *fakeConn, read *atomic.Int32) {
 			_ = c.Reader().Release()
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return c, read
 }
 
@@ -243,9 +228,7 @@ func TestReadableWhileWriting(t *testing.T) {
 func TestReadableWhileWritingIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, read := tellingConn(t)
-		if err := c.SetIdleTimeout(10 * fakePeriod); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetIdleTimeout(10*fakePeriod))
 		writeFor(t, c, 100)
 		c.wantHolder(t, holderWatched)
 		c.Drain()
@@ -284,9 +267,7 @@ func TestReadableOfOldBytes(t *testing.T) {
 		time.Sleep(5 * fakePeriod)
 		synctest.Wait()
 		var told atomic.Int32
-		if err := c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, c.SetOnReadable(func(context.Context, *Conn) { told.Add(1) }))
 		writeFor(t, c, 3)
 		if told.Load() == 0 {
 			t.Error("not told")

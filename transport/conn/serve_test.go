@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -71,9 +72,7 @@ func (r *record) lineHandler(_ context.Context, c *Conn) error {
 
 // onClose records the end.
 func (r *record) onClose(t *testing.T, c *Conn) {
-	if err := c.AddCloseCallback(func(*Conn) { r.add("closed") }); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, c.AddCloseCallback(func(*Conn) { r.add("closed") }))
 }
 
 // TestRequests follows a connection with a handler through what its socket may give.
@@ -104,38 +103,36 @@ func TestRequests(t *testing.T) {
 			"partial:a partial:ab line:ab partial:c partial:c disconnect closed", io.EOF},
 	} {
 		for _, kind := range []string{"polled", "lingering", "plain"} {
-			t.Run(tc.name+"/"+kind, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := &record{}
-					cfg := r.config()
-					if tc.lines {
-						cfg.OnRequest = r.lineHandler
-					}
-					lingering := map[string]int{"lingering": 1}[kind]
-					cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
-					g := newFakeGroup(t, lingering)
-					var c *fakeConn
-					if kind == "plain" {
-						c = newPlainFakeConn(t, cfg, g, tc.steps...)
-					} else {
-						c = newFakeConn(t, cfg, g, tc.steps...)
-					}
-					r.want(t, tc.want)
-					if got := c.Err(); !errors.Is(got, tc.cause) {
-						t.Errorf("got cause %v, want %v", got, tc.cause)
-					}
-					c.Close()
-					synctest.Wait()
-					if got := strings.Count(r.String(), "closed"); got != 1 {
-						t.Errorf("close callbacks: got %d calls, want 1: %v", got, r)
-					}
-					if c.watcher != nil && c.watcher.forgotten != 1 {
-						t.Errorf("got %d Forgets, want 1", c.watcher.forgotten)
-					}
-					if c.sock.closes != 1 {
-						t.Errorf("got %d closes of the socket, want 1", c.sock.closes)
-					}
-				})
+			testkit.Bubble(t, tc.name+"/"+kind, func(t *testing.T) {
+				r := &record{}
+				cfg := r.config()
+				if tc.lines {
+					cfg.OnRequest = r.lineHandler
+				}
+				lingering := map[string]int{"lingering": 1}[kind]
+				cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
+				g := newFakeGroup(t, lingering)
+				var c *fakeConn
+				if kind == "plain" {
+					c = newPlainFakeConn(t, cfg, g, tc.steps...)
+				} else {
+					c = newFakeConn(t, cfg, g, tc.steps...)
+				}
+				r.want(t, tc.want)
+				if got := c.Err(); !errors.Is(got, tc.cause) {
+					t.Errorf("got cause %v, want %v", got, tc.cause)
+				}
+				c.Close()
+				synctest.Wait()
+				if got := strings.Count(r.String(), "closed"); got != 1 {
+					t.Errorf("close callbacks: got %d calls, want 1: %v", got, r)
+				}
+				if c.watcher != nil && c.watcher.forgotten != 1 {
+					t.Errorf("got %d Forgets, want 1", c.watcher.forgotten)
+				}
+				if c.sock.closes != 1 {
+					t.Errorf("got %d closes of the socket, want 1", c.sock.closes)
+				}
 			})
 		}
 	}
@@ -154,23 +151,21 @@ func TestHalfFrameThenFin(t *testing.T) {
 		{"fin with the data", []fakeStep{data("ab"), end}, nil},
 		{"reset while the handler waits", []fakeStep{data("ab")}, []fakeStep{fails(syscall.ECONNRESET)}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := r.config()
-				cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
-				cfg.OnRequest = func(_ context.Context, c *Conn) error {
-					_, err := c.Reader().Next(4)
-					if err == nil {
-						t.Error("got 4 bytes, want an error")
-					}
-					return err
+		testkit.Bubble(t, tc.name, func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
+			cfg.OnRequest = func(_ context.Context, c *Conn) error {
+				_, err := c.Reader().Next(4)
+				if err == nil {
+					t.Error("got 4 bytes, want an error")
 				}
-				c := newFakeConn(t, cfg, newFakeGroup(t, 1), tc.steps...)
-				synctest.Wait()
-				c.sock.feed(tc.later...)
-				r.want(t, "disconnect closed")
-			})
+				return err
+			}
+			c := newFakeConn(t, cfg, newFakeGroup(t, 1), tc.steps...)
+			synctest.Wait()
+			c.sock.feed(tc.later...)
+			r.want(t, "disconnect closed")
 		})
 	}
 }
@@ -232,22 +227,20 @@ func TestGoesDormant(t *testing.T) {
 // remembers, the lingering of its goroutine ends too.
 func TestLingerEnds(t *testing.T) {
 	for _, busy := range []time.Duration{0, fakePeriod, 10 * fakePeriod} {
-		t.Run(busy.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := r.config()
-				cfg.OnRequest = func(_ context.Context, c *Conn) error {
-					err := c.Reader().Skip(c.Reader().Len())
-					time.Sleep(busy)
-					return err
-				}
-				c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+		testkit.Bubble(t, busy.String(), func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			cfg.OnRequest = func(_ context.Context, c *Conn) error {
+				err := c.Reader().Skip(c.Reader().Len())
 				time.Sleep(busy)
-				c.wantHolder(t, holderLingering)
-				time.Sleep(3 * fakePeriod)
-				c.wantHolder(t, holderDormant)
-				c.Close()
-			})
+				return err
+			}
+			c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("a"))
+			time.Sleep(busy)
+			c.wantHolder(t, holderLingering)
+			time.Sleep(3 * fakePeriod)
+			c.wantHolder(t, holderDormant)
+			c.Close()
 		})
 	}
 }
@@ -392,28 +385,26 @@ func TestCloseWhileLingering(t *testing.T) {
 // TestArmFails: a connection that cannot be watched is closed, not forgotten.
 func TestArmFails(t *testing.T) {
 	for _, when := range []string{"at first", "later"} {
-		t.Run(when, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := r.config()
-				cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
-				c := prepareFakeConn(t, cfg, newFakeGroup(t, 0))
-				refused := errors.New("no")
-				want := "closed"
-				if when == "at first" {
-					c.watcher.armErr = refused
-				}
-				c.start()
-				if when == "later" {
-					c.watcher.armErr = refused
-					c.sock.feed(data("a"))
-					want = "request:a closed"
-				}
-				r.want(t, want)
-				if !errors.Is(c.Err(), refused) {
-					t.Errorf("got cause %v, want %v", c.Err(), refused)
-				}
-			})
+		testkit.Bubble(t, when, func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
+			c := prepareFakeConn(t, cfg, newFakeGroup(t, 0))
+			refused := errors.New("no")
+			want := "closed"
+			if when == "at first" {
+				c.watcher.armErr = refused
+			}
+			c.start()
+			if when == "later" {
+				c.watcher.armErr = refused
+				c.sock.feed(data("a"))
+				want = "request:a closed"
+			}
+			r.want(t, want)
+			if !errors.Is(c.Err(), refused) {
+				t.Errorf("got cause %v, want %v", c.Err(), refused)
+			}
 		})
 	}
 }
@@ -422,21 +413,19 @@ func TestArmFails(t *testing.T) {
 // leave its worker looking for it forever.
 func TestSwallowedEnd(t *testing.T) {
 	for _, kind := range []string{"polled", "lingering", "raw without a group", "tries only to read", "no poller and no try"} {
-		t.Run(kind, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := r.config()
-				cfg.OnRequest = func(_ context.Context, c *Conn) error {
-					_, _ = c.Reader().Next(10)
-					return c.Reader().Skip(c.Reader().Len())
-				}
-				c := newDrainConn(t, kind, cfg)
-				r.onClose(t, c.Conn)
-				c.sock.feed(data("ab"))
-				synctest.Wait()
-				c.sock.feed(end)
-				r.want(t, "disconnect closed")
-			})
+		testkit.Bubble(t, kind, func(t *testing.T) {
+			r := &record{}
+			cfg := r.config()
+			cfg.OnRequest = func(_ context.Context, c *Conn) error {
+				_, _ = c.Reader().Next(10)
+				return c.Reader().Skip(c.Reader().Len())
+			}
+			c := newDrainConn(t, kind, cfg)
+			r.onClose(t, c.Conn)
+			c.sock.feed(data("ab"))
+			synctest.Wait()
+			c.sock.feed(end)
+			r.want(t, "disconnect closed")
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testsystem"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -24,18 +25,12 @@ func TestShortage(t *testing.T) {
 	}
 	t.Parallel() // only the child runs short
 	cmd, err := testsystem.Command(t.Context(), "-test.run=^TestShortage$", "-test.v", "-test.timeout=60s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	cmd.Env = append(os.Environ(), shortageEnv+"=1")
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, cmd.Start())
 	// The clients live here: they need descriptors too.
 	var clients []net.Conn
 	defer func() {
@@ -130,8 +125,6 @@ func runOutOfDescriptors(t *testing.T) {
 // cpuTime returns how much CPU time the process has used.
 func cpuTime(t *testing.T) time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -42,9 +42,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 				_ = c.SetDeadline(time.Now().Add(patience))
 				clients = append(clients, c)
 				if i%2 == 0 { // already used: dormant or lingering
-					if _, err := call(c, "x"); err != nil {
-						t.Fatal(err)
-					}
+					wantEcho(t, c, "x")
 				}
 			}
 			wantSoon(t, "all accepted", func() bool { return s.ConnCount() == len(clients) })
@@ -143,9 +141,7 @@ func TestServerClose(t *testing.T) {
 		clients = append(clients, c, s.dial(t))
 	}
 	for range 2 {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, s.Close())
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -164,18 +160,14 @@ func TestServerClose(t *testing.T) {
 func TestStopAccepting(t *testing.T) {
 	s := startServer(t, "tcp", conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}, Acceptors: 3})
 	c := s.dial(t)
-	if _, err := call(c, "x"); err != nil {
-		t.Fatal(err)
-	}
+	wantEcho(t, c, "x")
 	s.StopAccepting()
 	s.StopAccepting()
 	if err := receive(t, "Serve", s.served); err != nil {
 		t.Errorf("Serve: got %v, want nil", err)
 	}
 	s.served <- nil // for the cleanup
-	if got, err := call(c, "x"); got != "x" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
+	wantEcho(t, c, "x")
 }
 
 // TestDialAndShutdownRace: clients connect while the server ends; nothing is left, nothing hangs.
@@ -260,9 +252,7 @@ func TestShutdownTakesBacklog(t *testing.T) {
 						t.Errorf("client %d: got %d bytes, %v", i, len(got), err)
 					}
 				}
-				if err := receive(t, "Shutdown", stopped); err != nil {
-					t.Error(err)
-				}
+				testkit.Check(t, receive(t, "Shutdown", stopped))
 				if _, err := net.Dial(network, s.address); err == nil {
 					t.Error("the listener is still open")
 				}
@@ -287,9 +277,7 @@ func TestShutdownKeeps(t *testing.T) {
 		kept, other := s.dial(t), s.dial(t)
 		for text, c := range map[string]net.Conn{"kept": kept, "other": other} {
 			_ = c.SetDeadline(time.Now().Add(patience))
-			if _, err := call(c, text); err != nil {
-				t.Fatal(err)
-			}
+			wantEcho(t, c, text)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()

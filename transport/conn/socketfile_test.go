@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // NameBeside returns the first name that a socket is bound with.
@@ -47,15 +49,11 @@ func TestUnixLeftovers(t *testing.T) {
 			left := filepath.Join(dir, nameBeside(name, 0))
 			for range 2 {
 				dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: left, Net: "unix"})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				dead.SetUnlinkOnClose(false)
 				dead.Close()
 				ln, err := ListenUnix(t.Context(), new(net.ListenConfig), filepath.Join(dir, name))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				_, err = os.Lstat(left)
 				if gone := os.IsNotExist(err); gone != (len(name) >= surestName) {
 					t.Errorf("the leftover is gone: %v", gone)
@@ -68,14 +66,10 @@ func TestUnixLeftovers(t *testing.T) {
 	t.Run("no socket", func(t *testing.T) {
 		dir := t.TempDir()
 		other := filepath.Join(dir, nameBeside("server.sock", 0))
-		if err := os.WriteFile(other, []byte("data"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(other, []byte("data"), 0o600))
 		file := filepath.Join(dir, "server.sock")
 		ln, err := ListenUnix(t.Context(), new(net.ListenConfig), file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		defer ln.Close()
 		if got, err := os.ReadFile(other); string(got) != "data" {
 			t.Error(fmt.Errorf("the file: got %q, %w", got, err))
@@ -89,32 +83,22 @@ func TestUnixModeSparesOthers(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"bound", "other"} {
 		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		defer ln.Close()
 	}
 	f := fileAt(filepath.Join(dir, "bound"))
 	defer f.close()
 	own, err := f.stat("bound")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	old := *own
 	old.Mode = unix.S_IFSOCK | 0o707
-	if err := f.permitAs(&old, own, "bound"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, f.permitAs(&old, own, "bound"))
 	if st, err := f.stat("bound"); err != nil || permissions(st) != 0o707 {
 		t.Errorf("got mode %o, %v, want 707", permissions(st), err)
 	}
 	before, err := f.stat("other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("other", filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, os.Symlink("other", filepath.Join(dir, "link")))
 	for _, name := range []string{"other", "link"} {
 		if err := f.permitAs(&old, own, name); err == nil {
 			t.Errorf("%s: no error", name)
@@ -131,13 +115,9 @@ func TestUnixTrust(t *testing.T) {
 	stranger := os.Geteuid() + 1
 	for mode, want := range map[os.FileMode]bool{0o700: true, 0o755: true, 0o775: false, 0o777: false, os.ModeSticky | 0o777: false} {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Chmod(dir, mode))
 		f, err := openFolderOf(dir + "/s")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		defer f.close()
 		if got := f.trusts(&unix.Stat_t{Uid: uint32(stranger)}); got != want {
 			t.Errorf("a stranger's in a folder of mode %v: got %v, want %v", mode, got, want)
@@ -155,17 +135,11 @@ func TestUnixTrust(t *testing.T) {
 func TestUnixLockPatience(t *testing.T) {
 	dir := t.TempDir()
 	folder, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer folder.Close()
-	if err := unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Flock(int(folder.Fd()), unix.LOCK_EX|unix.LOCK_NB))
 	f, err := openFolderOf(dir + "/s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer f.close()
 	synctest.Test(t, func(t *testing.T) {
 		ended, end := context.WithCancel(t.Context())

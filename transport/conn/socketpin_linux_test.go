@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -23,21 +24,13 @@ func TestUnixStrangersFile(t *testing.T) {
 		dir := socketFolder(t)
 		path := filepath.Join(dir, "s")
 		leaveStaleSocket(t, path)
-		if err := os.Chmod(path, 0o706); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(path, stranger, stranger); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(dir, folder); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Chmod(path, 0o706))
+		testkit.Must(t, os.Chown(path, stranger, stranger))
+		testkit.Must(t, os.Chmod(dir, folder))
 		ln := listenUnix(t, path)
 		defer ln.Close()
 		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, unix.Lstat(path, &st))
 		if got := st.Uid == stranger && st.Gid == stranger; got != taken {
 			t.Errorf("folder of mode %v: got owner %d:%d, taken over: %v", folder, st.Uid, st.Gid, taken)
 		}
@@ -51,9 +44,7 @@ func TestUnixStrangersFile(t *testing.T) {
 func TestUnixUnreadableFolder(t *testing.T) {
 	dir := socketFolder(t)
 	defer func() { _ = os.Chmod(dir, 0o700) }()
-	if err := os.Chmod(dir, 0o333); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(dir, 0o333))
 	done := make(chan struct{})
 	go func() { // on a thread of its own, which ends with the goroutine
 		defer close(done)
@@ -78,8 +69,6 @@ func TestUnixUnreadableFolder(t *testing.T) {
 		}
 	}()
 	<-done
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Chmod(dir, 0o700))
 	wantNames(t, dir)
 }

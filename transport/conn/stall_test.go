@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -19,10 +20,7 @@ func TestWriteTimeoutAfterAnEarlierWait(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	a, b := netPair(t, "tcp")
 	defer b.Close()
-	c, err := conn.New(a, conn.Config{WriteTimeout: limit}, newGroup(t, conn.GroupConfig{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConn(t, a, conn.Config{WriteTimeout: limit}, newGroup(t, conn.GroupConfig{}))
 	defer c.Close()
 	drained := time.AfterFunc(limit/2, func() { _, _ = io.CopyN(io.Discard, b, 16<<20) })
 	defer drained.Stop()
@@ -40,10 +38,7 @@ func TestWriteTimeoutInsideOneMessage(t *testing.T) {
 	const limit = 200 * time.Millisecond
 	a, b := netPair(t, "tcp")
 	defer b.Close()
-	c, err := conn.New(a, conn.Config{WriteTimeout: limit}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConn(t, a, conn.Config{WriteTimeout: limit}, nil)
 	defer c.Close()
 	go func() { _, _ = io.CopyN(io.Discard, b, 3<<20) }()
 	if err := within(t, 20*limit, func() error { _, err := c.Write(make([]byte, 64<<20)); return err }); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -91,10 +86,7 @@ func TestWriteDeadlineIsNotLeftBehind(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
 		nc := &brittle{Conn: a}
-		c, err := conn.New(nc, conn.Config{WriteTimeout: time.Second}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, nc, conn.Config{WriteTimeout: time.Second}, nil)
 		defer c.Close()
 		for range 3 {
 			if _, err := c.Write([]byte("x")); err != nil {
@@ -137,10 +129,7 @@ func pushSteadily(t *testing.T, network string) (steady bool) {
 	defer b.Close()
 	go func() { _, _ = io.Copy(io.Discard, b) }()
 	handler := func(context.Context, *conn.Conn) error { return nil }
-	c, err := conn.New(a, conn.Config{IdleTimeout: timeout, OnRequest: handler}, newGroup(t, conn.GroupConfig{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConn(t, a, conn.Config{IdleTimeout: timeout, OnRequest: handler}, newGroup(t, conn.GroupConfig{}))
 	defer c.Close()
 	tick := time.NewTicker(timeout / 20)
 	defer tick.Stop()
@@ -165,15 +154,10 @@ func TestOnPrepareRemovesIdleTimeout(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
 		cfg := conn.Config{IdleTimeout: time.Second, OnPrepare: func(c *conn.Conn) context.Context {
-			if err := c.SetIdleTimeout(0); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, c.SetIdleTimeout(0))
 			return nil
 		}}
-		c, err := conn.New(a, cfg, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newConn(t, a, cfg, nil)
 		defer c.Close()
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -188,18 +172,13 @@ func TestCloseCallbackMayWrite(t *testing.T) {
 	a, b := netPair(t, "tcp")
 	defer b.Close()
 	cfg := conn.Config{WriteHighWatermark: 1 << 20, OnPressure: func(c *conn.Conn, _ conn.Pressure) { c.Close() }}
-	c, err := conn.New(a, cfg, newGroup(t, conn.GroupConfig{}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newConn(t, a, cfg, newGroup(t, conn.GroupConfig{}))
 	called := make(chan error, 1)
-	err = c.AddCloseCallback(func(c *conn.Conn) {
+	err := c.AddCloseCallback(func(c *conn.Conn) {
 		_, err := c.Write([]byte("bye"))
 		called <- err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for _, f := range []func() error{
 		func() error { _, err := c.Write(make([]byte, 64<<20)); return err },
 		func() error { return <-called },

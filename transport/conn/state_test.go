@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // allHolders are the holders in the order of the columns of the tables below.
@@ -515,9 +517,7 @@ func TestReusableAfterLateReport(t *testing.T) {
 	c.transition(eventWatch)
 	c.transition(eventReadable)
 	reusable(false) // it is in the buffer
-	if err := c.Reader().Skip(5); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, c.Reader().Skip(5))
 	reusable(true)
 	if word(c.state.Load()).has(flagUnread) {
 		t.Error("the report is not forgotten")

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -61,9 +62,7 @@ func TestStats(t *testing.T) {
 func wantDump(t *testing.T, dump func(w io.Writer) error, head string, lines ...string) {
 	t.Helper()
 	var text strings.Builder
-	if err := dump(&text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, dump(&text))
 	got := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	if len(got) != 1+len(lines) || !regexp.MustCompile("^"+head+"$").MatchString(got[0]) {
 		t.Fatalf("got %q, want %q and %d lines", got, head, len(lines))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -62,17 +63,12 @@ func TestStopWithLimit(t *testing.T) {
 						return echo(ctx, c)
 					},
 				}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				tcp := listen(t, "tcp").(*net.TCPListener)
 				served, stopped := make(chan error, 1), make(chan error, 1)
 				go func() { served <- s.Serve(&limitListener{tcp, make(chan struct{}, places)}) }()
 				for range places + 1 {
-					c, err := net.Dial("tcp", tcp.Addr().String())
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := dial(t, "tcp", tcp.Addr().String())
 					defer c.Close()
 					_, _ = c.Write([]byte("x"))
 				}
@@ -81,12 +77,8 @@ func TestStopWithLimit(t *testing.T) {
 				}
 				go func() { stopped <- stop(s) }()
 				close(leave)
-				if err := receive(t, name, stopped); err != nil {
-					t.Error(err)
-				}
-				if err := receive(t, "Serve", served); err != nil {
-					t.Error(err)
-				}
+				testkit.Check(t, receive(t, name, stopped))
+				testkit.Check(t, receive(t, "Serve", served))
 			})
 		}
 	}
@@ -103,16 +95,11 @@ func TestShutdownWithinContext(t *testing.T) {
 			return nil
 		},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln := listen(t, "tcp")
 	served, stopped := make(chan error, 1), make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "tcp", ln.Addr().String())
 	defer c.Close()
 	_, _ = c.Write([]byte("x"))
 	receive(t, "request", entered)
@@ -122,9 +109,7 @@ func TestShutdownWithinContext(t *testing.T) {
 	if err := receive(t, "Shutdown", stopped); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 	}
-	if err := receive(t, "Serve", served); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, receive(t, "Serve", served))
 	close(leave)
 	_ = s.Close() // waits for what is left
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // stubbornListener is a listener whose Accept, Close, or both wait only for free.
@@ -77,10 +79,8 @@ func TestStopEnds(t *testing.T) {
 			{name: "in the connection's RemoteAddr", block: "RemoteAddr"},
 			{name: "in the connection's Close", block: "Close"},
 		} {
-			t.Run(way.name+"/"+tc.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					testStopEnds(t, way.stop, way.most, tc.acceptWaits, tc.closeWaits, tc.block, tc.prompt)
-				})
+			testkit.Bubble(t, way.name+"/"+tc.name, func(t *testing.T) {
+				testStopEnds(t, way.stop, way.most, tc.acceptWaits, tc.closeWaits, tc.block, tc.prompt)
 			})
 		}
 	}
@@ -111,9 +111,7 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 		return err
 	}
 	s, err := NewServer(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln := &stubbornListener{newFakeListener(), acceptWaits, closeWaits, free}
 	other := newFakeListener() // it does not hold the stop up
 	served := make(chan error, 2)
@@ -171,9 +169,7 @@ func TestCloseEndsWithOwnGroup(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			free := make(chan struct{})
 			s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 4)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			s.ownGroup = true
 			ln := newFakeListener()
 			go func() { _ = s.Serve(ln) }()
@@ -226,9 +222,7 @@ func TestWrappersArriveApart(t *testing.T) {
 			return err
 		}
 		s, err := NewServer(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		ln := newFakeListener()
 		go func() { _ = s.Serve(ln) }()
 		header := make(chan struct{})
@@ -256,9 +250,7 @@ func TestWrappersArriveApart(t *testing.T) {
 		answers(slow)
 		slow.Close()
 		quick.Close()
-		if err := s.Shutdown(t.Context()); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, s.Shutdown(t.Context()))
 	})
 }
 
@@ -269,9 +261,7 @@ func TestServeReturnsFirstError(t *testing.T) {
 	for failing := range acceptors {
 		synctest.Test(t, func(t *testing.T) {
 			s, err := NewServer(ServerConfig{Group: newFakeGroup(t, 1), Acceptors: acceptors})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			ln := &breakingListener{fakeListener: newFakeListener(), failing: int32(failing) + 1, broken: make(chan error)}
 			served := make(chan error, 1)
 			go func() { served <- s.Serve(ln) }()
@@ -321,18 +311,14 @@ func TestGroupCloseEnds(t *testing.T) {
 				client, server := net.Pipe()
 				defer client.Close()
 				c, err := New(server, cfg, g)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(t, err)
 				conns = append(conns, c)
 				if cfg.OnRequest != nil {
 					_, _ = client.Write([]byte("x"))
 				}
 			}
 			synctest.Wait()
-			if err := g.Close(); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, g.Close())
 			for i, c := range conns {
 				if c.IsActive() || !errors.Is(c.Err(), net.ErrClosed) {
 					t.Errorf("connection %d: active %v, cause %v, want it closed", i, c.IsActive(), c.Err())

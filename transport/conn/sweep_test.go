@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -76,38 +77,36 @@ func TestSweepSeesFIN(t *testing.T) {
 		{"armed, with data", true, []fakeStep{data("ab")}, "ab"},
 		{"not armed yet, with data", false, []fakeStep{data("ab")}, "ab"},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := &record{}
-				cfg := Config{OnDisconnect: func(context.Context, *Conn) { r.add("disconnect") }}
-				c := newFakeConn(t, cfg, newFakeGroup(t, 1))
-				if tc.longAgo {
-					time.Sleep(3 * fakePeriod)
-				}
-				c.sock.feed(tc.before...)
+		testkit.Bubble(t, tc.name, func(t *testing.T) {
+			r := &record{}
+			cfg := Config{OnDisconnect: func(context.Context, *Conn) { r.add("disconnect") }}
+			c := newFakeConn(t, cfg, newFakeGroup(t, 1))
+			if tc.longAgo {
 				time.Sleep(3 * fakePeriod)
-				r.want(t, "")
-				if !c.IsActive() {
-					t.Error("not active before the FIN")
-				}
-				if got, want := c.IsReusable(), tc.want == ""; got != want {
-					t.Errorf("IsReusable: got %v, want %v", got, want)
-				}
-				c.sock.feed(end)
-				time.Sleep(3 * fakePeriod)
-				r.want(t, "disconnect")
-				if c.IsActive() {
-					t.Error("active after the FIN")
-				}
-				got, err := c.Reader().ReadString(len(tc.want))
-				if got != tc.want || err != nil {
-					t.Errorf("got %q, %v, want %q", got, err, tc.want)
-				}
-				if _, err := c.Reader().Next(1); err != io.EOF {
-					t.Errorf("got %v, want %v", err, io.EOF)
-				}
-				r.want(t, "disconnect")
-			})
+			}
+			c.sock.feed(tc.before...)
+			time.Sleep(3 * fakePeriod)
+			r.want(t, "")
+			if !c.IsActive() {
+				t.Error("not active before the FIN")
+			}
+			if got, want := c.IsReusable(), tc.want == ""; got != want {
+				t.Errorf("IsReusable: got %v, want %v", got, want)
+			}
+			c.sock.feed(end)
+			time.Sleep(3 * fakePeriod)
+			r.want(t, "disconnect")
+			if c.IsActive() {
+				t.Error("active after the FIN")
+			}
+			got, err := c.Reader().ReadString(len(tc.want))
+			if got != tc.want || err != nil {
+				t.Errorf("got %q, %v, want %q", got, err, tc.want)
+			}
+			if _, err := c.Reader().Next(1); err != io.EOF {
+				t.Errorf("got %v, want %v", err, io.EOF)
+			}
+			r.want(t, "disconnect")
 		})
 	}
 }

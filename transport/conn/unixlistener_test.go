@@ -29,9 +29,7 @@ import (
 func listenUnix(t testing.TB, path string) *conn.UnixListener {
 	t.Helper()
 	ln, err := conn.ListenUnix(t.Context(), nil, path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return ln
 }
 
@@ -39,9 +37,7 @@ func listenUnix(t testing.TB, path string) *conn.UnixListener {
 func socketFolder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "") //nolint:usetesting // t.TempDir's names are too long for a socket's
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
@@ -50,9 +46,7 @@ func socketFolder(t testing.TB) string {
 func names(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
@@ -96,14 +90,10 @@ func TestUnixHandover(t *testing.T) {
 	g := newGroup(t, conn.GroupConfig{})
 	start := func() *conn.Server {
 		s, err := conn.NewServer(conn.ServerConfig{Group: g, Config: conn.Config{OnRequest: echoFrames}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		ln := listenUnix(t, path)
 		go func() {
-			if err := s.Serve(ln); err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, s.Serve(ln))
 		}()
 		return s
 	}
@@ -168,17 +158,11 @@ func (l descriptorListener) Close() error {
 func fromDescriptor(t *testing.T, path string) net.Listener {
 	t.Helper()
 	base, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	file, err := base.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln, err := conn.FromDescriptor(descriptorListener{Listener: base, file: file})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return ln
 }
 
@@ -188,17 +172,12 @@ func fromDescriptor(t *testing.T, path string) net.Listener {
 func TestUnixDescriptorEnds(t *testing.T) {
 	path := filepath.Join(socketFolder(t), "s")
 	older := fromDescriptor(t, path)
-	waiting, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	waiting := dial(t, "unix", path)
 	defer waiting.Close()
 	newer := listenUnix(t, path)
 	defer newer.Close()
 	for range 2 {
-		if err := older.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, older.Close())
 	}
 	if _, err := older.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept: got %v, want %v", err, net.ErrClosed)
@@ -220,9 +199,7 @@ func TestUnixStopSparesSuccessor(t *testing.T) {
 		"net.Listen": func(t *testing.T, path string) net.Listener {
 			_ = os.Remove(path) // net.Listen needs the place
 			ln, err := net.Listen("unix", path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			return ln
 		},
 		"FromDescriptor": func(t *testing.T, path string) net.Listener {
@@ -242,29 +219,21 @@ func TestUnixStopSparesSuccessor(t *testing.T) {
 					path := filepath.Join(dir, "s")
 					serve := func(ln net.Listener) *conn.Server {
 						s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
-						if err != nil {
-							t.Fatal(err)
-						}
+						testkit.Must(t, err)
 						served := make(chan error, 1)
 						go func() { served <- s.Serve(ln) }()
 						t.Cleanup(func() {
 							_ = s.Close()
-							if err := receive(t, "Serve", served); err != nil {
-								t.Error(err)
-							}
+							testkit.Check(t, receive(t, "Serve", served))
 						})
 						checkAnswers(t, path) // Serve has begun
 						return s
 					}
 					older := serve(listenOld(t, path))
 					newer := serve(listenNew(t, path))
-					if err := end(older); err != nil {
-						t.Error(err)
-					}
+					testkit.Check(t, end(older))
 					checkAnswers(t, path)
-					if err := end(newer); err != nil {
-						t.Error(err)
-					}
+					testkit.Check(t, end(newer))
 					wantNames(t, dir)
 				})
 			}
@@ -274,15 +243,10 @@ func TestUnixStopSparesSuccessor(t *testing.T) {
 
 func checkAnswers(t *testing.T, path string) {
 	t.Helper()
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := dial(t, "unix", path)
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(patience))
-	if got, err := call(c, "x"); got != "x" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
+	wantEcho(t, c, "x")
 }
 
 // TestUnixAddresses: listeners and connections show the final name, on either side.
@@ -294,16 +258,12 @@ func TestUnixAddresses(t *testing.T) {
 		local <- c.LocalAddr().String()
 		return nil
 	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln := listenUnix(t, path)
 	go func() { _ = s.Serve(ln) }()
 	var d conn.Dialer
 	c, err := d.DialTimeout("unix", path, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer c.Close()
 	for what, got := range map[string]string{
 		"the listener's Addr": ln.Addr().String(), "the server's LocalAddr": receive(t, "OnPrepare", local),
@@ -316,18 +276,14 @@ func TestUnixAddresses(t *testing.T) {
 	if got := ln.Addr().Network(); got != "unix" {
 		t.Errorf("network: got %q", got)
 	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, s.Close())
 }
 
 // leaveStaleSocket leaves the file of a socket on which no process listens.
 func leaveStaleSocket(t testing.TB, path string) {
 	t.Helper()
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	ln.SetUnlinkOnClose(false)
 	ln.Close()
 }
@@ -339,9 +295,7 @@ func TestUnixReplacesStaleFile(t *testing.T) {
 		dir := socketFolder(t)
 		path := filepath.Join(dir, "s")
 		leaveStaleSocket(t, path)
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Chmod(path, mode))
 		ln := listenUnix(t, path)
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
 			t.Errorf("got mode %v, %v, want %v", info.Mode().Perm(), err, mode)
@@ -355,9 +309,7 @@ func TestUnixReplacesStaleFile(t *testing.T) {
 	}
 	dir := socketFolder(t)
 	plain, err := net.Listen("unix", filepath.Join(dir, "plain"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer plain.Close()
 	ln := listenUnix(t, filepath.Join(dir, "ours"))
 	defer ln.Close()
@@ -380,13 +332,9 @@ func TestUnixSparesOtherFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := socketFolder(t)
 			path := filepath.Join(dir, "s")
-			if err := create(path); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, create(path))
 			before, err := os.Lstat(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, err)
 			_, err = conn.ListenUnix(t.Context(), new(net.ListenConfig), path)
 			var op *net.OpError
 			if !errors.Is(err, conn.ErrNotSocket) || !errors.As(err, &op) || op.Addr.String() != path {
@@ -455,9 +403,7 @@ func TestUnixAbstractNames(t *testing.T) {
 func TestUnixFolderMoves(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	link := filepath.Join(socketFolder(t), "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.Symlink(dir, link))
 	t.Chdir(dir)
 	relative := listenUnix(t, "relative")
 	linked := listenUnix(t, link+"/linked")
@@ -466,9 +412,7 @@ func TestUnixFolderMoves(t *testing.T) {
 	for _, name := range []string{"relative", "linked"} {
 		leaveStaleSocket(t, name)
 	}
-	if err := errors.Join(os.Remove(link), os.Symlink(other, link)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(os.Remove(link), os.Symlink(other, link)))
 	relative.Close()
 	linked.Close()
 	wantNames(t, dir)
@@ -479,9 +423,7 @@ func TestUnixFolderMoves(t *testing.T) {
 func hasArrival(t *testing.T, ln syscall.Conn) (has bool) {
 	t.Helper()
 	raw, err := ln.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	err = raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, 0)
@@ -490,9 +432,7 @@ func hasArrival(t *testing.T, ln syscall.Conn) (has bool) {
 		}
 		has = n > 0
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	return has
 }
 
@@ -502,20 +442,14 @@ func TestUnixStopFollowsNoMove(t *testing.T) {
 	dir, other := socketFolder(t), socketFolder(t)
 	t.Chdir(dir)
 	ln, err := net.Listen("unix", "s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{OnRequest: echoFrames}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	go func() { _ = s.Serve(ln) }()
 	checkAnswers(t, "s")
 	t.Chdir(other)
 	leaveStaleSocket(t, "s")
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, s.Close())
 	wantNames(t, other, "s")
 }
 
@@ -534,14 +468,9 @@ func TestUnixStartsAtOnce(t *testing.T) {
 			})
 		}
 		starting.Wait()
-		if err := errors.Join(failures...); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, errors.Join(failures...))
 		wantNames(t, dir, "server.sock")
-		c, err := net.Dial("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := dial(t, "unix", path)
 		reached := 0
 		for _, ln := range listeners {
 			if hasArrival(t, ln) {
@@ -570,20 +499,14 @@ func TestUnixLockIsHeld(t *testing.T) {
 	leftover := filepath.Join(dir, conn.NameBeside("server.sock"))
 	leaveStaleSocket(t, leftover)
 	folder, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer folder.Close()
-	if err := flock(folder, unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, flock(folder, unix.LOCK_EX))
 	ended, end := context.WithCancel(t.Context())
 	end()
 	for _, ctx := range []context.Context{t.Context(), ended} {
 		ln, err := conn.ListenUnix(ctx, new(net.ListenConfig), path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		if !reaches(t, path, ln) {
 			t.Error("a connection did not arrive")
 		}
@@ -591,9 +514,7 @@ func TestUnixLockIsHeld(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- older.Close() }()
-	if err := receive(t, "Close", closed); err != nil {
-		t.Error(err)
-	}
+	testkit.Check(t, receive(t, "Close", closed))
 	wantNames(t, dir, filepath.Base(leftover), "server.sock")
 }
 
@@ -624,13 +545,9 @@ func TestUnixListenerIsInherited(t *testing.T) {
 	for _, unlink := range []bool{true, false} {
 		parent := listenUnix(t, path)
 		file, err := parent.File()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		child, err := conn.InheritUnix(file, path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		file.Close()
 		parent.SetUnlinkOnClose(false)
 		parent.Close()
@@ -651,9 +568,7 @@ func TestUnixListenerIsInherited(t *testing.T) {
 	tcp := listen(t, "tcp").(*net.TCPListener)
 	defer tcp.Close()
 	file, err := tcp.File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer file.Close()
 	if _, err := conn.InheritUnix(file, path); err == nil {
 		t.Error("a TCP listener was taken for a Unix socket's")
@@ -665,9 +580,7 @@ func TestUnixListenerIsInherited(t *testing.T) {
 func TestUnixFailuresSpareLocks(t *testing.T) {
 	dir, other := socketFolder(t), filepath.Join(socketFolder(t), "locked")
 	path := filepath.Join(dir, "s")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.WriteFile(other, nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(os.WriteFile(path, nil, 0o600), os.WriteFile(other, nil, 0o600)))
 	var starting sync.WaitGroup
 	for range 4 {
 		starting.Go(func() {
@@ -680,9 +593,7 @@ func TestUnixFailuresSpareLocks(t *testing.T) {
 		})
 	}
 	probe, err := os.Open(other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer probe.Close()
 	var stop atomic.Bool
 	var locker sync.WaitGroup
@@ -737,9 +648,7 @@ func flock(f *os.File, how int) error {
 func TestUnixFollowsLinks(t *testing.T) {
 	dir, elsewhere := socketFolder(t), socketFolder(t)
 	target := filepath.Join(elsewhere, "folder")
-	if err := errors.Join(os.Mkdir(target, 0o700), os.Symlink(target, filepath.Join(dir, "link"))); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, errors.Join(os.Mkdir(target, 0o700), os.Symlink(target, filepath.Join(dir, "link"))))
 	path := dir + "/link/../app.sock"
 	for range 2 {
 		ln := listenUnix(t, path)
@@ -762,9 +671,7 @@ func TestUnixFailsLate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(socketFolder(t), "d")
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, os.Mkdir(dir, 0o700))
 			path := filepath.Join(dir, "s")
 			lc := net.ListenConfig{Control: func(string, string, syscall.RawConn) error { return spoil(dir, path) }}
 			if ln, err := conn.ListenUnix(t.Context(), &lc, path); err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
 
@@ -78,9 +79,7 @@ func BenchmarkMalloc(b *testing.B) {
 			if _, err := s.out.Malloc(64); err != nil {
 				b.Fatal(err)
 			}
-			if err := s.out.MallocAck(1); err != nil {
-				b.Fatal(err)
-			}
+			testkit.Must(b, s.out.MallocAck(1))
 		}
 	})
 }
@@ -102,13 +101,9 @@ func loopRoundTrips(b *testing.B, s side, size int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p, err := s.out.Malloc(size)
-		if err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, err)
 		clear(p)
-		if err := s.out.Flush(); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, s.out.Flush())
 		if _, err := io.ReadFull(s.peer, data); err != nil {
 			b.Fatal(err)
 		}
@@ -118,9 +113,7 @@ func loopRoundTrips(b *testing.B, s side, size int) {
 		if _, err := s.in.Next(size); err != nil {
 			b.Fatal(err)
 		}
-		if err := s.in.Release(); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, s.in.Release())
 	}
 }
 

@@ -21,13 +21,9 @@ const patience = 10 * time.Second
 func newGroup(t testing.TB) *conn.Group {
 	t.Helper()
 	g, err := conn.NewGroup(conn.GroupConfig{SweepPeriod: 5 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, g.Close())
 	})
 	return g
 }
@@ -57,18 +53,12 @@ var kinds = []kind{
 func (k kind) pair(t testing.TB) (netpoll.Connection, *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer ln.Close()
 	c, err := k.dial(t, "tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	peer, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	_ = peer.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() {
 		c.Close()
@@ -97,9 +87,7 @@ func eventually(t testing.TB, what string, done func() bool) {
 
 func noError(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 }
 
 func send(t testing.TB, c net.Conn, data string) {

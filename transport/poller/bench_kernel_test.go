@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // signalTarget signals one goroutine.
@@ -31,9 +33,7 @@ func BenchmarkArmDisarm(b *testing.B) {
 		token := mustAdd(b, p, newChanTarget())
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := armDisarm(p, local, token); err != nil {
-				b.Fatal(err)
-			}
+			testkit.Must(b, armDisarm(p, local, token))
 		}
 	})
 	b.Run("mode=parallel", func(b *testing.B) {
@@ -52,9 +52,7 @@ func BenchmarkArmDisarm(b *testing.B) {
 				err = armDisarm(p, fds[0], token)
 			}
 			p.Forget(token)
-			if err != nil {
-				b.Error(err)
-			}
+			testkit.Check(b, err)
 		})
 	})
 }
@@ -68,12 +66,8 @@ func BenchmarkArmRemove(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		token := mustAdd(b, p, target)
-		if err := p.Arm(local, token, InterestRead); err != nil {
-			b.Fatal(err)
-		}
-		if err := p.Remove(local, token); err != nil {
-			b.Fatal(err)
-		}
+		testkit.Must(b, p.Arm(local, token, InterestRead))
+		testkit.Must(b, p.Remove(local, token))
 	}
 }
 
@@ -93,9 +87,7 @@ func BenchmarkEvent(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for i, fd := range fds {
-					if err := p.Arm(fd, tokens[i], InterestWrite); err != nil {
-						b.Fatal(err)
-					}
+					testkit.Must(b, p.Arm(fd, tokens[i], InterestWrite))
 				}
 				for range fds {
 					<-target
@@ -143,9 +135,7 @@ func BenchmarkWriteToEvent(b *testing.B) {
 func BenchmarkWake(b *testing.B) {
 	batches := make(chan struct{}, 1)
 	p, err := Open(Config{AfterBatch: func() { batches <- struct{}{} }})
-	if err != nil {
-		b.Fatal(err)
-	}
+	testkit.Must(b, err)
 	defer p.Close()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -163,14 +153,10 @@ func TestEventAllocatesNothing(t *testing.T) {
 	allocs := testing.AllocsPerRun(1000, func() {
 		mustArm(t, p, local, token, InterestWrite)
 		<-target
-		if err := p.Disarm(local, token); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, p.Disarm(local, token))
 		mustArm(t, p, local, token, InterestRead)
 		p.Wake()
-		if err := p.Disarm(local, token); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, p.Disarm(local, token))
 	})
 	if allocs != 0 {
 		t.Errorf("allocations per event: got %v, want 0", allocs)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // BenchmarkPick: what does each policy cost, and does it grow with the number of pollers?
@@ -14,9 +16,7 @@ func BenchmarkPick(b *testing.B) {
 			b.Run(fmt.Sprintf("policy=%v/pollers=%d", policy, size), func(b *testing.B) {
 				opener := &fakeOpener{kernels: make(map[*Poller]*fakeBackend), limit: -1}
 				g, err := newGroupWith(GroupConfig{Size: size, Policy: policy}, opener.open)
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				defer g.Close()
 				for range size { // so that LeastConnections looks at all pollers
 					if _, _, err := g.Add(remote, &recorder{}); err != nil {
@@ -46,9 +46,7 @@ func BenchmarkAddForget(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				token, err := p.Add(target)
-				if err != nil {
-					b.Fatal(err)
-				}
+				testkit.Must(b, err)
 				p.Forget(token)
 			}
 		})

@@ -215,14 +215,10 @@ func TestChurnTCP(t *testing.T) {
 	dials := testkit.Scale(300, 1_000_000/clients)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	before := countDescriptors(t)
 	group, err := NewGroup(GroupConfig{Size: 2, Policy: LeastConnections})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	server := &echoServer{t: t, group: group, queue: make(chan *echoConn, 1024)}
 	var accepting, background, resizing, work sync.WaitGroup
 	accepting.Go(func() { server.accept(listener) })

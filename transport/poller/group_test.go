@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // fakeOpener opens pollers on fakes and keeps the fakes.
@@ -233,29 +235,27 @@ func TestRetireOnOwnGoroutine(t *testing.T) {
 		"Remove": func(p *Poller, token Token) { _ = p.Remove(3, token) },
 	}
 	for name, free := range frees {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g, opener := openFakeGroup(t, GroupConfig{Size: 2})
-				defer g.Close()
-				var p *Poller
-				var token Token
-				p, token, _ = g.Add(nil, targetFunc(func(Readiness) { free(p, token) }))
-				other := g.pick(nil)
-				pollers := []*Poller{other, p} // p is the one to retire
-				g.active.Store(&pollers)
-				mustArm(t, p, 3, token, InterestRead)
-				if err := g.Resize(1); err != nil {
-					t.Fatalf("Resize: %v", err)
-				}
-				if p.ended() || !p.Stats().Retired {
-					t.Fatal("not retired")
-				}
-				opener.kernels[p].post(event{token, Readable})
-				synctest.Wait()
-				if !p.ended() {
-					t.Error("the poller did not end")
-				}
-			})
+		testkit.Bubble(t, name, func(t *testing.T) {
+			g, opener := openFakeGroup(t, GroupConfig{Size: 2})
+			defer g.Close()
+			var p *Poller
+			var token Token
+			p, token, _ = g.Add(nil, targetFunc(func(Readiness) { free(p, token) }))
+			other := g.pick(nil)
+			pollers := []*Poller{other, p} // p is the one to retire
+			g.active.Store(&pollers)
+			mustArm(t, p, 3, token, InterestRead)
+			if err := g.Resize(1); err != nil {
+				t.Fatalf("Resize: %v", err)
+			}
+			if p.ended() || !p.Stats().Retired {
+				t.Fatal("not retired")
+			}
+			opener.kernels[p].post(event{token, Readable})
+			synctest.Wait()
+			if !p.ended() {
+				t.Error("the poller did not end")
+			}
 		})
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // patience is how long a test waits for what must happen. It is a watchdog, never a delay.
@@ -90,9 +92,7 @@ func epollOf(t testing.TB, p *Poller) *epollBackend {
 func socketPair(t testing.TB) (local, peer int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		unix.Close(fds[0])
 		unix.Close(fds[1])
@@ -167,9 +167,7 @@ func TestDisarm(t *testing.T) {
 
 func TestHangup(t *testing.T) {
 	halfClose := func(t *testing.T, fd int) {
-		if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, unix.Shutdown(fd, unix.SHUT_WR))
 	}
 	for _, test := range []struct {
 		name string
@@ -188,9 +186,7 @@ func TestHangup(t *testing.T) {
 			halfClose(t, peer)
 		}, Hangup},
 		{"both ways, read", InterestRead, func(t *testing.T, peer int) {
-			if err := unix.Shutdown(peer, unix.SHUT_RDWR); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, unix.Shutdown(peer, unix.SHUT_RDWR))
 		}, Readable | Hangup},
 		{"write", InterestWrite, func(*testing.T, int) {}, Writable},
 		{"FIN, write", InterestWrite, halfClose, Writable},
@@ -221,9 +217,7 @@ func TestHangupIgnoresData(t *testing.T) {
 	send(t, peer, "data")
 	settle()
 	target.checkNothing(t)
-	if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Shutdown(peer, unix.SHUT_WR))
 	if got := target.next(t); got != Hangup {
 		t.Errorf("got %v, want %v", got, Hangup)
 	}
@@ -307,9 +301,7 @@ func TestKernelForgot(t *testing.T) {
 	target := newChanTarget()
 	token := mustAdd(t, p, target)
 	mustArm(t, p, local, token, InterestRead)
-	if err := unix.Dup3(second, local, unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Dup3(second, local, unix.O_CLOEXEC))
 	if err := p.Disarm(local, token); err != nil { // ENOENT
 		t.Errorf("Disarm: %v", err)
 	}
@@ -318,9 +310,7 @@ func TestKernelForgot(t *testing.T) {
 	if got := target.next(t); got != Readable {
 		t.Errorf("got %v, want %v", got, Readable)
 	}
-	if err := unix.Dup3(peer, local, unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Dup3(peer, local, unix.O_CLOEXEC))
 	if err := p.Remove(local, token); err != nil { // ENOENT
 		t.Errorf("Remove: %v", err)
 	}
@@ -329,9 +319,7 @@ func TestKernelForgot(t *testing.T) {
 func TestArmRefused(t *testing.T) {
 	p, _ := openPoller(t)
 	file, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer file.Close()
 	for _, test := range []struct {
 		name string
@@ -374,17 +362,13 @@ func TestEveryWakeCounts(t *testing.T) {
 // TestForeignClose closes the epoll descriptor without the poller's knowledge.
 func TestForeignClose(t *testing.T) {
 	p, err := Open(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	target := newChanTarget()
 	token := mustAdd(t, p, target)
 	local, peer := socketPair(t)
 	// Another file takes the number, so that closing it later does no harm.
 	kernel := epollOf(t, p)
-	if err := unix.Dup3(peer, kernel.epfd, unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Dup3(peer, kernel.epfd, unix.O_CLOEXEC))
 	// The loop may have noticed by itself if it was not parked yet.
 	if err := p.Arm(local, token, InterestRead); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Arm: got %v, want %v or %v", err, syscall.EINVAL, net.ErrClosed)
@@ -446,16 +430,12 @@ func TestEpollReadiness(t *testing.T) {
 func TestDescriptors(t *testing.T) {
 	// The runtime opens its own epoll descriptor at first use.
 	p, err := Open(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	p.Close()
 	before := countDescriptors(t)
 	for range 100 {
 		g, err := NewGroup(GroupConfig{Size: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		for _, p := range *g.active.Load() {
 			b := epollOf(t, p)
 			for _, fd := range []int{b.epfd, b.eventfd} {
@@ -465,9 +445,7 @@ func TestDescriptors(t *testing.T) {
 				}
 			}
 		}
-		if err := g.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, g.Close())
 	}
 	if after := countDescriptors(t); after != before {
 		t.Errorf("descriptors: got %d, want %d", after, before)

@@ -7,27 +7,25 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // forEachKqueue runs test on a poller over each kind of kqueue.
 func forEachKqueue(t *testing.T, test func(t *testing.T, p *Poller, kernel *kqueueModel)) {
 	for _, clamps := range []bool{false, true} {
-		t.Run(fmt.Sprintf("clamps %v", clamps), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				kernel := newKqueueModel()
-				kernel.clamps = clamps
-				b, err := newKqueueBackend(kernel)
-				if err != nil {
-					t.Fatal(err)
+		testkit.Bubble(t, fmt.Sprintf("clamps %v", clamps), func(t *testing.T) {
+			kernel := newKqueueModel()
+			kernel.clamps = clamps
+			b, err := newKqueueBackend(kernel)
+			testkit.Must(t, err)
+			p := openWith(Config{}, b)
+			defer func() {
+				if err := p.Close(); err != nil {
+					t.Errorf("Close: %v", err)
 				}
-				p := openWith(Config{}, b)
-				defer func() {
-					if err := p.Close(); err != nil {
-						t.Errorf("Close: %v", err)
-					}
-				}()
-				test(t, p, kernel)
-			})
+			}()
+			test(t, p, kernel)
 		})
 	}
 }
@@ -175,9 +173,7 @@ func TestKqueueErrors(t *testing.T) {
 func TestKqueueWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, err := newKqueueBackend(newKqueueModel())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		batches := 0
 		p := openWith(Config{AfterBatch: func() { batches++ }}, b)
 		for i := range 300 {
@@ -189,9 +185,7 @@ func TestKqueueWakes(t *testing.T) {
 				t.Fatalf("got %d batches after %d wakes, each ten times", batches, i+1)
 			}
 		}
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, p.Close())
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestCloseWhileEventsFlow closes a poller under full load.
@@ -17,9 +19,7 @@ func TestCloseWhileEventsFlow(t *testing.T) {
 				close(flowing)
 			}
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		var closed atomic.Bool
 		var wg sync.WaitGroup
 		for range 4 {

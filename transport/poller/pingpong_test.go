@@ -112,9 +112,7 @@ func pingPong(t *testing.T, rounds int) {
 	for range 2 {
 		select {
 		case err := <-results:
-			if err != nil {
-				t.Error(err)
-			}
+			testkit.Check(t, err)
 		case <-watchdog:
 			close(giveUp)
 			t.Fatalf("stopped: %v, %v", <-results, p.Stats())

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestStay checks the contract of InterestStay: each new arrival is reported, an old one not again,
@@ -60,9 +62,7 @@ func TestStayHangup(t *testing.T) {
 	if got := target.next(t); got != Readable {
 		t.Errorf("got %v, want %v", got, Readable)
 	}
-	if err := unix.Shutdown(peer, unix.SHUT_WR); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, unix.Shutdown(peer, unix.SHUT_WR))
 	if got, want := target.next(t), Readable|Hangup; got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}

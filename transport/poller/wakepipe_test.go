@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestWakePipeAndForks: a process that is forked while the pipe is being opened cannot inherit it,
@@ -19,9 +21,7 @@ func TestWakePipeAndForks(t *testing.T) {
 	syscall.ForkLock.Lock()
 	go func() {
 		p, err := openWakePipe()
-		if err != nil {
-			t.Error(err)
-		}
+		testkit.Check(t, err)
 		opened <- p
 	}()
 	tick := time.NewTicker(time.Millisecond)
@@ -64,9 +64,7 @@ func waitsForLock(function string) bool {
 // the next wake is seen.
 func TestWakePipeIsAnEdge(t *testing.T) {
 	p, err := openWakePipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	defer p.close()
 	polled := []unix.PollFd{{Fd: int32(p.read), Events: unix.POLLIN}}
 	for _, wakes := range []int{1, 64, 200, 100_000} {
