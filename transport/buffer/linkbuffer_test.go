@@ -127,21 +127,15 @@ func TestReadSizeFollowsTraffic(t *testing.T) {
 		b.Release()
 		return len(space)
 	}
-	if got := read(100); got != readMin {
-		t.Errorf("first read: got %d, want %d", got, readMin)
-	}
+	testkit.Equal(t, read(100), readMin, "first read")
 	for range 10 {
 		read(1 << 20)
 	}
-	if got := read(1 << 20); got != readMax {
-		t.Errorf("in a burst: got %d, want %d", got, readMax)
-	}
+	testkit.Equal(t, read(1<<20), readMax, "in a burst")
 	for range 4*smallReadsBeforeShrink + 1 {
 		read(100)
 	}
-	if got := read(100); got != readMin {
-		t.Errorf("after the burst: got %d, want %d", got, readMin)
-	}
+	testkit.Equal(t, read(100), readMin, "after the burst")
 	if got := len(b.Reserve(100 << 10)); got < 100<<10 {
 		t.Errorf("Reserve(100 KiB): got %d", got)
 	}

@@ -92,9 +92,7 @@ func TestAcceptShortage(t *testing.T) {
 					Group: newFakeGroup(t, 1), Acceptors: acceptors,
 					OnAcceptError: func(err error) {
 						told.Add(1)
-						if !errors.Is(err, failure) {
-							t.Errorf("got %v, want %v", err, failure)
-						}
+						testkit.ErrorIs(t, err, failure)
 					},
 				})
 				testkit.Must(t, err)
@@ -178,9 +176,7 @@ func TestAcceptFails(t *testing.T) {
 			ln.failWith(failure)
 			giveUp := time.AfterFunc(time.Minute, s.StopAccepting)
 			defer giveUp.Stop()
-			if err := s.Serve(ln); !errors.Is(err, failure) {
-				t.Errorf("got %v, want %v", err, failure)
-			}
+			testkit.ErrorIs(t, s.Serve(ln), failure)
 			testkit.Check(t, s.Shutdown(context.Background()))
 			if err := s.Serve(newFakeListener()); err != nil {
 				t.Errorf("Serve after Shutdown: got %v, want nil", err)

@@ -65,8 +65,8 @@ func TestActiveSeesFIN(t *testing.T) {
 					t.Errorf("not active while the peer is there: %v", c.Err())
 				}
 				peer.Close()
-				wantSoon(t, "inactive", func() bool { return !c.IsActive() })
-				wantSoon(t, "OnDisconnect", func() bool { return told.Load() == 1 })
+				testkit.Eventually(t, "inactive", func() bool { return !c.IsActive() })
+				testkit.Eventually(t, "OnDisconnect", func() bool { return told.Load() == 1 })
 				if err := c.Err(); err != io.EOF {
 					t.Errorf("got cause %v, want %v", err, io.EOF)
 				}
@@ -88,7 +88,7 @@ func TestBufferedAfterFIN(t *testing.T) {
 			t.Errorf("%s: got %q, %v", network, p, err)
 		}
 		if network != "pipe" {
-			wantSoon(t, "inactive", func() bool { return !c.IsActive() })
+			testkit.Eventually(t, "inactive", func() bool { return !c.IsActive() })
 		}
 		if p, err := c.Reader().Next(4); string(p) != "abcd" || err != nil {
 			t.Errorf("%s: got %q, %v", network, p, err)
@@ -137,7 +137,7 @@ func TestSetOnRequestOverSockets(t *testing.T) {
 							go send()
 						} else {
 							send()
-							wantSoon(t, "unread", func() bool { return !c.IsReusable() })
+							testkit.Eventually(t, "unread", func() bool { return !c.IsReusable() })
 						}
 					}
 					testkit.Must(t, c.SetOnRequest(echo))

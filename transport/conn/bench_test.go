@@ -233,7 +233,7 @@ func BenchmarkActive(b *testing.B) {
 				if !hasPoller(b) {
 					b.Skip("no poller")
 				}
-				wantSoon(b, "watched", func() bool { return conn.IsWatched(c) })
+				testkit.Eventually(b, "watched", func() bool { return conn.IsWatched(c) })
 			}
 			b.ReportAllocs()
 			for b.Loop() {

@@ -47,9 +47,7 @@ func TestCallbackOrder(t *testing.T) {
 				c.Close()
 				r.want(t, "prepare connectP requestC close2 close1")
 			}
-			if err := c.AddCloseCallback(func(*Conn) { r.add("late") }); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("AddCloseCallback on a closed connection: got %v, want %v", err, net.ErrClosed)
-			}
+			testkit.ErrorIs(t, c.AddCloseCallback(func(*Conn) { r.add("late") }), net.ErrClosed, "AddCloseCallback on a closed connection")
 			c.Close()
 		})
 	}
@@ -149,9 +147,7 @@ func TestCloseInsideDisconnect(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 			r.want(t, "disconnect disconnected closed")
-			if got := c.Err(); got != io.EOF {
-				t.Errorf("got cause %v, want %v", got, io.EOF)
-			}
+			testkit.Equal(t, c.Err(), io.EOF, "cause")
 		})
 	}
 }
@@ -322,9 +318,7 @@ func TestSetOnRequest(t *testing.T) {
 		})
 	}
 	c := &Conn{remote: fakeAddr{}}
-	if err := c.SetOnRequest(nil); !errors.Is(err, errNilHandler) {
-		t.Errorf("got %v, want %v", err, errNilHandler)
-	}
+	testkit.ErrorIs(t, c.SetOnRequest(nil), errNilHandler)
 }
 
 // TestCloseCallbackMayWrite: when a failed Flush has ended the connection, no lock of the writer is
@@ -345,9 +339,7 @@ func TestCloseCallbackMayWrite(t *testing.T) {
 		if _, err := c.Writer().WriteString("x"); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Writer().Flush(); !errors.Is(err, c.sock.writeErr) {
-			t.Errorf("got %v, want %v", err, c.sock.writeErr)
-		}
+		testkit.ErrorIs(t, c.Writer().Flush(), c.sock.writeErr)
 		r.want(t, "closed")
 	})
 }

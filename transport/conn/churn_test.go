@@ -42,9 +42,9 @@ func TestChurn(t *testing.T) {
 				wg.Go(func() { churn(t, s, g, worker, testkit.Rounds(150)) })
 			}
 			wg.Wait()
-			wantSoon(t, "server's connections closed", func() bool { return s.ConnCount() == 0 })
-			wantSoon(t, "every close callback", func() bool { return opened.Load() == closed.Load() })
-			wantSoon(t, "descriptors back", func() bool { return len(leak.Descriptors()) <= before })
+			testkit.Eventually(t, "server's connections closed", func() bool { return s.ConnCount() == 0 })
+			testkit.Eventually(t, "every close callback", func() bool { return opened.Load() == closed.Load() })
+			testkit.Eventually(t, "descriptors back", func() bool { return len(leak.Descriptors()) <= before })
 		})
 	}
 }

@@ -189,9 +189,7 @@ func TestSystemClock(t *testing.T) {
 			t.Errorf("%v: got %d, want %d", at, got, past)
 		}
 	}
-	if got := clk.at(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)); got != never {
-		t.Errorf("far away: got %d, want %d", got, never)
-	}
+	testkit.Equal(t, clk.at(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)), never, "far away")
 	if got := clk.time(never); !got.IsZero() {
 		t.Errorf("never: got %v, want no deadline", got)
 	}

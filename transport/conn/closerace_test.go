@@ -149,7 +149,7 @@ func TestErrorsAfterClose(t *testing.T) {
 		go func() { _, err := c.Reader().Next(1); reading <- err }()
 		c.Close()
 		for what, err := range map[string]error{
-			"read under way": receive(t, "read", reading),
+			"read under way": testkit.Receive(t, "read", reading),
 			"Next":           func() error { _, err := c.Reader().Next(1); return err }(),
 			"Read":           func() error { _, err := c.Read(make([]byte, 1)); return err }(),
 			"Write":          func() error { _, err := c.Write([]byte("x")); return err }(),

@@ -93,9 +93,7 @@ func TestStayingReportsWhileHeld(t *testing.T) {
 				return
 			}
 			c.wantHolder(t, holderDormant)
-			if got := requests.Load(); got != 3 {
-				t.Errorf("got %d requests, want 3", got)
-			}
+			testkit.Equal(t, requests.Load(), 3, "requests")
 		})
 	}
 }
@@ -121,9 +119,7 @@ func TestStayingLooksAtTheLevel(t *testing.T) {
 		}
 		time.Sleep(4 * fakePeriod)
 		c.wantHolder(t, holderDormant)
-		if got := requests.Load(); got != 3 {
-			t.Errorf("got %d requests after the sweep, want 3", got)
-		}
+		testkit.Equal(t, requests.Load(), 3, "requests after the sweep")
 	})
 }
 

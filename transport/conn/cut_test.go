@@ -106,7 +106,7 @@ func TestRequestCutAnywhere(t *testing.T) {
 							wantWholeFrames(t, c, stream[:sent])
 							c.Close()
 						}
-						checkCut(t, receive(t, "the connection's end", ended), stream[:sent], end)
+						checkCut(t, testkit.Receive(t, "the connection's end", ended), stream[:sent], end)
 					}
 				})
 			}

@@ -62,7 +62,7 @@ func TestDialTimeoutRace(t *testing.T) {
 		c.Close()
 	}
 	t.Logf("%d connected", connected)
-	wantSoon(t, "all closed", func() bool { return s.ConnCount() == 0 })
+	testkit.Eventually(t, "all closed", func() bool { return s.ConnCount() == 0 })
 }
 
 // TestListenShared: one address, several listeners, each served by the same server.
@@ -76,9 +76,7 @@ func TestListenShared(t *testing.T) {
 	testkit.Must(t, err)
 	var wg sync.WaitGroup
 	for _, ln := range listeners {
-		if got, want := ln.Addr().String(), listeners[0].Addr().String(); got != want {
-			t.Errorf("got address %s, want %s", got, want)
-		}
+		testkit.Equal(t, ln.Addr().String(), listeners[0].Addr().String(), "address")
 		wg.Go(func() {
 			testkit.Check(t, srv.Serve(ln))
 		})
@@ -115,7 +113,7 @@ func TestPanicsOverSockets(t *testing.T) {
 	wantEcho(t, good, "x")
 	_, _ = bad.Write([]byte("!"))
 	var p *conn.PanicError
-	if err := receive(t, "the end", causes); !errors.As(err, &p) {
+	if err := testkit.Receive(t, "the end", causes); !errors.As(err, &p) {
 		t.Errorf("got %v, want a *PanicError", err)
 	}
 	wantEcho(t, good, "x")

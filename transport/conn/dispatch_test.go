@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // wakeUps returns how many parked workers f wakes.
@@ -64,9 +66,7 @@ func TestWakeUpsAreThrottled(t *testing.T) {
 			t.Errorf("got %d wake-ups for a burst of 200, want 1", roused)
 		}
 		synctest.Wait()
-		if got := served.Load(); got != 200 {
-			t.Errorf("got %d served, want 200", got)
-		}
+		testkit.Equal(t, served.Load(), 200, "served")
 	})
 }
 
@@ -88,9 +88,7 @@ func TestBlockedHandlersHoldNothingBack(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if got := int(entered.Load()); got != len(conns) {
-			t.Errorf("got %d handlers entered, want %d", got, len(conns))
-		}
+		testkit.Equal(t, int(entered.Load()), len(conns), "handlers entered")
 		close(release)
 		synctest.Wait()
 		if got := parked(g.dispatcher); got > g.dispatcher.maxIdle {
@@ -109,18 +107,12 @@ func TestTasks(t *testing.T) {
 			d.do(func() { ran.Add(1); <-release })
 		}
 		synctest.Wait()
-		if got := ran.Load(); got != 50 {
-			t.Errorf("got %d tasks running, want 50", got)
-		}
+		testkit.Equal(t, ran.Load(), 50, "tasks running")
 		close(release)
 		synctest.Wait()
-		if got := wakeUps(d, func() { d.wake() }); got != 0 {
-			t.Errorf("got %d workers woken for nothing, want 0", got)
-		}
+		testkit.Equal(t, wakeUps(d, func() { d.wake() }), 0, "workers woken for nothing")
 		d.close()
-		if got := parked(d); got != 0 {
-			t.Errorf("got %d parked workers after close, want 0", got)
-		}
+		testkit.Equal(t, parked(d), 0, "parked workers after close")
 	})
 }
 
@@ -135,9 +127,7 @@ func TestCloseWaitsForWorkers(t *testing.T) {
 		}
 		start := time.Now()
 		d.close()
-		if got := done.Load(); got != 10 {
-			t.Errorf("got %d tasks done, want 10", got)
-		}
+		testkit.Equal(t, done.Load(), 10, "tasks done")
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("close took %v, want %v", took, time.Second)
 		}
@@ -153,9 +143,7 @@ func TestQueueIsFair(t *testing.T) {
 		conns[i] = &Conn{}
 		d.push(conns[i])
 	}
-	if got := d.waiting.Load(); got != 10 {
-		t.Errorf("got %d waiting, want 10", got)
-	}
+	testkit.Equal(t, d.waiting.Load(), 10, "waiting")
 	if d.startLingering() {
 		t.Error("lingering although others wait")
 	}

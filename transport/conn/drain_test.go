@@ -2,7 +2,6 @@ package conn
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -59,9 +58,7 @@ func TestDrain(t *testing.T) {
 				c.sock.feed(tc.after...)
 				time.Sleep(time.Minute)
 				r.want(t, tc.want)
-				if !errors.Is(c.Err(), net.ErrClosed) {
-					t.Errorf("got cause %v, want %v", c.Err(), net.ErrClosed)
-				}
+				testkit.ErrorIs(t, c.Err(), net.ErrClosed, "cause")
 			})
 		}
 	}

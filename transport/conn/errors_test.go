@@ -104,9 +104,7 @@ func TestPressureLevels(t *testing.T) {
 			done := make(chan error, 1)
 			go func() { _, err := c.Write(make([]byte, n)); done <- err }()
 			synctest.Wait()
-			if got := c.Pending(); got != n {
-				t.Errorf("got %d pending, want %d", got, n)
-			}
+			testkit.Equal(t, c.Pending(), n, "pending")
 			c.sock.change(func() { c.sock.room = -1 })
 			testkit.Check(t, <-done)
 		}

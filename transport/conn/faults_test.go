@@ -84,7 +84,7 @@ func TestFaultsInPassing(t *testing.T) {
 						})
 					}
 					all.Wait()
-					wantSoon(t, "the server's connections to end", func() bool { return ended.Load() == clients })
+					testkit.Eventually(t, "the server's connections to end", func() bool { return ended.Load() == clients })
 				})
 			}
 		}
@@ -250,7 +250,7 @@ func (p *faultyPair) exchangeFailing(t *testing.T, victim string, n int, errno s
 		t.Errorf("%s: the connection is still active", what)
 	}
 	c.Close()
-	cause := receive(t, what+": the end of the server's connection", p.ended)
+	cause := testkit.Receive(t, what+": the end of the server's connection", p.ended)
 	switch {
 	case err == nil && told:
 		t.Errorf("%s: nobody heard of it", what)

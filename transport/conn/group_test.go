@@ -43,7 +43,7 @@ func TestResizeBeforeFirstArm(t *testing.T) {
 	var clients []net.Conn
 	for range 16 {
 		clients = append(clients, s.dial(t))
-		receive(t, "OnConnect", entered)
+		testkit.Receive(t, "OnConnect", entered)
 	}
 	testkit.Must(t, g.Resize(1))
 	close(release)
@@ -143,7 +143,5 @@ func TestClosedGroup(t *testing.T) {
 	if _, err := client.Read(make([]byte, 1)); err == nil {
 		t.Error("New failed and left the connection open")
 	}
-	if err := g.Resize(2); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("Resize of a closed group: got %v, want %v", err, net.ErrClosed)
-	}
+	testkit.ErrorIs(t, g.Resize(2), net.ErrClosed, "Resize of a closed group")
 }

@@ -121,7 +121,7 @@ func TestPartingOverLoopback(t *testing.T) {
 					all.Go(func() { askManyAtOnce(t, nc) })
 				}
 				all.Wait()
-				wantSoon(t, "closes", func() bool { return closed.Load() == clients })
+				testkit.Eventually(t, "closes", func() bool { return closed.Load() == clients })
 				if overlap.Load() == 0 {
 					t.Error("no two calls ran at the same time")
 				}

@@ -218,9 +218,7 @@ func TestTakenHandlerFails(t *testing.T) {
 		p.want(t, "+a")
 		p.end("a", wrong)
 		p.want(t, "+a -a closed")
-		if got := c.Err(); got != wrong {
-			t.Errorf("got cause %v, want %v", got, wrong)
-		}
+		testkit.Equal(t, c.Err(), wrong, "cause")
 	})
 }
 
@@ -267,9 +265,7 @@ func TestPeerLeavesTakenHandlers(t *testing.T) {
 			p.want(t, "+a +b disconnect -b")
 			p.end("a", nil)
 			p.want(t, "+a +b disconnect -b -a closed")
-			if got := c.Err(); !errors.Is(got, how.err) {
-				t.Errorf("got cause %v, want %v", got, how.err)
-			}
+			testkit.ErrorIs(t, c.Err(), how.err, "cause")
 		})
 	}
 }
@@ -473,9 +469,7 @@ func TestWork(t *testing.T) {
 				c.EndWork()
 				time.Sleep(time.Hour)
 				r.want(t, tc.then)
-				if got := c.Err(); !errors.Is(got, tc.cause) {
-					t.Errorf("got cause %v, want %v", got, tc.cause)
-				}
+				testkit.ErrorIs(t, c.Err(), tc.cause, "cause")
 			})
 		})
 	}
@@ -495,9 +489,7 @@ func TestGo(t *testing.T) {
 			c.Go(&r)
 		}
 		synctest.Wait()
-		if got := r.n.Load(); got != 1000 {
-			t.Errorf("got %d runs, want 1000", got)
-		}
+		testkit.Equal(t, r.n.Load(), 1000, "runs")
 		c.Close()
 	})
 }

@@ -82,18 +82,6 @@ var networks = testsystem.Networks("tcp", "tcp6", "unix")
 // patience is how long a test waits for what must happen before it fails.
 const patience = 20 * time.Second
 
-// wantSoon fails the test unless ok becomes true.
-func wantSoon(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	testkit.Eventually(t, what, ok)
-}
-
-// receive returns the next value from ch, or fails the test.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	return testkit.Receive(t, what, ch)
-}
-
 // server is a running Server.
 type server struct {
 	*conn.Server
@@ -111,7 +99,7 @@ func startServer(t testing.TB, network string, cfg conn.ServerConfig) *server {
 	go func() { s.served <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		testkit.Check(t, srv.Close())
-		if err := receive(t, "Serve", s.served); err != nil {
+		if err := testkit.Receive(t, "Serve", s.served); err != nil {
 			t.Errorf("Serve: got %v, want nil", err)
 		}
 	})

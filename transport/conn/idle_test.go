@@ -154,9 +154,7 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 			t.Errorf("closed: %v", c.Err())
 		}
 		c.Close()
-		if err := c.SetIdleTimeout(time.Second); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("got %v, want %v", err, net.ErrClosed)
-		}
+		testkit.ErrorIs(t, c.SetIdleTimeout(time.Second), net.ErrClosed)
 		// A timer that is left would keep the bubble's clock running, so check that there is none.
 		if timer.Stop() {
 			t.Error("the timer still runs after Close")

@@ -93,9 +93,7 @@ func TestReadTimeout(t *testing.T) {
 			if took := time.Since(start); took != timeout {
 				t.Errorf("timed out after %v, want %v", took, timeout)
 			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
-			}
+			testkit.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			var op *OpError
 			if !errors.As(err, &op) || !op.Timeout() || op.Op != "read" {
 				t.Errorf("got %#v, want an *OpError with Timeout", err)
@@ -181,9 +179,7 @@ func TestDeadlineSurvivesLingering(t *testing.T) {
 			start := time.Now()
 			_, err := c.Reader().Peek(10)
 			took = append(took, time.Since(start))
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("got %v, want %v", err, os.ErrDeadlineExceeded)
-			}
+			testkit.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			return c.Reader().Skip(c.Reader().Len())
 		}}
 		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("x"))
@@ -227,12 +223,8 @@ func TestWriteTimeout(t *testing.T) {
 			if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took != timeout {
 				t.Errorf("got %v after %v, want a timeout after %v", err, took, timeout)
 			}
-			if got, want := c.IsActive(), !flush; got != want {
-				t.Errorf("active: got %v, want %v", got, want)
-			}
-			if got := c.Pending(); got != 0 {
-				t.Errorf("got %d pending, want 0", got)
-			}
+			testkit.Equal(t, c.IsActive(), !flush, "active")
+			testkit.Equal(t, c.Pending(), 0, "pending")
 		})
 	}
 }

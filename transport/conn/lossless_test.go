@@ -73,7 +73,7 @@ func TestBytesThenFIN(t *testing.T) {
 						t.Error(err)
 					}
 					c.Close()
-					if got := receive(t, "end of the connection", ended); got != want {
+					if got := testkit.Receive(t, "end of the connection", ended); got != want {
 						t.Fatalf("got %v, want %v", got, want)
 					}
 				}
@@ -161,11 +161,11 @@ func TestOneway(t *testing.T) {
 		_, _ = c.Write([]byte("one"))
 		_, _ = c.Write([]byte("way--"))
 		c.Close()
-		if got := receive(t, "the request", handled); got != "oneway--" {
+		if got := testkit.Receive(t, "the request", handled); got != "oneway--" {
 			t.Fatalf("got %q", got)
 		}
 	}
-	wantSoon(t, "all connections closed", func() bool { return s.ConnCount() == 0 })
+	testkit.Eventually(t, "all connections closed", func() bool { return s.ConnCount() == 0 })
 }
 
 // TestEchoStreams sends random chunks both ways at once and compares.

@@ -58,7 +58,7 @@ func TestReadableOverSockets(t *testing.T) {
 				if _, err := peer.Write(part); err != nil {
 					t.Fatal(err)
 				}
-				wantSoon(t, "bytes that came", func() bool {
+				testkit.Eventually(t, "bytes that came", func() bool {
 					mu.Lock()
 					defer mu.Unlock()
 					return len(got) == len(want)

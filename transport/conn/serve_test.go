@@ -119,9 +119,7 @@ func TestRequests(t *testing.T) {
 					c = newFakeConn(t, cfg, g, tc.steps...)
 				}
 				r.want(t, tc.want)
-				if got := c.Err(); !errors.Is(got, tc.cause) {
-					t.Errorf("got cause %v, want %v", got, tc.cause)
-				}
+				testkit.ErrorIs(t, c.Err(), tc.cause, "cause")
 				c.Close()
 				synctest.Wait()
 				if got := strings.Count(r.String(), "closed"); got != 1 {
@@ -216,9 +214,7 @@ func TestGoesDormant(t *testing.T) {
 			time.Sleep(3 * fakePeriod)
 			c.wantHolder(t, holderDormant)
 		}
-		if got := g.dispatcher.lingering.Load(); got != 0 {
-			t.Errorf("got %d lingering, want 0", got)
-		}
+		testkit.Equal(t, g.dispatcher.lingering.Load(), 0, "lingering")
 		c.Close()
 	})
 }
@@ -376,9 +372,7 @@ func TestCloseWhileLingering(t *testing.T) {
 		r.onClose(t, c.Conn)
 		c.Close()
 		r.want(t, "request:a closed")
-		if got := c.Err(); got != net.ErrClosed {
-			t.Errorf("got cause %v, want %v", got, net.ErrClosed)
-		}
+		testkit.Equal(t, c.Err(), net.ErrClosed, "cause")
 	})
 }
 
@@ -402,9 +396,7 @@ func TestArmFails(t *testing.T) {
 				want = "request:a closed"
 			}
 			r.want(t, want)
-			if !errors.Is(c.Err(), refused) {
-				t.Errorf("got cause %v, want %v", c.Err(), refused)
-			}
+			testkit.ErrorIs(t, c.Err(), refused, "cause")
 		})
 	}
 }

@@ -112,7 +112,7 @@ func runOutOfDescriptors(t *testing.T) {
 	})
 	start, cpu := time.Now(), cpuTime(t)
 	fmt.Println("listening on " + s.address)
-	receive(t, "end", ended)
+	testkit.Receive(t, "end", ended)
 	took, used := time.Since(start), cpuTime(t)-cpu
 	if n := told.Load(); n < 1 || n > int32(took/time.Second)+2 {
 		t.Errorf("OnAcceptError was called %d times in %v, want about once per second", n, took)

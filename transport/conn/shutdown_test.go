@@ -45,7 +45,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 					wantEcho(t, c, "x")
 				}
 			}
-			wantSoon(t, "all accepted", func() bool { return s.ConnCount() == len(clients) })
+			testkit.Eventually(t, "all accepted", func() bool { return s.ConnCount() == len(clients) })
 			for i, c := range clients {
 				if i%3 != 0 { // the others are idle
 					if _, err := c.Write(bytes.Repeat(one, pipelined)); err != nil {
@@ -87,9 +87,7 @@ func TestShutdownExpires(t *testing.T) {
 					if how == "handler" {
 						entered <- struct{}{}
 						_, err := c.Reader().Next(1000) // never comes
-						if !errors.Is(err, net.ErrClosed) {
-							t.Errorf("got %v, want %v", err, net.ErrClosed)
-						}
+						testkit.ErrorIs(t, err, net.ErrClosed)
 						return err
 					}
 					err := echoFrames(ctx, c)
@@ -102,7 +100,7 @@ func TestShutdownExpires(t *testing.T) {
 			}})
 			c := s.dial(t)
 			_, _ = c.Write(frame("x")[:3])
-			receive(t, "request", entered)
+			testkit.Receive(t, "request", entered)
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
 			if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
@@ -137,7 +135,7 @@ func TestServerClose(t *testing.T) {
 	for range 5 {
 		c := s.dial(t)
 		_, _ = c.Write([]byte("x"))
-		receive(t, "request", entered)
+		testkit.Receive(t, "request", entered)
 		clients = append(clients, c, s.dial(t))
 	}
 	for range 2 {
@@ -163,7 +161,7 @@ func TestStopAccepting(t *testing.T) {
 	wantEcho(t, c, "x")
 	s.StopAccepting()
 	s.StopAccepting()
-	if err := receive(t, "Serve", s.served); err != nil {
+	if err := testkit.Receive(t, "Serve", s.served); err != nil {
 		t.Errorf("Serve: got %v, want nil", err)
 	}
 	s.served <- nil // for the cleanup
@@ -232,7 +230,7 @@ func TestShutdownTakesBacklog(t *testing.T) {
 				release := sync.OnceFunc(func() { close(resume) })
 				t.Cleanup(release) // before the server's
 				first := s.dial(t)
-				receive(t, "the first connection", accepting)
+				testkit.Receive(t, "the first connection", accepting)
 				clients := []net.Conn{first}
 				for range 20 {
 					clients = append(clients, s.dial(t))
@@ -245,14 +243,14 @@ func TestShutdownTakesBacklog(t *testing.T) {
 				}
 				stopped := make(chan error, 1)
 				go func() { stopped <- stop(s) }()
-				receive(t, "a connection of the backlog", accepting) // by the stopping goroutine
+				testkit.Receive(t, "a connection of the backlog", accepting) // by the stopping goroutine
 				release()
 				for i, c := range clients {
 					if got, err := io.ReadAll(c); len(got) != len(frame("request")) || err != nil {
 						t.Errorf("client %d: got %d bytes, %v", i, len(got), err)
 					}
 				}
-				testkit.Check(t, receive(t, "Shutdown", stopped))
+				testkit.Check(t, testkit.Receive(t, "Shutdown", stopped))
 				if _, err := net.Dial(network, s.address); err == nil {
 					t.Error("the listener is still open")
 				}
@@ -299,7 +297,7 @@ func TestShutdownKeeps(t *testing.T) {
 		case "DrainAll":
 			s.DrainAll()
 		}
-		if err := receive(t, "Shutdown", stopped); !errors.Is(err, want) {
+		if err := testkit.Receive(t, "Shutdown", stopped); !errors.Is(err, want) {
 			t.Errorf("ended by %s: got %v, want %v", end, err, want)
 		}
 	}

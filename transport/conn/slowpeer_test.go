@@ -63,7 +63,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 					t.Fatalf("the other connection: got %q, %v", got, err)
 				}
 			}
-			r := receive(t, "result", results)
+			r := testkit.Receive(t, "result", results)
 			if !errors.Is(r.err, os.ErrDeadlineExceeded) || r.took < timeout || r.took > timeout+time.Second {
 				t.Errorf("got %v after %v, want a timeout after %v", r.err, r.took, timeout)
 			}
@@ -73,7 +73,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 			if len(r.pressure) != 2 || r.pressure[0] != conn.PressureHigh || r.pressure[1] != conn.PressureLow {
 				t.Errorf("got pressure %v, want [high low]", r.pressure)
 			}
-			wantSoon(t, "the stuck connection closed", func() bool { return s.ConnCount() == 1 })
+			testkit.Eventually(t, "the stuck connection closed", func() bool { return s.ConnCount() == 1 })
 			if got, err := call(other, "x"); got != "x" || err != nil {
 				t.Errorf("the other connection: got %q, %v", got, err)
 			}
@@ -117,7 +117,7 @@ func TestBackpressure(t *testing.T) {
 				t.Errorf("%d bytes are in the server's buffer, want no more than a read", got)
 			}
 			close(release)
-			wantSoon(t, "everything received", func() bool { return received.Load() == sent })
+			testkit.Eventually(t, "everything received", func() bool { return received.Load() == sent })
 		})
 	}
 }

@@ -183,8 +183,6 @@ func TestCloseCallbackMayWrite(t *testing.T) {
 		func() error { _, err := c.Write(make([]byte, 64<<20)); return err },
 		func() error { return <-called },
 	} {
-		if err := within(t, 5*time.Second, f); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("got %v, want %v", err, net.ErrClosed)
-		}
+		testkit.ErrorIs(t, within(t, 5*time.Second, f), net.ErrClosed)
 	}
 }

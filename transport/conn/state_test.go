@@ -495,9 +495,7 @@ func TestHolderNames(t *testing.T) {
 		}
 		seen[h.String()] = true
 	}
-	if got, want := holder(200).String(), "invalid"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	testkit.Equal(t, holder(200).String(), "invalid")
 }
 
 // TestReusableAfterLateReport: the poller reports bytes that a user is just reading, as it may when
@@ -506,9 +504,7 @@ func TestReusableAfterLateReport(t *testing.T) {
 	c := newFakeConn(t, Config{}, newFakeGroup(t, 1), data("reply"))
 	reusable := func(want bool) {
 		t.Helper()
-		if got := c.IsReusable(); got != want {
-			t.Errorf("IsReusable: got %v, want %v", got, want)
-		}
+		testkit.Equal(t, c.IsReusable(), want, "IsReusable")
 	}
 	reusable(false)
 	if _, err := c.Reader().Peek(5); err != nil {

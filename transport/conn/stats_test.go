@@ -31,8 +31,8 @@ func TestStats(t *testing.T) {
 	if _, err := used.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	receive(t, "OnRequest", entered)
-	wantSoon(t, "both accepted", func() bool { return s.ConnCount() == 2 })
+	testkit.Receive(t, "OnRequest", entered)
+	testkit.Eventually(t, "both accepted", func() bool { return s.ConnCount() == 2 })
 	want := conn.ServerStats{Listeners: 1, Conns: 2, Accepted: 2}
 	if got := s.Stats(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -50,10 +50,10 @@ func TestStats(t *testing.T) {
 	wantDump(t, g.DumpText, `connections 2 \(.*\), workers [1-9].* \(.*\), pollers [0-9]+ \(.* connections\)`,
 		fmt.Sprintf("  %v: handling.*", used.LocalAddr()), fmt.Sprintf("  %v: .*", idle.LocalAddr()))
 	close(release)
-	wantSoon(t, "the end of a failed request", func() bool { return s.Stats().Conns == 1 && g.Stats().Conns == 1 })
+	testkit.Eventually(t, "the end of a failed request", func() bool { return s.Stats().Conns == 1 && g.Stats().Conns == 1 })
 	s.Close()
 	want.Listeners, want.Conns = 0, 0
-	wantSoon(t, "the end", func() bool { return s.Stats() == want })
+	testkit.Eventually(t, "the end", func() bool { return s.Stats() == want })
 	wantDump(t, s.DumpText, "ended: listeners 0, connections 0 .*")
 }
 

@@ -2,7 +2,6 @@ package conn_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -73,12 +72,12 @@ func TestStopWithLimit(t *testing.T) {
 					_, _ = c.Write([]byte("x"))
 				}
 				for range places {
-					receive(t, "request", entered)
+					testkit.Receive(t, "request", entered)
 				}
 				go func() { stopped <- stop(s) }()
 				close(leave)
-				testkit.Check(t, receive(t, name, stopped))
-				testkit.Check(t, receive(t, "Serve", served))
+				testkit.Check(t, testkit.Receive(t, name, stopped))
+				testkit.Check(t, testkit.Receive(t, "Serve", served))
 			})
 		}
 	}
@@ -102,14 +101,12 @@ func TestShutdownWithinContext(t *testing.T) {
 	c := dial(t, "tcp", ln.Addr().String())
 	defer c.Close()
 	_, _ = c.Write([]byte("x"))
-	receive(t, "request", entered)
+	testkit.Receive(t, "request", entered)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	go func() { stopped <- s.Shutdown(ctx) }()
-	if err := receive(t, "Shutdown", stopped); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
-	}
-	testkit.Check(t, receive(t, "Serve", served))
+	testkit.ErrorIs(t, testkit.Receive(t, "Shutdown", stopped), context.DeadlineExceeded)
+	testkit.Check(t, testkit.Receive(t, "Serve", served))
 	close(leave)
 	_ = s.Close() // waits for what is left
 }

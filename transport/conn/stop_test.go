@@ -95,9 +95,7 @@ func testStopEnds(t *testing.T, stop func(*Server) error, most time.Duration, ac
 	}
 	var stuck atomic.Int32
 	cfg := ServerConfig{Group: newFakeGroup(t, 4), Acceptors: 2, OnAcceptError: func(err error) {
-		if !errors.Is(err, ErrAcceptStuck) {
-			t.Errorf("OnAcceptError: got %v, want %v", err, ErrAcceptStuck)
-		}
+		testkit.ErrorIs(t, err, ErrAcceptStuck, "OnAcceptError")
 		stuck.Add(1)
 	}}
 	cfg.OnPrepare = func(c *Conn) context.Context {

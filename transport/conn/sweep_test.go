@@ -90,9 +90,7 @@ func TestSweepSeesFIN(t *testing.T) {
 			if !c.IsActive() {
 				t.Error("not active before the FIN")
 			}
-			if got, want := c.IsReusable(), tc.want == ""; got != want {
-				t.Errorf("IsReusable: got %v, want %v", got, want)
-			}
+			testkit.Equal(t, c.IsReusable(), tc.want == "", "IsReusable")
 			c.sock.feed(end)
 			time.Sleep(3 * fakePeriod)
 			r.want(t, "disconnect")

@@ -132,7 +132,7 @@ func TestUnixHandover(t *testing.T) {
 			}
 			alive = append(alive[:i], alive[i+1:]...)
 		}
-		wantSoon(t, "a client dials", func() bool { return dialed.Load() > before })
+		testkit.Eventually(t, "a client dials", func() bool { return dialed.Load() > before })
 	}
 	stop.Store(true)
 	dialers.Wait()
@@ -224,7 +224,7 @@ func TestUnixStopSparesSuccessor(t *testing.T) {
 						go func() { served <- s.Serve(ln) }()
 						t.Cleanup(func() {
 							_ = s.Close()
-							testkit.Check(t, receive(t, "Serve", served))
+							testkit.Check(t, testkit.Receive(t, "Serve", served))
 						})
 						checkAnswers(t, path) // Serve has begun
 						return s
@@ -266,7 +266,7 @@ func TestUnixAddresses(t *testing.T) {
 	testkit.Must(t, err)
 	defer c.Close()
 	for what, got := range map[string]string{
-		"the listener's Addr": ln.Addr().String(), "the server's LocalAddr": receive(t, "OnPrepare", local),
+		"the listener's Addr": ln.Addr().String(), "the server's LocalAddr": testkit.Receive(t, "OnPrepare", local),
 		"the client's RemoteAddr": c.RemoteAddr().String(),
 	} {
 		if got != path {
@@ -384,9 +384,7 @@ func TestUnixAbstractNames(t *testing.T) {
 	}
 	name := fmt.Sprintf("@kiteline-test-%d-%d", os.Getpid(), rand.Uint64())
 	ln := listenUnix(t, name)
-	if got := ln.Addr().String(); got != name {
-		t.Errorf("got address %q, want %q", got, name)
-	}
+	testkit.Equal(t, ln.Addr().String(), name, "address")
 	if _, err := conn.ListenUnix(t.Context(), new(net.ListenConfig), name); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v, want %v", err, syscall.EADDRINUSE)
 	}
@@ -514,7 +512,7 @@ func TestUnixLockIsHeld(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- older.Close() }()
-	testkit.Check(t, receive(t, "Close", closed))
+	testkit.Check(t, testkit.Receive(t, "Close", closed))
 	wantNames(t, dir, filepath.Base(leftover), "server.sock")
 }
 
@@ -554,9 +552,7 @@ func TestUnixListenerIsInherited(t *testing.T) {
 		if !reaches(t, path, child) {
 			t.Error("a connection did not arrive")
 		}
-		if got := child.Addr().String(); got != path {
-			t.Errorf("got address %q, want %q", got, path)
-		}
+		testkit.Equal(t, child.Addr().String(), path, "address")
 		child.SetUnlinkOnClose(unlink)
 		child.Close()
 		if unlink {

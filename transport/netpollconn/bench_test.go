@@ -129,11 +129,11 @@ func BenchmarkAppend(b *testing.B) {
 				for b.Loop() {
 					part := netpoll.NewLinkBuffer()
 					_, err := part.WriteBinary(data)
-					noError(b, err)
-					noError(b, c.Writer().Append(part))
-					noError(b, c.Writer().Flush())
+					testkit.Must(b, err)
+					testkit.Must(b, c.Writer().Append(part))
+					testkit.Must(b, c.Writer().Flush())
 					_, err = io.ReadFull(peer, got)
-					noError(b, err)
+					testkit.Must(b, err)
 				}
 			})
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
 )
@@ -46,7 +47,7 @@ var contract = []struct {
 				t.Errorf("%s: got %q, %v, want %q", tc.name, got, err, tc.want)
 			}
 		}
-		noError(t, r.Release())
+		testkit.Must(t, r.Release())
 		if r.Len() != 4 {
 			t.Errorf("Len: got %d, want 4", r.Len())
 		}
@@ -55,36 +56,33 @@ var contract = []struct {
 		w := c.Writer()
 		large := strings.Repeat("L", 10_000)
 		p, err := w.Malloc(6)
-		noError(t, err)
+		testkit.Must(t, err)
 		_, err = w.WriteString("string ")
-		noError(t, err)
+		testkit.Must(t, err)
 		_, err = w.WriteBinary([]byte(large))
-		noError(t, err)
-		noError(t, w.WriteByte('!'))
+		testkit.Must(t, err)
+		testkit.Must(t, w.WriteByte('!'))
 		copy(p, "first ") // filled in later
 		tail, err := w.Malloc(10)
-		noError(t, err)
+		testkit.Must(t, err)
 		copy(tail, "abcde.....")
-		noError(t, w.WriteDirect([]byte(large), 8)) // after "ab"
+		testkit.Must(t, w.WriteDirect([]byte(large), 8)) // after "ab"
 		want := "first string " + large + "!ab" + large + "cde"
-		noError(t, w.MallocAck(len(want)))
+		testkit.Must(t, w.MallocAck(len(want)))
 		if w.MallocLen() != len(want) {
 			t.Errorf("MallocLen: got %d, want %d", w.MallocLen(), len(want))
 		}
-		noError(t, w.Flush())
+		testkit.Must(t, w.Flush())
 		if w.MallocLen() != 0 {
 			t.Errorf("MallocLen after Flush: got %d", w.MallocLen())
 		}
-		got := make([]byte, len(want))
-		if _, err := io.ReadFull(peer, got); err != nil || string(got) != want {
-			t.Errorf("got %.30q, %v", got, err)
-		}
+		wantBytes(t, peer, want)
 	}},
 	{"Slice outlives the reader's progress", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		send(t, peer, "slicedrest")
 		r := c.Reader()
 		s, err := r.Slice(6)
-		noError(t, err)
+		testkit.Must(t, err)
 		if s.Len() != 6 || r.Len() > 4 {
 			t.Errorf("Len: got %d and %d", s.Len(), r.Len())
 		}
@@ -103,23 +101,23 @@ var contract = []struct {
 		if p, err := r.Next(4); err != nil || string(p) != "rest" {
 			t.Errorf("the rest: got %q, %v", p, err)
 		}
-		noError(t, r.Release())
+		testkit.Must(t, r.Release())
 		send(t, peer, strings.Repeat("x", 8192))
-		noError(t, r.Skip(8192))
-		noError(t, r.Release())
+		testkit.Must(t, r.Skip(8192))
+		testkit.Must(t, r.Release())
 		close(moved)
-		if got := receive(t, "slice", done); got != "sliced" {
+		if got := testkit.Receive(t, "slice", done); got != "sliced" {
 			t.Errorf("got %q", got)
 		}
 	}},
 	{"Slice ends where it ends", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		send(t, peer, "slicedrest")
 		s, err := c.Reader().Slice(6)
-		noError(t, err)
+		testkit.Must(t, err)
 		if _, err := s.Next(7); err == nil {
 			t.Error("read more than the slice has")
 		}
-		noError(t, s.(io.Closer).Close())
+		testkit.Must(t, s.(io.Closer).Close())
 	}},
 	{"Slice that the peer's close cuts short", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		send(t, peer, "half")
@@ -127,9 +125,7 @@ var contract = []struct {
 		if _, err := c.Reader().Slice(8); !errors.Is(err, netpoll.ErrEOF) {
 			t.Errorf("got %v, want ErrEOF", err)
 		}
-		if s, err := c.Reader().ReadString(4); err != nil || s != "half" {
-			t.Errorf("got %q, %v", s, err)
-		}
+		wantString(t, c.Reader(), "half")
 	}},
 	{"waits for half a packet", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		send(t, peer, "half")
@@ -139,7 +135,7 @@ var contract = []struct {
 			got <- string(p)
 		}()
 		send(t, peer, "full")
-		if s := receive(t, "Next", got); s != "halffull" {
+		if s := testkit.Receive(t, "Next", got); s != "halffull" {
 			t.Errorf("got %q", s)
 		}
 	}},
@@ -149,7 +145,7 @@ var contract = []struct {
 			t.Fatal(err)
 		}
 		peer.Close()
-		eventually(t, "it is not active", func() bool { return !c.IsActive() })
+		testkit.Eventually(t, "it is not active", func() bool { return !c.IsActive() })
 		if p, err := c.Reader().Next(6); err != nil || string(p) != "before" {
 			t.Errorf("got %q, %v", p, err)
 		}
@@ -166,37 +162,33 @@ var contract = []struct {
 		}
 	}},
 	{"timeout per wait, and none again", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
-		noError(t, c.SetReadTimeout(5*time.Millisecond))
+		testkit.Must(t, c.SetReadTimeout(5*time.Millisecond))
 		for range 2 {
 			if _, err := c.Reader().Next(1); !errors.Is(err, netpoll.ErrReadTimeout) {
 				t.Fatalf("got %v", err)
 			}
 		}
-		noError(t, c.SetReadTimeout(0))
+		testkit.Must(t, c.SetReadTimeout(0))
 		late := time.AfterFunc(20*time.Millisecond, func() { _, _ = peer.Write([]byte("late")) })
 		defer late.Stop()
-		if s, err := c.Reader().ReadString(4); err != nil || s != "late" {
-			t.Errorf("got %q, %v", s, err)
-		}
+		wantString(t, c.Reader(), "late")
 		if !c.IsActive() {
 			t.Error("a timeout has ended the connection")
 		}
 	}},
 	{"timeout after a deadline that was removed", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) {
-		noError(t, c.SetReadTimeout(5*time.Millisecond))
-		noError(t, c.SetReadDeadline(time.Now().Add(patience)))
-		noError(t, c.SetReadDeadline(time.Time{}))
+		testkit.Must(t, c.SetReadTimeout(5*time.Millisecond))
+		testkit.Must(t, c.SetReadDeadline(time.Now().Add(patience)))
+		testkit.Must(t, c.SetReadDeadline(time.Time{}))
 		if _, err := c.Reader().Next(1); !errors.Is(err, netpoll.ErrReadTimeout) {
 			t.Errorf("got %v, want %v", err, netpoll.ErrReadTimeout)
 		}
 	}},
 	{"timeout instead of a deadline", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
-		noError(t, c.SetReadDeadline(time.Now().Add(-time.Second)))
-		noError(t, c.SetReadTimeout(patience))
+		testkit.Must(t, c.SetReadDeadline(time.Now().Add(-time.Second)))
+		testkit.Must(t, c.SetReadTimeout(patience))
 		send(t, peer, "soon")
-		if s, err := c.Reader().ReadString(4); err != nil || s != "soon" {
-			t.Errorf("got %q, %v", s, err)
-		}
+		wantString(t, c.Reader(), "soon")
 	}},
 	{"net.Conn's Read and Write", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		p := []byte("reused")
@@ -205,14 +197,9 @@ var contract = []struct {
 			t.Errorf("got %d, %v", n, err)
 		}
 		copy(p, "XXXXXX")
-		got := make([]byte, 6)
-		if _, err := io.ReadFull(peer, got); err != nil || string(got) != "reused" {
-			t.Errorf("got %q, %v", got, err)
-		}
+		wantBytes(t, peer, "reused")
 		send(t, peer, "answer")
-		if n, err := io.ReadFull(c, got); err != nil || string(got[:n]) != "answer" {
-			t.Errorf("got %q, %v", got[:n], err)
-		}
+		wantBytes(t, c, "answer")
 	}},
 	{"large both ways", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
@@ -231,7 +218,7 @@ var contract = []struct {
 		if err != nil || !bytes.Equal(p, data) {
 			t.Errorf("got %d bytes, %v", len(p), err)
 		}
-		noError(t, receive(t, "Flush", flushed))
+		testkit.Must(t, testkit.Receive(t, "Flush", flushed))
 		echoing.Wait()
 	}},
 	{"addresses after Close", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
@@ -247,12 +234,12 @@ var contract = []struct {
 	{"close callbacks: last added first, once", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) {
 		var order []int
 		for i := range 3 {
-			noError(t, c.AddCloseCallback(func(got netpoll.Connection) error {
+			testkit.Must(t, c.AddCloseCallback(func(got netpoll.Connection) error {
 				order = append(order, i)
 				return errors.New("ignored")
 			}))
 		}
-		noError(t, c.AddCloseCallback(nil))
+		testkit.Must(t, c.AddCloseCallback(nil))
 		c.Close()
 		c.Close()
 		if want := []int{2, 1, 0}; !slices.Equal(order, want) {
@@ -261,8 +248,8 @@ var contract = []struct {
 	}},
 	{"SetOnRequest is called for what waits, and for what comes", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		got := make(chan string, 10)
-		noError(t, c.SetOnRequest(nil))
-		noError(t, c.SetOnRequest(func(_ context.Context, handled netpoll.Connection) error {
+		testkit.Must(t, c.SetOnRequest(nil))
+		testkit.Must(t, c.SetOnRequest(func(_ context.Context, handled netpoll.Connection) error {
 			// Netpoll passes the connection inside its TCPConnection.
 			if _, own := c.(*netpollconn.Conn); own && handled != c {
 				t.Errorf("got connection %p, want %p", handled, c)
@@ -273,7 +260,7 @@ var contract = []struct {
 		}))
 		for _, want := range []string{"ping", "pong"} {
 			send(t, peer, want)
-			if s := receive(t, "OnRequest", got); s != want {
+			if s := testkit.Receive(t, "OnRequest", got); s != want {
 				t.Errorf("got %q, want %q", s, want)
 			}
 		}
@@ -288,23 +275,23 @@ var contract = []struct {
 			}
 		}
 		send(t, peer, "ping")
-		eventually(t, "it has arrived", func() bool { return c.Reader().Len() == 4 })
-		noError(t, c.SetOnRequest(handler("first: ", io.EOF)))
-		if s := receive(t, "OnRequest", got); s != "first: ping" {
+		testkit.Eventually(t, "it has arrived", func() bool { return c.Reader().Len() == 4 })
+		testkit.Must(t, c.SetOnRequest(handler("first: ", io.EOF)))
+		if s := testkit.Receive(t, "OnRequest", got); s != "first: ping" {
 			t.Errorf("got %q", s)
 		}
-		noError(t, c.SetOnRequest(handler("second: ", errors.New("failed"))))
+		testkit.Must(t, c.SetOnRequest(handler("second: ", errors.New("failed"))))
 		// The first handler gets what comes until it has returned, which the test cannot see.
 		send(t, peer, "pong")
-		s := receive(t, "OnRequest", got)
-		for ; s == "first: pong"; s = receive(t, "OnRequest", got) {
+		s := testkit.Receive(t, "OnRequest", got)
+		for ; s == "first: pong"; s = testkit.Receive(t, "OnRequest", got) {
 			send(t, peer, "pong")
 		}
 		if s != "second: pong" {
 			t.Errorf("got %q", s)
 		}
 		send(t, peer, "peng")
-		if s := receive(t, "OnRequest", got); s != "second: peng" {
+		if s := testkit.Receive(t, "OnRequest", got); s != "second: peng" {
 			t.Errorf("got %q", s)
 		}
 		if !c.IsActive() {
@@ -314,7 +301,7 @@ var contract = []struct {
 	{"OnRequest's connection closes with its peer", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		closed, left := make(chan struct{}), make(chan struct{})
 		entered := make(chan struct{})
-		noError(t, c.AddCloseCallback(func(netpoll.Connection) error {
+		testkit.Must(t, c.AddCloseCallback(func(netpoll.Connection) error {
 			select {
 			case <-left:
 			default:
@@ -324,19 +311,19 @@ var contract = []struct {
 			return nil
 		}))
 		var once sync.Once
-		noError(t, c.SetOnRequest(func(_ context.Context, c netpoll.Connection) error {
+		testkit.Must(t, c.SetOnRequest(func(_ context.Context, c netpoll.Connection) error {
 			_ = c.Reader().Skip(c.Reader().Len())
 			once.Do(func() {
 				close(entered)
 				peer.Close()
-				eventually(t, "it is not active", func() bool { return !c.IsActive() })
+				testkit.Eventually(t, "it is not active", func() bool { return !c.IsActive() })
 				close(left)
 			})
 			return nil
 		}))
 		send(t, peer, "ping")
-		receive(t, "OnRequest", entered)
-		receive(t, "close callback", closed)
+		testkit.Receive(t, "OnRequest", entered)
+		testkit.Receive(t, "close callback", closed)
 	}},
 	{"Append of LinkBuffers", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		checkAppend(t, c, peer)
@@ -361,7 +348,7 @@ func checkAppend(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 		for i, n := range sizes {
 			p := bytes.Repeat([]byte{byte('a' + i%26)}, n)
 			_, err := b.WriteBinary(p)
-			noError(t, err)
+			testkit.Must(t, err)
 			want.Write(p)
 		}
 		parts = append(parts, b)
@@ -387,7 +374,7 @@ func checkAppend(t *testing.T, c netpoll.Connection, peer *net.TCPConn) {
 	if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("got %d bytes, %v, the same: %v", len(got), err, bytes.Equal(got, want.Bytes()))
 	}
-	noError(t, receive(t, "Append", sent))
+	testkit.Must(t, testkit.Receive(t, "Append", sent))
 }
 
 func TestContract(t *testing.T) {
@@ -420,18 +407,18 @@ func TestAppendOfOurWriter(t *testing.T) {
 	to, peer := ours(t)
 	b := netpoll.NewLinkBuffer()
 	_, err := b.WriteBinary(bytes.Repeat([]byte("b"), 9000))
-	noError(t, err)
+	testkit.Must(t, err)
 	_, err = from.Writer().WriteString("a")
-	noError(t, err)
-	noError(t, from.Writer().Append(b))
-	noError(t, to.Writer().WriteByte('<'))
-	noError(t, to.Writer().Append(from.Writer()))
-	noError(t, to.Writer().WriteByte('>'))
+	testkit.Must(t, err)
+	testkit.Must(t, from.Writer().Append(b))
+	testkit.Must(t, to.Writer().WriteByte('<'))
+	testkit.Must(t, to.Writer().Append(from.Writer()))
+	testkit.Must(t, to.Writer().WriteByte('>'))
 	if n := from.Writer().MallocLen(); n != 0 {
 		t.Errorf("MallocLen of what was appended: got %d, want 0", n)
 	}
-	noError(t, to.Writer().Flush())
-	noError(t, from.Writer().Flush())
+	testkit.Must(t, to.Writer().Flush())
+	testkit.Must(t, from.Writer().Flush())
 	to.Close()
 	from.Close()
 	want := "<a" + strings.Repeat("b", 9000) + ">"
@@ -450,7 +437,7 @@ func TestAppendAfterClose(t *testing.T) {
 	c, _ := ours(t)
 	b := netpoll.NewLinkBuffer()
 	_, err := b.WriteString("x")
-	noError(t, err)
+	testkit.Must(t, err)
 	c.Close()
 	err = c.Writer().Append(b)
 	if err == nil {
@@ -470,38 +457,36 @@ func TestOnDisconnectWhileHandlerRuns(t *testing.T) {
 	note := func(s string) { mu.Lock(); order = append(order, s); mu.Unlock() }
 	ended := make(chan struct{})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	noError(t, err)
+	testkit.Must(t, err)
 	srv, err := conn.NewServer(conn.ServerConfig{Group: g, Config: conn.Config{
 		OnPrepare: func(c *conn.Conn) context.Context {
 			nc := netpollconn.Of(c)
-			noError(t, nc.SetOnDisconnect(nil))
-			noError(t, nc.AddCloseCallback(func(netpoll.Connection) error { note("closed"); close(ended); return nil }))
+			testkit.Must(t, nc.SetOnDisconnect(nil))
+			testkit.Must(t, nc.AddCloseCallback(func(netpoll.Connection) error { note("closed"); close(ended); return nil }))
 			return nil
 		},
 		OnRequest: func(_ context.Context, c *conn.Conn) error {
 			nc := netpollconn.Of(c)
 			_ = nc.Reader().Skip(nc.Reader().Len())
-			noError(t, nc.SetOnDisconnect(func(_ context.Context, got netpoll.Connection) {
+			testkit.Must(t, nc.SetOnDisconnect(func(_ context.Context, got netpoll.Connection) {
 				note("disconnected")
 				disconnected <- got.(*netpollconn.Conn)
 			}))
-			if got := receive(t, "OnDisconnect", disconnected); got != nc {
-				t.Errorf("got %p, want %p", got, nc)
-			}
+			testkit.Equal(t, testkit.Receive(t, "OnDisconnect", disconnected), nc)
 			note("returned")
 			return nil
 		},
 	}})
-	noError(t, err)
+	testkit.Must(t, err)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	c, err := net.Dial("tcp", ln.Addr().String())
-	noError(t, err)
+	testkit.Must(t, err)
 	send(t, c, "ping")
 	c.Close()
-	receive(t, "close callback", ended)
-	noError(t, srv.Close())
-	noError(t, receive(t, "Serve", served))
+	testkit.Receive(t, "close callback", ended)
+	testkit.Must(t, srv.Close())
+	testkit.Must(t, testkit.Receive(t, "Serve", served))
 	if want := []string{"disconnected", "returned", "closed"}; !slices.Equal(order, want) {
 		t.Errorf("got %v, want %v", order, want)
 	}
@@ -523,13 +508,11 @@ func TestCallbacksAfterClose(t *testing.T) {
 // SetIdleTimeout closes an idle connection, unlike netpoll's; doc.go says so.
 func TestIdleTimeout(t *testing.T) {
 	c, peer := ours(t)
-	noError(t, c.SetIdleTimeout(10*time.Millisecond))
+	testkit.Must(t, c.SetIdleTimeout(10*time.Millisecond))
 	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("got %v, want io.EOF", err)
 	}
-	if !errors.Is(c.Err(), conn.ErrIdleTimeout) {
-		t.Errorf("Err: got %v, want %v", c.Err(), conn.ErrIdleTimeout)
-	}
+	testkit.ErrorIs(t, c.Err(), conn.ErrIdleTimeout, "Err")
 }
 
 // The connection's own reader may be closed like a slice: its memory is released, and the
@@ -538,7 +521,7 @@ func TestReaderClose(t *testing.T) {
 	c, peer := ours(t)
 	send(t, peer, "pingpong")
 	_, err := c.Reader().Next(4)
-	noError(t, err)
+	testkit.Must(t, err)
 	r, ok := c.Reader().(io.Closer)
 	if !ok {
 		t.Fatal("no io.Closer")

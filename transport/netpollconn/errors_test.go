@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
@@ -153,7 +154,7 @@ func TestErrorsAgree(t *testing.T) {
 			return err
 		}, []error{netpoll.ErrEOF, netpoll.ErrConnClosed}, nil, false},
 		{"peer reset", func(t *testing.T, c netpoll.Connection, peer *net.TCPConn) error {
-			noError(t, peer.SetLinger(0))
+			testkit.Must(t, peer.SetLinger(0))
 			peer.Close()
 			_, err := c.Reader().Next(1)
 			return err
@@ -169,24 +170,24 @@ func TestErrorsAgree(t *testing.T) {
 			return err
 		}, []error{netpoll.ErrConnClosed}, []error{netpoll.ErrEOF}, false},
 		{"read timeout", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
-			noError(t, c.SetReadTimeout(time.Millisecond))
+			testkit.Must(t, c.SetReadTimeout(time.Millisecond))
 			_, err := c.Reader().Next(1)
 			return err
 		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
 		{"read deadline", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
-			noError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+			testkit.Must(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
 			_, err := c.Reader().Next(1)
 			return err
 		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
 		{"deadline, net.Conn's Read", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
-			noError(t, c.SetDeadline(time.Now().Add(time.Millisecond)))
+			testkit.Must(t, c.SetDeadline(time.Now().Add(time.Millisecond)))
 			_, err := c.Read(make([]byte, 1))
 			return err
 		}, []error{netpoll.ErrReadTimeout}, []error{netpoll.ErrConnClosed}, true},
 		{"write timeout", func(t *testing.T, c netpoll.Connection, _ *net.TCPConn) error {
-			noError(t, c.SetWriteTimeout(10*time.Millisecond))
+			testkit.Must(t, c.SetWriteTimeout(10*time.Millisecond))
 			_, err := c.Writer().WriteBinary(make([]byte, 16<<20))
-			noError(t, err)
+			testkit.Must(t, err)
 			return c.Writer().Flush()
 		}, []error{netpoll.ErrWriteTimeout}, []error{netpoll.ErrReadTimeout}, true},
 	} {

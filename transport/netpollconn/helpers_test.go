@@ -3,6 +3,7 @@
 package netpollconn_test
 
 import (
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -22,9 +23,7 @@ func newGroup(t testing.TB) *conn.Group {
 	t.Helper()
 	g, err := conn.NewGroup(conn.GroupConfig{SweepPeriod: 5 * time.Millisecond})
 	testkit.Must(t, err)
-	t.Cleanup(func() {
-		testkit.Check(t, g.Close())
-	})
+	t.Cleanup(func() { testkit.Check(t, g.Close()) })
 	return g
 }
 
@@ -74,24 +73,25 @@ func ours(t testing.TB) (*netpollconn.Conn, *net.TCPConn) {
 	return c.(*netpollconn.Conn), peer
 }
 
-// receive returns the next value from ch, or fails the test.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	return testkit.Receive(t, what, ch)
-}
-
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	testkit.Eventually(t, what, done)
-}
-
-func noError(t testing.TB, err error) {
-	t.Helper()
-	testkit.Must(t, err)
-}
-
 func send(t testing.TB, c net.Conn, data string) {
 	t.Helper()
 	_, err := c.Write([]byte(data))
-	noError(t, err)
+	testkit.Must(t, err)
+}
+
+// wantString reads want from r.
+func wantString(t testing.TB, r netpoll.Reader, want string) {
+	t.Helper()
+	if got, err := r.ReadString(len(want)); err != nil || got != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// wantBytes reads want from c.
+func wantBytes(t testing.TB, c io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Errorf("got %.30q, %v, want %.30q", got, err, want)
+	}
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // netpollValues are netpoll's own error values. Our error must match exactly those that netpoll's
@@ -122,8 +124,8 @@ func (w *twins) arrive() {
 	w.unread += len(p)
 	w.do(fmt.Sprintf("peer sends %d", len(p)), func(s twin) (string, error) {
 		_, err := s.peer.Write(p)
-		noError(w.t, err)
-		eventually(w.t, fmt.Sprintf("Len is %d", w.unread), func() bool { return s.c.Reader().Len() == w.unread })
+		testkit.Must(w.t, err)
+		testkit.Eventually(w.t, fmt.Sprintf("Len is %d", w.unread), func() bool { return s.c.Reader().Len() == w.unread })
 		return "", nil
 	})
 }
@@ -392,8 +394,8 @@ func (w *twins) end() {
 			return
 		}
 		w.do("peer closes", func(s twin) (string, error) {
-			noError(w.t, s.peer.Close())
-			eventually(w.t, "it is not active", func() bool { return !s.c.IsActive() })
+			testkit.Must(w.t, s.peer.Close())
+			testkit.Eventually(w.t, "it is not active", func() bool { return !s.c.IsActive() })
 			return "", nil
 		})
 		w.peerClosed = true
@@ -405,9 +407,9 @@ func newTwins(t *testing.T, seed uint64) *twins {
 	w := &twins{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 	for i, s := range []*twin{&w.theirs, &w.ours} {
 		s.c, s.peer = kinds[i].pair(t)
-		noError(t, s.c.AddCloseCallback(nil))
-		noError(t, s.c.AddCloseCallback(func(netpoll.Connection) error { w.closes[i]++; return errors.New("ignored") }))
-		noError(t, s.c.SetOnRequest(nil))
+		testkit.Must(t, s.c.AddCloseCallback(nil))
+		testkit.Must(t, s.c.AddCloseCallback(func(netpoll.Connection) error { w.closes[i]++; return errors.New("ignored") }))
+		testkit.Must(t, s.c.SetOnRequest(nil))
 	}
 	return w
 }
@@ -444,17 +446,17 @@ func TestLenIsWhatHasArrived(t *testing.T) {
 				t.Errorf("before anything came: got %d", n)
 			}
 			send(t, peer, "four")
-			eventually(t, "4 bytes have arrived", func() bool { return r.Len() == 4 })
+			testkit.Eventually(t, "4 bytes have arrived", func() bool { return r.Len() == 4 })
 			_, err := r.Peek(2)
-			noError(t, err)
+			testkit.Must(t, err)
 			send(t, peer, "teen")
-			eventually(t, "8 bytes have arrived", func() bool { return r.Len() == 8 })
-			noError(t, r.Skip(3))
+			testkit.Eventually(t, "8 bytes have arrived", func() bool { return r.Len() == 8 })
+			testkit.Must(t, r.Skip(3))
 			if n := r.Len(); n != 5 {
 				t.Errorf("after 3 of 8 bytes: got %d", n)
 			}
 			peer.Close()
-			eventually(t, "it is not active", func() bool { return !c.IsActive() })
+			testkit.Eventually(t, "it is not active", func() bool { return !c.IsActive() })
 			if s, err := r.ReadString(r.Len()); err != nil || s != "rteen" {
 				t.Errorf("got %q, %v", s, err)
 			}
@@ -468,9 +470,9 @@ func TestAppendThatFails(t *testing.T) {
 	to, _ := ours(t)
 	b := netpoll.NewLinkBuffer()
 	_, err := b.WriteBinary(bytes.Repeat([]byte("b"), 2000))
-	noError(t, err)
-	noError(t, from.Writer().Append(b))
-	noError(t, to.Close())
+	testkit.Must(t, err)
+	testkit.Must(t, from.Writer().Append(b))
+	testkit.Must(t, to.Close())
 	if err := to.Writer().Append(from.Writer()); !errors.Is(err, netpoll.ErrConnClosed) {
 		t.Errorf("after Close: got %v, want ErrConnClosed", err)
 	}
@@ -480,12 +482,12 @@ func TestAppendThatFails(t *testing.T) {
 	_ = to.Writer().Flush() // it closes the appended buffers
 	q := netpoll.NewLinkBuffer()
 	p, err := q.Malloc(2000)
-	noError(t, err)
+	testkit.Must(t, err)
 	copy(p, bytes.Repeat([]byte("!"), 2000))
 	if n := from.Writer().MallocLen(); n != 2000 {
 		t.Errorf("MallocLen: got %d, want 2000", n)
 	}
-	noError(t, from.Writer().Flush())
+	testkit.Must(t, from.Writer().Flush())
 	got := make([]byte, 2000)
 	if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, bytes.Repeat([]byte("b"), 2000)) {
 		t.Errorf("got %.20q, %v", got, err)

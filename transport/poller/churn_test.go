@@ -60,9 +60,7 @@ func TestChurnPairs(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := p.Len(); got != 0 {
-		t.Errorf("Len: got %d, want 0", got)
-	}
+	testkit.Equal(t, p.Len(), 0, "Len")
 	if after := countDescriptors(t); after != before {
 		t.Errorf("descriptors: got %d, want %d", after, before)
 	}

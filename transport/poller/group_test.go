@@ -269,9 +269,7 @@ func TestResizeRefusals(t *testing.T) {
 			}
 		}
 		opener.limit = 1
-		if err := g.Resize(4); !errors.Is(err, syscall.EMFILE) {
-			t.Errorf("Resize: got %v, want %v", err, syscall.EMFILE)
-		}
+		testkit.ErrorIs(t, g.Resize(4), syscall.EMFILE, "Resize")
 		if g.Size() != 2 {
 			t.Errorf("Size: got %d, want 2", g.Size())
 		}

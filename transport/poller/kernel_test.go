@@ -128,17 +128,13 @@ func TestOneShot(t *testing.T) {
 	target.checkNothing(t)
 
 	send(t, peer, "a")
-	if got := target.next(t); got != Readable {
-		t.Errorf("got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable)
 	send(t, peer, "b") // reports once: not armed
 	settle()
 	target.checkNothing(t)
 
 	mustArm(t, p, local, token, InterestRead) // by level: what came meanwhile
-	if got := target.next(t); got != Readable {
-		t.Errorf("re-armed: got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable, "re-armed")
 }
 
 func TestDisarm(t *testing.T) {
@@ -160,9 +156,7 @@ func TestDisarm(t *testing.T) {
 	target.checkNothing(t)
 
 	mustArm(t, p, local, token, InterestRead)
-	if got, want := target.next(t), Readable|Hangup; got != want {
-		t.Errorf("re-armed: got %v, want %v", got, want)
-	}
+	testkit.Equal(t, target.next(t), Readable|Hangup, "re-armed")
 }
 
 func TestHangup(t *testing.T) {
@@ -201,9 +195,7 @@ func TestHangup(t *testing.T) {
 			token := mustAdd(t, p, target)
 			test.act(t, peer)
 			mustArm(t, p, local, token, test.in)
-			if got := target.next(t); got != test.want {
-				t.Errorf("got %v, want %v", got, test.want)
-			}
+			testkit.Equal(t, target.next(t), test.want)
 		})
 	}
 }
@@ -218,9 +210,7 @@ func TestHangupIgnoresData(t *testing.T) {
 	settle()
 	target.checkNothing(t)
 	testkit.Must(t, unix.Shutdown(peer, unix.SHUT_WR))
-	if got := target.next(t); got != Hangup {
-		t.Errorf("got %v, want %v", got, Hangup)
-	}
+	testkit.Equal(t, target.next(t), Hangup)
 }
 
 func TestWriteReadiness(t *testing.T) {
@@ -246,9 +236,7 @@ func TestWriteReadiness(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := target.next(t); got != Writable {
-		t.Errorf("got %v, want %v", got, Writable)
-	}
+	testkit.Equal(t, target.next(t), Writable)
 }
 
 func TestRemoveStopsEvents(t *testing.T) {
@@ -267,9 +255,7 @@ func TestRemoveStopsEvents(t *testing.T) {
 	// The descriptor can be added again, under a new token.
 	token = mustAdd(t, p, next)
 	mustArm(t, p, local, token, InterestRead)
-	if got := next.next(t); got != Readable {
-		t.Errorf("got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, next.next(t), Readable)
 	target.checkNothing(t)
 }
 
@@ -287,9 +273,7 @@ func TestForgottenButOpen(t *testing.T) {
 
 	token = mustAdd(t, p, next)
 	mustArm(t, p, local, token, InterestRead) // EEXIST
-	if got := next.next(t); got != Readable {
-		t.Errorf("got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, next.next(t), Readable)
 	old.checkNothing(t)
 }
 
@@ -307,9 +291,7 @@ func TestKernelForgot(t *testing.T) {
 	}
 	mustArm(t, p, local, token, InterestRead) // ENOENT
 	send(t, peer, "a")
-	if got := target.next(t); got != Readable {
-		t.Errorf("got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable)
 	testkit.Must(t, unix.Dup3(peer, local, unix.O_CLOEXEC))
 	if err := p.Remove(local, token); err != nil { // ENOENT
 		t.Errorf("Remove: %v", err)
@@ -374,9 +356,7 @@ func TestForeignClose(t *testing.T) {
 		t.Errorf("Arm: got %v, want %v or %v", err, syscall.EINVAL, net.ErrClosed)
 	}
 	_ = kernel.file.SetReadDeadline(time.Unix(1, 0)) // makes the loop notice; fails if it has
-	if got := target.next(t); got != Hangup {
-		t.Errorf("got %v, want %v", got, Hangup)
-	}
+	testkit.Equal(t, target.next(t), Hangup)
 	if err := p.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}

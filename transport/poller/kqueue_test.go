@@ -145,14 +145,10 @@ func TestKqueueErrors(t *testing.T) {
 	forEachKqueue(t, func(t *testing.T, p *Poller, kernel *kqueueModel) {
 		target := &recorder{}
 		token := mustAdd(t, p, target)
-		if err := p.Arm(fd, token, InterestRead); !errors.Is(err, syscall.EBADF) {
-			t.Errorf("Arm of what is not open: got %v, want %v", err, syscall.EBADF)
-		}
+		testkit.ErrorIs(t, p.Arm(fd, token, InterestRead), syscall.EBADF, "Arm of what is not open")
 		kernel.open(fd)
 		kernel.refusal = syscall.ENOMEM
-		if err := p.Arm(fd, token, InterestRead); !errors.Is(err, syscall.ENOMEM) {
-			t.Errorf("Arm: got %v, want %v", err, syscall.ENOMEM)
-		}
+		testkit.ErrorIs(t, p.Arm(fd, token, InterestRead), syscall.ENOMEM, "Arm")
 		mustArm(t, p, fd, token, InterestRead)
 		synctest.Wait()
 		kernel.mu.Lock()

@@ -53,9 +53,7 @@ func TestCloseWhileEventsFlow(t *testing.T) {
 		}
 		closed.Store(true)
 		wg.Wait()
-		if got := p.Len(); got != 0 {
-			t.Errorf("Len: got %d, want 0", got)
-		}
+		testkit.Equal(t, p.Len(), 0, "Len")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 func TestLoopDeliversOnce(t *testing.T) {
@@ -51,9 +53,7 @@ func TestLoopDropsWhatNobodyWaitsFor(t *testing.T) {
 			t.Errorf("Disarm: %v", err)
 		}
 		kernel.check(t, "remove", "disarm")
-		if got := p.Len(); got != 1 {
-			t.Errorf("Len: got %d, want 1", got)
-		}
+		testkit.Equal(t, p.Len(), 1, "Len")
 
 		// Other targets take their slots, and must get no report.
 		next := &recorder{}
@@ -88,9 +88,7 @@ func TestUnknownToken(t *testing.T) {
 				}
 			}
 		}
-		if err := p.Arm(3, mustAdd(t, p, &recorder{}), 0); !errors.Is(err, errInterest) {
-			t.Errorf("Arm without interest: got %v, want %v", err, errInterest)
-		}
+		testkit.ErrorIs(t, p.Arm(3, mustAdd(t, p, &recorder{}), 0), errInterest, "Arm without interest")
 		kernel.check(t)
 	})
 }
@@ -119,30 +117,22 @@ func TestKernelRefusals(t *testing.T) {
 		refuse := func() { kernel.script(func() { kernel.refusal = syscall.ENOSPC }) }
 
 		refuse()
-		if err := p.Arm(3, token, InterestRead); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("Arm: got %v, want %v", err, syscall.ENOSPC)
-		}
+		testkit.ErrorIs(t, p.Arm(3, token, InterestRead), syscall.ENOSPC, "Arm")
 		kernel.post(event{token, Readable}) // not armed
 		synctest.Wait()                     // so that it is dropped before the Arm
 		mustArm(t, p, 3, token, InterestRead)
 		kernel.check(t, "register", "register")
 
 		refuse()
-		if err := p.Arm(3, token, InterestRead); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("second Arm: got %v, want %v", err, syscall.ENOSPC)
-		}
+		testkit.ErrorIs(t, p.Arm(3, token, InterestRead), syscall.ENOSPC, "second Arm")
 		refuse()
 		mustDisarmed := p.Disarm(3, token) // quiet already, no system call
 		if mustDisarmed != nil {
 			t.Errorf("Disarm: %v", mustDisarmed)
 		}
-		if err := p.Remove(3, token); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("Remove: got %v, want %v", err, syscall.ENOSPC)
-		}
+		testkit.ErrorIs(t, p.Remove(3, token), syscall.ENOSPC, "Remove")
 		kernel.check(t, "arm", "remove")
-		if got := p.Len(); got != 0 {
-			t.Errorf("Len after a failed Remove: got %d, want 0", got)
-		}
+		testkit.Equal(t, p.Len(), 0, "Len after a failed Remove")
 		synctest.Wait()
 		target.check(t)
 	})
@@ -260,9 +250,7 @@ func TestWakeCoalesces(t *testing.T) {
 		if batches != 2 { // one for the event, and one for all wakes
 			t.Errorf("batches: got %d, want 2", batches)
 		}
-		if got := p.Stats().Wakeups; got != 1 {
-			t.Errorf("Wakeups: got %d, want 1", got)
-		}
+		testkit.Equal(t, p.Stats().Wakeups, 1, "Wakeups")
 		p.Wake() // the loop came round: this Wake counts again
 		synctest.Wait()
 		if batches != 3 || kernel.wakes != 2 {
@@ -354,9 +342,7 @@ func TestClose(t *testing.T) {
 			t.Errorf("Remove: %v", err)
 		}
 		kernel.check(t)
-		if got := p.Len(); got != 0 {
-			t.Errorf("Len: got %d, want 0", got)
-		}
+		testkit.Equal(t, p.Len(), 0, "Len")
 		target.check(t)
 	})
 }

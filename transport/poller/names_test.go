@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 func TestNames(t *testing.T) {
@@ -57,9 +59,7 @@ func TestErrors(t *testing.T) {
 		t.Errorf("opError of nil: got %v", err)
 	}
 	err := opError("arm", os.NewSyscallError("epoll_ctl", syscall.EBADF))
-	if got, want := err.Error(), "poller: arm: epoll_ctl: bad file descriptor"; got != want {
-		t.Errorf("Error: got %q, want %q", got, want)
-	}
+	testkit.Equal(t, err.Error(), "poller: arm: epoll_ctl: bad file descriptor", "Error")
 	var kernel *os.SyscallError
 	if !errors.As(err, &kernel) || !errors.Is(err, syscall.EBADF) {
 		t.Error("the kernel's error is not in the chain")
@@ -72,9 +72,7 @@ func TestErrors(t *testing.T) {
 		"poller: add: closed after a failed wait: poller: wait: "+syscall.EBADF.Error(); got != want {
 		t.Errorf("Error: got %q, want %q", got, want)
 	}
-	if got, want := badSizeError(-3).Error(), "bad number of pollers: -3"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	testkit.Equal(t, badSizeError(-3).Error(), "bad number of pollers: -3")
 }
 
 func TestNextPhase(t *testing.T) {

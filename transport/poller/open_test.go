@@ -3,6 +3,8 @@ package poller
 import (
 	"errors"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestOpenWithoutBackend checks what Open returns where there is no backend; run it with -tags
@@ -13,9 +15,7 @@ func TestOpenWithoutBackend(t *testing.T) {
 		p.Close()
 		t.Skip("this build has a backend")
 	}
-	if !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Open: got %v, want %v", err, errors.ErrUnsupported)
-	}
+	testkit.ErrorIs(t, err, errors.ErrUnsupported, "Open")
 	if _, err := NewGroup(GroupConfig{}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("NewGroup: got %v, want %v", err, errors.ErrUnsupported)
 	}

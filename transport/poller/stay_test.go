@@ -23,9 +23,7 @@ func TestStay(t *testing.T) {
 
 	for range 3 {
 		send(t, peer, "a")
-		if got := target.next(t); got != Readable {
-			t.Errorf("got %v, want %v", got, Readable)
-		}
+		testkit.Equal(t, target.next(t), Readable)
 		settle() // unread, and nothing new: reported once
 		target.checkNothing(t)
 	}
@@ -38,14 +36,10 @@ func TestStay(t *testing.T) {
 	target.checkNothing(t)
 
 	mustArm(t, p, local, token, InterestRead|InterestStay) // by level: what came meanwhile
-	if got := target.next(t); got != Readable {
-		t.Errorf("re-armed: got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable, "re-armed")
 
 	mustArm(t, p, local, token, InterestRead) // no longer stays
-	if got := target.next(t); got != Readable {
-		t.Errorf("armed once: got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable, "armed once")
 	send(t, peer, "c")
 	settle()
 	target.checkNothing(t)
@@ -59,12 +53,8 @@ func TestStayHangup(t *testing.T) {
 	token := mustAdd(t, p, target)
 	mustArm(t, p, local, token, InterestRead|InterestStay)
 	send(t, peer, "a")
-	if got := target.next(t); got != Readable {
-		t.Errorf("got %v, want %v", got, Readable)
-	}
+	testkit.Equal(t, target.next(t), Readable)
 	testkit.Must(t, unix.Shutdown(peer, unix.SHUT_WR))
-	if got, want := target.next(t), Readable|Hangup; got != want {
-		t.Errorf("got %v, want %v", got, want)
-	}
+	testkit.Equal(t, target.next(t), Readable|Hangup)
 	p.Forget(token)
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 func TestTokenParts(t *testing.T) {
@@ -31,9 +33,7 @@ func TestGenerationSkipsZero(t *testing.T) {
 		t.Fatalf("generation: got %d, want %d", got, uint32(math.MaxUint32))
 	}
 	table.remove(last)
-	if got := table.add(&recorder{}).generation(); got != 1 {
-		t.Errorf("generation after the wrap: got %d, want 1", got)
-	}
+	testkit.Equal(t, table.add(&recorder{}).generation(), 1, "generation after the wrap")
 	if table.lookup(last) != nil {
 		t.Error("the token from before the wrap is in use")
 	}
@@ -139,9 +139,7 @@ func TestTableBugPanics(t *testing.T) {
 	token := table.add(&recorder{})
 	table.firstFree = token.index() + 1 // as after a double free
 	defer func() {
-		if got, want := recover(), "poller: BUG: slot in the free list is added"; got != want {
-			t.Errorf("panic: got %v, want %q", got, want)
-		}
+		testkit.Equal(t, recover(), "poller: BUG: slot in the free list is added", "panic")
 	}()
 	table.add(&recorder{})
 }
