@@ -70,7 +70,7 @@ func TestDrainedBeforeListed(t *testing.T) {
 		synctest.Wait()
 		s.mu.Lock()
 		s.addLocked(cc)
-		active, failures := s.active, s.failures
+		active, failures := s.members.active, s.backoff.failures
 		s.mu.Unlock()
 		if active != 0 || failures != 1 {
 			t.Errorf("%d connections count as active, and %d failures", active, failures)

@@ -16,6 +16,25 @@ import "time"
 // fails that call; for the others the set dials another connection after the pause. They fail as
 // well only when mostSpoilt connections in a row have ended before a reply.
 
+// backoff is a Set's failures to get a connection, and the pause after the last one.
+type backoff struct {
+	failures int         // since the last first reply on a connection
+	closings int         // since then: connections in a row that ended before a reply
+	faults   uint64      // failures to get a connection so far
+	fault    error       // the last failure; nil if there was none
+	lastErr  error       // the last failure, if no dial has succeeded since; otherwise nil
+	pauses   uint64      // begun so far
+	pause    *time.Timer // non-nil: no dial begins before it fires
+	spares   bool        // there is a pause because a connection that works is enough
+}
+
+// note records a failure.
+func (b *backoff) note(err error) {
+	b.lastErr, b.fault = err, err
+	b.faults++
+	b.failures++
+}
+
 // mostSpoilt is how many connections in a row may end before their first reply until waiting calls
 // fail too, though a request was on each connection. The earlier pauses take some 15 ms together.
 const mostSpoilt = 5
@@ -25,26 +44,26 @@ const backoffJitter = 0.5
 
 // failedLocked begins the pause after a failed dial. Calls with no other hope fail with err.
 func (s *Set) failedLocked(err error) {
-	s.noteFailureLocked(err)
-	s.pauseLocked(jitter(doubled(s.config.BackoffMin, s.failures, s.config.BackoffMax), backoffJitter))
+	s.backoff.note(err)
+	s.pauseLocked(jitter(doubled(s.config.BackoffMin, s.backoff.failures, s.config.BackoffMax), backoffJitter))
 	s.giveUpWaitersLocked(err)
 }
 
 // closedLocked begins the pause after cc, which ended before its first reply, at the given age.
 func (s *Set) closedLocked(cc *clientConn, err error, age time.Duration) {
-	s.noteFailureLocked(err)
-	if cc.closingsAt >= s.closings { // connections open at the same time count once
-		s.closings++
+	s.backoff.note(err)
+	if cc.standing.closingsAt >= s.backoff.closings { // connections open at the same time count once
+		s.backoff.closings++
 	}
 	longest := s.config.BackoffMaxClosed
-	pause := jitter(doubled(s.config.BackoffMin, s.closings, longest), backoffJitter)
-	if s.works() {
+	pause := jitter(doubled(s.config.BackoffMin, s.backoff.closings, longest), backoffJitter)
+	if s.members.work() {
 		pause = more(longest, backoffJitter)
-		s.spares = s.spares || s.pause == nil
+		s.backoff.spares = s.backoff.spares || s.backoff.pause == nil
 	}
 	s.pauseLocked(pause - age)
-	if s.closings < mostSpoilt && cc.hasSigned() {
-		s.lastErr = nil // calls that begin in the pause do not fail for it either
+	if s.backoff.closings < mostSpoilt && cc.hasSigned() {
+		s.backoff.lastErr = nil // calls that begin in the pause do not fail for it either
 		s.endDialLocked()
 		return
 	}
@@ -60,48 +79,38 @@ func doubled(least time.Duration, n int, longest time.Duration) time.Duration {
 	return d
 }
 
-// works reports whether there is a shared connection that calls can use.
-func (s *Set) works() bool { return s.shared > s.doubted }
-
-// noteFailureLocked records a failure to get a connection.
-func (s *Set) noteFailureLocked(err error) {
-	s.lastErr, s.fault = err, err
-	s.faults++
-	s.failures++
-}
-
 // giveUpWaitersLocked fails calls that have no hope left after a failure.
 func (s *Set) giveUpWaitersLocked(err error) {
 	s.endDialLocked()
-	if s.openLocked() == 0 && s.dialing == 0 {
+	if s.members.open() == 0 && s.dials.running == 0 {
 		s.failWaitersLocked(err)
 	}
 }
 
 // pauseLocked begins a pause of d, unless one is running.
 func (s *Set) pauseLocked(d time.Duration) {
-	if s.pause != nil || s.closed {
+	if s.backoff.pause != nil || s.closed {
 		return
 	}
-	s.pauses++
-	n := s.pauses
-	s.pause = s.goroutines.after(max(d, 0), func() { s.endPause(n) })
+	s.backoff.pauses++
+	n := s.backoff.pauses
+	s.backoff.pause = s.goroutines.after(max(d, 0), func() { s.endPause(n) })
 	s.publishLocked()
 }
 
 // spareLocked is called when shared connections may have stopped working. If none works it ends
 // what waits because no other connection was needed: a pause, and the trials of new connections.
 func (s *Set) spareLocked() {
-	if s.works() {
+	if s.members.work() {
 		return
 	}
-	if s.alone != nil {
-		close(s.alone)
-		s.alone = nil
+	if s.dials.alone != nil {
+		close(s.dials.alone)
+		s.dials.alone = nil
 	}
-	if s.spares {
-		s.goroutines.stop(s.pause)
-		s.pause, s.spares = nil, false
+	if s.backoff.spares {
+		s.goroutines.stop(s.backoff.pause)
+		s.backoff.pause, s.backoff.spares = nil, false
 		s.publishLocked()
 		s.endDialLocked()
 	}
@@ -111,10 +120,10 @@ func (s *Set) spareLocked() {
 func (s *Set) endPause(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pause == nil || n != s.pauses {
+	if s.backoff.pause == nil || n != s.backoff.pauses {
 		return
 	}
-	s.pause, s.spares = nil, false
+	s.backoff.pause, s.backoff.spares = nil, false
 	s.publishLocked()
 	s.endDialLocked()
 	s.serveLocked()
@@ -124,9 +133,9 @@ func (s *Set) endPause(n uint64) {
 func (s *Set) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures, s.closings, s.lastErr = 0, 0, nil
-	s.goroutines.stop(s.pause)
-	s.pause, s.spares = nil, false
+	s.backoff.failures, s.backoff.closings, s.backoff.lastErr = 0, 0, nil
+	s.goroutines.stop(s.backoff.pause)
+	s.backoff.pause, s.backoff.spares = nil, false
 	s.publishLocked()
 	s.endDialLocked()
 	s.serveLocked()
@@ -139,10 +148,10 @@ const longLife = time.Second
 // failure to get one. A connection that has lived longer than any pause, or long enough to be of
 // use, does not count: the next dial comes late enough.
 func (s *Set) cutShortLocked(cc *clientConn, cause error) {
-	if cc.replied.Load() || cc.cutShort {
+	if cc.hello.replied.Load() || cc.standing.cutShort {
 		return
 	}
-	cc.cutShort = true
+	cc.standing.cutShort = true
 	if age := time.Since(cc.born); age < min(s.config.BackoffMaxClosed, longLife) {
 		s.closedLocked(cc, cause, age)
 	}
@@ -153,8 +162,8 @@ func (s *Set) cutShortLocked(cc *clientConn, cause error) {
 func (s *Set) peerDrained(cc *clientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, open := s.conns[cc]
-	if dying := open && !cc.isDraining() && cc.deathCause() != nil; !dying && cc.load.Load() == 0 {
+	_, open := s.members.conns[cc]
+	if dying := open && !cc.isDraining() && cc.deathCause() != nil; !dying && cc.places.load.Load() == 0 {
 		s.cutShortLocked(cc, errPeerDrains)
 		s.serveLocked()
 	}

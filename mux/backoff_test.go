@@ -205,7 +205,7 @@ func TestPauseOutlived(t *testing.T) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.pauseLocked(time.Hour)
-			return s.pauses
+			return s.backoff.pauses
 		}
 		first := begin()
 		s.recovered()
@@ -213,7 +213,7 @@ func TestPauseOutlived(t *testing.T) {
 		second := begin()
 		s.endPause(first)
 		s.mu.Lock()
-		over := s.pause == nil
+		over := s.backoff.pause == nil
 		s.mu.Unlock()
 		if over {
 			t.Error("the pause is over")
@@ -249,8 +249,8 @@ func TestCountedOnce(t *testing.T) {
 		}
 		c.End()
 		s.peerDrained(cc)
-		if s.faults != 1 {
-			t.Errorf("%d failures, want one", s.faults)
+		if s.backoff.faults != 1 {
+			t.Errorf("%d failures, want one", s.backoff.faults)
 		}
 		_ = s.Close()
 		d.wg.Wait()

@@ -33,12 +33,12 @@ type Call struct {
 	seqID    uint32
 	request  *buffer.LinkBuffer // nil once it was sent
 	size     int                // bytes of the request
-	held     int64              // of size: the bytes that count in conn.held
-	ahead    int64              // conn.oneways when the request was sent
+	held     int64              // of size: the bytes that count in conn.requests.held
+	ahead    int64              // conn.oneways.sent when the request was sent
 	queued   bool               // the request is, or was, in the output at position
 	oneway   bool
 	marks    bool // the request has the connection's mark
-	unsent   bool // it is counted in conn.unsent
+	unsent   bool // it is counted in conn.requests.unsent
 	left     bool // it has left its connection
 	position uint64
 	timer    *time.Timer   // nil until it was needed
@@ -153,11 +153,11 @@ func (c *Call) send() error {
 		held = frame.MinMemory
 		cc.noteOneway(c)
 	}
-	c.ahead = cc.oneways.Load()
+	c.ahead = cc.oneways.sent.Load()
 	c.position, err = cc.out.SendHolding(request, held, cc.company())
 	c.queued = err == nil
 	if c.oneway && err == nil {
-		cc.oneways.Add(int64(p.Bytes)) // now that it is ahead of what others send from here on
+		cc.oneways.sent.Add(int64(p.Bytes)) // now that it is ahead of what others send from here on
 	}
 	cc.sent(c)
 	if c.marks {

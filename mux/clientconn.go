@@ -7,7 +7,6 @@ import (
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/output"
-	"github.com/kiteline/kiteline/mux/internal/pulse"
 	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -35,9 +34,6 @@ func (m mode) String() string { return [...]string{"probing", "shared", "unshare
 // WriteBinary).
 const linkedBytes = 4 << 10
 
-// typicalOf is about how many of the last requests the typical length averages.
-const typicalOf = 4
-
 // lostTime is how long calls whose callers have gone may hold half of a connection's places, or
 // more, before it is replaced: their replies seem never to come. It takes up to twice as long, and
 // longer than any server takes that is only slow.
@@ -54,92 +50,49 @@ type clientConn struct {
 	out      *output.Output
 	born     time.Time
 	grace    time.Duration // how long an answer that needs no handler may take here
-	expireAt time.Time     // zero: never
+	maxAge   time.Duration // at which it is replaced; 0: never
 	kickFunc func()        // kick, made once
 	polled   bool          // a poller reports what comes: no watcher waits for it
 
 	// written by the reader before mode is modeShared, and read once it is
 	limits limits
 
-	// atomic. The first five are changed with mu held, the next six by the reader, the next
-	// four by callers, and the last with Set.mu held.
-	mode     atomic.Uint32 // a mode
-	most     atomic.Int32  // calls at a time: its places, or fewer after a refusal
-	awaited  atomic.Bool   // no call begins: a hello is expected, and not late
-	load     atomic.Int32  // calls in flight
-	late     atomic.Int32  // replies still to come that no caller waits for
-	replied  atomic.Bool   // a reply has come, which shows that the peer is well
-	incoming atomic.Int64  // bytes of a large frame that are still to come
-	progress atomic.Uint64 // frames read so far, and parts of large ones
-	trickle  atomic.Uint64 // how often less than a part has come
-	heardAt  atomic.Int64  // when something last came, in nanoseconds after born
-	partial  atomic.Bool   // a frame has begun and not come whole
-	unsent   atomic.Int32  // calls that have begun and not sent
-	typical  atomic.Int64  // about the mean length of the last requests
-	held     atomic.Int64  // bytes of requests that were sent and whose callers have not left
-	oneways  atomic.Int64  // bytes of oneways sent so far, which get no reply
-	trust    atomic.Uint32 // a trust
+	// atomic
+	mode  atomic.Uint32 // a mode; changed with mu held
+	trust atomic.Uint32 // a trust; changed with Set.mu held
 
-	// owned by the reader
-	readDeadline time.Time    // the connection's read deadline, as last set
-	prefix       frame.Prefix // of the frame that is being read or handled
-	part         int          // bytes of a frame that had come at the last look
-	skip         int64        // bytes still to come of a frame that is skipped
-	large        bool         // a frame longer than frame.CopyBytes is in front, with cc.prefix
-	known        bool         // a frame has come: mode is final
-	answered     uint64       // replies given to calls
-	wakeFirst    *Call        // must be woken, and wakes the others by turns; nil: none
-	wakeLast     *Call        // the last of them
-	pongAt       uint64       // the position of the last pong, if ponged
-	ponged       bool
+	// these say who guards them
+	hello    hello
+	places   places
+	requests requests
+	oneways  oneways
+	arrived  arrived
+
+	reader reader // owned by the reader
+
+	mu sync.Mutex
 
 	// guarded by mu
-	mu          sync.Mutex
-	draining    bool          // takes no new calls; ends when the last one is over
-	ending      bool          // the last call is over: finish was, or is about to be, called
-	halfClosed  bool          // everything was written, and this side says so, or is about to
-	linger      *time.Timer   // of the set's group: limits finish's wait; nil until ending
-	cause       error         // why the connection is dead; nil while it is not
-	died        chan struct{} // closed at death; nil unless its dial waits for that
-	marked      bool          // a request with the mark was sent, or is about to be
-	awaitedAt   time.Time     // since when a hello is expected, if it is
-	calls       table
-	onewaysRead int64  // of oneways, bytes that the peer is known to have read
-	begun       uint64 // calls that were given a place so far
-	users       int    // of them, those not ended: their callers may still use the connection
-	lastOneway  uint32 // the last oneway's sequence ID, if it may be answered; else 0
-	roles       roles
-	throttle    throttle    // after a refusal
-	rest        *time.Timer // of the set's group: has more calls tried; nil: none is due
-	cancels     []uint32    // sequence IDs that the peer is to be told are no longer awaited
-	cancelling  *time.Timer // of the set's group: sends cancels; nil: there are none
+	life    life
+	roles   roles
+	cancels cancels
 
 	// guarded by Set.mu
-	shared     bool      // counts in Set.shared
-	cutShort   bool      // counted as a failure to get a connection
-	retiring   bool      // a replacement is being dialed
-	unshared   bool      // counts in Set.unshared
-	idleSince  time.Time // zero: it was not idle at the last look
-	idleBegun  uint64    // begun then
-	closingsAt int       // Set.closings when it joined the set
-	lostAt     time.Time // when late replies were last counted; zero: they were few
-	seen       uint64    // progress at the last look for a reader
-	pulse      pulse.Pulse
-	suspicion  pulse.Suspicion // active unless the connection is trusted
-	pieces     pulse.Pieces
+	standing standing
+	upkeep   upkept
 }
 
 // newClientConn takes over a connection whose dial took that long.
 func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 	cc := &clientConn{set: s, conn: c, born: time.Now(), grace: answerGrace(dialTook)}
 	cc.kickFunc = cc.kick
-	cc.most.Store(1)
+	cc.places.most.Store(1)
 	if s.config.MaxAge > 0 {
-		cc.expireAt = cc.born.Add(jitter(s.config.MaxAge, ageJitter))
+		cc.maxAge = jitter(s.config.MaxAge, ageJitter)
 	}
-	cc.calls.generation = s.config.firstGeneration
-	if cc.calls.generation == 0 {
-		cc.calls.generation = randomGeneration()
+	cc.places.calls.generation = s.config.firstGeneration
+	if cc.places.calls.generation == 0 {
+		cc.places.calls.generation = randomGeneration()
 	}
 	cc.out = output.New(c, output.Config{
 		Waits:           !output.CanTry(c.NetConn()),
@@ -166,19 +119,13 @@ func newClientConn(s *Set, c *conn.Conn, dialTook time.Duration) *clientConn {
 func (cc *clientConn) begin(c *Call) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.draining || cc.cause != nil || cc.awaited.Load() ||
-		cc.calls.inFlight+cc.calls.late >= int(cc.most.Load()) || cc.isFull() || !cc.fitsPeer(cc.calls.lateBytes) {
+	if !cc.life.takesCalls() || cc.hello.awaited.Load() || !cc.places.isOneFreeLocked() ||
+		cc.isFull() || !cc.fitsPeer(cc.places.calls.lateBytes) {
 		return false
 	}
-	id := cc.calls.put(c)
-	if id == 0 {
-		panic("mux: BUG: more calls than sequence IDs, of which there are more than places")
-	}
-	cc.load.Store(int32(cc.calls.inFlight))
+	id := cc.places.giveLocked(c)
 	cc.awaitHelloLocked()
-	cc.begun++
-	cc.users++
-	cc.unsent.Add(1)
+	cc.requests.unsent.Add(1)
 	c.conn, c.seqID, c.state, c.unsent = cc, id, callOpen, true
 	return true
 }
@@ -187,8 +134,7 @@ func (cc *clientConn) begin(c *Call) bool {
 // have begun and not sent are likely to add: they hold that memory already, or soon will. Each of
 // them calls sent later, which wakes the callers that wait because of it.
 func (cc *clientConn) isFull() bool {
-	expected := int64(cc.unsent.Load()) * cc.typical.Load()
-	return expected+int64(cc.out.Pending()) > int64(cc.set.config.MaxPendingBytes)
+	return cc.requests.expected()+int64(cc.out.Pending()) > int64(cc.set.config.MaxPendingBytes)
 }
 
 // sent records that c's request was queued, or never will be.
@@ -197,17 +143,13 @@ func (cc *clientConn) sent(c *Call) {
 		return
 	}
 	c.unsent = false
-	cc.unsent.Add(-1)
-	if c.size > 0 {
-		typical := cc.typical.Load()
-		cc.typical.Store(typical + (int64(c.size)-typical)/typicalOf)
-	}
+	cc.requests.sent(c.size)
 	cc.set.serveWaiters()
 }
 
 // company says whether other calls are in flight here. It may be slightly out of date.
 func (cc *clientConn) company() output.Company {
-	if cc.load.Load() > 1 {
+	if cc.places.load.Load() > 1 {
 		return output.InCompany
 	}
 	return output.Alone
@@ -235,18 +177,18 @@ func (cc *clientConn) answer(id uint32, frame *buffer.LinkBuffer, failed error) 
 // reports false if no caller waits for that. Only the reader calls it.
 func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	cc.mu.Lock()
-	c := cc.calls.take(id)
-	if c != nil || id == cc.lastOneway {
-		cc.lastOneway = 0 // a peer that does not share answers in turn, and call by call
+	c := cc.places.calls.take(id)
+	if c != nil || id == cc.oneways.last {
+		cc.oneways.last = 0 // a peer that does not share answers in turn, and call by call
 	}
-	left := cc.calls.inFlight + cc.calls.late
+	left := cc.places.takenLocked()
 	switch {
 	case isForLater(e.reason):
-		cc.throttle.refused(left)
+		cc.places.throttle.refused(left)
 		cc.planRestLocked()
 		cc.openLocked()
-	case cc.throttle.window > 0:
-		cc.throttle.replied(left)
+	case cc.places.throttle.window > 0:
+		cc.places.throttle.replied(left)
 		cc.openLocked()
 	}
 	wake := c != nil && cc.settleLocked(c, e)
@@ -260,7 +202,7 @@ func (cc *clientConn) endCall(id uint32, e ending) (awaited bool) {
 	}
 	cc.set.serveWaiters() // its caller may leave much later, or has left
 	if c != nil {
-		cc.answered++
+		cc.reader.answered++
 	}
 	return c != nil
 }
@@ -283,13 +225,8 @@ func (cc *clientConn) settleLocked(c *Call, e ending) (wake bool) {
 // freedLocked records that a slot may have been freed. It reports whether that was the last one of
 // a draining connection: the caller then calls finish, without the lock.
 func (cc *clientConn) freedLocked() (end bool) {
-	cc.load.Store(int32(cc.calls.inFlight))
-	if late := int32(cc.calls.late); late != cc.late.Load() {
-		cc.late.Store(late)
-	}
-	end = cc.draining && !cc.ending && cc.calls.inFlight == 0 && cc.cause == nil
-	cc.ending = cc.ending || end
-	return end
+	cc.places.publishLocked()
+	return cc.places.calls.inFlight == 0 && cc.life.end()
 }
 
 // leave ends the part of a caller that is awake: with its reply, with an error, or because its time
@@ -299,12 +236,12 @@ func (cc *clientConn) leave(c *Call) {
 	cc.sent(c)
 	cc.mu.Lock()
 	gone, answered := !c.state.isFinal(), c.state == callAnswered
-	cc.noteReadLocked(c)
+	cc.oneways.noteRead(c)
 	next, do := cc.roles.depart(c)
 	abandoned := gone && cc.giveUpLocked(c)
 	cc.unmarkLocked(c)
 	if c.held > 0 {
-		cc.held.Add(-c.held)
+		cc.requests.held.Add(-c.held)
 	}
 	end := !abandoned && cc.freedLocked()
 	crowded := gone && cc.isCrowded()
@@ -340,8 +277,8 @@ func (cc *clientConn) watchForRoom(c *Call, crowded bool) {
 
 // isCrowded reports whether calls whose callers have gone hold half of the places, or more.
 func (cc *clientConn) isCrowded() bool {
-	late := int(cc.late.Load())
-	return late > 0 && 2*late >= cc.places()
+	late := int(cc.places.late.Load())
+	return late > 0 && 2*late >= cc.mostPlaces()
 }
 
 // giveUpLocked frees the slot of a call that has no reply and no longer wants one, or keeps it for
@@ -352,15 +289,15 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 		c.queued = false
 	}
 	if !c.queued || c.oneway {
-		cc.calls.take(c.seqID)
+		cc.places.calls.take(c.seqID)
 		return false
 	}
 	if mode(cc.mode.Load()) == modeShared {
-		cc.calls.abandon(c.seqID, c.held)
+		cc.places.calls.abandon(c.seqID, c.held)
 		cc.cancelLocked(c.seqID)
 		return false
 	}
-	cc.calls.take(c.seqID)
+	cc.places.calls.take(c.seqID)
 	return true
 }
 
@@ -369,27 +306,23 @@ func (cc *clientConn) giveUpLocked(c *Call) (abandoned bool) {
 func (cc *clientConn) fail(cause error) {
 	cc.out.Close(cause)
 	cc.mu.Lock()
-	if cc.cause != nil {
+	if !cc.life.die(cause) {
 		cc.mu.Unlock()
 		return
 	}
-	cc.cause = cause
-	if cc.died != nil {
-		close(cc.died)
-	}
-	calls := cc.calls.takeAll()
+	calls := cc.places.calls.takeAll()
 	parked := calls[:0]
 	for _, c := range calls {
 		if cc.roles.settle(c, callFailed) {
 			parked = append(parked, c)
 		}
 	}
-	cc.load.Store(0)
-	cc.late.Store(0)
-	for _, t := range [...]*time.Timer{cc.linger, cc.rest, cc.cancelling} {
+	cc.places.load.Store(0)
+	cc.places.late.Store(0)
+	for _, t := range [...]*time.Timer{cc.life.linger, cc.places.rest, cc.cancels.timer} {
 		cc.set.goroutines.stop(t)
 	}
-	if cc.halfClosed {
+	if cc.life.halfClosed {
 		cause = errDrained // whatever the cause was, no call is lost
 	}
 	cc.mu.Unlock()
@@ -404,7 +337,7 @@ func (cc *clientConn) fail(cause error) {
 func (cc *clientConn) deathCause() error {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.cause
+	return cc.life.cause
 }
 
 // waitForRoom waits, or fails, while more bytes are pending than may be.

@@ -9,12 +9,12 @@ import (
 // control handles a frame that is about the connection. If it is the first frame, it says what the
 // peer can do.
 func (cc *clientConn) control(message *buffer.LinkBuffer) error {
-	m, err := frame.ControlIn(message, cc.prefix)
+	m, err := frame.ControlIn(message, cc.reader.prefix)
 	if err != nil {
 		return ofFrame(err)
 	}
 	switch {
-	case cc.known:
+	case cc.hello.known:
 	case m.Signal == frame.SignalHello:
 		cc.limits = cc.set.config.limitsOf(m)
 		cc.learn(modeShared)
@@ -24,8 +24,8 @@ func (cc *clientConn) control(message *buffer.LinkBuffer) error {
 	switch m.Signal {
 	case frame.SignalPing:
 		// A pong that still waits answers this ping too.
-		if !cc.isHalfClosed() && (!cc.ponged || cc.out.Begun(cc.pongAt)) {
-			cc.pongAt, cc.ponged = cc.sendControl(frame.SignalPong)
+		if !cc.isHalfClosed() && (!cc.reader.pongs.said || cc.out.Begun(cc.reader.pongs.at)) {
+			cc.reader.pongs.at, cc.reader.pongs.said = cc.sendControl(frame.SignalPong)
 		}
 	case frame.SignalDrain:
 		cc.set.counters.peerDrains.Add(1)

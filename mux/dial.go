@@ -26,22 +26,28 @@ func more(d time.Duration, part float64) time.Duration {
 
 // roomLocked returns how many more connections may be opened.
 func (s *Set) roomLocked() int {
-	open, unshared := s.openLocked()+s.dialing, s.unshared+len(s.apart)
+	open, unshared := s.members.open()+s.dials.running, s.members.unshared+len(s.members.apart)
 	switch {
-	case s.peer == peerUnshared:
+	case s.hellos.peer == peerUnshared:
 		return s.config.MaxUnshared - open
-	case s.peer == peerUnknown || s.doublings > 0:
+	case s.hellos.peer == peerUnknown || s.hellos.doublings > 0:
 		// A burst must not open hundreds of connections to a peer that needs a few. So only a few
 		// are new at one time, until hellos have failed to come.
-		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dialing-s.probingLocked())
+		return min(s.config.MaxUnshared-open, s.mostNewLocked()-s.dials.running-s.probingLocked())
 	case unshared >= s.config.MaxUnshared:
 		return 0 // one more may turn out to be unshared too
 	}
-	return s.mostSharedLocked() - (open - unshared - s.doubted)
+	return s.mostSharedLocked() - (open - unshared - s.members.doubted)
 }
 
-// openLocked returns how many connections are open and not draining, including those handed over.
-func (s *Set) openLocked() int { return s.active + len(s.apart) }
+// dials are the dials of a Set that are under way.
+type dials struct {
+	running int
+	ctx     context.Context    // theirs; nil without any
+	cancel  context.CancelFunc // cancels ctx
+	alone   chan struct{}      // closed once no connection works; made for a trial, nil once closed
+	ended   chan struct{}      // non-nil while WarmUp waits for a dial or a pause to end
+}
 
 // dialing is a dial under way.
 type dialing struct {
@@ -56,11 +62,11 @@ func (s *Set) dialLocked(old *clientConn) bool {
 	if !s.mayDialLocked(old) {
 		return false
 	}
-	if s.dialing == 0 {
-		s.dialCtx, s.cancel = context.WithCancel(context.Background())
+	if s.dials.running == 0 {
+		s.dials.ctx, s.dials.cancel = context.WithCancel(context.Background())
 	}
-	s.dialing++
-	d := &dialing{ctx: s.dialCtx, old: old, spare: s.works()}
+	s.dials.running++
+	d := &dialing{ctx: s.dials.ctx, old: old, spare: s.members.work()}
 	if !s.goroutines.start(func() { s.dial(d) }) {
 		s.dialDoneLocked()
 		return false
@@ -74,7 +80,7 @@ func (s *Set) mayDialLocked(old *clientConn) bool {
 	switch {
 	case s.closed || old == nil && s.roomLocked() <= 0:
 		return false
-	case s.pause != nil || s.failures > 0 && s.dialing > 0:
+	case s.backoff.pause != nil || s.backoff.failures > 0 && s.dials.running > 0:
 		return false // after a failure, one dial tries for all
 	}
 	return true
@@ -129,13 +135,13 @@ func (s *Set) dialEnded(d *dialing, cc *clientConn) {
 	closed := s.closed
 	if !closed {
 		if old != nil {
-			cc.idleSince = old.idleSince // it had no call either
+			cc.upkeep.idleSince = old.upkeep.idleSince // it had no call either
 		}
 		s.addLocked(cc)
 	}
-	_, replaces := s.conns[cc]
+	_, replaces := s.members.conns[cc]
 	if old != nil {
-		old.retiring = replaces
+		old.standing.retiring = replaces
 	}
 	s.mu.Unlock()
 	switch {
@@ -153,12 +159,12 @@ func (s *Set) dialEnded(d *dialing, cc *clientConn) {
 func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.alone == nil {
-		s.alone = make(chan struct{})
+	if s.dials.alone == nil {
+		s.dials.alone = make(chan struct{})
 	}
-	alone = s.alone
+	alone = s.dials.alone
 	s.spareLocked()
-	if s.closings > 0 {
+	if s.backoff.closings > 0 {
 		return maxGrace, alone
 	}
 	return cc.grace, alone
@@ -169,8 +175,8 @@ func (s *Set) trial(cc *clientConn) (d time.Duration, alone <-chan struct{}) {
 func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d time.Duration) {
 	cc.mu.Lock()
 	died := make(chan struct{})
-	cc.died = died
-	dead := cc.cause != nil
+	cc.life.died = died
+	dead := cc.life.cause != nil
 	cc.mu.Unlock()
 	if dead || !cc.watchNow() {
 		return
@@ -188,25 +194,25 @@ func (cc *clientConn) outlives(ctx context.Context, alone <-chan struct{}, d tim
 // dialDoneLocked counts a dial that has ended. The last one ends the dials' common context: an idle
 // set has none.
 func (s *Set) dialDoneLocked() {
-	s.dialing--
-	if s.dialing == 0 {
-		s.cancel()
-		s.dialCtx, s.cancel = nil, nil
+	s.dials.running--
+	if s.dials.running == 0 {
+		s.dials.cancel()
+		s.dials.ctx, s.dials.cancel = nil, nil
 	}
 }
 
 // addLocked adds a new connection. It leaves out a connection that has already died, of which
 // forget knew nothing. A connection that its peer already drains gets no calls.
 func (s *Set) addLocked(cc *clientConn) {
-	s.lastErr = nil
+	s.backoff.lastErr = nil
 	s.endDialLocked()
-	cc.closingsAt = s.closings
+	cc.standing.closingsAt = s.backoff.closings
 	list := *s.list.Load()
 	cause := cc.deathCause()
 	if cause == nil {
-		s.conns[cc] = struct{}{}
+		s.members.conns[cc] = struct{}{}
 		if !cc.isDraining() {
-			s.active++
+			s.members.active++
 			list = append(list[:len(list):len(list)], cc)
 		}
 	}
@@ -215,10 +221,10 @@ func (s *Set) addLocked(cc *clientConn) {
 	switch {
 	case cause != nil && !isOwnEnd(cause):
 		s.cutShortLocked(cc, cause)
-	case s.closings > 0: // it may end as the last one did; if a reply comes, the pause ends
-		s.pauseLocked(doubled(s.config.BackoffMin, s.closings, s.config.BackoffMaxClosed))
-	case s.failures > 0:
-		s.pauseLocked(doubled(s.config.BackoffMin, s.failures, s.config.BackoffMax))
+	case s.backoff.closings > 0: // it may end as the last one did; if a reply comes, the pause ends
+		s.pauseLocked(doubled(s.config.BackoffMin, s.backoff.closings, s.config.BackoffMaxClosed))
+	case s.backoff.failures > 0:
+		s.pauseLocked(doubled(s.config.BackoffMin, s.backoff.failures, s.config.BackoffMax))
 	}
 	s.serveLocked()
 	s.planUpkeepLocked(watchPeriod)
@@ -231,7 +237,7 @@ func (s *Set) dialFailed(old *clientConn, err error) {
 	defer s.mu.Unlock()
 	s.dialDoneLocked()
 	if old != nil {
-		old.retiring = false
+		old.standing.retiring = false
 	}
 	s.failedLocked(err)
 	s.serveLocked() // for calls that waited for a better connection than there is
@@ -245,8 +251,8 @@ func (s *Set) setListLocked(list []*clientConn) {
 
 // publishLocked publishes whether the set may grow, for code that does not take the lock.
 func (s *Set) publishLocked() {
-	s.trusting.Store(s.peer != peerUnshared)
-	more := !s.closed && s.peer == peerShared && s.pause == nil
-	s.canGrow.Store(more && s.dialing == 0 && s.roomLocked() > 0)
-	s.moreSoon.Store(more && (s.dialing > 0 || s.roomLocked() > 0))
+	s.trusting.Store(s.hellos.peer != peerUnshared)
+	more := !s.closed && s.hellos.peer == peerShared && s.backoff.pause == nil
+	s.canGrow.Store(more && s.dials.running == 0 && s.roomLocked() > 0)
+	s.moreSoon.Store(more && (s.dials.running > 0 || s.roomLocked() > 0))
 }

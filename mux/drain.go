@@ -24,14 +24,12 @@ func without(list []*clientConn, cc *clientConn) []*clientConn {
 func (s *Set) drain(cc *clientConn) {
 	s.mu.Lock()
 	cc.mu.Lock()
-	// A dead connection is left to forget, which may be about to run.
-	first := !cc.draining && cc.cause == nil
-	cc.draining = cc.draining || first
+	first := cc.life.drain() // a dead connection is left to forget, which may be about to run
 	end := first && cc.freedLocked()
 	cc.mu.Unlock()
 	if first {
 		s.counters.drains.Add(1)
-		if _, listed := s.conns[cc]; listed {
+		if _, listed := s.members.conns[cc]; listed {
 			s.unlistLocked(cc)
 		}
 		s.serveLocked()
@@ -44,21 +42,21 @@ func (s *Set) drain(cc *clientConn) {
 
 // unlistLocked hides cc from new calls.
 func (s *Set) unlistLocked(cc *clientConn) {
-	s.active--
-	if s.active == 0 {
-		s.doublings = 0 // the next connection may reach another peer
+	s.members.active--
+	if s.members.active == 0 {
+		s.hellos.doublings = 0 // the next connection may reach another peer
 	}
-	if cc.unshared {
-		s.unshared--
+	if cc.standing.unshared {
+		s.members.unshared--
 	}
-	if cc.shared {
-		s.shared--
+	if cc.standing.shared {
+		s.members.shared--
 	}
 	if trust(cc.trust.Load()) == doubted {
-		s.doubted--
+		s.members.doubted--
 	}
 	s.spareLocked()
-	cc.unshared, cc.shared = false, false
+	cc.standing.unshared, cc.standing.shared = false, false
 	s.setListLocked(without(*s.list.Load(), cc))
 }
 
@@ -66,10 +64,10 @@ func (s *Set) unlistLocked(cc *clientConn) {
 func (s *Set) forget(cc *clientConn, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, open := s.conns[cc]; !open {
+	if _, open := s.members.conns[cc]; !open {
 		return
 	}
-	delete(s.conns, cc)
+	delete(s.members.conns, cc)
 	if !cc.isDraining() {
 		s.unlistLocked(cc)
 	}
@@ -90,7 +88,7 @@ func isOwnEnd(cause error) bool {
 func (cc *clientConn) isDraining() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.draining
+	return cc.life.draining
 }
 
 // isEnding reports whether the last call of a drained connection is over, so that it waits only for
@@ -98,14 +96,14 @@ func (cc *clientConn) isDraining() bool {
 func (cc *clientConn) isEnding() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.ending
+	return cc.life.ending
 }
 
 // isHalfClosed reports whether this side has closed its half, so that it can send nothing.
 func (cc *clientConn) isHalfClosed() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.halfClosed
+	return cc.life.halfClosed
 }
 
 // finish ends a drained connection: when the last frame was written this side closes its half,
@@ -114,7 +112,7 @@ func (cc *clientConn) finish() {
 	cc.sendCancels() // while this side may still send
 	cc.out.AfterFlush(func() {
 		cc.mu.Lock()
-		cc.halfClosed = true
+		cc.life.halfClosed = true
 		cc.mu.Unlock()
 		half, ok := cc.conn.NetConn().(interface{ CloseWrite() error })
 		if !ok || half.CloseWrite() != nil {
@@ -122,8 +120,8 @@ func (cc *clientConn) finish() {
 			return
 		}
 		cc.mu.Lock()
-		if cc.cause == nil {
-			cc.linger = cc.set.goroutines.after(lingerTime, func() { cc.fail(errDrained) })
+		if cc.life.cause == nil {
+			cc.life.linger = cc.set.goroutines.after(lingerTime, func() { cc.fail(errDrained) })
 		}
 		cc.mu.Unlock()
 		cc.watchNow()
@@ -135,8 +133,8 @@ func (cc *clientConn) finish() {
 // given to Config.Unshared belong to their owner, and go on.
 func (s *Set) Drain() {
 	s.mu.Lock()
-	open := make([]*clientConn, 0, len(s.conns))
-	for cc := range s.conns {
+	open := make([]*clientConn, 0, len(s.members.conns))
+	for cc := range s.members.conns {
 		open = append(open, cc)
 	}
 	s.mu.Unlock()

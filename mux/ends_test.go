@@ -226,7 +226,7 @@ func TestWatcherIsSeen(t *testing.T) {
 		s := NewSet(Config{Dial: d.dial, MaxConns: 1, Heartbeat: 40 * time.Millisecond})
 		connect(t, s)
 		var cc *clientConn
-		for cc = range s.conns {
+		for cc = range s.members.conns {
 		}
 		// A caller reads although watchIfUnread has seen no reader.
 		reader := s.newCall(t.Context(), time.Time{})
@@ -240,11 +240,11 @@ func TestWatcherIsSeen(t *testing.T) {
 			t.Error("the connection has a watcher, says watchNow, though a caller reads")
 		}
 		s.mu.Lock()
-		cc.seen = cc.progress.Load()
+		cc.upkeep.seen = cc.arrived.progress.Load()
 		var due upkeepWork
-		s.upkeepAt = time.Time{}
+		s.upkeep.due = time.Time{}
 		s.lookLocked(&due)
-		if next := time.Until(s.upkeepAt); next > 10*time.Millisecond {
+		if next := time.Until(s.upkeep.due); next > 10*time.Millisecond {
 			t.Errorf("the next look is in %v, four are to be in 40 ms", next)
 		}
 		s.mu.Unlock()
@@ -295,9 +295,9 @@ func TestEndStates(t *testing.T) {
 			d := newDeafDialer()
 			s := NewSet(Config{Dial: d.dial, MaxConns: 1})
 			connect(t, s)
-			for cc := range s.conns {
+			for cc := range s.members.conns {
 				cc.mu.Lock()
-				cc.ending, cc.halfClosed = true, written
+				cc.life.ending, cc.life.halfClosed = true, written
 				cc.mu.Unlock()
 				cc.fail(errDial)
 			}

@@ -59,7 +59,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 
 		cc := c.conn
 		cc.mu.Lock() // as in clientConn.fail, before it closes the connection
-		cc.calls.take(c.seqID)
+		cc.places.calls.take(c.seqID)
 		cc.roles.settle(c, callFailed)
 		cc.mu.Unlock()
 		c.End()

@@ -16,7 +16,7 @@ func (cc *clientConn) areProcessorsBusy() bool {
 // prefersGlances reports whether a caller had better not wait for bytes. One that is alone may: it
 // holds up no other.
 func (cc *clientConn) prefersGlances() bool {
-	return cc.polled && cc.areProcessorsBusy() && cc.load.Load() > 1
+	return cc.polled && cc.areProcessorsBusy() && cc.places.load.Load() > 1
 }
 
 // glance reads what has come, for all callers. If c has not ended by then, its caller becomes a

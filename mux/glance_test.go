@@ -112,13 +112,13 @@ func TestGlancesAtLargeReply(t *testing.T) {
 	cc := onlyConn(t, g.Set)
 	whole := testpeer.RequestFrame(large, make([]byte, parts*partBytes))
 	for sent := 0; sent < len(whole); {
-		before := cc.progress.Load()
+		before := cc.arrived.progress.Load()
 		part := whole[sent:min(sent+2*partBytes, len(whole))]
 		if _, err := g.peer.Conn.Write(part); err != nil {
 			t.Fatal(err)
 		}
 		sent += len(part)
-		testpeer.WaitFor(t, "a part to count", func() bool { return cc.progress.Load() > before })
+		testpeer.WaitFor(t, "a part to count", func() bool { return cc.arrived.progress.Load() > before })
 	}
 	if err := <-g.ended; err != nil {
 		t.Error(err)

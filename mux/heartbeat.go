@@ -13,6 +13,6 @@ func (s *Set) healthLocked(cc *clientConn, now time.Time) pulse.Health {
 	if interval <= 0 || mode(cc.mode.Load()) != modeShared || cc.isHalfClosed() {
 		return pulse.Good
 	}
-	return cc.pulse.Look(now, pulse.Rhythm{Interval: interval, MostPause: interval / 2},
+	return cc.upkeep.pulse.Look(now, pulse.Rhythm{Interval: interval, MostPause: interval / 2},
 		cc.signs())
 }

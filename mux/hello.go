@@ -2,6 +2,7 @@ package mux
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -37,6 +38,39 @@ const (
 	mostDoublings = 16
 )
 
+// hello is what a connection knows of its peer's hello. While the hello is awaited, the mark was
+// sent, or is about to be, and no frame has come.
+type hello struct {
+	known   bool        // a frame has come: mode is final; owned by the reader
+	awaited atomic.Bool // no call begins: a hello is expected, and not late
+	replied atomic.Bool // a reply has come, which shows that the peer is well; set by the reader
+
+	// guarded by the connection's mu, as changes of awaited are
+	marked bool          // a request with the mark was sent, or is about to be
+	since  time.Duration // since what age of the connection a hello is expected, if it is
+}
+
+// hellos is what a Set knows of its peer, and how long it waits for hellos.
+type hellos struct {
+	peer      peer
+	grace     *time.Timer // non-nil while calls wait for a hello: fires when it is late
+	graceAt   time.Time   // when grace is due
+	doublings int         // how often hellos were late since a first frame came
+}
+
+// peer is what is known about an address. The kind of the last first frame hints at how many
+// connections to open; how a connection is used depends on its own first frame.
+type peer uint8
+
+const (
+	peerUnknown  peer = iota // no reply yet
+	peerShared               // it multiplexes
+	peerUnshared             // it does not
+)
+
+// String returns the peer's name.
+func (p peer) String() string { return [...]string{"unknown", "shared", "unshared"}[p] }
+
 // answerGrace is how long an answer that needs no handler may take on a connection whose dial took
 // that long.
 func answerGrace(dialTook time.Duration) time.Duration {
@@ -45,7 +79,7 @@ func answerGrace(dialTook time.Duration) time.Duration {
 
 // helloGraceLocked returns how long cc's hello is waited for.
 func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
-	if s.peer == peerShared {
+	if s.hellos.peer == peerShared {
 		return knownGrace
 	}
 	return max(cc.grace, minHelloGrace)
@@ -54,10 +88,10 @@ func (s *Set) helloGraceLocked(cc *clientConn) time.Duration {
 // mostNewLocked returns how many connections may be dialed or wait for hellos at one time.
 func (s *Set) mostNewLocked() int {
 	least := min(s.config.MaxConns, s.config.MaxUnshared)
-	if s.peer == peerShared {
-		return least * min(1<<s.doublings, mostKnown)
+	if s.hellos.peer == peerShared {
+		return least * min(1<<s.hellos.doublings, mostKnown)
 	}
-	return least << s.doublings
+	return least << s.hellos.doublings
 }
 
 // randomGeneration returns the generation with which a connection's sequence IDs begin. It is
@@ -86,8 +120,8 @@ func (c *Config) limitsOf(hello frame.Message) limits {
 	return l
 }
 
-// places returns how many calls the connection may have at a time.
-func (cc *clientConn) places() int {
+// mostPlaces returns how many calls the connection may have at a time.
+func (cc *clientConn) mostPlaces() int {
 	switch mode(cc.mode.Load()) {
 	case modeShared:
 		return cc.limits.places
@@ -111,16 +145,14 @@ func (cc *clientConn) fitsPeer(lateBytes int64) bool {
 	if mode(cc.mode.Load()) != modeShared || cc.limits.bytes == 0 {
 		return true
 	}
-	held, unsent := cc.held.Load()+lateBytes, int64(cc.unsent.Load())
-	expected := (unsent + 1) * int64(frame.Weight(int(cc.typical.Load())))
-	return held+unsent == 0 || held+expected <= cc.limits.bytes
+	return cc.requests.fits(cc.limits.bytes, lateBytes)
 }
 
 // awaitHelloLocked makes later calls wait for the hello that the beginning call will ask for.
 func (cc *clientConn) awaitHelloLocked() {
-	if mode(cc.mode.Load()) == modeProbing && !cc.marked && cc.set.trusting.Load() {
-		cc.awaited.Store(true)
-		cc.awaitedAt = time.Now()
+	if mode(cc.mode.Load()) == modeProbing && !cc.hello.marked && cc.set.trusting.Load() {
+		cc.hello.awaited.Store(true)
+		cc.hello.since = time.Since(cc.born)
 	}
 }
 
@@ -131,7 +163,7 @@ func (cc *clientConn) awaitHelloLocked() {
 func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 	if !c.oneway {
 		c.held = int64(frame.Weight(c.request.Len()))
-		cc.held.Add(c.held)
+		cc.requests.held.Add(c.held)
 	}
 	if mode(cc.mode.Load()) == modeShared {
 		if c.oneway {
@@ -140,8 +172,8 @@ func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 		return nil
 	}
 	cc.mu.Lock()
-	c.marks = !cc.marked && mode(cc.mode.Load()) == modeProbing
-	cc.marked = cc.marked || c.marks
+	c.marks = !cc.hello.marked && mode(cc.mode.Load()) == modeProbing
+	cc.hello.marked = cc.hello.marked || c.marks
 	cc.mu.Unlock()
 	switch {
 	case !c.marks:
@@ -158,7 +190,7 @@ func (cc *clientConn) sign(c *Call, p frame.Prefix) error {
 func (cc *clientConn) hasSigned() bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	return cc.marked
+	return cc.hello.marked
 }
 
 // goUnmarked leaves the connection to its first request, which has no mark, so that the peer will
@@ -169,7 +201,7 @@ func (cc *clientConn) goUnmarked() {
 		cc.mode.Store(uint32(modeUnshared))
 		cc.openLocked()
 	}
-	cc.awaited.Store(false)
+	cc.hello.awaited.Store(false)
 	cc.mu.Unlock()
 	s := cc.set
 	s.mu.Lock()
@@ -193,21 +225,21 @@ func flagOneway(request *buffer.LinkBuffer) error {
 // carries it.
 func (cc *clientConn) unmarkLocked(c *Call) {
 	if c.marks && !c.queued {
-		cc.marked = false
+		cc.hello.marked = false
 	}
-	if !cc.marked {
-		cc.awaited.Store(false)
+	if !cc.hello.marked {
+		cc.hello.awaited.Store(false)
 	}
 }
 
 // noteReply learns from a first reply that the peer is well, and, if no hello came before it, that
 // the peer is a stock one. Only the reader calls it.
 func (cc *clientConn) noteReply() {
-	if cc.replied.Load() {
+	if cc.hello.replied.Load() {
 		return
 	}
-	cc.replied.Store(true)
-	if !cc.known {
+	cc.hello.replied.Store(true)
+	if !cc.hello.known {
 		cc.learn(modeUnshared)
 	}
 	cc.set.recovered()
@@ -215,7 +247,7 @@ func (cc *clientConn) noteReply() {
 
 // learn learns from the first frame how the connection may be used. Only the reader calls it.
 func (cc *clientConn) learn(m mode) {
-	cc.known = true
+	cc.hello.known = true
 	cc.mu.Lock()
 	if mode(cc.mode.Load()) != modeProbing { // it has gone unmarked
 		cc.mu.Unlock()
@@ -223,7 +255,7 @@ func (cc *clientConn) learn(m mode) {
 	}
 	cc.mode.Store(uint32(m))
 	cc.openLocked()
-	cc.awaited.Store(false)
+	cc.hello.awaited.Store(false)
 	cc.mu.Unlock()
 	if m == modeShared {
 		cc.limitUnacknowledged()
@@ -234,15 +266,15 @@ func (cc *clientConn) learn(m mode) {
 // isLateLocked reports whether cc's hello is later than its grace, and otherwise how much of the
 // grace is left. If no hello is expected both are zero.
 func (s *Set) isLateLocked(cc *clientConn, now time.Time) (late bool, left time.Duration) {
-	if !cc.awaited.Load() {
+	if !cc.hello.awaited.Load() {
 		return false, 0
 	}
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if !cc.awaited.Load() {
+	if !cc.hello.awaited.Load() {
 		return false, 0
 	}
-	left = cc.awaitedAt.Add(s.helloGraceLocked(cc)).Sub(now)
+	left = cc.hello.since + s.helloGraceLocked(cc) - now.Sub(cc.born)
 	if left > 0 {
 		return false, left
 	}
@@ -253,7 +285,7 @@ func (s *Set) isLateLocked(cc *clientConn, now time.Time) (late bool, left time.
 func (cc *clientConn) expectNoHello() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	cc.awaited.Store(false)
+	cc.hello.awaited.Store(false)
 }
 
 // expectNoHellosLocked is expectNoHello for all connections: the last first frame was a stock
@@ -267,7 +299,7 @@ func (s *Set) expectNoHellosLocked() {
 // probingLocked returns how many connections in use have peers that are not known yet.
 func (s *Set) probingLocked() (n int) {
 	for _, cc := range *s.list.Load() {
-		if mode(cc.mode.Load()) == modeProbing && (cc.awaited.Load() || cc.load.Load() > 0) {
+		if mode(cc.mode.Load()) == modeProbing && (cc.hello.awaited.Load() || cc.places.load.Load() > 0) {
 			n++
 		}
 	}
@@ -276,7 +308,7 @@ func (s *Set) probingLocked() (n int) {
 
 // planGraceLocked has the set look when the first grace ends of the hellos that calls wait for.
 func (s *Set) planGraceLocked() {
-	if s.closed || s.waiters.Len() == 0 {
+	if s.closed || s.queue.waiters.Len() == 0 {
 		return
 	}
 	now := time.Now()
@@ -290,11 +322,11 @@ func (s *Set) planGraceLocked() {
 		}
 	}
 	due := now.Add(next)
-	if next < 0 || s.grace != nil && !due.Before(s.graceAt) {
+	if next < 0 || s.hellos.grace != nil && !due.Before(s.hellos.graceAt) {
 		return
 	}
-	s.goroutines.stop(s.grace)
-	s.grace, s.graceAt = s.goroutines.after(next, s.endGrace), due
+	s.goroutines.stop(s.hellos.grace)
+	s.hellos.grace, s.hellos.graceAt = s.goroutines.after(next, s.endGrace), due
 }
 
 // endGrace looks for hellos that should have come. If one is missing, calls get connections of
@@ -303,8 +335,8 @@ func (s *Set) planGraceLocked() {
 func (s *Set) endGrace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.goroutines.stop(s.grace) // it is a later one, if this one was stopped too late
-	s.grace = nil
+	s.goroutines.stop(s.hellos.grace) // it is a later one, if this one was stopped too late
+	s.hellos.grace = nil
 	if s.closed {
 		return
 	}
@@ -316,8 +348,8 @@ func (s *Set) endGrace() {
 			missing = true
 		}
 	}
-	if missing && s.shared == 0 && s.waiters.Len() > 0 {
-		s.doublings = min(s.doublings+1, mostDoublings)
+	if missing && s.members.shared == 0 && s.queue.waiters.Len() > 0 {
+		s.hellos.doublings = min(s.hellos.doublings+1, mostDoublings)
 		s.publishLocked()
 	}
 	s.serveLocked()

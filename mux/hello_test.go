@@ -346,8 +346,8 @@ func TestAnnouncedPlaces(t *testing.T) {
 		if st := s.Stats(); st.InFlight != 10 || st.Waiting != 0 || h.held.Load() != 10 {
 			t.Errorf("got %+v", st)
 		}
-		for cc := range s.conns {
-			if n := cc.load.Load(); n > 3 {
+		for cc := range s.members.conns {
+			if n := cc.places.load.Load(); n > 3 {
 				t.Errorf("a connection has %d calls", n)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // frame is to be skipped, and otherwise why the connection ends.
 func (cc *clientConn) refuse(start []byte, err error) error {
 	var bad *FrameError
-	if !errors.As(err, &bad) || bad.Limit == 0 || cc.prefix.IsControl() {
+	if !errors.As(err, &bad) || bad.Limit == 0 || cc.reader.prefix.IsControl() {
 		return ofFrame(err)
 	}
 	length := int64(binary.BigEndian.Uint32(start)) + frame.LengthBytes
@@ -24,9 +24,9 @@ func (cc *clientConn) refuse(start []byte, err error) error {
 	if mode(cc.mode.Load()) != modeShared {
 		return bad
 	}
-	cc.skip = length
+	cc.reader.skip = length
 	cc.setIncoming(length)
-	cc.answer(cc.prefix.SeqID, nil, bad)
+	cc.answer(cc.reader.prefix.SeqID, nil, bad)
 	// The reader may be the call that has failed, or may have its reply: it skips no more than it
 	// must.
 	return nil
@@ -39,16 +39,16 @@ func (cc *clientConn) skipRest(in buffer.Reader) error {
 			return err
 		}
 	}
-	n := int(min(cc.skip, int64(in.Len())))
+	n := int(min(cc.reader.skip, int64(in.Len())))
 	if err := in.Skip(n); err != nil {
 		return err
 	}
 	_ = in.Release() // always nil
-	before := cc.skip
-	cc.skip -= int64(n)
-	cc.setIncoming(cc.skip)
-	cc.part = in.Len()
-	if before/partBytes != cc.skip/partBytes {
+	before := cc.reader.skip
+	cc.reader.skip -= int64(n)
+	cc.setIncoming(cc.reader.skip)
+	cc.reader.part = in.Len()
+	if before/partBytes != cc.reader.skip/partBytes {
 		cc.heardMore()
 	} else {
 		cc.heardPart()

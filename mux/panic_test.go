@@ -20,10 +20,10 @@ func TestBugs(t *testing.T) {
 		},
 		"sequence IDs": func() {
 			cc := &clientConn{set: NewSet(Config{Dial: newDeafDialer().dial}), out: output.New(testpeer.Discard{}, output.Config{})}
-			cc.most.Store(1)
+			cc.places.most.Store(1)
 			for range maxSlots {
-				cc.calls.take(cc.calls.put(new(Call)))
-				cc.calls.freed = 0 // lost
+				cc.places.calls.take(cc.places.calls.put(new(Call)))
+				cc.places.calls.freed = 0 // lost
 			}
 			cc.begin(new(Call))
 		},

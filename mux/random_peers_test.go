@@ -21,41 +21,41 @@ func checkAccounts(t *testing.T, s *Set, seed uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	active, unshared, shared, doubts := 0, 0, 0, 0
-	for cc := range s.conns {
-		if cc.unshared && mode(cc.mode.Load()) != modeUnshared {
+	for cc := range s.members.conns {
+		if cc.standing.unshared && mode(cc.mode.Load()) != modeUnshared {
 			t.Errorf("seed %d: a connection counts as not shared and is %v", seed, mode(cc.mode.Load()))
 		}
 		if cc.isDraining() {
 			continue
 		}
 		active++
-		if cc.unshared { // its mode may say so earlier: the reader sets it without s.mu
+		if cc.standing.unshared { // its mode may say so earlier: the reader sets it without s.mu
 			unshared++
 		}
-		if cc.shared {
+		if cc.standing.shared {
 			shared++
 		}
 		if trust(cc.trust.Load()) == doubted {
 			doubts++
 		}
-		if n := cc.unsent.Load(); n < 0 {
+		if n := cc.requests.unsent.Load(); n < 0 {
 			t.Errorf("seed %d: %d calls have not been sent", seed, n)
 		}
 	}
-	if s.active != active || s.unshared != unshared || s.shared != shared || s.doubted != doubts {
+	if s.members.active != active || s.members.unshared != unshared || s.members.shared != shared || s.members.doubted != doubts {
 		t.Errorf("seed %d: counted %d connections, %d unshared, %d shared, %d doubted, and there are %d, %d, %d and %d",
-			seed, s.active, s.unshared, s.shared, s.doubted, active, unshared, shared, doubts)
+			seed, s.members.active, s.members.unshared, s.members.shared, s.members.doubted, active, unshared, shared, doubts)
 	}
 	for _, cc := range *s.list.Load() {
-		if _, open := s.conns[cc]; !open {
+		if _, open := s.members.conns[cc]; !open {
 			t.Errorf("seed %d: a connection is listed that is not there", seed)
 		}
 	}
-	if open := s.unshared + len(s.apart); open > s.config.MaxUnshared+s.config.MaxConns {
-		t.Errorf("seed %d: %d connections are not shared, %d of them apart", seed, open, len(s.apart))
+	if open := s.members.unshared + len(s.members.apart); open > s.config.MaxUnshared+s.config.MaxConns {
+		t.Errorf("seed %d: %d connections are not shared, %d of them apart", seed, open, len(s.members.apart))
 	}
-	if int(s.waitings.Load()) != s.waiters.Len() {
-		t.Errorf("seed %d: %d wait, %d are counted", seed, s.waiters.Len(), s.waitings.Load())
+	if int(s.queue.length.Load()) != s.queue.waiters.Len() {
+		t.Errorf("seed %d: %d wait, %d are counted", seed, s.queue.waiters.Len(), s.queue.length.Load())
 	}
 }
 
@@ -167,8 +167,8 @@ func TestRandomPeers(t *testing.T) {
 			if st := s.Stats(); st.InFlight != 0 || st.Waiting != 0 {
 				t.Errorf("seed %d: got %+v", seed, st)
 			}
-			for cc := range s.conns {
-				if n := cc.unsent.Load(); n != 0 {
+			for cc := range s.members.conns {
+				if n := cc.requests.unsent.Load(); n != 0 {
 					t.Errorf("seed %d: %d calls count as not sent", seed, n)
 				}
 				if mode(cc.mode.Load()) == modeUnshared && !cc.isDraining() {
@@ -177,8 +177,8 @@ func TestRandomPeers(t *testing.T) {
 			}
 			_ = s.Close()
 			checkAccounts(t, s, seed)
-			if s.active != 0 || len(s.conns) != 0 {
-				t.Errorf("seed %d: after Close there are %d connections, %d counted", seed, len(s.conns), s.active)
+			if s.members.active != 0 || len(s.members.conns) != 0 {
+				t.Errorf("seed %d: after Close there are %d connections, %d counted", seed, len(s.members.conns), s.members.active)
 			}
 			d.wg.Wait()
 		})

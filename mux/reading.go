@@ -120,14 +120,14 @@ func (cc *clientConn) lead(c *Call) (callState, error) {
 // deadline as it is: a reader that wakes too soon then sets its own. So calls with the same timeout
 // set a deadline now and then, not each time.
 func (cc *clientConn) limitRead(deadline time.Time) {
-	if deadline.IsZero() || !cc.readDeadline.IsZero() && !cc.readDeadline.After(deadline) {
+	if deadline.IsZero() || !cc.reader.deadline.IsZero() && !cc.reader.deadline.After(deadline) {
 		return
 	}
 	cc.setReadDeadline(deadline)
 }
 
 func (cc *clientConn) setReadDeadline(t time.Time) {
-	cc.readDeadline = t
+	cc.reader.deadline = t
 	_ = cc.conn.SetReadDeadline(t) // fails on a closed connection, as the read will
 }
 
@@ -139,7 +139,7 @@ func longAgo() time.Time { return time.Unix(1, 0) }
 func (cc *clientConn) kick() {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if cc.cause == nil {
+	if cc.life.cause == nil {
 		// This fails on a closed connection, whose reader has looked up.
 		_ = cc.conn.SetReadDeadline(longAgo())
 	}
@@ -172,7 +172,7 @@ func (cc *clientConn) readFrames() error {
 			return err
 		}
 		if !cc.hasFrame(in) {
-			cc.part = in.Len()
+			cc.reader.part = in.Len()
 			cc.noteHeard()
 			cc.noteRest(in)
 			return in.Release()
@@ -183,27 +183,27 @@ func (cc *clientConn) readFrames() error {
 // lookAtPart counts the bytes of a frame that have come since the last look as a sign of life. A
 // reader that does not wait sees parts of a large frame here, and not in readLarge.
 func (cc *clientConn) lookAtPart(in buffer.Reader) {
-	part, before := in.Len(), cc.part
+	part, before := in.Len(), cc.reader.part
 	if part == before {
 		return
 	}
-	cc.part = part
+	cc.reader.part = part
 	cc.heardPart()
-	if cc.large && part/partBytes != before/partBytes {
+	if cc.reader.large && part/partBytes != before/partBytes {
 		cc.heardMore()
 	}
 }
 
 // heardPart counts a sign of life that is less than a frame, or than a part of a large one.
 func (cc *clientConn) heardPart() {
-	cc.trickle.Add(1)
+	cc.arrived.trickle.Add(1)
 	cc.noteHeard()
 	cc.vouch()
 }
 
 // heardMore counts a frame, or a part of a large one.
 func (cc *clientConn) heardMore() {
-	cc.progress.Add(1)
+	cc.arrived.progress.Add(1)
 	cc.vouch()
 }
 
@@ -211,7 +211,7 @@ func (cc *clientConn) heardMore() {
 // something that is no frame, or with a part of a frame that is skipped. What readFrames leaves in
 // the buffer is none of these, so the next reader always waits for more.
 func (cc *clientConn) hasFrame(in buffer.Reader) bool {
-	if cc.skip > 0 {
+	if cc.reader.skip > 0 {
 		return in.Len() > 0
 	}
 	if in.Len() < frame.PrefixBytes {
@@ -226,12 +226,12 @@ func (cc *clientConn) hasFrame(in buffer.Reader) bool {
 }
 
 // readFrame waits for one frame and returns it in a buffer from frame.Take, with its prefix in
-// cc.prefix. It returns nil for a frame that is skipped, or a part of one.
+// cc.reader.prefix. It returns nil for a frame that is skipped, or a part of one.
 func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	switch {
-	case cc.large:
+	case cc.reader.large:
 		return cc.readLarge(in)
-	case cc.skip > 0:
+	case cc.reader.skip > 0:
 		return nil, cc.skipRest(in)
 	}
 	if in.Len() == 0 {
@@ -246,27 +246,27 @@ func (cc *clientConn) readFrame(in buffer.Reader) (*buffer.LinkBuffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cc.prefix, err = frame.Parse(start, cc.set.config.MaxFrameBytes); err != nil {
+	if cc.reader.prefix, err = frame.Parse(start, cc.set.config.MaxFrameBytes); err != nil {
 		return nil, cc.refuse(start, err)
 	}
-	if cc.prefix.Bytes > in.Len() {
+	if cc.reader.prefix.Bytes > in.Len() {
 		cc.noteFrame(true)
 	}
-	if cc.prefix.Bytes > frame.CopyBytes {
-		cc.large = true
+	if cc.reader.prefix.Bytes > frame.CopyBytes {
+		cc.reader.large = true
 		return cc.readLarge(in)
 	}
-	return frame.Read(in, cc.prefix.Bytes)
+	return frame.Read(in, cc.reader.prefix.Bytes)
 }
 
 // readLarge goes on with a frame that comes in parts.
 func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
-	whole := cc.prefix.Bytes
+	whole := cc.reader.prefix.Bytes
 	for {
 		left := max(whole-in.Len(), 0)
 		cc.setIncoming(int64(left))
 		if left == 0 {
-			cc.large = false
+			cc.reader.large = false
 			return frame.Read(in, whole)
 		}
 		wanted := min(left, partBytes)
@@ -278,30 +278,30 @@ func (cc *clientConn) readLarge(in buffer.Reader) (*buffer.LinkBuffer, error) {
 		}
 		cc.heardMore()
 		cc.noteHeard()
-		cc.part = in.Len()
+		cc.reader.part = in.Len()
 	}
 }
 
 // setIncoming records how much of a large frame is still to come. Calls that wait for a better
 // connection take this one as soon as that is little.
 func (cc *clientConn) setIncoming(left int64) {
-	if before := cc.incoming.Swap(left); before > clogBytes && left <= clogBytes {
+	if before := cc.arrived.incoming.Swap(left); before > clogBytes && left <= clogBytes {
 		cc.set.serveWaiters()
 	}
 }
 
 // handle gives a frame to its call, which owns it then, or does what the frame says about the
-// connection. cc.prefix is the frame's.
+// connection. cc.reader.prefix is the frame's.
 func (cc *clientConn) handle(received *buffer.LinkBuffer) error {
 	cc.heardMore()
-	if cc.prefix.IsControl() {
+	if cc.reader.prefix.IsControl() {
 		defer frame.Drop(received)
 		return cc.control(received)
 	}
 	cc.noteReply()
 	// A stock peer may have copied what it got from a peer of this package.
-	frame.Blank(received, cc.prefix)
-	if !cc.answer(cc.prefix.SeqID, received, nil) {
+	frame.Blank(received, cc.reader.prefix)
+	if !cc.answer(cc.reader.prefix.SeqID, received, nil) {
 		frame.Drop(received)
 	}
 	return nil

@@ -61,9 +61,9 @@ func (cc *clientConn) hearRefused(m frame.Message) {
 // hearRoom is called when the peer says that it has room again. Only the reader calls it.
 func (cc *clientConn) hearRoom() {
 	cc.mu.Lock()
-	cc.throttle.roomy()
-	cc.set.goroutines.stop(cc.rest)
-	cc.rest = nil
+	cc.places.throttle.roomy()
+	cc.set.goroutines.stop(cc.places.rest)
+	cc.places.rest = nil
 	cc.openLocked()
 	cc.mu.Unlock()
 	cc.set.serveWaiters()
@@ -71,22 +71,22 @@ func (cc *clientConn) hearRoom() {
 
 // openLocked publishes how many calls the connection may have.
 func (cc *clientConn) openLocked() {
-	cc.most.Store(int32(cc.throttle.limit(cc.places())))
+	cc.places.most.Store(int32(cc.places.throttle.limit(cc.mostPlaces())))
 }
 
 // planRestLocked has the connection try more calls after a pause, if a throttle keeps it below what
 // its peer has announced.
 func (cc *clientConn) planRestLocked() {
-	if cc.rest == nil && cc.throttle.window > 0 && cc.cause == nil && !cc.draining {
-		cc.rest = cc.set.goroutines.after(cc.throttle.nextPause(), cc.endRest)
+	if cc.places.rest == nil && cc.places.throttle.window > 0 && cc.life.cause == nil && !cc.life.draining {
+		cc.places.rest = cc.set.goroutines.after(cc.places.throttle.nextPause(), cc.endRest)
 	}
 }
 
 // endRest is called when that pause is over.
 func (cc *clientConn) endRest() {
 	cc.mu.Lock()
-	cc.rest = nil
-	cc.throttle.rested()
+	cc.places.rest = nil
+	cc.places.throttle.rested()
 	cc.openLocked()
 	cc.mu.Unlock()
 	cc.set.serveWaiters()

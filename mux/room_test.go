@@ -198,7 +198,7 @@ func TestBegunCount(t *testing.T) {
 					}
 				}
 				var out *output.Output
-				for cc := range s.conns {
+				for cc := range s.members.conns {
 					out = cc.out
 				}
 				// The last writer has given the role up, and does not write what comes.
@@ -268,7 +268,7 @@ func TestMixedPeers(t *testing.T) {
 		third.Close()
 		time.Sleep(time.Second)
 		if _, err := roundTrip(t.Context(), s, nil, time.Hour); err != nil {
-			t.Errorf("got %v; peer %v, %+v", err, s.peer, s.Stats())
+			t.Errorf("got %v; peer %v, %+v", err, s.hellos.peer, s.Stats())
 		}
 		_ = s.Close()
 		kept.close()
@@ -317,14 +317,14 @@ func TestMixedSurplus(t *testing.T) {
 			if st := s.Stats(); st.Pooled != pooled || st.Shared != most || st.Deaths != 0 {
 				t.Errorf("shared last %t: got %+v, want %d pooled and %d shared", lastShared, st, pooled, most)
 			}
-			if s.unshared != 0 || len(s.apart) != pooled || s.active != most || len(kept.conns) != pooled {
-				t.Errorf("counted %d unshared and %d apart beside %d, %d were handed over", s.unshared, len(s.apart), s.active, len(kept.conns))
+			if s.members.unshared != 0 || len(s.members.apart) != pooled || s.members.active != most || len(kept.conns) != pooled {
+				t.Errorf("counted %d unshared and %d apart beside %d, %d were handed over", s.members.unshared, len(s.members.apart), s.members.active, len(kept.conns))
 			}
 			_ = s.Close()
 			kept.close()
 			synctest.Wait()
-			if s.unshared != 0 || len(s.apart) != 0 || s.active != 0 {
-				t.Errorf("after Close: counted %d unshared and %d apart beside %d", s.unshared, len(s.apart), s.active)
+			if s.members.unshared != 0 || len(s.members.apart) != 0 || s.members.active != 0 {
+				t.Errorf("after Close: counted %d unshared and %d apart beside %d", s.members.unshared, len(s.members.apart), s.members.active)
 			}
 			d.wg.Wait()
 		})

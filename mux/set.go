@@ -1,7 +1,6 @@
 package mux
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -32,8 +31,7 @@ type Set struct {
 	canGrow   atomic.Bool                   // calls that find no idle one may have one dialed
 	moreSoon  atomic.Bool                   // canGrow, or a connection is being dialed
 	attentive atomic.Bool                   // upkeep looks soon enough for a frame that has begun
-	trusting  atomic.Bool                   // calls wait for hellos: peer is not peerUnshared
-	waitings  atomic.Int32                  // waiters.Len()
+	trusting  atomic.Bool                   // calls wait for hellos: the peer is not peerUnshared
 
 	goroutines group
 	calls      sync.Pool // of *Call, in no use
@@ -41,55 +39,49 @@ type Set struct {
 	mu sync.Mutex // taken before clientConn.mu
 
 	// guarded by mu
-	closed    bool
-	conns     map[*clientConn]struct{} // all that are not dead
-	active    int                      // of conns: those that are not draining
-	shared    int                      // of active: those that are shared
-	unshared  int                      // of active: those that are not shared, and have a call
-	doubted   int                      // of active: those that are doubted; others may be dialed
-	apart     map[*conn.Conn]bool      // handed over, end not yet told; true: Unshared has returned
-	dialing   int
-	dialCtx   context.Context    // of the dials under way; nil without any
-	cancel    context.CancelFunc // cancels dialCtx
-	peer      peer
-	grace     *time.Timer   // non-nil while calls wait for a hello: fires when it is late
-	graceAt   time.Time     // when grace is due
-	doublings int           // how often hellos were late since a first frame came
-	waiters   list.List     // of *waiter: calls without a connection, oldest first
-	impatient int           // of waiters: those that wait only while connections are being opened
-	failures  int           // since the last first reply on a connection
-	closings  int           // since then: connections in a row that ended before a reply
-	faults    uint64        // failures to get a connection so far
-	fault     error         // the last failure; nil if there was none
-	lastErr   error         // the last failure, if no dial has succeeded since; otherwise nil
-	pauses    uint64        // begun so far
-	pause     *time.Timer   // non-nil: no dial begins before it fires
-	spares    bool          // there is a pause because a connection that works is enough
-	alone     chan struct{} // closed once no connection works; made for a trial, nil once closed
-	dialed    chan struct{} // non-nil while WarmUp waits for a dial or a pause to end
-	upkeep    *time.Timer   // nil until there was a connection
-	upkeepAt  time.Time     // when upkeep is due; zero: it is not set
+	closed  bool
+	members members
+	dials   dials
+	backoff backoff
+	hellos  hellos
+	queue   queue // except its length, which is atomic
+	upkeep  upkeepTimer
 
 	counters counters // atomic, and apart from what every call reads
 }
 
-// peer is what is known about an address. The kind of the last first frame hints at how many
-// connections to open; how a connection is used depends on its own first frame.
-type peer uint8
+// members are the connections of a Set, and how many there are of each kind. A connection that is
+// doubted counts as that beside its kind. One that drains is of no kind.
+type members struct {
+	conns    map[*clientConn]struct{} // all that are not dead
+	active   int                      // of conns: those that are not draining
+	shared   int                      // of active: those that are shared
+	unshared int                      // of active: those that are not shared, and have a call
+	doubted  int                      // of active: those that are doubted; others may be dialed
+	apart    map[*conn.Conn]bool      // handed over, end not yet told; true: Unshared has returned
+}
 
-const (
-	peerUnknown  peer = iota // no reply yet
-	peerShared               // it multiplexes
-	peerUnshared             // it does not
-)
+// standing is how a connection counts in its Set. It is shared or unshared or neither, and neither
+// while it drains.
+type standing struct {
+	shared     bool // counts in members.shared
+	unshared   bool // counts in members.unshared
+	cutShort   bool // counted as a failure to get a connection
+	retiring   bool // a replacement is being dialed
+	closingsAt int  // backoff.closings when it joined the set
+}
 
-// String returns the peer's name.
-func (p peer) String() string { return [...]string{"unknown", "shared", "unshared"}[p] }
+// open returns how many connections are open and not draining, including those handed over.
+func (m *members) open() int { return m.active + len(m.apart) }
+
+// work reports whether there is a shared connection that calls can use.
+func (m *members) work() bool { return m.shared > m.doubted }
 
 // NewSet returns a set without connections. Calls and WarmUp open them. The caller must close the
 // set.
 func NewSet(cfg Config) *Set {
-	s := &Set{config: cfg.withDefaults(), conns: make(map[*clientConn]struct{}), apart: make(map[*conn.Conn]bool)}
+	s := &Set{config: cfg.withDefaults()}
+	s.members.conns, s.members.apart = make(map[*clientConn]struct{}), make(map[*conn.Conn]bool)
 	s.setListLocked(nil)
 	return s
 }
@@ -137,7 +129,7 @@ func (s *Set) begin(ctx context.Context, deadline time.Time, elsewhere <-chan st
 // call on a shared connection that has room now, and reports false if there is none, or if other
 // calls wait. It does not wait, and does not look at ctx and deadline: Send and Receive do.
 func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool) {
-	if s.waitings.Load() > 0 {
+	if s.queue.length.Load() > 0 {
 		return nil, false
 	}
 	best, clogged := s.pick()
@@ -154,7 +146,7 @@ func (s *Set) BeginShared(ctx context.Context, deadline time.Time) (*Call, bool)
 
 // beginFast tries to begin c without the set's lock.
 func (s *Set) beginFast(c *Call) bool {
-	if s.waitings.Load() > 0 {
+	if s.queue.length.Load() > 0 {
 		return false // waiting calls came first
 	}
 	best, clogged := s.pick()
@@ -166,7 +158,7 @@ func (s *Set) beginOn(c *Call, best *clientConn) bool {
 	if !best.begin(c) {
 		return false
 	}
-	if best.load.Load() > 1 && s.canGrow.Load() {
+	if best.places.load.Load() > 1 && s.canGrow.Load() {
 		s.grow()
 	}
 	return true
@@ -182,12 +174,12 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 	bestCost := int32(1<<31 - 1)
 	awaited := false // the hello of a connection is awaited
 	for _, cc := range *s.list.Load() {
-		load := cc.load.Load()
-		if cc.awaited.Load() {
+		load := cc.places.load.Load()
+		if cc.hello.awaited.Load() {
 			awaited = true
 			continue
 		}
-		if load+cc.late.Load() >= cc.most.Load() || cc.isFull() || !cc.fitsPeer(0) {
+		if load+cc.places.late.Load() >= cc.places.most.Load() || cc.isFull() || !cc.fitsPeer(0) {
 			continue
 		}
 		cost := cc.cost(load)
@@ -212,8 +204,8 @@ func (s *Set) pick() (best *clientConn, clogged bool) {
 // cost says how much worse a connection with that many calls is than an idle one. A clogged or
 // suspect one costs at least mostInFlight.
 func (cc *clientConn) cost(load int32) int32 {
-	cost := load + cc.late.Load()
-	if cc.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
+	cost := load + cc.places.late.Load()
+	if cc.arrived.incoming.Load() > clogBytes || cc.out.Pending() > clogBytes {
 		cost += mostInFlight
 	}
 	if trust(cc.trust.Load()) != trusted {
@@ -226,10 +218,10 @@ func (cc *clientConn) cost(load int32) int32 {
 func (s *Set) learn(cc *clientConn, m mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.doublings = 0
-	s.peer = peerShared
+	s.hellos.doublings = 0
+	s.hellos.peer = peerShared
 	if m == modeUnshared {
-		s.peer = peerUnshared
+		s.hellos.peer = peerUnshared
 		s.expectNoHellosLocked()
 	}
 	s.countLocked(cc)
@@ -240,16 +232,16 @@ func (s *Set) learn(cc *clientConn, m mode) {
 // countLocked counts a connection as what its first frame has made it. It is called when that frame
 // has come, and when the connection joins the set, since a peer may speak first.
 func (s *Set) countLocked(cc *clientConn) {
-	if _, open := s.conns[cc]; !open || cc.isDraining() || cc.shared || cc.unshared {
+	if _, open := s.members.conns[cc]; !open || cc.isDraining() || cc.standing.shared || cc.standing.unshared {
 		return
 	}
 	switch mode(cc.mode.Load()) {
 	case modeShared:
-		cc.shared = true
-		s.shared++
+		cc.standing.shared = true
+		s.members.shared++
 	case modeUnshared:
-		cc.unshared = true
-		s.unshared++
+		cc.standing.unshared = true
+		s.members.unshared++
 		s.setListLocked(without(*s.list.Load(), cc))
 	}
 }
@@ -262,7 +254,7 @@ func (s *Set) countLocked(cc *clientConn) {
 func (s *Set) CloseIfUnused() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns)+len(s.apart) == 0 && s.dialing == 0 && s.waiters.Len() == 0 && s.pause == nil {
+	if len(s.members.conns)+len(s.members.apart) == 0 && s.dials.running == 0 && s.queue.waiters.Len() == 0 && s.backoff.pause == nil {
 		s.closed = true
 		s.publishLocked()
 	}
@@ -275,19 +267,19 @@ func (s *Set) CloseIfUnused() bool {
 // Config.Unshared.
 func (s *Set) Close() error {
 	s.mu.Lock()
-	s.closed, s.apart = true, nil
+	s.closed, s.members.apart = true, nil
 	s.publishLocked()
 	s.failWaitersLocked(ErrClosed)
 	s.endDialLocked()
-	open := make([]*clientConn, 0, len(s.conns))
-	for cc := range s.conns {
+	open := make([]*clientConn, 0, len(s.members.conns))
+	for cc := range s.members.conns {
 		open = append(open, cc)
 	}
-	s.goroutines.stop(s.pause)
-	s.goroutines.stop(s.upkeep)
-	s.goroutines.stop(s.grace)
-	if s.cancel != nil {
-		s.cancel()
+	s.goroutines.stop(s.backoff.pause)
+	s.goroutines.stop(s.upkeep.timer)
+	s.goroutines.stop(s.hellos.grace)
+	if s.dials.cancel != nil {
+		s.dials.cancel()
 	}
 	s.mu.Unlock()
 	for _, cc := range open {

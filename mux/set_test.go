@@ -274,17 +274,17 @@ func TestDeadBeforeListed(t *testing.T) {
 		s.mu.Unlock()
 		time.Sleep(2 * defaultBackoffMax)
 		connect(t, s)
-		for cc := range s.conns {
+		for cc := range s.members.conns {
 			cc.mu.Lock()
-			cc.cause = io.EOF // as fail leaves it before forget
+			cc.life.cause = io.EOF // as fail leaves it before forget
 			cc.mu.Unlock()
 			s.drain(cc)
 			cc.out.Close(io.EOF)
 			_ = cc.conn.Close()
 			s.forget(cc, io.EOF)
 		}
-		if s.active != 0 {
-			t.Errorf("%d connections counted, none is there", s.active)
+		if s.members.active != 0 {
+			t.Errorf("%d connections counted, none is there", s.members.active)
 		}
 		connect(t, s)
 		_ = s.Close()

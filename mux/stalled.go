@@ -15,10 +15,10 @@ import (
 // the rest of a frame and at the end of reading, and costs the reader nothing while frames come
 // whole. Only the reader calls it.
 func (cc *clientConn) noteFrame(begun bool) {
-	if cc.partial.Load() == begun {
+	if cc.arrived.partial.Load() == begun {
 		return
 	}
-	cc.partial.Store(begun)
+	cc.arrived.partial.Store(begun)
 	if begun && cc.set.config.ReadTimeout > 0 && !cc.set.attentive.Load() {
 		cc.set.attend()
 	}
@@ -34,7 +34,7 @@ func (s *Set) attend() {
 
 // noteRest is noteFrame for what is in the buffer and what was taken from it already.
 func (cc *clientConn) noteRest(in buffer.Reader) {
-	cc.noteFrame(in.Len() > 0 || cc.large || cc.skip > 0)
+	cc.noteFrame(in.Len() > 0 || cc.reader.isMidFrame())
 }
 
 // piecePeriod is how often upkeep looks while a frame has begun.
@@ -45,11 +45,11 @@ func (s *Set) piecePeriod() time.Duration {
 // isStalledLocked reports whether a frame that has begun on the connection has not come in time,
 // and when the next look is due.
 func (s *Set) isStalledLocked(cc *clientConn, now time.Time) (stalled bool, next time.Duration) {
-	begun := cc.partial.Load()
+	begun := cc.arrived.partial.Load()
 	if s.config.ReadTimeout <= 0 {
 		return false, s.restPeriod()
 	}
-	stalled = cc.pieces.IsOverdue(now, s.config.ReadTimeout, pulse.Arrival{Whole: cc.progress.Load(), Begun: begun})
+	stalled = cc.upkeep.pieces.IsOverdue(now, s.config.ReadTimeout, pulse.Arrival{Whole: cc.arrived.progress.Load(), Begun: begun})
 	if !begun {
 		return false, s.restPeriod()
 	}

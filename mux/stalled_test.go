@@ -148,7 +148,7 @@ func TestNoLooksWithoutFrames(t *testing.T) {
 		connect(t, s)
 		time.Sleep(time.Hour)
 		s.mu.Lock()
-		left := time.Until(s.upkeepAt)
+		left := time.Until(s.upkeep.due)
 		s.mu.Unlock()
 		if left < 0 || s.attentive.Load() {
 			t.Errorf("upkeep is due in %v, attentive %v", left, s.attentive.Load())

@@ -93,10 +93,10 @@ func (s *Set) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
-		Connections: len(s.conns) + len(s.apart),
-		Pooled:      len(s.apart),
-		Dialing:     s.dialing,
-		Waiting:     s.waiters.Len(),
+		Connections: len(s.members.conns) + len(s.members.apart),
+		Pooled:      len(s.members.apart),
+		Dialing:     s.dials.running,
+		Waiting:     s.queue.waiters.Len(),
 		Dials:       s.counters.dials.Load(),
 		DialErrors:  s.counters.dialErrors.Load(),
 		Deaths:      s.counters.deaths.Load(),
@@ -113,7 +113,7 @@ func (s *Set) Stats() Stats {
 		Writes:      s.counters.output.Writes.Load(),
 		HandedWrite: s.counters.output.Handed.Load(),
 	}
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		switch mode(cc.mode.Load()) {
 		case modeShared:
 			st.Shared++
@@ -123,11 +123,11 @@ func (s *Set) Stats() Stats {
 			st.Probing++
 		}
 		cc.mu.Lock()
-		if cc.draining {
+		if cc.life.draining {
 			st.Draining++
 		}
-		st.InFlight += cc.calls.inFlight
-		st.Abandoned += cc.calls.late
+		st.InFlight += cc.places.calls.inFlight
+		st.Abandoned += cc.places.calls.late
 		cc.mu.Unlock()
 		st.PendingBytes += cc.out.Pending()
 	}
@@ -138,13 +138,13 @@ func (s *Set) Stats() Stats {
 // connection, oldest first.
 func (s *Set) DumpText(w io.Writer) error {
 	s.mu.Lock()
-	conns := make([]*clientConn, 0, len(s.conns))
-	for cc := range s.conns {
+	conns := make([]*clientConn, 0, len(s.members.conns))
+	for cc := range s.members.conns {
 		conns = append(conns, cc)
 	}
-	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialing, %d calls waiting", s.peer, len(conns), len(s.apart), s.dialing, s.waiters.Len())
-	if s.lastErr != nil {
-		head += fmt.Sprintf(", last failure: %v", s.lastErr)
+	head := fmt.Sprintf("peer %v: %d connections, %d handed over, %d dialing, %d calls waiting", s.hellos.peer, len(conns), len(s.members.apart), s.dials.running, s.queue.waiters.Len())
+	if s.backoff.lastErr != nil {
+		head += fmt.Sprintf(", last failure: %v", s.backoff.lastErr)
 	}
 	s.mu.Unlock()
 	slices.SortFunc(conns, func(a, b *clientConn) int { return a.born.Compare(b.born) })
@@ -172,11 +172,11 @@ func (cc *clientConn) describe(text *strings.Builder) {
 	}
 	state := mode(cc.mode.Load()).String()
 	switch {
-	case cc.cause != nil:
-		state += ", dead: " + cc.cause.Error()
-	case cc.ending:
+	case cc.life.cause != nil:
+		state += ", dead: " + cc.life.cause.Error()
+	case cc.life.ending:
 		state += ", ending"
-	case cc.draining:
+	case cc.life.draining:
 		state += ", draining"
 	}
 	if t := trust(cc.trust.Load()); t != trusted {
@@ -184,5 +184,5 @@ func (cc *clientConn) describe(text *strings.Builder) {
 	}
 	fmt.Fprintf(text, "  %v → %v: %s, %v old, %d in flight, %d abandoned, %d bytes to write, %d to come, read by %s, %d frames read\n",
 		cc.conn.LocalAddr(), cc.conn.RemoteAddr(), state, time.Since(cc.born).Round(time.Millisecond),
-		cc.calls.inFlight, cc.calls.late, cc.out.Pending(), cc.incoming.Load(), reader, cc.progress.Load())
+		cc.places.calls.inFlight, cc.places.calls.late, cc.out.Pending(), cc.arrived.incoming.Load(), reader, cc.arrived.progress.Load())
 }

@@ -8,7 +8,7 @@ const connsAtLimits = 4
 
 // mostSharedLocked returns how many shared connections there may be.
 func (s *Set) mostSharedLocked() int {
-	if s.waiters.Len() > 0 && s.areLimitsMetLocked() {
+	if s.queue.waiters.Len() > 0 && s.areLimitsMetLocked() {
 		return connsAtLimits * s.config.MaxConns
 	}
 	return s.config.MaxConns
@@ -26,7 +26,7 @@ func (s *Set) areLimitsMetLocked() bool {
 			return false
 		case cc.meetsLimits():
 			met = true
-		case cc.load.Load()+cc.late.Load() < cc.most.Load():
+		case cc.places.taken() < cc.places.most.Load():
 			return false
 		}
 	}
@@ -37,7 +37,7 @@ func (s *Set) areLimitsMetLocked() bool {
 // room for another call.
 func (cc *clientConn) meetsLimits() bool {
 	cc.mu.Lock()
-	calls, bytes := cc.calls.inFlight+cc.calls.late, cc.calls.lateBytes
+	calls, bytes := cc.places.calls.inFlight+cc.places.calls.late, cc.places.calls.lateBytes
 	cc.mu.Unlock()
 	return cc.limits.fewer && calls >= cc.limits.places || !cc.fitsPeer(bytes)
 }
@@ -45,11 +45,11 @@ func (cc *clientConn) meetsLimits() bool {
 // unneededLocked returns how many of the first surplus connections of list, which are shared, may
 // go, so that the rest has at least twice the room that all calls take.
 func (s *Set) unneededLocked(list []*clientConn, surplus int) int {
-	calls, bytes := s.waiters.Len(), int64(0)
+	calls, bytes := s.queue.waiters.Len(), int64(0)
 	for _, cc := range list {
 		cc.mu.Lock()
-		calls += cc.calls.inFlight + cc.calls.late
-		bytes += cc.held.Load() + cc.calls.lateBytes
+		calls += cc.places.takenLocked()
+		bytes += cc.requests.held.Load() + cc.places.calls.lateBytes
 		cc.mu.Unlock()
 	}
 	for ; surplus > 0; surplus-- {

@@ -42,12 +42,9 @@ func (cc *clientConn) limitUnacknowledged() {
 	}
 }
 
-// heard returns a number that changes whenever something has come and a reader has noticed it.
-func (cc *clientConn) heard() uint64 { return cc.progress.Load() + cc.trickle.Load() }
-
 // signs returns what the connection shows of its peer's life.
 func (cc *clientConn) signs() pulse.Signs {
-	return pulse.Signs{Heard: cc.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
+	return pulse.Signs{Heard: cc.arrived.heard(), Waited: cc.out.WaitedFor(), Excused: cc.isHalfClosed(), Outstanding: cc.outstanding()}
 }
 
 // outstanding returns about how many bytes of requests the peer has not answered or, for oneways,
@@ -55,32 +52,16 @@ func (cc *clientConn) signs() pulse.Signs {
 func (cc *clientConn) outstanding() int64 {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	calls := cc.calls.inFlight + cc.calls.late
-	unanswered := max(0, cc.held.Load()+cc.calls.lateBytes-int64(calls)*frame.MinMemory)
-	return unanswered + min(cc.oneways.Load()-cc.onewaysRead, mostOnTheWay)
-}
-
-// mostOnTheWay is how many bytes can be on their way to the peer's reader after this side's output:
-// as many as both kernels hold unless configured otherwise (tcp(7): tcp_wmem 4 MiB, tcp_rmem 6
-// MiB).
-const mostOnTheWay = 10 << 20
-
-// noteReadLocked records which oneways the peer has read: those sent before c, if it has answered
-// or refused c, since it reads requests in the order in which they were sent. No other sign of life
-// shows that; a pong does not, since a peer that reads nothing sends them too.
-func (cc *clientConn) noteReadLocked(c *Call) {
-	if c.state == callAnswered || c.refused != nil {
-		cc.onewaysRead = max(cc.onewaysRead, c.ahead)
-	}
+	calls := cc.places.takenLocked()
+	unanswered := max(0, cc.requests.held.Load()+cc.places.calls.lateBytes-int64(calls)*frame.MinMemory)
+	return unanswered + cc.oneways.unread()
 }
 
 // noteHeard records when something came. Only the reader calls it.
-func (cc *clientConn) noteHeard() { cc.heardAt.Store(int64(time.Since(cc.born))) }
+func (cc *clientConn) noteHeard() { cc.arrived.at.Store(int64(time.Since(cc.born))) }
 
 // quiet returns how long nothing has come, as far as the reader has noticed.
-func (cc *clientConn) quiet() time.Duration {
-	return time.Since(cc.born) - time.Duration(cc.heardAt.Load())
-}
+func (cc *clientConn) quiet() time.Duration { return cc.arrived.quiet(time.Since(cc.born)) }
 
 // timedOut is called when c, which was sent, has ended because of over. If over is a timeout, quiet
 // connections become suspect.
@@ -110,7 +91,7 @@ func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*cli
 		return nil
 	}
 	list := *s.list.Load()
-	if _, open := s.conns[cc]; open && !slices.Contains(list, cc) { // it drains
+	if _, open := s.members.conns[cc]; open && !slices.Contains(list, cc) { // it drains
 		list = append(list[:len(list):len(list)], cc)
 	}
 	for _, quiet := range list {
@@ -123,7 +104,7 @@ func (s *Set) suspect(cc *clientConn, unanswered time.Duration) (suspects []*cli
 
 // suspectLocked makes cc suspect, and reports whether it was not suspect before.
 func (s *Set) suspectLocked(cc *clientConn) bool {
-	if !cc.suspicion.Begin(time.Now(), cc.signs()) {
+	if !cc.upkeep.suspicion.Begin(time.Now(), cc.signs()) {
 		return false
 	}
 	cc.trust.Store(uint32(asked))
@@ -145,10 +126,10 @@ func (cc *clientConn) vouch() {
 
 // trustLocked ends a suspicion.
 func (s *Set) trustLocked(cc *clientConn) {
-	if _, open := s.conns[cc]; open && !cc.isDraining() && trust(cc.trust.Load()) == doubted {
-		s.doubted--
+	if _, open := s.members.conns[cc]; open && !cc.isDraining() && trust(cc.trust.Load()) == doubted {
+		s.members.doubted--
 	}
-	cc.suspicion = pulse.Suspicion{}
+	cc.upkeep.suspicion = pulse.Suspicion{}
 	cc.trust.Store(uint32(trusted))
 	s.publishLocked()
 }
@@ -157,7 +138,7 @@ func (s *Set) trustLocked(cc *clientConn) {
 func (s *Set) doubtLocked(cc *clientConn) {
 	cc.trust.Store(uint32(doubted))
 	if !cc.isDraining() {
-		s.doubted++
+		s.members.doubted++
 	}
 	s.spareLocked()
 	s.publishLocked()
@@ -170,7 +151,7 @@ func (s *Set) lookAtSuspectLocked(cc *clientConn, now time.Time, due *upkeepWork
 	if trust(cc.trust.Load()) == trusted {
 		return true, s.restPeriod()
 	}
-	switch cc.suspicion.Look(now, cc.signs()) {
+	switch cc.upkeep.suspicion.Look(now, cc.signs()) {
 	case pulse.Silent:
 		due.silent = append(due.silent, cc)
 		return false, pulse.SuspicionPause
@@ -179,7 +160,7 @@ func (s *Set) lookAtSuspectLocked(cc *clientConn, now time.Time, due *upkeepWork
 		return true, s.restPeriod()
 	}
 	due.quiet = append(due.quiet, cc)
-	left := cc.grace - cc.suspicion.Lasts(now)
+	left := cc.grace - cc.upkeep.suspicion.Lasts(now)
 	if left > 0 {
 		return true, min(left, pulse.SuspicionPause)
 	}

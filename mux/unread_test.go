@@ -89,7 +89,7 @@ func onlyConn(t *testing.T, s *Set) *clientConn {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		return cc
 	}
 	t.Fatal("no connection")
@@ -237,7 +237,7 @@ func TestUnreadSkipped(t *testing.T) {
 				if _, err := roundTrip(t.Context(), s, []byte(payload), time.Minute); err == nil {
 					t.Fatal("no error")
 				}
-				testpeer.WaitFor(t, "the frame's end", func() bool { return !cc.partial.Load() })
+				testpeer.WaitFor(t, "the frame's end", func() bool { return !cc.arrived.partial.Load() })
 			}
 			testpeer.WaitFor(t, "the drain", func() bool { return s.Stats().PeerDrains == 1 })
 		})

@@ -15,7 +15,7 @@ import (
 // release is called when a call that had a place on the connection has ended.
 func (cc *clientConn) release() {
 	cc.mu.Lock()
-	cc.users--
+	cc.places.users--
 	inVain := cc.isWatchedInVainLocked()
 	cc.mu.Unlock()
 	if inVain {
@@ -32,7 +32,7 @@ func (cc *clientConn) handOverIfSpare() {
 		return
 	}
 	cc.mu.Lock()
-	spare, answerable := cc.isSpareLocked(), cc.lastOneway != 0
+	spare, answerable := cc.isSpareLocked(), cc.oneways.last != 0
 	cc.mu.Unlock()
 	switch {
 	case !spare:
@@ -45,7 +45,7 @@ func (cc *clientConn) handOverIfSpare() {
 
 // isUnusedLocked reports whether no caller uses an unshared connection, and none will.
 func (cc *clientConn) isUnusedLocked() bool {
-	return mode(cc.mode.Load()) == modeUnshared && cc.cause == nil && !cc.draining && cc.users == 0
+	return mode(cc.mode.Load()) == modeUnshared && cc.life.cause == nil && !cc.life.draining && cc.places.users == 0
 }
 
 // isSpareLocked reports whether nothing in this package uses the connection, and nothing will.
@@ -65,7 +65,7 @@ func (cc *clientConn) noteOneway(c *Call) {
 	}
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	cc.lastOneway = c.seqID
+	cc.oneways.last = c.seqID
 }
 
 // handOver gives the connection away. If the watcher has it again, the watcher hands it over later.
@@ -91,7 +91,7 @@ func (cc *clientConn) handOver() {
 	if c.AddCloseCallback(s.endedApart) != nil {
 		s.endedApart(c)
 	}
-	if !whole || cc.partial.Load() {
+	if !whole || cc.arrived.partial.Load() {
 		s.counters.deaths.Add(1)
 		_ = c.Close() // a frame was cut short, or has begun that belongs to no call
 		return
@@ -106,10 +106,10 @@ func (cc *clientConn) handOver() {
 func (s *Set) handedOver(c *conn.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, open := s.apart[c]; !open {
+	if _, open := s.members.apart[c]; !open {
 		return
 	}
-	s.apart[c] = true
+	s.members.apart[c] = true
 	s.serveLocked()
 }
 
@@ -118,20 +118,20 @@ func (s *Set) handedOver(c *conn.Conn) {
 func (s *Set) giveUp(cc *clientConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, open := s.conns[cc]; !open || s.closed {
+	if _, open := s.members.conns[cc]; !open || s.closed {
 		return false // the closed set is about to end it
 	}
 	cc.mu.Lock()
 	spare := cc.isSpareLocked()
 	if spare {
-		cc.cause = errUnshared
+		cc.life.cause = errUnshared
 	}
 	cc.mu.Unlock()
 	if !spare {
 		return false
 	}
-	delete(s.conns, cc)
-	s.apart[cc.conn] = false
+	delete(s.members.conns, cc)
+	s.members.apart[cc.conn] = false
 	s.unlistLocked(cc)
 	return true
 }
@@ -151,7 +151,7 @@ func (s *Set) endedApart(c *conn.Conn) {
 	if s.closed {
 		return
 	}
-	delete(s.apart, c)
+	delete(s.members.apart, c)
 	s.publishLocked()
 	s.serveLocked()
 }

@@ -404,8 +404,8 @@ func TestBeginSoon(t *testing.T) {
 			time.Sleep(time.Minute)
 			soon(nil, time.Second)
 			soon(ErrElsewhere, 0) // there are as many as there may be
-			if st := s.Stats(); st.Waiting != 0 || st.Overloads != 0 || s.impatient != 0 {
-				t.Errorf("%v: got %+v, %d impatient", policy, st, s.impatient)
+			if st := s.Stats(); st.Waiting != 0 || st.Overloads != 0 || s.queue.impatient != 0 {
+				t.Errorf("%v: got %+v, %d impatient", policy, st, s.queue.impatient)
 			}
 			kept.close()
 			_ = s.Close()

@@ -12,6 +12,23 @@ import (
 // long.
 const watchPeriod = 50 * time.Millisecond
 
+// upkeepTimer is when a Set's upkeep runs next.
+type upkeepTimer struct {
+	timer *time.Timer // nil until there was a connection
+	due   time.Time   // when it is due; zero: it is not set
+}
+
+// upkept is what upkeep remembers of a connection from one look to the next.
+type upkept struct {
+	idleSince time.Time // zero: it was not idle at the last look
+	idleBegun uint64    // places.begun then
+	lostAt    time.Time // when late replies were last counted; zero: they were few
+	seen      uint64    // what it had heard at the last look for a reader
+	pulse     pulse.Pulse
+	suspicion pulse.Suspicion // active unless the connection is trusted
+	pieces    pulse.Pieces
+}
+
 // planUpkeep is planUpkeepLocked without the lock.
 func (s *Set) planUpkeep(d time.Duration) {
 	s.mu.Lock()
@@ -22,11 +39,11 @@ func (s *Set) planUpkeep(d time.Duration) {
 // planUpkeepLocked makes sure that upkeep runs in at most d.
 func (s *Set) planUpkeepLocked(d time.Duration) {
 	due := time.Now().Add(d)
-	if s.closed || !s.upkeepAt.IsZero() && !s.upkeepAt.After(due) {
+	if s.closed || !s.upkeep.due.IsZero() && !s.upkeep.due.After(due) {
 		return
 	}
-	s.goroutines.stop(s.upkeep)
-	s.upkeepAt, s.upkeep = due, s.goroutines.after(d, s.runUpkeep)
+	s.goroutines.stop(s.upkeep.timer)
+	s.upkeep.due, s.upkeep.timer = due, s.goroutines.after(d, s.runUpkeep)
 }
 
 // runUpkeep looks at all connections. An unread connection gets a watcher, a silent peer is asked,
@@ -35,7 +52,7 @@ func (s *Set) planUpkeepLocked(d time.Duration) {
 func (s *Set) runUpkeep() {
 	var due upkeepWork
 	s.mu.Lock()
-	s.upkeepAt = time.Time{}
+	s.upkeep.due = time.Time{}
 	if !s.closed {
 		s.lookLocked(&due)
 	}
@@ -72,7 +89,7 @@ func (s *Set) lookLocked(due *upkeepWork) {
 	next := s.restPeriod()
 	s.attentive.Store(false) // before looking for frames that have begun
 	extra := s.trimLocked(due)
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		if !cc.watchIfUnread() {
 			next = min(next, watchPeriod)
 		}
@@ -93,11 +110,11 @@ func (s *Set) lookLocked(due *upkeepWork) {
 			if tooMany {
 				extra--
 			}
-		case !cc.expireAt.IsZero() && now.After(cc.expireAt) && !cc.retiring && !cc.isDraining():
-			cc.retiring = s.dialLocked(cc)
+		case cc.maxAge > 0 && now.Sub(cc.born) > cc.maxAge && !cc.standing.retiring && !cc.isDraining():
+			cc.standing.retiring = s.dialLocked(cc)
 		}
 	}
-	if len(s.conns) > 0 {
+	if len(s.members.conns) > 0 {
 		s.planUpkeepLocked(next)
 	}
 }
@@ -109,7 +126,7 @@ func (s *Set) lookLocked(due *upkeepWork) {
 func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 	shared := 0
 	extra = -s.config.MaxConns
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		if s.isLimitedLocked(cc) {
 			extra++
 			if mode(cc.mode.Load()) == modeShared {
@@ -122,12 +139,12 @@ func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 		return extra
 	}
 	least := make([]*clientConn, 0, shared)
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		if s.isLimitedLocked(cc) && mode(cc.mode.Load()) == modeShared {
 			least = append(least, cc)
 		}
 	}
-	slices.SortFunc(least, func(a, b *clientConn) int { return int(a.load.Load()) - int(b.load.Load()) })
+	slices.SortFunc(least, func(a, b *clientConn) int { return int(a.places.load.Load()) - int(b.places.load.Load()) })
 	unneeded := s.unneededLocked(least, surplus)
 	due.surplus = append(due.surplus, least[:unneeded]...)
 	if unneeded < surplus {
@@ -139,19 +156,19 @@ func (s *Set) trimLocked(due *upkeepWork) (extra int) {
 // isLostLocked reports whether calls whose callers left lostTime ago hold half of the connection's
 // places, or more, so that it must be replaced.
 func (s *Set) isLostLocked(cc *clientConn, now time.Time) bool {
-	first := cc.lostAt.IsZero()
+	first := cc.upkeep.lostAt.IsZero()
 	switch {
 	case !cc.isCrowded():
-		cc.lostAt = time.Time{}
+		cc.upkeep.lostAt = time.Time{}
 		return false
-	case !first && now.Sub(cc.lostAt) < lostTime:
+	case !first && now.Sub(cc.upkeep.lostAt) < lostTime:
 		return false
 	}
-	cc.lostAt = now
+	cc.upkeep.lostAt = now
 	cc.mu.Lock()
-	overdue := cc.calls.countOverdue()
+	overdue := cc.places.calls.countOverdue()
 	cc.mu.Unlock()
-	return !first && 2*overdue >= cc.places()
+	return !first && 2*overdue >= cc.mostPlaces()
 }
 
 // isWellLocked notes what signs of life, or their absence, ask for. It reports whether the
@@ -191,7 +208,7 @@ func (s *Set) isLimitedLocked(cc *clientConn) bool {
 	case modeShared:
 		return true
 	case modeProbing:
-		return s.peer == peerShared
+		return s.hellos.peer == peerShared
 	}
 	return false
 }
@@ -211,14 +228,14 @@ func (s *Set) restPeriod() time.Duration {
 // reading is left to its only call. It reports whether upkeep may rest as far as this connection
 // goes.
 func (cc *clientConn) watchIfUnread() bool {
-	progress := cc.heard()
-	quiet := progress == cc.seen
-	cc.seen = progress
-	if quiet && cc.load.Load() == 0 {
+	progress := cc.arrived.heard()
+	quiet := progress == cc.upkeep.seen
+	cc.upkeep.seen = progress
+	if quiet && cc.places.load.Load() == 0 {
 		cc.trim()
 	}
 	cc.mu.Lock()
-	only := mode(cc.mode.Load()) == modeUnshared && !cc.draining
+	only := mode(cc.mode.Load()) == modeUnshared && !cc.life.draining
 	watched, read := cc.roles.watched || cc.polled || only, cc.roles.leader != nil
 	cc.mu.Unlock()
 	if watched || !quiet || read {
@@ -232,17 +249,17 @@ func (cc *clientConn) trim() {
 	cc.out.Trim()
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	cc.calls.trim()
+	cc.places.calls.trim()
 }
 
 // isIdleLocked reports whether the connection has had no call for too long, or, if oneTooMany is
 // set, whether it has none now. Late replies keep no connection.
 func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool {
 	cc.mu.Lock()
-	begun, draining := cc.begun, cc.draining
+	begun, draining := cc.places.begun, cc.life.draining
 	cc.mu.Unlock()
-	if cc.load.Load() > 0 || cc.out.Pending() > 0 || draining {
-		cc.idleSince = time.Time{}
+	if cc.places.load.Load() > 0 || cc.out.Pending() > 0 || draining {
+		cc.upkeep.idleSince = time.Time{}
 		return false
 	}
 	if oneTooMany {
@@ -251,8 +268,8 @@ func (s *Set) isIdleLocked(cc *clientConn, now time.Time, oneTooMany bool) bool 
 	if s.config.IdleTimeout <= 0 {
 		return false
 	}
-	if cc.idleSince.IsZero() || begun != cc.idleBegun {
-		cc.idleSince, cc.idleBegun = now, begun
+	if cc.upkeep.idleSince.IsZero() || begun != cc.upkeep.idleBegun {
+		cc.upkeep.idleSince, cc.upkeep.idleBegun = now, begun
 	}
-	return now.Sub(cc.idleSince) >= s.config.IdleTimeout
+	return now.Sub(cc.upkeep.idleSince) >= s.config.IdleTimeout
 }

@@ -1,14 +1,24 @@
 package mux
 
-import "container/list"
+import (
+	"container/list"
+	"sync/atomic"
+)
 
 // This file is calls that find no connection at once.
+
+// queue is the calls of a Set that wait for a connection.
+type queue struct {
+	length    atomic.Int32 // waiters.Len(), for code that does not take the lock
+	waiters   list.List    // of *waiter, oldest first
+	impatient int          // of waiters: those that wait only while connections are being opened
+}
 
 // waiter is a call that waits for a connection.
 type waiter struct {
 	call      *Call
 	done      chan struct{}   // closed when it has one, or failed
-	at        *list.Element   // in Set.waiters; nil: it does not wait
+	at        *list.Element   // in queue.waiters; nil: it does not wait
 	elsewhere <-chan struct{} // closed when its caller has a connection elsewhere; may be nil
 	soon      bool            // it waits only while connections are being opened
 	err       error           // set before done is closed
@@ -48,19 +58,19 @@ func (s *Set) queueLocked(w *waiter) error {
 	if s.closed {
 		return ErrClosed
 	}
-	dialing := s.dialing
-	w.at = s.waiters.PushBack(w)
-	s.waitings.Add(1)
+	dialing := s.dials.running
+	w.at = s.queue.waiters.PushBack(w)
+	s.queue.length.Add(1)
 	if w.soon {
-		s.impatient++
+		s.queue.impatient++
 	}
 	s.serveLocked()
 	if w.at == nil {
 		return nil // served, or failed by serveLocked
 	}
-	if s.dialing == dialing && s.openLocked() == 0 && s.lastErr != nil {
+	if s.dials.running == dialing && s.members.open() == 0 && s.backoff.lastErr != nil {
 		s.dropWaiterLocked(w)
-		return s.lastErr
+		return s.backoff.lastErr
 	}
 	return nil
 }
@@ -70,12 +80,12 @@ func (s *Set) queueLocked(w *waiter) error {
 // handed over. The owner of a connection that was handed over knows of its end before the set is
 // told.
 func (s *Set) isChangingLocked() bool {
-	for cc := range s.conns {
+	for cc := range s.members.conns {
 		if cc.isChanging() {
 			return true
 		}
 	}
-	for c, owned := range s.apart {
+	for c, owned := range s.members.apart {
 		if !owned || c.Err() != nil {
 			return true
 		}
@@ -87,7 +97,7 @@ func (s *Set) isChangingLocked() bool {
 // written may not be handed over for long.
 func (cc *clientConn) isChanging() bool {
 	cc.mu.Lock()
-	draining, dead, unused := cc.draining, cc.cause != nil, cc.isUnusedLocked()
+	draining, dead, unused := cc.life.draining, cc.life.cause != nil, cc.isUnusedLocked()
 	cc.mu.Unlock()
 	switch {
 	case draining:
@@ -105,18 +115,18 @@ func (s *Set) dropWaiterLocked(w *waiter) bool {
 	if w.at == nil {
 		return false
 	}
-	s.waiters.Remove(w.at)
+	s.queue.waiters.Remove(w.at)
 	w.at = nil
-	s.waitings.Add(-1)
+	s.queue.length.Add(-1)
 	if w.soon {
-		s.impatient--
+		s.queue.impatient--
 	}
 	return true
 }
 
 // firstWaiterLocked returns the call that has waited longest; nil if none waits.
 func (s *Set) firstWaiterLocked() *waiter {
-	first := s.waiters.Front()
+	first := s.queue.waiters.Front()
 	if first == nil {
 		return nil
 	}
@@ -136,18 +146,18 @@ func (s *Set) serveLocked() {
 	for w := s.firstWaiterLocked(); w != nil && s.assignLocked(w.call); w = s.firstWaiterLocked() {
 		s.endWaiterLocked(w, nil)
 	}
-	for s.dialing < s.waiters.Len() && s.dialLocked(nil) {
+	for s.dials.running < s.queue.waiters.Len() && s.dialLocked(nil) {
 		continue
 	}
-	if s.dialing == 0 {
+	if s.dials.running == 0 {
 		s.sendElsewhereLocked()
 	}
 	s.planGraceLocked()
-	left := s.waiters.Len()
+	left := s.queue.waiters.Len()
 	if left > 0 {
 		s.planRestsLocked()
 	}
-	if left > 0 && s.config.Overload == FailFast && s.openLocked() > 0 && s.dialing == 0 && !s.isChangingLocked() {
+	if left > 0 && s.config.Overload == FailFast && s.members.open() > 0 && s.dials.running == 0 && !s.isChangingLocked() {
 		s.overloadLocked()
 	}
 }
@@ -174,7 +184,7 @@ func (s *Set) assignLocked(c *Call) bool {
 
 // sendElsewhereLocked ends the waits of calls that wait only while connections are being opened.
 func (s *Set) sendElsewhereLocked() {
-	for at := s.waiters.Front(); at != nil && s.impatient > 0; {
+	for at := s.queue.waiters.Front(); at != nil && s.queue.impatient > 0; {
 		w := at.Value.(*waiter) //nolint:errcheck // the only type that is stored
 		at = at.Next()
 		if w.soon {
@@ -192,7 +202,7 @@ func (s *Set) failWaitersLocked(err error) {
 
 // serveWaiters is called when there is room again on a connection.
 func (s *Set) serveWaiters() {
-	if s.waitings.Load() == 0 {
+	if s.queue.length.Load() == 0 {
 		return
 	}
 	s.mu.Lock()

@@ -8,29 +8,33 @@ package mux
 // reader has waited for one. So there the reader wakes only the first caller, and each caller wakes
 // the next one before it goes on.
 
+// wakes are the calls whose callers the reader wakes later: first must be woken, and each wakes the
+// next one up to last. Both are nil without any.
+type wakes struct{ first, last *Call }
+
 // wakeSoon wakes the caller of c, which has ended: now, or when readFrames has handled what has
 // come. Only the reader calls it.
 func (cc *clientConn) wakeSoon(c *Call) {
 	switch {
-	case cc.wakeFirst != nil:
-		cc.wakeLast.wakes = c
+	case cc.reader.wakes.first != nil:
+		cc.reader.wakes.last.wakes = c
 	case cc.areProcessorsBusy():
-		cc.wakeFirst = c
+		cc.reader.wakes.first = c
 	default:
 		c.wake <- struct{}{}
 		return
 	}
-	cc.wakeLast = c
+	cc.reader.wakes.last = c
 }
 
 // wakeRest wakes the callers that wakeSoon has put off. It runs before the reader waits, or gives
 // its role away.
 func (cc *clientConn) wakeRest() {
-	first := cc.wakeFirst
+	first := cc.reader.wakes.first
 	if first == nil {
 		return
 	}
-	cc.wakeFirst, cc.wakeLast = nil, nil
+	cc.reader.wakes.first, cc.reader.wakes.last = nil, nil
 	first.wake <- struct{}{}
 }
 

@@ -10,19 +10,19 @@ import "context"
 func (s *Set) WarmUp(ctx context.Context, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.faults
+	before := s.backoff.faults
 	for {
-		for s.faults == before && s.openLocked()+s.dialing < n && s.dialLocked(nil) {
+		for s.backoff.faults == before && s.members.open()+s.dials.running < n && s.dialLocked(nil) {
 			continue
 		}
 		switch {
 		case s.closed:
 			return &Error{Op: "warm up", Err: ErrClosed}
-		case s.openLocked() >= n:
+		case s.members.open() >= n:
 			return nil
-		case s.dialing == 0 && s.faults != before:
-			return &Error{Op: "warm up", Err: s.fault}
-		case s.dialing == 0 && s.pause == nil:
+		case s.dials.running == 0 && s.backoff.faults != before:
+			return &Error{Op: "warm up", Err: s.backoff.fault}
+		case s.dials.running == 0 && s.backoff.pause == nil:
 			return nil // there is no room
 		}
 		if err := s.awaitDialLocked(ctx); err != nil {
@@ -33,10 +33,10 @@ func (s *Set) WarmUp(ctx context.Context, n int) error {
 
 // awaitDialLocked waits, without the lock, for a dial or a pause to end.
 func (s *Set) awaitDialLocked(ctx context.Context) error {
-	if s.dialed == nil {
-		s.dialed = make(chan struct{})
+	if s.dials.ended == nil {
+		s.dials.ended = make(chan struct{})
 	}
-	dialed := s.dialed
+	dialed := s.dials.ended
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	select {
@@ -49,8 +49,8 @@ func (s *Set) awaitDialLocked(ctx context.Context) error {
 
 // endDialLocked tells WarmUp that a dial or a pause has ended.
 func (s *Set) endDialLocked() {
-	if s.dialed != nil {
-		close(s.dialed)
-		s.dialed = nil
+	if s.dials.ended != nil {
+		close(s.dials.ended)
+		s.dials.ended = nil
 	}
 }

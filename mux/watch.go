@@ -34,7 +34,7 @@ func (cc *clientConn) watchNow() bool {
 		return cc.conn.Watch() || cc.set.goroutines.start(cc.look)
 	}
 	cc.mu.Lock()
-	start := cc.cause == nil && cc.roles.watch()
+	start := cc.life.cause == nil && cc.roles.watch()
 	watched := cc.roles.watched
 	cc.mu.Unlock()
 	if !start || cc.set.goroutines.start(cc.watch) {
@@ -48,7 +48,7 @@ func (cc *clientConn) watchNow() bool {
 // since the next caller had better read itself; when a caller waits; or when only the watcher keeps
 // the connection from being handed over.
 func (cc *clientConn) watch() {
-	before := cc.answered
+	before := cc.reader.answered
 	for !cc.isNextReaders(before) {
 		err := cc.readFrames()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -73,7 +73,7 @@ func (cc *clientConn) lookNow() {
 // the connection unread: the poller reports only once.
 func (cc *clientConn) look() {
 	cc.mu.Lock()
-	start := cc.cause == nil && cc.roles.report()
+	start := cc.life.cause == nil && cc.roles.report()
 	cc.mu.Unlock()
 	if start {
 		cc.readArrived()
@@ -82,7 +82,7 @@ func (cc *clientConn) look() {
 
 // readArrived has the watcher's role, and reads what has come without waiting for more.
 func (cc *clientConn) readArrived() {
-	before := cc.answered
+	before := cc.reader.answered
 	for more := true; more && !cc.isNextReaders(before); {
 		more = cc.takeArrived()
 	}
@@ -121,12 +121,12 @@ func (cc *clientConn) failRead(err error) {
 
 // isNextReaders reports whether another reader than the watcher is due, or none: a caller waits, or
 // is likely to soon, where callers do not only glance; or there is nothing left to read or to wait
-// for. before is cc.answered when the watcher began.
+// for. before is cc.reader.answered when the watcher began.
 func (cc *clientConn) isNextReaders(before uint64) bool {
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	leads := cc.answered != before || cc.roles.waiting.last != nil
-	return cc.cause != nil || leads && !cc.roles.glances || cc.isWatchedInVainLocked()
+	leads := cc.reader.answered != before || cc.roles.waiting.last != nil
+	return cc.life.cause != nil || leads && !cc.roles.glances || cc.isWatchedInVainLocked()
 }
 
 // unwatch gives the watcher's role up.

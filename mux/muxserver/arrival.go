@@ -1,6 +1,7 @@
 package muxserver
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/cause"
@@ -15,6 +16,13 @@ import (
 // pieceBits is how many bits of an arrival say how many pieces of the frame have come.
 const pieceBits = 20
 
+// arrival is how far the frame in front of a connection had come when its reading side gave it up.
+type arrival struct {
+	note   atomic.Uint64 // see arrivalOf; written by the reading side
+	looked entry         // in the server's arrivals
+	pieces pulse.Pieces  // owned by the server's looks at arrivals
+}
+
 // arrivalOf returns the note about a frame of which came bytes have come and in front of which
 // frames others were taken; 0 if it has not begun.
 func arrivalOf(frames uint64, came int64) uint64 {
@@ -28,18 +36,18 @@ func arrivalOf(frames uint64, came int64) uint64 {
 // taken what it can.
 func (s *Conn) noteArrival(in buffer.Reader) {
 	came := int64(in.Len())
-	if s.front.skip > 0 {
-		came += s.front.skipped
+	if s.reading.front.skip > 0 {
+		came += s.reading.front.skipped
 	}
-	note := arrivalOf(s.frames, came)
-	if s.unread.Load() {
-		note = 0   // this side does not want more of it now,
-		s.frames++ // and what comes after the pause counts from then on
+	note := arrivalOf(s.reading.frames, came)
+	if s.pause.unread.Load() {
+		note = 0           // this side does not want more of it now,
+		s.reading.frames++ // and what comes after the pause counts from then on
 	}
-	if s.arrival.Load() != note {
-		s.arrival.Store(note)
+	if s.arrival.note.Load() != note {
+		s.arrival.note.Store(note)
 	}
-	if limit := s.server.config.ReadTimeout; note != 0 && limit > 0 && s.looked.enter() {
+	if limit := s.server.config.ReadTimeout; note != 0 && limit > 0 && s.arrival.looked.enter() {
 		s.lookAtArrival(time.Now(), limit)
 		s.server.arrivals.add(s)
 	}
@@ -47,13 +55,13 @@ func (s *Conn) noteArrival(in buffer.Reader) {
 
 // lookAtArrival reports whether a frame is coming, and whether it takes too long.
 func (s *Conn) lookAtArrival(now time.Time, limit time.Duration) (coming, overdue bool) {
-	note := s.arrival.Load()
+	note := s.arrival.note.Load()
 	a := pulse.Arrival{Begun: note != 0}
 	if a.Begun {
 		a.Whole = note >> pieceBits
 		a.Bytes = int64(note&(1<<pieceBits-1)-1) * pulse.PieceBytes
 	}
-	overdue = s.pieces.IsOverdue(now, limit, a)
+	overdue = s.arrival.pieces.IsOverdue(now, limit, a)
 	return a.Begun, overdue
 }
 
@@ -71,6 +79,6 @@ func (s *Conn) checkArrival(now time.Time) (again bool) {
 	case coming:
 		return true
 	}
-	s.looked.leave()
-	return s.arrival.Load() != 0 && s.looked.enter()
+	s.arrival.looked.leave()
+	return s.arrival.note.Load() != 0 && s.arrival.looked.enter()
 }

@@ -43,7 +43,7 @@ func newCall(ctx context.Context, s *Conn, f incoming, request *buffer.LinkBuffe
 	c.ctx, c.conn, c.seqID, c.request = ctx, s, f.SeqID, request
 	c.weight, c.oneway, c.tooLarge = f.weight(), f.oneway, f.tooLarge
 	if c.answers = f.marked && !f.oneway; c.answers {
-		c.slot = s.slots.take(f.SeqID)
+		c.slot = s.reading.slots.take(f.SeqID)
 	}
 	return c
 }
@@ -91,7 +91,7 @@ func (c *Call) handle(began time.Duration, more bool) (ended time.Duration) {
 	case c.isOverdue(began):
 		c.refuse(frame.ReasonOverdue, more)
 		return s.server.now()
-	case c.answers && s.server.going.Load():
+	case c.answers && s.server.stages.going.Load():
 		c.refuse(frame.ReasonGoing, more)
 		return s.server.now()
 	case c.tooLarge != nil:

@@ -13,7 +13,7 @@ import (
 // has not begun will not begin. A running call goes on, but its handler may be told. Either is
 // answered when it is over. If the request is not in flight, its answer is on its way.
 func (s *Conn) cancel(id uint32) {
-	onCancel, cancelled := s.slots.cancel(id)
+	onCancel, cancelled := s.reading.slots.cancel(id)
 	if !cancelled {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux/internal/frame"
@@ -26,51 +25,29 @@ type Conn struct {
 	resume  func() // calls conn.Resume; made once
 	endWork func() // conn.EndWork, made once
 
-	// owned by the reading side
-	known    bool // the first frame's header has come, so marked is final
-	oneway   bool // the first request's mark says that it has no reply
-	slack    int  // by how much the first frame, which may have a mark, may be longer
-	front    front
-	frames   uint64 // frames taken so far, and pauses
-	refusals refusals
-	pongs    pongs
-	slots    slotTable
+	reading reading // owned by the reading side
 
 	// atomic
-	marked      atomic.Bool             // the client understands control frames (its mark came)
-	drainSaid   atomic.Bool             // the client was told to send nothing new
-	drainWanted atomic.Bool             // Drain was called
-	dead        atomic.Bool             // this side has ended the connection, see isDead
-	unread      atomic.Bool             // a limit has no room: not read until the next OnRequest
-	inFlight    atomic.Int32            // calls handled or waiting; added to by the reading side
-	load        load                    // unanswered calls of a marked client, and part of the next
-	oneways     load                    // the oneways in load
-	full        atomic.Bool             // not read, since load is at its limit
-	resumed     atomic.Bool             // read again because it was its turn in the room
-	need        atomic.Int64            // the weight of the oneway that waits in the room
-	lowMark     atomic.Pointer[lowMark] // nil: the client is not told of room here
-	used        atomic.Bool             // a call was taken since the last look
-	arrival     atomic.Uint64           // see arrivalOf; written by the reading side
-	looked      entry                   // in the server's arrivals
-	told        entry                   // in the server's pauses
-	progress    atomic.Uint64           // calls of OnRequest: each has seen that something came
-	onGone      atomic.Pointer[func()]  // nil: not set, or already called
+	progress atomic.Uint64 // calls of OnRequest: each has seen that something came
+	marked   atomic.Bool   // the client understands control frames (its mark came)
 
-	trust trust
-	visit visit
-	line  line
-	seat  gateSeat
+	// these say who guards them
+	trust   trust
+	ending  ending
+	share   share
+	pause   pause
+	idle    idle
+	arrival arrival
+	visit   visit
+	line    line
 
-	pieces pulse.Pieces // owned by the server's looks at arrivals
-
-	// guarded by Server.mu
-	pulse      pulse.Pulse // what looks have found out about the client
-	restsSince time.Time   // zero: the connection was in use at the last look
-	restComing uint64      // progress at the last look while a request was coming; 0: none was
+	pulse pulse.Pulse // guarded by Server.mu: what looks have found out about the client
 }
 
 func newConn(s *Server, c *conn.Conn) *Conn {
-	sc := &Conn{server: s, conn: c, slack: frame.MarkBytes, resume: func() { c.Resume() }, endWork: c.EndWork, seat: gateSeat{conn: c}}
+	sc := &Conn{server: s, conn: c, resume: func() { c.Resume() }, endWork: c.EndWork}
+	sc.reading.slack = frame.MarkBytes
+	sc.share.seat.conn = c
 	sc.line.ask = func() { c.Go(&sc.line) }
 	sc.trust.credit.Store(s.config.credit)
 	sc.out = output.New(c, output.Config{
@@ -92,8 +69,8 @@ func (s *Conn) Conn() *conn.Conn { return s.conn }
 // far as the limits allow, and has their calls handled.
 func (s *Conn) OnRequest(ctx context.Context, c *conn.Conn) error {
 	s.progress.Add(1)
-	if s.unread.Load() {
-		s.unread.Store(false)
+	if s.pause.unread.Load() {
+		s.pause.unread.Store(false)
 	}
 	in := c.Reader()
 	var batch calls
@@ -120,9 +97,9 @@ func (s *Conn) taken(in buffer.Reader) {
 	s.tellRefusals()
 	s.answerPings()
 	s.noteArrival(in)
-	s.server.gate.passOn(&s.seat)
-	if s.resumed.Load() {
-		s.resumed.Store(false)
+	s.server.gate.passOn(&s.share.seat)
+	if s.pause.resumed.Load() {
+		s.pause.resumed.Store(false)
 		s.server.room.resumeFirst()
 	}
 }
@@ -132,7 +109,7 @@ func (s *Conn) taken(in buffer.Reader) {
 func (s *Conn) next(ctx context.Context, in buffer.Reader) (*Call, error) {
 	for s.skipRest(in) && in.Len() >= frame.PrefixBytes {
 		f, err := s.look(in)
-		if err != nil || !s.known {
+		if err != nil || !s.reading.known {
 			return nil, err
 		}
 		call, more, err := s.take(ctx, in, f)
@@ -149,18 +126,18 @@ func (s *Conn) look(in buffer.Reader) (incoming, error) {
 	if err != nil {
 		return incoming{}, err
 	}
-	p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.slack)
+	p, err := frame.Parse(start, s.server.config.MaxFrameBytes+s.reading.slack)
 	f := incoming{Prefix: p, length: lengthOf(start), came: in.Len(), tooLarge: oversized(err)}
 	if err != nil && f.tooLarge == nil {
 		return incoming{}, ofFrame(err)
 	}
-	if !s.known {
+	if !s.reading.known {
 		if err := s.meet(in, p); err != nil {
 			return incoming{}, err
 		}
 	}
 	f.marked = s.marked.Load()
-	f.oneway = f.marked && (p.IsOneway() || s.slack > 0 && s.oneway)
+	f.oneway = f.marked && (p.IsOneway() || s.reading.slack > 0 && s.reading.firstOneway)
 	return f, nil
 }
 
@@ -183,7 +160,7 @@ func (s *Conn) onClose(*conn.Conn) {
 	s.out.Close(ErrClosed)
 	s.tellGone()
 	s.unclaim()
-	s.server.gate.forget(&s.seat)
+	s.server.gate.forget(&s.share.seat)
 	s.server.room.forget(s)
 	s.server.counters.conns.Add(-1)
 	if s.marked.Load() {

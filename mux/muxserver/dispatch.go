@@ -89,7 +89,7 @@ func (s *Conn) dispatch(batch calls) {
 // the goroutine as long. The client may send the next request while the reply is being written, so
 // that the reader would never count as rested.
 func (s *Conn) isAloneWith(batch calls) bool {
-	return batch.first == batch.last && s.inFlight.Load() == 1
+	return batch.first == batch.last && s.share.inFlight.Load() == 1
 }
 
 // handleInPlace handles calls of the line until none is left, it has taken longTime, or the helper
@@ -107,7 +107,7 @@ func (s *Conn) handleInPlace(visit uint64, began time.Duration) {
 // companyBeside says whether replies of other goroutines may come soon. own is how many of the
 // calls in flight are the caller's.
 func (s *Conn) companyBeside(own int32) output.Company {
-	if s.inFlight.Load() > own {
+	if s.share.inFlight.Load() > own {
 		return output.InCompany
 	}
 	return output.Alone

@@ -19,6 +19,13 @@ const stockGrace = 100 * time.Millisecond
 // elsewhere before their connections end.
 const farewellTime = 100 * time.Millisecond
 
+// stages are those of Shutdown, in their order. Each is atomic and set once.
+type stages struct {
+	draining  atomic.Bool // marked clients are told to send nothing new
+	graceOver atomic.Bool // other clients' connections are closed when idle
+	going     atomic.Bool // calls of marked clients that have not begun are refused
+}
+
 // Shutdown ends the server without failing a call. It tells clients that know package mux to send
 // nothing new; they finish what is in flight, and close the connection. Calls that other clients
 // have in flight are answered, and after 100 ms their connections are closed when idle. Shutdown
@@ -31,10 +38,10 @@ const farewellTime = 100 * time.Millisecond
 // conn.Server afterwards. Do not call Shutdown from a handler, for which it would wait.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.counters.drains.Add(1)
-	s.drainAll(&s.draining)
+	s.drainAll(&s.stages.draining)
 	grace := time.NewTimer(stockGrace)
 	defer grace.Stop()
-	defer s.graceOver.Store(true) // for what is attached later
+	defer s.stages.graceOver.Store(true) // for what is attached later
 	farewell := newFarewell(ctx)
 	defer farewell.Stop()
 	for {
@@ -42,7 +49,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		case <-s.whenEmpty():
 			return nil
 		case <-grace.C:
-			s.drainAll(&s.graceOver)
+			s.drainAll(&s.stages.graceOver)
 		case <-farewell.C:
 			s.turnAway()
 		case <-ctx.Done():
@@ -83,7 +90,7 @@ func newFarewell(ctx context.Context) *time.Timer {
 // turnAway refuses, from now on, marked clients' calls that have not begun. It answers those that
 // wait in a line at once.
 func (s *Server) turnAway() {
-	s.going.Store(true)
+	s.stages.going.Store(true)
 	for _, sc := range s.snapshot() {
 		sc.turnAway()
 	}
@@ -125,13 +132,13 @@ func (s *Server) whenEmpty() <-chan struct{} {
 
 // drain does what the stage of the server's shutdown asks of this connection.
 func (s *Conn) drain() {
-	wanted := s.drainWanted.Load()
+	wanted := s.ending.drainWanted.Load()
 	switch {
 	case s.marked.Load():
-		if wanted || s.server.draining.Load() {
+		if wanted || s.server.stages.draining.Load() {
 			s.sayDrain()
 		}
-	case wanted || s.server.graceOver.Load():
+	case wanted || s.server.stages.graceOver.Load():
 		s.conn.Drain()
 	}
 }
@@ -140,13 +147,13 @@ func (s *Conn) drain() {
 // that knows package mux is told to send nothing new, and closes the connection after its last
 // reply. Another client's connection is closed when it is idle. Drain does not wait.
 func (s *Conn) Drain() {
-	s.drainWanted.Store(true)
+	s.ending.drainWanted.Store(true)
 	s.drain()
 }
 
 // sayDrain tells the client to send nothing new, once.
 func (s *Conn) sayDrain() {
-	if s.drainSaid.CompareAndSwap(false, true) {
+	if s.ending.drainSaid.CompareAndSwap(false, true) {
 		s.say(frame.SignalDrain)
 	}
 }

@@ -3,6 +3,7 @@ package muxserver
 import (
 	"context"
 	"io"
+	"sync/atomic"
 
 	"github.com/kiteline/kiteline/internal/callback"
 	"github.com/kiteline/kiteline/mux/internal/cause"
@@ -12,10 +13,18 @@ import (
 // This file is about how a connection ends: OnGone's function is told before the last of the
 // connection's calls has been handled, which is when the close callbacks run.
 
+// ending is how a connection ends, and who must hear of it. All of it is atomic.
+type ending struct {
+	drainWanted atomic.Bool            // Drain was called
+	drainSaid   atomic.Bool            // the client was told to send nothing new
+	dead        atomic.Bool            // this side has ended the connection, see isDead
+	onGone      atomic.Pointer[func()] // nil: not set, or already called
+}
+
 // isDead reports whether nothing sent can reach the client any longer. A client that has closed its
 // writing side may still read, and so is not dead.
 func (s *Conn) isDead() bool {
-	if s.dead.Load() {
+	if s.ending.dead.Load() {
 		return true
 	}
 	if s.conn.IsActive() {
@@ -27,14 +36,14 @@ func (s *Conn) isDead() bool {
 
 // end closes the connection although calls may be in flight.
 func (s *Conn) end() {
-	s.dead.Store(true)
+	s.ending.dead.Store(true)
 	_ = s.conn.Close() // always nil
 	s.tellGone()
 }
 
 // endFoundDead closes the connection, which isDead has found to be dead, and reports why.
 func (s *Conn) endFoundDead() {
-	if s.dead.CompareAndSwap(false, true) {
+	if s.ending.dead.CompareAndSwap(false, true) {
 		s.report(s.conn.Err())
 	}
 	s.end()
@@ -46,7 +55,7 @@ func (s *Conn) endFoundDead() {
 // after that, and has gone only when the connection ends. f must not block. Call OnGone once,
 // before OnRequest. It replaces the connection's OnDisconnect.
 func (s *Conn) OnGone(f func()) {
-	s.onGone.Store(&f)
+	s.ending.onGone.Store(&f)
 	s.conn.SetOnDisconnect(s.hungUp)
 	if s.isDead() {
 		s.tellGone()
@@ -61,10 +70,10 @@ func (s *Conn) hungUp(context.Context, *conn.Conn) {
 }
 
 func (s *Conn) tellGone() {
-	if s.onGone.Load() == nil {
+	if s.ending.onGone.Load() == nil {
 		return
 	}
-	if f := s.onGone.Swap(nil); f != nil {
+	if f := s.ending.onGone.Swap(nil); f != nil {
 		if failure := callback.Apart(*f); failure != nil {
 			s.report(cause.OfPanic(failure))
 		}

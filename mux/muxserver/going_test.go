@@ -100,7 +100,7 @@ func TestGoingLate(t *testing.T) {
 		p := b.dialMarked(t)
 		come := holdLine(b.snapshot()[0])
 		p.send(t, testpeer.RequestFrame(2, nil), onewayFrame(3, nil))
-		b.going.Store(true)
+		b.stages.going.Store(true)
 		come()
 		p.refused(t, frame.ReasonGoing, 2)
 		if id := <-b.begun; id != 3 {

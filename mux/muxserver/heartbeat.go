@@ -101,7 +101,7 @@ func (due *lookWork) do(counters *counters) {
 		sc.sayDrain()
 	}
 	for _, sc := range due.overdue {
-		if sc.arrival.Load() != 0 {
+		if sc.arrival.note.Load() != 0 {
 			sc.end() // a request that has stopped coming would keep it forever
 			continue
 		}
@@ -134,6 +134,6 @@ func (s *Conn) lookLocked(now time.Time, due *lookWork) {
 func (s *Conn) healthLocked(now time.Time) pulse.Health {
 	return s.pulse.Look(now, pulse.Rhythm{Interval: s.server.config.Heartbeat, MostPause: 2 * s.server.lookPeriod()}, pulse.Signs{
 		Heard:   s.progress.Load(),
-		Excused: s.unread.Load() || s.out.Pending() > 0 || !s.conn.IsActive(),
+		Excused: s.pause.unread.Load() || s.out.Pending() > 0 || !s.conn.IsActive(),
 	})
 }

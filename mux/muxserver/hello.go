@@ -32,9 +32,9 @@ func (s *Conn) meet(in buffer.Reader, p frame.Prefix) error {
 	if err != nil {
 		return err
 	}
-	s.known = true
+	s.reading.known = true
 	if mark, marked := frame.FindMark(start[frame.PrefixBytes:], p.SeqID); marked && !p.IsControl() {
-		s.oneway = mark.Oneway
+		s.reading.firstOneway = mark.Oneway
 		s.greet()
 	}
 	s.drain() // if the server shuts down: it did not know how to drain this one
@@ -75,7 +75,7 @@ func (s *Conn) control(in buffer.Reader, p frame.Prefix) error {
 	switch m.Signal {
 	case frame.SignalPing:
 		s.server.counters.pings.Add(1)
-		s.pongs.due = true
+		s.reading.pongs.due = true
 	case frame.SignalCancel:
 		for id := range m.SeqIDs {
 			s.cancel(id)
@@ -96,7 +96,7 @@ type pongs struct {
 // answerPings answers the pings that have come. The reading side calls it before it does anything
 // that may take long.
 func (s *Conn) answerPings() {
-	p := &s.pongs
+	p := &s.reading.pongs
 	if !p.due {
 		return
 	}

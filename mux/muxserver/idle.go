@@ -1,6 +1,9 @@
 package muxserver
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // This file is about clients that know package mux and have no calls. They are told to drain
 // instead of being disconnected, so that a request that is on its way then is answered.
@@ -8,6 +11,15 @@ import "time"
 // idleGrace is how long after the idle time a client that was told to drain may stay without a call
 // before its connection is closed. If the idle time is shorter, the grace is as long as that.
 const idleGrace = 10 * time.Second
+
+// idle is since when a connection has had no call.
+type idle struct {
+	used atomic.Bool // a call was taken since the last look; set by the reading side
+
+	// guarded by Server.mu
+	since  time.Duration // by the server's clock; 0: the connection was in use at the last look
+	coming uint64        // progress at the last look while a request was coming; 0: none was
+}
 
 // rest is what a look finds about a connection's calls.
 type rest uint8
@@ -31,31 +43,32 @@ func (s *Conn) restLocked(now time.Time) rest {
 		return restShort
 	}
 	var coming uint64
-	if s.arrival.Load() != 0 {
+	if s.arrival.note.Load() != 0 {
 		coming = s.progress.Load() // whatever comes is the request's
 	}
-	goesOn := coming != s.restComing
-	if s.used.Load() || goesOn || s.inFlight.Load() > 0 || s.out.Pending() > 0 || s.unread.Load() || !s.conn.IsActive() {
-		s.used.Store(false)
-		s.restsSince, s.restComing = time.Time{}, coming
+	goesOn := coming != s.idle.coming
+	if s.idle.used.Load() || goesOn || s.share.inFlight.Load() > 0 || s.out.Pending() > 0 || s.pause.unread.Load() || !s.conn.IsActive() {
+		s.idle.used.Store(false)
+		s.idle.since, s.idle.coming = 0, coming
 		return restShort
 	}
-	if s.restsSince.IsZero() {
-		s.restsSince = now
+	at := now.Sub(s.server.start)
+	if s.idle.since == 0 {
+		s.idle.since = at
 		s.out.Trim()
 	}
-	switch idle, told := now.Sub(s.restsSince), s.drainSaid.Load(); {
-	case told && idle >= timeout+min(timeout, idleGrace):
+	switch lasts, told := at-s.idle.since, s.ending.drainSaid.Load(); {
+	case told && lasts >= timeout+min(timeout, idleGrace):
 		return restOverdue
-	case !told && idle >= timeout:
+	case !told && lasts >= timeout:
 		return restIdle
 	}
 	return restShort
 }
 
 // noteUse records that a call was taken. It writes once between looks.
-func (s *Conn) noteUse() {
-	if !s.used.Load() {
-		s.used.Store(true)
+func (i *idle) noteUse() {
+	if !i.used.Load() {
+		i.used.Store(true)
 	}
 }

@@ -30,8 +30,8 @@ func (s *Conn) isBackedUp() bool {
 // notePause records that the connection will not be read.
 func (s *Conn) notePause() {
 	s.server.counters.pauses.Add(1)
-	s.unread.Store(true)
-	if s.marked.Load() && s.told.enter() {
+	s.pause.unread.Store(true)
+	if s.marked.Load() && s.pause.told.enter() {
 		s.server.pauses.add(s)
 	}
 }
@@ -40,16 +40,16 @@ func (s *Conn) notePause() {
 // connection. Only the reading side calls it.
 func (s *Conn) admit() bool {
 	most := int32(s.server.mostStockCalls)
-	if s.inFlight.Load() >= most {
+	if s.share.inFlight.Load() >= most {
 		s.notePause()
 		s.conn.Pause()
-		s.full.Store(true)
-		if s.inFlight.Load() < most { // the last call may have left before it could see that
+		s.pause.full.Store(true)
+		if s.share.inFlight.Load() < most { // the last call may have left before it could see that
 			s.resumeIfFull()
 		}
 		return false
 	}
-	if !s.server.gate.enter(&s.seat) {
+	if !s.server.gate.enter(&s.share.seat) {
 		s.notePause()
 		return false
 	}
@@ -59,7 +59,7 @@ func (s *Conn) admit() bool {
 
 // enter counts in a call that was admitted; leave counts it out.
 func (s *Conn) enter() {
-	if s.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
+	if s.share.inFlight.Add(1) == 1 && !s.conn.BeginWork() {
 		panic("muxserver: BUG: reading from a connection that has ended")
 	}
 }
@@ -72,7 +72,7 @@ func (s *Conn) makeRoom(weight int64, oneway bool) {
 		return // its client is not marked
 	}
 	if oneway {
-		s.oneways.add(amount{-1, -weight})
+		s.share.oneways.add(amount{-1, -weight})
 		s.server.room.oneways.add(amount{-1, -weight})
 		s.resumeIfFull()
 	}
@@ -83,7 +83,7 @@ func (s *Conn) makeRoom(weight int64, oneway bool) {
 // leave counts out a call that was answered. The last one lets the connection end, once the replies
 // have gone out.
 func (s *Conn) leave() {
-	left := s.inFlight.Add(-1)
+	left := s.share.inFlight.Add(-1)
 	if !s.marked.Load() {
 		s.resumeIfFull()
 	}
@@ -98,18 +98,18 @@ func (s *Conn) pauseFor(v verdict, d demand) {
 	s.notePause()
 	s.conn.Pause()
 	if v == noRoom {
-		s.need.Store(weightOf(d.bytes))
+		s.pause.need.Store(weightOf(d.bytes))
 		s.server.room.awaitOneway(s)
 		return
 	}
-	s.full.Store(true)
+	s.pause.full.Store(true)
 	if s.fitsOneway(weightOf(d.bytes)) { // the last oneway may have left before it could see that
 		s.resumeIfFull()
 	}
 }
 
 func (s *Conn) resumeIfFull() {
-	if s.full.Load() && s.full.CompareAndSwap(true, false) {
+	if s.pause.full.Load() && s.pause.full.CompareAndSwap(true, false) {
 		s.conn.Resume()
 	}
 }

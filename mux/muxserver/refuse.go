@@ -25,32 +25,26 @@ type front struct {
 // skipFront skips the frame in front, of that many bytes, as they arrive.
 func (s *Conn) skipFront(bytes int64) {
 	s.unclaim()
-	s.slack = 0
-	s.front = front{skip: bytes}
+	s.reading.slack = 0
+	s.reading.front = front{skip: bytes}
 }
 
 // skipRest continues with a skipped frame. It reports whether another frame is in front.
 func (s *Conn) skipRest(in buffer.Reader) bool {
-	if s.front.skip == 0 {
+	if s.reading.front.skip == 0 {
 		return true
 	}
-	n := min(s.front.skip, int64(in.Len()))
+	n := min(s.reading.front.skip, int64(in.Len()))
 	if err := in.Skip(int(n)); err != nil {
 		panic("muxserver: BUG: bytes that have come cannot be skipped: " + err.Error())
 	}
-	s.front.skip -= n
-	s.front.skipped += n
-	if s.front.skip > 0 {
+	s.reading.front.skip -= n
+	s.reading.front.skipped += n
+	if s.reading.front.skip > 0 {
 		return false
 	}
-	s.frontEnded()
+	s.reading.ended()
 	return true
-}
-
-// frontEnded records that the frame in front was taken.
-func (s *Conn) frontEnded() {
-	s.front = front{}
-	s.frames++
 }
 
 // mostRefusals is how many refusals one control frame tells of.
@@ -85,18 +79,18 @@ func (s *Conn) refuseForRoom(p frame.Prefix, v verdict) {
 	if v == noRoom {
 		// A client whose request needs more than half is not told, or it would be told at once. It
 		// asks again by itself.
-		s.refusals.there = s.refusals.there || weightOf(p.Bytes) <= s.server.room.most/2
+		s.reading.refusals.there = s.reading.refusals.there || weightOf(p.Bytes) <= s.server.room.most/2
 		return
 	}
 	most := s.server.mostBytes
-	s.refusals.here.lower(lowMark{
+	s.reading.refusals.here.lower(lowMark{
 		set: true, calls: s.server.mostCalls / 2, bytes: max(min(most/2, most-weightOf(p.Bytes)), 0),
 	})
 }
 
 // refuse refuses the request in front, of that many bytes, and skips it. The client is told later.
 func (s *Conn) refuse(p frame.Prefix, bytes int64, reason frame.Reason) {
-	r := &s.refusals
+	r := &s.reading.refusals
 	if len(r.ids) > 0 && r.reason != reason || len(r.ids) >= mostRefusals {
 		s.tellRefusals()
 	}
@@ -108,18 +102,18 @@ func (s *Conn) refuse(p frame.Prefix, bytes int64, reason frame.Reason) {
 // tellRefusals tells the client of all refusals in one frame. The reading side calls it before it
 // does anything that may take long.
 func (s *Conn) tellRefusals() {
-	if len(s.refusals.ids) == 0 {
+	if len(s.reading.refusals.ids) == 0 {
 		return
 	}
-	r := s.refusals
-	s.refusals = refusals{}
+	r := s.reading.refusals
+	s.reading.refusals = refusals{}
 	s.tellRefused(output.Alone, r.reason, r.ids...)
 	if r.here.set {
-		if earlier := s.lowMark.Load(); earlier != nil {
+		if earlier := s.share.lowMark.Load(); earlier != nil {
 			r.here.lower(*earlier)
 		}
-		s.lowMark.Store(&r.here)
-		s.sayRoomIfLow(s.load.get())
+		s.share.lowMark.Store(&r.here)
+		s.sayRoomIfLow(s.share.load.get())
 	}
 	if r.there {
 		s.server.room.awaitLow(s)
@@ -136,8 +130,8 @@ func (s *Conn) tellRefused(company output.Company, reason frame.Reason, ids ...u
 // sayRoomIfLow tells the client, once, that there is room, if it was refused because of the
 // connection's own limits and the load has fallen low enough.
 func (s *Conn) sayRoomIfLow(load amount) {
-	mark := s.lowMark.Load()
-	if mark != nil && load.calls <= mark.calls && load.bytes <= mark.bytes && s.lowMark.CompareAndSwap(mark, nil) {
+	mark := s.share.lowMark.Load()
+	if mark != nil && load.calls <= mark.calls && load.bytes <= mark.bytes && s.share.lowMark.CompareAndSwap(mark, nil) {
 		s.sayRoom()
 	}
 }

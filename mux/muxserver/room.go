@@ -41,6 +41,16 @@ type room struct {
 	paused  []*Conn // guarded by mu: not read, since there is no room for a oneway
 }
 
+// share is what a connection's calls take of the limits. All of it is atomic, except for the seat.
+// The load counts marked clients' calls only; oneways is never more than load.
+type share struct {
+	inFlight atomic.Int32            // calls handled or waiting; added to by the reading side
+	load     load                    // unanswered calls of a marked client, and part of the next
+	oneways  load                    // the oneways in load
+	lowMark  atomic.Pointer[lowMark] // nil: the client is not told of room here
+	seat     gateSeat                // in the gate of all connections
+}
+
 // isLow reports whether enough is free to tell refused clients.
 func (r *room) isLow() bool {
 	return r.held.Load() <= r.most/2 && (r.calls.most == 0 || r.calls.inside.Load() <= r.calls.most/2)
@@ -98,7 +108,7 @@ func (r *room) tellRefused() {
 func (r *room) resumeFirst() {
 	for {
 		r.mu.Lock()
-		if len(r.paused) == 0 || !r.fits(r.paused[0].need.Load()) {
+		if len(r.paused) == 0 || !r.fits(r.paused[0].pause.need.Load()) {
 			r.mu.Unlock()
 			return
 		}
@@ -106,7 +116,7 @@ func (r *room) resumeFirst() {
 		r.paused = slices.Delete(r.paused, 0, 1)
 		r.waiting.Add(-1)
 		r.mu.Unlock()
-		first.resumed.Store(true)
+		first.pause.resumed.Store(true)
 		if first.conn.Resume() {
 			return
 		}
@@ -129,7 +139,7 @@ func (r *room) forget(s *Conn) {
 		}
 	}
 	r.mu.Unlock()
-	if s.resumed.Load() {
+	if s.pause.resumed.Load() {
 		r.resumeFirst()
 	}
 }
@@ -163,8 +173,8 @@ func (s *Conn) claim(d demand) verdict {
 	if d.oneway {
 		return s.claimOneway(d)
 	}
-	now, whole := s.load.get(), weightOf(d.bytes)
-	others := now.bytes - s.front.claimed
+	now, whole := s.share.load.get(), weightOf(d.bytes)
+	others := now.bytes - s.reading.front.claimed
 	switch {
 	case now.calls == 0:
 	case others+whole > s.server.mostBytes, now.calls >= s.server.mostCalls:
@@ -193,7 +203,7 @@ func (s *Conn) claim(d demand) verdict {
 		room.held.Add(-more)
 		return noRoom
 	}
-	s.count(d, part-s.front.claimed, more)
+	s.count(d, part-s.reading.front.claimed, more)
 	return admitted
 }
 
@@ -218,13 +228,13 @@ func (s *Conn) count(d demand, bytes, steps int64) {
 	switch {
 	case d.isWhole():
 		more.calls = 1
-		s.front.claimed = 0
+		s.reading.front.claimed = 0
 	case bytes == 0:
 		return
 	default:
-		s.front.claimed += bytes
+		s.reading.front.claimed += bytes
 	}
-	now := s.load.add(more)
+	now := s.share.load.add(more)
 	if crossed := stepsOf(now.bytes) - stepsOf(now.bytes-bytes); crossed != steps {
 		s.server.room.held.Add(crossed - steps)
 	}
@@ -251,7 +261,7 @@ func (s *Conn) claimOneway(d demand) verdict {
 		room.oneways.add(amount{-1, -weight})
 		return noRoom
 	}
-	s.oneways.add(amount{1, weight})
+	s.share.oneways.add(amount{1, weight})
 	if s.server.gate.most > 0 {
 		s.server.gate.inside.Add(1)
 	}
@@ -261,7 +271,7 @@ func (s *Conn) claimOneway(d demand) verdict {
 
 // fitsOneway reports whether the connection's oneways leave room for one of that weight.
 func (s *Conn) fitsOneway(weight int64) bool {
-	here := s.oneways.get()
+	here := s.share.oneways.get()
 	return here.calls == 0 || here.bytes+weight <= s.server.mostBytes && here.calls < s.server.mostCalls
 }
 
@@ -272,16 +282,16 @@ func (r *room) oversteps(oneways amount) bool {
 
 // unclaim counts out what has come of a request that is not whole yet.
 func (s *Conn) unclaim() {
-	if s.front.claimed > 0 {
-		s.uncount(amount{bytes: s.front.claimed})
-		s.front.claimed = 0
+	if s.reading.front.claimed > 0 {
+		s.uncount(amount{bytes: s.reading.front.claimed})
+		s.reading.front.claimed = 0
 		s.server.room.freed(false)
 	}
 }
 
 // uncount subtracts a from the connection's load, and from what the room counts of it.
 func (s *Conn) uncount(a amount) (left amount) {
-	left = s.load.add(amount{-a.calls, -a.bytes})
+	left = s.share.load.add(amount{-a.calls, -a.bytes})
 	if steps := stepsOf(left.bytes+a.bytes) - stepsOf(left.bytes); steps > 0 {
 		s.server.room.held.Add(-steps)
 	}

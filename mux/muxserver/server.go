@@ -3,7 +3,6 @@ package muxserver
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/output"
@@ -157,10 +156,7 @@ type Server struct {
 
 	counters counters
 
-	// atomic: stages of Shutdown, each set once and with mu held
-	draining  atomic.Bool // marked clients are told to send nothing new
-	graceOver atomic.Bool // other clients' connections are closed when idle
-	going     atomic.Bool // calls of marked clients that have not begun are refused
+	stages stages // of Shutdown
 
 	// guarded by mu
 	mu     sync.Mutex

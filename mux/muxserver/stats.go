@@ -71,8 +71,8 @@ func (s *Server) Stats() Stats {
 	}
 	for _, sc := range s.snapshot() {
 		stats.PendingBytes += int64(sc.out.Pending())
-		stats.InFlight += int64(sc.inFlight.Load())
-		stats.RequestBytes += sc.load.get().bytes
+		stats.InFlight += int64(sc.share.inFlight.Load())
+		stats.RequestBytes += sc.share.load.get().bytes
 	}
 	return stats
 }
@@ -116,11 +116,11 @@ func (s *Conn) describe() string {
 	for _, is := range []struct {
 		so   bool
 		name string
-	}{{s.dead.Load(), "dead"}, {s.drainSaid.Load(), "draining"}, {s.unread.Load(), "paused"}} {
+	}{{s.ending.dead.Load(), "dead"}, {s.ending.drainSaid.Load(), "draining"}, {s.pause.unread.Load(), "paused"}} {
 		if is.so {
 			state += ", " + is.name
 		}
 	}
 	return fmt.Sprintf("  %v → %v: %s%s, %d in flight (%d bytes), %d bytes to write\n",
-		s.conn.RemoteAddr(), s.conn.LocalAddr(), client, state, s.inFlight.Load(), s.load.get().bytes, s.out.Pending())
+		s.conn.RemoteAddr(), s.conn.LocalAddr(), client, state, s.share.inFlight.Load(), s.share.load.get().bytes, s.out.Pending())
 }

@@ -10,6 +10,24 @@ import (
 // This file is what the reading side does with the frame in front of it: it handles, refuses or
 // skips the frame, or waits for more of it.
 
+// reading is what the reading side of a connection knows.
+type reading struct {
+	known       bool // the first frame's header has come, so the connection's marked is final
+	firstOneway bool // the first request's mark says that it has no reply
+	slack       int  // by how much the first frame, which may have a mark, may be longer
+	front       front
+	frames      uint64 // frames taken so far, and pauses
+	refusals    refusals
+	pongs       pongs
+	slots       slotTable
+}
+
+// ended records that the frame in front was taken.
+func (r *reading) ended() {
+	r.front = front{}
+	r.frames++
+}
+
 // incoming is the frame in front of the reading side.
 type incoming struct {
 	frame.Prefix             // without Bytes if it is too large
@@ -52,7 +70,7 @@ func (s *Conn) takeControl(in buffer.Reader, f incoming) (more bool, err error) 
 		if err := s.control(in, f.Prefix); err != nil {
 			return false, err
 		}
-		s.frontEnded()
+		s.reading.ended()
 	}
 	return true, nil
 }
@@ -62,7 +80,7 @@ func (s *Conn) takeMarked(ctx context.Context, in buffer.Reader, f incoming) (ca
 	if f.isWhole() && s.isBackedUp() {
 		return nil, false, nil
 	}
-	if s.server.going.Load() && !f.oneway {
+	if s.server.stages.going.Load() && !f.oneway {
 		if !f.isWhole() && s.isBackedUp() {
 			return nil, false, nil
 		}
@@ -127,11 +145,11 @@ func (s *Conn) read(ctx context.Context, in buffer.Reader, f incoming) (*Call, e
 		s.leave()
 		return nil, err
 	}
-	s.slack = 0
+	s.reading.slack = 0
 	s.hideSignals(request, f.Prefix)
 	s.server.counters.calls.Add(1)
-	s.noteUse()
-	s.frontEnded()
+	s.idle.noteUse()
+	s.reading.ended()
 	return newCall(ctx, s, f, request), nil
 }
 

@@ -87,7 +87,7 @@ func TestIsAloneWith(t *testing.T) {
 		for range tt.calls {
 			batch.push(&Call{})
 		}
-		s.inFlight.Store(tt.inFlight)
+		s.share.inFlight.Store(tt.inFlight)
 		if got := s.isAloneWith(batch); got != tt.want {
 			t.Errorf("%d calls, %d in flight: got %v, want %v", tt.calls, tt.inFlight, got, tt.want)
 		}
