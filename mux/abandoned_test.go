@@ -59,7 +59,7 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 					}
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most, Overload: overload})
+			s := d.set(t, Config{MaxConns: 1, MaxInFlight: most, Overload: overload})
 			connect(t, s)
 			abandonCalls(t, s, most)
 			if st := s.Stats(); st.InFlight != 0 || st.Abandoned != most {
@@ -81,8 +81,6 @@ func TestAbandonedHoldPlaces(t *testing.T) {
 			if st := s.Stats(); st.Abandoned != most-1 || st.LateReplies != 1 || st.Dials != 1 {
 				t.Errorf("got %+v", st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -131,7 +129,7 @@ func TestAbandonedAreBounded(t *testing.T) {
 				worst.Store(n)
 			}
 		})}
-		s := NewSet(Config{Dial: d.dial, MaxConns: conns, MaxInFlight: most})
+		s := d.set(t, Config{MaxConns: conns, MaxInFlight: most})
 		connect(t, s)
 		var callers sync.WaitGroup
 		for range 100 {
@@ -150,8 +148,6 @@ func TestAbandonedAreBounded(t *testing.T) {
 		if n := worst.Load(); n != most*conns {
 			t.Errorf("the server had %d calls at a time, want %d", n, most*conns)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -179,7 +175,7 @@ func TestLostReplies(t *testing.T) {
 				p.Echo()
 			}}
 			dials = 1
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: most})
+			s := d.set(t, Config{MaxConns: 1, MaxInFlight: most})
 			connect(t, s)
 			abandonCalls(t, s, lost)
 			replaced := lost*2 >= most
@@ -198,8 +194,6 @@ func TestLostReplies(t *testing.T) {
 			if st := s.Stats(); st.Dials != uint64(dials) || (st.Abandoned == 0) != replaced {
 				t.Errorf("%d lost, after it: got %+v", lost, st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -220,19 +214,13 @@ func TestAbandonedElsewhere(t *testing.T) {
 				_, _ = io.Copy(io.Discard, p.In)
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxInFlight: most, Overload: FailFast})
+		s := d.set(t, Config{MaxConns: 2, MaxInFlight: most, Overload: FailFast})
 		connect(t, s)
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range most - 1 { // one by one, on the first connection
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fill(c, nil)
-			if err := c.Send(); err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
+			mustSend(t, c, nil)
 			synctest.Wait() // the pipe has taken it
 			c.ctx = canceled
 			c.End()
@@ -248,7 +236,5 @@ func TestAbandonedElsewhere(t *testing.T) {
 		if st := s.Stats(); st.Connections != 2 || st.Abandoned != most-1 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

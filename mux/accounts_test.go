@@ -25,12 +25,9 @@ func TestFullConnectionIsFoundAgain(t *testing.T) {
 			}
 			testpeer.NewServer(nc, false).Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, MaxPendingBytes: 1000})
+		s := d.set(t, Config{MaxUnshared: 1, MaxPendingBytes: 1000})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		fill(c, append([]byte("oneway"), make([]byte, 100_000)...))
 		if err := c.SendOneway(); err != nil {
 			t.Fatal(err)
@@ -46,8 +43,6 @@ func TestFullConnectionIsFoundAgain(t *testing.T) {
 		if err := <-failed; err != nil || d.dials.Load() != 2 {
 			t.Errorf("got %v after %d dials; %+v", err, d.dials.Load(), s.Stats())
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -139,22 +134,14 @@ func TestPeerClosesWhileDraining(t *testing.T) {
 			time.Sleep(time.Second)
 			nc.Close()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(c, nil)
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
+		mustSend(t, c, nil)
 		time.Sleep(500 * time.Millisecond) // the watcher reads meanwhile
 		if _, err := c.Receive(); !errors.Is(err, io.EOF) {
 			t.Errorf("got %v, want io.EOF", err)
 		}
 		c.End()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

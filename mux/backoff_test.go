@@ -47,7 +47,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 					}
 					end(nc)
 				}}
-				s := NewSet(Config{Dial: d.dial})
+				s := d.set(t, Config{})
 				const callers, span = 20, 4 * time.Second
 				stop := time.Now().Add(span)
 				done := make(chan struct{})
@@ -92,8 +92,6 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 						t.Errorf("a call to the peer that is well took %v", took)
 					}
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}
@@ -103,7 +101,7 @@ func TestBackoffBeforeFirstReply(t *testing.T) {
 func TestBackoffWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { nc.Close() }}
-		s := NewSet(Config{Dial: d.dial})
+		s := d.set(t, Config{})
 		_, err := s.Begin(t.Context(), time.Now().Add(time.Second))
 		var e *Error
 		if err != nil && (!errors.As(err, &e) || !e.NotSent() || e.Timeout()) {
@@ -112,8 +110,6 @@ func TestBackoffWaits(t *testing.T) {
 		if n := d.dials.Load(); n > 5 {
 			t.Errorf("%d dials", n)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -127,13 +123,10 @@ func TestNoBackoffAfterLongLife(t *testing.T) {
 			_, _ = io.Copy(io.Discard, nc)
 			nc.Close()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		for range 20 {
 			began := time.Now()
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			fill(c, []byte("oneway"))
 			if err := c.SendOneway(); err != nil {
 				t.Error(err)
@@ -145,8 +138,6 @@ func TestNoBackoffAfterLongLife(t *testing.T) {
 			time.Sleep(time.Minute + time.Nanosecond)
 			synctest.Wait()
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -234,16 +225,10 @@ func TestCountedOnce(t *testing.T) {
 			_, _ = testpeer.NewServer(nc, true).Receive()
 			nc.Close()
 		}}
-		s := NewSet(Config{Dial: d.dial})
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := d.set(t, Config{})
+		c := mustBegin(t, s)
 		cc := (*s.list.Load())[0]
-		fill(c, nil)
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, c, nil)
 		if _, err := c.Receive(); err == nil {
 			t.Error("the call was answered")
 		}
@@ -252,8 +237,6 @@ func TestCountedOnce(t *testing.T) {
 		if s.backoff.faults != 1 {
 			t.Errorf("%d failures, want one", s.backoff.faults)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -290,7 +273,7 @@ func TestSpareEndsWithLast(t *testing.T) {
 						}
 					}
 				}}
-				s := NewSet(Config{Dial: d.dial, MaxConns: warm})
+				s := d.set(t, Config{MaxConns: warm})
 				if err := s.WarmUp(t.Context(), warm); err != nil {
 					t.Fatal(err)
 				}
@@ -321,8 +304,6 @@ func TestSpareEndsWithLast(t *testing.T) {
 				if took := time.Since(began); took > 2*defaultBackoffMax {
 					t.Errorf("a call took %v", took)
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}
@@ -349,7 +330,7 @@ func TestServerAtItsLimit(t *testing.T) {
 				}
 				testpeer.NewServer(nc, true).Echo()
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: conns, MaxAge: tt.age})
+			s := d.set(t, Config{MaxConns: conns, MaxAge: tt.age})
 			connect(t, s)
 			stop := make(chan struct{})
 			var calling sync.WaitGroup
@@ -378,8 +359,6 @@ func TestServerAtItsLimit(t *testing.T) {
 			}
 			close(stop)
 			calling.Wait()
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -400,7 +379,7 @@ func TestLimitedThenAlone(t *testing.T) {
 			}
 			testpeer.NewServer(nc, true).Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		s := d.set(t, Config{MaxConns: 2})
 		connect(t, s)
 		limited.Store(true)
 		if err := s.WarmUp(t.Context(), 2); err == nil {
@@ -414,7 +393,5 @@ func TestLimitedThenAlone(t *testing.T) {
 		if _, err := roundTrip(t.Context(), s, nil, time.Minute); err != nil || time.Since(began) > 0 {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

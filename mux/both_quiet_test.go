@@ -25,14 +25,8 @@ func TestHeartbeatsOfBothEnds(t *testing.T) {
 			return conn.New(ours, conn.Config{}, nil)
 		}})
 		for range 3 {
-			call, err := set.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fill(call, []byte("x"))
-			if err := call.Send(); err != nil {
-				t.Fatal(err)
-			}
+			call := mustBegin(t, set)
+			mustSend(t, call, []byte("x"))
 			if _, err := call.Receive(); err != nil {
 				t.Error(err)
 			}

@@ -29,14 +29,12 @@ func TestPingFlood(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most})
+		s := d.set(t, Config{MaxConns: 1, MaxPendingBytes: most})
 		connect(t, s)
 		time.Sleep(time.Second)
 		if st := s.Stats(); st.PendingBytes > 2*most || st.Connections != 1 {
 			t.Errorf("%d bytes wait, the limit being %d", st.PendingBytes, most)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -52,7 +50,7 @@ func TestOnewaysTakeMemory(t *testing.T) {
 			_ = p.Reply(first.SeqID, nil)
 			time.Sleep(time.Second)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: FailFast})
+		s := d.set(t, Config{MaxConns: 1, MaxPendingBytes: most, Overload: FailFast})
 		connect(t, s)
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -76,8 +74,6 @@ func TestOnewaysTakeMemory(t *testing.T) {
 		if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 16*most {
 			t.Errorf("%d bytes may wait; %d oneway calls of %d bytes hold %d", most, n, s.Stats().PendingBytes, held)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -88,12 +84,9 @@ func TestManyWaiters(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, 100 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newEchoDialer(true)
-			s := NewSet(Config{MaxConns: 1, MaxInFlight: 1, Dial: d.dial})
+			s := d.set(t, Config{MaxConns: 1, MaxInFlight: 1})
 			connect(t, s)
-			hold, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			hold := mustBegin(t, s)
 			var wg sync.WaitGroup
 			for range n {
 				wg.Go(func() {
@@ -112,8 +105,6 @@ func TestManyWaiters(t *testing.T) {
 			if each := (after.TotalAlloc - before.TotalAlloc) / n; each > most {
 				t.Errorf("timeout %v: %d bytes are allocated for each of %d calls to leave the queue", timeout, each, n)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }

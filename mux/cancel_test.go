@@ -156,10 +156,7 @@ func TestUnsentIsNotCancelled(t *testing.T) {
 		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
 			t.Fatal(err)
 		}
-		stuck, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		stuck := mustBegin(t, s)
 		fill(stuck, make([]byte, 1<<20)) // which the pipe does not take
 		if err := stuck.Send(); err != nil {
 			t.Fatal(err)

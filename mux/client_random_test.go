@@ -17,16 +17,10 @@ func TestRetire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, marked := range []bool{true, false} {
 			d := newEchoDialer(marked)
-			s := NewSet(Config{Dial: d.dial})
+			s := d.set(t, Config{})
 			for range 3 {
-				c, err := s.Begin(t.Context(), time.Time{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				fill(c, nil)
-				if err := c.Send(); err != nil {
-					t.Fatal(err)
-				}
+				c := mustBegin(t, s)
+				mustSend(t, c, nil)
 				if _, err := c.Receive(); err != nil {
 					t.Fatal(err)
 				}
@@ -41,8 +35,6 @@ func TestRetire(t *testing.T) {
 			if st := s.Stats(); st.Dials != want.Dials || st.Connections != want.Connections || st.Drains != want.Drains || st.Deaths != 0 {
 				t.Errorf("marked %v: got %+v, want %+v", marked, st, want)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		}
 	})
 }

@@ -87,7 +87,7 @@ func TestEndInFlight(t *testing.T) {
 				_, _ = p.ReceiveCall()
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		began := time.Now()
 		var callers sync.WaitGroup
@@ -103,8 +103,6 @@ func TestEndInFlight(t *testing.T) {
 		if took := time.Since(began); took > 0 {
 			t.Errorf("the last call failed after %v", took)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -122,7 +120,7 @@ func TestStuckPeer(t *testing.T) {
 		}}
 		const most, each, callers = 100_000, 10_000, 100
 		const writeTimeout, callTimeout = 5 * time.Second, 7 * time.Second
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, WriteTimeout: writeTimeout})
+		s := d.set(t, Config{MaxConns: 1, MaxPendingBytes: most, WriteTimeout: writeTimeout})
 		connect(t, s)
 		var wg sync.WaitGroup
 		var queued, waited, done atomic.Int32
@@ -156,8 +154,6 @@ func TestStuckPeer(t *testing.T) {
 			t.Errorf("%d failed with the connection, want at least %d; %d waited, %d were answered",
 				queued.Load(), least, waited.Load(), done.Load())
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -174,7 +170,7 @@ func TestFailFast(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxInFlight: 3, Overload: FailFast})
+		s := d.set(t, Config{MaxConns: 2, MaxInFlight: 3, Overload: FailFast})
 		connect(t, s)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -193,8 +189,6 @@ func TestFailFast(t *testing.T) {
 		}
 		cancel()
 		wg.Wait()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -228,7 +222,7 @@ func TestWaitForRoom(t *testing.T) {
 					})
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 4, MaxUnshared: 4})
+			s := d.set(t, Config{MaxConns: 1, MaxInFlight: 4, MaxUnshared: 4})
 			connect(t, s)
 			var wg sync.WaitGroup
 			var done, late atomic.Int32
@@ -258,8 +252,6 @@ func TestWaitForRoom(t *testing.T) {
 			if st := s.Stats(); st.Waiting != 0 || st.InFlight != 0 {
 				t.Errorf("got %+v", st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -290,7 +282,7 @@ func TestPartialFrames(t *testing.T) {
 				_, _ = nc.Write(frame[cut:])
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for cut = range frame.PrefixBytes + 4 + len(payload) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -312,8 +304,6 @@ func TestPartialFrames(t *testing.T) {
 			step <- struct{}{}
 			wg.Wait()
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -361,7 +351,7 @@ func TestOversizeReply(t *testing.T) {
 			_, _ = nc.Write(start)
 			_, _ = io.Copy(io.Discard, nc)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxFrameBytes: 1000})
+		s := d.set(t, Config{MaxFrameBytes: 1000})
 		_, err := roundTrip(t.Context(), s, nil, 0)
 		var bad *FrameError
 		if !errors.As(err, &bad) || bad.Bytes != 1001 {
@@ -370,8 +360,6 @@ func TestOversizeReply(t *testing.T) {
 		if _, err := roundTrip(t.Context(), s, make([]byte, 1000), 0); !errors.As(err, &bad) {
 			t.Errorf("an oversize request: got %v", err)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -380,7 +368,7 @@ func TestOversizeReply(t *testing.T) {
 func TestWrongRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for name, encode := range map[string]func(id uint32) []byte{
 			"empty": func(uint32) []byte { return nil },
@@ -390,10 +378,7 @@ func TestWrongRequest(t *testing.T) {
 			},
 			"wrong ID": func(id uint32) []byte { return testpeer.RequestFrame(id+1, nil) },
 		} {
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			_, _ = c.Request().WriteBinary(encode(c.SeqID()))
 			var bad *FrameError
 			if err := c.Send(); !errors.As(err, &bad) {
@@ -408,8 +393,6 @@ func TestWrongRequest(t *testing.T) {
 		if st := s.Stats(); st.InFlight != 0 || st.Dials != 1 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -432,12 +415,9 @@ func TestOneway(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		for i := range 100 {
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			payload := []byte("oneway call")
 			fill(c, payload)
 			if err := c.SendOneway(); err != nil {
@@ -459,8 +439,6 @@ func TestOneway(t *testing.T) {
 		if st := s.Stats(); st.InFlight != 0 || st.Abandoned != 0 || st.Connections != 1 || got.Load() != 101 {
 			t.Errorf("%d requests, %+v", got.Load(), st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 

@@ -60,23 +60,14 @@ func TestAnsweredBeforeSent(t *testing.T) {
 		}}
 		s := NewSet(Config{MaxConns: 1, Dial: d.dial})
 		connect(t, s)
-		large, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		large := mustBegin(t, s)
 		fill(large, make([]byte, 1<<20))
 		if err := large.SendOneway(); err != nil { // which the peer does not read
 			t.Fatal(err)
 		}
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		payload := bytes.Repeat([]byte{1}, size)
-		fill(c, payload)
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, c, payload)
 		early <- c.SeqID()
 		if _, err := c.Receive(); err != nil {
 			t.Fatal(err)

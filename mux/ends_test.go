@@ -82,14 +82,8 @@ func TestCloseWaits(t *testing.T) {
 			return conn.New(wire, conn.Config{}, nil)
 		}})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(c, make([]byte, 1000))
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
+		mustSend(t, c, make([]byte, 1000))
 		synctest.Wait()
 		if wire.writing.Load() != 1 {
 			t.Fatal("nobody writes")
@@ -111,12 +105,9 @@ func TestCloseWaits(t *testing.T) {
 func TestSendAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeafDialer()
-		s := NewSet(Config{MaxConns: 1, Dial: d.dial})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		fill(c, nil)
 		s.goroutines.wait() // as Close does, after it has ended the connections
 		_ = c.Send()
@@ -124,8 +115,6 @@ func TestSendAfterClose(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		c.End()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -162,14 +151,11 @@ func TestGroupTimers(t *testing.T) {
 func TestOnewayIsUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, IdleTimeout: time.Minute, Heartbeat: 10 * time.Second})
+		s := d.set(t, Config{MaxConns: 1, IdleTimeout: time.Minute, Heartbeat: 10 * time.Second})
 		connect(t, s)
 		for range 30 {
 			time.Sleep(20 * time.Second)
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			fill(c, []byte("oneway"))
 			if err := c.SendOneway(); err != nil {
 				t.Fatal(err)
@@ -183,8 +169,6 @@ func TestOnewayIsUse(t *testing.T) {
 		if n := s.Stats().Connections; n != 0 {
 			t.Errorf("%d connections after 80 s without a call", n)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -198,12 +182,9 @@ func TestOnewayUnderWay(t *testing.T) {
 			p.In.Reset(&slowConn{nc, 1000, time.Second})
 			p.Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, IdleTimeout: 10 * time.Second, WriteTimeout: -1})
+		s := d.set(t, Config{MaxConns: 1, IdleTimeout: 10 * time.Second, WriteTimeout: -1})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		fill(c, append([]byte("oneway"), make([]byte, 100_000)...))
 		if err := c.SendOneway(); err != nil {
 			t.Fatal(err)
@@ -213,8 +194,6 @@ func TestOnewayUnderWay(t *testing.T) {
 		if st := s.Stats(); st.Draining != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -223,7 +202,7 @@ func TestOnewayUnderWay(t *testing.T) {
 func TestWatcherIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeafDialer()
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, Heartbeat: 40 * time.Millisecond})
+		s := d.set(t, Config{MaxConns: 1, Heartbeat: 40 * time.Millisecond})
 		connect(t, s)
 		var cc *clientConn
 		for cc = range s.members.conns {
@@ -249,8 +228,6 @@ func TestWatcherIsSeen(t *testing.T) {
 		}
 		s.mu.Unlock()
 		cc.leave(reader)
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -293,7 +270,7 @@ func TestEndStates(t *testing.T) {
 	for _, written := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDeafDialer()
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+			s := d.set(t, Config{MaxConns: 1})
 			connect(t, s)
 			for cc := range s.members.conns {
 				cc.mu.Lock()
@@ -304,8 +281,6 @@ func TestEndStates(t *testing.T) {
 			if got, want := s.Stats().Deaths, map[bool]uint64{false: 1, true: 0}[written]; got != want {
 				t.Errorf("all written %t: got %d deaths", written, got)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }

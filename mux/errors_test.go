@@ -7,7 +7,6 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
 )
@@ -43,13 +42,10 @@ func TestQueuedOneway(t *testing.T) {
 			_ = p.Reply(first.SeqID, nil)
 			// The pipe has no room.
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for range 3 {
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			fill(c, []byte("oneway"))
 			if err := c.SendOneway(); err != nil {
 				t.Fatal(err)
@@ -60,7 +56,5 @@ func TestQueuedOneway(t *testing.T) {
 			}
 			c.End()
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
@@ -29,10 +28,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 		}()
 		connect(t, s)
 		send := func(n int) (*Call, []byte) {
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			p, err := c.Request().Malloc(frame.PrefixBytes + 4)
 			if err != nil {
 				t.Fatal(err)

@@ -83,7 +83,7 @@ func TestFrameErrorOfCalls(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, nc)
 				}}
-				s := NewSet(Config{Dial: d.dial, MaxFrameBytes: 1000})
+				s := d.set(t, Config{MaxFrameBytes: 1000})
 				c, err := s.Begin(t.Context(), time.Now().Add(testpeer.Patience))
 				if err != nil {
 					t.Fatal(err)
@@ -102,8 +102,6 @@ func TestFrameErrorOfCalls(t *testing.T) {
 					t.Errorf("got %T, want *FrameError", failed.Err)
 				}
 				c.End()
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}

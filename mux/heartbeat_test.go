@@ -68,13 +68,11 @@ func TestHeartbeatSlowReply(t *testing.T) {
 					_, _ = nc.Read(nil)
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, ReadTimeout: -1})
+			s := d.set(t, Config{Heartbeat: interval, MaxConns: 1, ReadTimeout: -1})
 			connect(t, s)
 			if got, err := roundTrip(t.Context(), s, nil, 0); err != nil || len(got) != tt.size {
 				t.Errorf("%+v: got %d bytes, %v", tt, len(got), err)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -98,22 +96,14 @@ func TestHeartbeatSlowRequest(t *testing.T) {
 				p.In.Reset(&slowConn{nc, tt.bytes, tt.pause})
 				p.Echo()
 			}}
-			s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
+			s := d.set(t, Config{Heartbeat: interval, MaxConns: 1, WriteTimeout: -1})
 			connect(t, s)
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fill(c, make([]byte, tt.size))
-			if err := c.Send(); err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
+			mustSend(t, c, make([]byte, tt.size))
 			if _, err := c.Receive(); err != nil {
 				t.Errorf("%+v: got %v", tt, err)
 			}
 			c.End()
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -150,7 +140,7 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, p.In)
 				}}
-				s := NewSet(Config{Dial: d.dial, Heartbeat: interval, MaxConns: 1, WriteTimeout: -1, ReadTimeout: -1})
+				s := d.set(t, Config{Heartbeat: interval, MaxConns: 1, WriteTimeout: -1, ReadTimeout: -1})
 				connect(t, s)
 				payload := make([]byte, 1<<20)
 				if !up {
@@ -161,8 +151,6 @@ func TestHeartbeatStopsWithin(t *testing.T) {
 				if !errors.Is(err, ErrSilent) || took > 2*interval || took < interval {
 					t.Errorf("up %t, %d pieces: got %v after %v", up, pieces, err, took)
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		}
 	}

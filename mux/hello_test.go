@@ -145,10 +145,7 @@ func TestWaitsForHello(t *testing.T) {
 				return testpeer.NewServer(nc, true)
 			})
 			s := NewSet(Config{Dial: h.dial, MaxConns: 1, Overload: FailFast})
-			first, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			first := mustBegin(t, s)
 			fill(first, []byte("first"))
 			send := first.Send
 			if oneway {
@@ -244,7 +241,7 @@ func TestLateHelloOfKnownPeer(t *testing.T) {
 				}
 				p.Echo()
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: conns})
+			s := d.set(t, Config{MaxConns: conns})
 			connect(t, s)
 			before := s.Stats().Dials
 			busy.Store(true)
@@ -256,8 +253,6 @@ func TestLateHelloOfKnownPeer(t *testing.T) {
 			if n := st.Dials - before; n != uint64(conns*tt.most) || making.failed.Load() > 0 {
 				t.Errorf("hellos after %v: %d dials, want %d, and %d calls failed", tt.late, n, conns*tt.most, making.failed.Load())
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -407,7 +402,7 @@ func TestAnnouncedFrame(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			testpeer.NewLimitedServer(nc, frame.Message{Frame: most}).Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for _, tc := range []struct {
 			bytes int
@@ -425,8 +420,6 @@ func TestAnnouncedFrame(t *testing.T) {
 		if st := s.Stats(); st.Dials != 1 || st.Deaths != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -455,11 +448,8 @@ func TestMarkOnce(t *testing.T) {
 					}
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: 12345})
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := d.set(t, Config{MaxConns: 1, MaxFrameBytes: 12345})
+			c := mustBegin(t, s)
 			if c.SeqID()>>16 == 0 {
 				t.Error("the first sequence ID has generation 0")
 			}
@@ -492,8 +482,6 @@ func TestMarkOnce(t *testing.T) {
 			if st := s.Stats(); st.Dials != uint64(on[6]) {
 				t.Errorf("got %+v", st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -530,15 +518,9 @@ func TestFirstFrameDecides(t *testing.T) {
 					_ = p.Reply(first.SeqID, nil)
 					time.Sleep(time.Hour)
 				}}
-				s := NewSet(Config{Dial: d.dial, MaxConns: 1})
-				call, err := s.Begin(t.Context(), time.Time{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				fill(call, nil)
-				if err := call.Send(); err != nil {
-					t.Fatal(err)
-				}
+				s := d.set(t, Config{MaxConns: 1})
+				call := mustBegin(t, s)
+				mustSend(t, call, nil)
 				time.Sleep(time.Microsecond)
 				if st := s.Stats(); tc.first != nil && ((st.Shared == 1) != tc.shared ||
 					(st.Pooled == 1) == tc.shared || (st.Draining == 1) != tc.drains) {
@@ -551,8 +533,6 @@ func TestFirstFrameDecides(t *testing.T) {
 					t.Errorf("got %+v", st)
 				}
 				call.End()
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}
@@ -588,7 +568,7 @@ func TestReplyWithKey(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		for range 3 {
 			reply := rawCall(t, s)
 			param, err := ttheader.DecodeFromBytes(t.Context(), reply)
@@ -600,23 +580,15 @@ func TestReplyWithKey(t *testing.T) {
 		if st := s.Stats(); st.Dials != 3 || st.Connections != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
 // rawCall makes a call and returns the whole reply.
 func rawCall(t testing.TB, s *Set) []byte {
 	t.Helper()
-	c, err := s.Begin(t.Context(), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustBegin(t, s)
 	defer c.End()
-	fill(c, nil)
-	if err := c.Send(); err != nil {
-		t.Fatal(err)
-	}
+	mustSend(t, c, nil)
 	r, err := c.Receive()
 	if err != nil {
 		t.Fatal(err)
@@ -653,15 +625,12 @@ func TestFirstFramesCutAnywhere(t *testing.T) {
 				_, _ = nc.Write(stream[:most])
 				synctest.Wait()
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+			s := d.set(t, Config{MaxConns: 1})
 			c, err := s.Begin(t.Context(), time.Now().Add(time.Minute))
 			if err != nil {
 				t.Fatal(err)
 			}
-			fill(c, payload)
-			if err := c.Send(); err != nil {
-				t.Fatal(err)
-			}
+			mustSend(t, c, payload)
 			_, err = c.Receive()
 			var failed *Error
 			if most == whole && err != nil || most < whole && (!errors.As(err, &failed) || failed.NotSent() || !isPeersEnd(err)) {
@@ -675,8 +644,6 @@ func TestFirstFramesCutAnywhere(t *testing.T) {
 			if st := s.Stats(); st.Shared != 1 || st.Dials != 2 {
 				t.Errorf("after %d bytes: got %+v", most, st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -694,10 +661,7 @@ func TestNoRoomForMark(t *testing.T) {
 				connect(t, s)
 				s.Drain()
 			}
-			c, err := s.Begin(t.Context(), time.Time{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := mustBegin(t, s)
 			var making callers
 			making.call(s, 20, []byte("x"))
 			synctest.Wait()

@@ -35,7 +35,7 @@ func TestLongReplyIsInOnePiece(t *testing.T) {
 			}
 			p.Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, ReadTimeout: time.Minute})
+		s := d.set(t, Config{MaxConns: 1, ReadTimeout: time.Minute})
 		connect(t, s)
 		var calls []*Call
 		for i := range parts { // each but the last reads until its time is over
@@ -44,10 +44,7 @@ func TestLongReplyIsInOnePiece(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.End()
-			fill(c, nil)
-			if err := c.Send(); err != nil {
-				t.Fatal(err)
-			}
+			mustSend(t, c, nil)
 			calls = append(calls, c)
 		}
 		for _, c := range calls[:parts-1] {
@@ -65,7 +62,5 @@ func TestLongReplyIsInOnePiece(t *testing.T) {
 		if got, err := replyPayload(reply); err != nil || len(bytes.Trim(got, "x")) > 0 || len(got) != parts*partBytes {
 			t.Errorf("got %d bytes, %v", len(got), err)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -28,7 +28,7 @@ func TestOversizeFailsItsReader(t *testing.T) {
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		began := time.Now()
 		_, err := roundTrip(t.Context(), s, nil, time.Hour)
@@ -36,8 +36,6 @@ func TestOversizeFailsItsReader(t *testing.T) {
 		if took := time.Since(began); !errors.As(err, &bad) || took > 0 {
 			t.Errorf("got %v after %v, want a FrameError at once", err, took)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -57,16 +55,13 @@ func TestOversizeBehindReply(t *testing.T) {
 			_, _ = nc.Write(append(testpeer.RequestFrame(one.SeqID, []byte("mine")), large...))
 			_, _ = io.Copy(io.Discard, nc)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		one, err := s.Begin(t.Context(), time.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
-		fill(one, nil)
-		if err := one.Send(); err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, one, nil)
 		done := make(chan error)
 		began := time.Now()
 		go func() {
@@ -74,20 +69,12 @@ func TestOversizeBehindReply(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait() // it reads
-		other, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(other, nil)
-		if err := other.Send(); err != nil {
-			t.Fatal(err)
-		}
+		other := mustBegin(t, s)
+		mustSend(t, other, nil)
 		if err := <-done; err != nil || time.Since(began) > 0 {
 			t.Errorf("got %v after %v, want the reply at once", err, time.Since(began))
 		}
 		one.End()
 		other.End()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -48,7 +48,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 					}
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: most})
+			s := d.set(t, Config{MaxConns: 1, MaxFrameBytes: most})
 			connect(t, s)
 			var wg sync.WaitGroup
 			for g := range 8 {
@@ -83,8 +83,6 @@ func TestOversizeReplyAlone(t *testing.T) {
 			if st := s.Stats(); st.Dials != 1 || st.Deaths != 0 || st.InFlight != 0 || st.Abandoned != 0 {
 				t.Errorf("got %+v", st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -108,7 +106,7 @@ func TestOversizeFirstReply(t *testing.T) {
 				_ = p.Reply(f.SeqID, make([]byte, 2000))
 				p.Echo()
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxFrameBytes: 1000})
+			s := d.set(t, Config{MaxConns: 1, MaxFrameBytes: 1000})
 			_, err := roundTrip(t.Context(), s, nil, time.Minute)
 			var bad *FrameError
 			if !errors.As(err, &bad) || bad.Limit != 1000 || !bad.Received {
@@ -121,8 +119,6 @@ func TestOversizeFirstReply(t *testing.T) {
 			if st := s.Stats(); marked && (st.Shared != 1 || st.Dials != 1) || !marked && st.Connections != 0 {
 				t.Errorf("marked %t: got %+v", marked, st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -146,7 +142,7 @@ func TestOversizeGone(t *testing.T) {
 			_, _ = nc.Write(frame)
 			_, _ = io.Copy(io.Discard, nc)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, Heartbeat: time.Second})
+		s := d.set(t, Config{MaxConns: 2, Heartbeat: time.Second})
 		connect(t, s)
 		var bad *FrameError
 		if _, err := roundTrip(t.Context(), s, nil, 0); !errors.As(err, &bad) {
@@ -161,8 +157,6 @@ func TestOversizeGone(t *testing.T) {
 		if st := s.Stats(); st.Connections != 1 || st.Deaths != 1 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -170,7 +164,7 @@ func TestOversizeGone(t *testing.T) {
 func TestFrameErrorSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
-		s := NewSet(Config{Dial: d.dial, MaxFrameBytes: 1000})
+		s := d.set(t, Config{MaxFrameBytes: 1000})
 		_, err := roundTrip(t.Context(), s, make([]byte, 1000), 0)
 		var bad *FrameError
 		var e *Error
@@ -190,7 +184,5 @@ func TestFrameErrorSays(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -49,6 +49,18 @@ func newDeafDialer() *pipeDialer {
 	}}
 }
 
+// set makes a set of d's peers. It ends with the test, and so do they.
+func (d *pipeDialer) set(t testing.TB, cfg Config) *Set {
+	t.Helper()
+	cfg.Dial = d.dial
+	s := NewSet(cfg)
+	t.Cleanup(func() {
+		_ = s.Close()
+		d.wg.Wait()
+	})
+	return s
+}
+
 // newTestSet makes a set that ends with the test.
 func newTestSet(t testing.TB, cfg Config) *Set {
 	t.Helper()
@@ -100,6 +112,25 @@ func fill(c *Call, payload []byte) {
 	p, _ := b.Malloc(frame.PrefixBytes + 4)
 	testpeer.AppendPrefix(p[:0], c.SeqID(), len(payload))
 	_, _ = b.WriteBinary(payload)
+}
+
+// mustBegin begins a call that finds a place.
+func mustBegin(t testing.TB, s *Set) *Call {
+	t.Helper()
+	c, err := s.Begin(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// mustSend sends the call's request.
+func mustSend(t testing.TB, c *Call, payload []byte) {
+	t.Helper()
+	fill(c, payload)
+	if err := c.Send(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // roundTrip makes a call and returns the reply's payload.

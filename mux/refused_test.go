@@ -243,7 +243,7 @@ func TestRoomIsUsed(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		done := make(chan error, 1)
 		go func() {
 			_, err := callAgain(context.Background(), s, []byte("x"), 0)
@@ -257,8 +257,6 @@ func TestRoomIsUsed(t *testing.T) {
 		if err := <-done; err != nil || time.Since(told) > 0 {
 			t.Errorf("got %v after %v", err, time.Since(told))
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -282,7 +280,7 @@ func TestOthersTakeACallThatWasRefused(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		s := d.set(t, Config{MaxConns: 2})
 		began := time.Now()
 		for range 10 {
 			if _, err := callAgain(t.Context(), s, []byte("x"), time.Minute); err != nil {
@@ -292,8 +290,6 @@ func TestOthersTakeACallThatWasRefused(t *testing.T) {
 		if took := time.Since(began); took > 2*minGrace { // for a connection to be dialed
 			t.Errorf("took %v", took)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -301,10 +297,7 @@ func TestOthersTakeACallThatWasRefused(t *testing.T) {
 func TestAgainOfOthers(t *testing.T) {
 	d := newEchoDialer(true)
 	s := newTestSet(t, Config{Dial: d.dial})
-	c, err := s.Begin(t.Context(), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustBegin(t, s)
 	defer c.End()
 	var bad *FrameError
 	if err := c.Again(); !errors.As(err, &bad) {

@@ -42,10 +42,7 @@ func TestCloggedByRequest(t *testing.T) {
 		}}
 		s := NewSet(Config{MaxConns: 2, WriteTimeout: -1, Dial: onceThenHang(d)})
 		connect(t, s)
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		fill(c, append([]byte("oneway"), make([]byte, 1<<20)...))
 		if err := c.SendOneway(); err != nil {
 			t.Fatal(err)
@@ -100,14 +97,8 @@ func TestCloggedByReply(t *testing.T) {
 			failed <- err
 		}
 		// Its caller does not wait yet, so nobody leaves.
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(c, nil)
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
+		mustSend(t, c, nil)
 		go call()
 		synctest.Wait()
 		go call()
@@ -148,16 +139,10 @@ func TestAnswerFreesPlace(t *testing.T) {
 			_ = p.Reply(c.SeqID, nil)
 			_ = p.Reply(b.SeqID, nil)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxInFlight: 2})
+		s := d.set(t, Config{MaxConns: 1, MaxInFlight: 2})
 		connect(t, s)
-		busy, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fill(busy, nil)
-		if err := busy.Send(); err != nil {
-			t.Fatal(err)
-		}
+		busy := mustBegin(t, s)
+		mustSend(t, busy, nil)
 		failed := make(chan error, 2)
 		for range 2 { // the first reads for all, the second has no place
 			go func() {
@@ -176,8 +161,6 @@ func TestAnswerFreesPlace(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		busy.End()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -190,7 +173,7 @@ func TestBegunCount(t *testing.T) {
 		for _, queued := range []int64{0, most * 3 / 4} {
 			synctest.Test(t, func(t *testing.T) {
 				d := newEchoDialer(true)
-				s := NewSet(Config{Dial: d.dial, MaxConns: 1, MaxPendingBytes: most, Overload: overload})
+				s := d.set(t, Config{MaxConns: 1, MaxPendingBytes: most, Overload: overload})
 				connect(t, s)
 				for range 20 { // so that its length is the usual one
 					if _, err := roundTrip(t.Context(), s, make([]byte, each), 0); err != nil {
@@ -231,8 +214,6 @@ func TestBegunCount(t *testing.T) {
 						t.Errorf("%v: where another gave up: %v", overload, err)
 					}
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		}
 	}
@@ -301,10 +282,7 @@ func TestMixedSurplus(t *testing.T) {
 				if !cc.begin(c) {
 					t.Fatal("no place")
 				}
-				fill(c, nil)
-				if err := c.Send(); err != nil {
-					t.Fatal(err)
-				}
+				mustSend(t, c, nil)
 				if _, err := c.Receive(); err != nil {
 					t.Fatal(err)
 				}

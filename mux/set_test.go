@@ -24,7 +24,7 @@ func TestNegotiation(t *testing.T) {
 		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, marked).Echo() }}
-				s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+				s := d.set(t, Config{MaxConns: 2})
 				if _, err := roundTrip(t.Context(), s, []byte("first"), 0); err != nil {
 					t.Fatal(err)
 				}
@@ -46,8 +46,6 @@ func TestNegotiation(t *testing.T) {
 				if st.InFlight != 0 || st.Abandoned != 0 || st.LateReplies != 0 {
 					t.Errorf("got %+v", st)
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}
@@ -127,7 +125,7 @@ func TestCallTimeout(t *testing.T) {
 			})
 			p.Echo()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -175,8 +173,6 @@ func TestCallTimeout(t *testing.T) {
 		if st := s.Stats(); st.Abandoned != 0 || st.LateReplies != 30 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -262,7 +258,7 @@ func TestDialFails(t *testing.T) {
 func TestDeadBeforeListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		nc, err := d.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -287,7 +283,5 @@ func TestDeadBeforeListed(t *testing.T) {
 			t.Errorf("%d connections counted, none is there", s.members.active)
 		}
 		connect(t, s)
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

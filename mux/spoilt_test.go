@@ -40,7 +40,7 @@ func TestSpoiltConnection(t *testing.T) {
 	for _, conns := range []int{1, 2, 8} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newSpoiltDialer()
-			s := NewSet(Config{Dial: d.dial, MaxConns: conns})
+			s := d.set(t, Config{MaxConns: conns})
 			first := make([]*Call, conns)
 			for i := range first {
 				var err error
@@ -72,8 +72,6 @@ func TestSpoiltConnection(t *testing.T) {
 			if st := s.Stats(); st.Dials > uint64(3*conns) {
 				t.Errorf("%d connections: got %+v", conns, st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -84,7 +82,7 @@ func TestOnlySpoiltConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 20
 		d := newSpoiltDialer()
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		var making sync.WaitGroup
 		var notSent atomic.Int32
 		began := time.Now()
@@ -110,7 +108,5 @@ func TestOnlySpoiltConnections(t *testing.T) {
 		if n := d.dials.Load(); n != mostSpoilt || notSent.Load() != calls-mostSpoilt {
 			t.Errorf("%d dials, and %d calls were not sent; want %d and %d", n, notSent.Load(), mostSpoilt, calls-mostSpoilt)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

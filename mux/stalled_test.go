@@ -62,7 +62,7 @@ func TestStalledReply(t *testing.T) {
 					reading.Wait()
 					end = time.Since(began)
 				}}
-				s := NewSet(Config{Dial: d.dial, MaxConns: 1, ReadTimeout: timeout, WriteTimeout: -1})
+				s := d.set(t, Config{MaxConns: 1, ReadTimeout: timeout, WriteTimeout: -1})
 				if marked {
 					connect(t, s)
 				}
@@ -82,8 +82,6 @@ func TestStalledReply(t *testing.T) {
 				if end > timeout*5/4+tt.pieces {
 					t.Errorf("%s, marked %v: the connection ended after %v", tt.name, marked, end)
 				}
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		}
 	}
@@ -119,7 +117,7 @@ func TestSlowReplyIsNotStalled(t *testing.T) {
 					}
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, ReadTimeout: timeout, WriteTimeout: -1})
+			s := d.set(t, Config{MaxConns: 1, ReadTimeout: timeout, WriteTimeout: -1})
 			for range 3 {
 				connect(t, s)
 				got, err := roundTrip(t.Context(), s, []byte("x"), 0)
@@ -134,8 +132,6 @@ func TestSlowReplyIsNotStalled(t *testing.T) {
 			if st := s.Stats(); st.Deaths != 0 {
 				t.Errorf("%+v: got %+v", tt, st)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -144,7 +140,7 @@ func TestSlowReplyIsNotStalled(t *testing.T) {
 func TestNoLooksWithoutFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
-		s := NewSet(Config{Dial: d.dial, ReadTimeout: time.Second})
+		s := d.set(t, Config{ReadTimeout: time.Second})
 		connect(t, s)
 		time.Sleep(time.Hour)
 		s.mu.Lock()
@@ -156,7 +152,5 @@ func TestNoLooksWithoutFrames(t *testing.T) {
 		if now := s.restPeriod(); now < time.Minute {
 			t.Errorf("upkeep looks each %v at connections on which nothing comes", now)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

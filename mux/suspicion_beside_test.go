@@ -131,7 +131,7 @@ func TestSlowCallsBesideOthers(t *testing.T) {
 		const conns, callers = 4, 8
 		const quick, slow, timeout = time.Millisecond, 200 * time.Millisecond, 50 * time.Millisecond
 		d := &pipeDialer{serve: latePeer}
-		s := NewSet(Config{Dial: d.dial, MaxConns: conns})
+		s := d.set(t, Config{MaxConns: conns})
 		share(t, s, conns)
 		before := s.Stats()
 		var calling sync.WaitGroup
@@ -161,7 +161,5 @@ func TestSlowCallsBesideOthers(t *testing.T) {
 		if st := s.Stats(); st.Suspicions == before.Suspicions || st.Dials != before.Dials || st.Deaths != 0 || st.Shared != conns {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

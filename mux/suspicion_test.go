@@ -155,7 +155,7 @@ func TestSlowCallIsNoDeadPath(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for range calls {
 			if _, err := roundTrip(t.Context(), s, []byte("slow"), time.Second); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -168,8 +168,6 @@ func TestSlowCallIsNoDeadPath(t *testing.T) {
 		if st := s.Stats(); st.Suspicions != calls || st.Dials != 1 || st.Deaths != 0 || st.Abandoned != calls {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -231,7 +229,7 @@ func TestTrickleIsSignOfLife(t *testing.T) {
 			_ = writeSlowly(nc, testpeer.RequestFrame(second.SeqID, make([]byte, 100)), 1, 50*time.Millisecond)
 			_, _ = nc.Read(nil)
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		var long sync.WaitGroup
 		long.Go(func() {
@@ -250,8 +248,6 @@ func TestTrickleIsSignOfLife(t *testing.T) {
 		if st := s.Stats(); st.Deaths != 0 || st.Suspicions == 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -260,7 +256,7 @@ func TestTrickleIsSignOfLife(t *testing.T) {
 func TestCancelledCallIsNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeafDialer()
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		for range 10 {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -272,8 +268,6 @@ func TestCancelledCallIsNoTimeout(t *testing.T) {
 		if st := s.Stats(); st.Suspicions != 0 || st.Connections != 1 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -357,10 +351,7 @@ func testSlowPath(t *testing.T, send func(*testing.T, *Set) (wait func())) {
 // sendLongOneway sends a oneway of that many bytes.
 func sendLongOneway(t *testing.T, s *Set, bytes int) {
 	t.Helper()
-	c, err := s.Begin(t.Context(), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustBegin(t, s)
 	defer c.End()
 	fill(c, append([]byte("oneway"), make([]byte, bytes)...))
 	if err := c.SendOneway(); err != nil {
@@ -393,7 +384,7 @@ func TestOnewaysAhead(t *testing.T) {
 				}
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		cc := (*s.list.Load())[0]
 		check := func(step string, want int64) {
@@ -427,7 +418,5 @@ func TestOnewaysAhead(t *testing.T) {
 		}
 		sendLongOneway(t, s, bytes)
 		check("more were sent than can be on their way", mostOnTheWay)
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -73,10 +73,7 @@ func TestHandOver(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				fill(c, []byte("x"))
-				if err := c.Send(); err != nil {
-					t.Fatal(err)
-				}
+				mustSend(t, c, []byte("x"))
 				if _, err := c.Receive(); err != nil {
 					t.Fatal(err)
 				}
@@ -213,7 +210,7 @@ func TestElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
 		d := newEchoDialer(false)
-		s := NewSet(Config{Dial: d.dial, MaxUnshared: 1, Unshared: kept.keep})
+		s := d.set(t, Config{MaxUnshared: 1, Unshared: kept.keep})
 		elsewhere := make(chan struct{})
 		c, err := s.BeginUnless(t.Context(), time.Time{}, elsewhere)
 		if err != nil {
@@ -251,8 +248,6 @@ func TestElsewhere(t *testing.T) {
 		if !s.Opens() {
 			t.Error("there is room again")
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -329,14 +324,8 @@ func TestNotHandedOver(t *testing.T) {
 						tc.take(c)
 					}
 				}})
-				c, err := s.Begin(t.Context(), time.Time{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				fill(c, nil)
-				if err := c.Send(); err != nil {
-					t.Fatal(err)
-				}
+				c := mustBegin(t, s)
+				mustSend(t, c, nil)
 				if _, err := c.Receive(); err != nil {
 					t.Fatal(err)
 				}
@@ -386,10 +375,7 @@ func TestBeginSoon(t *testing.T) {
 				if err != nil {
 					return
 				}
-				fill(c, nil)
-				if err := c.Send(); err != nil {
-					t.Fatal(err)
-				}
+				mustSend(t, c, nil)
 				if _, err := c.Receive(); err != nil {
 					t.Fatal(err)
 				}
@@ -463,14 +449,8 @@ func TestHandedOverEnds(t *testing.T) {
 // receive makes a call up to its end, and returns it.
 func receive(t *testing.T, s *Set, payload []byte) *Call {
 	t.Helper()
-	c, err := s.Begin(t.Context(), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fill(c, payload)
-	if err := c.Send(); err != nil {
-		t.Fatal(err)
-	}
+	c := mustBegin(t, s)
+	mustSend(t, c, payload)
 	if _, err := c.Receive(); err != nil {
 		t.Fatal(err)
 	}
@@ -481,10 +461,7 @@ func receive(t *testing.T, s *Set, payload []byte) *Call {
 // mark.
 func notify(t *testing.T, s *Set, long bool) *Call {
 	t.Helper()
-	c, err := s.Begin(t.Context(), time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustBegin(t, s)
 	if long {
 		fillHeader(c, 4*(1<<16-1))
 	} else {
@@ -528,7 +505,7 @@ func TestHandOverUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var kept keeper
 		d := newEchoDialer(false)
-		s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+		s := d.set(t, Config{Unshared: kept.keep})
 		for n, pause := range []time.Duration{watchPeriod, 2 * watchPeriod, time.Hour} {
 			c := receive(t, s, nil)
 			time.Sleep(pause)
@@ -542,8 +519,6 @@ func TestHandOverUnread(t *testing.T) {
 			}
 		}
 		kept.close()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -583,7 +558,7 @@ func TestOnewayNotHandedOver(t *testing.T) {
 						}
 					}
 				}}
-				s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+				s := d.set(t, Config{Unshared: kept.keep})
 				want := int32(1)
 				connect(t, s) // a stock peer
 				if err := s.WarmUp(t.Context(), 1); err != nil {
@@ -592,10 +567,7 @@ func TestOnewayNotHandedOver(t *testing.T) {
 				time.Sleep(tc.pause)
 				if !tc.long {
 					notify(t, s, false).End()
-					c, err := s.Begin(t.Context(), time.Time{})
-					if err != nil {
-						t.Fatal(err)
-					}
+					c := mustBegin(t, s)
 					time.Sleep(tc.pause)
 					close(except)
 					time.Sleep(time.Second)
@@ -616,8 +588,6 @@ func TestOnewayNotHandedOver(t *testing.T) {
 					t.Errorf("%d handed over, %d read, %d dials, %+v", kept.count(), read.Load(), d.dials.Load(), st)
 				}
 				kept.close()
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}
@@ -643,7 +613,7 @@ func TestAnsweredOnewayHandedOver(t *testing.T) {
 						}
 					}
 				}}
-				s := NewSet(Config{Dial: d.dial, Unshared: kept.keep})
+				s := d.set(t, Config{Unshared: kept.keep})
 				connect(t, s) // a stock peer
 				notify(t, s, false).End()
 				if except {
@@ -659,8 +629,6 @@ func TestAnsweredOnewayHandedOver(t *testing.T) {
 					t.Error(err)
 				}
 				kept.close()
-				_ = s.Close()
-				d.wg.Wait()
 			})
 		})
 	}

@@ -44,7 +44,7 @@ func TestHeartbeat(t *testing.T) {
 					}
 				}
 			}}
-			s := NewSet(Config{Dial: d.dial, MaxConns: 1, Heartbeat: interval})
+			s := d.set(t, Config{MaxConns: 1, Heartbeat: interval})
 			connect(t, s)
 			time.Sleep(time.Hour)
 			if st := s.Stats(); st.Connections != 1 || st.Deaths != 0 {
@@ -72,8 +72,6 @@ func TestHeartbeat(t *testing.T) {
 				silent.Store(false)
 				connect(t, s)
 			}
-			_ = s.Close()
-			d.wg.Wait()
 		})
 	}
 }
@@ -114,7 +112,7 @@ func TestPeerDrain(t *testing.T) {
 			}
 			closed <- time.Now()
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 1})
+		s := d.set(t, Config{MaxConns: 1})
 		connect(t, s)
 		var wg sync.WaitGroup
 		for range 10 {
@@ -148,8 +146,6 @@ func TestPeerDrain(t *testing.T) {
 		if st := s.Stats(); st.Connections != 1 || st.Deaths != 0 || st.Dials != 3 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -166,7 +162,7 @@ func TestMaxAge(t *testing.T) {
 				t.Errorf("a connection lived for %v", took)
 			}
 		}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, MaxAge: age})
+		s := d.set(t, Config{MaxConns: 2, MaxAge: age})
 		for range 3600 {
 			connect(t, s)
 			time.Sleep(time.Second)
@@ -177,8 +173,6 @@ func TestMaxAge(t *testing.T) {
 		if st := s.Stats(); st.Aged == 0 || st.Deaths != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -186,7 +180,7 @@ func TestMaxAge(t *testing.T) {
 func TestIdleClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newEchoDialer(true)
-		s := NewSet(Config{Dial: d.dial, IdleTimeout: time.Minute, MaxConns: 2})
+		s := d.set(t, Config{IdleTimeout: time.Minute, MaxConns: 2})
 		for range 10 {
 			connect(t, s)
 			time.Sleep(50 * time.Second)
@@ -198,8 +192,6 @@ func TestIdleClose(t *testing.T) {
 		if st := s.Stats(); st.Connections != 0 || st.Deaths != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -209,7 +201,7 @@ func TestColdStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, most = 30, 2
 		d := &pipeDialer{serve: serveSlowly(200*time.Millisecond, 200*time.Millisecond, func(int32) {})}
-		s := NewSet(Config{Dial: d.dial, MaxConns: most})
+		s := d.set(t, Config{MaxConns: most})
 		end := time.Now().Add(5 * time.Second)
 		var calling sync.WaitGroup
 		for range callers {
@@ -236,8 +228,6 @@ func TestColdStart(t *testing.T) {
 		if st := s.Stats(); st.Deaths != 0 || st.Connections != most || st.Dials != most {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -373,7 +363,7 @@ func TestLargeStaysAside(t *testing.T) {
 				_, _ = nc.Write(frame[1<<20:])
 			}
 		}}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2})
+		s := d.set(t, Config{MaxConns: 2})
 		connect(t, s)
 		var wg sync.WaitGroup
 		large := func() {
@@ -391,8 +381,6 @@ func TestLargeStaysAside(t *testing.T) {
 		}
 		close(release)
 		wg.Wait()
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }
 
@@ -400,7 +388,7 @@ func TestLargeStaysAside(t *testing.T) {
 func TestDump(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) { testpeer.NewServer(nc, true).Echo() }}
-		s := NewSet(Config{Dial: d.dial})
+		s := d.set(t, Config{})
 		connect(t, s)
 		time.Sleep(time.Second)
 		var text strings.Builder
@@ -412,7 +400,5 @@ func TestDump(t *testing.T) {
 		if text.String() != want {
 			t.Errorf("got\n%swant\n%s", text.String(), want)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

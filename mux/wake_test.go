@@ -16,7 +16,7 @@ func TestWokenInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, each = 50, 40
 		d := &pipeDialer{serve: latePeer}
-		s := NewSet(Config{Dial: d.dial, MaxConns: 2, busy: true})
+		s := d.set(t, Config{MaxConns: 2, busy: true})
 		share(t, s, 2)
 		var calling sync.WaitGroup
 		for caller := range callers {
@@ -39,7 +39,5 @@ func TestWokenInTurn(t *testing.T) {
 		if st := s.Stats(); st.InFlight != 0 || st.Deaths != 0 {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		d.wg.Wait()
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"net"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/frame"
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
@@ -33,15 +32,9 @@ func TestUnreadConnection(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	calls := make([]*Call, callers)
 	for i := range calls {
-		c, err := s.Begin(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustBegin(t, s)
 		calls[i] = c
-		fill(c, []byte{byte(i)})
-		if err := c.Send(); err != nil {
-			t.Fatal(err)
-		}
+		mustSend(t, c, []byte{byte(i)})
 	}
 	testpeer.WaitFor(t, "replies that no caller waits for yet", func() bool { return s.Stats().InFlight == 0 })
 	for i, c := range calls {
