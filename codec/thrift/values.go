@@ -67,10 +67,10 @@ var (
 	defaultOptions = compiled.Options{Limits: &defaultLimits}
 )
 
-// Validate returns how many bytes the struct at the start of b takes. The error, an *Error, says why
-// b does not begin with a struct within the limits. Validate checks by the types that the message
-// gives, not those that a reader expects: a message may still mislead code that reads the declared
-// types, whatever the message says.
+// Validate returns how many bytes the struct at the start of b takes. The error, an *Error, says
+// why b does not begin with a struct within the limits. Validate checks by the types that the
+// message gives, not those that a reader expects: a message may still mislead code that reads the
+// declared types, whatever the message says.
 func Validate(b []byte, l Limits) (n int, err error) {
 	limits := l.resolved()
 	if len(b) > limits.MaxFrame {

@@ -34,9 +34,10 @@
 //   - Slices from ReadBinary and ReadFrame, and strings, belong to the caller.
 //   - Slices from Malloc belong to the buffer. The caller fills them before Flush; until then
 //     they do not move.
-//   - Memory given to Link, WriteDirect, or as a long value to WriteBinary, belongs to the
-//     caller, is only read, and must not change until Flush returned. Without a Sink it must
-//     not change until its bytes were read and released.
+//   - Memory given to Link, WriteDirect, or as a long value to WriteBinary, belongs to the caller,
+//     is only read, and must not change until Flush has returned. Without a Sink it must not change
+//     until its bytes were read and released, from a Slice too. After Append the buffer that took
+//     the bytes is the one to flush.
 //   - A Reader from Slice belongs to the caller, who must Close it.
 //
 // An empty buffer holds no memory after Release, Flush to a Sink, Discard or Close. Memory goes
@@ -60,8 +61,10 @@
 //
 // # Limitations
 //
-// While it is open, a small Slice keeps the whole block it points into, up to 64 KiB. A failed
-// Flush cannot be repeated. The memory that Malloc returns is not zeroed.
+// A Slice keeps the memory that its bytes are in, however small it is, until it is closed: one
+// block of up to 64 KiB as a rule, but all of a block that one long Next, Peek or Malloc took, and
+// all of a slice given to Link. A failed Flush cannot be repeated. The memory that Malloc returns
+// is not zeroed.
 //
 // # Finding misuse
 //

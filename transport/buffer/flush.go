@@ -42,8 +42,8 @@ func (b *LinkBuffer) drain() error {
 }
 
 // Gather appends the readable bytes to dst as at most limit slices, in order and without copying,
-// and returns dst. It leaves out bytes beyond that. The slices are valid until they are discarded
-// or the next reading method.
+// and returns dst. If limit is too small, the last bytes are left out. The slices are valid until
+// their bytes are discarded or the next reading method.
 func (b *LinkBuffer) Gather(dst [][]byte, limit int) [][]byte {
 	left := b.length
 	for blk := b.read; left > 0 && limit > 0; blk = blk.next {
@@ -70,9 +70,9 @@ func (b *LinkBuffer) First() []byte {
 	return blk.mem[blk.r:end:end]
 }
 
-// Discard drops the next n bytes, 0 <= n <= Len, for instance because they were written to a
-// socket, and gives the memory of empty blocks back at once. Unlike Skip it needs no Release,
-// unless slices of earlier reads wait for one.
+// Discard drops the next n bytes, for instance because they were written to a socket, and gives the
+// memory of empty blocks back at once. It panics if n is not in 0..Len. Unlike Skip it needs no
+// Release, unless slices of earlier reads wait for one.
 func (b *LinkBuffer) Discard(n int) {
 	if n < 0 || n > b.length {
 		panic("buffer: BUG: Discard of more bytes than there are")

@@ -2,14 +2,14 @@ package buffer
 
 import "github.com/bytedance/gopkg/lang/dirtmake"
 
-// AwaitFrame waits until some of the next n bytes, which are one frame, are there. As soon as
-// TrustsFrame is true, what comes of the frame, even after AwaitFrame has returned, is read into
-// memory of its own. ReadFrame hands that memory out instead of copying, from this buffer or from
-// one that has all of the frame by Slice and Append. The caller must then read the frame or Skip
-// it.
+// AwaitFrame waits until at least min(some, n) bytes are readable, where the next n bytes are one
+// frame. With some <= Len it does not wait. The caller must then take the frame with ReadFrame or
+// Skip it. n outside of 0..MaxBytes is a *SizeError. After an error the bytes that have come stay,
+// and AwaitFrame may be called again.
 //
-// With some <= Len it does not wait. After an error what has come stays, and AwaitFrame may be
-// called again.
+// Once TrustsFrame(n) is true, AwaitFrame takes memory for the whole frame, and the Source reads
+// the rest of the frame into it, even after AwaitFrame has returned. ReadFrame returns that memory
+// instead of a copy, also from a buffer that got all of the frame by Slice and Append.
 func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	if err := b.checkSize("AwaitFrame", n); err != nil {
 		return err
@@ -30,8 +30,8 @@ func (b *LinkBuffer) AwaitFrame(n, some int) error {
 	return nil
 }
 
-// TrustsFrame reports whether enough of a frame of n bytes is readable for memory to be taken for
-// all of it.
+// TrustsFrame reports whether memory for a whole frame of n bytes may be taken now: n is at most
+// about 1 MiB, or a third of the frame is readable, or all of it except 1 MiB.
 func (b *LinkBuffer) TrustsFrame(n int) bool { return b.frameStep(n) == n }
 
 // aim makes what comes next of an incomplete frame of n bytes arrive in the frame's own memory.

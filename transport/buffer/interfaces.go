@@ -21,9 +21,10 @@ type Reader interface {
 	// Skip advances past the next n bytes.
 	Skip(n int) error
 
-	// Until returns the bytes up to and including the first delim and advances past them. If an
-	// error comes first, it returns that error with all the bytes there are, and advances past
-	// them. The returned slice is valid until the next Release, Slice or Close.
+	// Until returns the bytes up to and including the first delim and advances past them. It keeps
+	// everything that comes before delim, up to MaxBytes, so it is not for a peer that may send
+	// without end. If an error comes first, Until returns that error with all the bytes there are,
+	// and advances past them. The returned slice is valid until the next Release, Slice or Close.
 	Until(delim byte) ([]byte, error)
 
 	// ReadString returns the next n bytes as a string with memory of its own and advances past
@@ -75,8 +76,9 @@ type Writer interface {
 	// It returns len(s) and nil, or 0 and the error.
 	WriteString(s string) (int, error)
 
-	// WriteBinary appends p. Short values are copied, long ones are kept by reference: p must
-	// not change until Flush returned. It returns len(p) and nil, or 0 and the error.
+	// WriteBinary appends p. Short values are copied. Long ones are kept by reference: p must not
+	// change until Flush has returned, or, without a Sink, until its bytes were read and released.
+	// It returns len(p) and nil, or 0 and the error.
 	WriteBinary(p []byte) (int, error)
 
 	// WriteByte appends c.
@@ -84,8 +86,9 @@ type Writer interface {
 
 	// WriteDirect inserts p by reference, in front of the last remainCap bytes written since the
 	// last Flush (bytes inserted by WriteDirect itself are not counted in remainCap). Among
-	// insertions at one place the later call comes later in the stream. p must not change until
-	// Flush returned. remainCap below 0, or above the number of such bytes, is a *SizeError.
+	// insertions at one place the later call comes later in the stream. p must not change as long
+	// as one of WriteBinary must not. remainCap below 0, or above the number of such bytes, is a
+	// *SizeError.
 	WriteDirect(p []byte, remainCap int) error
 
 	// Append moves all bytes of w to the end of this writer without copying and leaves w empty. For

@@ -5,7 +5,7 @@ package buffer
 // in one piece, or a size that follows the traffic: it starts at 4 KiB, doubles up to 64 KiB when a
 // read fills it, and halves after eight reads in a row that used at most a quarter of it.
 //
-// It returns nil after Close. It must not be called while written bytes wait for Flush.
+// It returns nil after Close and for n > MaxBytes, and panics while written bytes wait for Flush.
 // The returned slice is valid until the next call of a method of the buffer.
 func (b *LinkBuffer) Reserve(n int) []byte {
 	if b.malloced > 0 {
@@ -42,8 +42,8 @@ func (b *LinkBuffer) reservable(n int) *block {
 }
 
 // Commit makes the first n bytes of the last Reserve readable; the rest is free again. Commit(0)
-// gives back at once the space that was taken for the Reserve. n must be in 0..len of the last
-// Reserve, and each Reserve can be committed once.
+// gives back at once the space that was taken for the Reserve. Each Reserve can be committed once.
+// Commit panics if n is not in 0..len of the last Reserve. After Close it does nothing.
 func (b *LinkBuffer) Commit(n int) {
 	if n < 0 || n > b.reserved || b.malloced > 0 {
 		if b.closed && n >= 0 {

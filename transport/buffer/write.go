@@ -149,9 +149,11 @@ func (b *LinkBuffer) link(op string, p []byte) error {
 	return nil
 }
 
-// Append implements Writer. w must be another *LinkBuffer that is not closed. All bytes
-// of w, readable or not flushed, become bytes of b that wait for Flush; w is released and
-// then empty. The work is a few instructions for each block of w.
+// Append implements Writer. All bytes of w, readable or not flushed, become bytes of b that wait
+// for Flush; w is released and then empty. Slices that w's Malloc returned may be filled in until
+// the Flush of b. If w is nil, b itself or no *LinkBuffer, the error is an *AppendError; if w is
+// closed or its Sink has failed, it is w's error. The work is a few instructions for each block of
+// w.
 func (b *LinkBuffer) Append(w Writer) error {
 	from, ok := w.(*LinkBuffer)
 	switch {

@@ -180,18 +180,20 @@ func (k *callbacks) takeOnClose() func(*Conn) {
 // Context returns the context that the next callback gets, as OnPrepare and OnConnect have set it.
 func (c *Conn) Context() context.Context { return c.callbacks.context() }
 
-// Err returns why the connection ended: nil while it is open, io.EOF or an
-// *OpError if the peer ended it, net.ErrClosed after Close, ErrIdleTimeout, a
-// *PanicError, or the error that OnRequest returned. The first reason stays.
+// Err returns why the connection ended, nil while neither side has ended it: io.EOF or an *OpError
+// if the peer ended it, an *OpError if a Flush failed, net.ErrClosed after Close, Drain or a
+// shutdown, ErrIdleTimeout, a *PanicError, or the error that OnRequest returned. The first reason
+// stays. After the peer's end Err may return io.EOF while IsClosed is still false.
 func (c *Conn) Err() error {
 	c.callbacks.mu.Lock()
 	defer c.callbacks.mu.Unlock()
 	return c.callbacks.cause
 }
 
-// AddCloseCallback has f called once when the connection has ended; the callback added last is
-// called first. The goroutine is the package's own, and f may block or end it. If the connection is
-// already torn down, f is not called and the error matches net.ErrClosed.
+// AddCloseCallback adds f to the callbacks that are called once, the last added first, when the
+// connection has ended. They run on a goroutine of this package, and f may block or end it; a Close
+// may wait for f. Once the connection is torn down, that is, closed with no callback or worker
+// left, f is not called and the error matches net.ErrClosed.
 func (c *Conn) AddCloseCallback(f func(c *Conn)) error {
 	c.callbacks.mu.Lock()
 	defer c.callbacks.mu.Unlock()

@@ -6,11 +6,14 @@ import (
 	"github.com/kiteline/kiteline/internal/callback"
 )
 
-// Close ends the connection: reads and writes under way, and later ones, fail
-// with net.ErrClosed. The close callbacks run before Close returns, unless a
-// callback of this connection is running: then they run when that has returned.
-// It does not wait for the peer. Closing again does nothing. It always returns
-// nil, and may be called from any goroutine, callbacks included.
+// Close ends the connection: waits under way end, and from then on each read from the socket, each
+// Write and each Flush of bytes fail with an *OpError around net.ErrClosed. The Reader still gives
+// out the bytes that it holds. Close does not wait for the peer. Closing again does nothing. It
+// always returns nil, and may be called from any goroutine, callbacks included.
+//
+// The close callbacks run before Close returns, unless a worker serves the connection or waits on
+// its socket, another callback runs, or work goes on (BeginWork): then they run when that has
+// ended, on another goroutine.
 func (c *Conn) Close() error {
 	c.closeWith(net.ErrClosed)
 	return nil

@@ -25,8 +25,9 @@ type Config struct {
 	// The other callbacks get the context it returns; nil means context.Background().
 	OnPrepare func(c *Conn) context.Context
 
-	// OnConnect is called once, before the first OnRequest, and may read,
-	// write, block and close. The context it returns replaces OnPrepare's; nil keeps it.
+	// OnConnect is called once, on a goroutine of this package, before the first OnRequest, and may
+	// read, write, block and close. New and DialContext do not wait for it. The context it returns
+	// replaces OnPrepare's; nil keeps it.
 	OnConnect func(ctx context.Context, c *Conn) context.Context
 
 	// OnRequest is called as long as there are unread bytes, and once more for bytes that are left
@@ -60,16 +61,17 @@ type Config struct {
 	WriteHighWatermark int
 	WriteLowWatermark  int
 
-	// ReadTimeout is how long a Reader method may wait; see Conn.SetReadTimeout. Zero or less means
-	// forever.
+	// ReadTimeout limits each wait of a Reader method for more bytes, not a whole call of Until;
+	// see Conn.SetReadTimeout. Zero or less means forever.
 	ReadTimeout time.Duration
 
 	// WriteTimeout is how long a Flush or Write may wait for a peer to take the next 256 KiB; see
 	// Conn.SetWriteTimeout. Zero or less means forever.
 	WriteTimeout time.Duration
 
-	// IdleTimeout closes a connection after that long without a read, a write, a running callback
-	// or other work (Conn.BeginWork); see Conn.SetIdleTimeout. Zero or less means never.
+	// IdleTimeout closes a connection that was not in use for that long. A Read, Reader method,
+	// Flush or Write uses it even while it waits, as do OnConnect, OnRequest and other work
+	// (Conn.BeginWork); see Conn.SetIdleTimeout. Zero or less means never.
 	IdleTimeout time.Duration
 }
 

@@ -10,11 +10,14 @@ import (
 // Conn is a connection: a net.Conn with nocopy Reader and Writer, callbacks, timeouts for each
 // wait, an idle timeout, and a check whether the peer is still there.
 //
-// The Reader and the Writer have one owner each at a time: the running OnRequest if there is one,
-// otherwise the connection's user. Different goroutines may use the two. Read may be called from
-// any goroutine while the Reader is not in use; it takes and releases the Reader's bytes. Write may
-// be called while the Writer is not in use. The other methods may be called from any goroutine at
-// any time, unless they say otherwise.
+// The reading side is the Reader, Read, and the methods that only its owner may call; the writing
+// side is the Writer and Write. Each side has one owner at a time: OnConnect or OnRequest while it
+// runs, otherwise the connection's user. With an OnRequest the user never owns the reading side:
+// between the calls the package reads. Without one the user must not read before OnConnect has
+// returned. Different goroutines may use the two sides. Read may be called from any goroutine while
+// the Reader is not in use; it takes and releases the Reader's bytes. Write may be called while the
+// Writer is not in use. The other methods may be called from any goroutine at any time, unless they
+// say otherwise.
 type Conn struct {
 	// Nearly all the memory of an idle connection is its Conn, so its fields and those of its parts
 	// are ordered for little padding, and a Conn fits a size class of the allocator (TestConnSize).
@@ -52,8 +55,8 @@ var _ net.Conn = (*Conn)(nil)
 // io.ErrUnexpectedEOF inside the bytes asked for), or this side has closed (*OpError with
 // net.ErrClosed). After a close by the peer, what was received before it stays readable.
 //
-// Slices it returns are valid until its Release. When OnRequest returns, everything read is
-// released.
+// Slices it returns are valid until its next Release or Slice, or a Read. When OnRequest returns or
+// calls Offer or HandOff, everything read is released.
 func (c *Conn) Reader() buffer.Reader { return &c.input.buf }
 
 // Writer returns the nocopy writer. Flush waits until the kernel has taken
@@ -98,8 +101,10 @@ func (c *Conn) NetConn() net.Conn {
 // IsActive reports whether the connection can be used: as far as this side knows, neither side has
 // closed it. If a request handler serves the connection, or it was unused for a tick of the sweep,
 // IsActive relies on what the poller has reported. If its user has it and no goroutine reads,
-// IsActive asks the socket (one system call), so that it is false as soon as the peer's FIN has
-// arrived. It does not block and may be called from any goroutine.
+// IsActive asks the socket (one system call): it is false once the peer's FIN has arrived and no
+// unread bytes are in front of it. A net.Conn that is not a plain socket cannot be asked, so there
+// only a failed read or write makes it false. It does not block and may be called from any
+// goroutine.
 func (c *Conn) IsActive() bool {
 	w := word(c.state.Load())
 	if !w.isOpen() || w.has(flagHangup) {
@@ -138,7 +143,8 @@ func (c *Conn) IsClosed() bool { return !word(c.state.Load()).isOpen() }
 
 // IsReusable reports whether the connection can carry another exchange: it is active and no unread
 // bytes wait. A pool asks this before it hands the connection to the next call. It costs one system
-// call. Only the owner of the reading side may call it.
+// call. A net.Conn that is not a plain socket cannot be asked: there the bytes and the FIN that are
+// still in it do not count. Only the owner of the reading side may call it.
 func (c *Conn) IsReusable() bool {
 	w := word(c.state.Load())
 	if !w.isOpen() || w.has(flagHangup) || c.input.buf.Len() > 0 {

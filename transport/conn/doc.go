@@ -3,7 +3,10 @@
 //
 // A Server accepts, a Dialer dials, and New wraps any net.Conn; each yields a Conn: a net.Conn with
 // nocopy Reader and Writer, callbacks, timeouts for each wait, an idle timeout, and a check whether
-// the peer is still there. A Group holds what connections share: pollers, workers and a sweep.
+// the peer is still there. A Group holds what connections share: pollers, which report the sockets
+// that became ready; workers, which are goroutines that serve one connection after another; and a
+// sweep, which looks at the connections in use once per tick (GroupConfig.SweepPeriod). To arm a
+// connection is to have a poller report it once, when something comes.
 //
 //	s, err := conn.NewServer(conn.ServerConfig{Config: conn.Config{
 //		OnRequest: func(ctx context.Context, c *conn.Conn) error { ... },
@@ -57,31 +60,32 @@
 //
 // # Concurrency
 //
-// net.Conn's methods, Close, IsActive and the setters may be called from any goroutine. Reader and
-// Writer have one owner each at a time. Callbacks of one connection do not overlap, with the
-// exceptions that Config names. Other work for a connection, such as a task given to Go, is
-// announced with BeginWork.
+// Reader and Writer, with Read and Write, have one owner each at a time, see Conn. The other
+// methods of net.Conn, IsActive and the setters may be called from any goroutine. Callbacks of one
+// connection do not overlap, with the exceptions that Config names. Other work for a connection,
+// such as a task given to Go, is announced with BeginWork.
 //
 // # Ownership
 //
 // A Conn owns the net.Conn it was made from. Slices from the Reader belong to the connection and
-// are valid until Release, and no longer than OnRequest runs. The creator of a Group, a Server or a
-// connection closes it.
+// are valid until the next Release or Slice of the Reader, or Read of the Conn, and at most until
+// OnRequest returns or offers the reading side. The creator of a Group, a Server or a connection
+// closes it.
 //
 // # Unix sockets
 //
 // ListenUnix binds its socket under another name of the same length in the same folder, and renames
 // it. The kernel knows only the first name, so that is the RemoteAddr of a client's net.Conn,
-// unless the client uses a Dialer. The new file has the mode of the earlier one and, if this
-// process may set it, its owner, provided that this user or root decided them: one of the two owns
-// the earlier file, or only they may write to the folder. A server whose successor stops first is
-// not reachable again.
+// unless the client uses a Dialer. The new file gets the mode of the earlier one and, if this
+// process may set it, its owner, unless another user may have chosen them: this user or root must
+// own the earlier file, or own the folder with no other user allowed to write to it. If the
+// successor stops first, the name is gone, and clients no longer reach the earlier server.
 //
-// The listener's Close removes the file only while it is its own. Listeners of this kind keep this
-// promise to each other by locking the folder meanwhile (flock(2)). Another program may remove a
-// file that is no longer its own, as net.UnixListener's Close does. A process that is killed inside
-// ListenUnix may leave a socket with a name of a dot and letters. The next ListenUnix removes it if
-// its address has nine letters or more after the last slash.
+// Close removes the listener's file only while the name still is that file's. For this, listeners
+// of this kind lock the folder (flock(2)). Another program's listener may still remove the file of
+// its successor, as net.UnixListener's Close does. A process that is killed inside ListenUnix may
+// leave a socket whose name is a dot and letters. The next ListenUnix for the same address removes
+// it, if the name after the address's last slash has nine bytes or more.
 //
 // ListenUnix waits for the lock until ctx ends, and at most a second. Any user who may read the
 // folder can keep it locked, and some file systems have no locks, so ListenUnix then goes on

@@ -40,18 +40,20 @@ var (
 	errNoWatcher = errors.New("conn: no poller")
 )
 
-// OpError is the error of every failed operation on a connection, except that
-// the end of the stream is reported as a bare io.EOF (or io.ErrUnexpectedEOF
-// when it comes inside the bytes that were asked for), as the standard library does.
+// OpError is the type of a connection's errors, with these exceptions. The end of the stream is a
+// bare io.EOF, or io.ErrUnexpectedEOF inside the bytes that were asked for. A length that the
+// Reader or Writer cannot take is a *buffer.SizeError. Failures to connect or to listen are a
+// *net.OpError, except those of FromDescriptor.
 //
 // Err is one of
 //   - net.ErrClosed: this side closed the connection;
 //   - os.ErrDeadlineExceeded: a deadline or a timeout passed;
 //   - *os.SyscallError: what the kernel said (ECONNRESET, EPIPE, ...);
-//   - any other error of a net.Conn that is not a plain socket.
+//   - errors.ErrUnsupported: the platform or the net.Conn cannot do this;
+//   - what a listener, a poller, or a net.Conn that is not a plain socket returned.
 type OpError struct {
-	Op   string   // "read", "write", "dial", "accept", ...
-	Addr net.Addr // the peer; nil if there is none yet
+	Op   string   // "read", "write", "accept", "set deadline", ...
+	Addr net.Addr // the peer, or the listener's address for "accept"; nil if there is none
 	Err  error    // never nil
 }
 

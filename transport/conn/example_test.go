@@ -25,7 +25,7 @@ func ExampleNewServer() {
 			}
 			return c.Writer().Flush()
 		},
-		ReadTimeout: time.Second, // for the rest of a line that has begun
+		ReadTimeout: time.Second, // for each wait for more of a line that has begun
 		IdleTimeout: time.Minute,
 	}})
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // GroupConfig says how large a Group is. It is copied by NewGroup. The zero value fits most
 // programs.
 type GroupConfig struct {
-	// Pollers is the initial number of pollers; zero or less chooses from GOMAXPROCS. Group.Resize
-	// changes it.
+	// Pollers is the initial number of pollers, at most 1024. Zero or less means GOMAXPROCS/8,
+	// rounded up. Group.Resize changes the number.
 	Pollers int
 
 	// Policy says which poller gets a new connection.
@@ -46,7 +46,8 @@ type Group struct {
 	closeOnce sync.Once
 }
 
-// NewGroup starts a group. Where the platform has no poller, its connections have a goroutine each
+// NewGroup starts a group. It fails if the number of pollers or the Policy is out of range, or if
+// the kernel refuses a poller. Where the platform has no poller, each connection has a goroutine
 // instead; that is not an error.
 func NewGroup(cfg GroupConfig) (*Group, error) {
 	if cfg.SweepPeriod <= 0 {
@@ -75,9 +76,9 @@ func (g *Group) isCrowded() bool {
 	return g.sweeper.inUse.Load() > int64(g.dispatcher.maxLingering)
 }
 
-// Resize changes the number of pollers to n, n > 0. Connections stay with the poller they have: a
-// surplus poller serves its own to their end and gets no new ones. The error matches
-// errors.ErrUnsupported where there are no pollers.
+// Resize changes the number of pollers to n, 1 to 1024. Connections stay with the poller they have:
+// a surplus poller serves its own to their end and gets no new ones. If Resize fails, the number
+// stays as it was. The error matches errors.ErrUnsupported where there are no pollers.
 func (g *Group) Resize(n int) error {
 	if g.pollers == nil {
 		return opError("resize group", nil, errors.ErrUnsupported)

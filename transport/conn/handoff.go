@@ -6,8 +6,9 @@ package conn
 // passed to OnRequest again with what comes next.
 //
 // Only the goroutine that OnRequest was called on may call it, once, and after Pause if it calls
-// both. From then on the call must not use the Reader, whose slices are invalid. Calls that run at
-// the same time must share the Writer among themselves. The close callbacks wait for all of them.
+// both; outside of OnRequest, and a second time, it panics. From then on the call must not use the
+// Reader, whose slices are invalid. Calls that run at the same time must share the Writer among
+// themselves. The close callbacks wait for all of them.
 //
 // Without a Group there is no sweep, and Offer does what HandOff does.
 func (c *Conn) Offer() {

@@ -42,9 +42,11 @@ func (i *idle) stop() {
 	}
 }
 
-// SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once nothing was read or
-// written on it, no callback ran and no work went on for d. Zero or less removes the timeout. The
-// call restarts the time.
+// SetIdleTimeout closes the connection, with ErrIdleTimeout as the cause, once it was not in use
+// for d. OnConnect, OnRequest, work (BeginWork) and a Read, Reader method, Flush or Write use it as
+// long as they run, even while they wait. So a goroutine that always waits in Read keeps the
+// connection open, unless SetReadTimeout ends its waits. Zero or less removes the timeout. The call
+// restarts the time. It fails with net.ErrClosed after Close.
 //
 // It costs one timer per connection, which is set again only when it fires: once per d, not per
 // request. No goroutine waits for it.

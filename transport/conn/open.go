@@ -121,9 +121,10 @@ func (c *Conn) enqueue() {
 	c.group.dispatcher.wake()
 }
 
-// SetOnRequest sets or replaces OnRequest. On a connection that its user reads, it hands the
-// reading side over to the handler, which is called at once if bytes wait. No goroutine may be
-// reading then. It does not block.
+// SetOnRequest sets or replaces OnRequest from its next call on. On a connection that its user
+// reads, it hands the reading side over to the handler, which is called at once if bytes wait. No
+// goroutine may be reading then. It does not block. It fails if f is nil, and changes nothing then,
+// and with net.ErrClosed after Close.
 func (c *Conn) SetOnRequest(f func(ctx context.Context, c *Conn) error) error {
 	if f == nil {
 		return opError("set handler", c.remote, errNilHandler)
@@ -178,8 +179,10 @@ func (t *target) OnReady(r poller.Readiness) {
 }
 
 // Drain closes the connection as soon as nothing is left to read and no callback and no other work
-// (BeginWork) goes on. A connection that its user reads is closed only if it is idle; otherwise its
-// user must close it. Drain does not wait and may be called from any goroutine.
+// (BeginWork) goes on. A connection that its user reads is closed now if a poller watches it, that
+// is, if it was unused for a tick of the sweep, and nothing is unread. Otherwise, and always where
+// there is no poller, its user must close it. Drain does not wait and may be called from any
+// goroutine.
 func (c *Conn) Drain() {
 	if word(c.state.Load()).isOpen() {
 		c.drain()

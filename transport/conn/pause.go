@@ -4,7 +4,7 @@ package conn
 // OnRequest has returned, or has lost the reading side, nothing is read from the connection until
 // Resume, so that TCP holds the peer back. After Resume, OnRequest is called with what it has left
 // unread, even if nothing has come meanwhile. Only the goroutine that OnRequest was called on may
-// call Pause.
+// call Pause. Outside of OnRequest it panics.
 func (c *Conn) Pause() {
 	if !c.serving.running {
 		panic("conn: BUG: pause outside of OnRequest")
@@ -14,9 +14,8 @@ func (c *Conn) Pause() {
 }
 
 // Resume ends what Pause began, even if the OnRequest that called it has not returned yet. Without
-// a Pause it does nothing. It reports whether the connection is open, so that a caller with
-// something to share out can turn to another one. It does not block and may be called from any
-// goroutine.
+// a Pause it does nothing. It reports whether the connection is open. It does not block and may be
+// called from any goroutine.
 func (c *Conn) Resume() bool {
 	if c.transition(eventResumeReading)&actQueue != 0 {
 		c.enqueue()

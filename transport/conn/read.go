@@ -190,9 +190,11 @@ func (c *Conn) setDeadline(l *limit, t time.Time) error {
 	return opError("set deadline", c.remote, l.setDeadline(t))
 }
 
-// SetReadTimeout limits each later wait for data to d, unless a read deadline is set: a Reader
-// method that needs more than was received may wait that long for all of it, a Read for the
-// first byte. Zero or less means no limit.
+// SetReadTimeout limits each later wait for data to d, unless a read deadline is set. Most methods
+// wait at most once. Until waits anew after each arrival, and a method that returns more than about
+// 1 MiB waits a few times; each of these waits may take d. So a peer that sends a byte within each
+// d keeps Until waiting: SetReadDeadline limits the whole call. Zero or less means no limit. It
+// always returns nil.
 func (c *Conn) SetReadTimeout(d time.Duration) error {
 	c.input.limit.setTimeout(d)
 	return nil

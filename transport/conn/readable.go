@@ -11,9 +11,9 @@ import (
 // This file serves users of connections without a request handler who do not read all the time, and
 // want no goroutine to wait for what may come.
 
-// SetOnReadable has f called on a worker when bytes have come on a connection without OnRequest
-// that its user does not read: after a tick of the sweep without a read, however often it was
-// written, or at once after Watch. f may read with TakeArrived if no other goroutine reads, and
+// SetOnReadable makes the package call f on a worker when bytes have come on a connection without
+// OnRequest that its user does not read: after a tick of the sweep without a read, however often it
+// was written, or at once after Watch. f may read with TakeArrived if no other goroutine reads, and
 // must not wait for more. Bytes that f leaves are reported again while the connection is not read.
 // Calls of f may overlap. The peer's end is reported to OnDisconnect instead.
 //
@@ -34,7 +34,7 @@ func (c *Conn) SetOnReadable(f func(ctx context.Context, c *Conn)) error {
 	return nil
 }
 
-// Watch has the poller watch a connection without OnRequest from now on, instead of after a tick
+// Watch makes the poller watch a connection without OnRequest from now on, instead of after a tick
 // without use. While a goroutine reads, Watch does nothing, since that goroutine sees what comes:
 // one that has taken what had arrived, and leaves the connection to the poller, calls Watch
 // afterwards. As always the next use ends the watch; after SetOnReadable only a read counts as use.

@@ -84,10 +84,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts from ln, which it owns from then on, until StopAccepting, Shutdown or Close, and
-// then returns nil. If ln fails for good, Serve returns the first error: EBADF, EINVAL, ENOTSOCK or
-// EOPNOTSUPP of a system call, or an error that OnAcceptError is not called with. It may be called
-// several times, for several listeners.
+// Serve accepts from ln until StopAccepting, Shutdown or Close, and then returns nil. From the call
+// on it owns ln, which it closes even if the server has already stopped. If ln fails for good,
+// Serve returns the first error. All errors of system calls are tried again, except EBADF, EINVAL,
+// ENOTSOCK and EOPNOTSUPP, and so is each net.Error that is temporary or a timeout; any other error
+// is for good. Serve may be called several times, for several listeners.
 //
 // If ln's Accept does not return after ln's Close, Serve returns nil when Shutdown or Close ends
 // the server.

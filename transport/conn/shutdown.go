@@ -93,11 +93,13 @@ func (s *Server) stop(last func(*listening)) {
 }
 
 // Shutdown ends the server and loses no request that has arrived. It stops accepting, closes every
-// connection as soon as nothing is left to read and no callback or other work goes on, except those
-// with EndsItself (see DrainAll), and returns nil when none is left. If ctx ends first, Shutdown
-// closes what is left, waits at most 50 ms for that, and returns ctx's error. It does not wait for
-// a callback that still runs, or for a listener whose Accept does not return after its Close (see
-// OnAcceptError). Do not call Shutdown from a callback, which it would wait for.
+// connection as soon as nothing is left to read and no callback or other work goes on, and returns
+// nil when none is left. Two kinds are left to their users, for whom it waits: those with
+// EndsItself (see DrainAll), and those that a user reads and that Conn.Drain does not close at
+// once. If ctx ends first, Shutdown closes what is left, waits at most 50 ms for that, and returns
+// ctx's error. It does not wait for a callback that still runs, or for a listener whose Accept does
+// not return after its Close (see OnAcceptError). Do not call Shutdown from a callback, which it
+// would wait for.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop(s.takeBacklog)
 	for _, c := range s.advance(phaseDraining) {

@@ -1,9 +1,10 @@
 package conn
 
 // BeginWork says that work goes on for the connection beside its callbacks, such as a task given to
-// Go. Until EndWork was called as often, the connection is not idle, a shutdown and the peer's FIN
-// leave it open, and the close callbacks wait. If the connection has ended, BeginWork reports false
-// and EndWork must not be called. BeginWork does not block and may be called from any goroutine.
+// Go. Each BeginWork that reports true needs one EndWork. Until the last of these the connection is
+// not idle, a shutdown and the peer's FIN leave it open, and the close callbacks wait. BeginWork
+// reports false if the connection has ended. It does not block and may be called from any
+// goroutine.
 func (c *Conn) BeginWork() bool {
 	c.callbacks.mu.Lock()
 	defer c.callbacks.mu.Unlock()
@@ -16,8 +17,8 @@ func (c *Conn) BeginWork() bool {
 	return true
 }
 
-// EndWork ends what BeginWork began. The close callbacks, if they waited for it, run on another
-// goroutine.
+// EndWork ends what BeginWork began. Without a BeginWork it panics. The close callbacks, if they
+// waited for it, run on another goroutine.
 func (c *Conn) EndWork() {
 	c.markUsed() // before it is at rest: the work may have taken long
 	c.callbacks.mu.Lock()
@@ -49,7 +50,7 @@ type taskFunc func()
 
 func (f taskFunc) Run() { f() }
 
-// Go has r run on a worker of the connection's group: one that is parked, or a new one if all are
+// Go runs r on a worker of the connection's group: one that is parked, or a new one if all are
 // at work. At most one wake-up is under way at a time, so many calls in a row cost few wake-ups.
 // Without a group r gets a goroutine of its own. It does not block and may be called from any
 // goroutine, as long as the group is open.

@@ -29,9 +29,9 @@ var (
 	_ disconnectSetter   = (*Conn)(nil)
 )
 
-// Of returns c as a netpoll.Connection, always the same one for the same c. It uses c's attachment,
-// so no other code may set that. The first call must have returned before c's callbacks or other
-// goroutines call Of.
+// Of returns c as a netpoll.Connection, always the same one for the same c. It keeps that as c's
+// attachment, so no other code may call SetAttachment. The first call must not overlap another:
+// make it in OnPrepare, or before any other goroutine or callback has c.
 func Of(c *conn.Conn) *Conn {
 	if nc, ok := c.Attachment().(*Conn); ok {
 		return nc

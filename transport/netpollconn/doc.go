@@ -13,12 +13,13 @@
 //
 // # Errors
 //
-// An error of this package matches, under errors.Is, both what conn returned (net.ErrClosed,
-// os.ErrDeadlineExceeded, the kernel's) and netpoll's value for the same: ErrEOF and ErrConnClosed
-// when the peer has closed, ErrConnClosed when this side has, ErrReadTimeout or ErrWriteTimeout
-// when time was up.
+// An error of the Reader, the Writer and the methods declared here matches, under errors.Is, both
+// what conn returned (net.ErrClosed, os.ErrDeadlineExceeded, the kernel's) and netpoll's value for
+// the same: ErrEOF and ErrConnClosed when the peer has closed, ErrConnClosed when this side has,
+// ErrReadTimeout or ErrWriteTimeout when time was up. The methods that Conn only embeds, such as
+// Err and TakeArrived, return conn's own errors, io.EOF among them; ReadError converts these.
 //
-// No error matches io.EOF or io.ErrUnexpectedEOF, not even Read's at the end of the stream.
+// No other error matches io.EOF or io.ErrUnexpectedEOF, not even Read's at the end of the stream.
 // Netpoll's errors do not either, and Kitex passes the connection's error on to the handlers of
 // streams, which take io.EOF for a stream that was sent as a whole.
 //
@@ -30,18 +31,21 @@
 //
 //   - SetIdleTimeout closes a connection that is idle, as its name says; netpoll's sets the
 //     interval of TCP keep-alives.
-//   - A Flush or Write that fails closes the connection, since the peer has a part of a message
-//     that nothing can follow. Write returns how many bytes were sent, not len(p). Two calls at a
-//     time run one after the other instead of failing with ErrConcurrentAccess.
+//   - A Flush that fails closes the connection, since the peer has a part of a message that nothing
+//     can follow. A Write that fails leaves it open, as net.Conn requires, and returns how many
+//     bytes were sent, not len(p); a Write behind unflushed bytes of the Writer is a Flush, and
+//     returns 0 if it fails. Two calls of Write at a time run one after the other instead of
+//     failing with ErrConcurrentAccess. Flush must not run beside another Flush or a Write.
 //   - Writing after the peer has closed its side fails when the kernel refuses it, since the peer
 //     may still read; netpoll closes its side too. The kernel's error, such as syscall.EPIPE,
 //     always matches ErrConnClosed as well, which netpoll's does only where its poller was first.
 //   - Bytes that have arrived stay in the socket until they are read, so that no peer fills the
 //     memory. After Close they are gone. A read whose time is over fails even if bytes are there,
 //     as with net.Conn; netpoll's looks at the time only when it must wait.
-//   - After Close every read fails with ErrConnClosed; netpoll's says ErrReadTimeout where a read
-//     deadline has passed too. SetOnRequest and AddCloseCallback fail with ErrConnClosed as well,
-//     so that their caller learns that no call will come.
+//   - After Close every read that needs the socket fails with ErrConnClosed, and the Reader still
+//     gives out the bytes that it holds; netpoll's says ErrReadTimeout where a read deadline has
+//     passed too. SetOnRequest and AddCloseCallback fail with ErrConnClosed as well, so that their
+//     caller learns that no call will come.
 //   - A request handler that takes nothing is called again when more bytes have arrived, not at
 //     once and forever.
 //   - Writer.Append also takes another connection's Writer of this package. MallocLen counts all

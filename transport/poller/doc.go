@@ -52,9 +52,10 @@
 //
 // # Errors
 //
-// Every error is an [*OpError]; it wraps the kernel's error as an [*os.SyscallError]. After Close
-// it matches [net.ErrClosed]; for a token that is not in use it is [ErrUnknownToken]. On a platform
-// without a backend, or with the build tag nopoller, Open fails with [errors.ErrUnsupported].
+// Every error is an [*OpError], or several joined: find it with [errors.As]. It wraps the kernel's
+// error as an [*os.SyscallError]. After Close it matches [net.ErrClosed]; for a token that is not
+// in use it is [ErrUnknownToken]. On a platform without a backend, or with the build tag nopoller,
+// Open and NewGroup fail with [errors.ErrUnsupported].
 //
 // If waiting itself fails (which takes a bug, such as a foreign close of the epoll descriptor), the
 // poller ends. It calls OnReady with [Hangup] once for each token, so that no target waits forever,

@@ -13,7 +13,8 @@ var ErrUnknownToken = errors.New("token not in use")
 // errInterest says that an Interest is empty or has unknown bits.
 var errInterest = errors.New("invalid interest")
 
-// OpError is the type of every error that this package returns.
+// OpError is the type of every error that this package returns, alone or joined with others
+// (errors.Join), so find it with errors.As.
 type OpError struct {
 	// Op is the operation that failed: "open", "add", "arm", "disarm", "remove", "wait", "close",
 	// "pick" or "resize".

@@ -86,7 +86,7 @@ func Example() {
 }
 
 func ExamplePoller_Wake() {
-	batches := make(chan string)
+	batches := make(chan string, 1) // room for one: AfterBatch must not block
 	p, err := poller.Open(poller.Config{AfterBatch: func() { batches <- "the loop came round" }})
 	if err != nil {
 		fmt.Println(err)

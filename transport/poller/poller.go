@@ -69,8 +69,9 @@ func openWith(config Config, kernel backend) *Poller {
 	return p
 }
 
-// Add gives target a token. It makes no system call: nothing is reported before the first Arm.
-// After Close the error matches net.ErrClosed. The token is freed by Remove or Forget.
+// Add gives target, which must not be nil, a token. It makes no system call: nothing is reported
+// before the first Arm, unless the poller itself fails (see Target). After Close the error matches
+// net.ErrClosed. The token is freed by Remove or Forget.
 func (p *Poller) Add(target Target) (Token, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,14 +85,15 @@ func (p *Poller) Add(target Target) (Token, error) {
 
 // Arm makes the poller call the target's OnReady once, when fd becomes ready for in. After that fd
 // is disarmed until armed again, except with InterestStay. What is already ready, even if it became
-// ready since the last report, is reported at once. The first Arm of a token registers fd with the
-// kernel.
+// ready since the last report, is reported at once. Arm of an armed token replaces its interest.
+// The first Arm of a token registers fd with the kernel.
 //
 // A token is for one descriptor. Arm may be called from any goroutine, also from OnReady, but by
 // one goroutine at a time per token. fd must be open during the call.
 //
 // If Arm fails nothing is armed, but a report for an earlier Arm may still come. The cause is an
-// *os.SyscallError or ErrUnknownToken, or after Close matches net.ErrClosed.
+// *os.SyscallError or ErrUnknownToken, or after Close matches net.ErrClosed. If in is invalid
+// (zero, InterestStay alone, or an unknown bit), the error says so and the token stays as it was.
 func (p *Poller) Arm(fd int, token Token, in Interest) error {
 	if !in.valid() {
 		return opError("arm", errInterest)

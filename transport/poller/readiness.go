@@ -2,8 +2,9 @@ package poller
 
 import "strings"
 
-// Interest is what one arming waits for, a set of bits. A hang-up or an error of the descriptor
-// is reported whatever the interest.
+// Interest is what one arming waits for, a set of bits. An error of the descriptor, and the end of
+// both its directions, are reported whatever the interest; the peer's FIN alone is reported for
+// InterestRead and InterestHangup only.
 type Interest uint8
 
 const (
@@ -88,8 +89,9 @@ func bitNames(bits uint8, names ...string) string {
 // own target without a closure per connection.
 type Target interface {
 	// OnReady is called on the poller's goroutine, at most once per Arm of the target's token,
-	// unless that has InterestStay. It must not block: every other descriptor of that poller waits
-	// meanwhile. It must not close the poller or its group, nor call runtime.Goexit.
+	// unless that has InterestStay. If the poller itself fails, each target gets one more call,
+	// with Hangup, armed or not. OnReady must not block: every other descriptor of that poller
+	// waits meanwhile. It must not close the poller or its group, nor call runtime.Goexit.
 	//
 	// r is a hint. OnReady may run before the Arm that caused it has returned, and once
 	// more shortly after Disarm, Remove or Forget returned; the target checks its own state
