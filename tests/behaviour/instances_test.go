@@ -17,6 +17,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/loadbalance/lbcache"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -45,7 +46,7 @@ func TestCircuitBreaker(t *testing.T) {
 			suite.UpdateInstanceCBConfig(circuitbreak.CBConfig{Enable: true, ErrRate: 0.5, MinSample: 4})
 			t.Cleanup(func() { _ = suite.Close() })
 			cli := harness.EchoClient(t, tr, harness.Refused(t), client.WithCircuitBreaker(suite))
-			harness.Eventually(t, "the circuit breaker opens", func() bool {
+			testkit.Eventually(t, "the circuit breaker opens", func() bool {
 				err := harness.CallEcho(context.Background(), cli, 0)
 				return errors.Is(err, kerrors.ErrCircuitBreak)
 			})
@@ -110,7 +111,7 @@ func TestRemovedInstanceIsCleaned(t *testing.T) {
 				t.Fatalf("open connections: got %v and %v, want 1 each", stays.Connections.Open(), goes.Connections.Open())
 			}
 			resolver.set(stays.Addr)
-			harness.Settles(t, "open connections of the removed instance", goes.Connections.Open, 0)
+			testkit.Settles(t, "open connections of the removed instance", goes.Connections.Open, 0)
 			if err := harness.CallEcho(context.Background(), cli, 0); err != nil {
 				t.Error(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/limiter"
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -26,7 +27,7 @@ func TestConnectionLimit(t *testing.T) {
 			lim := limiter.NewConnectionLimiter(limited)
 			s := serveEcho(t, tr, new(harness.Service), server.WithConnectionLimiter(lim))
 			occupied := func() int { _, n := lim.Status(context.Background()); return n }
-			harness.Settles(t, "connections counted at first", occupied, 0)
+			testkit.Settles(t, "connections counted at first", occupied, 0)
 			for range 2 { // a second round meets what the first leaves behind
 				var open []net.Conn
 				for range limited {
@@ -40,11 +41,11 @@ func TestConnectionLimit(t *testing.T) {
 				for _, c := range open {
 					callRaw(t, c) // those within the limit still work
 				}
-				harness.Settles(t, "connections counted", occupied, limited)
+				testkit.Settles(t, "connections counted", occupied, limited)
 				for _, c := range open {
 					c.Close()
 				}
-				harness.Settles(t, "connections counted after all closed", occupied, 0)
+				testkit.Settles(t, "connections counted after all closed", occupied, 0)
 			}
 		})
 	}
@@ -80,7 +81,7 @@ func TestWithLimitMaxConnections(t *testing.T) {
 			}
 			u.UpdateLimit(&limit.Option{MaxConnections: 3})
 			// These are the harness's connection and the refused one.
-			harness.Settles(t, "connections ended", s.Connections.Ended, 2)
+			testkit.Settles(t, "connections ended", s.Connections.Ended, 2)
 			callRaw(t, harness.Dial(t, s.Addr))
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/connpool"
 	"github.com/cloudwego/kitex/pkg/warmup"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -105,10 +106,10 @@ func TestWarmingUp(t *testing.T) {
 			if tr != harness.Kiteline {
 				// Kitex's helper puts connections back while others are still opened, and reuses
 				// them.
-				harness.Eventually(t, "warm-up opens connections", func() bool { return s.Connections.Accepted() > before })
+				testkit.Eventually(t, "warm-up opens connections", func() bool { return s.Connections.Accepted() > before })
 				return
 			}
-			harness.Settles(t, "connections after warm-up", s.Connections.Accepted, before+connections)
+			testkit.Settles(t, "connections after warm-up", s.Connections.Accepted, before+connections)
 			for n := range 2 * connections {
 				if err := harness.CallEcho(context.Background(), cli, n); err != nil {
 					t.Error(err)

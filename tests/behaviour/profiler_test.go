@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/kitex/transport"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -91,7 +92,7 @@ func TestProfiler(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			harness.Eventually(t, "the last request is over", func() bool { return p.counts()["Untag"] == calls })
+			testkit.Eventually(t, "the last request is over", func() bool { return p.counts()["Untag"] == calls })
 			if got := p.counts(); !maps.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}

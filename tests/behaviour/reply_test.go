@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -109,7 +110,7 @@ func TestMetainfo(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := map[string]string{"transient": "1", "persistent": "2"}
-			if got := harness.Receive(t, "what the handler got", received); !maps.Equal(got, want) {
+			if got := testkit.Receive(t, "what the handler got", received); !maps.Equal(got, want) {
 				t.Errorf("handler: got %v, want %v", got, want)
 			}
 			if got, ok := metainfo.RecvBackwardValue(ctx, "backward"); got != "3" || !ok {

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -78,7 +79,7 @@ func (tr *tracer) calls() int {
 // finished, or some have only started.
 func (tr *tracer) traces(t *testing.T, n int) []trace {
 	t.Helper()
-	harness.Eventually(t, fmt.Sprintf("%d calls traced", n), func() bool { return tr.calls() >= n })
+	testkit.Eventually(t, fmt.Sprintf("%d calls traced", n), func() bool { return tr.calls() >= n })
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if len(tr.finished) != n || tr.started != n {
@@ -177,8 +178,8 @@ func TestTracer(t *testing.T) {
 				before := s.Connections.Accepted()
 				tc.call(context.Background(), t, s.Addr, cli)
 				if tc.clientCalls == 0 {
-					harness.Settles(t, "connections", s.Connections.Accepted, before+1)
-					harness.Settles(t, "open connections", s.Connections.Open, 0)
+					testkit.Settles(t, "connections", s.Connections.Accepted, before+1)
+					testkit.Settles(t, "open connections", s.Connections.Open, 0)
 				}
 				seen[tr] = traced{clientSide.traces(t, tc.clientCalls), serverSide.traces(t, tc.serverCalls)}
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -72,7 +73,7 @@ func failInClient(t *testing.T, f *failing, p point, cli echoservice.Client, inU
 				t.Errorf("got a timeout: %v", err)
 			}
 		}()
-		harness.Receive(t, "the end of a call", ended)
+		testkit.Receive(t, "the end of a call", ended)
 		if n := inUse(); n != 0 {
 			t.Fatalf("%d connections or places are in use after a call, want none", n)
 		}

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { harness.Main(m) }
 
 // rpcTimeout is far longer than a failed call may take, which must fail at once.
-const rpcTimeout = 4 * harness.Patience
+const rpcTimeout = 4 * testkit.Patience
 
 // atOnce bounds the time of what fails or ends at once.
 const atOnce = 2 * time.Second * testkit.Slowdown

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -45,7 +46,7 @@ func TestPlain(t *testing.T) {
 								t.Errorf("got %d bytes of %d", got, replyBytes)
 							}
 						}
-						harness.Settles(t, "connections", s.ConnCount, 0)
+						testkit.Settles(t, "connections", s.ConnCount, 0)
 						f.at.Store(nil)
 						if got := f.events.Load() - before; got < exchanges {
 							t.Errorf("the callback failed %d times, want %d", got, exchanges)
@@ -62,7 +63,7 @@ func TestPlain(t *testing.T) {
 				if took := time.Since(began); took > atOnce {
 					t.Errorf("Shutdown took %v, want %v at most", took, atOnce)
 				}
-				if err := harness.Receive(t, "Serve", served); err != nil {
+				if err := testkit.Receive(t, "Serve", served); err != nil {
 					t.Errorf("Serve: got %v, want nil", err)
 				}
 				if got, want := told.Load(), f.events.Load(); got != want {
@@ -106,7 +107,7 @@ func exchangePlain(t *testing.T, addr net.Addr) int64 {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(harness.Patience))
+	_ = nc.SetDeadline(time.Now().Add(testkit.Patience))
 	_, _ = nc.Write([]byte("x")) // fails if the server has already closed
 	_ = nc.(*net.TCPConn).CloseWrite()
 	n, err := io.Copy(io.Discard, nc)

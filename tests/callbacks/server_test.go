@@ -16,6 +16,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -38,7 +39,7 @@ func TestServer(t *testing.T) {
 			}
 			told := func() int64 { return countLogged(t, logs) }
 			if e.name == "Goexit" {
-				harness.Settles(t, "failures that were logged", told, f.events.Load())
+				testkit.Settles(t, "failures that were logged", told, f.events.Load())
 			} else if got := told(); got > f.events.Load() { // Kitex recovers some, and logs them
 				t.Errorf("%d failures were logged of %d", got, f.events.Load())
 			}
@@ -61,7 +62,7 @@ func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failin
 			before := f.events.Load()
 			f.at.Store(&p)
 			callFailing(t, tr, s.Addr, failures, p)
-			harness.Settles(t, "connections", limit.open.Load, 0)
+			testkit.Settles(t, "connections", limit.open.Load, 0)
 			f.at.Store(nil)
 			if f.events.Load() == before {
 				t.Error("the callback was not called")
@@ -70,7 +71,7 @@ func serveFailing(t *testing.T, tr harness.Transport, ln net.Listener, f *failin
 				if err := call(whole); err != nil {
 					t.Errorf("a call on a new connection failed: %v", err)
 				}
-				harness.Settles(t, "connections", limit.open.Load, 0)
+				testkit.Settles(t, "connections", limit.open.Load, 0)
 			}
 		})
 	}

@@ -123,18 +123,18 @@ func (w *world) checkLeaks(t *testing.T, name string, descriptors int, base harn
 	t.Helper()
 	base.Restored(t)
 	left := func() int { return countDescriptors() - descriptors }
-	harness.Holds(func() bool { return left() <= 0 })
+	testkit.Holds(func() bool { return left() <= 0 })
 	promise.Check(t, name+": descriptors left", "0", fmt.Sprint(max(0, left())), left() <= 0)
 
 	collected := func() bool { runtime.GC(); return w.collected.Load() == w.made.Load() }
-	harness.Holds(collected)
+	testkit.Holds(collected)
 	kept := w.made.Load() - w.collected.Load()
 	promise.Check(t, name+": connections kept by a timer or otherwise", "0",
 		fmt.Sprintf("%d of %d", kept, w.made.Load()), kept == 0)
 
 	if _, ok := buffer.Outstanding(); ok {
 		released := func() bool { runtime.GC(); n, _ := buffer.Outstanding(); return n == 0 }
-		harness.Holds(released)
+		testkit.Holds(released)
 		n, _ := buffer.Outstanding()
 		promise.Check(t, name+": blocks of memory left", "0", fmt.Sprint(n), n == 0)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
@@ -118,7 +118,7 @@ func (w *world) end(t *testing.T) {
 		if err := s.stop(); err != nil {
 			t.Errorf("stopping a server: %v", err)
 		}
-		harness.Settles(t, "connections of a Kitex server", s.open.len, 0)
+		testkit.Settles(t, "connections of a Kitex server", s.open.len, 0)
 		if got, want := s.inactive.Load(), s.active.Load(); got != want {
 			w.tally.fault(misordered, "%d OnActive and %d OnInactive", want, got)
 		}
@@ -127,12 +127,12 @@ func (w *world) end(t *testing.T) {
 		if err := s.stop(time.Second); err != nil {
 			t.Errorf("stopping a server: %v", err)
 		}
-		harness.Settles(t, "connections of a server", s.open.len, 0)
+		testkit.Settles(t, "connections of a server", s.open.len, 0)
 		if got, want := s.closed.Load(), s.prepared.Load(); got != want {
 			w.tally.fault(misordered, "%d OnPrepare and %d close callbacks", want, got)
 		}
 	}
-	harness.Settles(t, "connections of clients", w.clients.len, 0)
+	testkit.Settles(t, "connections of clients", w.clients.len, 0)
 	w.beside.Wait()
 	if err := w.group.Close(); err != nil {
 		t.Errorf("closing the group: %v", err)

@@ -101,7 +101,7 @@ func (l *line) serve(t *testing.T, network string, cfg conn.ServerConfig) {
 func (l *line) dial(ours bool) (net.Conn, error) {
 	if ours {
 		d := conn.Dialer{Group: l.group}
-		return d.DialTimeout(l.network, l.address, harness.Patience)
+		return d.DialTimeout(l.network, l.address, testkit.Patience)
 	}
 	return net.Dial(l.network, l.address)
 }
@@ -223,7 +223,7 @@ func writeAndClose(nc net.Conn, p []byte, rnd *rand.Rand) error {
 
 // want waits for the end of the connection.
 func (l *line) want(want sum) error {
-	timer := time.NewTimer(4 * harness.Patience)
+	timer := time.NewTimer(4 * testkit.Patience)
 	defer timer.Stop()
 	select {
 	case got := <-l.ended:
@@ -310,7 +310,7 @@ func TestSendAndCloseInHandler(t *testing.T) {
 
 // receiveAll reads to the end, by Read or by the nocopy Reader, and compares.
 func receiveAll(nc net.Conn, want []byte, rnd *rand.Rand) error {
-	if err := nc.SetReadDeadline(time.Now().Add(4 * harness.Patience)); err != nil {
+	if err := nc.SetReadDeadline(time.Now().Add(4 * testkit.Patience)); err != nil {
 		return err
 	}
 	var got sum

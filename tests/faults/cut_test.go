@@ -15,6 +15,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -172,7 +173,7 @@ func call(t *testing.T, cli echoservice.Client) error {
 		}
 		done <- err
 	}()
-	return harness.Receive(t, "the call's end", done)
+	return testkit.Receive(t, "the call's end", done)
 }
 
 func wantCall(t *testing.T, cli echoservice.Client, when string) {

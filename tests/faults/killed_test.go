@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -81,7 +82,7 @@ func beClient(t *testing.T, role *harness.Role) {
 // TestStreamOfKilledServer kills the process of a server while streams are open.
 func TestStreamOfKilledServer(t *testing.T) {
 	child := harness.StartChild(t, nil, "server")
-	addrs := strings.Fields(child.Hear(4 * harness.Patience))
+	addrs := strings.Fields(child.Hear(4 * testkit.Patience))
 	var open, ended sync.WaitGroup
 	killed := make(chan struct{})
 	for i, w := range ways() {
@@ -121,10 +122,10 @@ func TestStreamOfKilledClient(t *testing.T) {
 		all = append(all, openAccounts(opened))
 	}
 	child := harness.StartChild(t, nil, "client", addrs...)
-	child.Hear(4 * harness.Patience)
+	child.Hear(4 * testkit.Patience)
 	for _, opened := range all {
 		for sh, a := range opened {
-			harness.Receive(t, fmt.Sprintf("the first message: %s", sh), a.begun)
+			testkit.Receive(t, fmt.Sprintf("the first message: %s", sh), a.begun)
 		}
 	}
 	child.Kill()

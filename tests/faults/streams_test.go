@@ -81,7 +81,7 @@ func startStreams(t *testing.T, p protocol, tr harness.Transport) (*harness.Serv
 	newServer, opened := p.serve()
 	s := harness.Start(t, harness.ServerConfig{Transport: tr, New: newServer, ForcedStop: true})
 	t.Cleanup(func() {
-		harness.Eventually(t, "connections end", func() bool { return s.Connections.Open() == 0 })
+		testkit.Eventually(t, "connections end", func() bool { return s.Connections.Open() == 0 })
 	})
 	return s, opened
 }
@@ -173,12 +173,12 @@ func cutStream(t *testing.T, p protocol, tr harness.Transport, s *harness.Server
 		}
 		ended <- err
 	}()
-	if err := harness.Receive(t, c.String()+": the client's end", ended); err != nil {
+	if err := testkit.Receive(t, c.String()+": the client's end", ended); err != nil {
 		t.Fatalf("%v: before the cut: %v", c, err)
 	}
 	select {
 	case <-a.begun:
-		harness.Receive(t, c.String()+": the handler's end", a.done)
+		testkit.Receive(t, c.String()+": the handler's end", a.done)
 	default: // no request has come
 	}
 	if c.direction != "idle" && budget.Load() >= 0 {
@@ -202,7 +202,7 @@ func TestLateRequest(t *testing.T) {
 		over, next := opened.open(), opened.open()
 		over.arm()
 		defer next.arm()
-		ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 		defer cancel()
 		for range 2 {
 			if err := cli.run(ctx, unary, over, func() {}); err != nil {
@@ -271,7 +271,7 @@ func openAccounts(opened *accounts) map[shape]*account {
 func endedStreams(t *testing.T, all map[shape]*account) {
 	t.Helper()
 	for sh, a := range all {
-		harness.Receive(t, fmt.Sprintf("end of the handler: %s", sh), a.done)
+		testkit.Receive(t, fmt.Sprintf("end of the handler: %s", sh), a.done)
 	}
 }
 
@@ -292,7 +292,7 @@ func TestStreamTimeout(t *testing.T) {
 				a.arm()
 				continue
 			}
-			harness.Receive(t, "the handler's end", a.done)
+			testkit.Receive(t, "the handler's end", a.done)
 			cancel()
 			checkTold(t, string(sh), a, "client")
 			checkTold(t, string(sh), a, "server")

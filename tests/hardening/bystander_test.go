@@ -45,11 +45,11 @@ func (b *bystander) round() time.Duration {
 		}
 		took = append(took, time.Since(began))
 	}
-	return percentile(took, 99)
+	return testkit.Percentile(took, 99)
 }
 
 func (b *bystander) call() error {
-	if err := b.c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+	if err := b.c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return err
 	}
 	if _, err := b.c.Write(b.frame); err != nil {

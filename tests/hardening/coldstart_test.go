@@ -25,7 +25,7 @@ func startLoad(t *testing.T, cfg pool.MuxConfig, timeout time.Duration) (server 
 	server, addr := startServer(t, fmt.Sprintf("slots=%d", slots))
 	conns = pool.NewMux("echo", cfg)
 	stub := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(timeout),
-		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
+		client.WithConnectTimeout(testkit.Patience), client.WithTransportProtocol(transport.TTHeader),
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
 	return server, conns, harness.StartLoad(t, 2*capacity, func(int) error {
 		_, err := stub.Echo(context.Background(), &echo.EchoRequest{Message: &echo.Message{}})

@@ -37,7 +37,7 @@ func TestDescriptorExhaustion(t *testing.T) {
 		slowest = max(slowest, r.slowest)
 		calls += r.calls
 		r.end()
-		harness.Eventually(t, "the connections are over", func() bool { return server.AskNumber("open") == 0 })
+		testkit.Eventually(t, "the connections are over", func() bool { return server.AskNumber("open") == 0 })
 	}
 	took, used := time.Since(began), server.CPU()-cpu
 	lines := server.AskNumber("logged accept")
@@ -83,7 +83,7 @@ func (e *exhaustion) serve(d time.Duration) {
 
 func (e *exhaustion) call(c net.Conn) {
 	e.t.Helper()
-	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		e.t.Fatal(err)
 	}
 	if _, err := c.Write(e.frame); err != nil {

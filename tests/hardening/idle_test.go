@@ -65,7 +65,7 @@ func TestIdleTimeout(t *testing.T) {
 			fmt.Sprintf("%.2f %% (%.2f %% with what it takes to close them)", 100*idle.Seconds()/quiet.Seconds(), 100*used.Seconds()/took.Seconds()),
 			idle <= quiet/100*testkit.Slowdown)
 	}
-	harness.Eventually(t, "no connection is left", func() bool { return server.AskNumber("open") == 0 })
+	testkit.Eventually(t, "no connection is left", func() bool { return server.AskNumber("open") == 0 })
 }
 
 func (i *idleConn) use(t *testing.T, frame []byte) {

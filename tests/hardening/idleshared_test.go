@@ -41,12 +41,12 @@ func TestIdleSharedConnections(t *testing.T) {
 	// The pool looks four times per heartbeat, and drops the memory that calls needed after one.
 	conns := pool.NewMux("echo", pool.MuxConfig{MaxConns: each, IdleTimeout: -1, Heartbeat: testkit.Scale(2*time.Second, 0)})
 	cli := harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()),
-		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
+		client.WithConnectTimeout(testkit.Patience), client.WithTransportProtocol(transport.TTHeader),
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
 	peers := idlePeers{cli: cli, port: addr.(*net.TCPAddr).Port, each: each}
 	shared := func() int { return conns.Stats().Shared }
 	open := func(first, next int) {
-		harness.Eventually(t, "all connections are shared", func() bool {
+		testkit.Eventually(t, "all connections are shared", func() bool {
 			peers.call(t, first, next)
 			return shared() == each*next
 		})
@@ -55,11 +55,11 @@ func TestIdleSharedConnections(t *testing.T) {
 	goroutines, heap := runtime.NumGoroutine(), harness.LiveHeap()
 	theirGoroutines, theirHeap := server.AskNumber("goroutines"), server.AskNumber("heap")
 	open(warm, warm+connections/each)
-	harness.Eventually(t, "the client has no goroutines for them", func() bool { return runtime.NumGoroutine() <= goroutines+workers })
-	harness.Eventually(t, "the server has no goroutines for them", func() bool { return server.AskNumber("goroutines") <= theirGoroutines+workers })
+	testkit.Eventually(t, "the client has no goroutines for them", func() bool { return runtime.NumGoroutine() <= goroutines+workers })
+	testkit.Eventually(t, "the server has no goroutines for them", func() bool { return server.AskNumber("goroutines") <= theirGoroutines+workers })
 	check := func(side string, before int64, now func() int64) {
 		var bytes int64
-		held := harness.Holds(func() bool { bytes = (now() - before) / int64(connections); return bytes <= most })
+		held := testkit.Holds(func() bool { bytes = (now() - before) / int64(connections); return bytes <= most })
 		promise.Check(t, fmt.Sprintf("%d idle shared connections: memory for each, %s", connections, side),
 			fmt.Sprintf("<= %d bytes", most), fmt.Sprintf("%d bytes", bytes), held)
 	}
@@ -70,7 +70,7 @@ func TestIdleSharedConnections(t *testing.T) {
 		t.Errorf("%d shared connections after calls on some, want %d", got, want)
 	}
 	server.Kill()
-	harness.Settles(t, "shared connections after the server's end", shared, 0)
+	testkit.Settles(t, "shared connections after the server's end", shared, 0)
 }
 
 // idlePeers are addresses of one server.

@@ -3,7 +3,6 @@ package hardening
 import (
 	"flag"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
@@ -43,13 +42,4 @@ var busy = testkit.Scale(3*time.Second, 0)
 func checkTime(t testing.TB, name string, took, bound time.Duration) {
 	t.Helper()
 	promise.Check(t, name, fmt.Sprintf("<= %v", bound), took.Round(10*time.Microsecond).String(), took <= bound*testkit.Slowdown+busy)
-}
-
-// percentile sorts took and returns the value below which p of 100 are.
-func percentile(took []time.Duration, p int) time.Duration {
-	if len(took) == 0 {
-		return 0
-	}
-	slices.Sort(took)
-	return took[min(len(took)-1, len(took)*p/100)]
 }

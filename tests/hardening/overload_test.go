@@ -75,7 +75,7 @@ func muxClient(t *testing.T, addr net.Addr) echoservice.Client {
 		t.Logf("%+v", conns.Stats())
 	})
 	return harness.CustomClient(t, echoservice.NewClient, client.WithHostPorts(addr.String()), client.WithRPCTimeout(deadline),
-		client.WithConnectTimeout(harness.Patience), client.WithTransportProtocol(transport.TTHeader),
+		client.WithConnectTimeout(testkit.Patience), client.WithTransportProtocol(transport.TTHeader),
 		client.WithSuite(kiteline.NewMuxClientSuite()), client.WithConnPool(conns))
 }
 
@@ -141,13 +141,13 @@ func (o overload) run(t *testing.T) {
 // check records whether the calls ended as they should.
 func (o *outcome) check(t *testing.T, name string) {
 	t.Helper()
-	p99 := percentile(o.answered, 99)
+	p99 := testkit.Percentile(o.answered, 99)
 	promise.Check(t, name+": calls answered", fmt.Sprintf("p99 <= %v", deadline),
-		fmt.Sprintf("%d of %d, p50 %v, p99 %v", len(o.answered), len(o.answered)+o.failed, percentile(o.answered, 50).Round(time.Millisecond), p99.Round(time.Millisecond)),
+		fmt.Sprintf("%d of %d, p50 %v, p99 %v", len(o.answered), len(o.answered)+o.failed, testkit.Percentile(o.answered, 50).Round(time.Millisecond), p99.Round(time.Millisecond)),
 		len(o.answered) > 0 && p99 <= deadline+busy)
 	promise.Check(t, name+": others", "typed errors, in time",
 		fmt.Sprintf("%d, of them %d refused, p99 %v; the slowest call took %v", o.failed, len(o.refused),
-			percentile(o.refused, 99).Round(10*time.Microsecond), o.slowest.Round(time.Millisecond)),
+			testkit.Percentile(o.refused, 99).Round(10*time.Microsecond), o.slowest.Round(time.Millisecond)),
 		(o.failed > 0 || !testkit.Long) && o.untyped == nil && o.slowest <= (deadline+deadline/5)*testkit.Slowdown+busy)
 	if o.untyped != nil {
 		t.Errorf("a call failed with %v", o.untyped)
@@ -160,7 +160,7 @@ func recovery(t *testing.T, stub echoservice.Client) time.Duration {
 	const inARow = 10
 	began, well := time.Now(), time.Now()
 	for good := 0; good < inARow; {
-		if time.Since(began) > 12*harness.Patience {
+		if time.Since(began) > 12*testkit.Patience {
 			t.Fatalf("calls are slow or fail %v after the load's end", time.Since(began))
 		}
 		called := time.Now()

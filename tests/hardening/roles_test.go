@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 )
@@ -136,7 +137,7 @@ func peakMemory(t *testing.T) int64 {
 func startServer(t *testing.T, arguments ...string) (*harness.Child, net.Addr) {
 	t.Helper()
 	child := harness.StartChild(t, nil, "server", arguments...)
-	addr, err := net.ResolveTCPAddr("tcp", child.Hear(4*harness.Patience))
+	addr, err := net.ResolveTCPAddr("tcp", child.Hear(4*testkit.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

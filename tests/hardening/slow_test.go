@@ -59,7 +59,7 @@ func (a attack) run(t *testing.T) {
 	if err := b.call(); err != nil {
 		t.Errorf("a bystander's call after the attack: %v", err)
 	}
-	harness.Eventually(t, "the attackers' connections are over", func() bool { return server.AskNumber("open") == 1 })
+	testkit.Eventually(t, "the attackers' connections are over", func() bool { return server.AskNumber("open") == 1 })
 	checkP99(t, a.name, baseline, attacked)
 	checkMemory(t, a.name, before, peak, a.memory)
 }
@@ -145,7 +145,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	stop := make(chan struct{})
 	var reader sync.WaitGroup
 	reader.Go(func() { trickle(c, stop) })
-	harness.Eventually(t, "the connection is cut off", func() bool { return server.AskNumber("ended") == 2 })
+	testkit.Eventually(t, "the connection is cut off", func() bool { return server.AskNumber("ended") == 2 })
 	took := time.Since(began)
 	close(stop)
 	reader.Wait()
@@ -287,7 +287,7 @@ func TestHalfSentFrames(t *testing.T) {
 	checkTime(t, fmt.Sprintf("%d half-sent frames: closed after a timeout of %v", clients, timeout), slowest, timeout+timeout/10+500*time.Millisecond)
 	// A goroutine's stack, a block for what has come, and Kitex's state for a request.
 	checkMemory(t, fmt.Sprintf("%d half-sent frames", clients), before, peak, int64(clients)*(32<<10)+smallMemory)
-	harness.Eventually(t, "no goroutine is left", func() bool { return server.AskNumber("goroutines") <= goroutines+workersKept })
+	testkit.Eventually(t, "no goroutine is left", func() bool { return server.AskNumber("goroutines") <= goroutines+workersKept })
 	checkP99(t, fmt.Sprintf("%d half-sent frames", clients), baseline, attacked)
 }
 

@@ -74,7 +74,7 @@ func TestTimeoutsRaceWithData(t *testing.T) {
 	}
 	base.Restored(t)
 	kept := func() int64 { runtime.GC(); return racingConns - r.collected.Load() }
-	harness.Holds(func() bool { return kept() == 0 })
+	testkit.Holds(func() bool { return kept() == 0 })
 	promise.Check(t, "reads whose timeouts race with data: connections that a timer keeps", "0", fmt.Sprint(kept()), kept() == 0)
 }
 
@@ -82,7 +82,7 @@ func TestTimeoutsRaceWithData(t *testing.T) {
 func (r *race) connect(t *testing.T, group *conn.Group, ln net.Listener) (*conn.Conn, net.Conn) {
 	t.Helper()
 	d := conn.Dialer{Group: group}
-	c, err := d.DialTimeout("tcp", ln.Addr().String(), harness.Patience)
+	c, err := d.DialTimeout("tcp", ln.Addr().String(), testkit.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}

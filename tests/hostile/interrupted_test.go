@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -35,7 +36,7 @@ func TestRequestInterruptedAnywhere(t *testing.T) {
 				}
 				end(c)
 			}
-			harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
 			b.finish(t)
 			base.Restored(t)
 			checkLogs(t, logs)
@@ -65,12 +66,12 @@ func TestResetDuringHandler(t *testing.T) {
 		if _, err := c.Write(harness.EchoFrame(t, "hello")); err != nil {
 			t.Fatal(err)
 		}
-		harness.Receive(t, "the handler runs", entered)
+		testkit.Receive(t, "the handler runs", entered)
 		harness.Reset(t, c)
 	}
 	close(proceed)
 	finished.Wait()
-	harness.Settles(t, "open connections", s.Connections.Open, 0)
+	testkit.Settles(t, "open connections", s.Connections.Open, 0)
 	base.Restored(t)
 	checkLogs(t, logs)
 }
@@ -102,9 +103,9 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 					t.Fatalf("reading what the server wrote: %v", err)
 				}
 			}
-			harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
 			b.finish(t)
-			_ = harness.Receive(t, "the end of the connection", sent)
+			_ = testkit.Receive(t, "the end of the connection", sent)
 		})
 	}
 }
@@ -131,7 +132,7 @@ func TestSilentConnections(t *testing.T) {
 	for range connections {
 		open = append(open, harness.Dial(t, s.Addr))
 	}
-	harness.Settles(t, "connections", s.Connections.Accepted, before+connections)
+	testkit.Settles(t, "connections", s.Connections.Accepted, before+connections)
 	for n, c := range open {
 		if n%2 == 0 {
 			harness.Reset(t, c)
@@ -139,7 +140,7 @@ func TestSilentConnections(t *testing.T) {
 			c.Close()
 		}
 	}
-	harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+	testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
 	b.finish(t)
 	base.Restored(t)
 	if got := logs.Matching(""); len(got) > 0 {

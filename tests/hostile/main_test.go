@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -46,7 +47,7 @@ func (b *bystander) call(cli echoservice.Client) error {
 func (b *bystander) finish(t *testing.T) {
 	t.Helper()
 	close(b.stop)
-	if err := harness.Receive(t, "the bystander's result", b.done); err != nil {
+	if err := testkit.Receive(t, "the bystander's result", b.done); err != nil {
 		t.Errorf("a call on another connection: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -105,8 +106,8 @@ func TestGarbage(t *testing.T) {
 			if err := errors.Join(errs...); err != nil {
 				t.Error(err)
 			}
-			harness.Eventually(t, "the server has seen all", func() bool { return s.Connections.Accepted() >= before+attackers })
-			harness.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
+			testkit.Eventually(t, "the server has seen all", func() bool { return s.Connections.Accepted() >= before+attackers })
+			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
 			b.finish(t)
 			if got := s.Connections.Accepted() - before; got != attackers {
 				t.Errorf("new connections: got %v, want the attackers' %v: the bystander's was replaced", got, attackers)
@@ -125,7 +126,7 @@ func send(addr net.Addr, sent []byte, await bool) error {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return err
 	}
 	if _, err := c.Write(sent); err != nil {

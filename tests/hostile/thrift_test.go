@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // form is a form that a message can have on a connection.
@@ -78,7 +78,7 @@ func (v *victim) attackWith(t *testing.T, messages []hostileMessage, form form) 
 		})
 	}
 	// A connection that has ended holds its buffers until the server has closed it.
-	harness.Eventually(t, "the heap is hardly larger than before", func() bool {
+	testkit.Eventually(t, "the heap is hardly larger than before", func() bool {
 		return v.AskNumber("live")-live <= int64(len(messages)*allowed)
 	})
 }

@@ -74,12 +74,12 @@ type victim struct {
 func newVictim(t *testing.T, reads string) *victim {
 	t.Helper()
 	v := &victim{Child: harness.StartChild(t, nil, "server", reads)}
-	addr, err := net.ResolveTCPAddr("tcp", v.Hear(harness.Patience))
+	addr, err := net.ResolveTCPAddr("tcp", v.Hear(testkit.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.addr = addr
-	cli := harness.EchoClient(t, harness.Kiteline, addr, client.WithRPCTimeout(harness.Patience))
+	cli := harness.EchoClient(t, harness.Kiteline, addr, client.WithRPCTimeout(testkit.Patience))
 	v.call = func() error { return callBriefly(cli) }
 	if err := v.call(); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func exchange(addr net.Addr, sent []byte, many bool) ([]byte, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return nil, err
 	}
 	_, _ = c.Write(sent) // fails if the server has closed

@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -102,5 +103,5 @@ func checkOneway(t *testing.T, service *harness.Service, cli echoservice.Client)
 			t.Fatalf("Notify: %v", err)
 		}
 	}
-	harness.Settles(t, "oneway calls received", func() int64 { return service.Notified() - before }, onewaysPerCell)
+	testkit.Settles(t, "oneway calls received", func() int64 { return service.Notified() - before }, onewaysPerCell)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -52,7 +53,7 @@ func TestListenerThatDoesNotWait(t *testing.T) {
 		server.WithListener(struct{ netpoll.Listener }{ln}), server.WithExitSignal(func() <-chan error { return nil }))...)
 	done := make(chan error, 1)
 	go func() { done <- s.Run() }()
-	if err := harness.Receive(t, "Run's result", done); err == nil || !strings.Contains(err.Error(), "instead of waiting") {
+	if err := testkit.Receive(t, "Run's result", done); err == nil || !strings.Contains(err.Error(), "instead of waiting") {
 		t.Errorf("Run: got %v, want an error that says that Accept does not wait", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -41,7 +42,7 @@ func TestOnewayThenClose(t *testing.T) {
 				}
 				c.Close()
 			}
-			harness.Settles(t, "calls received", service.Notified, int64(connections*calls))
+			testkit.Settles(t, "calls received", service.Notified, int64(connections*calls))
 		})
 	}
 }
@@ -62,7 +63,7 @@ func TestOnewayThenClientClose(t *testing.T) {
 					}
 				}
 			})
-			harness.Settles(t, "calls received", service.Notified, clients)
+			testkit.Settles(t, "calls received", service.Notified, clients)
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/kitex/transport"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -62,21 +63,21 @@ func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now
 	cli := harness.EchoClient(t, harness.Kiteline, old.Addr, client.WithTransportProtocol(transport.TTHeader),
-		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(harness.Patience/2))
+		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(testkit.Patience/2))
 	var calls atomic.Int64
 	stop := make(chan struct{})
 	results := make(chan error, 4)
 	for range cap(results) {
 		go func() { results <- callUntil(stop, cli, &calls) }()
 	}
-	harness.Eventually(t, "calls are made", func() bool { return calls.Load() > 100 })
+	testkit.Eventually(t, "calls are made", func() bool { return calls.Load() > 100 })
 	startReusing(t, harness.Kiteline, old.Addr)
 	old.MustStop()
 	seen := calls.Load()
-	harness.Eventually(t, "calls go on", func() bool { return calls.Load() > seen+100 })
+	testkit.Eventually(t, "calls go on", func() bool { return calls.Load() > seen+100 })
 	close(stop)
 	for range cap(results) {
-		if err := harness.Receive(t, "a caller's result", results); err != nil {
+		if err := testkit.Receive(t, "a caller's result", results); err != nil {
 			t.Errorf("a call failed: %v", err)
 		}
 	}
@@ -116,7 +117,7 @@ func TestReusePort(t *testing.T) {
 			second := startReusing(t, tr, first.Addr)
 			cli := harness.EchoClient(t, tr, first.Addr, client.WithShortConnection())
 			n := 0
-			harness.Eventually(t, "both servers got calls", func() bool {
+			testkit.Eventually(t, "both servers got calls", func() bool {
 				n++
 				if err := harness.CallEcho(context.Background(), cli, n); err != nil {
 					t.Fatal(err)

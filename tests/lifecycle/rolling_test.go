@@ -143,14 +143,14 @@ func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Dura
 	restarts, rate := rollout()
 	load = harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
 	for n := range restarts {
-		harness.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(int64(rate / 40)) })
+		testkit.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(int64(rate / 40)) })
 		exit := restarted.restart(harness.Kiteline)
 		t.Logf("restart %d: gone %v after the last reply", n, exit)
 		if exit > exitInTime {
 			t.Errorf("restart %d: the server was gone %v after its last reply, want %v at most", n, exit, exitInTime)
 		}
 	}
-	harness.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(1) })
+	testkit.Eventually(t, "the restarted server is used", func() bool { return restarted.isUsed(1) })
 	calls, failed := load.Stop()
 	t.Logf("%v\n%d tries more than calls, on another instance since they got no connection", load, attempts.Load()-int64(calls))
 	return load, failed
@@ -202,13 +202,13 @@ func TestRestartOneAfterTheOther(t *testing.T) {
 	var attempts atomic.Int64
 	cli := newBalanced(t, harness.KitelineMux, &attempts, []*instance{first, second})
 	load := harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
-	harness.Eventually(t, "both servers are used", func() bool { return first.isUsed(5) && second.isUsed(5) })
+	testkit.Eventually(t, "both servers are used", func() bool { return first.isUsed(5) && second.isUsed(5) })
 	first.server.MustStop()
 	seen := load.Ended()
-	harness.Eventually(t, "the second alone has served for a second", func() bool { return load.Ended() > seen+rate })
+	testkit.Eventually(t, "the second alone has served for a second", func() bool { return load.Ended() > seen+rate })
 	first.serve(harness.Kiteline, harness.ListenAgain(t, first.addr))
 	second.server.MustStop()
-	harness.Eventually(t, "the first is used", func() bool { return first.isUsed(rate / 20) })
+	testkit.Eventually(t, "the first is used", func() bool { return first.isUsed(rate / 20) })
 	const pause = 100 * time.Millisecond // twice the longest pause, and the time of a stop
 	if _, failed := load.Stop(); failed > int(rate*pause/time.Second) {
 		t.Errorf("got %d failed calls, want no more than are made in %v: %v", failed, pause, load)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -24,7 +25,7 @@ func stopSoon(t *testing.T, s *harness.Server) {
 		defer close(stopped)
 		s.MustStop()
 	}()
-	harness.Receive(t, "Stop", stopped)
+	testkit.Receive(t, "Stop", stopped)
 }
 
 // A server without connections, or with idle ones, does not wait for ExitWaitTime.
@@ -40,7 +41,7 @@ func TestStopWithIdleConnections(t *testing.T) {
 				}
 			}
 			stopSoon(t, s)
-			harness.Settles(t, "open connections after Stop", s.Connections.Open, 0)
+			testkit.Settles(t, "open connections after Stop", s.Connections.Open, 0)
 		}
 	}
 }
@@ -50,7 +51,7 @@ func TestStopWithSilentConnections(t *testing.T) {
 	t.Parallel()
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithExitWaitTime(neverOver))
 	silent := harness.Dial(t, s.Addr)
-	harness.Settles(t, "open connections", s.Connections.Open, 1)
+	testkit.Settles(t, "open connections", s.Connections.Open, 1)
 	stopSoon(t, s)
 	if _, err := silent.Read(make([]byte, 1)); err == nil {
 		t.Error("read after Stop: got no error, want the connection closed")
@@ -70,7 +71,7 @@ func TestStopFinishesCallsInFlight(t *testing.T) {
 			results := make(chan error, calls)
 			for n := range calls {
 				go func() { results <- harness.CallEcho(context.Background(), cli, n) }()
-				harness.Receive(t, "a call arrived", g.entered)
+				testkit.Receive(t, "a call arrived", g.entered)
 			}
 			stopped := make(chan struct{})
 			go func() {
@@ -85,11 +86,11 @@ func TestStopFinishesCallsInFlight(t *testing.T) {
 			}
 			close(g.opened)
 			for range calls {
-				if err := harness.Receive(t, "a call's result", results); err != nil {
+				if err := testkit.Receive(t, "a call's result", results); err != nil {
 					t.Errorf("call in flight: %v", err)
 				}
 			}
-			harness.Receive(t, "Stop", stopped)
+			testkit.Receive(t, "Stop", stopped)
 		})
 	}
 }
@@ -97,7 +98,7 @@ func TestStopFinishesCallsInFlight(t *testing.T) {
 // refusedSoon waits until the server accepts no more connections.
 func refusedSoon(t *testing.T, s *harness.Server) {
 	t.Helper()
-	harness.Eventually(t, "new connections are refused", func() bool { return !harness.CanDial(s.Addr) })
+	testkit.Eventually(t, "new connections are refused", func() bool { return !harness.CanDial(s.Addr) })
 }
 
 // With a handler that never ends, Stop returns when ExitWaitTime is over, and says so.
@@ -112,7 +113,7 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 			cli := harness.EchoClient(t, tr, s.Addr)
 			result := make(chan error, 1)
 			go func() { result <- harness.CallEcho(context.Background(), cli, 0) }()
-			harness.Receive(t, "the call arrived", g.entered)
+			testkit.Receive(t, "the call arrived", g.entered)
 			// Stop returns with the handler still held, so it no longer waits.
 			took, err := s.Stop()
 			if !errors.Is(err, context.DeadlineExceeded) {
@@ -123,7 +124,7 @@ func TestStopHonoursExitWaitTime(t *testing.T) {
 			}
 			close(g.opened)
 			// The call is answered or not: stock keeps the connection, we close it.
-			_ = harness.Receive(t, "the call's result", result)
+			_ = testkit.Receive(t, "the call's result", result)
 		})
 	}
 }

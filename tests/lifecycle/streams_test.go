@@ -10,6 +10,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echopb/echostreamservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -73,7 +74,7 @@ func TestStopFinishesGRPCStreams(t *testing.T) {
 			if _, err := stream.Recv(ctx); !errors.Is(err, io.EOF) {
 				t.Errorf("end of the stream: got %v, want %v", err, io.EOF)
 			}
-			harness.Receive(t, "Stop", stopped)
+			testkit.Receive(t, "Stop", stopped)
 		})
 	}
 }

@@ -117,7 +117,7 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 	goOn := func() {
 		t.Helper()
 		seen := load.Ended()
-		harness.Eventually(t, "calls go on", func() bool {
+		testkit.Eventually(t, "calls go on", func() bool {
 			return load.Ended() > seen+rate/10 && instances[0].isUsed(1) && instances[1].isUsed(1)
 		})
 	}

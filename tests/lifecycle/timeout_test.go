@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -25,7 +26,7 @@ func TestMaxConnIdleTime(t *testing.T) {
 		if err := harness.CallEcho(context.Background(), cli, n); err != nil {
 			t.Fatal(err)
 		}
-		harness.Settles(t, "open connections", s.Connections.Open, 0)
+		testkit.Settles(t, "open connections", s.Connections.Open, 0)
 	}
 }
 
@@ -38,12 +39,12 @@ func TestMaxConnIdleTimeSparesHandlers(t *testing.T) {
 	cli := harness.EchoClient(t, harness.Kiteline, s.Addr)
 	result := make(chan error, 1)
 	go func() { result <- harness.CallEcho(context.Background(), cli, 0) }()
-	harness.Receive(t, "the call arrived", g.entered)
+	testkit.Receive(t, "the call arrived", g.entered)
 	timer := time.NewTimer(6 * idle) // the test is about this time passing
 	defer timer.Stop()
 	<-timer.C
 	close(g.opened)
-	if err := harness.Receive(t, "the call's result", result); err != nil {
+	if err := testkit.Receive(t, "the call's result", result); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,7 +79,7 @@ func TestReadWriteTimeout(t *testing.T) {
 					t.Errorf("%d bytes: closed after %v, want not before %v", sent, took, timeout)
 				}
 			}
-			harness.Settles(t, "open connections, the client's", s.Connections.Open, 1)
+			testkit.Settles(t, "open connections, the client's", s.Connections.Open, 1)
 		})
 	}
 }

@@ -70,7 +70,7 @@ func TestUnixSocketSparesOtherFiles(t *testing.T) {
 		server.WithExitSignal(func() <-chan error { return nil }))...)
 	done := make(chan error, 1)
 	go func() { done <- s.Run() }()
-	if err := harness.Receive(t, "Run's result", done); !errors.Is(err, conn.ErrNotSocket) {
+	if err := testkit.Receive(t, "Run's result", done); !errors.Is(err, conn.ErrNotSocket) {
 		t.Errorf("Run: got %v, want %v", err, conn.ErrNotSocket)
 	}
 	got, err := os.ReadFile(path)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestArrivedIsAnswered: a request that has arrived when a stop begins is answered, on every kind
@@ -47,7 +47,7 @@ func (c stopCase) testArrived(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { nc.Close() })
-		if err := nc.SetDeadline(time.Now().Add(harness.Patience)); err != nil {
+		if err := nc.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		s.send(t, nc)
@@ -71,12 +71,12 @@ func (c stopCase) testArrived(t *testing.T) {
 	}
 	var errs []error
 	for range places {
-		errs = append(errs, harness.Receive(t, "the answers", results))
+		errs = append(errs, testkit.Receive(t, "the answers", results))
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Errorf("of %d requests that had arrived: %v", requests, err)
 	}
-	if err := harness.Receive(t, "the stop", stopped); err != nil && !c.isCutOff() {
+	if err := testkit.Receive(t, "the stop", stopped); err != nil && !c.isCutOff() {
 		t.Error(err)
 	}
 }

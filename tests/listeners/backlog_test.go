@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/conn"
 )
@@ -73,7 +74,7 @@ func testBacklog(t *testing.T, w way, at place) {
 		accepted <- struct{}{}
 		<-goesOn
 	}})
-	harness.Receive(t, "the connection that a server is started with", accepted)
+	testkit.Receive(t, "the connection that a server is started with", accepted)
 	held := make(chan struct{})
 	mu.Lock()
 	resume = held // new connections hold up the only acceptor
@@ -81,7 +82,7 @@ func testBacklog(t *testing.T, w way, at place) {
 	release := sync.OnceFunc(func() { close(held) })
 	t.Cleanup(release) // before the server's
 	clients := []net.Conn{harness.Dial(t, at.addr)}
-	harness.Receive(t, "the first connection", accepted)
+	testkit.Receive(t, "the first connection", accepted)
 	for range waiting {
 		clients = append(clients, harness.Dial(t, at.addr))
 	}
@@ -90,14 +91,14 @@ func testBacklog(t *testing.T, w way, at place) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
-	harness.Receive(t, "a connection of the backlog", accepted) // by the code that stops the server
+	testkit.Receive(t, "a connection of the backlog", accepted) // by the code that stops the server
 	release()
 	for i, c := range clients {
 		if err := s.receive(c); err != nil {
 			t.Errorf("connection %d: got %v, want an answer", i, err)
 		}
 	}
-	if err := harness.Receive(t, "the stop", stopped); err != nil {
+	if err := testkit.Receive(t, "the stop", stopped); err != nil {
 		t.Error(err)
 	}
 	for i, c := range clients {

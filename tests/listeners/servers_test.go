@@ -17,6 +17,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/conn"
 	"github.com/kiteline/kiteline/transport/netpollconn"
@@ -244,7 +245,7 @@ func (p *plainServer) awaitServing(at place) {
 		p.t.Fatal(err)
 	}
 	nc.Close()
-	harness.Settles(p.t, "open connections", p.ConnCount, 0)
+	testkit.Settles(p.t, "open connections", p.ConnCount, 0)
 }
 
 func (p *plainServer) call(at int, held bool) error {

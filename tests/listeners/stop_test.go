@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/conn"
@@ -180,12 +181,12 @@ func (c stopCase) run(t *testing.T) time.Duration {
 		}
 		g.open()
 		for range cap(results) {
-			if err := harness.Receive(t, "the result of a call in flight", results); err != nil {
+			if err := testkit.Receive(t, "the result of a call in flight", results); err != nil {
 				t.Errorf("a call in flight: %v", err)
 			}
 		}
 	}
-	err := harness.Receive(t, "the stop", stopped)
+	err := testkit.Receive(t, "the stop", stopped)
 	if want := c.isCutOff(); errors.Is(err, context.DeadlineExceeded) != want || err != nil && !want {
 		t.Errorf("the stop after %v: got %v, want it cut off: %v", took, err, want)
 	}
@@ -211,7 +212,7 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 				}
 			case busy, held:
 				go func() { results <- s.call(i, true) }()
-				harness.Receive(t, "a call", g.entered)
+				testkit.Receive(t, "a call", g.entered)
 			case silent:
 				seen := s.connections
 				if p.accepted != nil {
@@ -219,11 +220,11 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 				}
 				before := seen()
 				harness.Dial(t, p.addr)
-				harness.Settles(t, "connections", seen, before+1)
+				testkit.Settles(t, "connections", seen, before+1)
 			}
 		}
 		if p.waiting != nil { // the acceptor has come back for the next connection
-			harness.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
+			testkit.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
 		}
 		if c.kind.crowded {
 			harness.FillBacklog(t, p.addr)
@@ -241,27 +242,27 @@ func (c stopCase) checkEnd(t *testing.T, s subject, at []place, g *gate) {
 		want := 0
 		if p.waiting != nil {
 			want = 1
-			harness.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
-			harness.Settles(t, "reports of Accept", func() int { return s.reports(p) }, want)
+			testkit.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 1)
+			testkit.Settles(t, "reports of Accept", func() int { return s.reports(p) }, want)
 			p.waiting.letGo()
-			harness.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 0)
+			testkit.Settles(t, "goroutines in Accept", p.waiting.inside.Load, 0)
 		}
 		if got := s.reports(p); got != want {
 			t.Errorf("got %d reports of an Accept that does not return, want %d", got, want)
 		}
 	}
 	g.open()
-	harness.Settles(t, "open connections", s.connections, 0)
+	testkit.Settles(t, "open connections", s.connections, 0)
 }
 
 // awaitClosed waits until the place's listener is closed.
 func awaitClosed(t *testing.T, p place) {
 	t.Helper()
 	if p.waiting != nil { // a connection that is accepted at that moment would end Accept
-		harness.Receive(t, "Close of the listener", p.waiting.closed)
+		testkit.Receive(t, "Close of the listener", p.waiting.closed)
 		return
 	}
-	harness.Eventually(t, "new connections are refused", func() bool { return isRefused(p.addr) })
+	testkit.Eventually(t, "new connections are refused", func() bool { return isRefused(p.addr) })
 }
 
 // isRefused reports whether nothing listens at addr. A queue that is full does not refuse.

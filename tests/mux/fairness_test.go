@@ -9,6 +9,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -51,12 +52,12 @@ func TestSmallCallsBesideLargeReplies(t *testing.T) {
 			beside[n] = askLarge()
 		}
 	})
-	t.Logf("a large reply: p50 %v alone, %v beside small calls", percentile(alone, 50), percentile(beside, 50))
+	t.Logf("a large reply: p50 %v alone, %v beside small calls", testkit.Percentile(alone, 50), testkit.Percentile(beside, 50))
 	t.Logf("small calls alone: %d, p50 %v, p99 %v, slowest %v", len(baseline),
-		percentile(baseline, 50), percentile(baseline, 99), percentile(baseline, 100))
+		testkit.Percentile(baseline, 50), testkit.Percentile(baseline, 99), testkit.Percentile(baseline, 100))
 	t.Logf("small calls beside large replies: %d, p50 %v, p99 %v, slowest %v", len(took),
-		percentile(took, 50), percentile(took, 99), percentile(took, 100))
-	if p99, most := percentile(took, 99), 4*max(percentile(alone, 50), percentile(baseline, 99)); p99 > most {
+		testkit.Percentile(took, 50), testkit.Percentile(took, 99), testkit.Percentile(took, 100))
+	if p99, most := testkit.Percentile(took, 99), 4*max(testkit.Percentile(alone, 50), testkit.Percentile(baseline, 99)); p99 > most {
 		t.Errorf("one small call of a hundred took %v, want %v at most", p99, most)
 	}
 }

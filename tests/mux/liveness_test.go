@@ -50,20 +50,20 @@ func TestSilentServer(t *testing.T) {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- callText(cli, "held") }()
-	harness.Settles(t, "calls in handlers", g.entered.Load, 2)
+	testkit.Settles(t, "calls in handlers", g.entered.Load, 2)
 	watch := harness.StartStopwatch()
 	proxy.StallRequests()
 	proxy.StallReplies()
 	select {
 	case err := <-failed:
 		checkLost(t, err, mux.ErrSilent)
-	case <-time.After(2*heartbeat + harness.Patience):
+	case <-time.After(2*heartbeat + testkit.Patience):
 		t.Fatal("a call waits for a server that has gone")
 	}
 	if took := watch.Elapsed(); took > 2*heartbeat+inTime {
 		t.Errorf("the call failed after %v, want two intervals of %v at most", took, heartbeat)
 	}
-	harness.Settles(t, "dead connections", func() uint64 { return conns.Stats().Deaths }, 1)
+	testkit.Settles(t, "dead connections", func() uint64 { return conns.Stats().Deaths }, 1)
 }
 
 // A server that takes no more of a request fails the call at the write timeout, as a lost
@@ -80,7 +80,7 @@ func TestServerTakesNoMore(t *testing.T) {
 			s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 			proxy := harness.NewProxy(t, s.Addr)
 			cli := harness.CustomClient(t, echoservice.NewClient, client.WithSuite(suite), client.WithHostPorts(proxy.Addr.String()),
-				client.WithConnectTimeout(harness.Patience))
+				client.WithConnectTimeout(testkit.Patience))
 			if err := callText(cli, "first"); err != nil {
 				t.Fatal(err)
 			}
@@ -149,11 +149,11 @@ func TestSilentClient(t *testing.T) {
 		if took := watch.Elapsed(); took > 2*heartbeat+inTime {
 			t.Errorf("the handler was told after %v, want two intervals of %v at most", took, heartbeat)
 		}
-	case <-time.After(2*heartbeat + harness.Patience):
+	case <-time.After(2*heartbeat + testkit.Patience):
 		t.Fatal("a handler works for a client that has gone")
 	}
 	// Start made one.
-	harness.Settles(t, "connections that have ended", func() int64 { return int64(s.Connections.Ended()) }, 2)
+	testkit.Settles(t, "connections that have ended", func() int64 { return int64(s.Connections.Ended()) }, 2)
 	timer := time.NewTimer(3 * heartbeat)
 	defer timer.Stop()
 	select {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/client/callopt"
@@ -51,9 +50,3 @@ func bulk() *echo.Message {
 
 // bulkBytes is a little less than a power of two, the size of blocks of memory.
 const bulkBytes = 252 << 10
-
-// percentile sorts took and returns the value below which p of 100 are.
-func percentile(took []time.Duration, p int) time.Duration {
-	slices.Sort(took)
-	return took[min(len(took)-1, len(took)*p/100)]
-}

@@ -46,7 +46,7 @@ func (g *gate) echo(_ context.Context, r *echo.EchoRequest) (*echo.EchoResponse,
 // server has seen it. The next call finds a new connection.
 func TestResetWithCallsInFlight(t *testing.T) {
 	const calls, atOnce = 1000, 50 * time.Millisecond
-	for _, timeout := range []time.Duration{0, harness.Patience * 2} {
+	for _, timeout := range []time.Duration{0, testkit.Patience * 2} {
 		t.Run(fmt.Sprintf("timeout %v", timeout), func(t *testing.T) {
 			g := &gate{opened: make(chan struct{})}
 			s := harness.Echo(t, harness.Kiteline, &harness.Service{OnEcho: g.echo})
@@ -68,7 +68,7 @@ func TestResetWithCallsInFlight(t *testing.T) {
 			for n := range calls {
 				wg.Go(func() { errs[n] = callText(cli, fmt.Sprint(n)) })
 			}
-			harness.Settles(t, "calls in handlers", g.entered.Load, calls+1)
+			testkit.Settles(t, "calls in handlers", g.entered.Load, calls+1)
 			t.Logf("%+v", conns.Stats())
 			watch := harness.StartStopwatch()
 			proxy.Reset()

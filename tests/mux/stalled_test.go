@@ -83,14 +83,14 @@ func callStalled(t *testing.T, cli echoservice.Client, request *echo.EchoRequest
 			break
 		}
 	}
-	late := percentile(took, 100) - stalledTimeout
+	late := testkit.Percentile(took, 100) - stalledTimeout
 	t.Logf("the last call ended %v late; %d calls to another instance: p50 %v, p99 %v, slowest %v", late,
-		len(unharmed), percentile(unharmed, 50), percentile(unharmed, 99), percentile(unharmed, 100))
+		len(unharmed), testkit.Percentile(unharmed, 50), testkit.Percentile(unharmed, 99), testkit.Percentile(unharmed, 100))
 	most := inTime + watch.Kept()
 	if late > most {
 		t.Errorf("the last call ended %v late, want %v at most", late, most)
 	}
-	if slowest := percentile(unharmed, 100); slowest > most {
+	if slowest := testkit.Percentile(unharmed, 100); slowest > most {
 		t.Errorf("a call to another instance took %v, want %v at most", slowest, most)
 	}
 	return peak

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/pool"
@@ -75,7 +76,7 @@ func TestStopLosesNothing(t *testing.T) {
 		service := &harness.Service{OnEcho: c.echo}
 		s := harness.Start(t, harness.ServerConfig{New: harness.NewEcho(service), Options: []server.Option{
 			server.WithSuite(kiteline.NewServerSuite()),
-			server.WithExitWaitTime(8 * harness.Patience),
+			server.WithExitWaitTime(8 * testkit.Patience),
 		}})
 		proxy := harness.NewProxy(t, s.Addr)
 		one := pool.MuxConfig{MaxConns: 1}
@@ -101,12 +102,12 @@ func TestStopLosesNothing(t *testing.T) {
 		for range bulks {
 			call(slow, "bulk")
 		}
-		harness.Eventually(t, "handlers of the client that reads slowly", c.hasBulks)
+		testkit.Eventually(t, "handlers of the client that reads slowly", c.hasBulks)
 		for range held {
 			call(waiting, "held")
 		}
-		harness.Settles(t, "handlers that are held", c.inside, held)
-		harness.Eventually(t, "requests sent", func() bool {
+		testkit.Settles(t, "handlers that are held", c.inside, held)
+		testkit.Eventually(t, "requests sent", func() bool {
 			return slowPool.Stats().Frames == bulks+1 && waitingPool.Stats().Frames == held+1
 		})
 		for range oneways {
@@ -117,21 +118,21 @@ func TestStopLosesNothing(t *testing.T) {
 		for range bulks {
 			call(busy, "bulk")
 		}
-		harness.Eventually(t, "requests sent", func() bool { return busyPool.Stats().Frames == bulks+1 })
+		testkit.Eventually(t, "requests sent", func() bool { return busyPool.Stats().Frames == bulks+1 })
 		stopped := make(chan error, 1)
 		go func() {
 			_, err := s.Stop()
 			stopped <- err
 		}()
-		harness.Eventually(t, "a client was told", func() bool { return waitingPool.Stats().PeerDrains > 0 })
+		testkit.Eventually(t, "a client was told", func() bool { return waitingPool.Stats().PeerDrains > 0 })
 		proxy.Resume()
 		close(c.opened)
 		for range cap(results) {
-			if err := harness.Receive(t, "a call's result", results); err != nil {
+			if err := testkit.Receive(t, "a call's result", results); err != nil {
 				t.Errorf("round %d: %v", round, err)
 			}
 		}
-		if err := harness.Receive(t, "Stop", stopped); err != nil {
+		if err := testkit.Receive(t, "Stop", stopped); err != nil {
 			t.Errorf("round %d: Stop: %v", round, err)
 		}
 		if got := service.Notified(); got != oneways {
@@ -168,7 +169,7 @@ func TestHandlerLimits(t *testing.T) {
 					})
 				}
 			}
-			harness.Eventually(t, "handlers at a time", func() bool { return c.inside() >= tc.want })
+			testkit.Eventually(t, "handlers at a time", func() bool { return c.inside() >= tc.want })
 			timer := time.NewTimer(10 * time.Millisecond) // in which one too many would come
 			<-timer.C
 			close(c.opened)

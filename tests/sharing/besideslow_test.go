@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -52,12 +53,12 @@ func beginnings() []beginning {
 		{"after MaxAge", pool.MuxConfig{MaxAge: shortAge}, func(t *testing.T, w *world) {
 			used(t, w)
 			if _, ok := w.client.pool.(*pool.Mux); ok { // a plain pool has no such thing
-				harness.Eventually(t, "a connection is replaced", func() bool { return w.client.stats(t).Aged > 0 })
+				testkit.Eventually(t, "a connection is replaced", func() bool { return w.client.stats(t).Aged > 0 })
 			}
 		}},
 		{"after an idle close", pool.MuxConfig{IdleTimeout: shortIdle}, func(t *testing.T, w *world) {
 			used(t, w)
-			harness.Settles(t, "connections", w.server.Connections.Open, 0)
+			testkit.Settles(t, "connections", w.server.Connections.Open, 0)
 		}},
 		{"after a restart", pool.MuxConfig{}, func(t *testing.T, w *world) {
 			used(t, w)

@@ -37,12 +37,12 @@ func TestBlackhole(t *testing.T) {
 				failures[i], took[i] = append(failures[i], failed), append(took[i], back)
 			}
 		}
-		p, s := median(failures[0]), median(failures[1])
+		p, s := testkit.Median(failures[0]), testkit.Median(failures[1])
 		name := fmt.Sprintf("flows blackholed, timeout %v: ", timeout)
 		t.Logf("%sfailed calls: %v pooled, %v shared; after %v and %v", name, failures[0], failures[1], took[0], took[1])
 		checkCount(t, name+"failed calls", s, 2*p)
 		if long {
-			checkTime(t, name+"calls succeed again", median(took[1]), max(2*time.Second, 2*timeout))
+			checkTime(t, name+"calls succeed again", testkit.Median(took[1]), max(2*time.Second, 2*timeout))
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
@@ -70,7 +71,7 @@ func (c *caller) options(k kind, cfg pool.MuxConfig, opts []client.Option) []cli
 		}))
 	}
 	all := []client.Option{client.WithSuite(suite), client.WithTransportProtocol(transport.TTHeader),
-		client.WithConnectTimeout(harness.Patience)}
+		client.WithConnectTimeout(testkit.Patience)}
 	if c.addr != nil {
 		all = append(all, client.WithHostPorts(c.addr.String()))
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -35,7 +35,7 @@ func TestColdStart(t *testing.T) {
 		start(callers, func(n int) error {
 			return c.Notify(context.Background(), &echo.Message{Text: fmt.Sprint(n)})
 		}).end(t, "oneway calls")
-		harness.Eventually(t, "all have come", func() bool { once, _ := g.told(); return once == callers })
+		testkit.Eventually(t, "all have come", func() bool { once, _ := g.told(); return once == callers })
 		checkDials(t, c)
 	})
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
 // patience is how long unhindered calls may take, even on a busy machine.
-const patience = harness.Patience * stretch
+const patience = testkit.Patience * stretch
 
 // largeBytes is the length of a large answer.
 const largeBytes = 15 << 20
@@ -108,7 +109,7 @@ func (g *gate) told() (once, again int) {
 // awaits waits until n kept calls have come.
 func (g *gate) awaits(t *testing.T, n int) {
 	t.Helper()
-	harness.Settles(t, "calls in handlers", g.held.Load, int64(n))
+	testkit.Settles(t, "calls in handlers", g.held.Load, int64(n))
 }
 
 // calls are several simultaneous calls.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -110,7 +111,7 @@ func recordRequest(t *testing.T, k kind, attached []byte) []byte {
 		defer close(called)
 		_ = client.echo(ctx, "unfinished", attached) // there is no server to answer
 	}()
-	frame := harness.Receive(t, "a request", recorded)
+	frame := testkit.Receive(t, "a request", recorded)
 	cancel()
 	<-called
 	return frame

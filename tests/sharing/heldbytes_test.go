@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -25,7 +25,7 @@ func TestLargeRequestsInHandlers(t *testing.T) {
 	c := newCaller(t, shared, s.Addr, pool.MuxConfig{})
 	attached := make([]byte, size)
 	held := start(requests, func(int) error { return c.echo(context.Background(), "held", attached) })
-	harness.Eventually(t, "requests are refused", func() bool { return c.stats(t).Refused > 0 })
+	testkit.Eventually(t, "requests are refused", func() bool { return c.stats(t).Refused > 0 })
 	g.open()
 	held.end(t, "large requests")
 	if most, bound := g.most.Load()*size, int64(perServer+perServer/10); most > bound {

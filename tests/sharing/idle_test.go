@@ -11,7 +11,7 @@ import (
 
 	"github.com/cloudwego/kitex/client/callopt"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -52,7 +52,7 @@ func TestIdleConnections(t *testing.T) {
 	}
 	for i, side := range sides {
 		name := fmt.Sprintf("%d idle shared connections, %s", connections, side.name)
-		harness.Holds(func() bool { return side.goroutines() <= goroutines[i]+workers })
+		testkit.Holds(func() bool { return side.goroutines() <= goroutines[i]+workers })
 		checkCount(t, name+": goroutines for them", max(0, side.goroutines()-goroutines[i]-workers), 0)
 		checkCount(t, name+": bytes for one", (side.memory()-memory[i])/int64(connections), memoryOfOne)
 	}

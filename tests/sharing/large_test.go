@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/pool"
@@ -68,7 +69,7 @@ func TestLargeCallsCost(t *testing.T) {
 		}
 	}
 	// The first round makes connections and buffers.
-	p, s := median(took[pooled][1:]), median(took[shared][1:])
+	p, s := testkit.Median(took[pooled][1:]), testkit.Median(took[shared][1:])
 	t.Logf("1000 calls of 1 MiB: pooled %v, shared %v", took[pooled], took[shared])
 	promise.Check(t, "1 MiB calls: processor time of both sides", "<= 1.1 times pooled",
 		fmt.Sprintf("%.2f times", float64(s)/float64(p)), float64(s) <= 1.1*float64(p))

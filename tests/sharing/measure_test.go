@@ -1,12 +1,11 @@
 package sharing
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
 
@@ -35,10 +34,10 @@ func compare(t *testing.T, name string, percent int, b bound, round func(k kind)
 			if len(took) < samples {
 				t.Fatalf("got %d samples, want %d at least", len(took), samples)
 			}
-			figures[i] = append(figures[i], percentile(took, percent))
+			figures[i] = append(figures[i], testkit.Percentile(took, percent))
 		}
 	}
-	p, s := median(figures[0]), median(figures[1])
+	p, s := testkit.Median(figures[0]), testkit.Median(figures[1])
 	t.Logf("%s: p%d of pooled calls %v, of shared ones %v", name, percent, figures[0], figures[1])
 	limit := time.Duration(b.factor*float64(p)) + b.slack
 	name = fmt.Sprintf("%s: p%d", name, percent)
@@ -69,17 +68,6 @@ func timed(t *testing.T, callers, each int, call func() error) []time.Duration {
 		t.FailNow()
 	}
 	return took
-}
-
-// percentile sorts took and returns the value below which p of 100 are.
-func percentile(took []time.Duration, p int) time.Duration {
-	slices.Sort(took)
-	return took[min(len(took)-1, len(took)*p/100)]
-}
-
-// median returns the middle one of values.
-func median[T cmp.Ordered](values []T) T {
-	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
 
 // checkTime records whether took is within most.

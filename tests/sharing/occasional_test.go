@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -43,7 +43,7 @@ func TestQuickBesideOccasional(t *testing.T) {
 		for _, h := range held {
 			h.end(t, "a slow call")
 		}
-		harness.Settles(t, "handlers", g.inside.Load, 0)
+		testkit.Settles(t, "handlers", g.inside.Load, 0)
 	})
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -26,10 +26,10 @@ func TestOnewaysAtTheLimit(t *testing.T) {
 				sent := start(callers, func(n int) error {
 					return c.Notify(context.Background(), &echo.Message{Text: fmt.Sprint("held ", n), Attachment: make([]byte, l.bytes)})
 				})
-				harness.Eventually(t, "the limit is met", func() bool { return g.held.Load() >= int64(l.calls) })
+				testkit.Eventually(t, "the limit is met", func() bool { return g.held.Load() >= int64(l.calls) })
 				g.open()
 				sent.end(t, "oneway calls")
-				harness.Eventually(t, "all have been run", func() bool { once, _ := g.told(); return once == callers })
+				testkit.Eventually(t, "all have been run", func() bool { once, _ := g.told(); return once == callers })
 				if _, again := g.told(); again > 0 {
 					t.Errorf("%d calls were run more than once", again)
 				}

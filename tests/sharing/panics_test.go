@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/endpoint"
 	"github.com/cloudwego/kitex/pkg/remote"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -116,13 +117,13 @@ func failAt(t *testing.T, u *unruly, s *harness.Server, failing, inFlight int) {
 			defer func() { _ = recover() }()
 			_ = c.call() // its error does not matter here
 		}()
-		harness.Receive(t, "the end of a call", over)
+		testkit.Receive(t, "the end of a call", over)
 	}
 	u.armed.Store(false)
 	if n := u.met.Load(); n < int64(failing) {
 		t.Errorf("failed %d times, want %d", n, failing)
 	}
-	harness.Settles(t, "calls in flight", func() int { return c.stats(t).InFlight }, 0)
+	testkit.Settles(t, "calls in flight", func() int { return c.stats(t).InFlight }, 0)
 	start(2*inFlight, func(int) error { return c.call() }).end(t, "calls after those")
 	if after := c.stats(t); after.Dials != before || after.Deaths > 0 {
 		t.Errorf("got %+v, want the one connection", after)

@@ -8,6 +8,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -63,7 +64,7 @@ func serve(t *testing.T, role *harness.Role) {
 func startApart(t *testing.T) (server *harness.Child, addr net.Addr, port string) {
 	t.Helper()
 	server = harness.StartChild(t, nil, "server")
-	port = server.Hear(4 * harness.Patience)
+	port = server.Hear(4 * testkit.Patience)
 	addr, err := net.ResolveTCPAddr("tcp4", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -38,7 +39,7 @@ func TestStop(t *testing.T) {
 				}
 			}
 			g.awaits(t, 1)
-			harness.Eventually(t, "all callers are at work", func() bool { return g.delays.Load() > 10*callers })
+			testkit.Eventually(t, "all callers are at work", func() bool { return g.delays.Load() > 10*callers })
 			if took, _ := s.Stop(); took < exitWait/2 {
 				t.Errorf("Stop took %v although a call outlasts it, want %v", took, exitWait)
 			}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
-	"github.com/kiteline/kiteline/tests/internal/harness"
+	"github.com/kiteline/kiteline/internal/testkit"
 	kiteline "github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -81,7 +81,7 @@ func TestUnreadableRequests(t *testing.T) {
 			if dials := s.Connections.Accepted() - accepted; dials > 0 || after.Dials != before.Dials {
 				t.Errorf("got %d dials, of which the server saw %d, want none", after.Dials-before.Dials, dials)
 			}
-			harness.Settles(t, "calls in flight", func() int { return c.stats(t).InFlight }, 0)
+			testkit.Settles(t, "calls in flight", func() int { return c.stats(t).InFlight }, 0)
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
@@ -121,7 +122,7 @@ func (h *hosts) change() {
 func (h *hosts) startServer() *harness.Child {
 	h.t.Helper()
 	server := harness.StartChild(h.t, []string{"ip", "netns", "exec", h.server}, "server")
-	if got := server.Hear(4 * harness.Patience); got != "serving" {
+	if got := server.Hear(4 * testkit.Patience); got != "serving" {
 		h.t.Fatalf("the server says %q", got)
 	}
 	return server
@@ -132,7 +133,7 @@ func (h *hosts) startServer() *harness.Child {
 func (h *hosts) startClient(kind string) *harness.Child {
 	h.t.Helper()
 	client := harness.StartChild(h.t, []string{"ip", "netns", "exec", h.client}, "client", kind)
-	if got := client.Hear(4 * harness.Patience); got != "calling" {
+	if got := client.Hear(4 * testkit.Patience); got != "calling" {
 		h.t.Fatalf("the client says %q", got)
 	}
 	return client

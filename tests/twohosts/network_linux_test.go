@@ -38,7 +38,7 @@ func awaitHealth(t *testing.T, client *harness.Child, began time.Time) time.Dura
 	const calm = rpcTimeout + slack
 	var r report
 	for answered := ask(t, client).Answered; time.Since(began) < calm || r.SinceFailure < calm || r.Answered == answered; {
-		if time.Since(began) > 2*harness.Patience {
+		if time.Since(began) > 2*testkit.Patience {
 			t.Fatalf("calls fail after %v: %+v", time.Since(began), r)
 		}
 		run(20 * time.Millisecond)
@@ -90,7 +90,7 @@ func TestCableCut(t *testing.T) {
 			most = 9*serverIdle/4 + serverIdle/10
 			run(serverIdle)
 		}
-		harness.Eventually(t, "the server's connections are over", func() bool { return server.AskNumber("open") == 0 })
+		testkit.Eventually(t, "the server's connections are over", func() bool { return server.AskNumber("open") == 0 })
 		idle := time.Since(began)
 		promise.Check(t, name+": server closes silent connections", fmt.Sprintf("<= %v", most),
 			idle.Round(time.Millisecond).String(), idle <= (most+slack)*testkit.Slowdown)
@@ -111,7 +111,7 @@ func TestHeartbeatFindsCutCable(t *testing.T) {
 	run(300 * time.Millisecond) // the call is in flight
 	h.cut()
 	began := time.Now()
-	answer := client.Hear(4 * harness.Patience)
+	answer := client.Hear(4 * testkit.Patience)
 	took := time.Since(began)
 	var callTook time.Duration
 	var silent bool
@@ -172,7 +172,7 @@ func TestAddressChange(t *testing.T) {
 		checkHealth(t, name, client, max(connectTimeout+rpcTimeout, 2*heartbeat))
 		checkFailures(t, name, ask(t, client))
 		run(serverIdle) // the server's ends of the old connections end as idle ones
-		harness.Eventually(t, "the old connections are over", func() bool { return server.AskNumber("open") <= 20 })
+		testkit.Eventually(t, "the old connections are over", func() bool { return server.AskNumber("open") <= 20 })
 	})
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
@@ -97,7 +98,7 @@ func call(t *testing.T, role *harness.Role) {
 	}
 	c := &caller{stub: newClient(t, role.Arguments[0], addr)}
 	load := harness.StartLoad(t, ratePerSecond, c.call)
-	harness.Eventually(t, "calls", func() bool { return load.Ended() > 0 })
+	testkit.Eventually(t, "calls", func() bool { return load.Ended() > 0 })
 	role.Say("calling")
 	for words := role.Heard(); words != nil; words = role.Heard() {
 		switch words[0] {

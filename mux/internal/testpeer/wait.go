@@ -1,26 +1,16 @@
 package testpeer
 
 import (
-	"runtime"
 	"testing"
-	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // Patience is how long a test waits for what must happen.
-const Patience = 20 * time.Second
+const Patience = testkit.Patience
 
 // WaitFor fails the test unless ok becomes true.
 func WaitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(Patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			buf := make([]byte, 1<<20)
-			t.Fatalf("%s: not within %v\n%s", what, Patience, buf[:runtime.Stack(buf, true)])
-		}
-	}
+	testkit.Eventually(t, what, ok)
 }

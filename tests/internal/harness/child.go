@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 const (
@@ -155,7 +157,7 @@ func (c *Child) Hear(d time.Duration) string {
 func (c *Child) Ask(format string, args ...any) string {
 	c.t.Helper()
 	c.Send(format, args...)
-	return c.Hear(6 * Patience) // it may be busy with other work
+	return c.Hear(6 * testkit.Patience) // it may be busy with other work
 }
 
 // AskNumber asks for a number.
@@ -209,7 +211,7 @@ func (c *Child) End() { c.ended() }
 func (c *Child) wait() {
 	c.t.Helper()
 	_ = c.in.Close()
-	timer := time.AfterFunc(4*Patience, func() { _ = c.cmd.Process.Kill() })
+	timer := time.AfterFunc(4*testkit.Patience, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
 	for range c.lines {
 	}

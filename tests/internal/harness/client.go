@@ -13,10 +13,11 @@ import (
 	"github.com/cloudwego/kitex/pkg/utils"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // connectTimeout is generous: Kitex's default of 50 ms is too short for a busy machine.
-const connectTimeout = Patience
+const connectTimeout = testkit.Patience
 
 // LongConnections is Kitex's default configuration, for client.WithLongConnection.
 var LongConnections = connpool.IdleConfig{MaxIdlePerAddress: 10, MaxIdleGlobal: 100, MaxIdleTimeout: time.Minute}

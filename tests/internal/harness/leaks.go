@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/internal/testkit/leak"
 )
 
@@ -46,7 +47,7 @@ func checkLeaks() int {
 		return 1
 	}
 	var left []string
-	if !holdsWithin(Patience, func() bool { left = ownSockets(); return len(left) == 0 }) {
+	if !testkit.Holds(func() bool { left = ownSockets(); return len(left) == 0 }) {
 		fmt.Fprintf(os.Stderr, "sockets left after all tests: %v\n", left)
 		return 1
 	}
@@ -85,5 +86,5 @@ func (b Baseline) Restored(t testing.TB) {
 	if err := leak.Goroutines(append(immortals(), b.goroutines)...); err != nil {
 		t.Errorf("goroutines left: %v", err)
 	}
-	Eventually(t, fmt.Sprintf("at most %d sockets", b.sockets), func() bool { return len(Sockets()) <= b.sockets })
+	testkit.Eventually(t, fmt.Sprintf("at most %d sockets", b.sockets), func() bool { return len(Sockets()) <= b.sockets })
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // Load makes calls at a steady rate, however long each of them takes.
@@ -87,12 +89,12 @@ func (l *Load) Ended() int {
 func (l *Load) Stop() (calls, failed int) {
 	l.t.Helper()
 	l.stop()
-	timer := time.NewTimer(Patience)
+	timer := time.NewTimer(testkit.Patience)
 	defer timer.Stop()
 	select {
 	case <-l.done:
 	case <-timer.C:
-		l.t.Fatalf("calls did not end within %v: %v", Patience, l)
+		l.t.Fatalf("calls did not end within %v: %v", testkit.Patience, l)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,10 +10,11 @@ import (
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/internal/stock"
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 const (
-	exitWait       = Patience
+	exitWait       = testkit.Patience
 	forcedExitWait = 50 * time.Millisecond // for connections that outlast any patience
 )
 
@@ -115,7 +116,7 @@ func Start(t testing.TB, cfg ServerConfig) *Server {
 // would not reach a server that is about to start.
 func (s *Server) awaitServing(cfg ServerConfig) {
 	s.t.Helper()
-	patience := Patience
+	patience := testkit.Patience
 	if cfg.SharesPort {
 		patience = sharedProbePatience
 	}
@@ -124,16 +125,16 @@ func (s *Server) awaitServing(cfg ServerConfig) {
 		dial = net.Dial
 	}
 	var probe net.Conn
-	Eventually(s.t, "server sees a connection", func() bool {
+	testkit.Eventually(s.t, "server sees a connection", func() bool {
 		var err error
 		if probe, err = dial(s.Addr.Network(), s.Addr.String()); err != nil {
 			return false
 		}
 		defer probe.Close()
-		return holdsWithin(patience, func() bool { return s.Connections.states(probe).active > 0 })
+		return testkit.HoldsWithin(patience, func() bool { return s.Connections.states(probe).active > 0 })
 	})
 	if s.Transport.keepsConnContract() {
-		Eventually(s.t, "server sees a connection end", func() bool { return s.Connections.states(probe).ended > 0 })
+		testkit.Eventually(s.t, "server sees a connection end", func() bool { return s.Connections.states(probe).ended > 0 })
 	}
 }
 
@@ -146,7 +147,7 @@ func (s *Server) Stop() (took time.Duration, err error) {
 	err = s.kitex.Stop()
 	took = time.Since(began)
 	s.cutOff = err != nil
-	if runErr := Receive(s.t, "Run's result after Stop", s.done); runErr != nil {
+	if runErr := testkit.Receive(s.t, "Run's result after Stop", s.done); runErr != nil {
 		s.t.Errorf("Run of a %v server: got %v, want nil", s.Transport, runErr)
 	}
 	return took, err
@@ -183,7 +184,7 @@ func (s *Server) cleanup() {
 		return
 	}
 	var err error
-	if !holdsWithin(Patience, func() bool { err = s.Connections.check(); return err == nil }) {
+	if !testkit.Holds(func() bool { err = s.Connections.check(); return err == nil }) {
 		s.t.Errorf("%v server: %v", s.Transport, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/cloudwego/netpoll"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // TestNetpollsSockets tells a connection that netpoll has dialed from one that package net has
@@ -13,7 +15,7 @@ import (
 func TestNetpollsSockets(t *testing.T) {
 	ln := Listen(t, "tcp")
 	defer ln.Close()
-	stock, err := netpoll.NewDialer().DialTimeout("tcp", ln.Addr().String(), Patience)
+	stock, err := netpoll.NewDialer().DialTimeout("tcp", ln.Addr().String(), testkit.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
