@@ -1,4 +1,4 @@
-package delivery
+package faults
 
 import (
 	"context"
@@ -25,9 +25,6 @@ var (
 	fromConnect = testkit.Scale(300, 50_000)
 	fromHandler = testkit.Scale(300, 50_000)
 )
-
-// TestMain prints what was seen, and fails if goroutines or sockets are left over.
-func TestMain(m *testing.M) { promise.Main(m, harness.Run) }
 
 const mostBytes = 4 << 20
 
