@@ -15,35 +15,6 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// A request that ends after any number of bytes, by FIN or by RST, costs its
-// connection and nothing else.
-func TestRequestInterruptedAnywhere(t *testing.T) {
-	s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(readTimeout))
-	ends := map[string]func(net.Conn){
-		"FIN": func(c net.Conn) { c.Close() },
-		"RST": func(c net.Conn) { harness.Reset(t, c) },
-	}
-	frame := harness.EchoFrame(t, "hello")
-	for name, end := range ends {
-		t.Run(name, func(t *testing.T) {
-			logs := harness.NewLogs(t)
-			b := newBystander(t, s)
-			base := harness.NewBaseline()
-			for sent := range len(frame) + 1 {
-				c := harness.Dial(t, s.Addr)
-				if _, err := c.Write(frame[:sent]); err != nil {
-					t.Fatal(err)
-				}
-				end(c)
-			}
-			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
-			b.finish(t)
-			base.Restored(t)
-			checkLogs(t, logs)
-		})
-	}
-}
-
 // A client that resets its connection while its handler runs does not disturb the
 // handler, nor the server; the reply is dropped.
 func TestResetDuringHandler(t *testing.T) {
@@ -73,7 +44,7 @@ func TestResetDuringHandler(t *testing.T) {
 	finished.Wait()
 	testkit.Settles(t, "open connections", s.Connections.Open, 0)
 	base.Restored(t)
-	checkLogs(t, logs)
+	logs.Check(t)
 }
 
 // A client that sends requests and does not read the replies, from the start or after some, costs
@@ -92,7 +63,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			s := harness.Echo(t, harness.Kiteline, new(harness.Service), server.WithReadWriteTimeout(timeout))
-			b := newBystander(t, s)
+			b := harness.NewBystander(t, s)
 			c := harness.Dial(t, s.Addr)
 			sent := make(chan error, 1)
 			go func() { sent <- sendUntilClosed(c, harness.EchoFrame(t, string(make([]byte, harness.LargeBytes)))) }()
@@ -104,7 +75,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 				}
 			}
 			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
-			b.finish(t)
+			b.Finish(t)
 			_ = testkit.Receive(t, "the end of the connection", sent)
 		})
 	}
@@ -125,7 +96,7 @@ func TestSilentConnections(t *testing.T) {
 	const connections = 200
 	s := harness.Echo(t, harness.Kiteline, new(harness.Service))
 	logs := harness.NewLogs(t)
-	b := newBystander(t, s)
+	b := harness.NewBystander(t, s)
 	base := harness.NewBaseline()
 	before := s.Connections.Accepted()
 	var open []net.Conn
@@ -141,7 +112,7 @@ func TestSilentConnections(t *testing.T) {
 		}
 	}
 	testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
-	b.finish(t)
+	b.Finish(t)
 	base.Restored(t)
 	if got := logs.Matching(""); len(got) > 0 {
 		t.Errorf("got %d log lines, want none: %s", len(got), got[0])

@@ -93,7 +93,7 @@ func TestGarbage(t *testing.T) {
 	for _, r := range requests {
 		t.Run(r.name, func(t *testing.T) {
 			logs := harness.NewLogs(t)
-			b := newBystander(t, s)
+			b := harness.NewBystander(t, s)
 			base := harness.NewBaseline()
 			before := s.Connections.Accepted()
 			sent := r.bytes(t)
@@ -108,12 +108,12 @@ func TestGarbage(t *testing.T) {
 			}
 			testkit.Eventually(t, "the server has seen all", func() bool { return s.Connections.Accepted() >= before+attackers })
 			testkit.Settles(t, "open connections, the bystander's", s.Connections.Open, 1)
-			b.finish(t)
+			b.Finish(t)
 			if got := s.Connections.Accepted() - before; got != attackers {
 				t.Errorf("new connections: got %v, want the attackers' %v: the bystander's was replaced", got, attackers)
 			}
 			base.Restored(t)
-			checkLogs(t, logs)
+			logs.Check(t)
 		})
 	}
 }
@@ -140,17 +140,4 @@ func send(addr net.Addr, sent []byte, await bool) error {
 		return errors.New("the server did not close the connection")
 	}
 	return nil
-}
-
-// checkLogs fails the test for a panic, and for more of Kiteline's lines than one of each class a
-// second. Kitex's own handler logs each failed request; this test does not limit that.
-func checkLogs(t *testing.T, logs *harness.Logs) {
-	t.Helper()
-	if panics := logs.Matching("panic"); len(panics) > 0 {
-		t.Errorf("got %d panics logged, want none: %s", len(panics), panics[0])
-	}
-	const classes, seconds = 2, 3
-	if lines := logs.Matching("KITELINE"); len(lines) > classes*seconds {
-		t.Errorf("got %d log lines of Kiteline's, want at most %d: %s", len(lines), classes*seconds, lines[0])
-	}
 }

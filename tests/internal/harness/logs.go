@@ -56,6 +56,19 @@ func (l *Logs) Matching(part string) []string {
 	return found
 }
 
+// Check fails the test for a panic, and for more of Kiteline's lines than one of each class a
+// second. Kitex's own handler logs each failed request; this test does not limit that.
+func (l *Logs) Check(t testing.TB) {
+	t.Helper()
+	if panics := l.Matching("panic"); len(panics) > 0 {
+		t.Errorf("got %d panics logged, want none: %s", len(panics), panics[0])
+	}
+	const classes, seconds = 2, 3
+	if lines := l.Matching("KITELINE"); len(lines) > classes*seconds {
+		t.Errorf("got %d log lines of Kiteline's, want at most %d: %s", len(lines), classes*seconds, lines[0])
+	}
+}
+
 func recordLogs() {
 	klog.SetLevel(klog.LevelWarn)
 	klog.SetOutput(&logLines)
