@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cloudwego/kitex/client"
@@ -64,23 +63,13 @@ func TestStopUnderLoad(t *testing.T) {
 	old := startReusing(t, harness.Kiteline, harness.Refused(t)) // a port that is free now
 	cli := harness.EchoClient(t, harness.Kiteline, old.Addr, client.WithTransportProtocol(transport.TTHeader),
 		client.WithMetaHandler(transmeta.ClientTTHeaderHandler), client.WithRPCTimeout(testkit.Patience/2))
-	var calls atomic.Int64
-	stop := make(chan struct{})
-	results := make(chan error, 4)
-	for range cap(results) {
-		go func() { results <- callUntil(stop, cli, &calls) }()
-	}
-	testkit.Eventually(t, "calls are made", func() bool { return calls.Load() > 100 })
+	callers := harness.KeepCalling("a call", 4, func(n int) error { return harness.CallEcho(context.Background(), cli, n) })
+	testkit.Eventually(t, "calls are made", func() bool { return callers.Calls() > 100 })
 	startReusing(t, harness.Kiteline, old.Addr)
 	old.MustStop()
-	seen := calls.Load()
-	testkit.Eventually(t, "calls go on", func() bool { return calls.Load() > seen+100 })
-	close(stop)
-	for range cap(results) {
-		if err := testkit.Receive(t, "a caller's result", results); err != nil {
-			t.Errorf("a call failed: %v", err)
-		}
-	}
+	seen := callers.Calls()
+	testkit.Eventually(t, "calls go on", func() bool { return callers.Calls() > seen+100 })
+	callers.Finish(t)
 }
 
 // startReusing starts a server that shares its port with others.
@@ -90,20 +79,6 @@ func startReusing(t *testing.T, tr harness.Transport, addr net.Addr) *harness.Se
 		Transport: tr, Addr: addr, SharesPort: true, New: harness.NewEcho(new(harness.Service)),
 		Options: []server.Option{server.WithReusePort(true), server.WithMetaHandler(transmeta.ServerTTHeaderHandler)},
 	})
-}
-
-func callUntil(stop <-chan struct{}, cli echoservice.Client, calls *atomic.Int64) error {
-	for n := 0; ; n++ {
-		select {
-		case <-stop:
-			return nil
-		default:
-		}
-		if err := harness.CallEcho(context.Background(), cli, n); err != nil {
-			return err
-		}
-		calls.Add(1)
-	}
 }
 
 // WithReusePort lets two servers share a port, and both get connections.

@@ -68,32 +68,17 @@ func callSmall(t *testing.T, cli echoservice.Client, during func()) []time.Durat
 	t.Helper()
 	const callers = 8
 	text := strings.Repeat("x", 1<<10)
-	stop := make(chan struct{})
-	took := make([][]time.Duration, callers)
-	var wg sync.WaitGroup
-	for caller := range callers {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				began := time.Now()
-				if err := callText(cli, text); err != nil {
-					t.Errorf("a small call: %v", err)
-					return
-				}
-				took[caller] = append(took[caller], time.Since(began))
-			}
-		})
-	}
+	var mu sync.Mutex
+	var took []time.Duration // guarded by mu
+	all := harness.KeepCalling("a small call", callers, func(int) error {
+		began := time.Now()
+		err := callText(cli, text)
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, time.Since(began))
+		return err
+	})
 	during()
-	close(stop)
-	wg.Wait()
-	var all []time.Duration
-	for _, t := range took {
-		all = append(all, t...)
-	}
-	return all
+	all.Finish(t)
+	return took
 }
