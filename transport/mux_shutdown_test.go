@@ -17,7 +17,6 @@ import (
 	"github.com/cloudwego/kitex/server"
 	kitextransport "github.com/cloudwego/kitex/transport"
 
-	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo/echoservice"
 	"github.com/kiteline/kiteline/transport/pool"
 )
@@ -65,45 +64,6 @@ func TestMuxShutdown(t *testing.T) {
 	if took := receive(t, "Stop", stopped).Sub(answered); took > 2*time.Second {
 		t.Errorf("stopped %v after the last reply", took)
 	}
-}
-
-// TestMuxShutdownUnderLoad stops one of two servers while calls are made. No call fails.
-func TestMuxShutdownUnderLoad(t *testing.T) {
-	captureLogs(t)
-	lasting := startService(t, newTestGroup(t), &serviceFuncs{})
-	leaving := startService(t, newTestGroup(t), &serviceFuncs{})
-	c, conns := newBalancedClient(t, lasting.address, leaving.address)
-	stop := make(chan struct{})
-	var callers sync.WaitGroup
-	for caller := range 20 {
-		callers.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				label := fmt.Sprint(caller, "/", i)
-				p, err := c.EchoPayload(context.Background(), &echo.Payload{Label: label})
-				if err != nil && isRefused(err) {
-					continue // six tries at the server that is gone, by chance
-				}
-				if err != nil || p.Label != label {
-					t.Errorf("%s: got %v, %v", label, labelOf(p), err)
-					return
-				}
-			}
-		})
-	}
-	eventually(t, "both have shared connections", func() bool {
-		list := conns.Stats().Addresses
-		return len(list) == 2 && list[0].Shared > 0 && list[1].Shared > 0
-	})
-	if err := leaving.stop(); err != nil {
-		t.Error(err)
-	}
-	close(stop)
-	callers.Wait()
 }
 
 // isRefused reports whether nothing listened.

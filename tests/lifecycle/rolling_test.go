@@ -90,8 +90,11 @@ func (i *instance) restart(tr harness.Transport) (exit time.Duration) {
 	return exit
 }
 
-// newBalanced makes a client of all instances. Over TTHeader, with Kitex's meta handlers on both
-// sides, a server announces in its replies that it is about to go. attempts counts each attempt of
+// announced has a client of TTHeader read what Kitex's servers announce in their replies: that they
+// are about to go.
+func announced() client.Option { return client.WithMetaHandler(transmeta.ClientTTHeaderHandler) }
+
+// newBalanced makes a client of all instances, over TTHeader. attempts counts each attempt of
 // a call: Kitex makes a call that got no connection again on another instance
 // (client/middlewares.go, retryable), although no retry policy is set.
 func newBalanced(t *testing.T, tr harness.Transport, attempts *atomic.Int64, instances []*instance, opts ...client.Option) echoservice.Client {
@@ -103,7 +106,6 @@ func newBalanced(t *testing.T, tr harness.Transport, attempts *atomic.Int64, ins
 	all := []client.Option{
 		client.WithHostPorts(addrs...),
 		client.WithTransportProtocol(transport.TTHeader),
-		client.WithMetaHandler(transmeta.ClientTTHeaderHandler),
 		client.WithInstanceMW(func(next endpoint.Endpoint) endpoint.Endpoint {
 			return func(ctx context.Context, req, resp any) error {
 				attempts.Add(1)
@@ -133,13 +135,13 @@ func rollout() (restarts, rate int) {
 }
 
 // rollingRestart restarts one of two servers under load again and again, and returns the results.
-func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Duration) (load *harness.Load, failed int) {
+func rollingRestart(t *testing.T, clientOn harness.Transport, exitWait time.Duration, opts ...client.Option) (load *harness.Load, failed int) {
 	t.Helper()
 	exitInTime := exitWait + 200*time.Millisecond*testkit.Slowdown
 	steady := startInstance(t, harness.Kiteline, 0)
 	restarted := startInstance(t, harness.Kiteline, exitWait)
 	var attempts atomic.Int64
-	cli := newBalanced(t, clientOn, &attempts, []*instance{steady, restarted})
+	cli := newBalanced(t, clientOn, &attempts, []*instance{steady, restarted}, opts...)
 	restarts, rate := rollout()
 	load = harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
 	for n := range restarts {
@@ -166,14 +168,19 @@ func beside(t *testing.T) {
 }
 
 // A server that is restarted under load costs no call of a multiplexing client, without a retry
-// policy: the client learns that the server is about to go, finishes its calls there, and dials the
-// next. It relies on Kitex trying the other instance for a call that gets no connection, because
-// nothing listens while the server is away.
+// policy: the client learns that the server is about to go, whether or not Kitex announces that,
+// finishes its calls there, and dials the next. It relies on Kitex trying the other instance for a
+// call that gets no connection, because nothing listens while the server is away.
 func TestRollingRestart(t *testing.T) {
 	beside(t)
-	load, failed := rollingRestart(t, harness.KitelineMux, 0)
-	if failed > 0 {
-		t.Errorf("got failed calls, want none: %v", load)
+	for name, opts := range map[string][]client.Option{"announced": {announced()}, "not announced": nil} {
+		t.Run(name, func(t *testing.T) {
+			beside(t)
+			load, failed := rollingRestart(t, harness.KitelineMux, 0, opts...)
+			if failed > 0 {
+				t.Errorf("got failed calls, want none: %v", load)
+			}
+		})
 	}
 }
 
@@ -184,7 +191,7 @@ func TestRollingRestartOfStockMuxClient(t *testing.T) {
 	if testkit.Race {
 		t.Skip("Kitex's client reconnects with a data race (netpollmux/mux_pool.go, put and get)")
 	}
-	load, failed := rollingRestart(t, harness.NetpollMux, 300*time.Millisecond)
+	load, failed := rollingRestart(t, harness.NetpollMux, 300*time.Millisecond, announced())
 	restarts, rate := rollout()
 	inFlight := rate * maxHandlerMillis / 1000 // of both servers at a time, at most
 	if failed > restarts*inFlight {
@@ -200,7 +207,7 @@ func TestRestartOneAfterTheOther(t *testing.T) {
 	const rate = 500
 	first, second := startInstance(t, harness.Kiteline, 0), startInstance(t, harness.Kiteline, 0)
 	var attempts atomic.Int64
-	cli := newBalanced(t, harness.KitelineMux, &attempts, []*instance{first, second})
+	cli := newBalanced(t, harness.KitelineMux, &attempts, []*instance{first, second}, announced())
 	load := harness.StartLoad(t, rate, func(n int) error { return callDelayed(cli, n) })
 	testkit.Eventually(t, "both servers are used", func() bool { return first.isUsed(5) && second.isUsed(5) })
 	first.server.MustStop()

@@ -90,7 +90,7 @@ func switchStacks(t *testing.T, stacks ...stack) switching {
 		instances = []*instance{startInstance(t, stacks[0].server, 0), startInstance(t, stacks[0].server, 0)}
 	)
 	setClient := func(i int, tr harness.Transport) {
-		cli := newBalanced(t, tr, &attempts, instances, client.WithRPCTimeout(timeout))
+		cli := newBalanced(t, tr, &attempts, instances, announced(), client.WithRPCTimeout(timeout))
 		on[i].Store(int64(tr))
 		clients[i].Store(&cli)
 	}
