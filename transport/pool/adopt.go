@@ -125,10 +125,7 @@ func (pr *peer) leaveQueue(w *waiter) claim {
 
 // cut closes the connections that are in use: their calls fail.
 func (p *Pool) cut() {
-	p.mu.RLock()
-	peers := slices.Collect(maps.Values(p.peers))
-	p.mu.RUnlock()
-	for _, pr := range peers {
+	for _, pr := range p.list() {
 		pr.mu.Lock()
 		open := slices.Collect(maps.Keys(pr.open))
 		pr.mu.Unlock()

@@ -111,12 +111,7 @@ func (e *expiryTimer) stop() {
 // expire closes connections that have expired, forgets addresses without any, and sets the timer
 // for the rest.
 func (p *Pool) expire() {
-	p.mu.RLock()
-	peers := make([]*peer, 0, len(p.peers))
-	for _, pr := range p.peers {
-		peers = append(peers, pr)
-	}
-	p.mu.RUnlock()
+	peers := p.list()
 	now := p.now()
 	next := forever
 	for _, pr := range peers {

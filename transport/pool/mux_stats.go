@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -48,7 +47,7 @@ func (p *Mux) Stats() MuxStats {
 	stats.Add(statsApart(p.apart.Stats().Counts))
 	p.mu.Unlock()
 	slices.SortFunc(stats.Addresses, func(a, b MuxAddressStats) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Address, b.Address))
+		return netAddr{a.Network, a.Address}.compare(netAddr{b.Network, b.Address})
 	})
 	return stats
 }
@@ -76,7 +75,8 @@ func (p *Mux) Dump() any {
 	return MuxDump{Service: p.service, Config: p.config, MuxStats: p.Stats()}
 }
 
-// DumpText writes the state of each address and each of its connections as text for people.
+// DumpText writes the pool's state as text for people: a line for each address, one for each of its
+// shared connections, and one for those that are not shared.
 func (p *Mux) DumpText(w io.Writer) error {
 	for _, a := range p.Stats().Addresses {
 		t := p.lookup(netAddr{a.Network, a.Address})
@@ -90,7 +90,7 @@ func (p *Mux) DumpText(w io.Writer) error {
 			return err
 		}
 		if pr := p.apart.lookup(netAddr{a.Network, a.Address}); pr != nil {
-			if _, err := fmt.Fprintf(w, "  not shared: %+v\n", pr.snapshot()); err != nil {
+			if _, err := fmt.Fprintf(w, "  not shared: %s\n", pr.snapshot().describe()); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -19,6 +20,11 @@ func (a netAddr) Network() string { return a.network }
 
 // String implements net.Addr.
 func (a netAddr) String() string { return a.address }
+
+// compare orders addresses by network and address.
+func (a netAddr) compare(b netAddr) int {
+	return cmp.Or(cmp.Compare(a.network, b.network), cmp.Compare(a.address, b.address))
+}
 
 // peer holds the connections to one address.
 //

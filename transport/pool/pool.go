@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,10 +131,7 @@ func (p *Pool) Clean(network, address string) {
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	peers := make([]*peer, 0, len(p.peers))
-	for _, pr := range p.peers {
-		peers = append(peers, pr)
-	}
+	peers := slices.Collect(maps.Values(p.peers))
 	p.mu.Unlock()
 	p.expiry.stop()
 	for _, pr := range peers {
@@ -173,6 +172,13 @@ func (p *Pool) peerSlow(addr netAddr) (*peer, error) {
 	p.peers[addr] = pr
 	p.mostPeers = max(p.mostPeers, len(p.peers))
 	return pr, nil
+}
+
+// list returns the peers that there are now.
+func (p *Pool) list() []*peer {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Values(p.peers))
 }
 
 // reserveIdle makes room for one more idle connection, if the limit for all peers allows.

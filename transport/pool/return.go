@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -107,10 +106,7 @@ func (p *Pool) Abandon(raw net.Conn) bool {
 	if !reflect.TypeOf(raw).Comparable() {
 		return false
 	}
-	p.mu.RLock()
-	peers := slices.Collect(maps.Values(p.peers))
-	p.mu.RUnlock()
-	for _, pr := range peers {
+	for _, pr := range p.list() {
 		if h := pr.checkoutOf(raw); h != nil {
 			_ = pr.discard(h)
 			return true

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"slices"
 )
 
@@ -124,7 +123,7 @@ func (p *Pool) Stats() Stats {
 		stats.Addresses = append(stats.Addresses, AddressStats{pr.addr.network, pr.addr.address, counts})
 	}
 	slices.SortFunc(stats.Addresses, func(a, b AddressStats) int {
-		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Address, b.Address))
+		return netAddr{a.Network, a.Address}.compare(netAddr{b.Network, b.Address})
 	})
 	return stats
 }
