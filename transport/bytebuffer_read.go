@@ -2,7 +2,9 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cloudwego/kitex/pkg/remote/codec"
 
@@ -12,13 +14,22 @@ import (
 
 // The reading half of byteBuffer.
 
-// readError gives a connection's error netpoll's value, by which Kitex classifies it. In memory a
-// message that ends too soon is the message's fault, not the end of a connection.
+// readError gives a connection's error netpoll's value, by which Kitex classifies it.
 func (b *byteBuffer) readError(err error) error {
 	if b.conn == nil {
-		return netpollconn.MemoryError(err)
+		return memoryError(err)
 	}
 	return netpollconn.ReadError(err)
+}
+
+// memoryError returns the error of a read from memory. A message that ends too soon is the
+// message's fault, not the end of a connection, so its error has no value of netpoll's and does not
+// match io.EOF.
+func memoryError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return &netpollconn.Error{Err: err}
+	}
+	return err
 }
 
 // limit makes a wait for n bytes, if one is needed, end with the call.

@@ -409,6 +409,11 @@ func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.
 
 // A message in memory that ends too soon is neither the end of a stream nor a closed connection.
 func TestMemoryBufferEnds(t *testing.T) {
+	for _, other := range []error{nil, net.ErrClosed} {
+		if err := memoryError(other); err != other {
+			t.Errorf("got %v, want %v", err, other)
+		}
+	}
 	for _, text := range []string{"", "half"} {
 		memory := new(buffer.LinkBuffer)
 		if _, err := memory.WriteString(text); err != nil {

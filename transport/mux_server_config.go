@@ -2,7 +2,7 @@ package transport
 
 import "time"
 
-// MuxServerConfig says how a server answers multiplexed calls. Zero values stand for the defaults.
+// MuxServerConfig says how a server answers multiplexed calls. Zero stands for the default.
 // It does not affect calls that each have a connection of their own.
 type MuxServerConfig struct {
 	// MaxHandlers limits how many calls are handled at a time, those that wait for a goroutine

@@ -57,23 +57,26 @@ func newServerHandler(opt *remote.ServerOption, s serverSettings) (*serverHandle
 		return nil, err
 	}
 	h := &serverHandler{ServerTransHandler: kitex, opt: opt, cancels: s.mux.CancelHandlers}
-	h.mux, err = muxserver.New(muxserver.Config{
-		Handler:                h,
+	cfg := s.muxConfig(opt)
+	cfg.Handler = h
+	cfg.OnPanic, cfg.OnBadReply, cfg.OnTooLarge, cfg.OnError = h.onPanic, h.replyError, h.replyError, h.onError
+	h.mux, err = muxserver.New(cfg)
+	return h, err
+}
+
+// muxConfig returns the limits and timeouts of multiplexed connections.
+func (s *serverSettings) muxConfig(opt *remote.ServerOption) muxserver.Config {
+	return muxserver.Config{
 		MaxHandlersPerConn:     s.mux.MaxHandlersPerConn,
 		MaxHandlers:            s.mux.MaxHandlers,
 		MaxRequestBytes:        s.mux.MaxRequestBytes,
 		MaxRequestBytesPerConn: s.mux.MaxRequestBytesPerConn,
 		MaxFrameBytes:          s.muxFrameBytes(s.mux.MaxFrameBytes),
-		ReadTimeout:            opt.ReadWriteTimeout,
-		WriteTimeout:           s.writeTimeoutOr(opt.ReadWriteTimeout),
+		ReadTimeout:            orNone(opt.ReadWriteTimeout),
+		WriteTimeout:           orNone(s.writeTimeoutOr(opt.ReadWriteTimeout)),
 		Heartbeat:              cmp.Or(s.mux.Heartbeat, defaultMuxHeartbeat),
 		IdleTimeout:            opt.MaxConnectionIdleTime,
-		OnPanic:                h.onPanic,
-		OnBadReply:             h.replyError,
-		OnTooLarge:             h.replyError,
-		OnError:                h.onError,
-	})
-	return h, err
+	}
 }
 
 // SetPipeline implements remote.TransHandler.

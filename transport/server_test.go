@@ -501,6 +501,8 @@ func TestShutdownWaitsForRequests(t *testing.T) {
 	}
 }
 
+// TestWriteTimeoutOr: zero and less mean none where Kitex's timeout does, also on connections that
+// calls share. muxserver has a default for zero.
 func TestWriteTimeoutOr(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -510,11 +512,16 @@ func TestWriteTimeoutOr(t *testing.T) {
 	}{
 		{"Kitex's", remote.ServerOption{ReadWriteTimeout: time.Second}, nil, time.Second},
 		{"overridden", remote.ServerOption{ReadWriteTimeout: time.Second}, []ServerOption{WithWriteTimeout(3 * time.Second)}, 3 * time.Second},
+		{"Kitex's, none", remote.ServerOption{}, nil, 0},
 		{"none", remote.ServerOption{ReadWriteTimeout: time.Second}, []ServerOption{WithWriteTimeout(-1)}, -1},
 	} {
 		s := newServerSettings(takerTransServer, tc.opts)
 		if got := s.writeTimeoutOr(tc.opt.ReadWriteTimeout); got != tc.write {
 			t.Errorf("%s: got %v, want %v", tc.name, got, tc.write)
+		}
+		read, shared := tc.opt.ReadWriteTimeout, s.muxConfig(&tc.opt)
+		if max(shared.WriteTimeout, 0) != max(tc.write, 0) || max(shared.ReadTimeout, 0) != read || shared.WriteTimeout == 0 || shared.ReadTimeout == 0 {
+			t.Errorf("%s: shared connections have %v and %v, want %v and %v", tc.name, shared.WriteTimeout, shared.ReadTimeout, tc.write, read)
 		}
 	}
 }

@@ -105,6 +105,15 @@ func (s *settings) writeTimeoutOr(d time.Duration) time.Duration {
 	return d
 }
 
+// orNone returns d, of which zero means none, as package muxserver takes it: there less than zero
+// does, and zero means a default.
+func orNone(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
 // muxFrameBytes returns how long a multiplexed message may be, given the user's setting.
 func (s *settings) muxFrameBytes(said int) int {
 	if said > 0 {

@@ -15,8 +15,9 @@ type Dialer struct {
 	// Config applies to every connection. Without an OnRequest the caller reads.
 	Config Config
 
-	// Group holds the connections. Without one they have no poller: while a connection is not read,
-	// only IsActive notices the peer's FIN, and SetOnRequest costs a goroutine per connection.
+	// Group holds the connections. Nil means none, and so no poller: while a connection is not
+	// read, only IsActive notices the peer's FIN, and SetOnRequest costs a goroutine per
+	// connection.
 	Group *Group
 }
 

@@ -2,6 +2,8 @@ package conn
 
 import (
 	"context"
+	"math"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -155,5 +157,23 @@ func TestQueueIsFair(t *testing.T) {
 	}
 	if d.conns.head != nil || d.conns.tail != nil || d.waiting.Load() != 0 {
 		t.Error("the queue is not empty")
+	}
+}
+
+// TestMaxLingering: zero means a default, less none, and more than the counter holds no less.
+func TestMaxLingering(t *testing.T) {
+	for given, want := range map[int]int32{
+		-1: 0, 0: int32(lingeringPerProc * runtime.GOMAXPROCS(0)), 1: 1, math.MaxInt: math.MaxInt32,
+	} {
+		g, err := NewGroup(GroupConfig{MaxLingering: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.dispatcher.maxLingering; got != want {
+			t.Errorf("%d: got %d, want %d", given, got, want)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -18,12 +19,12 @@ type GroupConfig struct {
 	// rounded up. Group.Resize changes the number.
 	Pollers int
 
-	// Policy says which poller gets a new connection.
+	// Policy says which poller gets a new connection. Zero means poller.RoundRobin.
 	Policy poller.Policy
 
 	// MaxLingering is the number of connections in use up to which their goroutines wait on the
-	// sockets themselves, instead of leaving that to a poller. Zero chooses from GOMAXPROCS;
-	// negative means never.
+	// sockets themselves, instead of leaving that to a poller. Zero means 8 for each of
+	// GOMAXPROCS, negative none.
 	MaxLingering int
 
 	// SweepPeriod is the period of the sweep. When a connection was unused for one to two periods,
@@ -56,9 +57,9 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 	if cfg.MaxLingering == 0 {
 		cfg.MaxLingering = lingeringPerProc * runtime.GOMAXPROCS(0)
 	}
-	d := newDispatcher(max(cfg.MaxLingering, 0))
+	d := newDispatcher(min(max(cfg.MaxLingering, 0), math.MaxInt32))
 	g := &Group{dispatcher: d, sweeper: newSweeper(cfg.SweepPeriod), clock: newClock()}
-	pollers, err := poller.NewGroup(poller.GroupConfig{Size: max(cfg.Pollers, 0), Policy: cfg.Policy, AfterBatch: d.wake})
+	pollers, err := poller.NewGroup(poller.GroupConfig{Size: cfg.Pollers, Policy: cfg.Policy, AfterBatch: d.wake})
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, opError("start group", nil, err)
 	}

@@ -16,19 +16,18 @@ type ServerConfig struct {
 	// starts must read.
 	Config
 
-	// Group holds the connections. If it is nil, the server makes one of its own, which ends with
-	// it.
+	// Group holds the connections. Nil means one of the server's own, which ends with it.
 	Group *Group
 
-	// Acceptors is how many goroutines accept from each listener; zero or less
-	// means one. More than one pays where connections come and go fast.
+	// Acceptors is how many goroutines accept from each listener. Zero or less means one. More than
+	// one pays where connections come and go fast.
 	Acceptors int
 
-	// OnAcceptError is called at most once per second, with the error of an Accept that is tried
-	// again after a pause of at most half a second, or of a connection that no poller takes. Accept
-	// is tried again after errors of system calls, such as a lack of descriptors or a connection
-	// that was reset before it was accepted, and after each net.Error that is temporary or a
-	// timeout.
+	// OnAcceptError, unless nil, is called at most once per second, with the error of an Accept
+	// that is tried again after a pause of at most half a second, or of a connection that no poller
+	// takes. Accept is tried again after errors of system calls, such as a lack of descriptors or a
+	// connection that was reset before it was accepted, and after each net.Error that is temporary
+	// or a timeout.
 	//
 	// It is also called with an error that matches ErrAcceptStuck, once for each listener that
 	// Shutdown or Close gives up because its Accept does not return.

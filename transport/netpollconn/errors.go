@@ -87,11 +87,10 @@ func WriteError(err error) error {
 	return withCode(err, netpoll.ErrConnClosed, netpoll.ErrWriteTimeout)
 }
 
-// MemoryError returns the error of a read from memory, where the bytes end with a message and not
-// with a connection. It replaces an error that matches io.EOF or io.ErrUnexpectedEOF by an *Error
-// without a Code, and returns any other as it is.
-func MemoryError(err error) error {
-	if err != nil && isEnd(err) {
+// memoryError returns the error of a read from memory, where the bytes end with a message and not
+// with a connection: an end of the stream becomes an *Error without a Code.
+func memoryError(err error) error {
+	if isEnd(err) {
 		return &Error{Err: err}
 	}
 	return err

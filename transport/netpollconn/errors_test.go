@@ -114,10 +114,11 @@ func checkAs(t *testing.T, direction string, cause, got error, code syscall.Errn
 // isEnd reports whether err is the end of a stream.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// Memory that ends too soon is neither the end of a stream nor that of a connection.
-func TestMemoryError(t *testing.T) {
+// TestErrorWithoutCode: with no value of netpoll's, as for memory that ends too soon, an Error is
+// neither the end of a stream nor that of a connection.
+func TestErrorWithoutCode(t *testing.T) {
 	for _, short := range []error{&buffer.ShortError{Need: 1}, &buffer.ShortError{Need: 2, Have: 1}, io.EOF, io.ErrUnexpectedEOF} {
-		err := netpollconn.MemoryError(short)
+		err := error(&netpollconn.Error{Err: short})
 		var e *netpollconn.Error
 		if !errors.As(err, &e) || e.Err != short || isEnd(err) || errors.Is(err, netpoll.ErrConnClosed) || err.Error() != short.Error() || errors.Unwrap(err) != nil {
 			t.Errorf("%v: got %#v", short, err)
@@ -125,11 +126,6 @@ func TestMemoryError(t *testing.T) {
 		var number syscall.Errno
 		if errors.As(err, &number) {
 			t.Errorf("%v: As(syscall.Errno): got %v", short, number)
-		}
-	}
-	for _, other := range []error{nil, net.ErrClosed} {
-		if err := netpollconn.MemoryError(other); err != other {
-			t.Errorf("got %v, want %v", err, other)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (r *reader) Slice(n int) (netpoll.Reader, error) {
 	if err != nil {
 		return nil, r.fails(err)
 	}
-	return &reader{from: s, fails: MemoryError}, nil
+	return &reader{from: s, fails: memoryError}, nil
 }
 
 // Release implements netpoll.Reader.

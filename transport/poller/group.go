@@ -22,14 +22,14 @@ const procsPerPoller = 8
 
 // GroupConfig configures a Group. The zero value is useful. It is copied by NewGroup.
 type GroupConfig struct {
-	// Size is the number of pollers, at most 1024. Zero means GOMAXPROCS/8, rounded up. Negative is
-	// an error.
+	// Size is the number of pollers, at most 1024. Zero or less means GOMAXPROCS/8, rounded up.
 	Size int
 
-	// Policy says how descriptors are distributed; zero is RoundRobin.
+	// Policy says how descriptors are distributed. Zero means RoundRobin.
 	Policy Policy
 
-	// AfterBatch is Config.AfterBatch of each poller. Several pollers may call it at once.
+	// AfterBatch, unless nil, is Config.AfterBatch of each poller. Several pollers may call it at
+	// once.
 	AfterBatch func()
 }
 
@@ -64,10 +64,10 @@ func newGroupWith(config GroupConfig, open func(Config) (*Poller, error)) (*Grou
 	if !config.Policy.valid() {
 		return nil, opError("open", errPolicy)
 	}
-	if config.Size == 0 {
+	if config.Size <= 0 {
 		config.Size = (runtime.GOMAXPROCS(0) + procsPerPoller - 1) / procsPerPoller
 	}
-	if config.Size < 0 || config.Size > maxGroupSize {
+	if config.Size > maxGroupSize {
 		return nil, opError("open", badSizeError(config.Size))
 	}
 	g := &Group{config: config, seed: maphash.MakeSeed(), open: open}

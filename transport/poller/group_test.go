@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -58,16 +59,18 @@ func (a textAddr) String() string { return string(a) }
 func TestGroupConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, config := range []GroupConfig{
-			{Size: -1}, {Size: maxGroupSize + 1}, {Policy: SourceHash + 1},
+			{Size: maxGroupSize + 1}, {Policy: SourceHash + 1},
 		} {
 			if _, err := newGroupWith(config, nil); err == nil {
 				t.Errorf("%+v: no error", config)
 			}
 		}
-		g, _ := openFakeGroup(t, GroupConfig{})
-		defer g.Close()
-		if g.Size() < 1 {
-			t.Errorf("default size: got %d, want at least 1", g.Size())
+		for _, size := range []int{0, -1} {
+			g, _ := openFakeGroup(t, GroupConfig{Size: size})
+			defer g.Close()
+			if want := (runtime.GOMAXPROCS(0) + 7) / 8; g.Size() != want {
+				t.Errorf("size %d: got %d, want %d", size, g.Size(), want)
+			}
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 // Config configures a Poller. The zero value is useful. It is copied by Open.
 type Config struct {
-	// AfterBatch, if not nil, is called on the poller's goroutine after each batch of OnReady calls
+	// AfterBatch, unless nil, is called on the poller's goroutine after each batch of OnReady calls
 	// and after a Wake, so that a consumer wakes its workers once per batch, not once per event.
 	// Like OnReady it must neither block nor close the poller.
 	AfterBatch func()

@@ -9,10 +9,11 @@ import (
 	"github.com/kiteline/kiteline/transport/conn"
 )
 
-// MuxConfig says how the calls of a client share connections. Zero values stand for the defaults.
-// The fields of mux.Config say more; MaxPooledConns is MaxUnshared there. On connections that are
-// not shared, MaxInFlight, MaxPendingBytes, ReadTimeout and Heartbeat mean nothing after the first
-// call, and MaxFrameBytes limits only replies.
+// MuxConfig says how the calls of a client share connections. Zero stands for the default, and so
+// does less than zero unless the field says otherwise. The fields of mux.Config say more;
+// MaxPooledConns is MaxUnshared there. On connections that are not shared, MaxInFlight,
+// MaxPendingBytes, ReadTimeout and Heartbeat mean nothing after the first call, and MaxFrameBytes
+// limits only replies.
 type MuxConfig struct {
 	MaxConns        int           // shared connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to an address that does not; default 1024

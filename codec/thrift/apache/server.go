@@ -38,7 +38,8 @@ type ServerConfig struct {
 	// Zero means forever. Nil means defaults.
 	Configuration *thrift.TConfiguration
 
-	// ForwardHeaders are the THeader keys that calls with a handler's context pass on.
+	// ForwardHeaders are the THeader keys that calls with a handler's context pass on. Nil means
+	// none.
 	ForwardHeaders []string
 
 	// IdleTimeout is the time without a request after which a connection is closed. Zero or less
@@ -55,7 +56,7 @@ type ServerConfig struct {
 	// that ended the connection (conn.Conn.Err). It must not block. It may be nil.
 	OnClose func(c *conn.Conn, reason error)
 
-	// OnAcceptError is conn.ServerConfig.OnAcceptError.
+	// OnAcceptError is conn.ServerConfig.OnAcceptError. It may be nil.
 	OnAcceptError func(err error)
 }
 
