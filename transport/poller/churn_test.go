@@ -245,9 +245,7 @@ func TestChurnTCP(t *testing.T) {
 			t.Errorf("tokens left: %+v", stats)
 		}
 	}
-	if err := group.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	testkit.Check(t, group.Close())
 	close(server.queue)
 	background.Wait()
 	// The listener itself is closed by now.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/kiteline/kiteline/internal/testkit"
 )
 
 // fakeBackend is a scripted kernel: post makes events happen to the descriptors, and the fake
@@ -173,16 +175,12 @@ func (f targetFunc) OnReady(ready Readiness) { f(ready) }
 func mustAdd(t testing.TB, p *Poller, target Target) Token {
 	t.Helper()
 	token, err := p.Add(target)
-	if err != nil {
-		t.Fatalf("Add: %v", err)
-	}
+	testkit.Must(t, err)
 	return token
 }
 
 // mustArm arms fd or fails the test.
 func mustArm(t testing.TB, p *Poller, fd int, token Token, in Interest) {
 	t.Helper()
-	if err := p.Arm(fd, token, in); err != nil {
-		t.Fatalf("Arm: %v", err)
-	}
+	testkit.Must(t, p.Arm(fd, token, in))
 }

@@ -37,9 +37,7 @@ func openFakeGroup(t *testing.T, config GroupConfig) (*Group, *fakeOpener) {
 	t.Helper()
 	opener := &fakeOpener{kernels: make(map[*Poller]*fakeBackend), limit: -1}
 	g, err := newGroupWith(config, opener.open)
-	if err != nil {
-		t.Fatalf("newGroupWith: %v", err)
-	}
+	testkit.Must(t, err)
 	return g, opener
 }
 
@@ -117,9 +115,7 @@ func TestLeastConnections(t *testing.T) {
 		tokens := make(map[*Poller][]Token)
 		for range 30 {
 			p, token, err := g.Add(nil, &recorder{})
-			if err != nil {
-				t.Fatalf("Add: %v", err)
-			}
+			testkit.Must(t, err)
 			tokens[p] = append(tokens[p], token)
 		}
 		var uneven *Poller
@@ -186,14 +182,10 @@ func TestResize(t *testing.T) {
 		tokens := make(map[*Poller]Token)
 		for range 4 {
 			p, token, err := g.Add(nil, target)
-			if err != nil {
-				t.Fatalf("Add: %v", err)
-			}
+			testkit.Must(t, err)
 			tokens[p] = token
 		}
-		if err := g.Resize(1); err != nil {
-			t.Fatalf("Resize: %v", err)
-		}
+		testkit.Must(t, g.Resize(1))
 		synctest.Wait()
 		if g.Size() != 1 || len(g.Stats()) != 4 {
 			t.Errorf("got %d active and %d in all, want 1 and 4", g.Size(), len(g.Stats()))
@@ -222,9 +214,7 @@ func TestResize(t *testing.T) {
 				t.Errorf("Stats: got %d pollers, want %d", got, want)
 			}
 		}
-		if err := g.Resize(3); err != nil {
-			t.Fatalf("Resize: %v", err)
-		}
+		testkit.Must(t, g.Resize(3))
 		if g.Size() != 3 {
 			t.Errorf("Size: got %d, want 3", g.Size())
 		}
@@ -248,9 +238,7 @@ func TestRetireOnOwnGoroutine(t *testing.T) {
 			pollers := []*Poller{other, p} // p is the one to retire
 			g.active.Store(&pollers)
 			mustArm(t, p, 3, token, InterestRead)
-			if err := g.Resize(1); err != nil {
-				t.Fatalf("Resize: %v", err)
-			}
+			testkit.Must(t, g.Resize(1))
 			if p.ended() || !p.Stats().Retired {
 				t.Fatal("not retired")
 			}
@@ -281,14 +269,10 @@ func TestResizeRefusals(t *testing.T) {
 				t.Fatalf("Add: %v", err)
 			}
 		}
-		if err := g.Resize(1); err != nil {
-			t.Fatalf("Resize: %v", err)
-		}
+		testkit.Must(t, g.Resize(1))
 
 		for range 2 {
-			if err := g.Close(); err != nil {
-				t.Errorf("Close: %v", err)
-			}
+			testkit.Check(t, g.Close())
 		}
 		for _, kernel := range opener.kernels {
 			if !kernel.closed {
@@ -336,22 +320,16 @@ func TestGroupAddDuringResize(t *testing.T) {
 					t.Errorf("Add: %v", err)
 					return
 				}
-				if err := p.Arm(3, token, InterestRead); err != nil {
-					t.Errorf("Arm: %v", err)
-				}
+				testkit.Check(t, p.Arm(3, token, InterestRead))
 				p.Forget(token)
 			}
 		})
 	}
 	for i := range 300 {
-		if err := g.Resize(1 + i%3); err != nil {
-			t.Errorf("Resize: %v", err)
-		}
+		testkit.Check(t, g.Resize(1 + i%3))
 	}
 	adders.Wait()
-	if err := g.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	testkit.Check(t, g.Close())
 	for _, kernel := range opener.kernels {
 		if !kernel.closed {
 			t.Error("a poller was left open")

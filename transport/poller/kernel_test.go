@@ -58,9 +58,7 @@ func openPoller(t testing.TB) (p *Poller, settle func()) {
 		t.Fatalf("Open: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		testkit.Check(t, p.Close())
 	})
 	// settle returns when the loop has handled everything that was ready before it: the kernel
 	// reports in order, and the wake comes last.
@@ -143,9 +141,7 @@ func TestDisarm(t *testing.T) {
 	target := newChanTarget()
 	token := mustAdd(t, p, target)
 	mustArm(t, p, local, token, InterestRead)
-	if err := p.Disarm(local, token); err != nil {
-		t.Fatalf("Disarm: %v", err)
-	}
+	testkit.Must(t, p.Disarm(local, token))
 	send(t, peer, "a")
 	settle()
 	target.checkNothing(t)
@@ -245,9 +241,7 @@ func TestRemoveStopsEvents(t *testing.T) {
 	target, next := newChanTarget(), newChanTarget()
 	token := mustAdd(t, p, target)
 	mustArm(t, p, local, token, InterestRead)
-	if err := p.Remove(local, token); err != nil {
-		t.Fatalf("Remove: %v", err)
-	}
+	testkit.Must(t, p.Remove(local, token))
 	send(t, peer, "a")
 	settle()
 	target.checkNothing(t)
@@ -357,9 +351,7 @@ func TestForeignClose(t *testing.T) {
 	}
 	_ = kernel.file.SetReadDeadline(time.Unix(1, 0)) // makes the loop notice; fails if it has
 	testkit.Equal(t, target.next(t), Hangup)
-	if err := p.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
+	testkit.Check(t, p.Close())
 }
 
 // TestHarvested feeds in results of epoll_wait that a test cannot bring about.

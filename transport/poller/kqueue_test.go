@@ -21,9 +21,7 @@ func forEachKqueue(t *testing.T, test func(t *testing.T, p *Poller, kernel *kque
 			testkit.Must(t, err)
 			p := openWith(Config{}, b)
 			defer func() {
-				if err := p.Close(); err != nil {
-					t.Errorf("Close: %v", err)
-				}
+				testkit.Check(t, p.Close())
 			}()
 			test(t, p, kernel)
 		})

@@ -42,15 +42,11 @@ func TestCloseWhileEventsFlow(t *testing.T) {
 					case <-p.done:
 					}
 				}
-				if err := p.Remove(local, token); err != nil {
-					t.Errorf("Remove: %v", err)
-				}
+				testkit.Check(t, p.Remove(local, token))
 			})
 		}
 		<-flowing
-		if err := p.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		testkit.Check(t, p.Close())
 		closed.Store(true)
 		wg.Wait()
 		testkit.Equal(t, p.Len(), 0, "Len")

@@ -45,13 +45,9 @@ func TestLoopDropsWhatNobodyWaitsFor(t *testing.T) {
 			mustArm(t, p, fd, token, InterestRead)
 		}
 		kernel.check(t, "register", "register", "register")
-		if err := p.Remove(0, tokens[0]); err != nil {
-			t.Errorf("Remove: %v", err)
-		}
+		testkit.Check(t, p.Remove(0, tokens[0]))
 		p.Forget(tokens[1])
-		if err := p.Disarm(2, tokens[2]); err != nil {
-			t.Errorf("Disarm: %v", err)
-		}
+		testkit.Check(t, p.Disarm(2, tokens[2]))
 		kernel.check(t, "remove", "disarm")
 		testkit.Equal(t, p.Len(), 1, "Len")
 
@@ -98,12 +94,8 @@ func TestNeverArmedNeedsNoKernel(t *testing.T) {
 		p, kernel := openFake(Config{})
 		defer p.Close()
 		token := mustAdd(t, p, &recorder{})
-		if err := p.Disarm(3, token); err != nil {
-			t.Errorf("Disarm: %v", err)
-		}
-		if err := p.Remove(3, token); err != nil {
-			t.Errorf("Remove: %v", err)
-		}
+		testkit.Check(t, p.Disarm(3, token))
+		testkit.Check(t, p.Remove(3, token))
 		kernel.check(t)
 	})
 }
@@ -187,12 +179,8 @@ func TestFailedWait(t *testing.T) {
 				t.Errorf("%s: got %v, want both causes", name, err)
 			}
 		}
-		if err := p.Remove(3, token); err != nil {
-			t.Errorf("Remove: %v", err)
-		}
-		if err := p.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+		testkit.Check(t, p.Remove(3, token))
+		testkit.Check(t, p.Close())
 	})
 }
 
@@ -293,9 +281,7 @@ func TestTargetCallsPoller(t *testing.T) {
 				mustArm(t, p, 3, token, InterestRead)
 				p.Wake()
 			case 2:
-				if err := p.Remove(3, token); err != nil {
-					t.Errorf("Remove: %v", err)
-				}
+				testkit.Check(t, p.Remove(3, token))
 				mustAdd(t, p, &recorder{})
 			}
 		}))
@@ -317,9 +303,7 @@ func TestClose(t *testing.T) {
 		token := mustAdd(t, p, target)
 		mustArm(t, p, 3, token, InterestRead)
 		for range 3 {
-			if err := p.Close(); err != nil {
-				t.Errorf("Close: %v", err)
-			}
+			testkit.Check(t, p.Close())
 		}
 		if !kernel.closed || !p.ended() {
 			t.Error("Close returned before the end")
@@ -335,12 +319,8 @@ func TestClose(t *testing.T) {
 			}
 		}
 		p.Wake()
-		if err := p.Disarm(3, token); err != nil {
-			t.Errorf("Disarm: %v", err)
-		}
-		if err := p.Remove(3, token); err != nil {
-			t.Errorf("Remove: %v", err)
-		}
+		testkit.Check(t, p.Disarm(3, token))
+		testkit.Check(t, p.Remove(3, token))
 		kernel.check(t)
 		testkit.Equal(t, p.Len(), 0, "Len")
 		target.check(t)

@@ -28,9 +28,7 @@ func TestStay(t *testing.T) {
 		target.checkNothing(t)
 	}
 
-	if err := p.Disarm(local, token); err != nil {
-		t.Fatalf("Disarm: %v", err)
-	}
+	testkit.Must(t, p.Disarm(local, token))
 	send(t, peer, "b")
 	settle()
 	target.checkNothing(t)
