@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,7 +33,7 @@ func TestDrain(t *testing.T) {
 		{"in a handler, more comes", "plrtn", []fakeStep{data("sleep\n")}, nil, []fakeStep{data("b\n")}, "line:sleep line:b closed"},
 	} {
 		for _, kind := range []string{"polled", "lingering", "raw without a group", "tries only to read", "no poller and no try"} {
-			if !contains(tc.kinds, kind[0]) {
+			if !strings.Contains(tc.kinds, kind[:1]) {
 				continue
 			}
 			testkit.Bubble(t, tc.name+"/"+kind, func(t *testing.T) {
@@ -62,15 +63,6 @@ func TestDrain(t *testing.T) {
 			})
 		}
 	}
-}
-
-func contains(letters string, b byte) bool {
-	for i := range len(letters) {
-		if letters[i] == b {
-			return true
-		}
-	}
-	return false
 }
 
 func newDrainConn(t *testing.T, kind string, cfg Config) *fakeConn {

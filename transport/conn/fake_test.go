@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kiteline/kiteline/internal/testkit"
+	"github.com/kiteline/kiteline/transport/buffer"
 	"github.com/kiteline/kiteline/transport/poller"
 )
 
@@ -466,3 +468,13 @@ const interestHangup = poller.InterestHangup
 
 // end is the peer's FIN.
 var end = fails(io.EOF)
+
+// heldBytes returns how much memory the blocks of b have. It looks at fields of another package,
+// and panics if they have other names.
+func heldBytes(b *buffer.LinkBuffer) int {
+	held := 0
+	for blk := reflect.ValueOf(b).Elem().FieldByName("head"); !blk.IsNil(); blk = blk.Elem().FieldByName("next") {
+		held += blk.Elem().FieldByName("mem").Len()
+	}
+	return held
+}

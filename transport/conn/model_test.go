@@ -327,7 +327,7 @@ func (m *model) trace() string {
 		if t := int(m.by[i]); t < threadCount {
 			who = fmt.Sprintf("%s → %v", threadNames[t], s.threads[t].pc)
 		}
-		lines = append(lines, fmt.Sprintf("%-32s %s %v sent %d read %d buffered %d arming %d edge %v pending %v/%v queued %d", who, s.w.holder(), flagNames(s.w&(oneTurn-1)&^holderMask),
+		lines = append(lines, fmt.Sprintf("%-32s %s %v sent %d read %d buffered %d arming %d edge %v pending %v/%v queued %d", who, s.w.holder(), (s.w&^holderMask).flags(),
 			s.sent, s.read, s.buffered, s.arming, s.edge, s.pending, s.pendingGone, s.queued))
 	}
 	for i, j := 0, len(lines)-1; i < j; i, j = i+1, j-1 {

@@ -1,5 +1,7 @@
 package conn
 
+import "strings"
+
 // holder says what has a connection's reading side. It is one part of the connection's state word;
 // the flags below are the other.
 type holder uint32
@@ -105,14 +107,17 @@ const (
 
 // String returns the holder and the flags as words.
 func (w word) String() string {
-	text := w.holder().String()
-	names := [...]string{"hung up", "closing", "draining", "unread", "more", "busy", "offered", "paused"}
-	for i, name := range names {
+	return strings.Join(append([]string{w.holder().String()}, w.flags()...), ", ")
+}
+
+// flags returns the names of the flags.
+func (w word) flags() (names []string) {
+	for i, name := range [...]string{"hangup", "closing", "draining", "unread", "more", "busy", "offered", "paused"} {
 		if w.has(flagHangup << i) {
-			text += ", " + name
+			names = append(names, name)
 		}
 	}
-	return text
+	return names
 }
 
 func (w word) holder() holder     { return holder(w & holderMask) }

@@ -326,7 +326,7 @@ func TestGroupAddDuringResize(t *testing.T) {
 		})
 	}
 	for i := range 300 {
-		testkit.Check(t, g.Resize(1 + i%3))
+		testkit.Check(t, g.Resize(1+i%3))
 	}
 	adders.Wait()
 	testkit.Check(t, g.Close())
