@@ -146,6 +146,8 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 		c := newFakeConn(t, Config{IdleTimeout: time.Second}, newFakeGroup(t, 1))
 		time.Sleep(time.Second / 2)
 		timer := c.idle.timer
+		testkit.Check(t, c.SetIdleTimeout(time.Second))
+		testkit.Equal(t, c.idle.timer, timer, "timer after another value")
 		if err := c.SetIdleTimeout(0); err != nil || c.idle.timer != nil {
 			t.Errorf("got %v, and a timer is kept: %t", err, c.idle.timer != nil)
 		}
@@ -162,16 +164,36 @@ func TestIdleTimeoutRemoved(t *testing.T) {
 	})
 }
 
-// TestIdleOptionOfOnPrepare: what OnPrepare sets wins over the configuration.
+// TestIdleOptionOfOnPrepare: what OnPrepare sets wins over the configuration, zero included, with a
+// group and without.
 func TestIdleOptionOfOnPrepare(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{IdleTimeout: time.Second, OnPrepare: func(c *Conn) context.Context {
-			_ = c.SetIdleTimeout(time.Minute)
-			return nil
-		}}
-		c := newFakeConn(t, cfg, newFakeGroup(t, 1))
-		idleCheck(t, c.Conn, time.Now(), time.Minute)
-	})
+	for _, timeout := range []time.Duration{0, time.Minute} {
+		for _, grouped := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := Config{IdleTimeout: time.Second, OnPrepare: func(c *Conn) context.Context {
+					testkit.Check(t, c.SetIdleTimeout(timeout))
+					return nil
+				}}
+				var c *Conn
+				if grouped {
+					c = newFakeConn(t, cfg, newFakeGroup(t, 1)).Conn
+				} else {
+					a, b := net.Pipe()
+					defer b.Close()
+					var err error
+					c, err = New(a, cfg, nil)
+					testkit.Must(t, err)
+					defer c.Close()
+				}
+				if timeout > 0 {
+					idleCheck(t, c, time.Now(), timeout)
+					return
+				}
+				time.Sleep(time.Minute)
+				testkit.Check(t, c.Err())
+			})
+		}
+	}
 }
 
 // TestIdleTimeoutLooksFirst: a request that has arrived when the idle time is over, but that no

@@ -136,24 +136,30 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestHalfFrameThenFin: a handler waits for the rest of a request, which never comes. It gets
-// io.ErrUnexpectedEOF and returns it. OnDisconnect is still called, once and before the close
-// callbacks.
+// TestHalfFrameThenFin: a handler waits for the rest of a request, which never comes, at its first
+// call or when it is called again for what is left. It gets io.ErrUnexpectedEOF and returns it.
+// OnDisconnect is still called, once and before the close callbacks.
 func TestHalfFrameThenFin(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		steps []fakeStep
-		later []fakeStep
+		name    string
+		patient int // calls that want more, and do not wait for it
+		steps   []fakeStep
+		later   []fakeStep
 	}{
-		{"fin while the handler waits", []fakeStep{data("ab")}, []fakeStep{end}},
-		{"fin with the data", []fakeStep{data("ab"), end}, nil},
-		{"reset while the handler waits", []fakeStep{data("ab")}, []fakeStep{fails(syscall.ECONNRESET)}},
+		{"fin while the handler waits", 0, []fakeStep{data("ab")}, []fakeStep{end}},
+		{"fin with the data", 0, []fakeStep{data("ab"), end}, nil},
+		{"reset while the handler waits", 0, []fakeStep{data("ab")}, []fakeStep{fails(syscall.ECONNRESET)}},
+		{"fin between two calls", 1, []fakeStep{data("ab")}, []fakeStep{end}},
 	} {
 		testkit.Bubble(t, tc.name, func(t *testing.T) {
 			r := &record{}
 			cfg := r.config()
 			cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
+			calls := 0
 			cfg.OnRequest = func(_ context.Context, c *Conn) error {
+				if calls++; calls <= tc.patient {
+					return nil
+				}
 				_, err := c.Reader().Next(4)
 				if err == nil {
 					t.Error("got 4 bytes, want an error")
@@ -166,28 +172,6 @@ func TestHalfFrameThenFin(t *testing.T) {
 			r.want(t, "disconnect closed")
 		})
 	}
-}
-
-// TestRetriedHalfFrameThenFin is the same with a handler that is called again for what is left when
-// the peer has closed, and then fails.
-func TestRetriedHalfFrameThenFin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &record{}
-		cfg := r.config()
-		cfg.OnPrepare = func(c *Conn) context.Context { r.onClose(t, c); return nil }
-		calls := 0
-		cfg.OnRequest = func(_ context.Context, c *Conn) error {
-			if calls++; calls == 1 {
-				return nil // needs more
-			}
-			_, err := c.Reader().Next(4)
-			return err
-		}
-		c := newFakeConn(t, cfg, newFakeGroup(t, 1), data("ab"))
-		synctest.Wait()
-		c.sock.feed(end)
-		r.want(t, "disconnect closed")
-	})
 }
 
 // TestGoesDormant follows a connection into dormancy and back.

@@ -148,25 +148,6 @@ func pushSteadily(t *testing.T, network string) (steady bool) {
 	return true
 }
 
-// TestOnPrepareRemovesIdleTimeout: OnPrepare overrules the Config.
-func TestOnPrepareRemovesIdleTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := net.Pipe()
-		defer b.Close()
-		cfg := conn.Config{IdleTimeout: time.Second, OnPrepare: func(c *conn.Conn) context.Context {
-			testkit.Check(t, c.SetIdleTimeout(0))
-			return nil
-		}}
-		c := newConn(t, a, cfg, nil)
-		defer c.Close()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if err := c.Err(); err != nil {
-			t.Errorf("got %v, want it open", err)
-		}
-	})
-}
-
 // TestCloseCallbackMayWrite: OnPressure, which runs under the lock of the write, calls Close.
 func TestCloseCallbackMayWrite(t *testing.T) {
 	a, b := netPair(t, "tcp")
