@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cloudwego/kitex/pkg/remote"
@@ -68,21 +69,21 @@ func TestMuxPoolCloseCleaned(t *testing.T) {
 
 // TestMuxPoolConnectTimeout: a dial has the connect timeout of the latest call.
 func TestMuxPoolConnectTimeout(t *testing.T) {
-	t.Parallel()
-	pool := NewMux("echo", MuxConfig{})
-	defer pool.Close()
-	d := &countingDialer{Dialer: newGroupDialer(t)}
-	address := newLoopback(t).Addr().String()
-	for _, timeout := range []time.Duration{time.Second, patience} {
-		c, err := pool.Get(context.Background(), "tcp", address, remote.ConnOption{Dialer: d, ConnectTimeout: timeout})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		pool, d := NewMux("echo", MuxConfig{}), &contextDialer{}
+		for _, timeout := range []time.Duration{time.Second, patience} {
+			c, err := pool.Get(t.Context(), "tcp", fakeAddress, remote.ConnOption{Dialer: d, ConnectTimeout: timeout})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close() // one call at a time, since there was no reply: the next one dials
+			if d.timeout != timeout {
+				t.Errorf("dialed with %v, want %v", d.timeout, timeout)
+			}
 		}
-		defer c.Close() // one call at a time, since there was no reply: the next one dials
-		if got := time.Duration(d.timeout.Load()); got != timeout {
-			t.Errorf("dialed with %v, want %v", got, timeout)
-		}
-	}
+		must(pool.Close())
+		d.peers.Wait()
+	})
 }
 
 // TestMuxPoolReporter: the pool reports dials and calls once that is enabled.

@@ -48,16 +48,17 @@ func (c *fakeTimedCall) timed(until context.Context) context.Context {
 // contextDialer notes how it was called.
 type contextDialer struct {
 	silentDialer
-	within []context.Context // of each dial; nil: it had none
+	within  []context.Context // of each dial; nil: it had none
+	timeout time.Duration     // of the last dial
 }
 
 func (d *contextDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	d.within = append(d.within, nil)
+	d.within, d.timeout = append(d.within, nil), timeout
 	return d.silentDialer.DialTimeout(network, address, timeout)
 }
 
 func (d *contextDialer) DialTimeoutContext(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error) {
-	d.within = append(d.within, ctx)
+	d.within, d.timeout = append(d.within, ctx), timeout
 	return d.silentDialer.DialTimeout(network, address, timeout)
 }
 
