@@ -104,3 +104,33 @@ func TestFrameErrorBlame(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalsAreLogged: a call that a limit refuses is logged, wherever it was refused, and no
+// other failure is.
+func TestRefusalsAreLogged(t *testing.T) {
+	captured := captureLogs(t)
+	for err, logged := range map[error]int{
+		mux.ErrOverloaded: 1,
+		mux.ErrRefused:    1,
+		mux.ErrOverdue:    0,
+		mux.ErrSilent:     0,
+		os.ErrPermission:  0,
+		context.Canceled:  0,
+	} {
+		for _, op := range []string{"send", "receive"} {
+			calls := newSharedCalls(t, MuxConfig{}) // each has a log line a second
+			c, getErr := calls.Get(t.Context(), "tcp", calls.server.address, calls.opt)
+			if getErr != nil {
+				t.Fatal(getErr)
+			}
+			text := "remoteAddress=" + calls.server.address
+			if got := c.(*Call).Fail(&mux.Error{Op: op, Err: err}); !errors.Is(got, err) {
+				t.Errorf("%s: got %v, want %v", op, got, err)
+			}
+			if got := captured.lines(text); got != logged {
+				t.Errorf("%s, %v: %d log lines, want %d", op, err, got, logged)
+			}
+			must(calls.Put(c))
+		}
+	}
+}

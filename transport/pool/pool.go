@@ -65,9 +65,9 @@ var (
 
 // New returns an empty pool for the client of the service of that name, which reporters are
 // told. The caller closes the pool, except that Kitex closes a pool that it was given.
-func New(serviceName string, cfg Config) *Pool {
+func New(service string, cfg Config) *Pool {
 	p := &Pool{
-		service: serviceName,
+		service: service,
 		config:  cfg.normalized(),
 		start:   time.Now(),
 		peers:   make(map[netAddr]*peer),
