@@ -149,15 +149,6 @@ func (g *Group) forgetEndedLocked() {
 	g.retired = slices.DeleteFunc(g.retired, (*Poller).ended)
 }
 
-// Size returns the number of pollers that Add chooses from, 0 after Close.
-func (g *Group) Size() int {
-	pollers := g.active.Load()
-	if pollers == nil {
-		return 0
-	}
-	return len(*pollers)
-}
-
 // Stats returns a snapshot of each poller: those that Add chooses from first, then the retired ones
 // that still have tokens. After Close it is empty.
 func (g *Group) Stats() []Stats {
