@@ -62,6 +62,7 @@ var spellings = map[string]*regexp.Regexp{
 	"behaviour": regexp.MustCompile(`(?i)\bbehaviors?\b`),
 	"neighbour": regexp.MustCompile(`(?i)\bneighbors?\b`),
 	"writable":  regexp.MustCompile(`(?i)\bwriteable\b`),
+	"dialing":   regexp.MustCompile(`(?i)\b(un)?diall(ing|ed)\b`),
 }
 
 // TestSpelling: code, comments and documents write a word in one way.

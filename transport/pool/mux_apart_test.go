@@ -470,9 +470,9 @@ func onewayContext(ctx context.Context) context.Context {
 	return rpcinfo.NewCtxWithRPCInfo(ctx, rpcinfo.NewRPCInfo(nil, to, call, nil, nil))
 }
 
-// TestApartOnewayUndialled: a oneway leaves idle connections alone while another one can be opened.
+// TestApartOnewayUndialed: a oneway leaves idle connections alone while another one can be opened.
 // If the dial fails, or other calls take the new connection, it uses an idle one at once.
-func TestApartOnewayUndialled(t *testing.T) {
+func TestApartOnewayUndialed(t *testing.T) {
 	for _, policy := range []mux.Overload{mux.WaitForRoom, mux.FailFast} {
 		synctest.Test(t, func(t *testing.T) {
 			failing := false
