@@ -9,7 +9,8 @@
 //
 // Either side works with any stock Kitex peer. Options given after a suite win over it. The parts
 // of a suite are also available on their own: NewTransServerFactory, NewServerTransHandlerFactory,
-// NewDialer and NewClientTransHandlerFactory, and the connection pools in package pool.
+// NewDialer and NewClientTransHandlerFactory, and the connection pools in package pool. What is for
+// a server takes a ServerOption, what is for a client a ClientOption; an Option is for both.
 //
 // # Shared connections
 //
