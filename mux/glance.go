@@ -16,12 +16,15 @@ func (cc *clientConn) areProcessorsBusy() bool {
 // prefersGlances reports whether a caller had better not wait for bytes. One that is alone may: it
 // holds up no other.
 func (cc *clientConn) prefersGlances() bool {
-	return cc.polled && cc.areProcessorsBusy() && cc.places.load.Load() > 1
+	return cc.polled && cc.places.load.Load() > 1 && cc.areProcessorsBusy()
 }
 
 // glance reads what has come, for all callers. If c has not ended by then, its caller becomes a
 // follower, and the poller watches. It returns the state of c.
 func (cc *clientConn) glance(c *Call) callState {
+	cc.mu.Lock()
+	cc.roles.mayWait = false // it does not wait, so nothing calls it back
+	cc.mu.Unlock()
 	for {
 		for more := true; more && !cc.stateOf(c).isFinal(); {
 			more = cc.takeArrived()
@@ -40,7 +43,8 @@ func (cc *clientConn) glance(c *Call) callState {
 	}
 }
 
-// allowRecall is called by a leader that was kicked, before it waits again.
+// allowRecall is called by a leader that is about to wait and has set the read deadline, which may
+// have undone the kick of a recall.
 func (cc *clientConn) allowRecall() {
 	cc.mu.Lock()
 	cc.roles.mayWait = true

@@ -7,7 +7,7 @@ import "time"
 //   - it is draining, and takes no new ones;
 //   - it is ending, since its last call is over;
 //   - it is half-closed, since this side has written everything;
-//   - it is dead.
+//   - it is dead, or was handed over (giveUp).
 //
 // The connection's mu guards it.
 type life struct {
@@ -15,7 +15,7 @@ type life struct {
 	ending     bool          // the last call is over: finish was, or is about to be, called
 	halfClosed bool          // everything was written, and this side says so, or is about to
 	linger     *time.Timer   // of the set's group: limits finish's wait; nil until ending
-	cause      error         // why the connection is dead; nil while it is not
+	cause      error         // why it is dead, or errUnshared once it was handed over; nil until then
 	died       chan struct{} // closed at death; nil unless its dial waits for that
 }
 

@@ -84,8 +84,10 @@ func (cc *clientConn) expire(c *Call, over error) error {
 // lead reads for all callers until c has ended, or waits for another reader, and returns its state,
 // or until c's caller must leave, and returns why. leave passes the role on.
 func (cc *clientConn) lead(c *Call) (callState, error) {
-	cc.limitRead(c.deadline)
-	if cc.prefersGlances() {
+	if !cc.prefersGlances() && cc.limitRead(c.deadline) {
+		cc.allowRecall()
+	}
+	if cc.prefersGlances() { // looked at after the deadline was set
 		return cc.glance(c), nil
 	}
 	if c.ctx.Done() != nil {
@@ -99,8 +101,8 @@ func (cc *clientConn) lead(c *Call) (callState, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The deadline may be another caller's, a recall, or a kick for a caller that has gone.
 			// The checks follow, since setting the deadline may undo a kick.
-			cc.allowRecall()
 			cc.setReadDeadline(c.deadline)
+			cc.allowRecall()
 			if over := c.over(); over != nil {
 				return callLeading, over
 			}
@@ -118,12 +120,13 @@ func (cc *clientConn) lead(c *Call) (callState, error) {
 
 // limitRead makes sure that the reader looks up by deadline; zero means never. It leaves an earlier
 // deadline as it is: a reader that wakes too soon then sets its own. So calls with the same timeout
-// set a deadline now and then, not each time.
-func (cc *clientConn) limitRead(deadline time.Time) {
+// set a deadline now and then, not each time. It reports whether it has set one.
+func (cc *clientConn) limitRead(deadline time.Time) bool {
 	if deadline.IsZero() || !cc.reader.deadline.IsZero() && !cc.reader.deadline.After(deadline) {
-		return
+		return false
 	}
 	cc.setReadDeadline(deadline)
+	return true
 }
 
 func (cc *clientConn) setReadDeadline(t time.Time) {

@@ -4,13 +4,13 @@ package mux
 // has not come yet (the leader), or, while no caller reads, the connection's watcher. The watcher
 // is a worker that reads what a poller has reported, or, where there is no poller, a goroutine that
 // waits for bytes. The other callers wait (the followers). A leader that leaves makes one of them
-// the next leader, so that somebody reads whenever a caller waits, with one exception:
+// the next leader, so that there is a reader whenever a caller waits, with one exception:
 //
 // Beside goroutines that compute, a leader that waits for bytes goes on many milliseconds after
-// they have come, and nobody else may read until then. So where the processors are busy, and a
+// they have come, and no other goroutine may read until then. So where the processors are busy, and a
 // poller reports what comes, leaders only glance: they read what has come, and a leader whose
 // reply is not among that follows, and leaves the role free. Then the poller must watch whenever a
-// caller waits and nobody reads.
+// caller waits and no goroutine reads.
 //
 // The methods are the whole decision, without locks or channels. The connection calls them with its
 // lock held, and afterwards wakes the calls they return.
@@ -19,7 +19,7 @@ type roles struct {
 	watched bool     // the watcher reads; never while there is a leader
 	told    bool     // something was reported that the reader may not have seen
 	glances bool     // leaders only glance; as the last caller that arrived has said
-	mayWait bool     // the leader may wait for bytes, and was not recalled since
+	mayWait bool     // the leader waits for bytes, or is about to, and was not recalled since
 	waiting callList // the followers, all callWaiting, in the order in which they came
 }
 
@@ -49,7 +49,7 @@ type errand uint8
 const (
 	errandNone  errand = iota
 	errandLook         // have a goroutine look at what was reported: the watcher has the role
-	errandWatch        // have the poller watch: a caller waits, and nobody reads
+	errandWatch        // have the poller watch: a caller waits, and no goroutine reads
 )
 
 // arrive is called for a caller that wants its reply. It returns the call's new state: callLeading

@@ -42,6 +42,8 @@ type stage uint8
 const (
 	stageArrive stage = iota // await, first half
 	stageParked              // waits for a token or the end of its time
+	stageLimit               // is about to set the read deadline, which undoes a kick
+	stageAllow               // is about to allow a recall
 	stageLead                // reads, and waits for more
 	stageGlance              // reads what has come
 	stageBack                // has found nothing
@@ -156,8 +158,12 @@ func (m *rolesModel) steps() (all []step) {
 				add("finds the processors busy", i, func() { caller.at = stageGlance })
 			}
 			if m.kicked {
-				add("looks up, and waits on", i, func() { m.kicked, m.roles.mayWait = false, true })
+				add("looks up", i, func() { caller.at = stageLimit })
 			}
+		case stageLimit:
+			add("sets the deadline", i, func() { m.kicked, caller.at = false, stageAllow })
+		case stageAllow:
+			add("allows a recall", i, func() { m.roles.mayWait, caller.at = true, stageLead })
 		case stageGlance:
 			add("glances", i, func() { m.glance(i) })
 		case stageBack:
@@ -190,6 +196,7 @@ func (m *rolesModel) arrive(i int, glances bool) {
 func (m *rolesModel) glance(i int) {
 	caller, c := &m.callers[i], m.calls[i]
 	m.use()
+	m.roles.mayWait = false
 	switch {
 	case c.state.isFinal():
 		caller.at = stageDepart
@@ -304,7 +311,7 @@ func (c *callerModel) next(s callState) {
 	case callWaiting:
 		c.at = stageParked
 	case callLeading:
-		c.at = stageLead
+		c.at = stageLimit
 	default:
 		c.at = stageDepart
 	}

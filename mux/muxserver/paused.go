@@ -12,12 +12,12 @@ import (
 // the kernels hold of its oneways would be lost with the connection.
 
 // pause is why a connection is not read, and who has it read again. All of it is atomic. While full
-// or need says that the connection waits for room, it is unread.
+// is set, or the connection is in room.paused, it is unread.
 type pause struct {
 	unread  atomic.Bool  // a limit has no room: not read until the next OnRequest
 	full    atomic.Bool  // not read, since the connection's load is at its limit
 	resumed atomic.Bool  // read again because it was its turn in the room
-	need    atomic.Int64 // the weight of the oneway that waits in the room
+	need    atomic.Int64 // the weight of the oneway in front; of meaning only in room.paused
 	told    entry        // in the server's pauses
 }
 

@@ -42,7 +42,8 @@ type room struct {
 }
 
 // share is what a connection's calls take of the limits. All of it is atomic, except for the seat.
-// The load counts marked clients' calls only; oneways is never more than load.
+// The load counts marked clients' calls only; oneways is part of it, except for a moment in
+// claimOneway, which counts it first.
 type share struct {
 	inFlight atomic.Int32            // calls handled or waiting; added to by the reading side
 	load     load                    // unanswered calls of a marked client, and part of the next

@@ -21,7 +21,7 @@ type callbacks struct {
 	onRequest  atomic.Pointer[func(ctx context.Context, c *Conn) error]
 	onDrainAll atomic.Pointer[func()] // set by EndsItself; DrainAll calls it instead of draining
 
-	mu sync.Mutex
+	mu sync.Mutex // guards Conn.attachment too
 
 	// For the next call. Only the holder changes it, with mu held, and may read it without.
 	ctx context.Context

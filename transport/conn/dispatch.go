@@ -148,7 +148,7 @@ func (d *dispatcher) work() {
 	}
 }
 
-// workerEnded is called when a worker's goroutine ends, be it since a callback has ended it.
+// workerEnded is called when a worker's goroutine ends, also when a callback has ended it.
 func (d *dispatcher) workerEnded() {
 	d.mu.Lock()
 	d.alive--

@@ -39,10 +39,11 @@ func (l *listening) close() {
 	})
 }
 
-// forget implements owner.
+// forget is called when c, which l has accepted, has been torn down.
 func (l *listening) forget(c *Conn) { l.server.forget(c) }
 
-// localAddr implements owner. The kernel knows a UnixListener's socket only by its temporary name.
+// localAddr returns the listener's address where the socket does not know it, otherwise nil: the
+// kernel knows a UnixListener's socket only by its temporary name.
 func (l *listening) localAddr() net.Addr {
 	if unix, ok := l.ln.(*UnixListener); ok {
 		return unix.Addr()

@@ -7,6 +7,7 @@ type members struct {
 	mu     sync.Mutex // taken inside any lock of a Conn
 	closed bool       // guarded by mu: join refuses
 	first  *Conn      // guarded by mu: a list, linked by Conn.member
+	count  int        // guarded by mu: its length
 }
 
 // membership is a connection's place in the list of its members; guarded by members.mu.
@@ -24,6 +25,7 @@ func (m *members) join(c *Conn) bool {
 		m.first.member.prev = c
 	}
 	m.first = c
+	m.count++
 	return true
 }
 
@@ -40,6 +42,7 @@ func (m *members) leave(c *Conn) {
 		c.member.next.member.prev = c.member.prev
 	}
 	c.member.next, c.member.prev = nil, nil
+	m.count--
 }
 
 // close makes join refuse from now on, and returns the members that are left.
@@ -50,6 +53,13 @@ func (m *members) close() []*Conn {
 	return m.listLocked()
 }
 
+// len returns how many members there are.
+func (m *members) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count
+}
+
 // list returns the members.
 func (m *members) list() []*Conn {
 	m.mu.Lock()
@@ -58,7 +68,7 @@ func (m *members) list() []*Conn {
 }
 
 func (m *members) listLocked() []*Conn {
-	var all []*Conn
+	all := make([]*Conn, 0, m.count)
 	for c := m.first; c != nil; c = c.member.next {
 		all = append(all, c)
 	}

@@ -287,23 +287,23 @@ func (m *model) disconnect(s *modelState, t *modelThread, ret pc) {
 	t.pc, t.ret = pcInDisconnect, ret
 }
 
-// lockArm returns whether thread may take armMu, which the steps after it hold.
+// lockArm returns whether thread may take arming.mu, which the steps after it hold.
 func (m *model) lockArm(s *modelState, thread int) bool {
-	if m.fault == faultNoArmMu {
+	if m.fault == faultNoArmingMu {
 		return true
 	}
-	if s.armMu != 0 {
+	if s.armingMu != 0 {
 		return false
 	}
-	s.armMu = uint8(thread + 1)
+	s.armingMu = uint8(thread + 1)
 	return true
 }
 
-func (m *model) unlockArm(s *modelState) { s.armMu = 0 }
+func (m *model) unlockArm(s *modelState) { s.armingMu = 0 }
 
-// locked adds f as a step if armMu is free.
+// locked adds f as a step if arming.mu is free.
 func (st *steps) locked(f func(s *modelState, t *modelThread)) {
-	if st.s.armMu == 0 || st.m.fault == faultNoArmMu {
+	if st.s.armingMu == 0 || st.m.fault == faultNoArmingMu {
 		st.then(func(s *modelState, t *modelThread) {
 			st.m.lockArm(s, st.thread)
 			f(s, t)
@@ -846,7 +846,7 @@ func (m *model) lingering(st *steps, p pc) {
 	}
 }
 
-// kicked is settleKicked. As there, it looks without armMu whether an arming stays.
+// kicked is settleKicked. As there, it looks without arming.mu whether an arming stays.
 func (m *model) kicked(s *modelState, t *modelThread) {
 	t.pc = pcRest
 	if s.staying && m.fault != faultKickedUnread {
@@ -1036,7 +1036,7 @@ func (m *model) onReadable(st *steps, p pc) {
 	}
 }
 
-// use is Conn.use; it needs armMu and unlocks it.
+// use is Conn.use; it needs arming.mu and unlocks it.
 func (m *model) use(s *modelState) {
 	if m.transition(s, eventUse)&actDisarm != 0 {
 		s.arming = armedNot

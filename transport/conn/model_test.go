@@ -49,7 +49,7 @@ const (
 	faultNone         modelFault = iota
 	faultStayUnnoted             // rest misses the report of an arming that stays
 	faultArmByEdge               // arming does not look at the level
-	faultNoArmMu                 // arming and its change of state are two steps, not one
+	faultNoArmingMu              // arming and its change of state are two steps, not one
 	faultCloserTears             // Close tears down although the connection has a holder
 	faultNoDrainKick             // a drain leaves a lingering goroutine alone
 	faultUncounted               // a handler that loses the reading side is not counted as work
@@ -112,7 +112,7 @@ type modelState struct {
 	pendingGone bool // the same for a hang-up
 
 	// the connection
-	armMu     uint8 // 0, or the thread that holds it
+	armingMu  uint8 // 0, or the thread that holds it
 	staying   bool
 	forgotten bool  // it is in no poller
 	buffered  uint8 // units in the buffer
@@ -413,7 +413,7 @@ func TestModelFindsMistakes(t *testing.T) {
 	}{
 		{"rest does not ask what an arming that stays has told", "data and FIN", faultStayUnnoted, nil},
 		{"arming looks for edges only", "data and FIN", faultArmByEdge, nil},
-		{"armings are not ordered", "sweeps", faultNoArmMu, nil},
+		{"armings are not ordered", "sweeps", faultNoArmingMu, nil},
 		{"a closer tears down what somebody holds", "close", faultCloserTears, nil},
 		{"a drain does not reach who lingers", "drain", faultNoDrainKick, nil},
 		{"a handler that has lost the reading side is not counted", "offer, close", faultUncounted, nil},

@@ -17,8 +17,9 @@ const servingBudget = 16
 
 // serving is what the workers that serve a connection know of the calls of OnRequest.
 //
-// seen never exceeds what was received, and falls short of it after OnRequest has returned only by
-// what has come since, or was left unread with Pause or Offer.
+// seen never exceeds what was received. After OnRequest has returned it falls short of that only by
+// what has come since, or was left unread by a call that has paused, or whose goroutine has ended
+// (passOn).
 type serving struct {
 	offeredAt atomic.Uint64 // the sweep's tick in which the reading side was last offered
 

@@ -107,7 +107,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
-// ConnCount returns how many connections are open.
+// ConnCount returns how many connections are open or arriving: Conns and Arriving of Stats.
 func (s *Server) ConnCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,7 @@ type ServerStats struct {
 	Arriving  int // accepted wrappers of a net.Conn that are not open yet
 
 	Accepted     uint64 // connections accepted so far
-	AcceptErrors uint64 // failures so far that OnAcceptError is for
+	AcceptErrors uint64 // failures so far that OnAcceptError is for, except ErrAcceptStuck
 }
 
 // describe returns the figures as text for people.
@@ -83,7 +83,7 @@ func (s GroupStats) describe() string {
 // Stats returns what is in the group. It may be called from any goroutine, also after Close.
 func (g *Group) Stats() GroupStats {
 	stats := GroupStats{
-		Conns: len(g.members.list()),
+		Conns: g.members.len(),
 		InUse: int(g.sweeper.inUse.Load()),
 	}
 	g.dispatcher.count(&stats)

@@ -202,7 +202,7 @@ func TestResize(t *testing.T) {
 		ended := 0
 		for p, token := range tokens {
 			if g.pick(nil) != survivor {
-				t.Error("Pick returned a retired poller")
+				t.Error("Add would choose a retired poller")
 			}
 			// Its tokens go on working.
 			mustArm(t, p, 3, token, InterestRead)
