@@ -236,7 +236,9 @@ func (c stopCase) connect(t *testing.T, s subject, at []place, g *gate) (results
 // checkEnd checks what is left of a stopped server, and lets go of it.
 func (c stopCase) checkEnd(t *testing.T, s subject, at []place, g *gate) {
 	for _, p := range at {
-		if !isRefused(p.addr) {
+		var end dialEnd
+		testkit.Eventually(t, "a dial after the stop ends in time", func() bool { end = tryDial(p.addr); return end != late })
+		if end != refused {
 			t.Errorf("a connection to %v after the stop was not refused", p.addr)
 		}
 		want := 0
@@ -262,16 +264,27 @@ func awaitClosed(t *testing.T, p place) {
 		testkit.Receive(t, "Close of the listener", p.waiting.closed)
 		return
 	}
-	testkit.Eventually(t, "new connections are refused", func() bool { return isRefused(p.addr) })
+	testkit.Eventually(t, "new connections are refused", func() bool { return tryDial(p.addr) == refused })
 }
 
-// isRefused reports whether nothing listens at addr. A queue that is full does not refuse.
-func isRefused(addr net.Addr) bool {
+// dialEnd is how a dial ends.
+type dialEnd int
+
+const (
+	accepted dialEnd = iota // something listens
+	refused                 // nothing listens
+	late                    // the queue is full, or the machine is busy
+)
+
+func tryDial(addr net.Addr) dialEnd {
 	nc, err := net.DialTimeout(addr.Network(), addr.String(), 100*time.Millisecond)
 	if err == nil {
 		nc.Close()
-		return false
+		return accepted
 	}
 	var timeout net.Error
-	return !errors.As(err, &timeout) || !timeout.Timeout()
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return late
+	}
+	return refused
 }
