@@ -56,8 +56,8 @@ func (p *places) taken() int32 { return p.load.Load() + p.late.Load() }
 // typicalOf is about how many of the last requests the typical length averages.
 const typicalOf = 4
 
-// requests are a connection's requests that were not sent yet, or take memory at the peer. All of it
-// is atomic. begin, on any goroutine, adds to unsent; callers change the rest.
+// requests are a connection's requests that were not sent yet, or take memory at the peer. All of
+// it is atomic. begin, on any goroutine, adds to unsent; callers change the rest.
 type requests struct {
 	unsent  atomic.Int32 // calls that have begun and not sent
 	typical atomic.Int64 // about the mean length of the last requests

@@ -7,8 +7,8 @@ package mux
 // the next leader, so that there is a reader whenever a caller waits, with one exception:
 //
 // Beside goroutines that compute, a leader that waits for bytes goes on many milliseconds after
-// they have come, and no other goroutine may read until then. So where the processors are busy, and a
-// poller reports what comes, leaders only glance: they read what has come, and a leader whose
+// they have come, and no other goroutine may read until then. So where the processors are busy, and
+// a poller reports what comes, leaders only glance: they read what has come, and a leader whose
 // reply is not among that follows, and leaves the role free. Then the poller must watch whenever a
 // caller waits and no goroutine reads.
 //

@@ -122,10 +122,7 @@ func (s *Set) giveUp(cc *clientConn) bool {
 		return false // the closed set is about to end it
 	}
 	cc.mu.Lock()
-	spare := cc.isSpareLocked()
-	if spare {
-		cc.life.cause = errUnshared
-	}
+	spare := cc.isSpareLocked() && cc.life.die(errUnshared)
 	cc.mu.Unlock()
 	if !spare {
 		return false

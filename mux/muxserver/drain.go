@@ -19,8 +19,8 @@ const stockGrace = 100 * time.Millisecond
 // elsewhere before their connections end.
 const farewellTime = 100 * time.Millisecond
 
-// stages are what Shutdown has begun. Each is atomic and is never cleared. Close, and a Shutdown with
-// little time, set going before or without the others.
+// stages are what Shutdown has begun. Each is atomic and is never cleared. Close, and a Shutdown
+// with little time, set going before or without the others.
 type stages struct {
 	draining  atomic.Bool // marked clients are told to send nothing new
 	graceOver atomic.Bool // other clients' connections are closed when idle

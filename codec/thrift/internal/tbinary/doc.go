@@ -7,6 +7,6 @@
 //
 // Their errors are always of type *Error.
 //
-// Package codec/thrift/apache, a module of its own, uses Type and Stop. A released version of it may
-// meet a later one of this package, so these names stay.
+// Package codec/thrift/apache, a module of its own, uses Type and Stop. A released version of it
+// may meet a later one of this package, so these names stay.
 package tbinary
