@@ -438,6 +438,9 @@ func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fak
 	sock := newFakeSocket(steps...)
 	w := &fakeWatcher{sock: sock, after: g.dispatcher.wake}
 	c := &Conn{config: &cfg, clock: newClock(), sock: sock, raw: true, group: g, arming: arming{watcher: w, token: 1}, remote: fakeAddr{}}
+	if g != nil && !g.members.join(c) {
+		panic("the group is closed")
+	}
 	w.target = (*target)(c)
 	sock.watch, sock.edge = w.look, w.edge
 	t.Cleanup(func() { c.Close() })
@@ -448,6 +451,9 @@ func prepareFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fak
 func newPlainFakeConn(t testing.TB, cfg Config, g *Group, steps ...fakeStep) *fakeConn {
 	sock := newFakeSocket(steps...)
 	c := &Conn{config: &cfg, clock: newClock(), sock: plainSocket{sock}, group: g, remote: fakeAddr{}}
+	if g != nil && !g.members.join(c) {
+		panic("the group is closed")
+	}
 	t.Cleanup(func() { c.Close() })
 	c.start()
 	return &fakeConn{Conn: c, sock: sock}

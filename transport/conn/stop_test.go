@@ -322,7 +322,7 @@ func TestGroupCloseEnds(t *testing.T) {
 					t.Errorf("connection %d: active %v, cause %v, want it closed", i, c.IsActive(), c.Err())
 				}
 			}
-			if g.members.first != nil {
+			if g.members.len() != 0 {
 				t.Error("the group has connections after Close")
 			}
 		})
