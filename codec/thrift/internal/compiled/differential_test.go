@@ -183,11 +183,11 @@ func TestZeroDefault(t *testing.T) {
 // type.
 func TestKeysAreFound(t *testing.T) {
 	v := zoo.NewMaps()
-	v.DoubleStr, v.ColourStr = map[float64]string{}, map[zoo.Colour]string{}
+	v.DoubleStr, v.ColourColour = map[float64]string{}, map[zoo.Colour]zoo.Colour{}
 	v.BinI32, v.I64I64 = map[string]int32{}, map[int64]int64{}
 	for i := range 100 {
 		v.DoubleStr[float64(i)/7] = "x"
-		v.ColourStr[zoo.Colour(i-50)] = "x"
+		v.ColourColour[zoo.Colour(i-50)] = zoo.Colour(i)
 		v.BinI32[strings.Repeat("k", i)] = int32(i)
 		v.I64I64[int64(i)<<32] = int64(i)
 	}
@@ -195,7 +195,7 @@ func TestKeysAreFound(t *testing.T) {
 	if _, err := planOf(t, v).Decode(thrift.FastMarshal(v), got, nil); err != nil {
 		t.Fatal(err)
 	}
-	if !maps.Equal(got.DoubleStr, v.DoubleStr) || !maps.Equal(got.ColourStr, v.ColourStr) ||
+	if !maps.Equal(got.DoubleStr, v.DoubleStr) || !maps.Equal(got.ColourColour, v.ColourColour) ||
 		!maps.Equal(got.BinI32, v.BinI32) || !maps.Equal(got.I64I64, v.I64I64) {
 		t.Error("keys are missing")
 	}

@@ -319,7 +319,7 @@ func TestFailingWriter(t *testing.T) {
 	v := &zoo.Everything{Scalars: &zoo.Scalars{S: text}, Containers: &zoo.Containers{
 		I64s: make([]int64, 20_000), Strings: slices.Repeat([]string{"short"}, 5000), Leaves: []*zoo.Leaf{{Name: text}},
 		Bools: make([]bool, 10_000),
-	}, Maps: &zoo.Maps{StrStr: map[string]string{"a": text}, I8Str: map[int8]string{1: text}}}
+	}, Maps: &zoo.Maps{StrStr: map[string]string{"a": text}, BoolStr: map[bool]string{true: text}}}
 	for failAt := 1; ; failAt++ {
 		w := &writer{failAt: failAt}
 		_, _ = w.WriteString("before")

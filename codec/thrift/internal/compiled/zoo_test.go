@@ -45,6 +45,40 @@ var types = []func() thrift.FastCodec{
 	func() thrift.FastCodec { return base.NewBase() },
 }
 
+// TestZooHasAllKinds checks that the zoo's types have a field of each kind of value, and a map of
+// each kind of map and with each kind of element. Keys may be scalars, strings and structs.
+func TestZooHasAllKinds(t *testing.T) {
+	kinds, elems, keys, mapKinds := map[kind]bool{}, map[kind]bool{}, map[kind]bool{}, map[mapKind]bool{}
+	var visit func(v *value)
+	visit = func(v *value) {
+		kinds[v.kind] = true
+		if v.elem != nil {
+			visit(v.elem)
+		}
+		if v.key != nil {
+			visit(v.key)
+			elems[v.elem.kind], keys[v.key.kind], mapKinds[v.mapKind] = true, true, true
+		}
+	}
+	for _, newValue := range types {
+		fields := planOf(t, newValue()).fields
+		for i := range fields {
+			visit(fields[i].value)
+		}
+	}
+	for k := kindBool; k <= kindMap; k++ {
+		isKey := k <= kindString || k == kindObject
+		if !kinds[k] || !elems[k] || keys[k] != isKey {
+			t.Errorf("kind %d: %t as a value, %t as a map's element, %t as its key", k, kinds[k], elems[k], keys[k])
+		}
+	}
+	for m := mapOther; m <= map8Pointer; m++ {
+		if !mapKinds[m] {
+			t.Errorf("no map of kind %d", m)
+		}
+	}
+}
+
 // planOf returns the plan for v's type.
 func planOf(t testing.TB, v any) *Struct {
 	t.Helper()

@@ -1792,51 +1792,9 @@ func (p *Defaults) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 2:
-			if fieldTypeId == thrift.BYTE {
-				l, err = p.FastReadField2(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 3:
-			if fieldTypeId == thrift.I16 {
-				l, err = p.FastReadField3(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 4:
 			if fieldTypeId == thrift.I32 {
 				l, err = p.FastReadField4(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 5:
-			if fieldTypeId == thrift.I64 {
-				l, err = p.FastReadField5(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -2243,34 +2201,6 @@ func (p *Defaults) FastReadField1(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Defaults) FastReadField2(buf []byte) (int, error) {
-	offset := 0
-
-	var _field int8
-	if v, l, err := thrift.Binary.ReadByte(buf[offset:]); err != nil {
-		return offset, err
-	} else {
-		offset += l
-		_field = v
-	}
-	p.I8v = _field
-	return offset, nil
-}
-
-func (p *Defaults) FastReadField3(buf []byte) (int, error) {
-	offset := 0
-
-	var _field int16
-	if v, l, err := thrift.Binary.ReadI16(buf[offset:]); err != nil {
-		return offset, err
-	} else {
-		offset += l
-		_field = v
-	}
-	p.I16v = _field
-	return offset, nil
-}
-
 func (p *Defaults) FastReadField4(buf []byte) (int, error) {
 	offset := 0
 
@@ -2282,20 +2212,6 @@ func (p *Defaults) FastReadField4(buf []byte) (int, error) {
 		_field = v
 	}
 	p.I32v = _field
-	return offset, nil
-}
-
-func (p *Defaults) FastReadField5(buf []byte) (int, error) {
-	offset := 0
-
-	var _field int64
-	if v, l, err := thrift.Binary.ReadI64(buf[offset:]); err != nil {
-		return offset, err
-	} else {
-		offset += l
-		_field = v
-	}
-	p.I64v = _field
 	return offset, nil
 }
 
@@ -2724,10 +2640,7 @@ func (p *Defaults) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	if p != nil {
 		offset += p.fastWriteField1(buf[offset:], w)
-		offset += p.fastWriteField2(buf[offset:], w)
-		offset += p.fastWriteField3(buf[offset:], w)
 		offset += p.fastWriteField4(buf[offset:], w)
-		offset += p.fastWriteField5(buf[offset:], w)
 		offset += p.fastWriteField6(buf[offset:], w)
 		offset += p.fastWriteField21(buf[offset:], w)
 		offset += p.fastWriteField22(buf[offset:], w)
@@ -2762,10 +2675,7 @@ func (p *Defaults) BLength() int {
 	l := 0
 	if p != nil {
 		l += p.field1Length()
-		l += p.field2Length()
-		l += p.field3Length()
 		l += p.field4Length()
-		l += p.field5Length()
 		l += p.field6Length()
 		l += p.field7Length()
 		l += p.field8Length()
@@ -2803,31 +2713,10 @@ func (p *Defaults) fastWriteField1(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Defaults) fastWriteField2(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.BYTE, 2)
-	offset += thrift.Binary.WriteByte(buf[offset:], p.I8v)
-	return offset
-}
-
-func (p *Defaults) fastWriteField3(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.I16, 3)
-	offset += thrift.Binary.WriteI16(buf[offset:], p.I16v)
-	return offset
-}
-
 func (p *Defaults) fastWriteField4(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.I32, 4)
 	offset += thrift.Binary.WriteI32(buf[offset:], p.I32v)
-	return offset
-}
-
-func (p *Defaults) fastWriteField5(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.I64, 5)
-	offset += thrift.Binary.WriteI64(buf[offset:], p.I64v)
 	return offset
 }
 
@@ -3081,31 +2970,10 @@ func (p *Defaults) field1Length() int {
 	return l
 }
 
-func (p *Defaults) field2Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.ByteLength()
-	return l
-}
-
-func (p *Defaults) field3Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.I16Length()
-	return l
-}
-
 func (p *Defaults) field4Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
 	l += thrift.Binary.I32Length()
-	return l
-}
-
-func (p *Defaults) field5Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.I64Length()
 	return l
 }
 
@@ -3608,20 +3476,6 @@ func (p *Containers) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 19:
-			if fieldTypeId == thrift.SET {
-				l, err = p.FastReadField19(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 20:
 			if fieldTypeId == thrift.LIST {
 				l, err = p.FastReadField20(buf[offset:])
@@ -3701,20 +3555,6 @@ func (p *Containers) FastRead(buf []byte) (int, error) {
 					goto ReadFieldError
 				}
 				issetRequiredMap = true
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 26:
-			if fieldTypeId == thrift.LIST {
-				l, err = p.FastReadField26(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
 			} else {
 				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
 				offset += l
@@ -4229,31 +4069,6 @@ func (p *Containers) FastReadField18(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Containers) FastReadField19(buf []byte) (int, error) {
-	offset := 0
-
-	_, size, l, err := thrift.Binary.ReadSetBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make([][]byte, 0, size)
-	for i := 0; i < size; i++ {
-		var _elem []byte
-		if v, l, err := thrift.Binary.ReadBinary(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-
-			_elem = []byte(v)
-		}
-
-		_field = append(_field, _elem)
-	}
-	p.BinarySet = _field
-	return offset, nil
-}
-
 func (p *Containers) FastReadField20(buf []byte) (int, error) {
 	offset := 0
 
@@ -4415,51 +4230,6 @@ func (p *Containers) FastReadField25(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Containers) FastReadField26(buf []byte) (int, error) {
-	offset := 0
-
-	_, size, l, err := thrift.Binary.ReadListBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make([][][]*Leaf, 0, size)
-	for i := 0; i < size; i++ {
-		_, size, l, err := thrift.Binary.ReadListBegin(buf[offset:])
-		offset += l
-		if err != nil {
-			return offset, err
-		}
-		_elem := make([][]*Leaf, 0, size)
-		for i := 0; i < size; i++ {
-			_, size, l, err := thrift.Binary.ReadListBegin(buf[offset:])
-			offset += l
-			if err != nil {
-				return offset, err
-			}
-			_elem1 := make([]*Leaf, 0, size)
-			values := make([]Leaf, size)
-			for i := 0; i < size; i++ {
-				_elem2 := &values[i]
-				_elem2.InitDefault()
-				if l, err := _elem2.FastRead(buf[offset:]); err != nil {
-					return offset, err
-				} else {
-					offset += l
-				}
-
-				_elem1 = append(_elem1, _elem2)
-			}
-
-			_elem = append(_elem, _elem1)
-		}
-
-		_field = append(_field, _elem)
-	}
-	p.Deep = _field
-	return offset, nil
-}
-
 func (p *Containers) FastWrite(buf []byte) int {
 	return p.FastWriteNocopy(buf, nil)
 }
@@ -4485,14 +4255,12 @@ func (p *Containers) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
 		offset += p.fastWriteField16(buf[offset:], w)
 		offset += p.fastWriteField17(buf[offset:], w)
 		offset += p.fastWriteField18(buf[offset:], w)
-		offset += p.fastWriteField19(buf[offset:], w)
 		offset += p.fastWriteField20(buf[offset:], w)
 		offset += p.fastWriteField21(buf[offset:], w)
 		offset += p.fastWriteField22(buf[offset:], w)
 		offset += p.fastWriteField23(buf[offset:], w)
 		offset += p.fastWriteField24(buf[offset:], w)
 		offset += p.fastWriteField25(buf[offset:], w)
-		offset += p.fastWriteField26(buf[offset:], w)
 	}
 	offset += thrift.Binary.WriteFieldStop(buf[offset:])
 	return offset
@@ -4519,14 +4287,12 @@ func (p *Containers) BLength() int {
 		l += p.field16Length()
 		l += p.field17Length()
 		l += p.field18Length()
-		l += p.field19Length()
 		l += p.field20Length()
 		l += p.field21Length()
 		l += p.field22Length()
 		l += p.field23Length()
 		l += p.field24Length()
 		l += p.field25Length()
-		l += p.field26Length()
 	}
 	l += thrift.Binary.FieldStopLength()
 	return l
@@ -4810,21 +4576,6 @@ func (p *Containers) fastWriteField18(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Containers) fastWriteField19(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.SET, 19)
-	setBeginOffset := offset
-	offset += thrift.Binary.SetBeginLength()
-
-	var length int
-	for _, v := range p.BinarySet {
-		length++
-		offset += thrift.Binary.WriteBinaryNocopy(buf[offset:], w, []byte(v))
-	}
-	thrift.Binary.WriteSetBegin(buf[setBeginOffset:], thrift.STRING, length)
-	return offset
-}
-
 func (p *Containers) fastWriteField20(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.LIST, 20)
@@ -4915,34 +4666,6 @@ func (p *Containers) fastWriteField25(buf []byte, w thrift.NocopyWriter) int {
 		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.STRING, length)
-	return offset
-}
-
-func (p *Containers) fastWriteField26(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.LIST, 26)
-	listBeginOffset := offset
-	offset += thrift.Binary.ListBeginLength()
-	var length int
-	for _, v := range p.Deep {
-		length++
-		listBeginOffset := offset
-		offset += thrift.Binary.ListBeginLength()
-		var length int
-		for _, v := range v {
-			length++
-			listBeginOffset := offset
-			offset += thrift.Binary.ListBeginLength()
-			var length int
-			for _, v := range v {
-				length++
-				offset += v.FastWriteNocopy(buf[offset:], w)
-			}
-			thrift.Binary.WriteListBegin(buf[listBeginOffset:], thrift.STRUCT, length)
-		}
-		thrift.Binary.WriteListBegin(buf[listBeginOffset:], thrift.LIST, length)
-	}
-	thrift.Binary.WriteListBegin(buf[listBeginOffset:], thrift.LIST, length)
 	return offset
 }
 
@@ -5148,18 +4871,6 @@ func (p *Containers) field18Length() int {
 	return l
 }
 
-func (p *Containers) field19Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.SetBeginLength()
-
-	for _, v := range p.BinarySet {
-		_ = v
-		l += thrift.Binary.BinaryLengthNocopy([]byte(v))
-	}
-	return l
-}
-
 func (p *Containers) field20Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -5231,25 +4942,6 @@ func (p *Containers) field25Length() int {
 	return l
 }
 
-func (p *Containers) field26Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.ListBeginLength()
-	for _, v := range p.Deep {
-		_ = v
-		l += thrift.Binary.ListBeginLength()
-		for _, v := range v {
-			_ = v
-			l += thrift.Binary.ListBeginLength()
-			for _, v := range v {
-				_ = v
-				l += v.BLength()
-			}
-		}
-	}
-	return l
-}
-
 func (p *Maps) FastRead(buf []byte) (int, error) {
 
 	var err error
@@ -5309,20 +5001,6 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 4:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField4(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 5:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField5(buf[offset:])
@@ -5351,20 +5029,6 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 7:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField7(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 8:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField8(buf[offset:])
@@ -5379,37 +5043,9 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 9:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField9(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 10:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField10(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 11:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField11(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -5438,34 +5074,6 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 		case 21:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField21(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 22:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField22(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 23:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField23(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -5603,37 +5211,9 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 44:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField44(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 45:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField45(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 46:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField46(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -5701,20 +5281,6 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 62:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField62(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 63:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField63(buf[offset:])
@@ -5732,34 +5298,6 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 		case 64:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField64(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 65:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField65(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 66:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField66(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -5799,37 +5337,9 @@ func (p *Maps) FastRead(buf []byte) (int, error) {
 					goto SkipFieldError
 				}
 			}
-		case 69:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField69(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
 		case 70:
 			if fieldTypeId == thrift.MAP {
 				l, err = p.FastReadField70(buf[offset:])
-				offset += l
-				if err != nil {
-					goto ReadFieldError
-				}
-			} else {
-				l, err = thrift.Binary.Skip(buf[offset:], fieldTypeId)
-				offset += l
-				if err != nil {
-					goto SkipFieldError
-				}
-			}
-		case 71:
-			if fieldTypeId == thrift.MAP {
-				l, err = p.FastReadField71(buf[offset:])
 				offset += l
 				if err != nil {
 					goto ReadFieldError
@@ -5970,38 +5480,6 @@ func (p *Maps) FastReadField3(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Maps) FastReadField4(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[string]int8, size)
-	for i := 0; i < size; i++ {
-		var _key string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val int8
-		if v, l, err := thrift.Binary.ReadByte(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.StrI8 = _field
-	return offset, nil
-}
-
 func (p *Maps) FastReadField5(buf []byte) (int, error) {
 	offset := 0
 
@@ -6066,38 +5544,6 @@ func (p *Maps) FastReadField6(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Maps) FastReadField7(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[string]int64, size)
-	for i := 0; i < size; i++ {
-		var _key string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val int64
-		if v, l, err := thrift.Binary.ReadI64(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.StrI64 = _field
-	return offset, nil
-}
-
 func (p *Maps) FastReadField8(buf []byte) (int, error) {
 	offset := 0
 
@@ -6127,39 +5573,6 @@ func (p *Maps) FastReadField8(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.StrDouble = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField9(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[string]Colour, size)
-	for i := 0; i < size; i++ {
-		var _key string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val Colour
-		if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-
-			_val = Colour(v)
-		}
-
-		_field[_key] = _val
-	}
-	p.StrColour = _field
 	return offset, nil
 }
 
@@ -6193,48 +5606,6 @@ func (p *Maps) FastReadField10(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.StrLeaf = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField11(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[string][]string, size)
-	for i := 0; i < size; i++ {
-		var _key string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		_, size, l, err := thrift.Binary.ReadListBegin(buf[offset:])
-		offset += l
-		if err != nil {
-			return offset, err
-		}
-		_val := make([]string, 0, size)
-		for i := 0; i < size; i++ {
-			var _elem string
-			if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-				return offset, err
-			} else {
-				offset += l
-				_elem = v
-			}
-
-			_val = append(_val, _elem)
-		}
-
-		_field[_key] = _val
-	}
-	p.StrList = _field
 	return offset, nil
 }
 
@@ -6317,71 +5688,6 @@ func (p *Maps) FastReadField21(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.I32Str = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField22(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int32][]byte, size)
-	for i := 0; i < size; i++ {
-		var _key int32
-		if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val []byte
-		if v, l, err := thrift.Binary.ReadBinary(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-
-			_val = []byte(v)
-		}
-
-		_field[_key] = _val
-	}
-	p.I32Bin = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField23(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int32]bool, size)
-	for i := 0; i < size; i++ {
-		var _key int32
-		if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val bool
-		if v, l, err := thrift.Binary.ReadBool(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.I32Bool = _field
 	return offset, nil
 }
 
@@ -6685,39 +5991,6 @@ func (p *Maps) FastReadField43(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Maps) FastReadField44(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int64]Colour, size)
-	for i := 0; i < size; i++ {
-		var _key int64
-		if v, l, err := thrift.Binary.ReadI64(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val Colour
-		if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-
-			_val = Colour(v)
-		}
-
-		_field[_key] = _val
-	}
-	p.I64Colour = _field
-	return offset, nil
-}
-
 func (p *Maps) FastReadField45(buf []byte) (int, error) {
 	offset := 0
 
@@ -6747,38 +6020,6 @@ func (p *Maps) FastReadField45(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.I64Bool = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField46(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int64]int8, size)
-	for i := 0; i < size; i++ {
-		var _key int64
-		if v, l, err := thrift.Binary.ReadI64(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val int8
-		if v, l, err := thrift.Binary.ReadByte(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.I64I8 = _field
 	return offset, nil
 }
 
@@ -6921,38 +6162,6 @@ func (p *Maps) FastReadField61(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Maps) FastReadField62(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int8]string, size)
-	for i := 0; i < size; i++ {
-		var _key int8
-		if v, l, err := thrift.Binary.ReadByte(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		var _val string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.I8Str = _field
-	return offset, nil
-}
-
 func (p *Maps) FastReadField63(buf []byte) (int, error) {
 	offset := 0
 
@@ -7015,72 +6224,6 @@ func (p *Maps) FastReadField64(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.DoubleStr = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField65(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[float64]*Leaf, size)
-	values := make([]Leaf, size)
-	for i := 0; i < size; i++ {
-		var _key float64
-		if v, l, err := thrift.Binary.ReadDouble(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		_val := &values[i]
-		_val.InitDefault()
-		if l, err := _val.FastRead(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-		}
-
-		_field[_key] = _val
-	}
-	p.DoubleLeaf = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField66(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[Colour]string, size)
-	for i := 0; i < size; i++ {
-		var _key Colour
-		if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-
-			_key = Colour(v)
-		}
-
-		var _val string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.ColourStr = _field
 	return offset, nil
 }
 
@@ -7151,37 +6294,6 @@ func (p *Maps) FastReadField68(buf []byte) (int, error) {
 	return offset, nil
 }
 
-func (p *Maps) FastReadField69(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[*Leaf]string, size)
-	for i := 0; i < size; i++ {
-		_key := NewLeaf()
-		if l, err := _key.FastRead(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-		}
-
-		var _val string
-		if v, l, err := thrift.Binary.ReadString(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_val = v
-		}
-
-		_field[_key] = _val
-	}
-	p.LeafStr = _field
-	return offset, nil
-}
-
 func (p *Maps) FastReadField70(buf []byte) (int, error) {
 	offset := 0
 
@@ -7211,48 +6323,6 @@ func (p *Maps) FastReadField70(buf []byte) (int, error) {
 		_field[_key] = _val
 	}
 	p.LeafLeaf = _field
-	return offset, nil
-}
-
-func (p *Maps) FastReadField71(buf []byte) (int, error) {
-	offset := 0
-
-	_, _, size, l, err := thrift.Binary.ReadMapBegin(buf[offset:])
-	offset += l
-	if err != nil {
-		return offset, err
-	}
-	_field := make(map[int16][]int32, size)
-	for i := 0; i < size; i++ {
-		var _key int16
-		if v, l, err := thrift.Binary.ReadI16(buf[offset:]); err != nil {
-			return offset, err
-		} else {
-			offset += l
-			_key = v
-		}
-
-		_, size, l, err := thrift.Binary.ReadListBegin(buf[offset:])
-		offset += l
-		if err != nil {
-			return offset, err
-		}
-		_val := make([]int32, 0, size)
-		for i := 0; i < size; i++ {
-			var _elem int32
-			if v, l, err := thrift.Binary.ReadI32(buf[offset:]); err != nil {
-				return offset, err
-			} else {
-				offset += l
-				_elem = v
-			}
-
-			_val = append(_val, _elem)
-		}
-
-		_field[_key] = _val
-	}
-	p.I16List = _field
 	return offset, nil
 }
 
@@ -7316,18 +6386,12 @@ func (p *Maps) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
 		offset += p.fastWriteField1(buf[offset:], w)
 		offset += p.fastWriteField2(buf[offset:], w)
 		offset += p.fastWriteField3(buf[offset:], w)
-		offset += p.fastWriteField4(buf[offset:], w)
 		offset += p.fastWriteField5(buf[offset:], w)
 		offset += p.fastWriteField6(buf[offset:], w)
-		offset += p.fastWriteField7(buf[offset:], w)
 		offset += p.fastWriteField8(buf[offset:], w)
-		offset += p.fastWriteField9(buf[offset:], w)
 		offset += p.fastWriteField10(buf[offset:], w)
-		offset += p.fastWriteField11(buf[offset:], w)
 		offset += p.fastWriteField12(buf[offset:], w)
 		offset += p.fastWriteField21(buf[offset:], w)
-		offset += p.fastWriteField22(buf[offset:], w)
-		offset += p.fastWriteField23(buf[offset:], w)
 		offset += p.fastWriteField24(buf[offset:], w)
 		offset += p.fastWriteField25(buf[offset:], w)
 		offset += p.fastWriteField26(buf[offset:], w)
@@ -7337,23 +6401,16 @@ func (p *Maps) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
 		offset += p.fastWriteField41(buf[offset:], w)
 		offset += p.fastWriteField42(buf[offset:], w)
 		offset += p.fastWriteField43(buf[offset:], w)
-		offset += p.fastWriteField44(buf[offset:], w)
 		offset += p.fastWriteField45(buf[offset:], w)
-		offset += p.fastWriteField46(buf[offset:], w)
 		offset += p.fastWriteField47(buf[offset:], w)
 		offset += p.fastWriteField48(buf[offset:], w)
 		offset += p.fastWriteField49(buf[offset:], w)
 		offset += p.fastWriteField61(buf[offset:], w)
-		offset += p.fastWriteField62(buf[offset:], w)
 		offset += p.fastWriteField63(buf[offset:], w)
 		offset += p.fastWriteField64(buf[offset:], w)
-		offset += p.fastWriteField65(buf[offset:], w)
-		offset += p.fastWriteField66(buf[offset:], w)
 		offset += p.fastWriteField67(buf[offset:], w)
 		offset += p.fastWriteField68(buf[offset:], w)
-		offset += p.fastWriteField69(buf[offset:], w)
 		offset += p.fastWriteField70(buf[offset:], w)
-		offset += p.fastWriteField71(buf[offset:], w)
 		offset += p.fastWriteField72(buf[offset:], w)
 	}
 	offset += thrift.Binary.WriteFieldStop(buf[offset:])
@@ -7366,18 +6423,12 @@ func (p *Maps) BLength() int {
 		l += p.field1Length()
 		l += p.field2Length()
 		l += p.field3Length()
-		l += p.field4Length()
 		l += p.field5Length()
 		l += p.field6Length()
-		l += p.field7Length()
 		l += p.field8Length()
-		l += p.field9Length()
 		l += p.field10Length()
-		l += p.field11Length()
 		l += p.field12Length()
 		l += p.field21Length()
-		l += p.field22Length()
-		l += p.field23Length()
 		l += p.field24Length()
 		l += p.field25Length()
 		l += p.field26Length()
@@ -7387,23 +6438,16 @@ func (p *Maps) BLength() int {
 		l += p.field41Length()
 		l += p.field42Length()
 		l += p.field43Length()
-		l += p.field44Length()
 		l += p.field45Length()
-		l += p.field46Length()
 		l += p.field47Length()
 		l += p.field48Length()
 		l += p.field49Length()
 		l += p.field61Length()
-		l += p.field62Length()
 		l += p.field63Length()
 		l += p.field64Length()
-		l += p.field65Length()
-		l += p.field66Length()
 		l += p.field67Length()
 		l += p.field68Length()
-		l += p.field69Length()
 		l += p.field70Length()
-		l += p.field71Length()
 		l += p.field72Length()
 	}
 	l += thrift.Binary.FieldStopLength()
@@ -7455,21 +6499,6 @@ func (p *Maps) fastWriteField3(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField4(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 4)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.StrI8 {
-		length++
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, k)
-		offset += thrift.Binary.WriteByte(buf[offset:], v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.BYTE, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField5(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 5)
@@ -7500,21 +6529,6 @@ func (p *Maps) fastWriteField6(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField7(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 7)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.StrI64 {
-		length++
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, k)
-		offset += thrift.Binary.WriteI64(buf[offset:], v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.I64, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField8(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 8)
@@ -7530,21 +6544,6 @@ func (p *Maps) fastWriteField8(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField9(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 9)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.StrColour {
-		length++
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, k)
-		offset += thrift.Binary.WriteI32(buf[offset:], int32(v))
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.I32, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField10(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 10)
@@ -7557,28 +6556,6 @@ func (p *Maps) fastWriteField10(buf []byte, w thrift.NocopyWriter) int {
 		offset += v.FastWriteNocopy(buf[offset:], w)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.STRUCT, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField11(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 11)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.StrList {
-		length++
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, k)
-		listBeginOffset := offset
-		offset += thrift.Binary.ListBeginLength()
-		var length int
-		for _, v := range v {
-			length++
-			offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
-		}
-		thrift.Binary.WriteListBegin(buf[listBeginOffset:], thrift.STRING, length)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRING, thrift.LIST, length)
 	return offset
 }
 
@@ -7617,36 +6594,6 @@ func (p *Maps) fastWriteField21(buf []byte, w thrift.NocopyWriter) int {
 		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I32, thrift.STRING, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField22(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 22)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I32Bin {
-		length++
-		offset += thrift.Binary.WriteI32(buf[offset:], k)
-		offset += thrift.Binary.WriteBinaryNocopy(buf[offset:], w, []byte(v))
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I32, thrift.STRING, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField23(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 23)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I32Bool {
-		length++
-		offset += thrift.Binary.WriteI32(buf[offset:], k)
-		offset += thrift.Binary.WriteBool(buf[offset:], v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I32, thrift.BOOL, length)
 	return offset
 }
 
@@ -7793,21 +6740,6 @@ func (p *Maps) fastWriteField43(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField44(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 44)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I64Colour {
-		length++
-		offset += thrift.Binary.WriteI64(buf[offset:], k)
-		offset += thrift.Binary.WriteI32(buf[offset:], int32(v))
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I64, thrift.I32, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField45(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 45)
@@ -7820,21 +6752,6 @@ func (p *Maps) fastWriteField45(buf []byte, w thrift.NocopyWriter) int {
 		offset += thrift.Binary.WriteBool(buf[offset:], v)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I64, thrift.BOOL, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField46(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 46)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I64I8 {
-		length++
-		offset += thrift.Binary.WriteI64(buf[offset:], k)
-		offset += thrift.Binary.WriteByte(buf[offset:], v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I64, thrift.BYTE, length)
 	return offset
 }
 
@@ -7905,21 +6822,6 @@ func (p *Maps) fastWriteField61(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField62(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 62)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I8Str {
-		length++
-		offset += thrift.Binary.WriteByte(buf[offset:], k)
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.BYTE, thrift.STRING, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField63(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 63)
@@ -7947,36 +6849,6 @@ func (p *Maps) fastWriteField64(buf []byte, w thrift.NocopyWriter) int {
 		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.DOUBLE, thrift.STRING, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField65(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 65)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.DoubleLeaf {
-		length++
-		offset += thrift.Binary.WriteDouble(buf[offset:], k)
-		offset += v.FastWriteNocopy(buf[offset:], w)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.DOUBLE, thrift.STRUCT, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField66(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 66)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.ColourStr {
-		length++
-		offset += thrift.Binary.WriteI32(buf[offset:], int32(k))
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I32, thrift.STRING, length)
 	return offset
 }
 
@@ -8010,21 +6882,6 @@ func (p *Maps) fastWriteField68(buf []byte, w thrift.NocopyWriter) int {
 	return offset
 }
 
-func (p *Maps) fastWriteField69(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 69)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.LeafStr {
-		length++
-		offset += k.FastWriteNocopy(buf[offset:], w)
-		offset += thrift.Binary.WriteStringNocopy(buf[offset:], w, v)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRUCT, thrift.STRING, length)
-	return offset
-}
-
 func (p *Maps) fastWriteField70(buf []byte, w thrift.NocopyWriter) int {
 	offset := 0
 	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 70)
@@ -8037,28 +6894,6 @@ func (p *Maps) fastWriteField70(buf []byte, w thrift.NocopyWriter) int {
 		offset += v.FastWriteNocopy(buf[offset:], w)
 	}
 	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.STRUCT, thrift.STRUCT, length)
-	return offset
-}
-
-func (p *Maps) fastWriteField71(buf []byte, w thrift.NocopyWriter) int {
-	offset := 0
-	offset += thrift.Binary.WriteFieldBegin(buf[offset:], thrift.MAP, 71)
-	mapBeginOffset := offset
-	offset += thrift.Binary.MapBeginLength()
-	var length int
-	for k, v := range p.I16List {
-		length++
-		offset += thrift.Binary.WriteI16(buf[offset:], k)
-		listBeginOffset := offset
-		offset += thrift.Binary.ListBeginLength()
-		var length int
-		for _, v := range v {
-			length++
-			offset += thrift.Binary.WriteI32(buf[offset:], v)
-		}
-		thrift.Binary.WriteListBegin(buf[listBeginOffset:], thrift.I32, length)
-	}
-	thrift.Binary.WriteMapBegin(buf[mapBeginOffset:], thrift.I16, thrift.LIST, length)
 	return offset
 }
 
@@ -8124,19 +6959,6 @@ func (p *Maps) field3Length() int {
 	return l
 }
 
-func (p *Maps) field4Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.StrI8 {
-		_, _ = k, v
-
-		l += thrift.Binary.StringLengthNocopy(k)
-		l += thrift.Binary.ByteLength()
-	}
-	return l
-}
-
 func (p *Maps) field5Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -8163,19 +6985,6 @@ func (p *Maps) field6Length() int {
 	return l
 }
 
-func (p *Maps) field7Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.StrI64 {
-		_, _ = k, v
-
-		l += thrift.Binary.StringLengthNocopy(k)
-		l += thrift.Binary.I64Length()
-	}
-	return l
-}
-
 func (p *Maps) field8Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -8189,19 +6998,6 @@ func (p *Maps) field8Length() int {
 	return l
 }
 
-func (p *Maps) field9Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.StrColour {
-		_, _ = k, v
-
-		l += thrift.Binary.StringLengthNocopy(k)
-		l += thrift.Binary.I32Length()
-	}
-	return l
-}
-
 func (p *Maps) field10Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -8211,23 +7007,6 @@ func (p *Maps) field10Length() int {
 
 		l += thrift.Binary.StringLengthNocopy(k)
 		l += v.BLength()
-	}
-	return l
-}
-
-func (p *Maps) field11Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.StrList {
-		_, _ = k, v
-
-		l += thrift.Binary.StringLengthNocopy(k)
-		l += thrift.Binary.ListBeginLength()
-		for _, v := range v {
-			_ = v
-			l += thrift.Binary.StringLengthNocopy(v)
-		}
 	}
 	return l
 }
@@ -8261,28 +7040,6 @@ func (p *Maps) field21Length() int {
 		l += thrift.Binary.I32Length()
 		l += thrift.Binary.StringLengthNocopy(v)
 	}
-	return l
-}
-
-func (p *Maps) field22Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.I32Bin {
-		_, _ = k, v
-
-		l += thrift.Binary.I32Length()
-		l += thrift.Binary.BinaryLengthNocopy([]byte(v))
-	}
-	return l
-}
-
-func (p *Maps) field23Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	l += (thrift.Binary.I32Length() +
-		thrift.Binary.BoolLength()) * len(p.I32Bool)
 	return l
 }
 
@@ -8386,34 +7143,12 @@ func (p *Maps) field43Length() int {
 	return l
 }
 
-func (p *Maps) field44Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.I64Colour {
-		_, _ = k, v
-
-		l += thrift.Binary.I64Length()
-		l += thrift.Binary.I32Length()
-	}
-	return l
-}
-
 func (p *Maps) field45Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
 	l += thrift.Binary.MapBeginLength()
 	l += (thrift.Binary.I64Length() +
 		thrift.Binary.BoolLength()) * len(p.I64Bool)
-	return l
-}
-
-func (p *Maps) field46Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	l += (thrift.Binary.I64Length() +
-		thrift.Binary.ByteLength()) * len(p.I64I8)
 	return l
 }
 
@@ -8465,19 +7200,6 @@ func (p *Maps) field61Length() int {
 	return l
 }
 
-func (p *Maps) field62Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.I8Str {
-		_, _ = k, v
-
-		l += thrift.Binary.ByteLength()
-		l += thrift.Binary.StringLengthNocopy(v)
-	}
-	return l
-}
-
 func (p *Maps) field63Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -8499,32 +7221,6 @@ func (p *Maps) field64Length() int {
 		_, _ = k, v
 
 		l += thrift.Binary.DoubleLength()
-		l += thrift.Binary.StringLengthNocopy(v)
-	}
-	return l
-}
-
-func (p *Maps) field65Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.DoubleLeaf {
-		_, _ = k, v
-
-		l += thrift.Binary.DoubleLength()
-		l += v.BLength()
-	}
-	return l
-}
-
-func (p *Maps) field66Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.ColourStr {
-		_, _ = k, v
-
-		l += thrift.Binary.I32Length()
 		l += thrift.Binary.StringLengthNocopy(v)
 	}
 	return l
@@ -8556,19 +7252,6 @@ func (p *Maps) field68Length() int {
 	return l
 }
 
-func (p *Maps) field69Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.LeafStr {
-		_, _ = k, v
-
-		l += k.BLength()
-		l += thrift.Binary.StringLengthNocopy(v)
-	}
-	return l
-}
-
 func (p *Maps) field70Length() int {
 	l := 0
 	l += thrift.Binary.FieldBeginLength()
@@ -8578,21 +7261,6 @@ func (p *Maps) field70Length() int {
 
 		l += k.BLength()
 		l += v.BLength()
-	}
-	return l
-}
-
-func (p *Maps) field71Length() int {
-	l := 0
-	l += thrift.Binary.FieldBeginLength()
-	l += thrift.Binary.MapBeginLength()
-	for k, v := range p.I16List {
-		_, _ = k, v
-
-		l += thrift.Binary.I16Length()
-		l += thrift.Binary.ListBeginLength()
-		l +=
-			thrift.Binary.I32Length() * len(v)
 	}
 	return l
 }

@@ -525,10 +525,7 @@ var fieldIDToName_Scalars = map[int16]string{
 
 type Defaults struct {
 	B         bool             `thrift:"b,1" frugal:"1,default,bool" json:"b"`
-	I8v       int8             `thrift:"i8v,2" frugal:"2,default,i8" json:"i8v"`
-	I16v      int16            `thrift:"i16v,3" frugal:"3,default,i16" json:"i16v"`
 	I32v      int32            `thrift:"i32v,4" frugal:"4,default,i32" json:"i32v"`
-	I64v      int64            `thrift:"i64v,5" frugal:"5,default,i64" json:"i64v"`
 	D         float64          `thrift:"d,6" frugal:"6,default,double" json:"d"`
 	S         string           `thrift:"s,7" frugal:"7,default,string" json:"s"`
 	Bin       []byte           `thrift:"bin,8" frugal:"8,default,binary" json:"bin"`
@@ -559,10 +556,7 @@ type Defaults struct {
 func NewDefaults() *Defaults {
 	return &Defaults{
 		B:      true,
-		I8v:    8,
-		I16v:   -16,
 		I32v:   32,
-		I64v:   -64,
 		D:      0.5,
 		S:      "text",
 		Bin:    []byte("bytes"),
@@ -610,10 +604,7 @@ func NewDefaults() *Defaults {
 
 func (p *Defaults) InitDefault() {
 	p.B = true
-	p.I8v = 8
-	p.I16v = -16
 	p.I32v = 32
-	p.I64v = -64
 	p.D = 0.5
 	p.S = "text"
 	p.Bin = []byte("bytes")
@@ -662,20 +653,8 @@ func (p *Defaults) GetB() (v bool) {
 	return p.B
 }
 
-func (p *Defaults) GetI8v() (v int8) {
-	return p.I8v
-}
-
-func (p *Defaults) GetI16v() (v int16) {
-	return p.I16v
-}
-
 func (p *Defaults) GetI32v() (v int32) {
 	return p.I32v
-}
-
-func (p *Defaults) GetI64v() (v int64) {
-	return p.I64v
 }
 
 func (p *Defaults) GetD() (v float64) {
@@ -869,17 +848,8 @@ func (p *Defaults) GetRs() (v string) {
 func (p *Defaults) SetB(val bool) {
 	p.B = val
 }
-func (p *Defaults) SetI8v(val int8) {
-	p.I8v = val
-}
-func (p *Defaults) SetI16v(val int16) {
-	p.I16v = val
-}
 func (p *Defaults) SetI32v(val int32) {
 	p.I32v = val
-}
-func (p *Defaults) SetI64v(val int64) {
-	p.I64v = val
 }
 func (p *Defaults) SetD(val float64) {
 	p.D = val
@@ -1030,10 +1000,7 @@ func (p *Defaults) String() string {
 
 var fieldIDToName_Defaults = map[int16]string{
 	1:  "b",
-	2:  "i8v",
-	3:  "i16v",
 	4:  "i32v",
-	5:  "i64v",
 	6:  "d",
 	7:  "s",
 	8:  "bin",
@@ -1080,14 +1047,12 @@ type Containers struct {
 	StringSet    []string           `thrift:"stringSet,16" frugal:"16,default,set<string>" json:"stringSet"`
 	LeafSet      []*Leaf            `thrift:"leafSet,17" frugal:"17,default,set<Leaf>" json:"leafSet"`
 	ColourSet    []Colour           `thrift:"colourSet,18" frugal:"18,default,set<Colour>" json:"colourSet"`
-	BinarySet    [][]byte           `thrift:"binarySet,19" frugal:"19,default,set<binary>" json:"binarySet"`
 	Names        Names              `thrift:"names,20" frugal:"20,default,list<string>" json:"names"`
 	OptionalList []int64            `thrift:"optionalList,21,optional" frugal:"21,optional,list<i64>" json:"optionalList,omitempty"`
 	OptionalSet  []string           `thrift:"optionalSet,22,optional" frugal:"22,optional,set<string>" json:"optionalSet,omitempty"`
 	OptionalMap  map[int64]float64  `thrift:"optionalMap,23,optional" frugal:"23,optional,map<i64:double>" json:"optionalMap,omitempty"`
 	RequiredList []*Leaf            `thrift:"requiredList,24,required" frugal:"24,required,list<Leaf>" json:"requiredList"`
 	RequiredMap  map[string]string  `thrift:"requiredMap,25,required" frugal:"25,required,map<string:string>" json:"requiredMap"`
-	Deep         [][][]*Leaf        `thrift:"deep,26" frugal:"26,default,list<list<list<Leaf>>>" json:"deep"`
 }
 
 func NewContainers() *Containers {
@@ -1169,10 +1134,6 @@ func (p *Containers) GetColourSet() (v []Colour) {
 	return p.ColourSet
 }
 
-func (p *Containers) GetBinarySet() (v [][]byte) {
-	return p.BinarySet
-}
-
 func (p *Containers) GetNames() (v Names) {
 	return p.Names
 }
@@ -1210,10 +1171,6 @@ func (p *Containers) GetRequiredList() (v []*Leaf) {
 
 func (p *Containers) GetRequiredMap() (v map[string]string) {
 	return p.RequiredMap
-}
-
-func (p *Containers) GetDeep() (v [][][]*Leaf) {
-	return p.Deep
 }
 func (p *Containers) SetBools(val []bool) {
 	p.Bools = val
@@ -1269,9 +1226,6 @@ func (p *Containers) SetLeafSet(val []*Leaf) {
 func (p *Containers) SetColourSet(val []Colour) {
 	p.ColourSet = val
 }
-func (p *Containers) SetBinarySet(val [][]byte) {
-	p.BinarySet = val
-}
 func (p *Containers) SetNames(val Names) {
 	p.Names = val
 }
@@ -1289,9 +1243,6 @@ func (p *Containers) SetRequiredList(val []*Leaf) {
 }
 func (p *Containers) SetRequiredMap(val map[string]string) {
 	p.RequiredMap = val
-}
-func (p *Containers) SetDeep(val [][][]*Leaf) {
-	p.Deep = val
 }
 
 func (p *Containers) IsSetOptionalList() bool {
@@ -1332,32 +1283,24 @@ var fieldIDToName_Containers = map[int16]string{
 	16: "stringSet",
 	17: "leafSet",
 	18: "colourSet",
-	19: "binarySet",
 	20: "names",
 	21: "optionalList",
 	22: "optionalSet",
 	23: "optionalMap",
 	24: "requiredList",
 	25: "requiredMap",
-	26: "deep",
 }
 
 type Maps struct {
 	StrStr       map[string]string           `thrift:"strStr,1" frugal:"1,default,map<string:string>" json:"strStr"`
 	StrBin       map[string][]byte           `thrift:"strBin,2" frugal:"2,default,map<string:binary>" json:"strBin"`
 	StrBool      map[string]bool             `thrift:"strBool,3" frugal:"3,default,map<string:bool>" json:"strBool"`
-	StrI8        map[string]int8             `thrift:"strI8,4" frugal:"4,default,map<string:i8>" json:"strI8"`
 	StrI16       map[string]int16            `thrift:"strI16,5" frugal:"5,default,map<string:i16>" json:"strI16"`
 	StrI32       map[string]int32            `thrift:"strI32,6" frugal:"6,default,map<string:i32>" json:"strI32"`
-	StrI64       map[string]int64            `thrift:"strI64,7" frugal:"7,default,map<string:i64>" json:"strI64"`
 	StrDouble    map[string]float64          `thrift:"strDouble,8" frugal:"8,default,map<string:double>" json:"strDouble"`
-	StrColour    map[string]Colour           `thrift:"strColour,9" frugal:"9,default,map<string:Colour>" json:"strColour"`
 	StrLeaf      map[string]*Leaf            `thrift:"strLeaf,10" frugal:"10,default,map<string:Leaf>" json:"strLeaf"`
-	StrList      map[string][]string         `thrift:"strList,11" frugal:"11,default,map<string:list<string>>" json:"strList"`
 	StrMap       map[string]map[int32]string `thrift:"strMap,12" frugal:"12,default,map<string:map<i32:string>>" json:"strMap"`
 	I32Str       map[int32]string            `thrift:"i32Str,21" frugal:"21,default,map<i32:string>" json:"i32Str"`
-	I32Bin       map[int32][]byte            `thrift:"i32Bin,22" frugal:"22,default,map<i32:binary>" json:"i32Bin"`
-	I32Bool      map[int32]bool              `thrift:"i32Bool,23" frugal:"23,default,map<i32:bool>" json:"i32Bool"`
 	I32I8        map[int32]int8              `thrift:"i32I8,24" frugal:"24,default,map<i32:i8>" json:"i32I8"`
 	I32I16       map[int32]int16             `thrift:"i32I16,25" frugal:"25,default,map<i32:i16>" json:"i32I16"`
 	I32I32       map[int32]int32             `thrift:"i32I32,26" frugal:"26,default,map<i32:i32>" json:"i32I32"`
@@ -1367,23 +1310,16 @@ type Maps struct {
 	I64Str       map[int64]string            `thrift:"i64Str,41" frugal:"41,default,map<i64:string>" json:"i64Str"`
 	I64Leaf      map[int64]*Leaf             `thrift:"i64Leaf,42" frugal:"42,default,map<i64:Leaf>" json:"i64Leaf"`
 	I64I64       map[int64]int64             `thrift:"i64I64,43" frugal:"43,default,map<i64:i64>" json:"i64I64"`
-	I64Colour    map[int64]Colour            `thrift:"i64Colour,44" frugal:"44,default,map<i64:Colour>" json:"i64Colour"`
 	I64Bool      map[int64]bool              `thrift:"i64Bool,45" frugal:"45,default,map<i64:bool>" json:"i64Bool"`
-	I64I8        map[int64]int8              `thrift:"i64I8,46" frugal:"46,default,map<i64:i8>" json:"i64I8"`
 	I64I16       map[int64]int16             `thrift:"i64I16,47" frugal:"47,default,map<i64:i16>" json:"i64I16"`
 	I64I32       map[int64]int32             `thrift:"i64I32,48" frugal:"48,default,map<i64:i32>" json:"i64I32"`
 	I64List      map[int64][]*Leaf           `thrift:"i64List,49" frugal:"49,default,map<i64:list<Leaf>>" json:"i64List"`
 	BoolStr      map[bool]string             `thrift:"boolStr,61" frugal:"61,default,map<bool:string>" json:"boolStr"`
-	I8Str        map[int8]string             `thrift:"i8Str,62" frugal:"62,default,map<i8:string>" json:"i8Str"`
 	I16Leaf      map[int16]*Leaf             `thrift:"i16Leaf,63" frugal:"63,default,map<i16:Leaf>" json:"i16Leaf"`
 	DoubleStr    map[float64]string          `thrift:"doubleStr,64" frugal:"64,default,map<double:string>" json:"doubleStr"`
-	DoubleLeaf   map[float64]*Leaf           `thrift:"doubleLeaf,65" frugal:"65,default,map<double:Leaf>" json:"doubleLeaf"`
-	ColourStr    map[Colour]string           `thrift:"colourStr,66" frugal:"66,default,map<Colour:string>" json:"colourStr"`
 	ColourColour map[Colour]Colour           `thrift:"colourColour,67" frugal:"67,default,map<Colour:Colour>" json:"colourColour"`
 	BinI32       map[string]int32            `thrift:"binI32,68" frugal:"68,default,map<string:i32>" json:"binI32"`
-	LeafStr      map[*Leaf]string            `thrift:"leafStr,69" frugal:"69,default,map<Leaf:string>" json:"leafStr"`
 	LeafLeaf     map[*Leaf]*Leaf             `thrift:"leafLeaf,70" frugal:"70,default,map<Leaf:Leaf>" json:"leafLeaf"`
-	I16List      map[int16][]int32           `thrift:"i16List,71" frugal:"71,default,map<i16:list<i32>>" json:"i16List"`
 	I8Map        map[int8]map[string]int64   `thrift:"i8Map,72" frugal:"72,default,map<i8:map<string:i64>>" json:"i8Map"`
 }
 
@@ -1406,10 +1342,6 @@ func (p *Maps) GetStrBool() (v map[string]bool) {
 	return p.StrBool
 }
 
-func (p *Maps) GetStrI8() (v map[string]int8) {
-	return p.StrI8
-}
-
 func (p *Maps) GetStrI16() (v map[string]int16) {
 	return p.StrI16
 }
@@ -1418,24 +1350,12 @@ func (p *Maps) GetStrI32() (v map[string]int32) {
 	return p.StrI32
 }
 
-func (p *Maps) GetStrI64() (v map[string]int64) {
-	return p.StrI64
-}
-
 func (p *Maps) GetStrDouble() (v map[string]float64) {
 	return p.StrDouble
 }
 
-func (p *Maps) GetStrColour() (v map[string]Colour) {
-	return p.StrColour
-}
-
 func (p *Maps) GetStrLeaf() (v map[string]*Leaf) {
 	return p.StrLeaf
-}
-
-func (p *Maps) GetStrList() (v map[string][]string) {
-	return p.StrList
 }
 
 func (p *Maps) GetStrMap() (v map[string]map[int32]string) {
@@ -1444,14 +1364,6 @@ func (p *Maps) GetStrMap() (v map[string]map[int32]string) {
 
 func (p *Maps) GetI32Str() (v map[int32]string) {
 	return p.I32Str
-}
-
-func (p *Maps) GetI32Bin() (v map[int32][]byte) {
-	return p.I32Bin
-}
-
-func (p *Maps) GetI32Bool() (v map[int32]bool) {
-	return p.I32Bool
 }
 
 func (p *Maps) GetI32I8() (v map[int32]int8) {
@@ -1490,16 +1402,8 @@ func (p *Maps) GetI64I64() (v map[int64]int64) {
 	return p.I64I64
 }
 
-func (p *Maps) GetI64Colour() (v map[int64]Colour) {
-	return p.I64Colour
-}
-
 func (p *Maps) GetI64Bool() (v map[int64]bool) {
 	return p.I64Bool
-}
-
-func (p *Maps) GetI64I8() (v map[int64]int8) {
-	return p.I64I8
 }
 
 func (p *Maps) GetI64I16() (v map[int64]int16) {
@@ -1518,24 +1422,12 @@ func (p *Maps) GetBoolStr() (v map[bool]string) {
 	return p.BoolStr
 }
 
-func (p *Maps) GetI8Str() (v map[int8]string) {
-	return p.I8Str
-}
-
 func (p *Maps) GetI16Leaf() (v map[int16]*Leaf) {
 	return p.I16Leaf
 }
 
 func (p *Maps) GetDoubleStr() (v map[float64]string) {
 	return p.DoubleStr
-}
-
-func (p *Maps) GetDoubleLeaf() (v map[float64]*Leaf) {
-	return p.DoubleLeaf
-}
-
-func (p *Maps) GetColourStr() (v map[Colour]string) {
-	return p.ColourStr
 }
 
 func (p *Maps) GetColourColour() (v map[Colour]Colour) {
@@ -1546,16 +1438,8 @@ func (p *Maps) GetBinI32() (v map[string]int32) {
 	return p.BinI32
 }
 
-func (p *Maps) GetLeafStr() (v map[*Leaf]string) {
-	return p.LeafStr
-}
-
 func (p *Maps) GetLeafLeaf() (v map[*Leaf]*Leaf) {
 	return p.LeafLeaf
-}
-
-func (p *Maps) GetI16List() (v map[int16][]int32) {
-	return p.I16List
 }
 
 func (p *Maps) GetI8Map() (v map[int8]map[string]int64) {
@@ -1570,41 +1454,23 @@ func (p *Maps) SetStrBin(val map[string][]byte) {
 func (p *Maps) SetStrBool(val map[string]bool) {
 	p.StrBool = val
 }
-func (p *Maps) SetStrI8(val map[string]int8) {
-	p.StrI8 = val
-}
 func (p *Maps) SetStrI16(val map[string]int16) {
 	p.StrI16 = val
 }
 func (p *Maps) SetStrI32(val map[string]int32) {
 	p.StrI32 = val
 }
-func (p *Maps) SetStrI64(val map[string]int64) {
-	p.StrI64 = val
-}
 func (p *Maps) SetStrDouble(val map[string]float64) {
 	p.StrDouble = val
 }
-func (p *Maps) SetStrColour(val map[string]Colour) {
-	p.StrColour = val
-}
 func (p *Maps) SetStrLeaf(val map[string]*Leaf) {
 	p.StrLeaf = val
-}
-func (p *Maps) SetStrList(val map[string][]string) {
-	p.StrList = val
 }
 func (p *Maps) SetStrMap(val map[string]map[int32]string) {
 	p.StrMap = val
 }
 func (p *Maps) SetI32Str(val map[int32]string) {
 	p.I32Str = val
-}
-func (p *Maps) SetI32Bin(val map[int32][]byte) {
-	p.I32Bin = val
-}
-func (p *Maps) SetI32Bool(val map[int32]bool) {
-	p.I32Bool = val
 }
 func (p *Maps) SetI32I8(val map[int32]int8) {
 	p.I32I8 = val
@@ -1633,14 +1499,8 @@ func (p *Maps) SetI64Leaf(val map[int64]*Leaf) {
 func (p *Maps) SetI64I64(val map[int64]int64) {
 	p.I64I64 = val
 }
-func (p *Maps) SetI64Colour(val map[int64]Colour) {
-	p.I64Colour = val
-}
 func (p *Maps) SetI64Bool(val map[int64]bool) {
 	p.I64Bool = val
-}
-func (p *Maps) SetI64I8(val map[int64]int8) {
-	p.I64I8 = val
 }
 func (p *Maps) SetI64I16(val map[int64]int16) {
 	p.I64I16 = val
@@ -1654,20 +1514,11 @@ func (p *Maps) SetI64List(val map[int64][]*Leaf) {
 func (p *Maps) SetBoolStr(val map[bool]string) {
 	p.BoolStr = val
 }
-func (p *Maps) SetI8Str(val map[int8]string) {
-	p.I8Str = val
-}
 func (p *Maps) SetI16Leaf(val map[int16]*Leaf) {
 	p.I16Leaf = val
 }
 func (p *Maps) SetDoubleStr(val map[float64]string) {
 	p.DoubleStr = val
-}
-func (p *Maps) SetDoubleLeaf(val map[float64]*Leaf) {
-	p.DoubleLeaf = val
-}
-func (p *Maps) SetColourStr(val map[Colour]string) {
-	p.ColourStr = val
 }
 func (p *Maps) SetColourColour(val map[Colour]Colour) {
 	p.ColourColour = val
@@ -1675,14 +1526,8 @@ func (p *Maps) SetColourColour(val map[Colour]Colour) {
 func (p *Maps) SetBinI32(val map[string]int32) {
 	p.BinI32 = val
 }
-func (p *Maps) SetLeafStr(val map[*Leaf]string) {
-	p.LeafStr = val
-}
 func (p *Maps) SetLeafLeaf(val map[*Leaf]*Leaf) {
 	p.LeafLeaf = val
-}
-func (p *Maps) SetI16List(val map[int16][]int32) {
-	p.I16List = val
 }
 func (p *Maps) SetI8Map(val map[int8]map[string]int64) {
 	p.I8Map = val
@@ -1699,18 +1544,12 @@ var fieldIDToName_Maps = map[int16]string{
 	1:  "strStr",
 	2:  "strBin",
 	3:  "strBool",
-	4:  "strI8",
 	5:  "strI16",
 	6:  "strI32",
-	7:  "strI64",
 	8:  "strDouble",
-	9:  "strColour",
 	10: "strLeaf",
-	11: "strList",
 	12: "strMap",
 	21: "i32Str",
-	22: "i32Bin",
-	23: "i32Bool",
 	24: "i32I8",
 	25: "i32I16",
 	26: "i32I32",
@@ -1720,23 +1559,16 @@ var fieldIDToName_Maps = map[int16]string{
 	41: "i64Str",
 	42: "i64Leaf",
 	43: "i64I64",
-	44: "i64Colour",
 	45: "i64Bool",
-	46: "i64I8",
 	47: "i64I16",
 	48: "i64I32",
 	49: "i64List",
 	61: "boolStr",
-	62: "i8Str",
 	63: "i16Leaf",
 	64: "doubleStr",
-	65: "doubleLeaf",
-	66: "colourStr",
 	67: "colourColour",
 	68: "binI32",
-	69: "leafStr",
 	70: "leafLeaf",
-	71: "i16List",
 	72: "i8Map",
 }
 

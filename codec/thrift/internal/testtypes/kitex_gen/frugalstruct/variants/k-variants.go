@@ -61,26 +61,6 @@ func (p *Node) BLength() int {
 	return frugal.EncodedSize(p)
 }
 
-func (p *Empty) FastRead(buf []byte) (int, error) {
-	return frugal.DecodeObject(buf, p)
-}
-
-func (p *Empty) FastWrite(buf []byte) int {
-	return p.FastWriteNocopy(buf, nil)
-}
-
-func (p *Empty) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
-	n, err := frugal.EncodeObject(buf, w, p)
-	if err != nil {
-		return -1
-	}
-	return n
-}
-
-func (p *Empty) BLength() int {
-	return frugal.EncodedSize(p)
-}
-
 func (p *Many) FastRead(buf []byte) (int, error) {
 	return frugal.DecodeObject(buf, p)
 }
@@ -118,46 +98,6 @@ func (p *Inner) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
 }
 
 func (p *Inner) BLength() int {
-	return frugal.EncodedSize(p)
-}
-
-func (p *Absent) FastRead(buf []byte) (int, error) {
-	return frugal.DecodeObject(buf, p)
-}
-
-func (p *Absent) FastWrite(buf []byte) int {
-	return p.FastWriteNocopy(buf, nil)
-}
-
-func (p *Absent) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
-	n, err := frugal.EncodeObject(buf, w, p)
-	if err != nil {
-		return -1
-	}
-	return n
-}
-
-func (p *Absent) BLength() int {
-	return frugal.EncodedSize(p)
-}
-
-func (p *Numbers) FastRead(buf []byte) (int, error) {
-	return frugal.DecodeObject(buf, p)
-}
-
-func (p *Numbers) FastWrite(buf []byte) int {
-	return p.FastWriteNocopy(buf, nil)
-}
-
-func (p *Numbers) FastWriteNocopy(buf []byte, w thrift.NocopyWriter) int {
-	n, err := frugal.EncodeObject(buf, w, p)
-	if err != nil {
-		return -1
-	}
-	return n
-}
-
-func (p *Numbers) BLength() int {
 	return frugal.EncodedSize(p)
 }
 

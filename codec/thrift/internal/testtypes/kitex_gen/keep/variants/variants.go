@@ -3,71 +3,22 @@
 package variants
 
 import (
-	"database/sql"
-	"database/sql/driver"
 	"fmt"
 	"github.com/kiteline/kiteline/codec/thrift/internal/testtypes/unknown"
 )
-
-type Colour int64
-
-const (
-	Colour_RED  Colour = 1
-	Colour_BLUE Colour = 7
-)
-
-func (p Colour) String() string {
-	switch p {
-	case Colour_RED:
-		return "RED"
-	case Colour_BLUE:
-		return "BLUE"
-	}
-	return "<UNSET>"
-}
-
-func ColourFromString(s string) (Colour, error) {
-	switch s {
-	case "RED":
-		return Colour_RED, nil
-	case "BLUE":
-		return Colour_BLUE, nil
-	}
-	return Colour(0), fmt.Errorf("not a valid Colour string")
-}
-
-func ColourPtr(v Colour) *Colour { return &v }
-func (p *Colour) Scan(value interface{}) (err error) {
-	var result sql.NullInt64
-	err = result.Scan(value)
-	*p = Colour(result.Int64)
-	return
-}
-
-func (p *Colour) Value() (driver.Value, error) {
-	if p == nil {
-		return nil, nil
-	}
-	return int64(*p), nil
-}
 
 type Leaf struct {
 	Live           bool   `thrift:"live,1" frugal:"1,default,bool" json:"live"`
 	Name           string `thrift:"name,2,required" frugal:"2,required,string" json:"name"`
 	Weight         *int32 `thrift:"weight,3,optional" frugal:"3,optional,i32" json:"weight,omitempty"`
-	Stamp          int64  `thrift:"stamp,4" frugal:"4,default,i64" json:"stamp"`
-	Colour         Colour `thrift:"colour,5" frugal:"5,default,Colour" json:"colour"`
 	_unknownFields unknown.Fields
 }
 
 func NewLeaf() *Leaf {
-	return &Leaf{
-		Stamp: 5,
-	}
+	return &Leaf{}
 }
 
 func (p *Leaf) InitDefault() {
-	p.Stamp = 5
 }
 
 func (p *Leaf) GetLive() (v bool) {
@@ -86,14 +37,6 @@ func (p *Leaf) GetWeight() (v int32) {
 	}
 	return *p.Weight
 }
-
-func (p *Leaf) GetStamp() (v int64) {
-	return p.Stamp
-}
-
-func (p *Leaf) GetColour() (v Colour) {
-	return p.Colour
-}
 func (p *Leaf) SetLive(val bool) {
 	p.Live = val
 }
@@ -102,12 +45,6 @@ func (p *Leaf) SetName(val string) {
 }
 func (p *Leaf) SetWeight(val *int32) {
 	p.Weight = val
-}
-func (p *Leaf) SetStamp(val int64) {
-	p.Stamp = val
-}
-func (p *Leaf) SetColour(val Colour) {
-	p.Colour = val
 }
 
 func (p *Leaf) CarryingUnknownFields() bool {
@@ -129,31 +66,21 @@ var fieldIDToName_Leaf = map[int16]string{
 	1: "live",
 	2: "name",
 	3: "weight",
-	4: "stamp",
-	5: "colour",
 }
 
 type Node struct {
-	Small          int8              `thrift:"small,1" frugal:"1,default,i8" json:"small"`
-	Next           *Node             `thrift:"next,2,optional" frugal:"2,optional,Node" json:"next,omitempty"`
-	Children       []*Node           `thrift:"children,3" frugal:"3,default,list<Node>" json:"children"`
-	Leaves         map[string]*Leaf  `thrift:"leaves,4" frugal:"4,default,map<string:Leaf>" json:"leaves"`
-	ByColour       map[Colour]*Leaf  `thrift:"byColour,5" frugal:"5,default,map<Colour:Leaf>" json:"byColour"`
-	Colours        []Colour          `thrift:"colours,6" frugal:"6,default,list<Colour>" json:"colours"`
-	Colour         Colour            `thrift:"colour,7,optional" frugal:"7,optional,Colour" json:"colour,omitempty"`
-	Choice         *Choice           `thrift:"choice,8,optional" frugal:"8,optional,Choice" json:"choice,omitempty"`
-	LeafSet        []*Leaf           `thrift:"leafSet,9" frugal:"9,default,set<Leaf>" json:"leafSet"`
-	Deep           [][]*Leaf         `thrift:"deep,10" frugal:"10,default,list<list<Leaf>>" json:"deep"`
-	Lists          map[int64][]*Leaf `thrift:"lists,11" frugal:"11,default,map<i64:list<Leaf>>" json:"lists"`
-	Defaults       []string          `thrift:"defaults,12" frugal:"12,default,list<string>" json:"defaults"`
-	Strings        []string          `thrift:"strings,13" frugal:"13,default,set<string>" json:"strings"`
-	Large          int64             `thrift:"large,14" frugal:"14,default,i64" json:"large"`
+	Small          int8             `thrift:"small,1" frugal:"1,default,i8" json:"small"`
+	Next           *Node            `thrift:"next,2,optional" frugal:"2,optional,Node" json:"next,omitempty"`
+	Children       []*Node          `thrift:"children,3" frugal:"3,default,list<Node>" json:"children"`
+	Leaves         map[string]*Leaf `thrift:"leaves,4" frugal:"4,default,map<string:Leaf>" json:"leaves"`
+	Choice         *Choice          `thrift:"choice,8,optional" frugal:"8,optional,Choice" json:"choice,omitempty"`
+	Defaults       []string         `thrift:"defaults,12" frugal:"12,default,list<string>" json:"defaults"`
+	Large          int64            `thrift:"large,14" frugal:"14,default,i64" json:"large"`
 	_unknownFields unknown.Fields
 }
 
 func NewNode() *Node {
 	return &Node{
-		Colour: Colour_BLUE,
 		Defaults: []string{
 			"a",
 		},
@@ -161,7 +88,6 @@ func NewNode() *Node {
 }
 
 func (p *Node) InitDefault() {
-	p.Colour = Colour_BLUE
 	p.Defaults = []string{
 		"a",
 	}
@@ -188,23 +114,6 @@ func (p *Node) GetLeaves() (v map[string]*Leaf) {
 	return p.Leaves
 }
 
-func (p *Node) GetByColour() (v map[Colour]*Leaf) {
-	return p.ByColour
-}
-
-func (p *Node) GetColours() (v []Colour) {
-	return p.Colours
-}
-
-var Node_Colour_DEFAULT Colour = Colour_BLUE
-
-func (p *Node) GetColour() (v Colour) {
-	if !p.IsSetColour() {
-		return Node_Colour_DEFAULT
-	}
-	return p.Colour
-}
-
 var Node_Choice_DEFAULT *Choice
 
 func (p *Node) GetChoice() (v *Choice) {
@@ -214,24 +123,8 @@ func (p *Node) GetChoice() (v *Choice) {
 	return p.Choice
 }
 
-func (p *Node) GetLeafSet() (v []*Leaf) {
-	return p.LeafSet
-}
-
-func (p *Node) GetDeep() (v [][]*Leaf) {
-	return p.Deep
-}
-
-func (p *Node) GetLists() (v map[int64][]*Leaf) {
-	return p.Lists
-}
-
 func (p *Node) GetDefaults() (v []string) {
 	return p.Defaults
-}
-
-func (p *Node) GetStrings() (v []string) {
-	return p.Strings
 }
 
 func (p *Node) GetLarge() (v int64) {
@@ -249,32 +142,11 @@ func (p *Node) SetChildren(val []*Node) {
 func (p *Node) SetLeaves(val map[string]*Leaf) {
 	p.Leaves = val
 }
-func (p *Node) SetByColour(val map[Colour]*Leaf) {
-	p.ByColour = val
-}
-func (p *Node) SetColours(val []Colour) {
-	p.Colours = val
-}
-func (p *Node) SetColour(val Colour) {
-	p.Colour = val
-}
 func (p *Node) SetChoice(val *Choice) {
 	p.Choice = val
 }
-func (p *Node) SetLeafSet(val []*Leaf) {
-	p.LeafSet = val
-}
-func (p *Node) SetDeep(val [][]*Leaf) {
-	p.Deep = val
-}
-func (p *Node) SetLists(val map[int64][]*Leaf) {
-	p.Lists = val
-}
 func (p *Node) SetDefaults(val []string) {
 	p.Defaults = val
-}
-func (p *Node) SetStrings(val []string) {
-	p.Strings = val
 }
 func (p *Node) SetLarge(val int64) {
 	p.Large = val
@@ -286,10 +158,6 @@ func (p *Node) CarryingUnknownFields() bool {
 
 func (p *Node) IsSetNext() bool {
 	return p.Next != nil
-}
-
-func (p *Node) IsSetColour() bool {
-	return p.Colour != Node_Colour_DEFAULT
 }
 
 func (p *Node) IsSetChoice() bool {
@@ -308,15 +176,8 @@ var fieldIDToName_Node = map[int16]string{
 	2:  "next",
 	3:  "children",
 	4:  "leaves",
-	5:  "byColour",
-	6:  "colours",
-	7:  "colour",
 	8:  "choice",
-	9:  "leafSet",
-	10: "deep",
-	11: "lists",
 	12: "defaults",
-	13: "strings",
 	14: "large",
 }
 
@@ -345,9 +206,7 @@ func (p *Empty) String() string {
 var fieldIDToName_Empty = map[int16]string{}
 
 type Many struct {
-	Numbers        map[string]int32  `thrift:"numbers,1" frugal:"1,default,map<string:i32>" json:"numbers"`
-	Inner          *Inner            `thrift:"inner,2" frugal:"2,default,Inner" json:"inner"`
-	Maps           []map[int32]int32 `thrift:"maps,3" frugal:"3,default,list<map<i32:i32>>" json:"maps"`
+	Numbers        map[string]int32 `thrift:"numbers,1" frugal:"1,default,map<string:i32>" json:"numbers"`
 	_unknownFields unknown.Fields
 }
 
@@ -359,20 +218,6 @@ func NewMany() *Many {
 			"three": 3,
 			"four":  4,
 		},
-		Inner: &Inner{
-			Names: map[int32]string{
-				1: "a",
-				2: "b",
-				3: "c",
-			},
-		},
-		Maps: []map[int32]int32{
-			map[int32]int32{
-				1: 1,
-				2: 2,
-				3: 3,
-			},
-		},
 	}
 }
 
@@ -383,60 +228,17 @@ func (p *Many) InitDefault() {
 		"three": 3,
 		"four":  4,
 	}
-	p.Inner = &Inner{
-		Names: map[int32]string{
-			1: "a",
-			2: "b",
-			3: "c",
-		},
-	}
-	p.Maps = []map[int32]int32{
-		map[int32]int32{
-			1: 1,
-			2: 2,
-			3: 3,
-		},
-	}
 }
 
 func (p *Many) GetNumbers() (v map[string]int32) {
 	return p.Numbers
 }
-
-var Many_Inner_DEFAULT *Inner = &Inner{
-	Names: map[int32]string{
-		1: "a",
-		2: "b",
-		3: "c",
-	},
-}
-
-func (p *Many) GetInner() (v *Inner) {
-	if !p.IsSetInner() {
-		return Many_Inner_DEFAULT
-	}
-	return p.Inner
-}
-
-func (p *Many) GetMaps() (v []map[int32]int32) {
-	return p.Maps
-}
 func (p *Many) SetNumbers(val map[string]int32) {
 	p.Numbers = val
-}
-func (p *Many) SetInner(val *Inner) {
-	p.Inner = val
-}
-func (p *Many) SetMaps(val []map[int32]int32) {
-	p.Maps = val
 }
 
 func (p *Many) CarryingUnknownFields() bool {
 	return len(p._unknownFields) > 0
-}
-
-func (p *Many) IsSetInner() bool {
-	return p.Inner != nil
 }
 
 func (p *Many) String() string {
@@ -448,640 +250,6 @@ func (p *Many) String() string {
 
 var fieldIDToName_Many = map[int16]string{
 	1: "numbers",
-	2: "inner",
-	3: "maps",
-}
-
-type Inner struct {
-	Names          map[int32]string `thrift:"names,1" frugal:"1,default,map<i32:string>" json:"names"`
-	_unknownFields unknown.Fields
-}
-
-func NewInner() *Inner {
-	return &Inner{}
-}
-
-func (p *Inner) InitDefault() {
-}
-
-func (p *Inner) GetNames() (v map[int32]string) {
-	return p.Names
-}
-func (p *Inner) SetNames(val map[int32]string) {
-	p.Names = val
-}
-
-func (p *Inner) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *Inner) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("Inner(%+v)", *p)
-}
-
-var fieldIDToName_Inner = map[int16]string{
-	1: "names",
-}
-
-type Absent struct {
-	Body           []byte            `thrift:"body,1,optional" frugal:"1,optional,binary" json:"body,omitempty"`
-	Names          []string          `thrift:"names,2,optional" frugal:"2,optional,list<string>" json:"names,omitempty"`
-	Labels         map[string]string `thrift:"labels,3,optional" frugal:"3,optional,map<string:string>" json:"labels,omitempty"`
-	_unknownFields unknown.Fields
-}
-
-func NewAbsent() *Absent {
-	return &Absent{}
-}
-
-func (p *Absent) InitDefault() {
-}
-
-var Absent_Body_DEFAULT []byte
-
-func (p *Absent) GetBody() (v []byte) {
-	if !p.IsSetBody() {
-		return Absent_Body_DEFAULT
-	}
-	return p.Body
-}
-
-var Absent_Names_DEFAULT []string
-
-func (p *Absent) GetNames() (v []string) {
-	if !p.IsSetNames() {
-		return Absent_Names_DEFAULT
-	}
-	return p.Names
-}
-
-var Absent_Labels_DEFAULT map[string]string
-
-func (p *Absent) GetLabels() (v map[string]string) {
-	if !p.IsSetLabels() {
-		return Absent_Labels_DEFAULT
-	}
-	return p.Labels
-}
-func (p *Absent) SetBody(val []byte) {
-	p.Body = val
-}
-func (p *Absent) SetNames(val []string) {
-	p.Names = val
-}
-func (p *Absent) SetLabels(val map[string]string) {
-	p.Labels = val
-}
-
-func (p *Absent) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *Absent) IsSetBody() bool {
-	return p.Body != nil
-}
-
-func (p *Absent) IsSetNames() bool {
-	return p.Names != nil
-}
-
-func (p *Absent) IsSetLabels() bool {
-	return p.Labels != nil
-}
-
-func (p *Absent) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("Absent(%+v)", *p)
-}
-
-var fieldIDToName_Absent = map[int16]string{
-	1: "body",
-	2: "names",
-	3: "labels",
-}
-
-type Numbers struct {
-	One            int64    `thrift:"one,1" frugal:"1,default,i64" json:"one"`
-	Two            int32    `thrift:"two,2,required" frugal:"2,required,i32" json:"two"`
-	Three          *float64 `thrift:"three,3,optional" frugal:"3,optional,double" json:"three,omitempty"`
-	_unknownFields unknown.Fields
-}
-
-func NewNumbers() *Numbers {
-	return &Numbers{}
-}
-
-func (p *Numbers) InitDefault() {
-}
-
-func (p *Numbers) GetOne() (v int64) {
-	return p.One
-}
-
-func (p *Numbers) GetTwo() (v int32) {
-	return p.Two
-}
-
-var Numbers_Three_DEFAULT float64
-
-func (p *Numbers) GetThree() (v float64) {
-	if !p.IsSetThree() {
-		return Numbers_Three_DEFAULT
-	}
-	return *p.Three
-}
-func (p *Numbers) SetOne(val int64) {
-	p.One = val
-}
-func (p *Numbers) SetTwo(val int32) {
-	p.Two = val
-}
-func (p *Numbers) SetThree(val *float64) {
-	p.Three = val
-}
-
-func (p *Numbers) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *Numbers) IsSetThree() bool {
-	return p.Three != nil
-}
-
-func (p *Numbers) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("Numbers(%+v)", *p)
-}
-
-var fieldIDToName_Numbers = map[int16]string{
-	1: "one",
-	2: "two",
-	3: "three",
-}
-
-type Fat struct {
-	Numbers        []int64          `thrift:"numbers,1" frugal:"1,default,list<i64>" json:"numbers"`
-	Words          map[string]int32 `thrift:"words,2" frugal:"2,default,map<string:i32>" json:"words"`
-	Leaf           *Leaf            `thrift:"leaf,3" frugal:"3,default,Leaf" json:"leaf"`
-	_unknownFields unknown.Fields
-}
-
-func NewFat() *Fat {
-	return &Fat{
-		Numbers: []int64{
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-			7,
-		},
-		Words: map[string]int32{
-			"one": 1,
-			"two": 2,
-		},
-		Leaf: &Leaf{
-			Name: "fat",
-		},
-	}
-}
-
-func (p *Fat) InitDefault() {
-	p.Numbers = []int64{
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-		7,
-	}
-	p.Words = map[string]int32{
-		"one": 1,
-		"two": 2,
-	}
-	p.Leaf = &Leaf{
-		Name: "fat",
-	}
-}
-
-func (p *Fat) GetNumbers() (v []int64) {
-	return p.Numbers
-}
-
-func (p *Fat) GetWords() (v map[string]int32) {
-	return p.Words
-}
-
-var Fat_Leaf_DEFAULT *Leaf = &Leaf{
-	Name: "fat",
-}
-
-func (p *Fat) GetLeaf() (v *Leaf) {
-	if !p.IsSetLeaf() {
-		return Fat_Leaf_DEFAULT
-	}
-	return p.Leaf
-}
-func (p *Fat) SetNumbers(val []int64) {
-	p.Numbers = val
-}
-func (p *Fat) SetWords(val map[string]int32) {
-	p.Words = val
-}
-func (p *Fat) SetLeaf(val *Leaf) {
-	p.Leaf = val
-}
-
-func (p *Fat) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *Fat) IsSetLeaf() bool {
-	return p.Leaf != nil
-}
-
-func (p *Fat) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("Fat(%+v)", *p)
-}
-
-var fieldIDToName_Fat = map[int16]string{
-	1: "numbers",
-	2: "words",
-	3: "leaf",
-}
-
-type OuterFat struct {
-	Fat            *Fat `thrift:"fat,1" frugal:"1,default,Fat" json:"fat"`
-	_unknownFields unknown.Fields
-}
-
-func NewOuterFat() *OuterFat {
-	return &OuterFat{}
-}
-
-func (p *OuterFat) InitDefault() {
-}
-
-var OuterFat_Fat_DEFAULT *Fat
-
-func (p *OuterFat) GetFat() (v *Fat) {
-	if !p.IsSetFat() {
-		return OuterFat_Fat_DEFAULT
-	}
-	return p.Fat
-}
-func (p *OuterFat) SetFat(val *Fat) {
-	p.Fat = val
-}
-
-func (p *OuterFat) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *OuterFat) IsSetFat() bool {
-	return p.Fat != nil
-}
-
-func (p *OuterFat) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("OuterFat(%+v)", *p)
-}
-
-var fieldIDToName_OuterFat = map[int16]string{
-	1: "fat",
-}
-
-type Fats struct {
-	One            *Fat                `thrift:"one,1,optional" frugal:"1,optional,Fat" json:"one,omitempty"`
-	FatList        []*Fat              `thrift:"fatList,2" frugal:"2,default,list<Fat>" json:"fatList"`
-	ByNumber       map[int64]*Fat      `thrift:"byNumber,3" frugal:"3,default,map<i64:Fat>" json:"byNumber"`
-	ByLeaf         map[*Leaf]*Fat      `thrift:"byLeaf,4" frugal:"4,default,map<Leaf:Fat>" json:"byLeaf"`
-	Outer          []*OuterFat         `thrift:"outer,5" frugal:"5,default,list<OuterFat>" json:"outer"`
-	Lists          [][]*Fat            `thrift:"lists,6" frugal:"6,default,list<list<Fat>>" json:"lists"`
-	OuterByNumber  map[int32]*OuterFat `thrift:"outerByNumber,7" frugal:"7,default,map<i32:OuterFat>" json:"outerByNumber"`
-	Number         *int32              `thrift:"number,8,optional" frugal:"8,optional,i32" json:"number,omitempty"`
-	Text           *string             `thrift:"text,9,optional" frugal:"9,optional,string" json:"text,omitempty"`
-	_unknownFields unknown.Fields
-}
-
-func NewFats() *Fats {
-	return &Fats{}
-}
-
-func (p *Fats) InitDefault() {
-}
-
-var Fats_One_DEFAULT *Fat
-
-func (p *Fats) GetOne() (v *Fat) {
-	if !p.IsSetOne() {
-		return Fats_One_DEFAULT
-	}
-	return p.One
-}
-
-func (p *Fats) GetFatList() (v []*Fat) {
-	return p.FatList
-}
-
-func (p *Fats) GetByNumber() (v map[int64]*Fat) {
-	return p.ByNumber
-}
-
-func (p *Fats) GetByLeaf() (v map[*Leaf]*Fat) {
-	return p.ByLeaf
-}
-
-func (p *Fats) GetOuter() (v []*OuterFat) {
-	return p.Outer
-}
-
-func (p *Fats) GetLists() (v [][]*Fat) {
-	return p.Lists
-}
-
-func (p *Fats) GetOuterByNumber() (v map[int32]*OuterFat) {
-	return p.OuterByNumber
-}
-
-var Fats_Number_DEFAULT int32
-
-func (p *Fats) GetNumber() (v int32) {
-	if !p.IsSetNumber() {
-		return Fats_Number_DEFAULT
-	}
-	return *p.Number
-}
-
-var Fats_Text_DEFAULT string
-
-func (p *Fats) GetText() (v string) {
-	if !p.IsSetText() {
-		return Fats_Text_DEFAULT
-	}
-	return *p.Text
-}
-func (p *Fats) SetOne(val *Fat) {
-	p.One = val
-}
-func (p *Fats) SetFatList(val []*Fat) {
-	p.FatList = val
-}
-func (p *Fats) SetByNumber(val map[int64]*Fat) {
-	p.ByNumber = val
-}
-func (p *Fats) SetByLeaf(val map[*Leaf]*Fat) {
-	p.ByLeaf = val
-}
-func (p *Fats) SetOuter(val []*OuterFat) {
-	p.Outer = val
-}
-func (p *Fats) SetLists(val [][]*Fat) {
-	p.Lists = val
-}
-func (p *Fats) SetOuterByNumber(val map[int32]*OuterFat) {
-	p.OuterByNumber = val
-}
-func (p *Fats) SetNumber(val *int32) {
-	p.Number = val
-}
-func (p *Fats) SetText(val *string) {
-	p.Text = val
-}
-
-func (p *Fats) CarryingUnknownFields() bool {
-	return len(p._unknownFields) > 0
-}
-
-func (p *Fats) IsSetOne() bool {
-	return p.One != nil
-}
-
-func (p *Fats) IsSetNumber() bool {
-	return p.Number != nil
-}
-
-func (p *Fats) IsSetText() bool {
-	return p.Text != nil
-}
-
-func (p *Fats) String() string {
-	if p == nil {
-		return "<nil>"
-	}
-	return fmt.Sprintf("Fats(%+v)", *p)
-}
-
-var fieldIDToName_Fats = map[int16]string{
-	1: "one",
-	2: "fatList",
-	3: "byNumber",
-	4: "byLeaf",
-	5: "outer",
-	6: "lists",
-	7: "outerByNumber",
-	8: "number",
-	9: "text",
 }
 
 type Choice struct {
