@@ -3,7 +3,8 @@
 # Writes the Go code beside this file anew, with the Thrift compiler whose source is part of the
 # library's module: bash generate.sh
 #
-# It needs g++, bison and flex, and a minute.
+# With -check it writes nothing, and fails if the code is not what the compiler makes of the IDL. It needs
+# g++, bison and flex, and a minute.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,4 +27,8 @@ g++ -std=c++17 -O0 -Wl,-z,muldefs -Isrc -Iout -o compiler \
 
 ./compiler --gen go:skip_remote -out "$scratch" "$here/../../../../../idl/echo.thrift"
 gofmt -w "$scratch/echo"
+if [[ ${1-} == -check ]]; then
+	diff -ru --exclude=doc.go --exclude=generate.sh "$here" "$scratch/echo"
+	exit
+fi
 cp "$scratch"/echo/*.go "$here/"

@@ -13,7 +13,7 @@ import (
 	"github.com/apache/thrift/lib/go/thrift"
 
 	"github.com/kiteline/kiteline/codec/thrift/apache"
-	"github.com/kiteline/kiteline/tests/interop/apache/internal/echo"
+	"github.com/kiteline/kiteline/codec/thrift/apache/internal/echo"
 	"github.com/kiteline/kiteline/transport/conn"
 )
 

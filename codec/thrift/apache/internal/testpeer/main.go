@@ -1,20 +1,17 @@
-// Command apache is the Go side of the tests with Apache's libraries for other languages: clients
-// and servers of idl/echo.thrift on Kiteline. The script run, beside it, makes it and its peers
-// call each other.
+// Command testpeer is the Go side of the tests with Apache's libraries for other languages: clients
+// and servers of idl/echo.thrift on Kiteline. The script tests/interop/apache/run makes it and its
+// peers call each other.
 //
-//	apache client PORT WIRE         Apache-generated code, package codec/thrift/apache
-//	apache server                   the same; the server detects the wire
-//	apache kitex-client PORT WIRE   Kitex-generated code, package transport
-//	apache kitex-server             the same
+//	testpeer client PORT WIRE         Apache-generated code, package codec/thrift/apache
+//	testpeer server                   the same; the server detects the wire
+//	testpeer kitex-client PORT WIRE   Kitex-generated code, package transport
+//	testpeer kitex-server             the same
 //
 // A WIRE is framed, unframed or header, a dash, and binary or compact. A client makes every kind of
 // call and checks the answers. A server prints its port and serves until its input ends.
 //
-// The compiler of Debian 12, version 0.17.0, which is older than the library, wrote package
-// internal/echo; run fails if it differs. After a change to the IDL:
-//
-//	thrift --gen go:skip_remote -out tests/interop/apache/internal idl/echo.thrift
-//	gofmt -w tests/interop/apache/internal
+// The script builds it with the code that Debian's compiler, which is older than the library, makes
+// of the IDL, in place of package echo's.
 package main
 
 import (
