@@ -46,13 +46,14 @@ const (
 	unlimited = math.MaxInt
 )
 
-// normalized returns cfg with every default filled in, no limit as unlimited
-// or as forever, and nothing negative.
+// normalized returns cfg with every default filled in, no limit as unlimited or as forever, and no
+// idle connections as -1. Normalized again it stays as it is, so that a pool with the Config of
+// another is like it.
 func (cfg Config) normalized() Config {
 	cfg.MinIdlePerAddress = max(cfg.MinIdlePerAddress, 0)
 	switch {
 	case cfg.MaxIdlePerAddress < 0:
-		cfg.MinIdlePerAddress, cfg.MaxIdlePerAddress = 0, 0
+		cfg.MinIdlePerAddress, cfg.MaxIdlePerAddress = 0, -1
 	case cfg.MaxIdlePerAddress == 0:
 		cfg.MaxIdlePerAddress = max(defaultMaxIdlePerAddress, cfg.MinIdlePerAddress)
 	default:
@@ -79,7 +80,8 @@ func (cfg Config) normalized() Config {
 	return cfg
 }
 
-// Config returns the configuration in force, with the defaults filled in.
+// Config returns the configuration in force, with the defaults filled in. New makes a pool like p
+// of it.
 func (p *Pool) Config() Config { return p.config }
 
 // forgetAfter returns how long an address without connections is remembered, even if idle

@@ -10,14 +10,20 @@ import (
 	"github.com/cloudwego/kitex/pkg/remote/connpool"
 )
 
-// ContextDialer is a remote.Dialer that can give up a dial. The dialer of package transport is one.
-// With any other dialer a dial goes on until its timeout although its call has ended.
+// ContextDialer is a remote.Dialer that can give up a dial, as the dialer of package transport is.
+// A Pool gives up the dial of a TimedCall when the call ends. A Mux dials for all calls to an
+// address, and gives up when it is closed. Any other dial goes on until its timeout.
 type ContextDialer interface {
+	remote.Dialer
+
 	// DialTimeoutContext is DialTimeout, except that it fails when ctx is done.
 	DialTimeoutContext(ctx context.Context, network, address string, timeout time.Duration) (net.Conn, error)
 }
 
-var errNoConnection = errors.New("dialer returned neither a connection nor an error")
+var (
+	errNoDialer     = errors.New("kiteline: no dialer")
+	errNoConnection = errors.New("dialer returned neither a connection nor an error")
+)
 
 // dial opens a connection in a slot that the caller holds. If it fails, the slot goes to the first
 // waiter.
@@ -62,9 +68,13 @@ func (pr *peer) callDialer(ctx context.Context, opt remote.ConnOption) (raw net.
 		pr.mu.Unlock()
 		pr.reportDial(err)
 	}()
-	if d, ok := opt.Dialer.(ContextDialer); ok && timedCallOf(ctx) != nil {
+	d, gives := opt.Dialer.(ContextDialer)
+	switch {
+	case opt.Dialer == nil:
+		err = errNoDialer
+	case gives && timedCallOf(ctx) != nil:
 		raw, err = d.DialTimeoutContext(ctx, pr.addr.network, pr.addr.address, opt.ConnectTimeout)
-	} else {
+	default:
 		raw, err = opt.Dialer.DialTimeout(pr.addr.network, pr.addr.address, opt.ConnectTimeout)
 	}
 	if err == nil && raw == nil {

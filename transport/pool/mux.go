@@ -134,7 +134,7 @@ func (p *Mux) takeCall(call *mux.Call, timed TimedCall) *Call {
 	}
 	c := unused.take()
 	p.unused.Put(unused)
-	c.Call, c.pool, c.timed = call, p, timed
+	c.call, c.pool, c.timed = call, p, timed
 	return c
 }
 
@@ -194,7 +194,7 @@ func (p *Mux) targetSlow(addr netAddr, d remote.Dialer) (*muxTarget, error) {
 		return t, nil
 	}
 	if d == nil {
-		return nil, errors.New("kiteline: no dialer")
+		return nil, errNoDialer
 	}
 	t := new(muxTarget)
 	cfg := p.config.set(p.dialTo(addr, t, d))

@@ -18,15 +18,13 @@ import (
 // Calls can make one: it carries no bytes by Read and Write. It is not reused for another call:
 // ending this one twice would end that one.
 //
-// A Call belongs to one goroutine, except that any may end it.
+// A Call belongs to one goroutine, except that any may end it. Nothing but End and Close may be
+// called once it has ended.
 type Call struct {
-	// LocalAddr and RemoteAddr are the connection's. The mux.Call must not be used once this Call
-	// has ended.
-	*mux.Call
-
 	// Sent is for the handler alone: the message to send again if the peer refuses it.
 	Sent remote.Message
 
+	call   *mux.Call // ended once, by End, and not used after that. Immutable
 	pool   *Mux      // immutable while the call lasts
 	timed  TimedCall // the call that this is an attempt at; nil: it is not timed. Immutable
 	counts bool      // this attempt counts in timed
@@ -51,12 +49,30 @@ func (u *unusedCalls) take() *Call {
 
 var _ net.Conn = (*Call)(nil)
 
+// LocalAddr implements net.Conn: it is the connection's.
+func (c *Call) LocalAddr() net.Addr { return c.call.LocalAddr() }
+
+// RemoteAddr implements net.Conn: it is the connection's.
+func (c *Call) RemoteAddr() net.Addr { return c.call.RemoteAddr() }
+
+// SeqID is mux.Call's.
+func (c *Call) SeqID() uint32 { return c.call.SeqID() }
+
+// Request is mux.Call's.
+func (c *Call) Request() *buffer.LinkBuffer { return c.call.Request() }
+
+// Again is mux.Call's.
+func (c *Call) Again() error { return c.call.Again() }
+
+// Retire is mux.Call's.
+func (c *Call) Retire() { c.call.Retire() }
+
 // Send is mux.Call's. It counts as an attempt of the TimedCall, if there is one.
 func (c *Call) Send() error {
 	if err := c.beginSending(); err != nil {
 		return err
 	}
-	err := c.Call.Send()
+	err := c.call.Send()
 	c.noteUnsent(err)
 	return err
 }
@@ -66,7 +82,7 @@ func (c *Call) SendOneway() error {
 	if err := c.beginSending(); err != nil {
 		return err
 	}
-	err := c.Call.SendOneway()
+	err := c.call.SendOneway()
 	c.noteUnsent(err)
 	return err
 }
@@ -74,7 +90,7 @@ func (c *Call) SendOneway() error {
 // Receive is mux.Call's. If its error says that the request was not sent, the attempt does not
 // count.
 func (c *Call) Receive() (buffer.Reader, error) {
-	reply, err := c.Call.Receive()
+	reply, err := c.call.Receive()
 	c.noteUnsent(err)
 	return reply, err
 }
@@ -121,7 +137,7 @@ func (p *Mux) logRefusal(addr net.Addr, err error) {
 // End ends the call, and does nothing the second time.
 func (c *Call) End() {
 	if c.ended.CompareAndSwap(false, true) {
-		c.Call.End()
+		c.call.End()
 	}
 }
 

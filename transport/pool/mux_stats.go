@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/kiteline/kiteline/mux"
 )
@@ -29,7 +30,7 @@ type MuxStats struct {
 // goroutine and does not block.
 func (p *Mux) Stats() MuxStats {
 	p.mu.Lock()
-	stats := MuxStats{Stats: p.forgotten}
+	stats := MuxStats{Stats: p.forgotten, Addresses: []MuxAddressStats{}}
 	for t := range p.retired {
 		stats.Add(t.Stats())
 	}
@@ -63,7 +64,7 @@ func statsApart(c Counts) mux.Stats {
 	}
 }
 
-// MuxDump is what Dump returns.
+// MuxDump is what Mux.Dump returns, for Kitex's diagnosis.
 type MuxDump struct {
 	Service string
 	Config  MuxConfig // with the defaults filled in
@@ -75,25 +76,25 @@ func (p *Mux) Dump() any {
 	return MuxDump{Service: p.service, Config: p.config, MuxStats: p.Stats()}
 }
 
-// DumpText writes the pool's state as text for people: a line for each address, one for each of its
-// shared connections, and one for those that are not shared.
+// DumpText writes the pool's state as text for people: a line for the pool, one for each address,
+// one for each of its shared connections, and one for those that are not shared.
 func (p *Mux) DumpText(w io.Writer) error {
-	for _, a := range p.Stats().Addresses {
+	var text strings.Builder
+	stats := p.Stats()
+	fmt.Fprintf(&text, "%s: connections %d (%d shared, %d not, %d draining, %d dialing), calls in flight %d, waiting %d\n",
+		p.service, stats.Connections, stats.Shared, stats.Pooled, stats.Draining, stats.Dialing, stats.InFlight, stats.Waiting)
+	for _, a := range stats.Addresses {
 		t := p.lookup(netAddr{a.Network, a.Address})
 		if t == nil {
 			continue // it has just been given up
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s %s, ", p.service, a.Network, a.Address); err != nil {
-			return err
-		}
-		if err := t.DumpText(w); err != nil {
-			return err
-		}
+		var set strings.Builder
+		_ = t.DumpText(&set) // a Builder takes everything
+		fmt.Fprintf(&text, "  %s %s, %s", a.Network, a.Address, strings.ReplaceAll(set.String(), "\n  ", "\n    "))
 		if pr := p.apart.lookup(netAddr{a.Network, a.Address}); pr != nil {
-			if _, err := fmt.Fprintf(w, "  not shared: %s\n", pr.snapshot().describe()); err != nil {
-				return err
-			}
+			fmt.Fprintf(&text, "    not shared: %s\n", pr.snapshot().describe())
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, text.String())
+	return err
 }

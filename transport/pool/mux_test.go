@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -151,13 +153,18 @@ func TestMuxPoolDump(t *testing.T) {
 		}
 		return strings.Contains(b.String(), "read by a caller")
 	})
-	for _, want := range []string{"echo: tcp " + address + ", peer shared: 1 connections", "shared, ", "1 in flight"} {
+	const head = "echo: connections 1 (1 shared, 0 not, 0 draining, 0 dialing), calls in flight 1, waiting 0\n"
+	for _, want := range []string{head, "\n  tcp " + address + ", peer shared: 1 connections", " → " + address + ": shared, ", "1 in flight"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
 	if want := errors.New("full"); !errors.Is(pool.DumpText(failingWriter{want}), want) {
 		t.Error("a writer's error is lost")
+	}
+	var n writes
+	if err := pool.DumpText(&n); err != nil || n != 1 {
+		t.Errorf("got %d writes, %v, want 1", n, err)
 	}
 	pool.server.letGo()
 	if err := testkit.Receive(t, "call", done); err != nil {
@@ -168,3 +175,32 @@ func TestMuxPoolDump(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// writes counts how many times it is written to.
+type writes int
+
+func (w *writes) Write(p []byte) (int, error) {
+	*w++
+	return len(p), nil
+}
+
+// TestDumpWithoutAddresses: a pool that knows no address shows programs an empty list, not null,
+// and people a line.
+func TestDumpWithoutAddresses(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]interface {
+		Dump() any
+		DumpText(w io.Writer) error
+		Close() error
+	}{"Pool": New("echo", Config{}), "Mux": NewMux("echo", MuxConfig{})} {
+		if text, err := json.Marshal(p.Dump()); err != nil || !bytes.Contains(text, []byte(`"Addresses":[]`)) {
+			t.Errorf("%s: got %s, %v", name, text, err)
+		}
+		var text strings.Builder
+		err := p.DumpText(&text)
+		if line, rest, ok := strings.Cut(text.String(), "\n"); err != nil || !ok || rest != "" || !strings.HasPrefix(line, "echo: connections 0 (") {
+			t.Errorf("%s: got %q, %v", name, text.String(), err)
+		}
+		must(p.Close())
+	}
+}

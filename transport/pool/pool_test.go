@@ -15,14 +15,17 @@ import (
 func TestPoolConfigNormalized(t *testing.T) {
 	for _, tc := range []struct{ in, want Config }{
 		{Config{}, Config{0, 10, 100, unlimited, time.Minute, forever}},
-		{Config{-1, -1, -1, -1, -1, -1}, Config{0, 0, unlimited, unlimited, forever, forever}},
+		{Config{-1, -1, -1, -1, -1, -1}, Config{0, -1, unlimited, unlimited, forever, forever}},
 		{Config{20, 0, 0, 5, time.Second, time.Hour}, Config{20, 20, 100, 5, time.Second, time.Hour}},
 		{Config{20, 15, 5, 0, 0, 0}, Config{15, 15, 5, unlimited, time.Minute, forever}},
 		{Config{MaxIdlePerAddress: 500}, Config{0, 500, 500, unlimited, time.Minute, forever}},
-		{Config{MinIdlePerAddress: 5, MaxIdlePerAddress: -1}, Config{0, 0, 100, unlimited, time.Minute, forever}},
+		{Config{MinIdlePerAddress: 5, MaxIdlePerAddress: -1}, Config{0, -1, 100, unlimited, time.Minute, forever}},
 	} {
 		if got := tc.in.normalized(); got != tc.want {
 			t.Errorf("%+v: got %+v, want %+v", tc.in, got, tc.want)
+		}
+		if got := New("", New("", tc.in).Config()).Config(); got != tc.want {
+			t.Errorf("%+v: a pool with the Config of another has %+v, want %+v", tc.in, got, tc.want)
 		}
 	}
 }

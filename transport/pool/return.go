@@ -103,7 +103,7 @@ func (pr *peer) discardAs(h *checkout, reason closeReason) error {
 // handlers have. It reports whether the pool has handed that out. It searches all connections, and
 // is for calls that did not return.
 func (p *Pool) Abandon(raw net.Conn) bool {
-	if !reflect.TypeOf(raw).Comparable() {
+	if raw == nil || !reflect.TypeOf(raw).Comparable() {
 		return false
 	}
 	for _, pr := range p.list() {

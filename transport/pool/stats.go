@@ -42,7 +42,7 @@ type Stats struct {
 	Addresses []AddressStats // by network and address
 }
 
-// Dump is what Dump returns.
+// Dump is what Pool.Dump returns, for Kitex's diagnosis.
 type Dump struct {
 	Service string
 	Config  Config // with the defaults filled in

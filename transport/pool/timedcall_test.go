@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/remote"
 	"github.com/cloudwego/kitex/pkg/rpcinfo"
+	"github.com/cloudwego/kitex/pkg/warmup"
 
 	"github.com/kiteline/kiteline/mux"
 	"github.com/kiteline/kiteline/transport/netpollconn"
@@ -185,6 +186,47 @@ func TestErrorsMatch(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrClosed", name, err)
 		}
 	}
+}
+
+// TestNoDialer: a call that needs a connection and brings no dialer fails, and so does WarmUp.
+func TestNoDialer(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]interface {
+		remote.LongConnPool
+		warmup.Pool
+	}{"Pool": New("test", Config{MaxConnsPerAddress: 1}), "Mux": NewMux("test", MuxConfig{})} {
+		for range 2 { // the first leaves room for the next
+			if c, err := p.Get(t.Context(), "tcp", fakeAddress, remote.ConnOption{}); c != nil || !errors.Is(err, errNoDialer) {
+				t.Errorf("%s: got %v, %v, want errNoDialer", name, c, err)
+			}
+		}
+		if err := p.WarmUp(warmup.FailFast, warmUpOf(1, 1, fakeAddress), remote.ConnOption{}); !errors.Is(err, errNoDialer) {
+			t.Errorf("%s, WarmUp: got %v, want errNoDialer", name, err)
+		}
+		must(p.Close())
+	}
+}
+
+// TestAbandonUnknown: what is no connection of the pool, or none at all, is not abandoned.
+func TestAbandonUnknown(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]interface {
+		Abandon(raw net.Conn) bool
+		Close() error
+	}{"Pool": New("test", Config{}), "Mux": NewMux("test", MuxConfig{})} {
+		for _, c := range []net.Conn{nil, &fakePoolConn{}, incomparableConn{}} {
+			if p.Abandon(c) {
+				t.Errorf("%s: %T was abandoned", name, c)
+			}
+		}
+		must(p.Close())
+	}
+}
+
+// incomparableConn is a connection that == panics on.
+type incomparableConn struct {
+	net.Conn
+	_ []byte
 }
 
 // TestPoolDumpText has a line for the pool, one for each address, and one for each idle connection.
