@@ -29,7 +29,6 @@ func SideBySide() {
 
 // Run is Main without the exit: it returns the code to exit with.
 func Run(m *testing.M) int {
-	ownMachine()
 	recordLogs()
 	code := m.Run()
 	if code == 0 {

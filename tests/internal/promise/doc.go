@@ -8,8 +8,9 @@
 //	promise                    bound         figure        held
 //	memory of a slow peer      <= 68 MiB     23.4 MiB      yes
 //
-// The go command runs packages in parallel, which spoils a measurement. So a test that measures
-// takes Alone, and every other long test Among: Alone waits until no test of another package has
-// either. This holds among processes of one user on one machine, and not on systems without
-// flock(2).
+// Other tests on the machine spoil a measurement: those of another run, and without -p 1 those of
+// other packages, which the go command tests in parallel. So a test that measures takes Alone, and
+// every other long test that needs the processor takes Among: Alone waits until no test of another
+// package or run has either. This holds among processes of one user on one machine, and not on
+// systems without flock(2).
 package promise

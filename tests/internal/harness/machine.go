@@ -1,6 +1,0 @@
-//go:build !long || !unix
-
-package harness
-
-// ownMachine lets packages be tested in parallel.
-func ownMachine() {}
