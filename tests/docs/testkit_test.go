@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,11 @@ func TestForTestsOnly(t *testing.T) {
 	}
 }
 
-// TestLongTests: every place that says how to run the long tests in full says the same.
+// ownSwitch matches a file whose constants say how the tests were built, and a flag for long tests.
+var ownSwitch = regexp.MustCompile(`^//go:build !?(race|long)\n(.*\n)*const \w+ = (true|false|\d+)\n|flag\.Bool\("([a-z.]*)long"`)
+
+// TestLongTests: the long tests have one switch, and every place that says how to run them in full
+// says the same.
 func TestLongTests(t *testing.T) {
 	const command = "go test -tags long -p 1 -timeout 4h ./..."
 	for _, name := range []string{"README.md", "CONTRIBUTING.md", "RELIABILITY.md", "internal/testkit/doc.go"} {
@@ -37,4 +42,12 @@ func TestLongTests(t *testing.T) {
 	if !strings.Contains(read(t, ".ci/run").text, `go -C "$module" `+arguments) {
 		t.Errorf(".ci/run does not run %q", arguments)
 	}
+	walk(t, func(name string) {
+		if !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "internal/testkit/") {
+			return
+		}
+		if ownSwitch.MatchString(read(t, name).text) {
+			t.Errorf("%s has a switch of its own: see internal/testkit", name)
+		}
+	})
 }

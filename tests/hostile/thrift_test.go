@@ -38,7 +38,7 @@ func messagesFor(reader, form int) []hostileMessage {
 		case m.skipped && skipsOthers(reads): // it sees a normal call
 			continue
 		}
-		if long || form == reader%len(forms) || m.kills {
+		if testkit.Long || form == reader%len(forms) || m.kills {
 			chosen = append(chosen, m)
 		}
 	}

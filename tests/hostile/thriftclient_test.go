@@ -15,6 +15,7 @@ import (
 	"github.com/cloudwego/netpoll"
 
 	"github.com/kiteline/kiteline/codec/thrift"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/transport"
 )
@@ -40,7 +41,7 @@ func TestThriftReplies(t *testing.T) {
 				addr := harness.Peer(t, func(c *net.TCPConn) { answerWith(c, answers) })
 				call := newCaller(t, reads, harness.Kiteline, addr, client.WithTransportProtocol(form.protocol))
 				for _, m := range hostileMessages {
-					if !long && i != j && i > 0 && !m.kills || m.required && reads == readsDynamic {
+					if !testkit.Long && i != j && i > 0 && !m.kills || m.required && reads == readsDynamic {
 						continue // as in messagesFor
 					}
 					if m.skipped && skipsOthers(reads) {

@@ -107,7 +107,7 @@ func (c stopCase) isCutOff() bool {
 // does not end it.
 func (c stopCase) exit() time.Duration {
 	switch {
-	case long:
+	case testkit.Long:
 		return time.Second
 	case !c.isCutOff():
 		return time.Hour
@@ -123,7 +123,7 @@ func (c stopCase) exit() time.Duration {
 func TestStop(t *testing.T) {
 	var mu sync.Mutex
 	worst := make(map[string]time.Duration)
-	if long {
+	if testkit.Long {
 		promise.Alone(t)
 	} else {
 		t.Parallel()
@@ -136,7 +136,7 @@ func TestStop(t *testing.T) {
 					continue
 				}
 				t.Run(c.String(), func(t *testing.T) {
-					if !long {
+					if !testkit.Long {
 						t.Parallel()
 					}
 					over := c.run(t) - w.bound(c.exit())
@@ -149,7 +149,7 @@ func TestStop(t *testing.T) {
 			}
 		}
 	}
-	if !long {
+	if !testkit.Long {
 		return
 	}
 	for _, w := range ways {

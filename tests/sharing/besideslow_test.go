@@ -72,7 +72,7 @@ func TestQuickBesideSlow(t *testing.T) {
 	for _, b := range beginnings() {
 		t.Run(b.name, func(t *testing.T) {
 			beside(t)
-			if long {
+			if testkit.Long {
 				compare(t, "50 quick calls beside 2 slow ones, "+b.name, 99, bound{factor: 1, slack: 2 * time.Millisecond},
 					func(k kind) []time.Duration { return besideSlow(t, b, k) })
 				return
@@ -93,9 +93,9 @@ func besideSlow(t *testing.T, b beginning, k kind) (took []time.Duration) {
 	before := w.server.Connections.Accepted()
 	held := start(slow, func(int) error { return w.client.echo(context.Background(), "held", nil) })
 	g.awaits(t, slow)
-	took = timed(t, quick, scale(1, samples/quick), w.client.call)
+	took = timed(t, quick, testkit.Scale(1, samples/quick), w.client.call)
 	// Connections reach their maximum age in a long run.
-	if dials := w.server.Connections.Accepted() - before; k == shared && !long && dials > mostDials {
+	if dials := w.server.Connections.Accepted() - before; k == shared && !testkit.Long && dials > mostDials {
 		t.Errorf("got %d dials, want %d at most", dials, mostDials)
 	}
 	g.open()

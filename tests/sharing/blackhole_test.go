@@ -18,7 +18,7 @@ const flowCallers = 12
 
 // flowTimeouts are the timeouts of calls. A busy machine does not reach that of the short form.
 func flowTimeouts() []time.Duration {
-	if long {
+	if testkit.Long {
 		return []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 	}
 	return []time.Duration{time.Second * min(testkit.Slowdown, 3)}
@@ -31,7 +31,7 @@ func TestBlackhole(t *testing.T) {
 	for _, timeout := range flowTimeouts() {
 		var failures [2][]int
 		var took [2][]time.Duration
-		for range scale(1, 5) {
+		for range testkit.Scale(1, 5) {
 			for i, k := range kinds() {
 				failed, back := blackholed(t, k, timeout)
 				failures[i], took[i] = append(failures[i], failed), append(took[i], back)
@@ -41,7 +41,7 @@ func TestBlackhole(t *testing.T) {
 		name := fmt.Sprintf("flows blackholed, timeout %v: ", timeout)
 		t.Logf("%sfailed calls: %v pooled, %v shared; after %v and %v", name, failures[0], failures[1], took[0], took[1])
 		checkCount(t, name+"failed calls", s, 2*p)
-		if long {
+		if testkit.Long {
 			checkTime(t, name+"calls succeed again", testkit.Median(took[1]), max(2*time.Second, 2*timeout))
 		}
 	}

@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
 // If a client's processors are busy with other work, sharing makes its calls no slower.
 func TestBusyClient(t *testing.T) {
-	if !long {
+	if !testkit.Long {
 		t.Skip("takes a quiet machine: -tags long")
 	}
 	promise.Alone(t)

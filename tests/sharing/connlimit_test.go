@@ -8,6 +8,7 @@ import (
 	"github.com/cloudwego/kitex/pkg/limit"
 	"github.com/cloudwego/kitex/server"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -18,7 +19,7 @@ func TestConnectionLimit(t *testing.T) {
 	const callers = 8
 	// After that many dials the pause has grown from a millisecond to two seconds, by doubling.
 	const growing = 12
-	lasts := time.Duration(scale(2, 24)) * time.Second
+	lasts := time.Duration(testkit.Scale(2, 24)) * time.Second
 	s := startAt(t, newGate(), nil, server.WithLimit(&limit.Option{MaxConnections: 1}))
 	c := newCaller(t, shared, s.Addr, pool.MuxConfig{MaxConns: maxConns})
 	if err := c.call(); err != nil {

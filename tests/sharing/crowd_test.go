@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/transport/pool"
 )
 
@@ -13,7 +14,7 @@ const crowd = 3000
 // Thousands of calls in handlers do not delay quick ones.
 func TestQuickBesideCrowd(t *testing.T) {
 	beside(t)
-	if long {
+	if testkit.Long {
 		measureCrowd(t)
 		return
 	}

@@ -13,8 +13,9 @@ import (
 	"github.com/kiteline/kiteline/tests/internal/harness"
 )
 
-// patience is how long unhindered calls may take, even on a busy machine.
-const patience = testkit.Patience * stretch
+// patience is how long unhindered calls may take, even on a busy machine. In the full form there
+// are more of them.
+var patience = testkit.Patience * testkit.Scale[time.Duration](1, 8)
 
 // largeBytes is the length of a large answer.
 const largeBytes = 15 << 20

@@ -72,7 +72,7 @@ func checkClosed(t *testing.T, c net.Conn, rest []byte, pause time.Duration) {
 	for {
 		select {
 		case <-closed:
-			if long {
+			if testkit.Long {
 				checkTime(t, t.Name()+": closed", time.Since(began), readTimeout+readTimeout/4)
 			}
 			return

@@ -13,7 +13,7 @@ import (
 // Requests in handlers hold no more memory than the server announces. The others are refused and
 // sent again, and none fails.
 func TestLargeRequestsInHandlers(t *testing.T) {
-	if long {
+	if testkit.Long {
 		promise.Alone(t)
 		measureLargeRequests(t)
 		return

@@ -18,7 +18,7 @@ import (
 // Idle shared connections cost no goroutine and little memory, on either side. They need as many
 // addresses, because each address gets few connections: Linux has all of 127.0.0.0/8.
 func TestIdleConnections(t *testing.T) {
-	connections := scale(300, 10_000)
+	connections := testkit.Scale(300, 10_000)
 	const (
 		memoryOfOne = 8 << 10 // with its address, and what Kitex and this test keep of it
 		workers     = 16      // goroutines that may have started meanwhile, and end again

@@ -1,4 +1,4 @@
-//go:build long && linux
+//go:build testkit.Long && linux
 
 package sharing
 

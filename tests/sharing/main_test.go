@@ -3,6 +3,7 @@ package sharing
 import (
 	"testing"
 
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	"github.com/kiteline/kiteline/tests/internal/promise"
 )
@@ -21,7 +22,7 @@ func TestRole(t *testing.T) {
 // beside runs the test beside others in its short form, and alone in the long one, which measures.
 func beside(t *testing.T) {
 	t.Helper()
-	if long {
+	if testkit.Long {
 		promise.Alone(t)
 		return
 	}

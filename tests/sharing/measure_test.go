@@ -79,7 +79,7 @@ func checkTime(t *testing.T, name string, took, most time.Duration) {
 // checkCount records whether n is at most most; in the short form only a failure is visible.
 func checkCount[N int | int64 | uint64](t *testing.T, name string, n, most N) {
 	t.Helper()
-	if !long {
+	if !testkit.Long {
 		if n > most {
 			t.Errorf("%s: got %d, want %d at most", name, n, most)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/cloudwego/kitex/server"
 
 	"github.com/kiteline/kiteline/idl/kitex_gen/echo"
+	"github.com/kiteline/kiteline/internal/testkit"
 	"github.com/kiteline/kiteline/tests/internal/harness"
 	kiteline "github.com/kiteline/kiteline/transport"
 	"github.com/kiteline/kiteline/transport/pool"
@@ -83,7 +84,7 @@ type nesting struct {
 func nestings() []nesting {
 	none := func() []server.Option { return nil }
 	return []nesting{
-		{"no limit", false, scale(300, 10_000), pool.MuxConfig{}, none},
+		{"no limit", false, testkit.Scale(300, 10_000), pool.MuxConfig{}, none},
 		{"calls of a connection", true, 60, pool.MuxConfig{}, func() []server.Option {
 			return []server.Option{server.WithSuite(kiteline.NewServerSuite(kiteline.WithMuxServer(kiteline.MuxServerConfig{MaxHandlersPerConn: 16})))}
 		}},

@@ -15,7 +15,7 @@ import (
 // wherever the server runs them.
 func TestQuickBesideOccasional(t *testing.T) {
 	beside(t)
-	if long {
+	if testkit.Long {
 		measureOccasional(t)
 		return
 	}

@@ -9,8 +9,8 @@ import (
 
 // Rounds is testkit.Rounds, and fewer rounds that take as long with the race detector.
 func Rounds(short int) int {
-	if !testkit.Long {
-		short = max(1, short/raceSlowdown)
+	if testkit.Race && !testkit.Long {
+		short = max(1, short/5)
 	}
 	return testkit.Rounds(short)
 }
