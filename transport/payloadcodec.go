@@ -32,10 +32,9 @@ func WithKitexCodec() Option {
 // WithMaxFrame limits the payload of each request or reply that is read to n bytes. Zero means the
 // default, 16,384,000. Negative means no limit: only that of pool.MuxConfig remains. With
 // codec/thrift a longer message fails with a *thrift.Error of the kind TooLarge. With other codecs
-// it fails with ErrMessageTooLarge, and the limit counts the message's headers too but allows
-// 512 KiB for them.
-// The connection is closed; a server first sends an exception if it knows the method by then. Sent
-// messages have no limit.
+// it fails with ErrMessageTooLarge, and the limit counts the message's headers too but allows 512
+// KiB for them. The connection is closed; a server first sends an exception if it knows the method
+// by then. Sent messages have no limit.
 func WithMaxFrame(n int) Option {
 	return forBoth{optionMaxFrame, func(s *settings) { s.maxFrame = n }}
 }

@@ -94,7 +94,7 @@ func (s clientSuite) setPool(o *client.Options, di *utils.Slice) {
 	if o.RemoteOpt.ConnPool != nil || !long {
 		return // short connections: Kitex's pool for them dials and closes, with our dialer
 	}
-	di.Push(fmt.Sprintf("pool.Pool(%+v)", cfg))
+	di.Push(fmt.Sprintf("kiteline/pool.Pool(%+v)", cfg))
 	o.RemoteOpt.ConnPool = pool.New(o.Svr.ServiceName, cfg)
 }
 
@@ -146,7 +146,7 @@ func (s muxClientSuite) Options() []client.Option {
 		}
 		if o.RemoteOpt.ConnPool == nil {
 			cfg := s.poolConfig(o.PoolCfg)
-			di.Push(fmt.Sprintf("pool.Mux(%+v)", cfg))
+			di.Push(fmt.Sprintf("kiteline/pool.Mux(%+v)", cfg))
 			o.RemoteOpt.ConnPool = pool.NewMux(o.Svr.ServiceName, cfg)
 		}
 		limitApart(o)

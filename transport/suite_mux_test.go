@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,9 +58,31 @@ func TestClientSuiteKeepsMux(t *testing.T) {
 	}
 }
 
-// TestMuxPoolNeedsItsSuite: a client with a pool.Mux and without handlers for its calls fails when
+// TestPoolsInDiagnosis: the options that Kitex's diagnosis shows name the pool that a suite has
+// made, with its configuration, and none where another is used.
+func TestPoolsInDiagnosis(t *testing.T) {
+	g := newTestGroup(t)
+	given := pool.New("echo", pool.Config{})
+	for name, tc := range map[string]struct {
+		opts []client.Option
+		want string // "" for no pool of a suite
+	}{
+		"pooled":        {[]client.Option{client.WithSuite(NewClientSuite(WithGroup(g), WithPool(pool.Config{MaxConnsPerAddress: 7})))}, "kiteline/pool.Pool({"},
+		"shared":        {[]client.Option{client.WithSuite(NewMuxClientSuite(WithGroup(g), WithMux(pool.MuxConfig{MaxConns: 7})))}, "kiteline/pool.Mux({"},
+		"a pool before": {[]client.Option{client.WithConnPool(given), client.WithSuite(NewClientSuite(WithGroup(g)))}, ""},
+	} {
+		_, o := newEcho(t, "127.0.0.1:1", tc.opts...)
+		text := fmt.Sprint(o.DebugInfo)
+		_, after, shown := strings.Cut(text, "kiteline/pool.")
+		if shown != (tc.want != "") || shown && (!strings.Contains(text, tc.want) || !strings.Contains(after, ":7 ")) {
+			t.Errorf("%s: no %q in %s", name, tc.want, text)
+		}
+	}
+}
+
+// TestMuxNeedsItsSuite: a client with a pool.Mux and without handlers for its calls fails when
 // it is made.
-func TestMuxPoolNeedsItsSuite(t *testing.T) {
+func TestMuxNeedsItsSuite(t *testing.T) {
 	t.Parallel()
 	g := newTestGroup(t)
 	conns := pool.NewMux("echo", pool.MuxConfig{})
@@ -82,9 +105,9 @@ func TestMuxPoolNeedsItsSuite(t *testing.T) {
 	}
 }
 
-// TestMuxPoolCleanRace removes an address while calls to it begin. No call fails, and nothing is
+// TestMuxCleanRace removes an address while calls to it begin. No call fails, and nothing is
 // left when the pool is closed.
-func TestMuxPoolCleanRace(t *testing.T) {
+func TestMuxCleanRace(t *testing.T) {
 	t.Parallel()
 	captureLogs(t)
 	svc := startService(t, newTestGroup(t), &serviceFuncs{})
@@ -111,6 +134,6 @@ func TestMuxPoolCleanRace(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := c.Repeat(context.Background(), "x", 1, ""); !errors.Is(err, pool.ErrClosed) {
-		t.Errorf("got %v, want ErrPoolClosed", err)
+		t.Errorf("got %v, want pool.ErrClosed", err)
 	}
 }

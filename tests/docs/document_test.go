@@ -122,10 +122,21 @@ func tableRows(text string) [][]string {
 var (
 	fence    = regexp.MustCompile("(?ms)^```.*?^```$")
 	codeSpan = regexp.MustCompile("`([^`\n]+)`")
+
+	renamed   = regexp.MustCompile(`(?m)^\| before \| now \|\n(\|.*\n)+`)
+	firstCell = regexp.MustCompile(`(?m)^\|[^|]*\|`)
 )
 
 // prose returns the document without its blocks of code.
 func (d document) prose() string { return fence.ReplaceAllString(d.text, "") }
+
+// current returns the prose without names that are gone: the column "before" of a table that begins
+// with the columns "before" and "now".
+func (d document) current() string {
+	return renamed.ReplaceAllStringFunc(d.prose(), func(table string) string {
+		return firstCell.ReplaceAllString(table, "|")
+	})
+}
 
 // spans returns the texts between single backticks.
 func spans(text string) []string {

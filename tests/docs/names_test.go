@@ -64,7 +64,7 @@ func TestQualifiedNames(t *testing.T) {
 	}
 	found := 0
 	for _, d := range documents(t) {
-		for _, span := range spans(d.prose()) {
+		for _, span := range spans(d.current()) {
 			match := qualified.FindStringSubmatch(span)
 			if match == nil {
 				continue
@@ -103,7 +103,7 @@ func TestOptionNames(t *testing.T) {
 		add(p)
 	}
 	for _, d := range documents(t) {
-		for _, span := range spans(d.prose()) {
+		for _, span := range spans(d.current()) {
 			if match := option.FindStringSubmatch(span); match != nil && !known[match[1]] {
 				t.Errorf("%s names the option %s, which does not exist", d.name, span)
 			}

@@ -11,15 +11,15 @@
 //	...
 //	fmt.Println(conns.Stats().Reuses)
 //
-// The suites of package transport make a pool for each client that is not given one, and their
-// options WithPool and WithMux configure it. A Mux needs a client with NewMuxClientSuite, whose
-// handlers know its Calls.
+// The suites of package transport make a pool for each client that is not given one, and
+// transport.WithPool and transport.WithMux configure it. A Mux needs a client with
+// transport.NewMuxClientSuite, whose handlers know its Calls.
 //
 // # What a pool asks of others
 //
-// A dialer opens the connections: any remote.Dialer, and one that is a ContextDialer gives up a
-// dial when the call that wants it has ended. A call that is a TimedCall has its waits for a
-// connection end with it.
+// A dialer opens the connections: any remote.Dialer. With a ContextDialer, a Pool gives up the dial
+// of a TimedCall when the call ends, and a Mux, which dials for all calls to an address, gives up
+// when it is closed. The waits of a TimedCall for a connection end with the call.
 //
 // # Concurrency and ownership
 //
@@ -30,10 +30,12 @@
 //
 // # Errors
 //
-// Get fails with the dialer's error, with that of the context, or with one that wraps ErrClosed,
-// which matches net.ErrClosed. For any error of Get Kitex blames the peer. So what keeps a call of
-// a Mux from a place through no fault of the peer is none: Get returns a RefusedCall, and the call
-// fails with the error of that. Errors of shared connections wrap a mux.Error.
+// Get fails with the dialer's error, with that of the context, or with one that wraps ErrClosed.
+// Calls of a Mux in flight when it is closed fail with mux.ErrClosed; both match net.ErrClosed.
+//
+// For any error of Get, Kitex blames the peer. So when a limit or the caller's own time keeps a
+// call of a Mux from a place, Get returns no error but a connection on which the call fails, a
+// RefusedCall. Errors of shared connections wrap a mux.Error.
 //
 // # Limitations
 //

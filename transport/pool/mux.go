@@ -23,8 +23,8 @@ import (
 
 // Mux gives each call of a Kitex client a place on one of the few connections that the calls to
 // an address share: Get returns the call, not a connection. With a peer that does not multiplex it
-// is a pool, with a connection for each call in flight. NewMuxClientSuite uses one. Its methods may
-// be called from any goroutine.
+// is a pool, with a connection for each call in flight. transport.NewMuxClientSuite uses one. Its
+// methods may be called from any goroutine.
 //
 // A mux.Set opens the connections to an address, and finds out whether the peer shares them.
 // Connections that are not shared go to a Pool after their first call, which treats idle ones as

@@ -17,7 +17,7 @@ import (
 type MuxConfig struct {
 	MaxConns        int           // shared connections to an address that multiplexes; default 2
 	MaxPooledConns  int           // connections to an address that does not; default 1024
-	MaxInFlight     int           // calls in flight on a connection; default 32768
+	MaxInFlight     int           // calls in flight on a connection; default and most 32768
 	MaxPendingBytes int           // bytes that wait to be written on a connection; default 16 MiB
 	MaxFrameBytes   int           // of a request or a reply; default 64 MiB
 	Overload        mux.Overload  // what a call does if there is no room; default: it waits

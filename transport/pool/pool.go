@@ -23,7 +23,7 @@ import (
 var ErrClosed = fmt.Errorf("connection pool closed: %w", net.ErrClosed)
 
 // Pool keeps connections between the calls of a Kitex client. One call at a time uses a connection.
-// NewClientSuite makes a Pool for each client; without the suite New makes one for
+// transport.NewClientSuite makes a Pool for each client; without the suite New makes one for
 // client.WithConnPool.
 //
 // Unlike Kitex's long pool it closes a connection at once when the peer has gone and never hands it

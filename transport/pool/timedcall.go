@@ -13,7 +13,8 @@ import (
 // goroutine.
 //
 // A pool looks for a TimedCall among the values of the context of Get, under TimedCallKey, and
-// disregards one whose RPCInfo is not the context's.
+// disregards one whose RPCInfo is not the context's. The context of Get ends when the call does;
+// Limits says the same without a timer or a channel, and only a Mux asks for it.
 type TimedCall interface {
 	// RPCInfo returns the call's. It tells the call from a nested one, whose context has the values
 	// of the outer one's.
