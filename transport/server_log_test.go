@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,21 @@ import (
 	"github.com/kiteline/kiteline/mux/muxserver"
 	"github.com/kiteline/kiteline/transport/conn"
 )
+
+// TestBadReply: a reply, or a limit, is to blame for what this side made and for what is too long.
+// A client that sends something that is no frame is to blame itself.
+func TestBadReply(t *testing.T) {
+	for err, want := range map[muxserver.FrameError]bool{
+		{Reason: "too large", Bytes: 2, Limit: 1}:                 true,
+		{Reason: "too large", Bytes: 2, Limit: 1, Received: true}: true,
+		{Reason: "no header"}:                                     true,
+		{Reason: "no header", Received: true}:                     false,
+	} {
+		if got := isBadReply(fmt.Errorf("wrapped: %w", &err)); got != want {
+			t.Errorf("%v: got %v, want %v", &err, got, want)
+		}
+	}
+}
 
 // TestDyingClientIsLoggedOnce: when a client vanishes, all of its connections fail. The log has one
 // line for that, and one more with their number. Other failures have lines of their own.

@@ -133,10 +133,10 @@ func TestPool(t *testing.T) {
 	k.matrix(t)
 }
 
-// TestMuxPool is the matrix of the pool of shared connections.
-func TestMuxPool(t *testing.T) {
+// TestMux is the matrix of the pool of shared connections.
+func TestMux(t *testing.T) {
 	g := group(t)
-	k := poolKind("MuxPool", g, func() longPool {
+	k := poolKind("Mux", g, func() longPool {
 		return pool.NewMux("service", pool.MuxConfig{IdleTimeout: idleTime})
 	})
 	k.fails = map[string]string{"Get": byUs}

@@ -145,9 +145,9 @@ func BenchmarkPoolReuseSocket(b *testing.B) {
 	})
 }
 
-// BenchmarkMuxPool measures what a place costs when the pool knows few or many addresses, and what
+// BenchmarkMux measures what a place costs when the pool knows few or many addresses, and what
 // a new address costs.
-func BenchmarkMuxPool(b *testing.B) {
+func BenchmarkMux(b *testing.B) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel() // so that nothing is dialed
 	d := &silentDialer{}

@@ -78,9 +78,9 @@ func (d *silentDialer) option() remote.ConnOption {
 	return remote.ConnOption{Dialer: d, ConnectTimeout: time.Second}
 }
 
-// TestMuxPoolManyAddresses calls a hundred thousand addresses once each. The last ones cost what
+// TestMuxManyAddresses calls a hundred thousand addresses once each. The last ones cost what
 // the first ones did, and when all are forgotten nothing of them is left.
-func TestMuxPoolManyAddresses(t *testing.T) {
+func TestMuxManyAddresses(t *testing.T) {
 	const parts = 10
 	each := uint64(10_000)
 	if testkit.Race {
@@ -143,9 +143,9 @@ func TestMuxPoolManyAddresses(t *testing.T) {
 	})
 }
 
-// TestMuxPoolForgets follows an address. It stays known while it has a connection, a call or a
+// TestMuxForgets follows an address. It stays known while it has a connection, a call or a
 // dial. Then it is forgotten, and its counts stay.
-func TestMuxPoolForgets(t *testing.T) {
+func TestMuxForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &silentDialer{}
 		pool := NewMux("test", MuxConfig{IdleTimeout: time.Second})
@@ -342,8 +342,8 @@ func wantNoFall(t *testing.T, last, now *mux.Stats) {
 	*last = *now
 }
 
-// TestMuxPoolModel interleaves Get, Put, Clean, WarmUp, the forgetting of addresses, and Close.
-func TestMuxPoolModel(t *testing.T) {
+// TestMuxModel interleaves Get, Put, Clean, WarmUp, the forgetting of addresses, and Close.
+func TestMuxModel(t *testing.T) {
 	seeds, steps := 20, 1000
 	if testing.Short() {
 		seeds = 3
@@ -394,8 +394,8 @@ func TestMuxPoolModel(t *testing.T) {
 	}
 }
 
-// TestMuxPoolForgetRace forgets and cleans an address while calls to it begin. No call fails.
-func TestMuxPoolForgetRace(t *testing.T) {
+// TestMuxForgetRace forgets and cleans an address while calls to it begin. No call fails.
+func TestMuxForgetRace(t *testing.T) {
 	t.Parallel()
 	d := &silentDialer{}
 	pool := NewMux("test", MuxConfig{MaxPooledConns: 100})

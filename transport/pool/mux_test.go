@@ -17,9 +17,9 @@ import (
 	"github.com/kiteline/kiteline/mux"
 )
 
-// TestMuxPoolClean removes an address from discovery while a call is in flight. The call goes on,
+// TestMuxClean removes an address from discovery while a call is in flight. The call goes on,
 // and then its connection is closed.
-func TestMuxPoolClean(t *testing.T) {
+func TestMuxClean(t *testing.T) {
 	t.Parallel()
 	pool := newSharedCalls(t, MuxConfig{MaxConns: 1})
 	address := pool.server.address
@@ -54,8 +54,8 @@ func TestMuxPoolClean(t *testing.T) {
 	}
 }
 
-// TestMuxPoolCloseCleaned: Close fails the calls of an address that was removed before.
-func TestMuxPoolCloseCleaned(t *testing.T) {
+// TestMuxCloseCleaned: Close fails the calls of an address that was removed before.
+func TestMuxCloseCleaned(t *testing.T) {
 	t.Parallel()
 	pool := newSharedCalls(t, MuxConfig{MaxConns: 1})
 	pool.share()
@@ -69,8 +69,8 @@ func TestMuxPoolCloseCleaned(t *testing.T) {
 	}
 }
 
-// TestMuxPoolConnectTimeout: a dial has the connect timeout of the latest call.
-func TestMuxPoolConnectTimeout(t *testing.T) {
+// TestMuxConnectTimeout: a dial has the connect timeout of the latest call.
+func TestMuxConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, d := NewMux("echo", MuxConfig{}), &contextDialer{}
 		for _, timeout := range []time.Duration{time.Second, patience} {
@@ -88,8 +88,8 @@ func TestMuxPoolConnectTimeout(t *testing.T) {
 	})
 }
 
-// TestMuxPoolReporter: the pool reports dials and calls once that is enabled.
-func TestMuxPoolReporter(t *testing.T) {
+// TestMuxReporter: the pool reports dials and calls once that is enabled.
+func TestMuxReporter(t *testing.T) {
 	t.Parallel()
 	pool, refused := newSharedCalls(t, MuxConfig{MaxConns: 1}), refusedAddresses(t, 1)[0]
 	address := pool.server.address
@@ -115,8 +115,8 @@ func TestMuxPoolReporter(t *testing.T) {
 	}
 }
 
-// TestMuxPoolDump: Dump and DumpText show the state to programs and to people.
-func TestMuxPoolDump(t *testing.T) {
+// TestMuxDump: Dump and DumpText show the state to programs and to people.
+func TestMuxDump(t *testing.T) {
 	t.Parallel()
 	pool := newSharedCalls(t, MuxConfig{MaxConns: 1, MaxAge: time.Hour})
 	address := pool.server.address

@@ -18,8 +18,8 @@ func warmUpOf(conns, parallel int, addresses ...string) *warmup.PoolOption {
 	return &warmup.PoolOption{Targets: map[string][]string{"tcp": addresses}, ConnNum: conns, Parallel: parallel}
 }
 
-// TestMuxPoolWarmUp: WarmUp opens connections before the first call, and no more than MaxConns.
-func TestMuxPoolWarmUp(t *testing.T) {
+// TestMuxWarmUp: WarmUp opens connections before the first call, and no more than MaxConns.
+func TestMuxWarmUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, d := NewMux("echo", MuxConfig{MaxConns: 3}), &silentDialer{}
 		for _, n := range []int{2, 3, 10} {
@@ -43,8 +43,8 @@ func TestMuxPoolWarmUp(t *testing.T) {
 	})
 }
 
-// TestMuxPoolWarmUpParallel: WarmUp opens as many connections at a time as it is told to.
-func TestMuxPoolWarmUpParallel(t *testing.T) {
+// TestMuxWarmUpParallel: WarmUp opens as many connections at a time as it is told to.
+func TestMuxWarmUpParallel(t *testing.T) {
 	const conns = 8
 	for _, parallel := range []int{0, 1, 3, 16, 100} {
 		testkit.Bubble(t, fmt.Sprint(parallel), func(t *testing.T) {
@@ -78,9 +78,9 @@ func TestMuxPoolWarmUpParallel(t *testing.T) {
 	}
 }
 
-// TestMuxPoolWarmUpFails: WarmUp does not go on with an address that refuses or, with FailFast,
+// TestMuxWarmUpFails: WarmUp does not go on with an address that refuses or, with FailFast,
 // with any address.
-func TestMuxPoolWarmUpFails(t *testing.T) {
+func TestMuxWarmUpFails(t *testing.T) {
 	for _, tc := range []struct {
 		eh    warmup.ErrorHandling
 		dials int64
