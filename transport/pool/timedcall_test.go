@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,40 @@ func TestContextDialer(t *testing.T) {
 		must(p.Close())
 		d.peers.Wait()
 	}
+}
+
+// stuckDialer dials until it is told to give up.
+type stuckDialer struct {
+	fakePoolDialer
+	gaveUp atomic.Bool
+}
+
+func (d *stuckDialer) DialTimeoutContext(ctx context.Context, _, _ string, _ time.Duration) (net.Conn, error) {
+	<-ctx.Done()
+	d.gaveUp.Store(true)
+	return nil, ctx.Err()
+}
+
+// TestMuxGivesUpDials: a Mux dials for all calls to an address. It gives up when it is closed, and
+// neither when the call ends that wanted the connection first nor when the address is cleaned.
+func TestMuxGivesUpDials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, d := NewMux("test", MuxConfig{}), new(stuckDialer)
+		call := &fakeTimedCall{deadline: time.Now().Add(time.Second)}
+		c, err := p.Get(call.timed(t.Context()), "tcp", fakeAddress, remote.ConnOption{Dialer: d})
+		if _, refused := c.(*RefusedCall); !refused || err != nil {
+			t.Errorf("got %v, %v, want a call that is over", c, err)
+		}
+		p.Clean("tcp", fakeAddress)
+		synctest.Wait()
+		if d.gaveUp.Load() {
+			t.Error("the dial was given up before Close")
+		}
+		must(p.Close())
+		if !d.gaveUp.Load() {
+			t.Error("the dial goes on after Close")
+		}
+	})
 }
 
 // TestTimedCallWaits: a TimedCall waits for a connection until its own limits are over, whatever
