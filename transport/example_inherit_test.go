@@ -4,6 +4,7 @@ package transport_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,8 +21,8 @@ import (
 // socket's file stays: it belongs to the process that bound it. systemd hands over descriptors from
 // 3 on.
 func ExampleNewServerSuite_inheritedListener() {
-	klog.SetLevel(klog.LevelError)
-	defer klog.SetLevel(klog.LevelInfo)
+	klog.SetOutput(io.Discard)
+	defer klog.SetOutput(os.Stderr)
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		fmt.Println(err)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -30,8 +32,8 @@ func (*repeater) Repeat(_ context.Context, text string, count int32, separator s
 // A server with the suite is an ordinary Kitex server. Only a program that wants to end everything,
 // as a test does, needs WithGroup.
 func ExampleNewServerSuite() {
-	klog.SetLevel(klog.LevelError)
-	defer klog.SetLevel(klog.LevelInfo)
+	klog.SetOutput(io.Discard)
+	defer klog.SetOutput(os.Stderr)
 	group, err := conn.NewGroup(conn.GroupConfig{})
 	if err != nil {
 		fmt.Println(err)
@@ -77,8 +79,8 @@ func call(addr net.Addr, group *conn.Group) {
 // A client with the suite pools its connections. This one keeps at most 64 to an address, and
 // reuses one for all calls made one after the other.
 func ExampleNewClientSuite() {
-	klog.SetLevel(klog.LevelError)
-	defer klog.SetLevel(klog.LevelInfo)
+	klog.SetOutput(io.Discard)
+	defer klog.SetOutput(os.Stderr)
 	group, err := conn.NewGroup(conn.GroupConfig{})
 	if err != nil {
 		fmt.Println(err)

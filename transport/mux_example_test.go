@@ -3,7 +3,9 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -20,8 +22,8 @@ import (
 // A client with this suite shares a few connections among its calls, however many are in flight.
 // The server needs no option for that.
 func ExampleNewMuxClientSuite() {
-	klog.SetLevel(klog.LevelError)
-	defer klog.SetLevel(klog.LevelInfo)
+	klog.SetOutput(io.Discard)
+	defer klog.SetOutput(os.Stderr)
 	group, err := conn.NewGroup(conn.GroupConfig{})
 	if err != nil {
 		fmt.Println(err)
