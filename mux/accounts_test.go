@@ -84,9 +84,7 @@ func TestFailFastAfterDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const dialTime = time.Second
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			testpeer.NewConnected(nc)
 			_, _ = io.Copy(io.Discard, nc) // it answers nothing more
 		}}
 		s := NewSet(Config{MaxConns: 1, MaxInFlight: 1, Overload: FailFast, Dial: func(ctx context.Context) (*conn.Conn, error) {
@@ -126,9 +124,7 @@ func TestFailFastAfterDial(t *testing.T) {
 func TestPeerClosesWhileDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			_, _ = p.ReceiveCall()
 			_ = p.Control(frame.SignalDrain)
 			time.Sleep(time.Second)

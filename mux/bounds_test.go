@@ -19,9 +19,7 @@ func TestPingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			for range 1000 {
 				if p.Control(frame.SignalPing) != nil {
 					return
@@ -45,9 +43,7 @@ func TestOnewaysTakeMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			testpeer.NewConnected(nc)
 			time.Sleep(time.Second)
 		}}
 		s := d.set(t, Config{MaxConns: 1, MaxPendingBytes: most, Overload: FailFast})

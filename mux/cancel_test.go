@@ -90,7 +90,7 @@ func TestCallersWhoLeaveAreToldOf(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const calls, stay = 100, 10
 			r := newCancelled(answers)
-			s := NewSet(Config{Dial: r.dial, MaxConns: 1})
+			s := r.set(t, Config{MaxConns: 1})
 			if _, err := roundTrip(t.Context(), s, []byte("first"), 0); err != nil {
 				t.Fatal(err)
 			}
@@ -127,8 +127,6 @@ func TestCallersWhoLeaveAreToldOf(t *testing.T) {
 			if n, frames, unknown := r.told(); n != calls+stay || frames != 2 || unknown > 0 {
 				t.Errorf("the peer was told of %d callers in %d frames, and of %d others", n, frames, unknown)
 			}
-			_ = s.Close()
-			r.wg.Wait()
 		})
 	}
 }
@@ -191,7 +189,7 @@ func TestUnsentIsNotCancelled(t *testing.T) {
 func TestCancelsLeaveBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCancelled(false)
-		s := NewSet(Config{Dial: r.dial, MaxConns: 1})
+		s := r.set(t, Config{MaxConns: 1})
 		if _, err := roundTrip(t.Context(), s, nil, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +210,5 @@ func TestCancelsLeaveBeforeTheEnd(t *testing.T) {
 		if n, _, unknown := r.told(); n != 5 || unknown > 0 {
 			t.Errorf("the peer was told of %d callers and %d others", n, unknown)
 		}
-		_ = s.Close()
-		r.wg.Wait()
 	})
 }

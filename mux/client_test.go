@@ -80,9 +80,7 @@ func TestEndInFlight(t *testing.T) {
 		const calls = 1000
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			for range calls {
 				_, _ = p.ReceiveCall()
 			}
@@ -113,9 +111,7 @@ func TestEndInFlight(t *testing.T) {
 func TestStuckPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			testpeer.NewConnected(nc)
 			// The pipe has no room, so the request after next is stuck.
 		}}
 		const most, each, callers = 100_000, 10_000, 100
@@ -161,9 +157,7 @@ func TestStuckPeer(t *testing.T) {
 func TestFailFast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			for {
 				if _, err := p.ReceiveCall(); err != nil {
 					return
@@ -265,9 +259,7 @@ func TestPartialFrames(t *testing.T) {
 		cut := 0
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			for {
 				if _, err := p.ReceiveCall(); err != nil { // given up by its caller
 					return
@@ -326,9 +318,7 @@ func TestLargeReplies(t *testing.T) {
 				if err != nil || !bytes.Equal(got, payload) {
 					t.Errorf("%d bytes: got %d, %v", n, len(got), err)
 				}
-				if _, err := roundTrip(t.Context(), s, payload[:min(n, i)], 0); err != nil {
-					t.Error(err)
-				}
+				wantAnswer(t, s, payload[:min(n, i)], 0)
 			}
 		})
 	}

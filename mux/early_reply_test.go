@@ -43,9 +43,7 @@ func TestAnsweredBeforeSent(t *testing.T) {
 		var got []byte
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			_ = p.Reply(<-early, nil)
 			<-read
 			for {

@@ -176,9 +176,7 @@ func TestOnewayIsUse(t *testing.T) {
 func TestOnewayUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			p.In.Reset(&slowConn{nc, 1000, time.Second})
 			p.Echo()
 		}}

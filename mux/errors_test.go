@@ -37,9 +37,7 @@ func TestErrorText(t *testing.T) {
 func TestQueuedOneway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			testpeer.NewConnected(nc)
 			// The pipe has no room.
 		}}
 		s := d.set(t, Config{MaxConns: 1})

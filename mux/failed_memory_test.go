@@ -22,9 +22,7 @@ func TestFailedCallsMemoryIsFree(t *testing.T) {
 			return conn.New(near, conn.Config{}, nil)
 		}})
 		go func() {
-			p := testpeer.NewServer(far, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			testpeer.NewConnected(far)
 		}()
 		connect(t, s)
 		send := func(n int) (*Call, []byte) {

@@ -121,15 +121,13 @@ func sendOneway(t testing.TB, s *Set) {
 func TestOnewaysToStock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, false) })
-		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		s := h.set(t, Config{MaxConns: 2})
 		for range 1000 {
 			sendOneway(t, s)
 		}
 		if st := s.Stats(); st.Dials > 2 || st.Probing != st.Connections {
 			t.Errorf("got %+v", st)
 		}
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }
 
@@ -144,7 +142,7 @@ func TestWaitsForHello(t *testing.T) {
 				time.Sleep(roundTripTime)
 				return testpeer.NewServer(nc, true)
 			})
-			s := NewSet(Config{Dial: h.dial, MaxConns: 1, Overload: FailFast})
+			s := h.set(t, Config{MaxConns: 1, Overload: FailFast})
 			first := mustBegin(t, s)
 			fill(first, []byte("first"))
 			send := first.Send
@@ -170,8 +168,6 @@ func TestWaitsForHello(t *testing.T) {
 				t.Errorf("got %v, and %d others failed", err, making.failed.Load())
 			}
 			first.End()
-			_ = s.Close()
-			h.wg.Wait()
 		})
 	}
 }
@@ -191,7 +187,7 @@ func TestLateHello(t *testing.T) {
 			}()
 			serve(nc, n)
 		}
-		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		s := h.set(t, Config{MaxConns: 2})
 		var making callers
 		making.call(s, calls, []byte("x"))
 		for most := 2; most <= 16; most *= 2 {
@@ -215,8 +211,6 @@ func TestLateHello(t *testing.T) {
 		if making.failed.Load() > 0 {
 			t.Errorf("%d calls failed", making.failed.Load())
 		}
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }
 
@@ -265,7 +259,7 @@ func TestKnownPeerBecomesStock(t *testing.T) {
 		var stock atomic.Bool
 		first := make(chan struct{})
 		h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, !stock.Load()) })
-		s := NewSet(Config{Dial: h.dial, MaxConns: conns})
+		s := h.set(t, Config{MaxConns: conns})
 		go func() { h.release <- struct{}{}; close(first) }()
 		connect(t, s)
 		<-first
@@ -290,8 +284,6 @@ func TestKnownPeerBecomesStock(t *testing.T) {
 		if n := making.failed.Load(); n > 0 {
 			t.Errorf("%d calls failed", n)
 		}
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }
 
@@ -332,7 +324,7 @@ func TestAnnouncedPlaces(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server {
 			return testpeer.NewLimitedServer(nc, frame.Message{Places: 3})
 		})
-		s := NewSet(Config{Dial: h.dial, MaxConns: 2})
+		s := h.set(t, Config{MaxConns: 2})
 		var making callers
 		making.call(s, 10, []byte("x"))
 		synctest.Wait()
@@ -351,8 +343,6 @@ func TestAnnouncedPlaces(t *testing.T) {
 		if making.failed.Load() > 0 {
 			t.Errorf("%d calls failed", making.failed.Load())
 		}
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }
 
@@ -364,7 +354,7 @@ func TestAnnouncedBytes(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server {
 			return testpeer.NewLimitedServer(nc, frame.Message{Bytes: uint64(most * frame.Weight(size+frame.MinBytes))})
 		})
-		s := NewSet(Config{Dial: h.dial, MaxConns: 1})
+		s := h.set(t, Config{MaxConns: 1})
 		sendOneway(t, s)
 		synctest.Wait()
 		ctx, leave := context.WithCancel(t.Context())
@@ -389,8 +379,6 @@ func TestAnnouncedBytes(t *testing.T) {
 		if making.failed.Load() > 0 {
 			t.Errorf("%d calls failed", making.failed.Load())
 		}
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }
 
@@ -655,7 +643,7 @@ func TestNoRoomForMark(t *testing.T) {
 	for _, known := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewServer(nc, true) })
-			s := NewSet(Config{Dial: h.dial, MaxConns: 1})
+			s := h.set(t, Config{MaxConns: 1})
 			if known {
 				go func() { h.release <- struct{}{} }()
 				connect(t, s)
@@ -682,8 +670,6 @@ func TestNoRoomForMark(t *testing.T) {
 			if _, err := roundTrip(t.Context(), s, []byte("x"), time.Minute); err != nil || making.failed.Load() > 0 {
 				t.Errorf("known %v: got %v, and %d other calls failed", known, err, making.failed.Load())
 			}
-			_ = s.Close()
-			h.wg.Wait()
 		})
 	}
 }

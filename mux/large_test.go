@@ -21,9 +21,7 @@ func TestLongReplyIsInOnePiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			var last testpeer.Received
 			for range parts {
 				last, _ = p.ReceiveCall()

@@ -19,9 +19,7 @@ func TestOversizeFailsItsReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			second, _ := p.ReceiveCall()
 			frame := testpeer.RequestFrame(second.SeqID, nil)
 			binary.BigEndian.PutUint32(frame, 1<<32-1)
@@ -45,9 +43,7 @@ func TestOversizeBehindReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 			defer nc.Close()
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			one, _ := p.ReceiveCall()
 			other, _ := p.ReceiveCall()
 			large := testpeer.RequestFrame(other.SeqID, nil)

@@ -26,9 +26,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 			d := &pipeDialer{serve: func(nc net.Conn, _ int) {
 				defer nc.Close()
 				rnd := rand.New(rand.NewPCG(seed, 11))
-				p := testpeer.NewServer(nc, true)
-				first, _ := p.ReceiveCall()
-				_ = p.Reply(first.SeqID, nil)
+				p := testpeer.NewConnected(nc)
 				for {
 					f, err := p.ReceiveCall()
 					if err != nil {
@@ -90,9 +88,7 @@ func TestOversizeReplyAlone(t *testing.T) {
 // answered makes a call that must be answered, behind whatever still comes.
 func answered(t *testing.T, s *Set) {
 	t.Helper()
-	if _, err := roundTrip(t.Context(), s, make([]byte, 4), time.Minute); err != nil {
-		t.Error(err)
-	}
+	wantAnswer(t, s, make([]byte, 4), time.Minute)
 }
 
 // TestOversizeFirstReply has a connection's first reply be too large: it fails only its call if the

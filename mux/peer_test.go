@@ -76,6 +76,12 @@ func loopback(t testing.TB, g *conn.Group, serve func(nc net.Conn)) func(context
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dialed(t, ln, g, serve)
+}
+
+// dialed is loopback for a listener, which it closes.
+func dialed(t testing.TB, ln net.Listener, g *conn.Group, serve func(nc net.Conn)) func(context.Context) (*conn.Conn, error) {
+	t.Helper()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -91,8 +97,8 @@ func loopback(t testing.TB, g *conn.Group, serve func(nc net.Conn)) func(context
 		wg.Wait()
 	})
 	d := &conn.Dialer{Group: g}
-	addr := ln.Addr().String()
-	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	to := ln.Addr()
+	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, to.Network(), to.String()) }
 }
 
 // testGroup makes a group that ends with the test.
@@ -153,6 +159,14 @@ func roundTrip(ctx context.Context, s *Set, payload []byte, timeout time.Duratio
 		return nil, err
 	}
 	return replyPayload(r)
+}
+
+// wantAnswer makes a call that must be answered.
+func wantAnswer(t testing.TB, s *Set, payload []byte, timeout time.Duration) {
+	t.Helper()
+	if _, err := roundTrip(t.Context(), s, payload, timeout); err != nil {
+		t.Error(err)
+	}
 }
 
 func replyPayload(r buffer.Reader) ([]byte, error) {

@@ -94,22 +94,7 @@ func raceDial(t *testing.T, network string, serve func(nc net.Conn)) func(contex
 	if err != nil {
 		t.Fatal(err)
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { serve(nc) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		wg.Wait()
-	})
-	d := &conn.Dialer{Group: testGroup(t)}
-	return func(ctx context.Context) (*conn.Conn, error) { return d.DialContext(ctx, "unix", ln.Addr().String()) }
+	return dialed(t, ln, testGroup(t), serve)
 }
 
 // hammer makes calls until the peer has closed often enough. Some of them end early.

@@ -200,7 +200,7 @@ func TestRefusedUntilItsTimeIsOver(t *testing.T) {
 		const timeout = time.Second
 		for _, policy := range []Overload{WaitForRoom, FailFast} {
 			r := newRefusing(0, 0)
-			s := NewSet(Config{Dial: r.dial, Overload: policy})
+			s := r.set(t, Config{Overload: policy})
 			began := time.Now()
 			_, err := callAgain(t.Context(), s, []byte("x"), timeout)
 			took := time.Since(began)
@@ -214,8 +214,6 @@ func TestRefusedUntilItsTimeIsOver(t *testing.T) {
 			if policy == FailFast && took > 0 || policy == WaitForRoom && (took != timeout || r.refused > 40) {
 				t.Errorf("%v: took %v, and was refused %d times", policy, took, r.refused)
 			}
-			_ = s.Close()
-			r.wg.Wait()
 		}
 	})
 }

@@ -34,9 +34,7 @@ func TestCloggedByRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		readOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			<-readOn
 			p.Echo()
 		}}
@@ -71,9 +69,7 @@ func TestCloggedByReply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sendOn := make(chan struct{})
 		d := &pipeDialer{serve: func(nc net.Conn, _ int) {
-			p := testpeer.NewServer(nc, true)
-			first, _ := p.ReceiveCall()
-			_ = p.Reply(first.SeqID, nil)
+			p := testpeer.NewConnected(nc)
 			second, _ := p.ReceiveCall()
 			third, _ := p.ReceiveCall()
 			large := testpeer.RequestFrame(second.SeqID, make([]byte, 15<<20))

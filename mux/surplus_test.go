@@ -33,7 +33,7 @@ func TestMoreConnectionsAtLimits(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHolding(func(nc net.Conn) *testpeer.Server { return testpeer.NewLimitedServer(nc, tc.limits) })
-				s := NewSet(Config{Dial: h.dial, MaxConns: conns, MaxInFlight: tc.own, IdleTimeout: time.Minute})
+				s := h.set(t, Config{MaxConns: conns, MaxInFlight: tc.own, IdleTimeout: time.Minute})
 				payload := make([]byte, 100-frame.MinBytes)
 				var making callers
 				making.call(s, conns, payload)
@@ -50,8 +50,6 @@ func TestMoreConnectionsAtLimits(t *testing.T) {
 				if st := s.Stats(); st.Connections > conns || making.failed.Load() > 0 || st.Deaths > 0 {
 					t.Errorf("%d calls failed, %+v", making.failed.Load(), st)
 				}
-				_ = s.Close()
-				h.wg.Wait()
 			})
 		})
 	}
@@ -64,7 +62,7 @@ func TestFailFastAtLimits(t *testing.T) {
 		h := newHolding(func(nc net.Conn) *testpeer.Server {
 			return testpeer.NewLimitedServer(nc, frame.Message{Places: 1})
 		})
-		s := NewSet(Config{Dial: h.dial, MaxConns: 1, Overload: FailFast})
+		s := h.set(t, Config{MaxConns: 1, Overload: FailFast})
 		var making callers
 		for range 10 {
 			making.call(s, 1, []byte("x"))
@@ -75,7 +73,5 @@ func TestFailFastAtLimits(t *testing.T) {
 		}
 		close(h.release)
 		making.Wait()
-		_ = s.Close()
-		h.wg.Wait()
 	})
 }

@@ -397,9 +397,7 @@ func TestOnewaysAhead(t *testing.T) {
 		check("a call was answered", 0)
 		var slow sync.WaitGroup
 		slow.Go(func() {
-			if _, err := roundTrip(t.Context(), s, []byte("slow"), 0); err != nil {
-				t.Error(err)
-			}
+			wantAnswer(t, s, []byte("slow"), 0)
 		})
 		synctest.Wait()
 		sendLongOneway(t, s, bytes)

@@ -37,6 +37,14 @@ func NewLimitedServer(nc net.Conn, limits frame.Message) *Server {
 	return s
 }
 
+// NewConnected makes a marked server that has answered its first call.
+func NewConnected(nc net.Conn) *Server {
+	s := NewServer(nc, true)
+	first, _ := s.ReceiveCall()
+	_ = s.Reply(first.SeqID, nil) // fails when the client has gone, as the next Receive says
+	return s
+}
+
 // Reply answers a request.
 func (p *Server) Reply(seqID uint32, payload []byte) error {
 	p.mu.Lock()
