@@ -50,7 +50,6 @@ func TestFrameDeadline(t *testing.T) {
 						tc.config.ReadTimeout = readTimeout
 					}
 					b := newBubble(t, tc.config)
-					defer b.close(t)
 					p := b.dial(t)
 					first := testpeer.RequestFrame(2, nil)
 					if marked {
@@ -106,7 +105,6 @@ func TestFrameDeadline(t *testing.T) {
 func TestPauseIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{ReadTimeout: readTimeout, MaxRequestBytesPerConn: 16 * kib})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		second := onewayFrame(3, make([]byte, 12*kib))
 		p.send(t, onewayFrame(2, make([]byte, 12*kib)), second[:4*kib])
@@ -135,7 +133,6 @@ func TestPauseIsNoStall(t *testing.T) {
 func TestManyFramesOneTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{ReadTimeout: readTimeout, Handler: handlerFunc(echoHandler)})
-		defer b.close(t)
 		whole := testpeer.RequestFrame(2, make([]byte, 100))
 		start, rest := whole[:60], whole[60:]
 		for range 10 {
@@ -173,7 +170,6 @@ func TestLongRequestIsInOnePiece(t *testing.T) {
 					pieces = append(pieces, call.Request().Len(), len(call.Request().First()))
 					return testpeer.Answer(call, nil)
 				})})
-				defer b.close(t)
 				p := b.dial(t)
 				first := testpeer.RequestFrame(1, nil)
 				if marked {
@@ -203,7 +199,6 @@ func TestLengthsTakeNoMemory(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBubble(t, Config{})
-				defer b.close(t)
 				begin := testpeer.RequestFrame(5, make([]byte, whole))[:18]
 				dial := b.dialMarked
 				switch kind {
@@ -238,7 +233,6 @@ func TestLengthsTakeNoMemory(t *testing.T) {
 func TestOnewayTakesWhatComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		whole := onewayFrame(5, make([]byte, 16<<20))
 		p := b.dialMarked(t)
 		var before, after runtime.MemStats

@@ -31,7 +31,6 @@ func TestCancelRunning(t *testing.T) {
 			<-b.release
 			return testpeer.Answer(call, nil)
 		})})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		for _, request := range [][]byte{testpeer.RequestFrame(2, nil), testpeer.RequestFrame(3, nil), testpeer.RequestFrame(4, nil), onewayFrame(100, nil)} {
 			p.send(t, request)
@@ -72,7 +71,6 @@ func TestCancelRunning(t *testing.T) {
 func TestCancelQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		p.send(t, testpeer.RequestFrame(2, nil))
 		sc := b.snapshot()[0]
@@ -108,7 +106,6 @@ func TestNoReplyIsAnswered(t *testing.T) {
 			}
 			return testpeer.Answer(call, nil)
 		})})
-		defer b.close(t)
 		p := b.dial(t)
 		p.send(t, testpeer.Marked(testpeer.RequestFrame(2, nil), frame.Message{}))
 		p.answered(t, 0, frame.SignalHello)

@@ -96,7 +96,6 @@ func TestShutdownWaitsAtRest(t *testing.T) {
 			MaxPendingBytes: 1 << 20, WriteTimeout: -1,
 			Handler: handlerFunc(func(_ context.Context, call *Call) bool { return testpeer.Answer(call, make([]byte, 64<<10)) }),
 		})
-		defer b.close(t)
 		for i := range peers {
 			ours, theirs := net.Pipe()
 			if _, err := conn.New(theirs, conn.Config{OnRequest: b.OnRequest}, nil); err != nil {
@@ -166,7 +165,6 @@ func TestShortFramesTakeMemory(t *testing.T) {
 func TestPingsTakeNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{WriteTimeout: -1})
-		defer b.close(t)
 		ours, theirs := net.Pipe()
 		if _, err := conn.New(theirs, conn.Config{OnRequest: b.OnRequest}, nil); err != nil {
 			t.Fatal(err)

@@ -46,9 +46,8 @@ func TestGoing(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
+			t.Cleanup(cancel)
 			g := newGoingServer(ctx, t)
-			defer g.close(t)
 			p := g.client
 			time.Sleep(limit - farewellTime - 1)
 			p.quiet(t)
@@ -96,7 +95,6 @@ func TestGoing(t *testing.T) {
 func TestGoingLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		come := holdLine(b.snapshot()[0])
 		p.send(t, testpeer.RequestFrame(2, nil), onewayFrame(3, nil))
@@ -115,9 +113,8 @@ func TestGoingAtOnce(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
+			t.Cleanup(cancel)
 			g := newGoingServer(ctx, t)
-			defer g.close(t)
 			if closes {
 				_ = g.Close()
 			} else {

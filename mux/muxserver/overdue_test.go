@@ -56,7 +56,6 @@ func TestOverdue(t *testing.T) {
 		t.Run(tc.timeout+"ms, waits "+tc.waits.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBubble(t, Config{})
-				defer b.close(t)
 				p := b.dialMarked(t)
 				release := holdLine(b.snapshot()[0])
 				oneway := timedRequest(t, 3, tc.timeout)
@@ -89,7 +88,6 @@ func TestOverdue(t *testing.T) {
 func TestOverdueUnmarked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		p := b.dial(t)
 		p.send(t, timedRequest(t, 1, ""))
 		<-b.begun

@@ -17,7 +17,6 @@ func TestPausedIsNotSilent(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const pause = 10 * time.Second
 			b := newBubble(t, Config{MaxRequestBytesPerConn: 64 * kib, Heartbeat: heartbeat})
-			defer b.close(t)
 			p := b.dialMarked(t)
 			p.send(t, request(2, 64*kib), onewayFrame(3, make([]byte, 60*kib)), onewayFrame(4, make([]byte, 60*kib)))
 			if st := b.Stats(); st.Pauses != 1 {

@@ -24,7 +24,7 @@ type bubble struct {
 	clients []*bubbleClient // closed at the end
 }
 
-// newBubble makes a server whose handlers wait for release and then answer. It must be closed.
+// newBubble makes a server whose handlers wait for release and then answer. It ends with the test.
 func newBubble(t *testing.T, cfg Config) *bubble {
 	t.Helper()
 	b := &bubble{release: make(chan struct{}), errs: make(chan error, 100), begun: make(chan uint32, 10_000)}
@@ -40,6 +40,7 @@ func newBubble(t *testing.T, cfg Config) *bubble {
 	if b.Server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { b.close(t) })
 	return b
 }
 
@@ -161,7 +162,6 @@ func request(id uint32, n int) []byte {
 func TestRefusedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytesPerConn: 1})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		p.send(t, testpeer.RequestFrame(2, nil), testpeer.RequestFrame(3, nil), testpeer.RequestFrame(4, nil), testpeer.RequestFrame(5, nil))
 		p.refused(t, frame.ReasonNoRoom, 3, 4, 5)
@@ -187,7 +187,6 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBubble(t, tc.config)
-				defer b.close(t)
 				p := b.dialMarked(t)
 				fills := p
 				if tc.filler {
@@ -257,7 +256,6 @@ func TestLargeRequestAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBubble(t, cfg)
-				defer b.close(t)
 				p := b.dialMarked(t)
 				p.send(t, request(2, 100*kib))
 				p.send(t, request(3, 16*kib))
@@ -287,7 +285,6 @@ func TestLargeRequestAlone(t *testing.T) {
 func TestSkippedAsItArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytesPerConn: 64 * kib, ReadTimeout: time.Hour})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		p.send(t, request(2, 32*kib))
 		large := request(3, 48*kib)
@@ -315,7 +312,6 @@ func TestSkippedAsItArrives(t *testing.T) {
 func TestHeldWhileComing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytes: 128 * kib, ReadTimeout: time.Hour})
-		defer b.close(t)
 		var refused int
 		peers := make([]*bubbleClient, 8)
 		for i := range peers {
@@ -366,7 +362,6 @@ func TestOnewaysWait(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const oneways = 300
 				b := newBubble(t, tc.config)
-				defer b.close(t)
 				p, other := b.dialMarked(t), b.dialMarked(t)
 				for id := range uint32(tc.fit) { // which fills the limit
 					p.send(t, request(id+10, 64*kib/int(tc.fit)))
@@ -409,7 +404,6 @@ func TestOnewaysWait(t *testing.T) {
 func TestPausedOnewaysTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{MaxRequestBytes: 16 * kib})
-		defer b.close(t)
 		peers := make([]*bubbleClient, 20)
 		for i := range peers {
 			peers[i] = b.dialMarked(t)
@@ -452,7 +446,6 @@ func TestTooLargeRequests(t *testing.T) {
 	t.Run("marked", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBubble(t, cfg)
-			defer b.close(t)
 			p := b.dialMarked(t)
 			p.send(t, testpeer.RequestFrame(2, nil), large(3), large(4), testpeer.RequestFrame(5, nil))
 			p.refused(t, frame.ReasonTooLarge, 3)
@@ -474,7 +467,6 @@ func TestTooLargeRequests(t *testing.T) {
 	t.Run("the first", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBubble(t, cfg)
-			defer b.close(t)
 			p := b.dial(t)
 			p.send(t, testpeer.Marked(large(2), frame.Message{}))
 			p.answered(t, 0, frame.SignalHello)
@@ -486,7 +478,6 @@ func TestTooLargeRequests(t *testing.T) {
 	t.Run("not marked", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBubble(t, cfg)
-			defer b.close(t)
 			p := b.dial(t)
 			p.send(t, testpeer.RequestFrame(2, nil), large(3), large(4), testpeer.RequestFrame(5, nil))
 			answered := map[uint32]string{} // in any order, as by handlers

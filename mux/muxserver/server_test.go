@@ -410,7 +410,6 @@ func TestNoHandler(t *testing.T) {
 func TestDumpText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		b.dialMarked(t)
 		other := b.dial(t)
 		other.send(t, testpeer.RequestFrame(1, nil))
@@ -440,7 +439,6 @@ func TestDumpText(t *testing.T) {
 func TestPingsThatComeTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, Config{})
-		defer b.close(t)
 		p := b.dialMarked(t)
 		ping := testpeer.Control(frame.SignalPing)
 		for _, together := range []int{1, 5, 2} {
