@@ -1,12 +1,14 @@
 package mux
 
 import (
+	"context"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kiteline/kiteline/mux/internal/testpeer"
+	"github.com/kiteline/kiteline/transport/conn"
 )
 
 // glances is a set whose processors are busy, with one connection to a peer whose replies the test
@@ -18,11 +20,14 @@ type glances struct {
 	ended chan error  // of calls
 }
 
+// dialedIdleTimeout is what the dialer of newGlances sets. A Set must not keep it.
+const dialedIdleTimeout = 20 * time.Millisecond
+
 func newGlances(t *testing.T) *glances {
 	t.Helper()
 	peers := make(chan *testpeer.Server, 1)
 	g := &glances{ids: make(chan uint32, 10), ended: make(chan error, 10)}
-	g.Set = newTestSet(t, Config{MaxConns: 1, busy: true, Dial: loopback(t, testGroup(t), func(nc net.Conn) {
+	dial := loopback(t, testGroup(t), func(nc net.Conn) {
 		p := testpeer.NewServer(nc, true)
 		peers <- p
 		for {
@@ -35,7 +40,14 @@ func newGlances(t *testing.T) *glances {
 				_ = p.Reply(f.SeqID, nil) // fails when the client has gone, as the next Receive
 			}
 		}
-	})})
+	})
+	g.Set = newTestSet(t, Config{MaxConns: 1, busy: true, Dial: func(ctx context.Context) (*conn.Conn, error) {
+		c, err := dial(ctx)
+		if err == nil {
+			err = c.SetIdleTimeout(dialedIdleTimeout)
+		}
+		return c, err
+	}})
 	connect(t, g.Set)
 	g.peer = <-peers
 	return g
@@ -101,6 +113,17 @@ func TestGlances(t *testing.T) {
 		}
 	}
 	testpeer.WaitFor(t, "the connection's end", func() bool { return g.Stats().Connections == 0 })
+}
+
+// TestGlancesAreNoIdleTime has callers wait for longer than the idle timeout that the dialer has
+// set, while no goroutine reads: the connection is in use.
+func TestGlancesAreNoIdleTime(t *testing.T) {
+	g := newGlances(t)
+	held := []uint32{g.begin(t), g.begin(t)}
+	<-time.After(5 * dialedIdleTimeout)
+	for _, id := range held {
+		g.reply(t, id)
+	}
 }
 
 // TestGlancesAtLargeReply has a large reply come in parts, where callers do not wait for them: each
